@@ -1,0 +1,12 @@
+import type { Clock } from './types.js'
+
+/** The only place where the library reads the machine's time. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  setTimeout(fn, ms, hold = false) {
+    const timer = setTimeout(fn, Math.min(ms, 2 ** 31 - 1))
+    if (!hold) timer.unref()
+    return { cancel: () => clearTimeout(timer) }
+  },
+}

@@ -1,0 +1,60 @@
+import type { Peer } from './types.js'
+
+/** Every way in which the library can fail; a closed list. Misuse by the programmer is a bare TypeError instead. */
+export const codes = [
+  'NO_SUCH_PEER', 'NO_SUCH_METHOD', 'NO_SUCH_ACTOR', 'NO_SUCH_PROPERTY', 'TIMEOUT', 'CANCELLED', 'REFUSED', 'DISCONNECTED',
+  'OVERLOADED', 'REMOTE_ERROR', 'BAD_ARGUMENT', 'BAD_NAME', 'NAME_TAKEN', 'WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED',
+  'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'PROTOCOL_ERROR', 'SLOW_PEER', 'REGISTRY_UNAVAILABLE', 'STORE_UNAVAILABLE', 'FENCED',
+  'DEADLOCK', 'STATE_CORRUPT', 'CLOSED',
+] as const
+export type Code = (typeof codes)[number]
+
+const known: ReadonlySet<string> = new Set(codes)
+export const isCode = (value: unknown): value is Code => typeof value === 'string' && known.has(value)
+
+/**
+ * Whether the handler's first line ran. `'no'` is never wrong: doing it again is safe. `'unknown'` is honest: it may
+ * have run, may be running, or may never run. `'yes'`: it ran, at least in part.
+ */
+export type Executed = 'no' | 'unknown' | 'yes'
+
+export interface StageErrorDetails {
+  executed?: Executed
+  cause?: unknown
+  /** Of a TIMEOUT: where the time went. */
+  phase?: 'connecting' | 'queued' | 'running'
+  peer?: Peer | undefined
+}
+
+/** The library's only error class. Compare `code`, never the message. */
+export class StageError extends Error {
+  override readonly name = 'StageError'
+  readonly code: Code
+  readonly executed: Executed
+  readonly phase?: 'connecting' | 'queued' | 'running'
+  readonly peer?: Peer
+
+  constructor(code: Code, message: string, details: StageErrorDetails = {}) {
+    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    this.code = code
+    this.executed = details.executed ?? 'no'
+    if (details.phase) this.phase = details.phase
+    if (details.peer) this.peer = details.peer
+  }
+}
+
+/** Whatever was thrown, as an Error. */
+export const asError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(`something that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
+
+/** A foreign value for a message: one line, printable, at most 200 characters. */
+export function describe(value: unknown): string {
+  let text: string
+  try {
+    text = typeof value === 'string' ? JSON.stringify(value) : typeof value === 'object' && value !== null ? JSON.stringify(value) ?? typeof value : String(value)
+  } catch {
+    text = typeof value
+  }
+  text = text.replace(/[^\x20-\x7e\xa0-\uffff]/g, '?')
+  return text.length > 200 ? `${text.slice(0, 199)}…` : text
+}

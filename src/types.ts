@@ -1,0 +1,282 @@
+/**
+ * The contracts. Everything else leans on this file, and it imports nothing of ours but the error class's type.
+ *
+ * Read it top to bottom: who is there (Entry, Registry), what carries bytes (Interface), what is made of the bytes
+ * (Wrapper, Layer), and what a layer may ask of the stage that holds it (Mesh, Selection, Link).
+ */
+import type { Duplex } from 'node:stream'
+import type { StageError } from './errors.js'
+
+/** Something with an end. `close` is idempotent: every call returns the same promise or an equal one. */
+export interface Closable {
+  close(): Promise<void>
+}
+
+// ── time and chance ─────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Time, as an argument: nothing in the library reads a clock of its own, so a mesh can run on a virtual one. */
+export interface Clock {
+  /** Milliseconds, monotonic, from an arbitrary origin. */
+  now(): number
+  /** Milliseconds since 1970 by this machine's calendar; may jump. Never compared with another machine's. */
+  wall(): number
+  /** Runs `fn` once after `ms`. `hold: true` keeps the process alive until then; the default does not. */
+  setTimeout(fn: () => void, ms: number, hold?: boolean): Timer
+}
+export interface Timer {
+  cancel(): void
+}
+
+/** Chance, as an argument. */
+export interface Random {
+  bytes(size: number): Buffer
+  /** 0 ≤ x < 1 */
+  float(): number
+}
+
+// ── who is there ────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What others may know of a stage. It is data: it came over a network, and may be stale by the time it is read. */
+export interface Peer {
+  /** The identity: random per start, and new after a lost lease. */
+  readonly id: string
+  /** Several live stages may share one (replicas). */
+  readonly name: string
+  readonly namespace: string
+  /** Where it can be dialled, cheapest first: `tcp://10.0.0.5:4000`. */
+  readonly addresses: readonly string[]
+}
+
+/** One record of the registry. JSON, at most 8 KiB. */
+export interface Entry extends Peer {
+  /** Refuses to share its name. */
+  readonly unique: boolean
+  /** It is closing: still there for what was begun, not for anything new. */
+  readonly draining: boolean
+  /** How long the entry outlives its last renewal, in milliseconds. */
+  readonly ttlMs: number
+  /** What the layers of its chain announce, by layer name. */
+  readonly announces: Readonly<Record<string, unknown>>
+}
+
+/** The whole truth of one namespace at one moment, as the registry knows it. */
+export interface View {
+  /** Changes when the registry was emptied, replaced or rolled back: what is missing then may only be forgotten. */
+  readonly generation: string
+  /** Every live entry. An entry whose lease has passed stays until somebody's sweep has taken it out. */
+  readonly entries: readonly Entry[]
+  /** Ids that were taken out because their lease lapsed, for at least a minute after; the rest that vanish left by themselves. */
+  readonly lapsed: readonly string[]
+}
+
+/**
+ * The name server. An instance may be shared by several stages; whoever made it closes it.
+ *
+ * Every method may reject with `REGISTRY_UNAVAILABLE` (it may work later) or with another StageError (it will not).
+ * Nothing here retries for long: the stage does, with one back-off for all registries.
+ */
+export interface Registry extends Closable {
+  /** For messages: what and where, without credentials (`redis://127.0.0.1:6379`). */
+  readonly address: string
+  /**
+   * Lists the entry for `ttlMs`, under its id. Resolves once watchers can see it.
+   * An entry of the same id is replaced; ids never collide, so it was our own.
+   * @throws StageError NAME_TAKEN if this or another live entry of that name is `unique`
+   */
+  publish(entry: Entry, ttlMs: number): Promise<Lease>
+  /**
+   * The present view at once, then one whenever it changed (equal views in a row are allowed, missed ones are not
+   * replayed). Throws when the registry goes away: the caller keeps what it knew and watches again.
+   * Ends quietly when `signal` fires.
+   */
+  watch(namespace: string, signal: AbortSignal): AsyncIterable<View>
+  /** Where claims and committed actor state live, if this registry can hold them. */
+  store?(): Store
+}
+
+/** The right to be listed. The registry's clock alone decides how long it lasts. */
+export interface Lease extends Closable {
+  /**
+   * One heartbeat; `entry` replaces what is listed.
+   * @returns 'ok'    renewed in time, or listed again after the registry itself had lost its memory
+   *          'late'  it had lapsed but nobody had taken it out: renewed, and whoever acted on it must check
+   *          'lost'  it was taken out: this id is gone for good
+   */
+  renew(entry?: Entry): Promise<'ok' | 'late' | 'lost'>
+  /** Takes the entry out; watchers see it leave by itself. After the lease was lost it does nothing. */
+  close(): Promise<void>
+}
+
+/** Claims and committed state of actors; its members come with actors. */
+export interface Store extends Closable {
+  readonly address: string
+}
+
+// ── what carries bytes ──────────────────────────────────────────────────────────────────────────────────────────
+
+/** What carries bytes between two stages. Nothing else in the library knows what a socket is. */
+export interface Interface extends Closable {
+  /** "tcp" serves "tcp://…". */
+  readonly scheme: string
+  /** Proves both ends of its streams to each other; overrides the stage's. At least 16 bytes. */
+  readonly secret?: string | undefined
+  /** Reachable from beyond this machine without any proof of its own, so that the stage must have a secret. */
+  readonly exposed?: boolean | undefined
+  /**
+   * Accepts streams from now on. `onstream` owns each stream it is given and its errors.
+   * @param onaddresses called when the addresses have changed since
+   * @returns the addresses that peers should dial: not what was bound, and never with port 0
+   */
+  listen(onstream: (stream: Duplex) => void, onaddresses?: (addresses: readonly string[]) => void): Promise<readonly string[]>
+  /** @throws the carrier's own error (ECONNREFUSED …), or the signal's reason */
+  connect(address: string, signal: AbortSignal): Promise<Duplex>
+}
+
+// ── what is made of the bytes ───────────────────────────────────────────────────────────────────────────────────
+
+/** One end of a link, as its wrappers see it. */
+export interface LinkEnd {
+  readonly peer: Peer
+  /** We dialled; the other end has false here. */
+  readonly dialled: boolean
+}
+
+/**
+ * From one stream to the next. What it returns is a good stream too: pressure passes through it, destroying either
+ * side destroys the other with the same error, and `close` comes once and last.
+ */
+export type Wrapper<In = Duplex, Out = Duplex> = (stream: In, end: LinkEnd) => Out
+
+/**
+ * What a wrapped stream may offer beside being a Duplex. The stage uses what it finds: `ping` of the lowest wrapper
+ * that has one, everything else of the top.
+ */
+export interface Top extends Duplex {
+  /** Resolves when the peer has answered. */
+  ping?(): Promise<void>
+  /** One more stream to the same peer, over the same link. Without it the top itself is the one stream. */
+  openStream?(): Duplex
+  /** Called with each stream that the peer opens; false if nobody wants it. Set by the stage. */
+  onstream?: ((stream: Duplex) => boolean) | undefined
+  /** Nothing is open on it. Without it the link is never closed for being idle. */
+  readonly idle?: boolean
+  /** Changes whenever the link was used, so that two looks tell whether it was in between. */
+  readonly uses?: number
+  /**
+   * No new work from either end; resolves when what was begun has ended. `leaving`: the whole stage is, not only this link.
+   */
+  drain?(leaving: boolean): Promise<void>
+  /** Called when the peer asked for that; nothing new may be sent from then on. Set by the stage. */
+  ondrain?: ((leaving: boolean) => void) | undefined
+}
+
+/**
+ * A wrapper that also gives verbs to `to()` and to the stage. A layer is a recipe and holds no state: `mount` is
+ * called once for each stage that uses it.
+ */
+export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
+  /** Its name in the chain, which both ends compare; with what must agree in it (`rpc:msgpack`). */
+  readonly name: string
+  mount(mesh: Mesh<Out>): Mounted<In, Out>
+}
+
+export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
+  readonly wrap: Wrapper<In, Out>
+  /** Verbs of `to()`: each gets the selection that it was called on, then its arguments. */
+  readonly target?: Readonly<Record<string, (selection: Selection<Out>, ...args: never[]) => unknown>>
+  /** Verbs of the stage. */
+  readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
+  /** Counters for `stats()`. */
+  stats?(): Readonly<Record<string, number>>
+  close?(): void
+}
+
+// ── what a layer may ask ────────────────────────────────────────────────────────────────────────────────────────
+
+/** One established connection to one peer, after its chain was applied; never two to the same peer. */
+export interface Link<T = Top> extends LinkEnd {
+  /** The same on both ends. */
+  readonly id: string
+  readonly top: T
+  /** False once it is draining or closed: nothing new may be sent over it. */
+  readonly open: boolean
+  /** Both ends are this very stage. */
+  readonly loopback: boolean
+  /** Calls in flight over it from this end; the layer that makes calls keeps it. */
+  load: number
+}
+
+/** The narrow view of its stage that a layer gets. */
+export interface Mesh<T = Top> {
+  /** Our own entry as it is now; the id changes after a lost lease. */
+  readonly self: Entry
+  readonly clock: Clock
+  readonly random: Random
+  readonly deadlines: Deadlines
+  readonly timeoutMs: number
+  /** Live peers without ourselves. */
+  peers(): readonly Peer[]
+  /** Open links, the one to ourselves among them when it is in use. */
+  links(): Iterable<Link<T>>
+  /** Selects like `to()`, for calls that layers make for others. */
+  select(to: To, options?: TargetOptions): Selection<T>
+  /** A `to()` whose options are kept within `inherit`: what `this.to()` of a handler is. */
+  target(to: To, options?: TargetOptions): unknown
+  /** Changes what our entry says under `announces`. */
+  announce(key: string, value: unknown): void
+  /** The lease is certain to hold: at this moment nobody else may believe that we are gone. */
+  valid(): boolean
+  emit(event: 'methodAdded' | 'methodRemoved', name: string, peer: Peer): void
+  error(error: Error): void
+}
+
+/** What `to()` was given. */
+export type To = string | Peer | readonly (string | Peer)[]
+
+/** Options of what is done through one `to()`. */
+export interface TargetOptions {
+  /** Milliseconds for finding, connecting, queueing and running together; default 10 000, at most a day. */
+  timeoutMs?: number | undefined
+  /** Cancels; the reason becomes the cause of `CANCELLED`. */
+  signal?: AbortSignal | undefined
+  /** Calls with the same key go to the same peer as long as the set of matches stands. */
+  key?: string | undefined
+  /** `false` leaves oneself out; default true, but for streams, which never go to oneself. */
+  self?: boolean | undefined
+  /** With a callback: goes on with the peers that join later. */
+  persist?: boolean | undefined
+  /** How many calls deep this one is; set by `this.to()`, at most 32. */
+  depth?: number | undefined
+}
+
+/** Whom a `to()` means, and how to get at them. */
+export interface Selection<T = Top> {
+  /** For messages: what `to()` was given. */
+  readonly label: string
+  readonly options: Readonly<TargetOptions>
+  /** Whether a peer is meant, now or when it joins. */
+  includes(peer: Peer): boolean
+  /** Every live match, oneself included unless `self: false`. Empty before the first view arrived. */
+  matches(): readonly Peer[]
+  /**
+   * The link to use for one match: least load, round robin among equals, or by `key`. `done` is called once, and at
+   * once if the link stands. It waits as long as it takes: for the registry, for a match, for a connection; whoever
+   * has a deadline calls what is returned here, and `why` tells then what it was waiting for.
+   * @param tried  ids that are not to be used again
+   */
+  acquire(tried: ReadonlySet<string> | undefined, done: (error: StageError | null, link?: Link<T>) => void): () => void
+  /** The link to that match; like `acquire`, but it fails as soon as the peer is gone. */
+  reach(peer: Peer, done: (error: StageError | null, link?: Link<T>) => void): () => void
+  /** Resolves once the first view arrived, so that `matches` speaks of a registry that was asked. */
+  known(done: (error: StageError | null) => void): () => void
+  /** What a wait that ended without a link was waiting for: NO_SUCH_PEER, REGISTRY_UNAVAILABLE or TIMEOUT connecting. */
+  why(waitedMs: number): StageError
+}
+
+/** Deadlines without a timer each: holders sweep what they hold when told that the earliest one may have passed. */
+export interface Deadlines {
+  /** Something now ends at `at` (by `clock.now()`). */
+  note(at: number): void
+  /** `sweep` ends what is due at `now` and returns the earliest deadline that it still holds, or Infinity. */
+  add(sweep: (now: number) => number): () => void
+}

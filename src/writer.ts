@@ -1,0 +1,24 @@
+/**
+ * A growing buffer that several hands append to: a layer begins a frame in it, the codec writes its value behind, and
+ * the framing hands all frames of one tick to the carrier as one chunk. Nobody keeps `bytes`: it may be replaced.
+ */
+export class Writer {
+  bytes: Buffer
+  /** Where the next byte goes; setting it back takes back what was written behind. */
+  at = 0
+
+  constructor(size = 4096) {
+    this.bytes = Buffer.allocUnsafeSlow(size)
+  }
+
+  /** Makes room for `size` more bytes. */
+  need(size: number): void {
+    if (this.at + size > this.bytes.length) this.#grow(size)
+  }
+
+  #grow(size: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.at + size))
+    this.bytes.copy(grown, 0, 0, this.at)
+    this.bytes = grown
+  }
+}
