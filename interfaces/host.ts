@@ -1,0 +1,69 @@
+import { BlockList, isIPv4, isIPv6 } from 'node:net'
+import type { NetworkInterfaceInfo } from 'node:os'
+import { StageError, describe } from '../src/errors.js'
+
+// What to bind, what to publish, and how an address is written: functions of their input. What is bound is not what
+// is published: `0.0.0.0` can be bound and dialled by nobody, and behind NAT the published host is not even ours.
+
+/** What `os.networkInterfaces()` returns. */
+export type Machine = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>
+
+const subnets = (...nets: (readonly [string, number, 'ipv4' | 'ipv6'])[]): BlockList => {
+  const list = new BlockList()
+  for (const net of nets) list.addSubnet(...net)
+  return list
+}
+const loopback = subnets(['127.0.0.0', 8, 'ipv4'], ['::1', 128, 'ipv6'])
+/** RFC 1918, and RFC 6598, which overlay networks hand out. */
+const privates = subnets(['10.0.0.0', 8, 'ipv4'], ['172.16.0.0', 12, 'ipv4'], ['192.168.0.0', 16, 'ipv4'], ['100.64.0.0', 10, 'ipv4'])
+/** Good for one cable only: another machine cannot dial it without knowing which. */
+const linkLocal = subnets(['169.254.0.0', 16, 'ipv4'], ['fe80::', 10, 'ipv6'])
+
+const within = (list: BlockList, host: string): boolean =>
+  isIPv4(host) ? list.check(host) : isIPv6(host) && list.check(host.replace(/%.*/, ''), 'ipv6')
+
+/** Can be reached from this machine only. */
+export const isLoopback = (host: string): boolean => host.toLowerCase() === 'localhost' || within(loopback, host)
+
+/** Means every address of the machine, and is none. */
+export const isWildcard = (host: string): boolean => /^[0.]+$/.test(host) || (isIPv6(host) && /^[0:]+$/.test(host))
+
+/** A host name, an IPv4 address, or an IPv6 address without brackets. */
+export const isHost = (host: string): boolean => isIPv6(host) || /^[\w-]+(\.[\w-]+)*\.?$/.test(host)
+
+/** What to bind where only the published host was given. */
+export function bindFor(host: string): string {
+  if (!isLoopback(host)) return isIPv6(host) ? '::' : '0.0.0.0'
+  return isIPv4(host) || isIPv6(host) ? host : '127.0.0.1'
+}
+
+/**
+ * The one address of this machine that others can be told to dial, for a wildcard that was bound.
+ * @throws StageError BAD_ARGUMENT if there is none, or a choice that only the operator can make
+ */
+export function publicHost(machine: Machine, bind: string): string {
+  const found = Object.entries(machine).flatMap(([nic, addresses]) => (addresses ?? []).map(({ address, internal }) => ({ nic, address, internal })))
+  const usable = found.filter(({ address, internal }) => !internal && !within(linkLocal, address) && (isIPv4(address) || isIPv6(bind)))
+  const unique = [...new Set(usable.map(({ address }) => address))]
+  const ours = unique.filter((address) => within(privates, address))
+  const [only, ...others] = ours.length > 0 ? ours : unique
+  if (only !== undefined && others.length === 0) return only
+  const listed = found.map(({ nic, address }) => `${address} (${nic})`).join(', ') || 'no address'
+  throw new StageError('BAD_ARGUMENT', `cannot tell which address peers should dial to reach ${bind}: this machine has ${listed}; pass \`host\` or set $STAGE_HOST`)
+}
+
+/** `tcp://10.0.0.5:4000`; IPv6 in brackets. */
+export const formatAddress = (host: string, port: number): string => `tcp://${isIPv6(host) ? `[${host}]` : host}:${port}`
+
+/**
+ * The other way.
+ * @throws StageError BAD_ARGUMENT naming what was malformed
+ */
+export function parseAddress(address: string): { host: string; port: number } {
+  const [, bracketed, plain, digits] = /^tcp:\/\/(?:\[([^\]]+)\]|([^[\]:]+)):(\d{1,5})$/.exec(address) ?? []
+  const host = bracketed ?? plain ?? ''
+  const port = Number(digits)
+  const good = bracketed === undefined ? isHost(host) : isIPv6(host)
+  if (!good || !(port > 0 && port < 65536)) throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected tcp://host:port, with an IPv6 host in brackets and a port of 1 to 65535`)
+  return { host, port }
+}

@@ -1,0 +1,150 @@
+import { Duplex } from 'node:stream'
+import type { Clock, Timer } from '../src/types.js'
+
+// A stream inside one process that behaves as TCP does where it matters: each direction ends by itself, a broken
+// stream is reset, a writer is held back by its reader, and what was sent arrives in order or not at all.
+
+/** What carries it. */
+export interface Carrier {
+  readonly clock: Clock
+  /** Those that carry something, or may yet. */
+  readonly streams: Set<MemoryStream>
+  /** Nothing arrives there for now; `schedule` is called when that is over. */
+  isHeld(from: string, to: string): boolean
+  /** When something that is sent now arrives, by the clock. */
+  arrival(from: string, to: string): number
+  /** Runs `fn` without delay, but not at once. */
+  soon(fn: () => void): void
+  /** A dial has arrived at the end that is to be handed out, or refused. */
+  accept(stream: MemoryStream): void
+}
+
+const WINDOW = 64 * 1024
+const ignore = () => {}
+
+/** As the system's own errors look. */
+export const failure = (code: string, syscall: string, address: string): Error =>
+  Object.assign(new Error(`${syscall} ${code} ${address}`), { code, syscall, address })
+
+type Parcel = { readonly at: number; readonly what: Buffer | 'dial' | 'accepted' | 'end' | 'gone' | Error }
+
+/** One end of a stream, and the flight of what it sends. */
+export class MemoryStream extends Duplex {
+  other!: MemoryStream
+  /** Of the dialling end: the other one has it now. */
+  onaccepted: () => void = ignore
+  #flight: Parcel[] = []
+  #timer: Timer | undefined
+  #scheduled = false
+  /** Bytes sent that the other end's reader has not taken. */
+  #unread = 0
+  #blocked: ((error?: Error) => void) | undefined
+  /** Bytes received that our reader has not taken. */
+  #owed = 0
+  #otherGone = false
+  #ended = false
+
+  constructor(private readonly carrier: Carrier, readonly from: string, readonly to: string) {
+    super({ allowHalfOpen: true, highWaterMark: WINDOW })
+    this.on('error', ignore)
+    carrier.streams.add(this)
+  }
+
+  send(what: Parcel['what']): void {
+    const at = Math.max(this.#flight.at(-1)?.at ?? 0, this.carrier.arrival(this.from, this.to))
+    this.#flight.push({ at, what })
+    this.schedule()
+  }
+
+  schedule(): void {
+    const first = this.#flight[0]
+    if (this.#scheduled || !first || this.carrier.isHeld(this.from, this.to)) return
+    this.#scheduled = true
+    const wait = first.at - this.carrier.clock.now()
+    if (wait > 0) this.#timer = this.carrier.clock.setTimeout(this.#deliver, wait, true)
+    else this.carrier.soon(this.#deliver)
+  }
+
+  #deliver = (): void => {
+    this.#scheduled = false
+    while (this.#flight[0] && !this.carrier.isHeld(this.from, this.to) && this.#flight[0].at <= this.carrier.clock.now()) {
+      const { what } = this.#flight.shift() as Parcel
+      this.other.#receive(what)
+    }
+    this.schedule()
+    this.#forget()
+  }
+
+  #receive(what: Parcel['what']): void {
+    if (what === 'dial') this.carrier.accept(this)
+    else if (what === 'accepted') this.onaccepted()
+    else if (what instanceof Buffer) this.#take(what)
+    else if (what instanceof Error) this.destroy(what)
+    else {
+      this.#otherGone = what === 'gone'
+      if (this.#otherGone) this.#unblock(failure('EPIPE', 'write', this.to))
+      if (!this.#ended && !this.destroyed) this.push(null)
+      this.#ended = true
+    }
+  }
+
+  #take(bytes: Buffer): void {
+    // what is written to an end that is gone is lost, and its writer must learn of it
+    if (this.destroyed) this.send(failure('ECONNRESET', 'read', this.from))
+    else if (this.push(bytes)) this.other.#taken(bytes.length)
+    else this.#owed += bytes.length
+  }
+
+  override _read(): void {
+    const owed = this.#owed
+    this.#owed = 0
+    if (owed > 0) this.other.#taken(owed)
+  }
+
+  #taken(size: number): void {
+    this.#unread -= size
+    if (this.#unread <= WINDOW) this.#unblock()
+  }
+
+  #unblock(error?: Error): void {
+    const done = this.#blocked
+    this.#blocked = undefined
+    if (done) process.nextTick(done, error)
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
+    if (this.#otherGone) return done(failure('EPIPE', 'write', this.to))
+    this.#unread += chunk.length
+    // like a kernel's: it takes a copy of up to 64 KiB, and keeps the writer waiting for the rest
+    this.send(Buffer.from(chunk))
+    if (this.#unread <= WINDOW) done()
+    else this.#blocked = done
+  }
+
+  override _final(done: () => void): void {
+    this.send('end')
+    done()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    // throwing away what `write` had accepted is no goodbye
+    const lost = error !== null || this.writableLength > 0
+    const parted = !lost && this.writableFinished && this.readableEnded
+    if (!parted && !this.other.destroyed) this.send(lost ? failure('ECONNRESET', 'read', this.to) : 'gone')
+    this.#unblock(error ?? failure('ECONNRESET', 'write', this.to))
+    this.#forget()
+    done(error)
+  }
+
+  /** The network broke it. */
+  reset(): void {
+    this.destroy(failure('ECONNRESET', 'read', this.to))
+    this.#timer?.cancel()
+    this.#flight = []
+    this.#forget()
+  }
+
+  #forget(): void {
+    if (this.destroyed && this.#flight.length === 0) this.carrier.streams.delete(this)
+  }
+}

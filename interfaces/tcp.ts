@@ -1,0 +1,212 @@
+import { readSync } from 'node:fs'
+import { createServer, connect as dial, type AddressInfo, type Server, type Socket } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import type { Duplex } from 'node:stream'
+import { onAbort } from '../src/abort.js'
+import { systemClock } from '../src/clock.js'
+import { StageError } from '../src/errors.js'
+import type { Clock, Interface, Random, Timer } from '../src/types.js'
+import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './host.js'
+
+export interface TcpOptions {
+  /** Where to listen; default 0: any that is free. */
+  port?: number | undefined
+  /** What is bound; default: loopback, or every address where `host` lies beyond it. */
+  bind?: string | undefined
+  /** What is published; default $STAGE_HOST, else what is bound, else the one private address of the machine. */
+  host?: string | undefined
+  /** Proves both ends to each other; at least 16 bytes. */
+  secret?: string | undefined
+  /** Knowingly without secret beyond loopback. */
+  insecure?: boolean | undefined
+  clock?: Clock | undefined
+  random?: Random | undefined
+  /** @internal the machine's addresses, for tests */
+  machine?: (() => Machine) | undefined
+}
+
+const WATCH_MS = 2000
+const ignore = () => {}
+const streamOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true }
+
+/** Streams over TCP: sockets as Node makes them. Plain text, so use it within networks that you trust. */
+export class TcpInterface implements Interface {
+  readonly scheme = 'tcp'
+  readonly secret: string | undefined
+  /** Bound beyond loopback, and nobody said that this is meant to be so without a secret. */
+  readonly exposed: boolean
+  readonly #port: number
+  readonly #bind: string
+  /** Undefined: every address was bound, so what to publish is read off the machine. */
+  readonly #host: string | undefined
+  readonly #clock: Clock
+  readonly #machine: () => Machine
+  #server: Server | undefined
+  #listening: Promise<readonly string[]> | undefined
+  #closing: Promise<void> | undefined
+  #watch: Timer | undefined
+
+  /** @throws TypeError for a port, host or secret that cannot be one */
+  constructor(options: TcpOptions = {}) {
+    const { port = 0, secret, insecure = false, clock = systemClock, machine = networkInterfaces } = options
+    const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
+    const bind = checkedHost('bind', options.bind) ?? (host === undefined ? '127.0.0.1' : bindFor(host))
+    if (!Number.isInteger(port) || port < 0 || port > 65535) throw new TypeError(`port must be an integer of 0 to 65535, not ${String(port)}`)
+    if (secret !== undefined && (typeof secret !== 'string' || Buffer.byteLength(secret) < 16)) throw new TypeError('secret must be a string of at least 16 bytes')
+    if (host !== undefined && isWildcard(host)) throw new TypeError(`host is what peers dial, and nobody can dial ${host}: pass it as \`bind\``)
+    this.secret = secret
+    this.exposed = !insecure && !isLoopback(bind)
+    this.#port = port
+    this.#bind = bind
+    this.#host = host ?? (isWildcard(bind) ? undefined : bind)
+    this.#clock = clock
+    this.#machine = machine
+  }
+
+  /** @throws StageError BAD_ARGUMENT the port is taken, the address is not this machine's, or which to publish is unclear */
+  listen(onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void = ignore): Promise<readonly string[]> {
+    if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
+    if (this.#listening) return Promise.reject(new TypeError('this interface listens already; use one for each stage'))
+    this.#listening = this.#listen(onstream, onaddresses)
+    return this.#listening
+  }
+
+  async #listen(onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void): Promise<readonly string[]> {
+    let host = this.#host ?? publicHost(this.#machine(), this.#bind)
+    const server = createServer(streamOptions, (socket) => onstream(honest(socket)))
+    await bound(server, this.#port, this.#bind)
+    this.#server = server
+    const { port } = server.address() as AddressInfo
+    if (this.#host === undefined) {
+      this.#follow((now) => {
+        if (now === host) return
+        host = now
+        onaddresses([formatAddress(host, port)])
+      })
+    }
+    return [formatAddress(host, port)]
+  }
+
+  /** Looks every two seconds whether the machine has moved: a laptop changes networks, a container gets its address late. */
+  #follow(look: (host: string) => void): void {
+    if (this.#closing) return
+    this.#watch = this.#clock.setTimeout(() => {
+      let host: string | undefined
+      try {
+        host = publicHost(this.#machine(), this.#bind)
+      } catch {
+        // between two networks there is none, and for a moment two: what was published stays until it is clear again
+      }
+      this.#follow(look)
+      if (host !== undefined) look(host)
+    }, WATCH_MS)
+  }
+
+  /** @throws StageError BAD_ARGUMENT for a malformed address · the socket's own error · the signal's reason */
+  async connect(address: string, signal: AbortSignal): Promise<Duplex> {
+    const target = parseAddress(address)
+    signal.throwIfAborted()
+    const socket = honest(dial({ ...target, ...streamOptions }))
+    await connected(socket, signal)
+    return socket
+  }
+
+  /** Stops listening. Streams that were accepted belong to whoever got them, and stay. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#listening?.catch(ignore)
+    this.#watch?.cancel()
+    // the port is free when this returns; its callback would wait for the end of every stream
+    this.#server?.close()
+  }
+}
+
+function checkedHost(option: string, host: string | undefined): string | undefined {
+  const bare = host?.replace(/^\[(.*)\]$/, '$1')
+  if (bare === undefined || isHost(bare)) return bare
+  throw new TypeError(`${option} must be a host name or an IP address without scheme and port, not ${JSON.stringify(host)}`)
+}
+
+function bound(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => reject(bindError(cause, port, host)))
+    server.listen({ port, host }, () => {
+      server.removeAllListeners('error')
+      // out of descriptors, or a peer gone before it was accepted: the next one may do better
+      server.on('error', ignore)
+      resolve()
+    })
+  })
+}
+
+function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Error {
+  if (cause.code === 'EADDRINUSE') return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another, or 0 for any that is free`, { cause })
+  if (cause.code === 'EADDRNOTAVAIL') return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass what peers dial as \`host\``, { cause })
+  return cause
+}
+
+function connected(socket: Socket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settled = () => {
+      release()
+      socket.off('connect', onconnect)
+      socket.off('error', onerror)
+    }
+    const onconnect = () => { settled(); resolve() }
+    const onerror = (error: Error) => { settled(); reject(error) }
+    const release = onAbort(signal, () => {
+      settled()
+      socket.destroy()
+      reject(signal.reason as Error)
+    })
+    socket.once('connect', onconnect)
+    socket.once('error', onerror)
+  })
+}
+
+/**
+ * The socket itself, made to tell the truth about its end. Left alone, Node makes a broken stream look complete in two
+ * ways, which a reader cannot tell from a goodbye:
+ *   - `destroy(error)` closes like a good end does. Here it resets, and so does a destroy that throws away what
+ *     `write` had accepted.
+ *   - A reset that arrives behind unread bytes is reported as an end (libuv: POLLHUP after a partial read). Here the
+ *     end is believed only after one more read of the descriptor said so too.
+ */
+function honest(socket: Socket): Socket {
+  // errors between now and the owner's own listener must not end the process
+  socket.on('error', ignore)
+  socket._destroy = function (error, done) {
+    // an end that is just being sent cannot be turned into a reset (EINVAL), and has nothing left to lose
+    const ending = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished
+    // what `resetAndDestroy()` sets before it waits for pending writes, for which there is no time here
+    if ((error ?? socket.writableLength > 0) && !ending) (socket as Resettable).resetAndClosing = true
+    proto(socket)._destroy.call(socket, error, done)
+  }
+  socket.push = function (chunk: unknown, encoding?: BufferEncoding) {
+    const error = chunk === null ? pendingError(socket) : undefined
+    if (!error) return proto(socket).push.call(socket, chunk, encoding)
+    socket.destroy(error)
+    return false
+  }
+  return socket
+}
+
+type Resettable = Socket & { resetAndClosing: boolean; _handle: { fd?: number } | null }
+const proto = (socket: Socket): Socket => Object.getPrototypeOf(socket) as Socket
+
+/** The error that waits behind the last bytes; undefined where the stream really ended, or the platform has no descriptors. */
+function pendingError(socket: Socket): Error | undefined {
+  const fd = (socket as Resettable)._handle?.fd
+  if (fd === undefined || fd < 0) return undefined
+  try {
+    readSync(fd, Buffer.allocUnsafe(1))
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EAGAIN') return Object.assign(new Error(`read ${code}`, { cause: error }), { code, syscall: 'read' })
+  }
+  return undefined
+}

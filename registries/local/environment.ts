@@ -1,0 +1,209 @@
+/**
+ * One lmdb folder as one process uses it. lmdb allows one environment per path and process, so instances share it and
+ * count themselves.
+ *
+ * A step reads what it needs, decides, and hands lmdb a batch of writes that is carried out only if the namespace is
+ * still at the version that was read; otherwise it is taken again. The file's one write lock is therefore held by
+ * lmdb's own thread for microseconds, and never while a process waits for its event loop. Nothing here waits for that
+ * lock on the event loop either: a process that was stopped while it held it blocks the writes of all others until it
+ * goes on or is killed, and to them the registry is away. Reads always work.
+ */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Database, RootDatabaseOptionsWithPath } from 'lmdb'
+import { StageError, asError } from '../../src/errors.js'
+import { Ledger, parseState, same, snapshot } from '../../src/ledger.js'
+import type { Kind, Seen, Snapshot, Table } from '../../src/ledger.js'
+import { log } from '../../src/log.js'
+import { newId } from '../../src/random.js'
+import type { Clock, Random } from '../../src/types.js'
+import { within } from '../../src/within.js'
+
+type Key = [kind: string, namespace: string, id: string]
+type Rows = Database<string, Key>
+
+const environments = new Map<string, Environment>()
+
+/** Address space, not memory or disk: the file is as big as what it holds. */
+const MAP_BYTES = 2 ** 28
+/** Processes on one machine that may have it open at a time. */
+const MAX_READERS = 4096
+
+export class Environment {
+  #users = 0
+  #rows: Promise<Rows> | undefined
+  /** Which file is open: somebody may delete the folder under us, and then it is not the one that others use. */
+  #file: string | undefined
+  #closing: Promise<void> | undefined
+  /** Writes go one after another, so that those of one process do not overtake each other. */
+  #tail: Promise<unknown> = Promise.resolve()
+
+  private constructor(readonly path: string) {}
+
+  /** Every `enter` is matched by one `leave`. */
+  static enter(path: string): Environment {
+    const environment = environments.get(path) ?? new Environment(path)
+    environments.set(path, environment)
+    environment.#users++
+    return environment
+  }
+
+  async leave(): Promise<void> {
+    if (--this.#users > 0) return
+    environments.delete(this.path)
+    await this.#close()
+  }
+
+  /**
+   * One atomic step.
+   * @param limitMs  a write lock that is not had by then is held by a process that does not run
+   * @throws StageError REGISTRY_UNAVAILABLE
+   */
+  async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger) => T): Promise<T> {
+    const turn = this.#tail.then(() => this.#attempt(namespace, clock, random, run))
+    this.#tail = turn.catch(() => {}) // also of one that nobody waits for any more: the next may not overtake it
+    return await within(clock, limitMs, turn, () => this.#away(`no write was possible for ${limitMs} ms: a process that has this registry open was stopped in the middle of one; continue it or end it`))
+  }
+
+  /** What is listed; `seen` spares the work if nothing has changed since. */
+  async read(namespace: string, seen?: Seen): Promise<Snapshot | 'same' | undefined> {
+    const rows = await this.#open()
+    try {
+      rows.resetReadTxn()
+      const table = new Rowset(rows, namespace)
+      if (seen && same(seen, parseState(table.get('state', '')))) return 'same'
+      return snapshot(table)
+    } catch (error) {
+      throw this.#broken(error)
+    }
+  }
+
+  /** Opens the file that is at the path now, should it have been replaced. */
+  async refresh(): Promise<void> {
+    if (this.#file === undefined || await this.#fileNow() === this.#file) return
+    log(`local:${this.path}`, 'its files were replaced or deleted; opening it anew')
+    await this.#close()
+  }
+
+  async #attempt<T>(namespace: string, clock: Clock, random: Random, run: (ledger: Ledger) => T): Promise<T> {
+    await this.refresh()
+    const rows = await this.#open()
+    try {
+      for (;;) {
+        rows.resetReadTxn()
+        const table = new Rowset(rows, namespace)
+        const answer = run(new Ledger(table, namespace, clock.wall(), newId(random)))
+        if (await table.commit()) return answer
+      }
+    } catch (error) {
+      throw this.#broken(error)
+    }
+  }
+
+  async #open(): Promise<Rows> {
+    if (this.#users === 0) throw new StageError('CLOSED', `the registry local:${this.path} was closed`)
+    return this.#rows ??= this.#opened().catch((error: unknown) => {
+      this.#rows = undefined
+      throw this.#broken(error)
+    })
+  }
+
+  async #opened(): Promise<Rows> {
+    const { openAsClass } = await import('lmdb')
+    await this.#closing // the same path would be given the same environment once more
+    const options: RootDatabaseOptionsWithPath = { path: this.path, noSubdir: false, encoding: 'string', useVersions: true, mapSize: MAP_BYTES, maxReaders: MAX_READERS }
+    const rows = openWithoutWaiting(openAsClass(options) as unknown as RowsClass)
+    this.#file = await this.#fileNow()
+    return rows
+  }
+
+  async #fileNow(): Promise<string | undefined> {
+    const found = await stat(join(this.path, 'data.mdb')).catch(() => undefined)
+    return found && `${found.dev}:${found.ino}`
+  }
+
+  async #close(): Promise<void> {
+    const rows = this.#rows
+    this.#rows = this.#file = undefined
+    this.#closing = rows?.then((opened) => opened.close()).catch(() => {})
+    await this.#closing
+  }
+
+  #broken(error: unknown): StageError {
+    if (error instanceof StageError) return error
+    const { message } = asError(error)
+    return this.#away(`${message}; the path must be a folder that this user may write to, with nothing else in it: pass another one, or delete it while no stage runs`, error)
+  }
+
+  #away(why: string, cause?: unknown): StageError {
+    return new StageError('REGISTRY_UNAVAILABLE', `the registry local:${this.path} cannot be used: ${why}`, { cause })
+  }
+}
+
+/** The rows of one namespace: reads go to the file, writes are kept until `commit`. */
+class Rowset implements Table {
+  readonly #version: number | undefined
+  readonly #writes = new Map<string, { key: Key, text: string | undefined }>()
+
+  constructor(private readonly rows: Rows, private readonly namespace: string) {
+    this.#version = rows.getEntry(this.#key('state', ''))?.version
+  }
+
+  get(kind: Kind, id: string): string | undefined {
+    const written = this.#writes.get(`${kind} ${id}`)
+    return written ? written.text : this.rows.get(this.#key(kind, id))
+  }
+
+  put(kind: Kind, id: string, text: string): void {
+    this.#writes.set(`${kind} ${id}`, { key: this.#key(kind, id), text })
+  }
+
+  remove(kind: Kind, id: string): void {
+    this.#writes.set(`${kind} ${id}`, { key: this.#key(kind, id), text: undefined })
+  }
+
+  * list(kind: Kind): Iterable<readonly [string, string]> {
+    const ids = new Set<string>()
+    for (const { key } of this.rows.getRange({ start: this.#key(kind, ''), end: this.#key(kind, '\uffff') })) ids.add(key[2])
+    for (const { key } of this.#writes.values()) if (key[0] === kind) ids.add(key[2])
+    for (const id of ids) {
+      const text = this.get(kind, id)
+      if (text !== undefined) yield [id, text]
+    }
+  }
+
+  /** @returns whether the namespace was still as it was read; if not, nothing was written */
+  async commit(): Promise<boolean> {
+    if (this.#writes.size === 0) return true
+    const state = this.#key('state', '')
+    const text = this.get('state', '')! // the ledger has made one at least
+    this.#writes.delete('state ')
+    const write = () => {
+      void this.rows.put(state, text, (this.#version ?? 0) + 1) // the version counts every write, also one that nobody sees
+      for (const { key, text } of this.#writes.values()) void (text === undefined ? this.rows.remove(key) : this.rows.put(key, text, 1))
+    }
+    return this.#version === undefined ? this.rows.ifNoExists(state, write) : this.rows.ifVersion(state, this.#version, write)
+  }
+
+  #key(kind: string, id: string): Key {
+    return [kind, this.namespace, id]
+  }
+}
+
+type RowsClass = new (name: null, options: object) => Rows
+
+/**
+ * lmdb begins a write transaction, on the event loop, when a database is opened. It is only there to create named ones;
+ * the unnamed one always exists, and reading is enough to find it.
+ */
+function openWithoutWaiting(Base: RowsClass): Rows {
+  class Unwaiting extends (Base as new (name: null, options: object) => Rows & { db?: unknown, ensureReadTxn(): void }) {
+    override transactionSync<T>(action: () => T, flags?: number): T {
+      if (this.db) return super.transactionSync(action, flags)
+      this.resetReadTxn()
+      this.ensureReadTxn()
+      return action()
+    }
+  }
+  return new Unwaiting(null, { encoding: 'string', useVersions: true })
+}

@@ -1,0 +1,180 @@
+/**
+ * The registry of one machine, in a folder: an embedded database that every process opens, so no server is needed.
+ * The registry's time is this machine's calendar.
+ */
+import { realpath } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { systemClock } from '../../src/clock.js'
+import { EntryReader } from '../../src/entry.js'
+import { StageError } from '../../src/errors.js'
+import { Listings } from '../../src/listing.js'
+import type { Steps } from '../../src/listing.js'
+import type { Ledger, Seen } from '../../src/ledger.js'
+import { log } from '../../src/log.js'
+import { systemRandom } from '../../src/random.js'
+import type { Clock, Entry, Lease, Random, Registry, Timer, View } from '../../src/types.js'
+import { Views, Witness } from '../../src/views.js'
+import { within } from '../../src/within.js'
+import { Environment } from './environment.js'
+import { defaultFolder, makeFolder } from './folder.js'
+
+export interface LocalRegistryOptions {
+  clock?: Clock | undefined
+  random?: Random | undefined
+}
+
+/** How long a change may stay unseen, in milliseconds; looking costs some ten microseconds. */
+const POLL_MS = 100
+/** How often a watch looks whether the files are still the ones that others use. */
+const REFRESH_POLLS = 10
+const LIMIT_MS = 3000
+const LIMIT_MIN_MS = 1000
+
+export class LocalRegistry implements Registry {
+  readonly address: string
+  readonly #path: string
+  readonly #own: boolean
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #listings: Listings
+  readonly #polls = new Map<string, Poll>()
+  readonly #witnesses = new Map<string, Witness>()
+  #environment: Promise<Environment> | undefined
+  #closing: Promise<void> | undefined
+
+  /**
+   * Opens nothing yet: what is wrong with the path is said by the first operation.
+   * @param path  a folder, made if missing; default: one per user, see `defaultFolder`
+   */
+  constructor(path?: string, { clock = systemClock, random = systemRandom }: LocalRegistryOptions = {}) {
+    this.#own = !path
+    this.#path = path ? resolve(path) : defaultFolder()
+    this.address = `local:${this.#path}`
+    this.#clock = clock
+    this.#random = random
+    this.#listings = new Listings(clock, random)
+  }
+
+  async publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    return this.#listings.publish(this.#steps(entry.namespace, Math.min(Math.max(ttlMs / 5, LIMIT_MIN_MS), LIMIT_MS)), entry, ttlMs)
+  }
+
+  async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
+    const environment = await this.#open()
+    if (signal.aborted) return
+    this.#check()
+    let poll = this.#polls.get(namespace)
+    if (!poll || poll.views.ended) {
+      poll = new Poll(environment, namespace, this.address, this.#clock, this.#witness(namespace), () => this.#step(namespace, LIMIT_MS, () => {}))
+      this.#polls.set(namespace, poll)
+    }
+    poll.views.watchers++
+    try {
+      yield* poll.views.watch(signal)
+    } finally {
+      if (--poll.views.watchers === 0) {
+        poll.stop()
+        if (this.#polls.get(namespace) === poll) this.#polls.delete(namespace)
+      }
+    }
+  }
+
+  /** What was seen outlives a watch: the next one must notice what happened in between. */
+  #witness(namespace: string): Witness {
+    const witness = this.#witnesses.get(namespace) ?? new Witness()
+    this.#witnesses.set(namespace, witness)
+    return witness
+  }
+
+  close(): Promise<void> {
+    return this.#closing ??= this.#close()
+  }
+
+  async #close(): Promise<void> {
+    this.#listings.close()
+    for (const poll of this.#polls.values()) poll.stop()
+    const environment = await this.#environment?.catch(() => undefined)
+    if (!environment) return
+    // lmdb waits for writes that were begun, which may be as long as another process stays stopped
+    await within(this.#clock, LIMIT_MS, environment.leave(), () => new Error('a write is still waiting')).catch((error: Error) => log(this.address, error.message))
+  }
+
+  #steps(namespace: string, limitMs: number): Steps {
+    const step = <T>(run: (ledger: Ledger) => T) => this.#step(namespace, limitMs, run)
+    return {
+      publish: (entry) => step((ledger) => ledger.publish(entry)),
+      renew: (entry, seen) => step((ledger) => ledger.renew(entry, seen)),
+      sweep: (except) => step((ledger) => ledger.sweep(except)),
+      remove: (id) => step((ledger) => ledger.remove(id)),
+    }
+  }
+
+  async #step<T>(namespace: string, limitMs: number, run: (ledger: Ledger) => T): Promise<T> {
+    const environment = await this.#open()
+    this.#check()
+    return environment.step(namespace, this.#clock, this.#random, limitMs, run)
+  }
+
+  async #open(): Promise<Environment> {
+    this.#check()
+    return this.#environment ??= this.#enter().catch((error: unknown) => {
+      this.#environment = undefined
+      throw error
+    })
+  }
+
+  async #enter(): Promise<Environment> {
+    await makeFolder(this.#path, this.#own)
+    return Environment.enter(await realpath(this.#path)) // two spellings of one folder are one environment
+  }
+
+  #check(): void {
+    if (this.#closing) throw new StageError('CLOSED', `the registry ${this.address} was closed`)
+  }
+}
+
+/** Looks at one namespace again and again while anybody watches it. */
+class Poll {
+  readonly views = new Views()
+  readonly #reader: EntryReader
+  #timer: Timer | undefined
+  #count = 0
+
+  #seen: Seen | undefined
+
+  /** @param begin  makes the first contact, should the registry be empty */
+  constructor(
+    private readonly environment: Environment,
+    private readonly namespace: string,
+    address: string,
+    private readonly clock: Clock,
+    private readonly witness: Witness,
+    private readonly begin: () => Promise<unknown>,
+  ) {
+    this.#reader = new EntryReader(namespace, address)
+    void this.#look()
+  }
+
+  stop(): void {
+    this.views.end()
+    this.#timer?.cancel()
+  }
+
+  async #look(): Promise<void> {
+    try {
+      if (this.#count++ % REFRESH_POLLS === 0) await this.environment.refresh()
+      if (!this.views.ended) await this.#read()
+    } catch (error) {
+      this.views.end(error)
+    }
+    if (!this.views.ended) this.#timer = this.clock.setTimeout(() => void this.#look(), POLL_MS)
+  }
+
+  async #read(): Promise<void> {
+    const now = await this.environment.read(this.namespace, this.#seen)
+    if (now === 'same') return
+    if (now === undefined) return void await this.begin() // the next look sees what it made
+    this.#seen = now
+    this.views.push({ generation: this.witness.see(now), entries: this.#reader.read(now.records), lapsed: now.lapsed })
+  }
+}

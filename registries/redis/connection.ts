@@ -1,0 +1,132 @@
+import { StageError } from '../../src/errors.js'
+import { log } from '../../src/log.js'
+import type { Clock } from '../../src/types.js'
+import { within } from '../../src/within.js'
+import { failure } from './failure.js'
+import { isCluster } from './target.js'
+import type { Client, Target } from './target.js'
+import type { Script } from './scripts.js'
+
+/** How long a connection may take to be made and checked, in milliseconds. */
+const CONNECT_MS = 3000
+
+/**
+ * One connection, made when it is first needed and made anew after it broke: it is never mended. Each failure is the
+ * caller's, who decides when to try again.
+ */
+export class Connection {
+  #client: Promise<Client> | undefined
+  readonly #open = new Set<Client>()
+  #closed = false
+  /** Its Redis is older than 7.0 and knows no flags of scripts. */
+  #plain = false
+
+  /** @param commandMs  how long a command may stay without an answer; then the connection counts as dead */
+  constructor(private readonly target: Target, private readonly clock: Clock, private readonly commandMs: number) {}
+
+  /** @throws StageError REGISTRY_UNAVAILABLE · AUTH_FAILED · CLOSED */
+  async run<T>(command: (client: Client) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new StageError('CLOSED', `the registry ${this.target.address} was closed`)
+    const connecting = this.#client ??= this.#connect()
+    let client: Client | undefined
+    try {
+      client = await connecting
+      return await command(client)
+    } catch (error) {
+      if (this.#closed) throw new StageError('CLOSED', `the registry ${this.target.address} was closed`)
+      // what Redis itself answered leaves a good connection, but for answers that depend on which server it is
+      if (!client || !isReply(error) || /^(READONLY|LOADING|MASTERDOWN|NOAUTH|CLUSTERDOWN)/.test(error.message)) this.#drop(connecting, client)
+      throw failure(this.target.address, error)
+    }
+  }
+
+  /** Runs a script by its hash, and by its text where Redis does not know it (any more). */
+  script(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+    return this.run(async (client) => {
+      const run = async ({ sha, text }: { sha: string, text: string }) => {
+        try {
+          return await client.evalsha(sha, keys.length, ...keys, ...args)
+        } catch (error) {
+          if (!(error instanceof Error) || !error.message.includes('NOSCRIPT')) throw error
+          return await client.eval(text, keys.length, ...keys, ...args)
+        }
+      }
+      if (this.#plain) return run(script.plain)
+      try {
+        return await run(script)
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.includes("near '#'")) throw error
+        this.#plain = true
+        return await run(script.plain)
+      }
+    })
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#client = undefined
+    for (const client of [...this.#open]) this.#destroy(client)
+  }
+
+  async #connect(): Promise<Client> {
+    let cause: unknown
+    let client: Client | undefined
+    try {
+      client = await this.target.make({ commandTimeout: this.commandMs, connectTimeout: CONNECT_MS })
+      // there is a listener as long as the object lives: an emitter without one throws
+      client.on('error', (error: unknown) => { cause = error })
+      if (this.#closed) throw new Error('Connection is closed.')
+      this.#open.add(client)
+      const slow = () => new Error(`a connection timed out after ${CONNECT_MS} ms`)
+      await within(this.clock, CONNECT_MS, client.connect(), slow)
+      if (cause !== undefined) throw cause // such as a database that does not exist, which would leave us in another one
+      await within(this.clock, CONNECT_MS, this.#check(client), slow)
+      return client
+    } catch (error) {
+      if (client) this.#destroy(client)
+      this.#client = undefined
+      // connect() says only "Connection is closed."; the reason comes as an event
+      throw failure(this.target.address, cause ?? error)
+    }
+  }
+
+  /** Refuses what would only fail later, and warns of what will lose entries some day. */
+  async #check(client: Client): Promise<void> {
+    if (isCluster(client)) return // each command finds its own node, and the node's answer says the rest
+    let text: string
+    try {
+      text = await client.info()
+    } catch (error) {
+      if (isReply(error) && error.message.startsWith('NOPERM')) return
+      throw error
+    }
+    const info = new Map(text.split('\r\n').map((line) => [line.split(':')[0]!, line.slice(line.indexOf(':') + 1)]))
+    if (info.get('loading') === '1') throw new Error('LOADING Redis is loading the dataset in memory')
+    if (info.get('role') === 'slave') throw new Error('READONLY this Redis is a replica')
+    const [major = 0, minor = 0] = (info.get('redis_version') ?? '7.0').split('.').map(Number)
+    const version = info.get('redis_version')
+    if (major < 6 || (major === 6 && minor < 2)) throw new Error(`Redis ${version} is older than 6.2`)
+    if (major < 7) {
+      this.#plain = true
+      log(this.target.address, `is Redis ${version}; before 7.0 a full one refuses renewals too`)
+    }
+    const policy = info.get('maxmemory_policy')
+    if (policy !== undefined && policy !== 'noeviction') log(this.target.address, `has maxmemory-policy ${policy} and may forget stages when it is full; set it to noeviction`)
+  }
+
+  #drop(connecting: Promise<Client>, client: Client | undefined): void {
+    if (this.#client === connecting) this.#client = undefined
+    if (client) this.#destroy(client)
+  }
+
+  /** At once, without a goodbye to a server that may not answer. */
+  #destroy(client: Client): void {
+    this.#open.delete(client)
+    const { stream } = client as { stream?: { destroy(): void } }
+    client.disconnect()
+    stream?.destroy()
+  }
+}
+
+/** An error that Redis answered with, in contrast to one of the connection. */
+const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError'

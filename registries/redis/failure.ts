@@ -1,0 +1,52 @@
+import { StageError, asError } from '../../src/errors.js'
+
+/** What commands the library needs; what is printed when one of them is not allowed. */
+export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
+  `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* +hello +auth +select +info +client|setname +client|setinfo +eval +evalsha +time +hmget +hset +hget +hdel +zadd +zscore +zrange +zrangebyscore +zrangebylex +zrem +zremrangebyscore +xadd +xread +xrange +del`
+
+/** [what Redis or the connection said, what to try]; the first that matches. */
+const advice: readonly (readonly [RegExp, string])[] = [
+  [/ECONNREFUSED/, "no Redis answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
+  [/ENOTFOUND|EAI_AGAIN/, 'no such host; check the URL'],
+  [/ECONNRESET|EPIPE|Connection is closed|Stream isn't writeable|Command aborted/, 'the connection was closed; it is tried again'],
+  [/ETIMEDOUT|timed out/, 'it did not answer in time; check that it is running and reachable'],
+  [/EHOSTUNREACH|ENETUNREACH/, 'there is no route to it; check the network'],
+  [/SSL|TLS|certificate|CERT_/i, "TLS failed; use redis: for a server without it, and a certificate that this machine trusts for rediss:"],
+  [/LOADING/, 'it is still loading its data; try again in a moment'],
+  [/READONLY|is a replica/, 'this one is a replica and takes no writes; use the address of the master, or a client with sentinels'],
+  [/MASTERDOWN/, 'it is a replica that has lost its master; use the address of the master'],
+  [/OOM/, 'it has used up its maxmemory; raise it or free some (listed stages stay listed)'],
+  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'the cluster is not complete at the moment; pass a Cluster client and try again'],
+  [/BUSY/, 'a script of somebody else runs there for too long; SCRIPT KILL ends it'],
+  [/WRONGTYPE/, 'a key that begins with "stagemesh:" holds something else; delete it, or use another database'],
+  [/DB index|SELECT is not allowed/i, 'the database in the URL does not exist there; use a lower number'],
+  [/unknown command|NOPROTO|older than/i, 'it is too old; Redis 6.2 or later is needed'],
+]
+
+/**
+ * An error of ioredis or of Redis as ours.
+ * @param address  for the message, without credentials
+ * @returns StageError AUTH_FAILED if the credentials are not enough, else REGISTRY_UNAVAILABLE
+ */
+export function failure(address: string, thrown: unknown): StageError {
+  if (thrown instanceof StageError) return thrown
+  const error = asError(thrown)
+  const said = words(error)
+  if (/NOPERM|no permissions|ACL failure/i.test(said)) {
+    return new StageError('AUTH_FAILED', `Redis at ${address} does not let this user do what is needed (${said}); allow it with: ${ACL_LINE('<user>')}`, { cause: error })
+  }
+  if (/NOAUTH|WRONGPASS|invalid password|invalid username|without any password/i.test(said)) {
+    return new StageError('AUTH_FAILED', `Redis at ${address} wants other credentials (${said}); put them in the URL: redis://user:password@host:6379`, { cause: error })
+  }
+  const hint = advice.find(([pattern]) => pattern.test(said))?.[1] ?? 'try again, and look into its log'
+  return new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} is not available (${said}): ${hint}`, { cause: error })
+}
+
+/** What an error says in one line; several addresses of one host make an AggregateError without words of its own. */
+function words(error: Error): string {
+  const { code, lastNodeError, errors } = error as Error & { code?: unknown, lastNodeError?: unknown, errors?: readonly unknown[] }
+  const inner = lastNodeError ?? errors?.[0]
+  const own = error.message || (typeof code === 'string' ? code : error.name)
+  const text = inner instanceof Error && inner !== error ? `${own}: ${inner.message}` : own
+  return text.replace(/\s+/g, ' ').replace(/[^\x20-\x7e\xa0-\uffff]/g, '?').slice(0, 300)
+}

@@ -1,0 +1,111 @@
+import { StageError } from '../../src/errors.js'
+import { EntryReader } from '../../src/entry.js'
+import { jitter, newId } from '../../src/random.js'
+import type { Clock, Random } from '../../src/types.js'
+import { Views } from '../../src/views.js'
+import type { Witness } from '../../src/views.js'
+import type { Connection } from './connection.js'
+import { READ, keysOf } from './scripts.js'
+
+/** How long one blocking read waits for a change. */
+export const BLOCK_MS = 10_000
+/** How often the registry is asked although nothing was heard, ± 20 %. */
+const RECONCILE_MS = 30_000
+/** Under churn a whole view is read no more often than this. */
+const BURST_MS = 50
+
+export interface FeedOptions {
+  readonly namespace: string
+  readonly address: string
+  /** Answers at once. */
+  readonly commands: Connection
+  /** Its own, for it waits in a blocking read nearly always. */
+  readonly waiting: Connection
+  readonly witness: Witness
+  readonly clock: Clock
+  readonly random: Random
+}
+
+/** Keeps the view of one namespace while anybody watches it: waits for a change, then reads the whole anew. */
+export class Feed {
+  readonly views = new Views()
+  readonly #keys: string[]
+  readonly #reader: EntryReader
+  #pausing: (() => void) | undefined
+  /** What the last view was of. */
+  #seen: { generation: string, revision: string, mark: string } | undefined
+
+  constructor(private readonly options: FeedOptions) {
+    this.#keys = keysOf(options.namespace)
+    this.#reader = new EntryReader(options.namespace, options.address)
+    void this.#run()
+  }
+
+  stop(): void {
+    this.views.end()
+    this.#pausing?.()
+    this.options.waiting.close()
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (!this.views.ended) await this.#round()
+    } catch (error) {
+      this.views.end(error)
+    } finally {
+      this.options.waiting.close()
+    }
+  }
+
+  /** One reconcile interval: a read, then a wait for changes, each followed by a read. */
+  async #round(): Promise<void> {
+    const { clock, random } = this.options
+    const end = clock.now() + jitter(random, RECONCILE_MS, 0.2)
+    await this.#read()
+    for (let left = end - clock.now(); left > 0 && !this.views.ended; left = end - clock.now()) {
+      const readAt = clock.now()
+      if (!await this.#changed(Math.min(left, BLOCK_MS)) || this.views.ended) continue
+      await this.#pause(readAt + BURST_MS - clock.now())
+      if (!this.views.ended) await this.#read()
+    }
+  }
+
+  /** Waits until there is something in the log beyond what was read, at most `ms`. */
+  #changed(ms: number): Promise<boolean> {
+    return this.options.waiting.run(async (client) =>
+      await client.xread('COUNT', 1, 'BLOCK', Math.max(1, Math.ceil(ms)), 'STREAMS', this.#keys[5]!, `${this.#seen!.revision}-0`) !== null)
+  }
+
+  async #read(): Promise<void> {
+    const { commands, witness, random, namespace } = this.options
+    // what a watch before this one saw tells whether the history went on; a view it has not given is due all the same
+    const seen = this.#seen ?? { generation: witness.seen?.generation ?? '', revision: String(witness.seen?.revision ?? ''), mark: '' }
+    const reply = await commands.script(READ, this.#keys, [newId(random), seen.generation, seen.revision, seen.mark])
+    if (this.views.ended) return
+    const [what, generation, revision, mark, past, lapsed, flat] = reply as [string, string, string, string, string, string[], string[]]
+    if (what === 'same') return
+    if (what !== 'view') throw new StageError('REGISTRY_UNAVAILABLE', `${this.options.address} answered what nobody asked for namespace ${namespace}`)
+    const continuous = witness.seen === undefined || past === witness.seen.mark
+    this.#seen = { generation, revision, mark }
+    this.views.push({
+      generation: witness.see({ generation, revision: Number(revision), mark }, continuous),
+      entries: this.#reader.read(pairs(flat)),
+      lapsed,
+    })
+  }
+
+  #pause(ms: number): Promise<void> {
+    if (ms <= 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = this.options.clock.setTimeout(resolve, ms)
+      this.#pausing = () => {
+        timer.cancel()
+        resolve()
+      }
+    })
+  }
+}
+
+function* pairs(flat: readonly string[]): Iterable<[string, string]> {
+  for (let i = 0; i + 1 < flat.length; i += 2) yield [flat[i]!, flat[i + 1]!]
+}

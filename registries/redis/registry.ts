@@ -1,0 +1,125 @@
+/**
+ * The registry on a Redis: what it holds can be read with redis-cli (`docs/protocol.md` names the keys), each step is
+ * one script, and a watch is a blocking read of a log. An instance has one connection for commands, and one more for
+ * each namespace that it watches.
+ */
+import { systemClock } from '../../src/clock.js'
+import { parseEntry } from '../../src/entry.js'
+import { StageError } from '../../src/errors.js'
+import type { Answer, Listed, Published, Renewed } from '../../src/ledger.js'
+import { Listings } from '../../src/listing.js'
+import type { Steps } from '../../src/listing.js'
+import { newId, systemRandom } from '../../src/random.js'
+import { GRACE_MS } from '../../src/sweeper.js'
+import type { Clock, Entry, Lease, Random, Registry, View } from '../../src/types.js'
+import { Witness } from '../../src/views.js'
+import { Connection } from './connection.js'
+import { BLOCK_MS, Feed } from './feed.js'
+import { PUBLISH, REMOVE, RENEW, SWEEP, keysOf } from './scripts.js'
+import { clientTarget, urlTarget } from './target.js'
+import type { Client, Target } from './target.js'
+
+export interface RedisRegistryOptions {
+  /** `redis:` or `rediss:` with user, password, host, port and database; default `redis://127.0.0.1:6379`. */
+  url?: string | undefined
+  /** A Redis or Cluster of ioredis instead of a URL. Nothing is ever sent over it: its server and options are taken. */
+  client?: Client | undefined
+  /** Not the registry's time, which is Redis' own: this one measures waits. */
+  clock?: Clock | undefined
+  random?: Random | undefined
+}
+
+const COMMAND_MS = 3000
+/** A blocking read that has not even said that nothing happened is on a dead connection. */
+const BLOCKED_MS = BLOCK_MS + 5000
+
+export class RedisRegistry implements Registry {
+  readonly address: string
+  readonly #target: Target
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #commands: Connection
+  readonly #listings: Listings
+  readonly #feeds = new Map<string, Feed>()
+  readonly #witnesses = new Map<string, Witness>()
+  #closed = false
+
+  /**
+   * Connects to nothing yet: what is wrong with the server is said by the first operation.
+   * @throws TypeError if the URL is none
+   */
+  constructor(options: RedisRegistryOptions | string = {}) {
+    const { url = 'redis://127.0.0.1:6379', client, clock = systemClock, random = systemRandom } = typeof options === 'string' ? { url: options } : options
+    this.#target = client ? clientTarget(client) : urlTarget(url)
+    this.address = this.#target.address
+    this.#clock = clock
+    this.#random = random
+    this.#commands = new Connection(this.#target, clock, COMMAND_MS)
+    this.#listings = new Listings(clock, random)
+  }
+
+  async publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    return this.#listings.publish(this.#steps(entry.namespace), entry, ttlMs)
+  }
+
+  async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
+    if (this.#closed) throw new StageError('CLOSED', `the registry ${this.address} was closed`)
+    if (signal.aborted) return
+    const feed = this.#feed(namespace)
+    feed.views.watchers++
+    try {
+      yield* feed.views.watch(signal)
+    } finally {
+      if (--feed.views.watchers === 0) {
+        feed.stop()
+        if (this.#feeds.get(namespace) === feed) this.#feeds.delete(namespace)
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#listings.close()
+    for (const feed of this.#feeds.values()) feed.stop()
+    this.#commands.close()
+  }
+
+  #feed(namespace: string): Feed {
+    const present = this.#feeds.get(namespace)
+    if (present && !present.views.ended) return present
+    // what was seen outlives a watch: the next one must notice what happened in between
+    const witness = this.#witnesses.get(namespace) ?? new Witness()
+    this.#witnesses.set(namespace, witness)
+    const feed = new Feed({
+      namespace, witness, address: this.address, clock: this.#clock, random: this.#random,
+      commands: this.#commands, waiting: new Connection(this.#target, this.#clock, BLOCKED_MS),
+    })
+    this.#feeds.set(namespace, feed)
+    return feed
+  }
+
+  #steps(namespace: string): Steps {
+    const keys = keysOf(namespace)
+    const fresh = () => newId(this.#random)
+    const row = ({ id, text, name, unique, ttlMs }: Listed) => [fresh(), id, text, name, unique ? '1' : '0', String(Math.ceil(ttlMs))]
+    return {
+      publish: async (entry) => published(await this.#commands.script(PUBLISH, keys, row(entry)), namespace),
+      renew: async (entry, { generation, revision, mark }) =>
+        answered(await this.#commands.script(RENEW, keys, [...row(entry), generation, String(revision), mark])) as Renewed,
+      sweep: async (except) => answered(await this.#commands.script(SWEEP, keys, [fresh(), except])),
+      remove: async (id) => answered(await this.#commands.script(REMOVE, keys, [fresh(), id])),
+    }
+  }
+}
+
+function answered(reply: unknown): Answer & { answer: string } {
+  const [answer, generation, revision, mark, now, earliest] = reply as [string, string, string, string, string, string]
+  return { answer, generation, revision: Number(revision), mark, now: Number(now), earliest: earliest === '' ? Infinity : Number(earliest) }
+}
+
+function published(reply: unknown, namespace: string): Published {
+  const [answer, id, text, leftMs] = reply as [string, string, string, string]
+  if (answer !== 'taken') return answered(reply) as Published
+  return { holder: { id, addresses: parseEntry(text, namespace)?.addresses ?? [], freeInMs: Number(leftMs) + GRACE_MS } }
+}

@@ -1,0 +1,169 @@
+/**
+ * The rules of `src/ledger.ts` as scripts, so that each step is one atomic request that takes its time from Redis.
+ * Every script may run twice, because a reply can be lost.
+ *
+ * Keys of namespace `ns`, in this order: state, peers, leases, names, lapsed, log (see `keysOf`). The first argument is
+ * always a fresh random string: the next generation, should one begin, and the mark of what this run changes.
+ */
+import { createHash } from 'node:crypto'
+import { LAPSED_MS, SWEEP_MAX, SWEEP_MS } from '../../src/ledger.js'
+
+/** All keys of a namespace, with one hash tag, so that a cluster keeps them together. */
+export const keysOf = (namespace: string): string[] =>
+  ['state', 'peers', 'leases', 'names', 'lapsed', 'log'].map((kind) => `stagemesh:{${namespace}}:${kind}`)
+
+export interface Script {
+  readonly text: string
+  readonly sha: string
+  /** The same for a Redis before 7.0, which has no flags. */
+  readonly plain: Omit<Script, 'plain'>
+}
+
+const LOG_MAX = 10_000
+
+// a number becomes text with %.0f: Lua's own way would write 1.7e+12
+const common = `
+local STATE, PEERS, LEASES, NAMES, LAPSED, LOG = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local fresh = ARGV[1]
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local function num(n) return string.format('%.0f', n) end
+local s = redis.call('HMGET', STATE, 'generation', 'born', 'revision', 'mark')
+local generation, born, revision, mark = s[1], tonumber(s[2] or ''), tonumber(s[3] or ''), s[4]
+
+local function change(op, id)
+  revision = revision + 1
+  mark = fresh
+  redis.call('HSET', STATE, 'revision', num(revision), 'mark', mark)
+  local entry = { 'XADD', LOG, 'MAXLEN', '~', '${LOG_MAX}', num(revision) .. '-0', 'h', mark, 'op', op, 'id', id }
+  local added = redis.pcall(unpack(entry))
+  if type(added) == 'table' and added.err then -- the log is from a later time than the state: somebody put back one of them
+    redis.call('DEL', LOG)
+    redis.call(unpack(entry))
+  end
+end
+
+-- a new history; it starts at the time in milliseconds, beyond any revision of the one before, which wakes those who wait
+local function begin(beyond)
+  generation, born = fresh, now
+  redis.call('HSET', STATE, 'generation', generation, 'born', num(born))
+  revision = math.max(beyond, now)
+  change('begin', '')
+end
+if not (generation and born and revision and mark) then begin(0) end
+
+local function mark_at(rev)
+  local found = redis.call('XRANGE', LOG, num(rev) .. '-0', num(rev) .. '-0')
+  if not found[1] then return '' end
+  for i = 1, #found[1][2], 2 do if found[1][2][i] == 'h' then return found[1][2][i + 1] end end
+  return ''
+end
+
+local function answer(what)
+  local first = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
+  return { what, generation, num(revision), mark, num(now), first[2] and num(tonumber(first[2])) or '' }
+end
+
+local function list(id, text, name, unique, ttl)
+  redis.call('ZADD', LEASES, num(now + ttl), id)
+  redis.call('ZADD', NAMES, unique, name .. ' ' .. id)
+  if redis.call('HGET', PEERS, id) == text then return end
+  redis.call('HSET', PEERS, id, text)
+  change('list', id)
+end
+
+local function drop(op, id)
+  local ok, entry = pcall(cjson.decode, redis.call('HGET', PEERS, id) or '')
+  if ok and type(entry) == 'table' and type(entry.name) == 'string' then redis.call('ZREM', NAMES, entry.name .. ' ' .. id) end
+  redis.call('ZREM', LEASES, id)
+  redis.call('HDEL', PEERS, id)
+  change(op, id)
+end
+
+local function forget()
+  redis.call('ZREMRANGEBYSCORE', LAPSED, '-inf', num(now - ${LAPSED_MS}))
+end
+`
+
+/** ARGV: fresh, id, JSON, name, unique (0 or 1), ttl. A full Redis refuses it: new stages must wait, listed ones stay. */
+export const PUBLISH = script('', `
+local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
+  local other = string.sub(member, #name + 2)
+  local ends = redis.call('ZSCORE', LEASES, other)
+  if not ends then redis.call('ZREM', NAMES, member)
+  elseif other ~= id and (unique == '1' or tonumber(redis.call('ZSCORE', NAMES, member)) == 1) then
+    return { 'taken', other, redis.call('HGET', PEERS, other) or '', num(tonumber(ends) - now) }
+  end
+end
+if redis.call('ZSCORE', LAPSED, id) then return answer('lost') end
+forget()
+list(id, text, name, unique, ttl)
+return answer('ok')`)
+
+/** ARGV: as PUBLISH, then the generation, revision and mark that the lease saw last. */
+export const RENEW = script('allow-oom', `
+local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local ends = redis.call('ZSCORE', LEASES, id)
+local seen = tonumber(ARGV[8])
+if generation == ARGV[7] then
+  -- a server that was put back, or one that took over without the last writes, has another past
+  local back = revision < seen or (revision == seen and mark ~= ARGV[9])
+  if not back and not ends then
+    local then_mark = mark_at(seen)
+    back = then_mark ~= '' and then_mark ~= ARGV[9]
+  end
+  if back then begin(seen) end
+end
+local reborn = generation ~= ARGV[7] and now - born <= ttl and not redis.call('ZSCORE', LAPSED, id)
+if not ends and not reborn then return answer('lost') end
+list(id, text, name, unique, ttl)
+return answer(ends and tonumber(ends) <= now and 'late' or 'ok')`)
+
+/** ARGV: fresh, id of the caller, which is left alone. */
+export const SWEEP = script('allow-oom', `
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', num(now - ${SWEEP_MS}), 'LIMIT', '0', '${SWEEP_MAX}')) do
+  if id ~= ARGV[2] then
+    drop('lapse', id)
+    redis.call('ZADD', LAPSED, num(now), id)
+  end
+end
+forget()
+return answer('ok')`)
+
+/** ARGV: fresh, id. */
+export const REMOVE = script('allow-oom', `
+if redis.call('ZSCORE', LEASES, ARGV[2]) then drop('leave', ARGV[2]) end
+return answer('ok')`)
+
+/**
+ * ARGV: fresh, generation, revision and mark that the watch saw last ('' if it saw nothing).
+ * Answers 'same', or 'view' with what the log says of that revision, the ids that lapsed, and id, JSON, id, JSON …
+ */
+export const READ = script('allow-oom', `
+if generation == ARGV[2] and num(revision) == ARGV[3] and mark == ARGV[4] then return { 'same' } end
+local past = ''
+if generation == ARGV[2] and ARGV[3] ~= '' then past = mark_at(tonumber(ARGV[3])) end
+local records = {}
+local ids = redis.call('ZRANGE', LEASES, 0, -1)
+for from = 1, #ids, 1000 do
+  local to = math.min(from + 999, #ids)
+  local texts = redis.call('HMGET', PEERS, unpack(ids, from, to))
+  for i = from, to do
+    local text = texts[i - from + 1]
+    if text then
+      records[#records + 1] = ids[i]
+      records[#records + 1] = text
+    end
+  end
+end
+return { 'view', generation, num(revision), mark, past, redis.call('ZRANGE', LAPSED, 0, -1), records }`)
+
+function script(flags: string, body: string): Script {
+  const text = common + body
+  return { ...hashed(`#!lua${flags && ` flags=${flags}`}\n${text}`), plain: hashed(text) }
+}
+
+function hashed(text: string): Omit<Script, 'plain'> {
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}

@@ -1,0 +1,51 @@
+import type { Clock, Deadlines, Timer } from './types.js'
+
+/** Between two sweeps, so that a thousand deadlines a second cost fifty looks and not a thousand. */
+const SPACING_MS = 20
+
+/**
+ * One timer for all deadlines of a stage. Holders keep what they wait for in maps of their own; here stands only the
+ * earliest moment at which looking through them can find anything. What settles in time costs one comparison.
+ */
+export class DeadlineSweep implements Deadlines {
+  #earliest = Infinity
+  #timer: Timer | undefined
+  readonly #sweeps = new Set<(now: number) => number>()
+
+  constructor(private readonly clock: Clock) {}
+
+  note(at: number): void {
+    if (at >= this.#earliest) return
+    this.#earliest = at
+    this.#arm(at)
+  }
+
+  add(sweep: (now: number) => number): () => void {
+    this.#sweeps.add(sweep)
+    return () => void this.#sweeps.delete(sweep)
+  }
+
+  close(): void {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    this.#earliest = -Infinity
+    this.#sweeps.clear()
+  }
+
+  #arm(at: number): void {
+    this.#timer?.cancel()
+    // whoever waits for an answer keeps the process alive until then
+    this.#timer = this.clock.setTimeout(() => this.#fire(), Math.max(0, at - this.clock.now()), true)
+  }
+
+  #fire(): void {
+    const now = this.clock.now()
+    this.#earliest = Infinity
+    let next = Infinity
+    for (const sweep of this.#sweeps) next = Math.min(next, sweep(now))
+    // a sweep may have noted something new in between
+    next = Math.min(next, this.#earliest)
+    this.#earliest = next
+    if (next < Infinity) this.#arm(Math.max(next, now + SPACING_MS))
+  }
+}

@@ -1,0 +1,211 @@
+import { asError } from './errors.js'
+import { log } from './log.js'
+import { isPattern, matches } from './pattern.js'
+import { jitter } from './random.js'
+import { GRACE_MS } from './sweeper.js'
+import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
+
+/** Why a peer is gone: it left by itself, or its lease lapsed. */
+export type PartReason = 'closed' | 'timeout'
+
+export interface DirectoryOptions {
+  registry: Registry
+  clock: Clock
+  random: Random
+  namespace: string
+  /** Ids that are this very stage's, present or past. */
+  own(id: string): boolean
+  onjoin(entry: Entry): void
+  onpart(entry: Entry, reason: PartReason): void
+  /** The same peer, with other addresses or announcements. */
+  onupdate(entry: Entry): void
+  /** Anything that may make a waiting selection succeed. */
+  onchange(): void
+  onerror(error: Error): void
+}
+
+const RETRY_MS = 250
+const RETRY_MAX_MS = 5000
+/** Ids remembered as gone, so that none of them comes back; older ones are long out of every registry's log. */
+const GONE_MAX = 20_000
+
+/**
+ * The live peers, over any registry: keeps the last view while the registry is away, turns whole views into joins and
+ * parts, and answers look-ups by pattern from memory.
+ */
+export class Directory {
+  readonly #entries = new Map<string, Entry>()
+  readonly #gone = new Set<string>()
+  /** Missing since the registry lost its memory: they have until then to list themselves again. */
+  readonly #unconfirmed = new Map<string, number>()
+  /** Their connection was reset and nobody answers there: not offered until then, unless they show signs of life. */
+  readonly #suspects = new Map<string, number>()
+  readonly #cache = new Map<string, readonly Entry[]>()
+  readonly #ending = new AbortController()
+  #generation: string | undefined
+  #timer: Timer | undefined
+  #retry: { timer: Timer; now(): void } | undefined
+  #run: Promise<void> | undefined
+  /** Counts changes, so that others can cache what they derive from the entries. */
+  version = 0
+  /** A view has arrived. */
+  known = false
+  /** Why there is no fresh view at the moment. */
+  failure: Error | undefined
+
+  constructor(private readonly options: DirectoryOptions) {}
+
+  start(): void {
+    this.#run ??= this.#watch()
+  }
+
+  get(id: string): Entry | undefined {
+    return this.#entries.get(id)
+  }
+
+  isGone(id: string): boolean {
+    return this.#gone.has(id)
+  }
+
+  /** Live peers that match, without `exclusions` (ids or names), in a stable order. */
+  lookup(pattern: string, exclusions?: Iterable<string>): readonly Entry[] {
+    let found = this.#cache.get(pattern)
+    if (!found) {
+      if (this.#cache.size >= 1000) this.#cache.clear() // patterns come from callers: bounded
+      found = [...this.#entries.values()].filter((e) => !this.#suspects.has(e.id) && (isPattern(pattern) ? matches(pattern, e.name) : e.name === pattern))
+      this.#cache.set(pattern, found)
+    }
+    if (exclusions === undefined) return found
+    const out = new Set(exclusions)
+    return found.filter((e) => !out.has(e.id) && !out.has(e.name))
+  }
+
+  /** Its connection broke and its addresses refuse: most likely it crashed, so others are preferred until the registry knows. */
+  suspect(id: string): void {
+    const entry = this.#entries.get(id)
+    if (!entry || this.#suspects.has(id)) return
+    this.#suspects.set(id, this.options.clock.now() + entry.ttlMs + GRACE_MS)
+    this.#changed()
+    this.#arm()
+  }
+
+  /** A sign of life. */
+  trust(id: string): void {
+    if (this.#suspects.delete(id)) this.#changed()
+  }
+
+  /** The peer itself said that it is leaving. */
+  leave(id: string): void {
+    const entry = this.#entries.get(id)
+    if (entry) this.#part(entry, 'closed')
+  }
+
+  async close(): Promise<void> {
+    this.#ending.abort()
+    this.#timer?.cancel()
+    this.#retry?.now()
+    await this.#run
+    this.#entries.clear()
+    this.#changed()
+  }
+
+  async #watch(): Promise<void> {
+    const { registry, namespace, clock, random, onerror, onchange } = this.options
+    const { signal } = this.#ending
+    let failures = 0
+    while (!signal.aborted) {
+      try {
+        for await (const view of registry.watch(namespace, signal)) {
+          failures = 0
+          this.failure = undefined
+          if (signal.aborted) return
+          this.#apply(view)
+        }
+        if (signal.aborted) return
+        throw new Error(`the registry's watch ended by itself (${registry.address})`)
+      } catch (error) {
+        if (signal.aborted) return
+        this.failure = asError(error)
+        onerror(this.failure)
+        onchange()
+      }
+      const wait = jitter(random, Math.min(RETRY_MS * 2 ** failures++, RETRY_MAX_MS), 0.2)
+      await new Promise<void>((resolve) => { this.#retry = { now: resolve, timer: clock.setTimeout(resolve, wait) } })
+      this.#retry?.timer.cancel()
+      this.#retry = undefined
+    }
+  }
+
+  #apply(view: View): void {
+    const { clock, own, namespace, onjoin, onupdate } = this.options
+    const forgot = this.#generation !== undefined && this.#generation !== view.generation
+    this.#generation = view.generation
+    const listed = new Map<string, Entry>()
+    for (const entry of view.entries) {
+      if (entry.namespace === namespace && !own(entry.id) && !this.#gone.has(entry.id)) listed.set(entry.id, entry)
+    }
+    const lapsed = new Set(view.lapsed)
+    for (const [id, entry] of [...this.#entries]) {
+      const now = listed.get(id)
+      if (now && !now.draining) this.#unconfirmed.delete(id)
+      else if (now) this.#part(entry, 'closed')
+      else if (lapsed.has(id)) this.#part(entry, 'timeout')
+      else if (forgot) this.#unconfirmed.set(id, clock.now() + entry.ttlMs + GRACE_MS)
+      else if (!this.#unconfirmed.has(id)) this.#part(entry, 'closed')
+    }
+    for (const [id, entry] of listed) {
+      if (entry.draining) continue
+      const before = this.#entries.get(id)
+      if (before && JSON.stringify(before) === JSON.stringify(entry)) continue
+      this.#entries.set(id, entry)
+      this.#suspects.delete(id)
+      this.#changed()
+      if (before) onupdate(entry)
+      else onjoin(entry)
+    }
+    if (!this.known) {
+      this.known = true
+      this.#changed()
+    }
+    this.#arm()
+  }
+
+  #part(entry: Entry, reason: PartReason): void {
+    const { id } = entry
+    this.#entries.delete(id)
+    this.#unconfirmed.delete(id)
+    this.#suspects.delete(id)
+    this.#gone.add(id)
+    if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.values().next().value as string)
+    this.#changed()
+    log(this.options.namespace, `${entry.name} (${id}) is gone: ${reason}`)
+    this.options.onpart(entry, reason)
+  }
+
+  #changed(): void {
+    this.version++
+    this.#cache.clear()
+    this.options.onchange()
+  }
+
+  /** One timer for what is only believed for a while. */
+  #arm(): void {
+    this.#timer?.cancel()
+    const next = Math.min(...this.#unconfirmed.values(), ...this.#suspects.values())
+    if (next === Infinity) return
+    this.#timer = this.options.clock.setTimeout(() => this.#expire(), Math.max(0, next - this.options.clock.now()))
+  }
+
+  #expire(): void {
+    const now = this.options.clock.now()
+    // while the registry is away nobody is declared dead: what it cannot confirm may still confirm itself later
+    for (const [id, until] of [...this.#unconfirmed]) {
+      if (until > now) continue
+      const entry = this.#entries.get(id)
+      if (this.failure) this.#unconfirmed.set(id, now + (entry?.ttlMs ?? 0) + GRACE_MS)
+      else if (entry) this.#part(entry, 'timeout')
+    }
+    for (const [id, until] of [...this.#suspects]) if (until <= now) this.trust(id)
+    this.#arm()
+  }
+}

@@ -1,0 +1,59 @@
+import type { Link, Selection } from './types.js'
+
+type Verb = (selection: Selection, ...args: never[]) => unknown
+
+const RPC = ['call', 'callAll', 'cast', 'methods', 'unprovide'] as const
+
+/**
+ * The verbs of `to()` in a chain of one's own, whatever its top is: `provide` goes to the top of every link that
+ * stands or comes, once each; `as()` reaches its other methods; those of rpc say that rpc is missing.
+ */
+export class Forward {
+  readonly #provided: { selection: Selection; args: unknown[] }[] = []
+
+  constructor(private readonly links: () => Iterable<Link>, private readonly onerror: (error: Error) => void) {}
+
+  readonly verbs: Readonly<Record<string, Verb>> = {
+    provide: (selection, ...args: unknown[]) => {
+      this.#provided.push({ selection, args })
+      for (const link of this.links()) this.#give(link, selection, args)
+    },
+    as: (selection) => new Proxy({}, {
+      get: (_, method) => typeof method === 'symbol' || method === 'then' ? undefined : (...args: unknown[]) => invoke(selection, method, args),
+    }),
+    ...Object.fromEntries(RPC.map((name) => [name, () => {
+      throw new TypeError(`${name}() needs the rpc layer, and this stage has a chain of its own without it: add rpc() to the chain, or use to(peer, callback) and what its top offers`)
+    }])),
+  }
+
+  /** A link stands: gives it what was provided so far. */
+  onlink(link: Link): void {
+    for (const { selection, args } of this.#provided) this.#give(link, selection, args)
+  }
+
+  #give(link: Link, selection: Selection, args: unknown[]): void {
+    if (!selection.includes(link.peer)) return
+    try {
+      const top = link.top as unknown as { provide?: (...args: unknown[]) => void }
+      if (typeof top.provide !== 'function') throw new TypeError('provide() needs a chain whose top has a method of that name')
+      top.provide(...args)
+    } catch (error) {
+      this.onerror(error as Error)
+    }
+  }
+}
+
+function invoke(selection: Selection, method: string, args: unknown[]): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    selection.acquire(undefined, (error, link) => {
+      if (!link) return reject(error as Error)
+      const own = (link.top as unknown as Record<string, unknown>)[method]
+      if (typeof own !== 'function') return reject(new TypeError(`the top of the chain has no method ${method}`))
+      try {
+        resolve((own as (...args: unknown[]) => unknown).apply(link.top, args))
+      } catch (thrown) {
+        reject(thrown as Error)
+      }
+    })
+  })
+}

@@ -1,0 +1,323 @@
+/**
+ * What two stages settle on a bare stream before the first byte of anybody else (P6):
+ *
+ *     dialler → HELLO  who I am, whom I expect, my chain, a nonce, what became of our last link
+ *     listener → HELLO the same
+ *     dialler → PROOF  HMAC over both hellos, if there is a secret
+ *     listener → PROOF
+ *     arbiter → READY | DUPLICATE
+ *
+ * The arbiter is the end with the greater id; it alone decides whether this connection becomes the link of the pair,
+ * so two that dial each other at once cannot disagree. Every message is `STG1`, a 4-byte length and JSON; whatever
+ * the other end did not like comes as `{ error: { code, message } }` and ends the connection.
+ */
+import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import { StageError, describe, isCode, type Code } from './errors.js'
+import { isName } from './pattern.js'
+import type { Clock, Random } from './types.js'
+
+export const PROTOCOL = 1
+const MAGIC = Buffer.from('STG1')
+const MAX_BYTES = 4096
+export const HANDSHAKE_MS = 5000
+export const SECRET_MIN_BYTES = 16
+
+export interface Identity {
+  id: string
+  name: string
+  addresses: readonly string[]
+}
+
+/** What one end knows of its last link to the other: the arbiter takes `of` for a live one until told otherwise. */
+export interface LastLink {
+  of: string
+  state: 'closed' | 'draining'
+}
+
+export type Verdict = { ready: number } | { duplicate: string }
+
+export interface HandshakeOptions {
+  stream: Duplex
+  dialled: boolean
+  clock: Clock
+  random: Random
+  namespace: string
+  self: Identity
+  chain: readonly string[]
+  secret?: string | undefined
+  /** Dialler only: the id that the registry says lives there. */
+  expect?: string | undefined
+  /** Dialler only. */
+  last?: LastLink | undefined
+  /** Known to be gone: an id does not come back. */
+  isGone(id: string): boolean
+  /** Both ends are proven now, but nothing is decided yet: the connection is under way under this id. */
+  onproven(peer: Identity, link: string): void
+  /** We are the arbiter: asked once, and at once acted on. */
+  decide(peer: Identity, link: string, last: LastLink | undefined): Verdict
+}
+
+export interface Greeting {
+  peer: Identity
+  /** The id of this connection, the same on both ends. */
+  link: string
+  verdict: Verdict
+}
+
+interface Hello {
+  protocol: [number, number]
+  namespace: string
+  from: Identity
+  expect?: string
+  nonce: string
+  chain: string[]
+  secret: boolean
+  last?: LastLink
+}
+
+/**
+ * Runs the handshake; nobody reads the stream afterwards, and what came behind it is put back.
+ * @throws StageError WRONG_PEER · WRONG_NAMESPACE · AUTH_FAILED · CHAIN_MISMATCH · VERSION_MISMATCH · PROTOCOL_ERROR ·
+ *   DISCONNECTED · TIMEOUT; the stream is destroyed then
+ */
+export async function handshake(options: HandshakeOptions): Promise<Greeting> {
+  const wire = new Wire(options.stream, options.clock)
+  try {
+    return await (options.dialled ? dial(wire, options) : answer(wire, options))
+  } catch (error) {
+    wire.fail(error)
+    throw error
+  } finally {
+    wire.release()
+  }
+}
+
+async function dial(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
+  const mine = hello(o)
+  wire.send(mine)
+  const theirs = checkHello(await wire.receive(), o)
+  if (o.expect !== undefined && theirs.from.id !== o.expect) {
+    throw new StageError('WRONG_PEER', `expected the stage ${o.expect} there, found ${theirs.from.name} (${theirs.from.id})`)
+  }
+  const proofs = prove(o, mine, theirs)
+  wire.send({ proof: proofs.dialler })
+  const reply = await wire.receive()
+  checkProof(reply['proof'], proofs.listener)
+  checkChain(o.chain, theirs.chain)
+  const link = mine.nonce
+  o.onproven(theirs.from, link)
+  if (o.self.id < theirs.from.id) return { peer: theirs.from, link, verdict: checkVerdict(reply['verdict'] === undefined ? (await wire.receive())['verdict'] : reply['verdict']) }
+  const verdict = o.decide(theirs.from, link, undefined)
+  wire.send({ verdict })
+  return { peer: theirs.from, link, verdict }
+}
+
+async function answer(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
+  const theirs = checkHello(await wire.receive(), o)
+  if (theirs.expect !== undefined && theirs.expect !== o.self.id) {
+    throw new StageError('WRONG_PEER', `expected the stage ${theirs.expect} here, found ${o.self.name} (${o.self.id})`)
+  }
+  const mine = hello(o)
+  wire.send(mine)
+  const proofs = prove(o, theirs, mine)
+  checkProof((await wire.receive())['proof'], proofs.dialler)
+  checkChain(o.chain, theirs.chain)
+  const link = theirs.nonce
+  o.onproven(theirs.from, link)
+  if (o.self.id > theirs.from.id) {
+    const verdict = o.decide(theirs.from, link, theirs.last)
+    wire.send({ proof: proofs.listener, verdict })
+    return { peer: theirs.from, link, verdict }
+  }
+  wire.send({ proof: proofs.listener })
+  return { peer: theirs.from, link, verdict: checkVerdict((await wire.receive())['verdict']) }
+}
+
+function hello(o: HandshakeOptions): Hello {
+  return {
+    protocol: [PROTOCOL, PROTOCOL],
+    namespace: o.namespace,
+    from: { id: o.self.id, name: o.self.name, addresses: o.self.addresses },
+    nonce: o.random.bytes(32).toString('base64url'),
+    chain: [...o.chain],
+    secret: o.secret !== undefined,
+    ...(o.expect === undefined ? {} : { expect: o.expect }),
+    ...(o.last === undefined ? {} : { last: o.last }),
+  }
+}
+
+function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hello {
+  const { protocol, namespace, from, nonce, chain, secret, expect, last } = message as Partial<Hello>
+  if (!Array.isArray(protocol) || !protocol.every(Number.isInteger) || protocol.length !== 2) throw malformed('protocol', protocol)
+  if (protocol[0] > PROTOCOL || protocol[1] < PROTOCOL) {
+    throw new StageError('VERSION_MISMATCH', `this stage speaks protocol ${PROTOCOL}, the other ${protocol[0]} to ${protocol[1]}: run versions of stagemesh that overlap`)
+  }
+  if (namespace !== o.namespace) throw new StageError('WRONG_NAMESPACE', `this stage is in the namespace ${describe(o.namespace)}, the other in ${describe(namespace)}`)
+  if (typeof from !== 'object' || from === null || !isId(from.id) || !isName(from.name) || !isStrings(from.addresses)) throw malformed('from', from)
+  if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
+  if (!isStrings(chain)) throw malformed('chain', chain)
+  if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
+  if (last !== undefined && (typeof last.of !== 'string' || (last.state !== 'closed' && last.state !== 'draining'))) throw malformed('last', last)
+  if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has reached itself: that address is its own`)
+  if (o.isGone(from.id)) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) was reported gone; it has to come back with a new id`)
+  return { protocol, namespace, from: { id: from.id, name: from.name, addresses: from.addresses }, nonce, chain, secret: secret === true, ...(expect === undefined ? {} : { expect }), ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }) }
+}
+
+const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{8,64}$/.test(value)
+const isStrings = (value: unknown): value is string[] => Array.isArray(value) && value.length <= 32 && value.every((s) => typeof s === 'string' && s.length <= 256)
+
+function checkChain(mine: readonly string[], theirs: readonly string[]): void {
+  if (mine.length === theirs.length && mine.every((name, i) => name === theirs[i])) return
+  const show = (chain: readonly string[]) => chain.length ? chain.join(' → ') : 'the bare stream'
+  throw new StageError('CHAIN_MISMATCH', `both ends need the same chain: this stage has ${show(mine)}, the other ${show(theirs)}`)
+}
+
+/** Role labels and both nonces in it: no proof can be replayed or reflected. The chain and names are covered as well. */
+function prove(o: HandshakeOptions, dialler: Hello, listener: Hello): { dialler: string; listener: string } {
+  if ((o.secret !== undefined) !== (o.dialled ? listener : dialler).secret) {
+    throw new StageError('AUTH_FAILED', o.secret === undefined ? 'the other stage wants a secret and this one has none: give both the same `secret`' : 'this stage wants a secret and the other has none: give both the same `secret`')
+  }
+  if (o.secret === undefined) return { dialler: '', listener: '' }
+  const key = Buffer.from(hkdfSync('sha256', o.secret, '', `stage1|${o.namespace}`, 32))
+  const transcript = createHash('sha256').update(JSON.stringify(canonical(dialler))).update('\n').update(JSON.stringify(canonical(listener))).digest()
+  const proof = (role: string) => createHmac('sha256', key).update(`stage1 ${role}\n`).update(transcript).digest('base64url')
+  return { dialler: proof('dialler'), listener: proof('listener') }
+}
+
+/** In one order of keys, whoever built it. */
+const canonical = (h: Hello): unknown[] => [h.protocol, h.namespace, h.from.id, h.from.name, h.from.addresses, h.expect ?? null, h.nonce, h.chain, h.secret, h.last?.of ?? null, h.last?.state ?? null]
+
+function checkProof(found: unknown, expected: string): void {
+  const a = Buffer.from(typeof found === 'string' ? found : '?')
+  const b = Buffer.from(expected)
+  if (a.length !== b.length || !timingSafeEqual(a, b)) throw new StageError('AUTH_FAILED', 'the other stage has a different secret')
+}
+
+function checkVerdict(value: unknown): Verdict {
+  const verdict = value as { ready?: unknown; duplicate?: unknown } | undefined
+  if (typeof verdict?.ready === 'number') return { ready: verdict.ready }
+  if (typeof verdict?.duplicate === 'string') return { duplicate: verdict.duplicate }
+  throw malformed('verdict', value)
+}
+
+const malformed = (what: string, found: unknown): StageError => new StageError('PROTOCOL_ERROR', `malformed handshake: ${what} is ${describe(found)}`)
+
+/** JSON messages on a bare stream, one at a time, within one span of time for all of them. */
+class Wire {
+  readonly #timer
+  #held: Buffer = Buffer.alloc(0)
+  #waiting: { resolve(message: Record<string, unknown>): void; reject(error: Error): void } | undefined
+  #error: Error | undefined
+  readonly #onreadable = () => this.#take()
+  readonly #onend = () => this.#break(new StageError('DISCONNECTED', 'the connection ended during the handshake'))
+  readonly #onerror = (error: Error) => this.#break(new StageError('DISCONNECTED', `the connection broke during the handshake: ${error.message}`, { cause: error }))
+
+  constructor(private readonly stream: Duplex, private readonly clock: Clock) {
+    this.#timer = clock.setTimeout(() => this.#break(new StageError('TIMEOUT', `no handshake within ${HANDSHAKE_MS} ms`, { phase: 'connecting' })), HANDSHAKE_MS)
+    // not `data`: a stream that was paused once waits for a resume() that the next reader does not know of
+    stream.on('readable', this.#onreadable)
+    stream.on('end', this.#onend)
+    stream.on('error', this.#onerror)
+    stream.on('close', this.#onend)
+  }
+
+  send(message: object): void {
+    const body = Buffer.from(JSON.stringify(message))
+    const head = Buffer.alloc(8)
+    MAGIC.copy(head)
+    head.writeUInt32BE(body.length, 4)
+    this.stream.write(Buffer.concat([head, body]))
+  }
+
+  receive(): Promise<Record<string, unknown>> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+      this.#next()
+    })
+  }
+
+  /** Tells the other end why, and ends the connection. */
+  fail(error: unknown): void {
+    if (this.stream.destroyed) return
+    const told = error instanceof StageError && error.code !== 'DISCONNECTED' ? { code: error.code, message: error.message } : undefined
+    if (!told || this.#error instanceof StageError && this.#error.code === 'DISCONNECTED') return void this.stream.destroy()
+    this.send({ error: told })
+    // the reason must get through, but not wait for a peer that reads nothing
+    const cut = this.clock.setTimeout(() => this.stream.destroy(), 1000)
+    this.stream.once('close', () => cut.cancel())
+    this.stream.end(() => this.stream.destroy())
+  }
+
+  /** Lets go of the stream, at once and with what it had in hand put back. */
+  release(): void {
+    this.#timer.cancel()
+    this.stream.off('readable', this.#onreadable)
+    this.stream.off('end', this.#onend)
+    this.stream.off('error', this.#onerror)
+    this.stream.off('close', this.#onend)
+    if (this.#held.length > 0 && !this.stream.destroyed && !this.stream.readableEnded) this.stream.unshift(this.#held)
+  }
+
+  #take(): void {
+    for (let chunk = this.stream.read() as Buffer | null; chunk !== null; chunk = this.stream.read() as Buffer | null) {
+      this.#held = this.#held.length ? Buffer.concat([this.#held, chunk]) : chunk
+      if (this.#held.length > 4 * MAX_BYTES) break // more than any handshake: it stays where it is until somebody reads
+    }
+    this.#next()
+  }
+
+  #break(error: Error): void {
+    this.#error ??= error
+    this.#waiting?.reject(this.#error)
+    this.#waiting = undefined
+  }
+
+  #next(): void {
+    const waiting = this.#waiting
+    if (!waiting) return
+    if (this.#error) return this.#break(this.#error)
+    try {
+      const message = this.#parse()
+      if (!message) return
+      this.#waiting = undefined
+      const error = message['error'] as { code?: unknown; message?: unknown } | undefined
+      if (error) waiting.reject(told(error))
+      else waiting.resolve(message)
+    } catch (error) {
+      this.#break(error as Error)
+    }
+  }
+
+  #parse(): Record<string, unknown> | undefined {
+    const held = this.#held
+    const seen = Math.min(held.length, 4)
+    if (held.compare(MAGIC, 0, seen, 0, seen) !== 0) throw new StageError('PROTOCOL_ERROR', `this is the port of a stage, and what came is ${foreign(held)}`)
+    if (held.length < 8) return undefined
+    const length = held.readUInt32BE(4)
+    if (length > MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a handshake message of ${length} bytes; at most ${MAX_BYTES} are allowed`)
+    if (held.length < 8 + length) return undefined
+    this.#held = held.subarray(8 + length)
+    let message: unknown
+    try {
+      message = JSON.parse(held.toString('utf8', 8, 8 + length))
+    } catch {
+      throw malformed('the message', 'not JSON')
+    }
+    if (typeof message !== 'object' || message === null || Array.isArray(message)) throw malformed('the message', message)
+    return message as Record<string, unknown>
+  }
+}
+
+/** An error as the other end tells it: only a code of our list, and a bounded text. */
+function told(error: { code?: unknown; message?: unknown }): StageError {
+  const code: Code = isCode(error.code) ? error.code : 'PROTOCOL_ERROR'
+  const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'
+  return new StageError(code, `the other stage says: ${text}`)
+}
+
+function foreign(bytes: Buffer): string {
+  if (bytes[0] === 0x16 && bytes[1] === 0x03) return 'TLS'
+  if (/^[A-Z]{3,8} |^HTTP/.test(bytes.toString('latin1', 0, 16))) return 'HTTP'
+  return 'neither a stage nor anything known'
+}

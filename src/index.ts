@@ -1,0 +1,87 @@
+/** The public door: composes the defaults. The one file of `src/` that knows registries, interfaces and wrappers. */
+import { systemClock } from './clock.js'
+import { StageError } from './errors.js'
+import { systemRandom } from './random.js'
+import { StageCore, type ChainItem, type Parts, type StageOptions, type StreamCallback } from './stage.js'
+import type { Interface, Registry, TargetOptions, To } from './types.js'
+import { MemoryInterface } from '../interfaces/memory.js'
+import { TcpInterface } from '../interfaces/tcp.js'
+import { LocalRegistry } from '../registries/local/registry.js'
+import { MemoryRegistry } from '../registries/memory.js'
+import { RedisRegistry } from '../registries/redis/registry.js'
+import { framing } from '../wrappers/framing.js'
+import { rpc } from '../wrappers/rpc/layer.js'
+import type { Target } from '../wrappers/rpc/types.js'
+
+export { StageError, codes, type Code, type Executed } from './errors.js'
+export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './stage.js'
+export type { PartReason } from './directory.js'
+export type * from './types.js'
+export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
+export { TcpInterface } from '../interfaces/tcp.js'
+export { LocalRegistry } from '../registries/local/registry.js'
+export { MemoryRegistry } from '../registries/memory.js'
+export { RedisRegistry } from '../registries/redis/registry.js'
+export { frame, framing } from '../wrappers/framing.js'
+export { rpc } from '../wrappers/rpc/layer.js'
+export { tap } from '../wrappers/tap.js'
+export { latency } from '../wrappers/latency.js'
+
+/** What tests and simulations put in place of the machine's own. */
+export interface Injected {
+  clock?: Parts['clock']
+  random?: Parts['random']
+}
+
+/** One node of the mesh: a name by which others reach it, and the way to reach others by theirs. */
+export class Stage extends StageCore {
+  /**
+   * @param name       what others call it: a letter, then up to 127 letters, digits or `_ . : -`
+   * @param registry   an object, or a URL: `redis:`, `rediss:`, `local:`, `local:/path`, `memory:name`; default
+   *                   `$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`. Closed with the last stage that uses it.
+   * @param interfaces what carries the bytes; default TCP on loopback, or on `$STAGE_HOST`. Closed with the stage.
+   */
+  constructor(name: string, registry?: Registry | string, interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected)
+  constructor(name: string, options: StageOptions & Injected)
+  constructor(name: string, registry?: Registry | string | (StageOptions & Injected), interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected) {
+    const given = options ?? (isOptions(registry) ? registry : {})
+    const { clock = systemClock, random = systemRandom } = given
+    const place = isOptions(registry) || registry === undefined ? process.env['STAGE_REGISTRY'] ?? 'redis://127.0.0.1:6379' : registry
+    const known = typeof place === 'string' ? open(place, { clock, random }) : place
+    const carriers = interfaces === undefined ? [known instanceof MemoryRegistry ? new MemoryInterface(undefined, { clock }) : new TcpInterface({ clock, random, ...(given.insecure ? { insecure: true } : {}) })] : [interfaces].flat()
+    super(name, given, { registry: known, interfaces: carriers, chain: defaultChain(), clock, random })
+  }
+
+  override to(to: To, callback: StreamCallback): Target
+  override to(to: To, options?: TargetOptions, callback?: StreamCallback): Target
+  override to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): Target {
+    return super.to(to, options as TargetOptions, callback) as Target
+  }
+
+  /**
+   * Calls `namespace://peer/method`; the peer may be a pattern, of which one match answers.
+   * @throws StageError WRONG_NAMESPACE it is not this stage's · and what `to(peer).call(method)` throws
+   */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
+  call<T = any>(uri: string, ...args: unknown[]): Promise<T> {
+    return this.verb('call')(uri, ...args) as Promise<T>
+  }
+}
+
+/** framing → rpc. */
+const defaultChain = (): readonly ChainItem[] => [framing(), rpc()]
+
+const isOptions = (value: unknown): value is StageOptions & Injected =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<Registry>).publish !== 'function'
+
+/** Opens a registry by its URL; its driver is loaded with the first use. */
+function open(url: string, parts: { clock: Parts['clock']; random: Parts['random'] }): Registry {
+  const scheme = /^([a-z]+):/.exec(url)?.[1]
+  switch (scheme) {
+    case 'redis': case 'rediss': return new RedisRegistry({ url, ...parts })
+    case 'local': return new LocalRegistry(url.slice('local:'.length) || undefined, parts)
+    case 'memory': return new MemoryRegistry(url.slice('memory:'.length) || undefined, parts)
+    default: throw new StageError('BAD_ARGUMENT', `no registry is known for ${JSON.stringify(url)}: expected redis:, rediss:, local: or memory:, or a registry object`)
+  }
+}

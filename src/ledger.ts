@@ -1,0 +1,204 @@
+/**
+ * The rules of being listed, as arithmetic over a small table: memory and local run them here, Redis runs the same ones
+ * as scripts. Each function is one atomic step and idempotent, because a lost reply makes the caller run it again.
+ *
+ * A namespace has a generation, a random string that the first contact with an empty table makes, the time when that
+ * was (`born`), and a revision that every visible change raises. Each change leaves a random `mark`, so that two
+ * histories which reached the same revision can be told apart. Times are milliseconds of the registry's own clock.
+ */
+import { parseEntry } from './entry.js'
+import { GRACE_MS } from './sweeper.js'
+
+/** How far into the grace a lapsed entry is swept; the rest is for telling everybody. */
+export const SWEEP_MS = GRACE_MS * 0.75
+/** How long an id that lapsed is remembered; promised is a minute. */
+export const LAPSED_MS = 120_000
+/** How many one sweep takes out, so that no step is long. */
+export const SWEEP_MAX = 100
+
+/** What somebody saw of a namespace's history. */
+export interface Seen {
+  readonly generation: string
+  readonly revision: number
+  readonly mark: string
+}
+/** What every step answers: where history is now, the registry's time, and the earliest end of a lease (or Infinity). */
+export interface Answer extends Seen {
+  readonly now: number
+  readonly earliest: number
+}
+/** An entry on its way into a table. */
+export interface Listed {
+  readonly id: string
+  readonly name: string
+  readonly unique: boolean
+  readonly ttlMs: number
+  /** The entry as JSON. */
+  readonly text: string
+}
+/** Who has a name, as far as an error message wants to know; `freeInMs` if it crashed. */
+export interface Holder {
+  readonly id: string
+  readonly addresses: readonly string[]
+  readonly freeInMs: number
+}
+export type Granted = Answer & { readonly answer: 'ok' | 'lost', readonly holder?: undefined }
+export type Published = Granted | { readonly holder: Holder }
+export type Renewed = Answer & { readonly answer: 'ok' | 'late' | 'lost' }
+export interface Snapshot extends Seen {
+  /** [id, JSON] of every entry that has a lease. */
+  readonly records: readonly (readonly [string, string])[]
+  readonly lapsed: readonly string[]
+}
+
+/** The rows of one namespace, all of them text: `peer` id → JSON, `lease` id → its end, `lapsed` id → when, `state` '' → JSON. */
+export interface Table {
+  get(kind: Kind, id: string): string | undefined
+  put(kind: Kind, id: string, text: string): void
+  remove(kind: Kind, id: string): void
+  list(kind: Kind): Iterable<readonly [string, string]>
+}
+export type Kind = 'state' | 'peer' | 'lease' | 'lapsed'
+
+interface State extends Seen {
+  readonly born: number
+}
+
+/** One step's view of a table: the time it runs at, and a random string nobody has seen. */
+export class Ledger {
+  #state: State
+
+  constructor(private readonly table: Table, private readonly namespace: string, private readonly now: number, private readonly fresh: string) {
+    this.#state = this.#stored() ?? this.#begin(0)
+  }
+
+  /** Lists an entry for its TTL. An id that was taken out before is not listed again: its lease is lost from the start. */
+  publish(entry: Listed): Published {
+    const holder = this.#holder(entry)
+    if (holder) return { holder }
+    if (this.table.get('lapsed', entry.id) !== undefined) return { ...this.#answer(), answer: 'lost' }
+    this.#forget()
+    this.#list(entry)
+    return { ...this.#answer(), answer: 'ok' }
+  }
+
+  /**
+   * @param seen  what the lease saw last: if the history that it knew is gone and the present one is younger than one
+   *              TTL, the entry is listed again under its id; later than that everybody has given it up
+   */
+  renew(entry: Listed, seen: Seen): Renewed {
+    if (this.#rolledBack(seen)) this.#state = this.#begin(seen.revision)
+    const end = this.table.get('lease', entry.id)
+    const reborn = seen.generation !== this.#state.generation && this.now - this.#state.born <= entry.ttlMs && this.table.get('lapsed', entry.id) === undefined
+    if (end === undefined && !reborn) return { ...this.#answer(), answer: 'lost' }
+    this.#list(entry)
+    return { ...this.#answer(), answer: end !== undefined && number(end) <= this.now ? 'late' : 'ok' }
+  }
+
+  /** Takes out what lapsed long enough ago, but never the caller's own entry. */
+  sweep(except: string): Answer {
+    let left = SWEEP_MAX
+    for (const [id, end] of [...this.table.list('lease')]) {
+      if (id === except || number(end) + SWEEP_MS > this.now || left-- <= 0) continue
+      this.#drop(id)
+      this.table.put('lapsed', id, String(this.now))
+    }
+    this.#forget()
+    return this.#answer()
+  }
+
+  /** Takes an entry out because its stage says so. */
+  remove(id: string): Answer {
+    if (this.table.get('lease', id) !== undefined) this.#drop(id)
+    return this.#answer()
+  }
+
+  #list(entry: Listed): void {
+    this.table.put('lease', entry.id, String(this.now + entry.ttlMs))
+    if (this.table.get('peer', entry.id) === entry.text) return
+    this.table.put('peer', entry.id, entry.text)
+    this.#change()
+  }
+
+  #drop(id: string): void {
+    this.table.remove('lease', id)
+    this.table.remove('peer', id)
+    this.#change()
+  }
+
+  #change(): void {
+    this.#save({ ...this.#state, revision: this.#state.revision + 1, mark: this.fresh })
+  }
+
+  /** A new history. It starts at the time in milliseconds, which is beyond any revision of the one before. */
+  #begin(beyond: number): State {
+    return this.#save({ generation: this.fresh, born: this.now, revision: Math.max(beyond + 1, Math.floor(this.now)), mark: this.fresh })
+  }
+
+  #save(state: State): State {
+    this.table.put('state', '', JSON.stringify(state))
+    return this.#state = state
+  }
+
+  #stored(): State | undefined {
+    return parseState(this.table.get('state', ''))
+  }
+
+  #rolledBack(seen: Seen): boolean {
+    const { generation, revision, mark } = this.#state
+    return seen.generation === generation && (revision < seen.revision || (revision === seen.revision && mark !== seen.mark))
+  }
+
+  #holder(entry: Listed): Holder | undefined {
+    const quoted = JSON.stringify(entry.name)
+    for (const [id, text] of this.table.list('peer')) {
+      if (id === entry.id || !text.includes(quoted)) continue // most are passed over without decoding them
+      const other = parseEntry(text, this.namespace)
+      const end = this.table.get('lease', id)
+      if (other?.id !== id || other.name !== entry.name || end === undefined || !(other.unique || entry.unique)) continue
+      return { id, addresses: other.addresses, freeInMs: number(end) + GRACE_MS - this.now }
+    }
+    return undefined
+  }
+
+  #forget(): void {
+    for (const [id, at] of [...this.table.list('lapsed')]) if (number(at) + LAPSED_MS <= this.now) this.table.remove('lapsed', id)
+  }
+
+  #answer(): Answer {
+    let earliest = Infinity
+    for (const [, end] of this.table.list('lease')) earliest = Math.min(earliest, number(end))
+    const { generation, revision, mark } = this.#state
+    return { generation, revision, mark, now: this.now, earliest }
+  }
+}
+
+export const same = (a: Seen | undefined, b: Seen | undefined): boolean => a?.generation === b?.generation && a?.revision === b?.revision && a?.mark === b?.mark
+
+/** What is listed, without changing anything; undefined if the table is empty. */
+export function snapshot(table: Table): Snapshot | undefined {
+  const state = parseState(table.get('state', ''))
+  if (!state) return undefined
+  const records: [string, string][] = []
+  for (const [id] of table.list('lease')) {
+    const text = table.get('peer', id)
+    if (text !== undefined) records.push([id, text])
+  }
+  return { ...state, records, lapsed: [...table.list('lapsed')].map(([id]) => id) }
+}
+
+/** What `state` holds, or undefined if there is none or somebody wrote something else there. */
+export function parseState(text: string | undefined): State | undefined {
+  if (text === undefined) return undefined
+  try {
+    const { generation, born, revision, mark } = JSON.parse(text) as Partial<State>
+    if (typeof generation === 'string' && typeof born === 'number' && Number.isSafeInteger(revision) && typeof mark === 'string') return { generation, born, revision: revision!, mark }
+  } catch {}
+  return undefined
+}
+
+/** A time that was stored; what is no number has long passed, so that it gets swept. */
+const number = (text: string): number => {
+  const value = Number(text)
+  return Number.isFinite(value) ? value : 0
+}

@@ -1,0 +1,149 @@
+import type { Duplex } from 'node:stream'
+import { StageError, asError } from './errors.js'
+import type { Clock, Link, Peer, Timer, Top, Wrapper } from './types.js'
+
+export interface LinkOptions {
+  id: string
+  peer: Peer
+  dialled: boolean
+  loopback?: boolean
+  stream: Duplex
+  wrappers: readonly Wrapper<Duplex, Duplex>[]
+  clock: Clock
+  idleMs: number
+  /** Asked before an idle link is closed. */
+  kept(): boolean
+  /** The peer, or idleness, asks that nothing new is sent over it. */
+  onretire(link: LiveLink, leaving: boolean): void
+  onclose(link: LiveLink, error: StageError | undefined): void
+  onstream(stream: Duplex, peer: Peer): boolean
+}
+
+export const PING_MS = 10_000
+export const PONG_MS = 5000
+/** Later than this a timer says more about our own loop than about the peer. */
+const STALL_MS = 500
+const DRAIN_MS = 10_000
+const LINGER_MS = 1000
+
+const ignore = () => {}
+
+/** One established connection: the chain on its stream, its pulse, and its one end. */
+export class LiveLink implements Link {
+  readonly id: string
+  readonly peer: Peer
+  readonly dialled: boolean
+  readonly loopback: boolean
+  readonly top: Top
+  load = 0
+  open = true
+  readonly since: number
+  readonly #pinger: Top | undefined
+  #closed = false
+  /** Saying goodbye: its end is no longer a failure. */
+  #parting = false
+  #pulse: Timer | undefined
+  #idle: Timer | undefined
+
+  /** @throws what a wrapper threw */
+  constructor(private readonly options: LinkOptions) {
+    const { id, peer, dialled, stream, wrappers, clock } = options
+    this.id = id
+    this.peer = peer
+    this.dialled = dialled
+    this.loopback = options.loopback ?? false
+    this.since = clock.now()
+    let top: Top = stream
+    stream.on('error', ignore)
+    for (const wrap of wrappers) {
+      top = wrap(top, { peer, dialled })
+      top.on('error', ignore)
+      if (!this.#pinger && top.ping) this.#pinger = top
+    }
+    this.top = top
+    stream.once('error', (error) => this.close(error))
+    stream.once('close', () => this.close())
+    if (top !== stream) {
+      top.once('error', (error) => this.close(error))
+      top.once('close', () => this.close())
+    }
+    top.onstream = (opened) => options.onstream(opened, peer)
+    top.ondrain = (leaving) => { this.#parting = true; options.onretire(this, leaving) }
+    if (!this.loopback) {
+      this.#beat()
+      this.#watchIdle()
+    }
+  }
+
+  /** Ends it at once; what was under way on it fails with DISCONNECTED. */
+  close(reason?: unknown): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.open = false
+    this.#pulse?.cancel()
+    this.#idle?.cancel()
+    const clean = this.#parting && reason === undefined
+    const error = clean ? undefined : this.#lost(reason)
+    this.top.destroy(error)
+    this.options.stream.destroy()
+    this.options.onclose(this, error)
+  }
+
+  /** Ends it when what was begun has ended, within ten seconds. */
+  async retire(leaving: boolean): Promise<void> {
+    if (this.#closed) return
+    this.open = false
+    this.#parting = true
+    this.#idle?.cancel()
+    await Promise.race([this.top.drain?.(leaving), this.#after(DRAIN_MS), this.#gone()])
+    if (this.#closed) return
+    this.top.end()
+    await Promise.race([this.#gone(), this.#after(LINGER_MS)])
+    this.close()
+  }
+
+  #gone(): Promise<void> {
+    return new Promise((resolve) => this.options.stream.once('close', resolve))
+  }
+
+  #after(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.options.clock.setTimeout(resolve, ms)
+      this.options.stream.once('close', () => timer.cancel())
+    })
+  }
+
+  #lost(reason: unknown): StageError {
+    const { peer } = this
+    if (reason instanceof StageError) return reason
+    const why = reason === undefined ? 'it ended without a goodbye' : asError(reason).message
+    return new StageError('DISCONNECTED', `the link to ${peer.name} (${peer.id}) is gone: ${why}`, { executed: 'unknown', cause: reason, peer })
+  }
+
+  /** TCP notices a dead peer after minutes, and a half-open one never: this does, within 15 s (P8). */
+  #beat(): void {
+    const { clock } = this.options
+    const pinger = this.#pinger
+    if (!pinger?.ping) return
+    this.#pulse = clock.setTimeout(() => {
+      const due = clock.now() + PONG_MS
+      const judge = () => this.close(new StageError('DISCONNECTED', `${this.peer.name} (${this.peer.id}) did not answer a ping within ${PONG_MS} ms`, { executed: 'unknown', peer: this.peer }))
+      this.#pulse = clock.setTimeout(() => {
+        // after a stall of our own the answer may be waiting behind this timer: poll once before judging
+        if (clock.now() - due > STALL_MS) this.#pulse = clock.setTimeout(judge, STALL_MS)
+        else judge()
+      }, PONG_MS)
+      pinger.ping?.().then(() => { this.#pulse?.cancel(); if (!this.#closed) this.#beat() }, ignore)
+    }, PING_MS)
+  }
+
+  #watchIdle(): void {
+    const { clock, idleMs, kept } = this.options
+    if (this.top.idle === undefined) return
+    const uses = this.top.uses
+    this.#idle = clock.setTimeout(() => {
+      if (this.top.idle && this.top.uses === uses && !kept()) this.options.onretire(this, false)
+      else this.#watchIdle()
+    }, idleMs)
+  }
+}

@@ -1,0 +1,420 @@
+import type { Duplex } from 'node:stream'
+import { StageError, asError } from './errors.js'
+import { HANDSHAKE_MS, handshake, type Greeting, type Identity, type LastLink, type Verdict } from './handshake.js'
+import { LiveLink } from './link.js'
+import { log } from './log.js'
+import { pair } from './pair.js'
+import { jitter } from './random.js'
+import { within } from './within.js'
+import type { Clock, Entry, Interface, Link, Peer, Random, Timer, Wrapper } from './types.js'
+
+export interface LinksOptions {
+  clock: Clock
+  random: Random
+  namespace: string
+  secret: string | undefined
+  idleLinkMs: number
+  interfaces: readonly Interface[]
+  chain: readonly { name: string; wrap: Wrapper<Duplex, Duplex> }[]
+  self(): Entry
+  /** The live entry of that id; undefined once it is gone. */
+  find(id: string): Entry | undefined
+  isGone(id: string): boolean
+  kept(peer: Peer): boolean
+  onlink(link: LiveLink): void
+  onunlink(link: LiveLink, error: StageError | undefined): void
+  /** The peer says that its stage is closing. */
+  onleave(peer: Peer): void
+  /** It answered a handshake: it lives. */
+  onalive(peer: Peer): void
+  /** Its link broke and its addresses refuse connections: it has most likely crashed. */
+  onsuspect(peer: Peer): void
+  onstream(stream: Duplex, peer: Peer): boolean
+}
+
+type Done = (error: StageError | null, link?: Link) => void
+
+/** What is known of the connections to one id. */
+interface Slot {
+  peer: Peer
+  /** The link of the pair, or the id of the one that was just decided for. */
+  current?: { id: string; seq: number; link?: LiveLink } | undefined
+  last?: LastLink | undefined
+  waiting: Set<Done>
+  dial?: AbortController | undefined
+  redial?: Timer | undefined
+  failures: number
+  /** Its last link broke without a goodbye; counts refused dials since. */
+  refused?: number | undefined
+  error?: StageError | undefined
+}
+
+const BACKOFF_MS = 100
+const BACKOFF_FACTOR = 1.6
+const BACKOFF_MAX_MS = 10_000
+/** A link that held this long begins the next back-off from the start. */
+const STABLE_MS = 10_000
+const CONNECT_MS = 5000
+const STRANGERS_MAX = 64
+const SUSPECT_AFTER = 3
+
+/** All connections of one stage: at most one link to each peer, dialled while somebody needs it. */
+export class Links {
+  readonly #slots = new Map<string, Slot>()
+  /** Connections whose ends are proven while the other end still decides about them. */
+  readonly #underway = new Set<string>()
+  readonly #draining = new Set<LiveLink>()
+  readonly #handshakes = new Set<Duplex>()
+  #strangers = 0
+  #seq = 0
+  #loopback: LiveLink | undefined
+  #closed = false
+  #resetting = false
+
+  constructor(private readonly options: LinksOptions) {}
+
+  /** The open link to that id, if it stands. */
+  active(id: string): LiveLink | undefined {
+    if (this.#loopback && id === this.options.self().id) return this.#loopback
+    const link = this.#slots.get(id)?.current?.link
+    return link?.open ? link : undefined
+  }
+
+  *all(): Generator<LiveLink> {
+    for (const { current } of this.#slots.values()) if (current?.link?.open) yield current.link
+  }
+
+  /** Why the last dial to that id failed, if it did. */
+  error(id: string): StageError | undefined {
+    return this.#slots.get(id)?.error
+  }
+
+  /** Calls `done` once: at once with the standing link, or after one dial. What is returned takes it back. */
+  need(peer: Peer, done: Done): () => void {
+    const link = this.active(peer.id) ?? (peer.id === this.options.self().id && !this.#closed ? this.#loop() : undefined)
+    if (link || this.#closed) {
+      if (link) done(null, link)
+      else done(new StageError('CLOSED', 'this stage is closed'))
+      return nothing
+    }
+    const slot = this.#slot(peer)
+    slot.waiting.add(done)
+    this.#dial(slot)
+    return () => void slot.waiting.delete(done)
+  }
+
+  /** A connection came in. */
+  accept(stream: Duplex, through: Interface): void {
+    stream.on('error', nothing)
+    if (this.#closed || this.#strangers >= STRANGERS_MAX) return void stream.destroy()
+    this.#strangers++
+    this.#greet(stream, through, undefined)
+      .catch((error: unknown) => log(this.options.self().name, `refused a connection: ${asError(error).message}`))
+      .finally(() => this.#strangers--)
+  }
+
+  /** The registry says that it is gone. */
+  part(id: string, error: StageError): void {
+    const slot = this.#slots.get(id)
+    if (!slot) return
+    slot.dial?.abort(error)
+    slot.redial?.cancel()
+    this.#slots.delete(id)
+    this.#settle(slot, error)
+    if (slot.current?.link?.open) slot.current.link.close(error)
+  }
+
+  /** Its addresses may have changed: nothing that was learned of the old ones counts. */
+  refresh(id: string): void {
+    const slot = this.#slots.get(id)
+    if (!slot) return
+    slot.failures = 0
+    slot.refused = undefined
+    if (slot.redial) {
+      slot.redial.cancel()
+      slot.redial = undefined
+      this.#dial(slot)
+    }
+  }
+
+  /** Ends every link at once: our own id is gone. */
+  reset(error: StageError): void {
+    this.#resetting = true
+    for (const stream of this.#handshakes) stream.destroy()
+    for (const slot of [...this.#slots.values()]) {
+      slot.current?.link?.close(error)
+      slot.current = undefined
+      slot.last = undefined
+    }
+    for (const link of [...this.#draining]) link.close(error)
+    this.#loopback?.close(error)
+    this.#loopback = undefined
+    this.#resetting = false
+  }
+
+  /** Lets everything that was begun end, then ends all links. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const closed = new StageError('CLOSED', 'this stage was closed')
+    for (const slot of this.#slots.values()) {
+      slot.dial?.abort(closed)
+      slot.redial?.cancel()
+      this.#settle(slot, closed)
+    }
+    const links = [...this.all(), ...this.#draining, ...(this.#loopback ? [this.#loopback] : [])]
+    await Promise.all(links.map((link) => link.retire(true)))
+    for (const stream of this.#handshakes) stream.destroy()
+    this.#slots.clear()
+  }
+
+  stats(): Record<string, number> {
+    return { links: [...this.all()].length, draining: this.#draining.size, handshakes: this.#handshakes.size, slots: this.#slots.size }
+  }
+
+  #slot(peer: Peer): Slot {
+    let slot = this.#slots.get(peer.id)
+    if (!slot) this.#slots.set(peer.id, slot = { peer, waiting: new Set(), failures: 0 })
+    return slot
+  }
+
+  #settle(slot: Slot, error: StageError | null, link?: Link): void {
+    const waiting = [...slot.waiting]
+    slot.waiting.clear()
+    for (const done of waiting) done(error, link)
+  }
+
+  // ── dialling ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #dial(slot: Slot): void {
+    if (slot.dial || slot.redial || this.#closed) return
+    const wait = slot.failures === 0 ? 0 : jitter(this.options.random, Math.min(BACKOFF_MS * BACKOFF_FACTOR ** (slot.failures - 1), BACKOFF_MAX_MS), 0.2)
+    if (wait === 0) return void this.#try(slot)
+    slot.redial = this.options.clock.setTimeout(() => {
+      slot.redial = undefined
+      if (slot.waiting.size > 0) void this.#try(slot)
+    }, wait)
+  }
+
+  async #try(slot: Slot): Promise<void> {
+    const dial = slot.dial = new AbortController()
+    let error: StageError | undefined
+    try {
+      error = await this.#attempt(slot, dial.signal)
+    } catch (thrown) {
+      error = new StageError('PROTOCOL_ERROR', `dialling ${slot.peer.name} failed: ${asError(thrown).message}`, { cause: thrown, peer: slot.peer })
+    }
+    slot.dial = undefined
+    if (dial.signal.aborted) return
+    const { link } = slot.current ?? {}
+    if (link?.open) return this.#settle(slot, null, link) // dialled, or come in meanwhile
+    slot.error = error
+    slot.failures++
+    if (error && refuses(error) && slot.refused !== undefined && ++slot.refused >= SUSPECT_AFTER) {
+      slot.refused = undefined
+      this.options.onsuspect(slot.peer)
+    }
+    this.#settle(slot, error ?? new StageError('DISCONNECTED', `the link to ${slot.peer.name} did not stand`, { peer: slot.peer }))
+  }
+
+  /** Every address once; undefined when the link stands, here or by the other side's dial. */
+  async #attempt(slot: Slot, signal: AbortSignal): Promise<StageError | undefined> {
+    const { peer } = slot
+    const addresses = (this.options.find(peer.id) ?? peer).addresses
+    const failures: StageError[] = []
+    for (const address of addresses) {
+      const through = this.options.interfaces.find((one) => address.startsWith(`${one.scheme}://`))
+      if (!through) continue
+      try {
+        const stream = await this.#connect(through, address, signal)
+        stream.on('error', nothing)
+        const { verdict } = await this.#greet(stream, through, slot)
+        if ('ready' in verdict) return undefined
+        await this.#elsewhere(slot, verdict.duplicate)
+        return undefined
+      } catch (thrown) {
+        if (signal.aborted) return undefined
+        const cause = asError(thrown)
+        const code = cause instanceof StageError ? cause.code : 'DISCONNECTED'
+        failures.push(new StageError(code, `${address}: ${cause.message}`, { cause, peer }))
+        log(this.options.self().name, `cannot reach ${peer.name} (${peer.id}) at ${address}: ${cause.message}`)
+      }
+    }
+    if (failures.length === 1) return failures[0]
+    if (failures.length > 1) return new StageError(failures[0]!.code, failures.map((f) => f.message).join('; '), { cause: failures[0]!.cause, peer })
+    return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${addresses.join(', ') || 'none'}, here are interfaces for ${this.options.interfaces.map((one) => one.scheme).join(', ')}`, { peer })
+  }
+
+  async #connect(through: Interface, address: string, signal: AbortSignal): Promise<Duplex> {
+    const attempt = new AbortController()
+    const give = () => attempt.abort(signal.reason)
+    signal.addEventListener('abort', give, { once: true })
+    try {
+      return await within(this.options.clock, CONNECT_MS, through.connect(address, attempt.signal), () => {
+        const late = new StageError('TIMEOUT', `no answer within ${CONNECT_MS} ms`, { phase: 'connecting' })
+        attempt.abort(late)
+        return late
+      })
+    } finally {
+      signal.removeEventListener('abort', give)
+    }
+  }
+
+  /** The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and must be told so. */
+  async #elsewhere(slot: Slot, id: string): Promise<void> {
+    if (slot.current?.id === id && slot.current.link?.open) return
+    if (this.#underway.has(id)) {
+      // its verdict is on its way over the other connection
+      await new Promise<void>((resolve) => {
+        const done = () => { timer.cancel(); slot.waiting.delete(done); resolve() }
+        const timer = this.options.clock.setTimeout(done, HANDSHAKE_MS)
+        slot.waiting.add(done)
+      })
+      return
+    }
+    slot.last = { of: id, state: slot.last?.of === id ? slot.last.state : 'closed' }
+  }
+
+  // ── what both ends do ─────────────────────────────────────────────────────────────────────────────────────────
+
+  async #greet(stream: Duplex, through: Interface, dialled: Slot | undefined): Promise<Greeting> {
+    const { clock, random, namespace, chain, isGone, self } = this.options
+    const { id, name, addresses } = self()
+    let underway: string | undefined
+    this.#handshakes.add(stream)
+    try {
+      const greeting = await handshake({
+        stream, clock, random, namespace, isGone,
+        dialled: dialled !== undefined,
+        self: { id, name, addresses: addresses.slice(0, 8) },
+        chain: chain.map((one) => one.name),
+        secret: through.secret ?? this.options.secret,
+        expect: dialled?.peer.id,
+        last: dialled?.last,
+        onproven: (_peer, link) => { underway = link; this.#underway.add(link) },
+        decide: (peer, link, last) => this.#decide(peer, link, last),
+      })
+      this.#act(greeting, stream, dialled !== undefined, id)
+      return greeting
+    } finally {
+      if (underway) this.#underway.delete(underway)
+      this.#handshakes.delete(stream)
+    }
+  }
+
+  /** We are the arbiter. */
+  #decide(peer: Identity, id: string, last: LastLink | undefined): Verdict {
+    const slot = this.#slot(this.#peer(peer))
+    const { current } = slot
+    if (current?.link && last?.of === current.id) {
+      if (last.state === 'closed') current.link.close()
+      else this.#retire(current.link, false)
+    }
+    if (slot.current && (slot.current.link?.open ?? true)) return { duplicate: slot.current.id }
+    slot.current = { id, seq: ++this.#seq }
+    return { ready: this.#seq }
+  }
+
+  #act(greeting: Greeting, stream: Duplex, dialled: boolean, as: string): void {
+    const { verdict, link: id } = greeting
+    if (this.#closed || as !== this.options.self().id) return void stream.destroy()
+    if ('duplicate' in verdict) return void stream.end(() => stream.destroy())
+    const slot = this.#slot(this.#peer(greeting.peer))
+    const { current } = slot
+    if (current && current.id !== id) {
+      // only the arbiter's newest word counts, and it gave that word because it knows the older link to be dead
+      if (current.seq > verdict.ready) return void stream.destroy()
+      slot.current = undefined
+      current.link?.close()
+    }
+    slot.current = { id, seq: verdict.ready }
+    try {
+      if (stream.destroyed) throw new StageError('DISCONNECTED', 'it broke right after the handshake')
+      this.#establish(slot, stream, id, dialled)
+    } catch (error) {
+      slot.current = undefined
+      stream.destroy()
+      throw error
+    }
+  }
+
+  #establish(slot: Slot, stream: Duplex, id: string, dialled: boolean): void {
+    const { clock, chain, idleLinkMs, onlink, kept } = this.options
+    const link = new LiveLink({
+      id, peer: slot.peer, dialled, stream, clock,
+      idleMs: idleLinkMs,
+      wrappers: chain.map((one) => one.wrap),
+      kept: () => kept(slot.peer),
+      onretire: (retiring, leaving) => { if (leaving) this.options.onleave(slot.peer); this.#retire(retiring, leaving) },
+      onclose: (closed, error) => this.#onclose(slot, closed, error),
+      onstream: (opened, peer) => this.options.onstream(opened, peer),
+    })
+    slot.current!.link = link
+    slot.refused = undefined
+    slot.error = undefined
+    this.options.onalive(slot.peer)
+    // those that waited go first, so that nothing sent later overtakes them
+    this.#settle(slot, null, link)
+    onlink(link)
+  }
+
+  #retire(link: LiveLink, leaving: boolean): void {
+    if (this.#draining.has(link)) return
+    this.#draining.add(link)
+    link.open = false
+    const slot = this.#slots.get(link.peer.id)
+    if (slot?.current?.link === link) {
+      slot.current = undefined
+      slot.last = { of: link.id, state: 'draining' }
+    }
+    void link.retire(leaving)
+  }
+
+  #onclose(slot: Slot, link: LiveLink, error: StageError | undefined): void {
+    this.#draining.delete(link)
+    if (slot.current?.link === link) slot.current = undefined
+    slot.last = { of: link.id, state: 'closed' }
+    if (this.options.clock.now() - link.since > STABLE_MS) slot.failures = 0
+    this.options.onunlink(link, error)
+    if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial) this.#slots.delete(slot.peer.id)
+    else if (error?.code === 'DISCONNECTED' && !this.#resetting) this.#probe(slot)
+  }
+
+  /** Its link broke: one that crashed refuses at once, and then others need not wait for the registry to know (P3). */
+  #probe(slot: Slot): void {
+    if (this.#closed || !this.options.find(slot.peer.id)) return
+    slot.refused = 0
+    const again = (error: StageError | null) => {
+      if (error && refuses(error) && slot.refused !== undefined && this.options.find(slot.peer.id)) this.need(slot.peer, again)
+    }
+    this.need(slot.peer, again)
+  }
+
+  /** A stage's own calls run over a chain like all others: the same copies, errors and order. */
+  #loop(): LiveLink {
+    const { clock, chain, idleLinkMs, self } = this.options
+    const [near, far] = pair()
+    const common = {
+      id: 'loopback', peer: self(), loopback: true, clock, idleMs: idleLinkMs,
+      wrappers: chain.map((one) => one.wrap),
+      kept: () => true,
+      onretire: (retiring: LiveLink, leaving: boolean) => void retiring.retire(leaving),
+      onstream: () => false,
+    }
+    const link: LiveLink = new LiveLink({ ...common, stream: near, dialled: true, onclose: () => { if (this.#loopback === link) this.#loopback = undefined } })
+    new LiveLink({ ...common, stream: far, dialled: false, onclose: nothing })
+    this.#loopback = link
+    return link
+  }
+
+  #peer(identity: Identity): Peer {
+    return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace }
+  }
+}
+
+const nothing = (): void => {}
+
+/** Nobody listens there: the one failure that says that the process is gone, not that the way to it is. */
+const refuses = (error: StageError): boolean => {
+  const code = (error.cause as { code?: unknown } | undefined)?.code
+  return code === 'ECONNREFUSED' || code === 'ENOENT'
+}

@@ -1,0 +1,248 @@
+import { StageError, describe } from './errors.js'
+import { checkPattern, matches } from './pattern.js'
+import type { Directory } from './directory.js'
+import type { Links } from './links.js'
+import type { Clock, Entry, Link, Peer, Selection, TargetOptions, To } from './types.js'
+
+/** What a selection asks of its stage. */
+export interface Surroundings {
+  readonly clock: Clock
+  readonly directory: Directory
+  readonly links: Links
+  readonly registryAddress: string
+  readonly closed: boolean
+  self(): Entry
+  /** Those that wait for the directory to change; called once each, then forgotten. */
+  readonly waiting: Set<() => void>
+  /** Per pattern: the matches at one version of the directory, and whose turn it is among equals. */
+  readonly turns: Map<string, Turn>
+}
+
+interface Turn {
+  version: number
+  self: string
+  peers: readonly Peer[]
+  next: number
+}
+
+type Done = (error: StageError | null, link?: Link) => void
+
+/** Another try cannot mend these; every other failure to connect may pass. */
+const FINAL: ReadonlySet<string> = new Set(['AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'WRONG_NAMESPACE', 'CLOSED', 'BAD_ARGUMENT'])
+
+const MAX_TIMEOUT_MS = 86_400_000
+
+/** @throws StageError BAD_ARGUMENT */
+export function checkOptions(options: TargetOptions): TargetOptions {
+  const { timeoutMs, key, signal } = options
+  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
+    throw new StageError('BAD_ARGUMENT', `timeoutMs is ${describe(timeoutMs)}: expected a number of milliseconds above 0, at most ${MAX_TIMEOUT_MS} (a day)`)
+  }
+  if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
+  if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
+  return options
+}
+
+/** Whom one `to()` means: cheap to make, as one is made for every call. */
+export class Picked implements Selection {
+  readonly label: string
+  readonly #patterns: readonly string[]
+  readonly #ids: readonly Peer[]
+
+  /** @throws StageError BAD_NAME · BAD_ARGUMENT */
+  constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<TargetOptions>) {
+    if (typeof to === 'string') {
+      this.#patterns = [stage.turns.has(to) ? to : checkPattern(to)]
+      this.#ids = NONE
+      this.label = to
+    } else {
+      const list = Array.isArray(to) ? to as readonly (string | Peer)[] : [to as Peer]
+      this.#patterns = list.filter((one) => typeof one === 'string').map(checkPattern)
+      this.#ids = list.filter((one) => typeof one !== 'string').map(checkPeer)
+      this.label = list.map((one) => typeof one === 'string' ? one : one.name).join(', ') || 'an empty list'
+    }
+  }
+
+  /** The same without oneself, as streams and links kept open want it. */
+  others(): Picked {
+    return this.options.self === false ? this : new Picked(this.stage, this.to, { ...this.options, self: false })
+  }
+
+  includes(peer: Peer): boolean {
+    return this.#ids.some((one) => one.id === peer.id) || this.#patterns.some((pattern) => matches(pattern, peer.name))
+  }
+
+  matches(): readonly Peer[] {
+    return this.#turn().peers
+  }
+
+  acquire(tried: ReadonlySet<string> | undefined, done: Done): () => void {
+    const peer = this.#pick(tried, undefined)
+    const link = peer && this.stage.links.active(peer.id)
+    if (link) {
+      done(null, link)
+      return nothing
+    }
+    return this.#wait(tried, done)
+  }
+
+  reach(peer: Peer, done: Done): () => void {
+    let cancel = nothing
+    let over = false
+    const attempt = (): void => {
+      if (over) return
+      if (peer.id !== this.stage.self().id && !this.stage.directory.get(peer.id)) {
+        return done(this.stage.links.error(peer.id) ?? new StageError('NO_SUCH_PEER', `${peer.name} (${peer.id}) is not there any more`, { peer }))
+      }
+      cancel = this.stage.links.need(peer, (error, link) => {
+        if (over) return
+        if (!error || FINAL.has(error.code)) done(error, link)
+        else attempt()
+      })
+    }
+    attempt()
+    return () => { over = true; cancel() }
+  }
+
+  known(done: (error: StageError | null) => void): () => void {
+    const look = (): void => {
+      if (this.stage.closed) done(closed())
+      else if (this.stage.directory.known) done(null)
+      else this.stage.waiting.add(look)
+    }
+    look()
+    return () => void this.stage.waiting.delete(look)
+  }
+
+  why(waitedMs: number): StageError {
+    const { directory, links, registryAddress } = this.stage
+    const waited = `within ${Math.round(waitedMs)} ms`
+    if (this.stage.closed) return closed()
+    const failed = this.matches().map((peer) => ({ peer, error: links.error(peer.id) })).find((one) => one.error)
+    if (failed?.error) {
+      return new StageError('TIMEOUT', `no link to ${failed.peer.name} ${waited}: ${failed.error.message}`, { phase: 'connecting', cause: failed.error, peer: failed.peer })
+    }
+    if (this.matches().length > 0) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${this.matches()[0]?.addresses.join(', ') || 'no address'}`, { phase: 'connecting' })
+    if (!directory.known) {
+      return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
+    }
+    const others = directory.lookup('*').map((peer) => peer.name)
+    const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).join(', ')}` : 'nobody else is there'
+    return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)
+  }
+
+  /** The matches now; computed once for each change of the directory. */
+  #turn(): Turn {
+    const { directory, turns } = this.stage
+    const self = this.options.self === false ? '' : this.stage.self().id
+    const slot = self ? this.label : `!${this.label}`
+    const cached = this.#ids === NONE ? turns.get(slot) : undefined
+    if (cached && cached.version === directory.version && cached.self === self) return cached
+    const found = new Map<string, Peer>()
+    for (const pattern of this.#patterns) for (const peer of directory.lookup(pattern)) found.set(peer.id, peer)
+    for (const { id } of this.#ids) {
+      const entry = directory.get(id)
+      if (entry) found.set(id, entry)
+    }
+    if (self && this.includes(this.stage.self())) found.set(self, this.stage.self())
+    const turn = { version: directory.version, self, peers: [...found.values()], next: cached?.next ?? 0 }
+    if (this.#ids === NONE && this.#patterns.length === 1) {
+      if (turns.size >= 1000) turns.clear() // patterns come from callers: bounded
+      turns.set(slot, turn)
+    }
+    return turn
+  }
+
+  #pick(tried: ReadonlySet<string> | undefined, failed: ReadonlyMap<string, StageError> | undefined): Peer | undefined {
+    const turn = this.#turn()
+    const { peers } = turn
+    if (this.options.key !== undefined) return byKey(peers, this.options.key, tried, failed)
+    let best: Peer | undefined
+    let least = Infinity
+    for (let i = 0; i < peers.length; i++) {
+      const at = (turn.next + i) % peers.length
+      const peer = peers[at] as Peer
+      if (tried?.has(peer.id) || failed?.has(peer.id)) continue
+      const load = peers.length === 1 ? 0 : this.stage.links.active(peer.id)?.load ?? 0
+      if (load >= least) continue
+      best = peer
+      least = load
+      if (load === 0) break
+    }
+    if (best && peers.length > 1) turn.next = (peers.indexOf(best) + 1) % peers.length
+    return best
+  }
+
+  #wait(tried: ReadonlySet<string> | undefined, done: Done): () => void {
+    const { waiting, links } = this.stage
+    const failed = new Map<string, StageError>()
+    let cancel = nothing
+    let over = false
+    const end: Done = (error, link) => {
+      over = true
+      waiting.delete(attempt)
+      done(error, link)
+    }
+    const attempt = (): void => {
+      if (over) return
+      cancel()
+      if (this.stage.closed) return end(closed())
+      const peer = this.#pick(tried, failed)
+      if (peer) {
+        waiting.add(attempt)
+        cancel = links.need(peer, (error, link) => {
+          if (over) return
+          if (!error) return end(null, link)
+          failed.set(peer.id, error)
+          attempt()
+        })
+        return
+      }
+      // none is left of those not tried: nothing to wait for
+      if (tried?.size && this.matches().every((one) => tried.has(one.id))) return end(this.why(0))
+      const errors = [...failed.values()]
+      if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0] as StageError)
+      for (const [id, error] of failed) if (!FINAL.has(error.code)) failed.delete(id)
+      if (errors.length > 0 && this.#pick(tried, failed)) return attempt() // the links wait before they dial again
+      waiting.add(attempt)
+    }
+    attempt()
+    return () => {
+      over = true
+      waiting.delete(attempt)
+      cancel()
+    }
+  }
+}
+
+const NONE: readonly Peer[] = []
+const nothing = (): void => {}
+const closed = (): StageError => new StageError('CLOSED', 'this stage is closed')
+
+function checkPeer(value: Peer): Peer {
+  if (typeof (value as Peer | null)?.id === 'string' && typeof value.name === 'string') return value
+  throw new StageError('BAD_ARGUMENT', `to() got ${describe(value)}: expected a name, a pattern, a peer, or a list of them`)
+}
+
+/** Rendezvous hashing: each key has an order of its own over the peers, so one that leaves moves only its own keys. */
+function byKey(peers: readonly Peer[], key: string, tried?: ReadonlySet<string>, failed?: ReadonlyMap<string, StageError>): Peer | undefined {
+  let best: Peer | undefined
+  let most = -1
+  for (const peer of peers) {
+    if (tried?.has(peer.id) || failed?.has(peer.id)) continue
+    const weight = hash(`${key}\n${peer.id}`)
+    if (weight <= most) continue
+    best = peer
+    most = weight
+  }
+  return best
+}
+
+/** FNV-1a with a last mix: spread, not secrecy. */
+function hash(text: string): number {
+  let h = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  return (h ^ (h >>> 13)) >>> 0
+}
+

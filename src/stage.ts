@@ -1,0 +1,452 @@
+import { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import { DeadlineSweep } from './deadlines.js'
+import { Directory, type PartReason } from './directory.js'
+import { StageError, asError } from './errors.js'
+import { Forward } from './forward.js'
+import { SECRET_MIN_BYTES } from './handshake.js'
+import type { LiveLink } from './link.js'
+import { Links } from './links.js'
+import { log } from './log.js'
+import { checkName, matches } from './pattern.js'
+import { Picked, checkOptions, type Surroundings } from './selection.js'
+import { retain } from './shared.js'
+import { cancelled, openStream, targetClass, type TargetClass } from './target.js'
+import { Tenure } from './tenure.js'
+import { within } from './within.js'
+import type { Clock, Entry, Interface, Layer, Link, LinkEnd, Mesh, Mounted, Peer, Random, Registry, TargetOptions, To, Wrapper } from './types.js'
+
+/** One element of a chain: a wrapper by its function's name, a named wrapper, or a layer. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
+export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, any> } | Layer<any, any>
+
+export interface StageOptions {
+  /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
+  namespace?: string | undefined
+  /** The wrappers in order; default framing → rpc. `[]` is the bare socket. Both ends need the same. */
+  chain?: readonly ChainItem[] | undefined
+  /** Refuses to share the name: a second live stage of it fails with `NAME_TAKEN`. */
+  unique?: boolean | undefined
+  /** At least 16 bytes, the same on all stages: proves both ends of every link. */
+  secret?: string | undefined
+  /** Allows to listen beyond this machine without a secret. */
+  insecure?: boolean | undefined
+  /** Default deadline of what is done through `to()`, in milliseconds; default 10 000. */
+  timeoutMs?: number | undefined
+  /** A link unused for this long closes, in milliseconds; default 60 000. */
+  idleLinkMs?: number | undefined
+  /** How long the entry outlives its last renewal, in milliseconds; default 15 000, at least 500. */
+  ttlMs?: number | undefined
+}
+
+/** What the public door fills in, and what tests put in its place. */
+export interface Parts {
+  registry: Registry
+  interfaces: readonly Interface[]
+  chain: readonly ChainItem[]
+  clock: Clock
+  random: Random
+}
+
+export interface StageEvents {
+  /** The addresses that peers can dial; again when they changed. */
+  listening: [addresses: readonly string[]]
+  join: [peer: Peer]
+  part: [peer: Peer, reason: PartReason]
+  /** Just before the `part` of a peer whose lease lapsed. */
+  timeout: [peer: Peer]
+  link: [peer: Peer]
+  unlink: [peer: Peer, error: StageError | undefined]
+  stream: [stream: Duplex, peer: Peer]
+  methodAdded: [name: string, peer: Peer]
+  methodRemoved: [name: string, peer: Peer]
+  /** Nobody need listen: unheard it goes to the debug log. */
+  error: [error: Error]
+}
+
+export type StreamCallback = (error: StageError | null, stream: Duplex, peer: Peer) => void
+
+/** Everything that exists from the first use on. */
+interface Running {
+  directory: Directory
+  links: Links
+  tenure: Tenure
+  surroundings: Surroundings
+  deadlines: DeadlineSweep
+  mounted: readonly Mounted[]
+  forward: Forward | undefined
+  target: TargetClass
+  listening: Promise<void>
+  addresses: readonly string[]
+}
+
+/** One node of the mesh. This is the file where the parts meet; which parts, says the public door. */
+export class StageCore extends EventEmitter<StageEvents> {
+  readonly name: string
+  #namespace: string
+  readonly #options: StageOptions
+  readonly #parts: Parts
+  #ownChain: ChainItem[] | undefined
+  readonly #ids = new Set<string>()
+  readonly #announces: Record<string, unknown> = {}
+  readonly #keeps = new Set<string>()
+  readonly #persistent = new Set<(peer: Peer) => void>()
+  readonly #release: () => Promise<void>
+  #running: Running | undefined
+  #draining = false
+  #closing: Promise<void> | undefined
+
+  /** @throws StageError BAD_NAME; TypeError when it would listen beyond this machine without a secret */
+  constructor(name: string, options: StageOptions, parts: Parts) {
+    super()
+    this.name = checkName(name, 'the stage name')
+    this.#namespace = checkName(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
+    if (options.secret !== undefined && Buffer.byteLength(options.secret) < SECRET_MIN_BYTES) {
+      throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)
+    }
+    for (const one of parts.interfaces) {
+      if (one.exposed && !(one.secret ?? options.secret) && !options.insecure) {
+        throw new TypeError(`the interface ${one.scheme} listens beyond this machine and nothing proves who connects: pass a secret, or insecure: true if everybody who reaches it may call it`)
+      }
+    }
+    checkOptions({ timeoutMs: options.timeoutMs })
+    this.#options = options
+    this.#parts = parts
+    this.#release = retain(parts.registry)
+    // whoever made it may still set the namespace and the chain; a stage that nobody touches is listed all the same
+    process.nextTick(() => { if (!this.#closing) this.#run() })
+  }
+
+  /** The identity in the mesh: new after a lost lease. */
+  get id(): string {
+    return this.#run().tenure.id
+  }
+
+  get namespace(): string {
+    return this.#namespace
+  }
+
+  /** @throws TypeError after the first use · StageError BAD_NAME */
+  setPeerNamespace(namespace: string): this {
+    this.#beforeUse('setPeerNamespace')
+    this.#namespace = checkName(namespace, 'the namespace')
+    return this
+  }
+
+  /** The first call replaces the default chain, each further one adds to it. @throws TypeError after the first use */
+  addStreamWrapper(wrapper: Wrapper<never, Duplex>, { name }: { name?: string } = {}): this {
+    this.#beforeUse('addStreamWrapper')
+    this.#ownChain ??= []
+    this.#ownChain.push({ name: name ?? (wrapper.name || '?'), wrap: wrapper as Wrapper })
+    return this
+  }
+
+  /**
+   * Whom to reach: a name, a pattern (`*`, `?`), a peer, or a list of them. A Duplex that connects on the first read
+   * or write, with the verbs of the chain; with a callback, a stream to each of those there now.
+   * @throws StageError BAD_NAME · BAD_ARGUMENT
+   */
+  to(to: To, callback: StreamCallback): Duplex
+  to(to: To, options?: TargetOptions, callback?: StreamCallback): Duplex
+  to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): Duplex {
+    const running = this.#run()
+    const given = typeof options === 'function' ? {} : checkOptions(options ?? {})
+    const selection = new Picked(running.surroundings, to, given)
+    const each = typeof options === 'function' ? options : callback
+    if (each) this.#forEach(selection.others(), each)
+    return new running.target(selection)
+  }
+
+  /** Live peers, without oneself. */
+  peers(): readonly Peer[] {
+    return this.lookup('*')
+  }
+
+  /** Live peers that match, without `exclusions` (ids or names). */
+  lookup(pattern: string, exclusions?: Iterable<string>): readonly Peer[] {
+    return this.#run().directory.lookup(pattern, exclusions)
+  }
+
+  /** Calls `fn` for every live match once the registry was asked; resolves when that is done. */
+  async each(pattern: string, fn: (peer: Peer) => void): Promise<void> {
+    const { surroundings, directory } = this.#run()
+    const selection = new Picked(surroundings, pattern, {})
+    await new Promise<void>((resolve, reject) => { selection.known((error) => error ? reject(error) : resolve()) })
+    for (const peer of directory.lookup(pattern)) fn(peer)
+  }
+
+  /** The links that stand. */
+  links(): readonly (LinkEnd & { id: string; load: number })[] {
+    return [...this.#run().links.all()].map(({ id, peer, dialled, load }) => ({ id, peer, dialled, load }))
+  }
+
+  /** Counters of what is held, by name; all of them are bounded, and 0 after `close()`. */
+  stats(): Readonly<Record<string, number>> {
+    const { links, directory, mounted, surroundings } = this.#run()
+    const own = { peers: directory.lookup('*').length, waiting: surroundings.waiting.size, ...links.stats() }
+    return Object.assign(own, ...mounted.map((one) => one.stats?.() ?? {})) as Record<string, number>
+  }
+
+  /** Holds a link open to every match, now and later; `false` lets go of what was held under the same pattern. */
+  keep(pattern: string, hold = true): this {
+    new Picked(this.#run().surroundings, pattern, {})
+    if (hold) this.#keeps.add(pattern)
+    else this.#keeps.delete(pattern)
+    for (const peer of this.lookup(pattern)) this.#hold(peer)
+    return this
+  }
+
+  /**
+   * Resolves when the stage listens and is listed. Everything works before it, only later.
+   * @throws StageError why it is not; it goes on trying, so a later `ready()` may resolve
+   */
+  async ready(): Promise<void> {
+    const { listening, tenure } = this.#run()
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    await listening
+    await tenure.listed()
+  }
+
+  /** Lets what was begun end (within ten seconds), leaves the registry, and ends everything. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
+  protected verb(name: string): (...args: unknown[]) => unknown {
+    for (const { host } of this.#run().mounted) {
+      const verb = host?.[name]
+      if (verb) return verb as (...args: unknown[]) => unknown
+    }
+    throw new TypeError(`${name}() needs a layer that this stage's chain does not have`)
+  }
+
+  #beforeUse(what: string): void {
+    if (this.#running || this.#closing) throw new TypeError(`${what}() comes before the first use of the stage: call it right after the constructor`)
+  }
+
+  // ── the parts ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #run(): Running {
+    return this.#running ??= this.#assemble()
+  }
+
+  #assemble(): Running {
+    const { clock, random, registry, interfaces } = this.#parts
+    const { ttlMs = 15_000, idleLinkMs = 60_000, timeoutMs = 10_000, secret } = this.#options
+    const entry = (id: string): Entry => ({
+      id, name: this.name, namespace: this.#namespace, addresses: running.addresses, unique: this.#options.unique ?? false,
+      draining: this.#draining, ttlMs, announces: this.#announces,
+    })
+    const deadlines = new DeadlineSweep(clock)
+    const tenure = new Tenure({
+      registry, clock, random, ttlMs, entry,
+      onlost: (before) => this.#onlost(before),
+      onerror: (error) => this.#error(error),
+    })
+    this.#ids.add(tenure.id)
+    const self = (): Entry => entry(tenure.id)
+    const directory = new Directory({
+      registry, clock, random, namespace: this.#namespace,
+      own: (id) => this.#ids.has(id),
+      onjoin: (peer) => this.#onjoin(peer),
+      onpart: (peer, reason) => this.#onpart(peer, reason),
+      onupdate: (peer) => { links.refresh(peer.id); this.#hold(peer) },
+      onchange: () => wake(surroundings.waiting),
+      onerror: (error) => this.#error(error),
+    })
+    const forward = new Forward(() => links.all(), (error) => this.#error(error))
+    const items = (this.#ownChain ?? this.#options.chain ?? this.#parts.chain)
+    const chain: { name: string; wrap: Wrapper }[] = []
+    const links = new Links({
+      clock, random, namespace: this.#namespace, secret, idleLinkMs, interfaces, chain, self,
+      find: (id) => directory.get(id),
+      isGone: (id) => directory.isGone(id),
+      kept: (peer) => this.#kept(peer),
+      onlink: (link) => this.#onlink(link),
+      onunlink: (link, error) => this.#onunlink(link, error),
+      onleave: (peer) => directory.leave(peer.id),
+      onalive: (peer) => directory.trust(peer.id),
+      onsuspect: (peer) => directory.suspect(peer.id),
+      onstream: (stream, peer) => this.#onstream(stream, peer),
+    })
+    const surroundings: Surroundings = {
+      clock, directory, links, self, registryAddress: registry.address, waiting: new Set(), turns: new Map(),
+      get closed() { return closed() },
+    }
+    const closed = (): boolean => this.#closing !== undefined
+    const mesh: Mesh = {
+      clock, random, deadlines, timeoutMs,
+      get self() { return self() },
+      peers: () => directory.lookup('*'),
+      links: () => links.all(),
+      select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options)),
+      target: (to, options = {}) => new running.target(new Picked(surroundings, to, checkOptions(options))),
+      announce: (key, value) => { this.#announces[key] = value; void tenure.update() },
+      valid: () => tenure.valid(),
+      emit: (event, name, peer) => void this.emit(event, name, peer),
+      error: (error) => this.#error(error),
+    }
+    const mounted: Mounted[] = []
+    for (const item of items) {
+      if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item })
+      else if ('wrap' in item) chain.push(item)
+      else {
+        const layer = item.mount(mesh)
+        mounted.push(layer)
+        chain.push({ name: item.name, wrap: layer.wrap })
+      }
+    }
+    const verbs = Object.assign({}, ...mounted.map((one) => one.target ?? {})) as NonNullable<Mounted['target']>
+    const running: Running = {
+      directory, links, tenure, surroundings, deadlines, mounted,
+      forward: 'call' in verbs ? undefined : forward,
+      target: targetClass({ clock, timeoutMs }, { ...forward.verbs, ...verbs }),
+      listening: Promise.resolve(),
+      addresses: [],
+    }
+    directory.start()
+    running.listening = this.#listen(running)
+    running.listening.catch((error: unknown) => this.#error(asError(error)))
+    return running
+  }
+
+  async #listen(running: Running): Promise<void> {
+    const { interfaces } = this.#parts
+    const all: (readonly string[])[] = interfaces.map(() => [])
+    await Promise.all(interfaces.map(async (one, i) => {
+      all[i] = await one.listen((stream) => running.links.accept(stream, one), (changed) => {
+        all[i] = changed
+        running.addresses = all.flat()
+        log(this.name, `addresses are now ${running.addresses.join(', ')}`)
+        this.emit('listening', running.addresses)
+        void running.tenure.update()
+      })
+    }))
+    if (this.#closing) return
+    running.addresses = all.flat()
+    log(this.name, `listens on ${running.addresses.join(', ') || 'nothing'} as ${running.tenure.id} in ${this.#namespace}`)
+    this.emit('listening', running.addresses)
+    running.tenure.start()
+  }
+
+  async #close(): Promise<void> {
+    const running = this.#running
+    if (running) {
+      const { clock } = this.#parts
+      const { tenure, links, directory, deadlines, surroundings, mounted } = running
+      this.#draining = true
+      wake(surroundings.waiting)
+      // told early, so that others stop choosing us; it is no condition for leaving
+      await within(clock, 1000, tenure.update(), () => new Error('slow')).catch(() => {})
+      await links.close()
+      await within(clock, 2000, tenure.close(), () => new StageError('REGISTRY_UNAVAILABLE', 'could not be taken out of the registry in time; its lease will lapse')).catch((error: unknown) => this.#error(asError(error)))
+      await directory.close()
+      for (const layer of mounted) layer.close?.()
+      deadlines.close()
+      surroundings.turns.clear()
+    }
+    await Promise.all(this.#parts.interfaces.map((one) => one.close()))
+    await this.#release()
+    log(this.name, 'closed')
+  }
+
+  // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onjoin(peer: Entry): void {
+    log(this.name, `${peer.name} (${peer.id}) joined, at ${peer.addresses.join(', ')}`)
+    this.emit('join', peer)
+    this.#hold(peer)
+    for (const each of this.#persistent) each(peer)
+  }
+
+  #onpart(peer: Entry, reason: PartReason): void {
+    if (reason === 'timeout') this.emit('timeout', peer)
+    const { links } = this.#run()
+    // one that leaves by itself still ends what was begun, and its link with it
+    if (reason === 'timeout' || !links.active(peer.id)) {
+      links.part(peer.id, new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone: its lease lapsed`, { executed: 'unknown', peer }))
+    }
+    this.emit('part', peer, reason)
+  }
+
+  #onlink(link: LiveLink): void {
+    log(this.name, `link to ${link.peer.name} (${link.peer.id}), ${link.dialled ? 'dialled' : 'accepted'}`)
+    this.#running?.forward?.onlink(link as Link)
+    this.emit('link', link.peer)
+  }
+
+  #onunlink(link: LiveLink, error: StageError | undefined): void {
+    log(this.name, `link to ${link.peer.name} (${link.peer.id}) ended${error ? `: ${error.message}` : ''}`)
+    this.emit('unlink', link.peer, error)
+    this.#hold(link.peer)
+  }
+
+  /** The lease was lost: to everybody else this id is dead, so nothing may go on under it (P1). */
+  #onlost(before: string): void {
+    const running = this.#run()
+    this.#ids.add(running.tenure.id)
+    log(this.name, `lost its lease: ${before} is gone, goes on as ${running.tenure.id}`)
+    running.links.reset(new StageError('DISCONNECTED', `this stage lost its lease and goes on as ${running.tenure.id}`, { executed: 'unknown' }))
+    this.#error(new StageError('DISCONNECTED', `the registry had taken out ${this.name} (${before}): its lease was not renewed in time`, { executed: 'unknown' }))
+  }
+
+  #onstream(stream: Duplex, peer: Peer): boolean {
+    if (this.#closing || this.listenerCount('stream') === 0) return false
+    this.emit('stream', stream, peer)
+    return true
+  }
+
+  #kept(peer: Peer): boolean {
+    for (const pattern of this.#keeps) if (matches(pattern, peer.name)) return true
+    return false
+  }
+
+  /** Keeps a link to a peer that is to be kept, with the back-off of the links. */
+  #hold(peer: Peer): void {
+    const { links, directory } = this.#run()
+    if (this.#closing || !this.#kept(peer) || !directory.get(peer.id) || links.active(peer.id)) return
+    links.need(peer, (error) => { if (error) this.#hold(peer) })
+  }
+
+  #forEach(selection: Picked, each: StreamCallback): void {
+    const { clock } = this.#parts
+    const { surroundings } = this.#run()
+    const { signal, persist } = selection.options
+    const open = (peer: Peer): void => {
+      if (!selection.includes(peer)) return
+      const one = new Picked(surroundings, peer, { ...selection.options, self: false })
+      openStream({ clock, timeoutMs: this.#options.timeoutMs ?? 10_000 }, one, (error, stream) => {
+        // not at once: what waited for the same link goes first
+        process.nextTick(each, error, stream, peer)
+      })
+    }
+    if (signal?.aborted) return process.nextTick(each, cancelled(signal), undefined, undefined)
+    selection.known((error) => {
+      if (error) return process.nextTick(each, error, undefined, undefined)
+      const there = selection.matches()
+      there.forEach(open)
+      if (persist) {
+        this.#persistent.add(open)
+        signal?.addEventListener('abort', () => void this.#persistent.delete(open), { once: true })
+      } else if (there.length === 0) process.nextTick(each, selection.why(0), undefined, undefined)
+    })
+  }
+
+  #error(error: Error): void {
+    log(this.name, `error: ${error.message}`)
+    if (this.listenerCount('error') > 0) this.emit('error', error)
+  }
+}
+
+/** Lets everybody who waited look again; whoever still waits puts himself back. */
+function wake(waiting: Set<() => void>): void {
+  const all = [...waiting]
+  waiting.clear()
+  for (const look of all) look()
+}

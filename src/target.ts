@@ -1,0 +1,137 @@
+import Duplexify from 'duplexify'
+import type { Duplex } from 'node:stream'
+import { StageError, asError } from './errors.js'
+import { onAbort } from './abort.js'
+import type { Picked } from './selection.js'
+import type { Clock, Link, Mounted, Selection, Timer } from './types.js'
+
+export interface TargetContext {
+  readonly clock: Clock
+  readonly timeoutMs: number
+}
+
+export type TargetClass = new (selection: Picked) => Duplex
+
+/** What a `to()` has beside its verbs; set once by the constructor or by the first use as a stream. */
+interface Inner {
+  selection: Picked
+  connecting: boolean
+}
+
+/**
+ * Makes the class of what one stage's `to()` returns: a Duplex with the verbs of the chain.
+ *
+ * A stream costs microseconds to build, and most targets only make a call. So the constructor of the Duplex runs at
+ * the first touch of what it would have set up: the prototype has accessors for the two states, which every method of
+ * a stream asks first, and reading one builds the stream in place. (A Proxy would do it too, but `pump` and
+ * `pipeline` break on one.)
+ */
+export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['target']>): TargetClass {
+  const inner = new WeakMap<object, Inner>()
+
+  function Target(this: object, selection: Picked): void {
+    Object.defineProperty(this, 'selection', { value: selection })
+  }
+  const proto = Target.prototype = Object.create(Duplexify.prototype) as Record<string, unknown>
+
+  const build = (target: Duplex): void => {
+    const { selection } = target as unknown as { selection: Picked }
+    for (const state of STATES) Object.defineProperty(target, state, { value: undefined, writable: true, configurable: true, enumerable: true })
+    inner.set(target, { selection, connecting: false })
+    ;(Duplexify as unknown as (this: Duplex, writable: null, readable: null) => void).call(target, null, null)
+    target.on('error', () => {}) // a stream of ours is never the one that ends the process
+  }
+  for (const state of STATES) {
+    Object.defineProperty(proto, state, {
+      configurable: true,
+      get(this: Duplex) {
+        if (this === (proto as unknown)) return undefined
+        build(this)
+        return (this as unknown as Record<string, unknown>)[state]
+      },
+    })
+  }
+  const connect = (target: Duplex): void => {
+    const own = inner.get(target)
+    if (!own || own.connecting) return
+    own.connecting = true
+    openStream(context, own.selection.others(), (error, stream) => {
+      if (!stream) return void target.destroy(error ?? undefined)
+      join(target as Joint, stream)
+    }, target)
+  }
+  const duplexify = Duplexify.prototype as unknown as Record<string, (...args: unknown[]) => unknown>
+  // connects on the first read or write, and on an end without either
+  for (const method of ['_read', '_write'] as const) {
+    proto[method] = function (this: Duplex, ...args: unknown[]) {
+      connect(this)
+      return duplexify[method]!.apply(this, args)
+    }
+  }
+  for (const [name, verb] of Object.entries(verbs)) {
+    proto[name] = function (this: { selection: Picked }, ...args: never[]) {
+      return verb(this.selection, ...args)
+    }
+  }
+  proto['constructor'] = Target
+  return Target as unknown as TargetClass
+}
+
+const STATES = ['_readableState', '_writableState'] as const
+
+interface Joint extends Duplex {
+  setReadable(stream: Duplex): void
+  setWritable(stream: Duplex): void
+}
+
+/** Puts the stream behind the one that was handed out before its address was known. */
+function join(target: Joint, stream: Duplex): void {
+  if (target.destroyed) return void stream.destroy()
+  // duplexify turns an abrupt end of the inner stream into a bare `close`; a cut stream must not look complete (P13)
+  let failure: Error | undefined
+  stream.on('error', (error) => { failure = error; target.destroy(error) })
+  stream.on('close', () => {
+    if (stream.readableEnded && (stream.writableFinished || !stream.writable)) return
+    if (!target.destroyed) target.destroy(failure ?? new StageError('DISCONNECTED', 'the stream was cut off', { executed: 'unknown' }))
+  })
+  target.setReadable(stream)
+  target.setWritable(stream)
+}
+
+/** One stream to one match of the selection, within its deadline. */
+export function openStream(context: TargetContext, selection: Selection, done: (error: StageError | null, stream?: Duplex, link?: Link) => void, holder?: Duplex): void {
+  const { clock } = context
+  const { signal, timeoutMs = context.timeoutMs } = selection.options
+  let over = false
+  const started = clock.now()
+  const end = (error: StageError | null, link?: Link): void => {
+    if (over) return
+    over = true
+    timer?.cancel()
+    unlisten?.()
+    cancel()
+    if (!link) return done(error)
+    let stream: Duplex
+    try {
+      stream = link.top.openStream?.() ?? link.top
+    } catch (thrown) {
+      return done(thrown instanceof StageError ? thrown : new StageError('DISCONNECTED', asError(thrown).message, { cause: thrown }))
+    }
+    if (signal) {
+      const off = onAbort(signal, () => stream.destroy(cancelled(signal)))
+      stream.once('close', off)
+    }
+    done(null, stream, link)
+  }
+  let cancel = (): void => {}
+  let timer: Timer | undefined
+  let unlisten: (() => void) | undefined
+  if (signal?.aborted) return end(cancelled(signal))
+  if (signal) unlisten = onAbort(signal, () => end(cancelled(signal)))
+  timer = clock.setTimeout(() => end(selection.why(clock.now() - started)), timeoutMs, true)
+  holder?.once('close', () => end(new StageError('CANCELLED', 'the stream was destroyed before it was connected')))
+  cancel = selection.acquire(undefined, end)
+  if (over) cancel()
+}
+
+export const cancelled = (signal: AbortSignal): StageError => new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason })

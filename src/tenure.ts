@@ -1,0 +1,137 @@
+import { StageError, asError } from './errors.js'
+import { newId, jitter } from './random.js'
+import { within } from './within.js'
+import type { Clock, Entry, Lease, Random, Registry, Timer } from './types.js'
+
+export interface TenureOptions {
+  registry: Registry
+  clock: Clock
+  random: Random
+  ttlMs: number
+  /** The entry as it should be listed now, under `id`. */
+  entry(id: string): Entry
+  /** The lease was lost: `before` is gone for good, and `id` has been replaced. */
+  onlost(before: string): void
+  /** A try failed; the next follows by itself. */
+  onerror(error: Error): void
+}
+
+const RETRY_MS = 250
+const RETRY_MAX_MS = 1000
+
+/**
+ * Keeps one stage listed: publishes, renews every third of the TTL, and after a lost lease begins anew with a new id.
+ * Heartbeats run on the main loop by choice: a stage whose loop hangs must not look alive.
+ */
+export class Tenure {
+  id: string
+  #lease: Lease | undefined
+  #timer: Timer | undefined
+  #running: Promise<void> | undefined
+  #again = false
+  #failures = 0
+  #closed = false
+  #listed: Promise<void>
+  #settleListed!: { resolve(): void; reject(error: Error): void }
+  // when the last acknowledged heartbeat was sent, by both clocks: a machine that slept stops the monotonic one
+  #sentAt = -Infinity
+  #sentWall = -Infinity
+
+  constructor(private readonly options: TenureOptions) {
+    this.id = newId(options.random)
+    this.#listed = this.#promise()
+  }
+
+  /** Begins; addresses must be known by now. */
+  start(): void {
+    this.#beat()
+  }
+
+  /** Resolves once the entry is visible; rejects with why the last try failed, and may be asked again. */
+  listed(): Promise<void> {
+    return this.#listed
+  }
+
+  /** Nobody else may believe by now that this stage is gone: its last renewal was sent less than 0.8 TTL ago. */
+  valid(): boolean {
+    const { clock, ttlMs } = this.options
+    return Math.max(clock.now() - this.#sentAt, clock.wall() - this.#sentWall) < 0.8 * ttlMs
+  }
+
+  /** The entry has changed: lists it anew at once. Resolves when that was tried. */
+  async update(): Promise<void> {
+    if (this.#closed) return
+    this.#again = true
+    await (this.#running ?? this.#beat())
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#settleListed.reject(new StageError('CLOSED', 'the stage was closed'))
+    await this.#running
+    await this.#lease?.close().catch((error: unknown) => this.options.onerror(asError(error)))
+  }
+
+  #promise(): Promise<void> {
+    const listed = new Promise<void>((resolve, reject) => { this.#settleListed = { resolve, reject } })
+    listed.catch(() => {}) // whoever did not ask must not be told by an unhandled rejection
+    return listed
+  }
+
+  #beat(): Promise<void> {
+    this.#timer?.cancel()
+    this.#again = false
+    this.#running = this.#once().then(
+      () => { this.#next(undefined) },
+      (error: unknown) => { this.#next(asError(error)) },
+    )
+    return this.#running
+  }
+
+  async #once(): Promise<void> {
+    const { registry, clock, ttlMs, entry } = this.options
+    const sentAt = clock.now()
+    const sentWall = clock.wall()
+    // one try may not eat the lease: a registry that hangs is away
+    const slow = () => new StageError('REGISTRY_UNAVAILABLE', `${registry.address} did not answer a heartbeat in time`)
+    if (!this.#lease) {
+      this.#lease = await within(clock, Math.max(ttlMs / 5, 5000), registry.publish(entry(this.id), ttlMs), slow)
+    } else {
+      const answer = await within(clock, Math.max(ttlMs / 5, 1000), this.#lease.renew(entry(this.id)), slow)
+      if (answer === 'lost') return this.#lost()
+    }
+    this.#sentAt = sentAt
+    this.#sentWall = sentWall
+  }
+
+  async #lost(): Promise<void> {
+    const before = this.id
+    this.#lease = undefined
+    this.#sentAt = this.#sentWall = -Infinity
+    this.id = newId(this.options.random)
+    this.options.onlost(before)
+    if (!this.#closed) await this.#once()
+  }
+
+  #next(error: Error | undefined): void {
+    this.#running = undefined
+    if (this.#closed) return
+    const { clock, random, ttlMs, onerror } = this.options
+    if (error) {
+      this.#failures++
+      this.#settleListed.reject(error)
+      this.#listed = this.#promise()
+      // the answer to an earlier ready() has been given; the next one waits for the next try
+      onerror(error)
+    } else {
+      this.#failures = 0
+      this.#settleListed.resolve()
+    }
+    const wait = this.#again ? 0
+      : error ? Math.min(RETRY_MS * 2 ** (this.#failures - 1), RETRY_MAX_MS)
+      : jitter(random, ttlMs / 3, 0.1)
+    this.#timer = clock.setTimeout(() => void this.#beat(), wait)
+  }
+}

@@ -1,0 +1,82 @@
+import { onAbort } from './abort.js'
+import type { Seen } from './ledger.js'
+import type { View } from './types.js'
+
+/** The present view of one namespace and whoever watches it. Each watcher gets the newest one, not each one. */
+export class Views {
+  #view: View | undefined
+  #version = 0
+  #ended: { error?: unknown } | undefined
+  readonly #waiting = new Set<() => void>()
+  watchers = 0
+
+  push(view: View): void {
+    this.#view = view
+    this.#version++
+    this.#wake()
+  }
+
+  /** Every watch throws `error`, or ends quietly without one. What is pushed afterwards is seen by nobody. */
+  end(error?: unknown): void {
+    this.#ended ??= error === undefined ? {} : { error }
+    this.#wake()
+  }
+
+  get ended(): boolean {
+    return this.#ended !== undefined
+  }
+
+  async* watch(signal: AbortSignal): AsyncGenerator<View, void, undefined> {
+    let seen = 0
+    while (!signal.aborted) {
+      if (this.#ended) {
+        if ('error' in this.#ended) throw this.#ended.error
+        return
+      }
+      if (this.#view && seen !== this.#version) {
+        seen = this.#version
+        yield this.#view
+      } else await this.#change(signal)
+    }
+  }
+
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.#waiting.delete(done)
+        release()
+        resolve()
+      }
+      const release = onAbort(signal, done)
+      this.#waiting.add(done)
+    })
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#waiting]) wake()
+  }
+}
+
+/** Notices when a registry's history is not the one that was seen before, and names what follows anew. */
+export class Witness {
+  #seen: Seen | undefined
+  #breaks = 0
+
+  get seen(): Seen | undefined {
+    return this.#seen
+  }
+
+  /**
+   * @param continuous  false if the registry does not know (any more) what was seen last
+   * @returns           what `View.generation` is for this state
+   */
+  see(state: Seen, continuous = true): string {
+    const before = this.#seen
+    const sameGeneration = before?.generation === state.generation
+    const back = before !== undefined && sameGeneration &&
+      (!continuous || state.revision < before.revision || (state.revision === before.revision && state.mark !== before.mark))
+    if (back) this.#breaks++
+    this.#seen = { generation: state.generation, revision: state.revision, mark: state.mark }
+    return this.#breaks > 0 ? `${state.generation}+${this.#breaks}` : state.generation
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * A process that takes part in a local registry: `node local-child.js <what> <path> [ttlMs]`.
+ *
+ * `stage` publishes itself, prints its id and then each heartbeat's answer; `hold` stops itself inside a write.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { open } from 'lmdb'
+import { LocalRegistry } from '../../registries/local/registry.js'
+import { asError } from '../../src/errors.js'
+import { sampleEntry } from '../suites/registry.js'
+
+const [what, path = '', ttl = '1000'] = process.argv.slice(2)
+
+async function stage(ttlMs: number): Promise<void> {
+  const registry = new LocalRegistry(path)
+  const entry = sampleEntry()
+  const lease = await registry.publish(entry, ttlMs)
+  console.log(entry.id)
+  for (;;) {
+    await sleep(ttlMs / 4)
+    console.log(await lease.renew().catch((error: unknown) => asError(error).message))
+  }
+}
+
+function hold(): void {
+  const rows = open({ path, noSubdir: false, encoding: 'string', useVersions: true })
+  rows.transactionSync(() => {
+    void rows.put('holder', String(process.pid))
+    process.kill(process.pid, 'SIGSTOP')
+  })
+  console.log('went on')
+}
+
+if (what === 'hold') hold()
+else await stage(Number(ttl))

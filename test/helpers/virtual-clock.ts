@@ -1,0 +1,70 @@
+import type { Clock, Timer } from '../../src/types.js'
+
+interface Waiting {
+  at: number
+  fn: () => void
+}
+
+/** Lets everything run that waits for no time: microtasks, nextTicks, immediates and what they begin. */
+export async function settle(turns = 4): Promise<void> {
+  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** A clock that stands still until it is advanced. Timers fire in the order of their time, then of their making. */
+export class VirtualClock implements Clock {
+  #now = 0
+  #shift = 0
+  readonly #timers: Waiting[] = []
+
+  /** @param start  what the calendar says at the beginning, in milliseconds since 1970 */
+  constructor(private readonly start = Date.UTC(2030, 0, 1)) {}
+
+  now(): number {
+    return this.#now
+  }
+
+  wall(): number {
+    return this.start + this.#now + this.#shift
+  }
+
+  setTimeout(fn: () => void, ms: number): Timer {
+    const waiting = { at: this.#now + Math.max(0, Number.isFinite(ms) ? ms : 0), fn }
+    let low = 0
+    for (let high = this.#timers.length; low < high;) {
+      const middle = (low + high) >>> 1
+      if (this.#timers[middle]!.at <= waiting.at) low = middle + 1
+      else high = middle
+    }
+    this.#timers.splice(low, 0, waiting)
+    return {
+      cancel: () => {
+        const index = this.#timers.indexOf(waiting)
+        if (index >= 0) this.#timers.splice(index, 1)
+      },
+    }
+  }
+
+  /** How many timers wait: none, after everything was closed. */
+  get pending(): number {
+    return this.#timers.length
+  }
+
+  /** Moves time on, firing what falls due on the way and letting it run to its end before the next. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#now + ms
+    await settle()
+    while (this.#timers[0] && this.#timers[0].at <= until) {
+      const { at, fn } = this.#timers.shift()!
+      this.#now = at
+      fn()
+      await settle()
+    }
+    this.#now = until
+    await settle()
+  }
+
+  /** The calendar jumps, as when somebody sets it; the monotonic time does not notice. */
+  jump(ms: number): void {
+    this.#shift += ms
+  }
+}

@@ -1,0 +1,454 @@
+/**
+ * What every registry must do, as tests. To run it on your own:
+ *
+ *     import test from 'ava'
+ *     import { registrySuite } from 'stagemesh/test/suites/registry'
+ *     registrySuite(test, async () => ({ open: () => new MyRegistry(…), close: async () => {} }))
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { StageError } from '../../src/errors.js'
+import { GRACE_MS } from '../../src/sweeper.js'
+import type { Entry, Lease, Registry, View } from '../../src/types.js'
+
+/** The part of a test runner that the suite uses; `test` of AVA is one. */
+export interface Test {
+  (title: string, run: (t: Assertions) => Promise<void>): void
+}
+export interface Assertions {
+  is<T>(actual: T, expected: T, message?: string): unknown
+  deepEqual<T>(actual: T, expected: T, message?: string): unknown
+  true(actual: boolean, message?: string): unknown
+  false(actual: boolean, message?: string): unknown
+  teardown(fn: () => Promise<void>): void
+}
+
+/** An empty registry that nobody else uses. */
+export interface Place {
+  /** One more client of it. */
+  open(): Registry
+  /** Lets that much time pass for the registry and its clients; default: waits. */
+  advance?(ms: number): Promise<void>
+  /** Puts a record there behind the registry's back, leased for a while. Without it the test of bad records is left out. */
+  edit?(namespace: string, id: string, text: string): Promise<void>
+  /** Makes the registry forget everything. Without it that test is left out. */
+  empty?(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface RegistrySuiteOptions {
+  /** Before the titles. */
+  name?: string
+  /** The shortest lease to test with, in milliseconds; default 900. */
+  ttlMs?: number
+}
+
+/** A lease that no test means to lapse. */
+const LONG_MS = 15_000
+const NS = 'suite'
+let count = 0
+
+/** An entry that is like no other. */
+export function sampleEntry(change: Partial<Entry> = {}): Entry {
+  const id = `id-${process.pid}-${++count}`
+  return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, ...change }
+}
+
+export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Place>, options: RegistrySuiteOptions = {}): void {
+  const { name = 'registry', ttlMs = 900 } = options
+  const check = (title: string, run: (t: Assertions, scene: Scene) => Promise<void>) =>
+    test(`${name}: ${title}`, async (t) => {
+      const scene = new Scene(await factory(t))
+      t.teardown(() => scene.close())
+      await run(t, scene)
+    })
+
+  check('what is published is seen by those who watched before and after', async (t, scene) => {
+    const before = scene.watch()
+    await scene.until(() => before.view !== undefined)
+    t.deepEqual(before.ids, [], 'the present set comes at once, also the empty one')
+    const entry = sampleEntry({ addresses: ['tcp://10.0.0.5:4000', 'ipc:///tmp/x'], draining: true, announces: { actors: ['a', { b: 1 }] } })
+    await scene.registry.publish(entry, LONG_MS)
+    const after = scene.watch()
+    await scene.until(() => before.ids.length === 1 && after.ids.length === 1)
+    t.deepEqual(before.view!.entries[0], entry)
+    t.deepEqual(after.view!.entries[0], entry)
+  })
+
+  check('each view is the whole set', async (t, scene) => {
+    const watch = scene.watch()
+    const ids = []
+    for (let i = 0; i < 3; i++) ids.push((await scene.publish({ name: `n${i}` })).id)
+    await scene.until(() => watch.ids.length === 3)
+    t.deepEqual(watch.ids, [...ids].sort())
+    t.true(watch.views.every((view) => view.entries.length <= 3))
+  })
+
+  check('several stages may share a name', async (t, scene) => {
+    const [a, b] = [await scene.publish(), await scene.publish()]
+    const watch = scene.watch()
+    await scene.until(() => watch.ids.length === 2)
+    t.deepEqual(watch.ids, [a.id, b.id].sort())
+  })
+
+  check('namespaces do not see each other', async (t, scene) => {
+    const here = scene.watch(NS)
+    const there = scene.watch('other')
+    const prefix = scene.watch('suit')
+    const entry = await scene.publish()
+    const other = await scene.publish({ namespace: 'other' })
+    await scene.until(() => here.ids.length === 1 && there.ids.length === 1 && prefix.view !== undefined)
+    t.deepEqual([here.ids, there.ids, prefix.ids], [[entry.id], [other.id], []])
+  })
+
+  check('fifty who come at the same moment are all seen', async (t, scene) => {
+    const watch = scene.watch()
+    const second = scene.open()
+    const entries = Array.from({ length: 50 }, (_, i) => sampleEntry({ name: `n${i}` }))
+    await Promise.all(entries.map((entry, i) => (i % 2 ? scene.registry : second).publish(entry, LONG_MS)))
+    await scene.until(() => watch.ids.length === 50)
+    t.deepEqual(watch.ids, entries.map(({ id }) => id).sort())
+  })
+
+  check('a heartbeat renews, and shows what has changed', async (t, scene) => {
+    const watch = scene.watch()
+    const entry = sampleEntry()
+    const lease = await scene.registry.publish(entry, LONG_MS)
+    t.is(await lease.renew(), 'ok')
+    t.is(await lease.renew({ ...entry, draining: true }), 'ok')
+    await scene.until(() => watch.view?.entries[0]?.draining === true)
+    t.is(await lease.renew(), 'ok')
+    await scene.pass(300)
+    t.true(watch.view!.entries[0]!.draining, 'a renewal without an entry keeps the one before')
+  })
+
+  check('an entry is kept as long as it is renewed', async (t, scene) => {
+    const watch = scene.watch()
+    const entry = await scene.publish({}, ttlMs * 3)
+    const other = await scene.publish({ name: 'other' }, ttlMs * 3)
+    for (let i = 0; i < 8; i++) {
+      await scene.pass(ttlMs)
+      t.deepEqual([await entry.lease.renew(), await other.lease.renew()], ['ok', 'ok'])
+    }
+    t.deepEqual([watch.ids.length, watch.view!.lapsed.length], [2, 0])
+  })
+
+  check('publishing the same id again replaces the entry', async (t, scene) => {
+    const watch = scene.watch()
+    const entry = sampleEntry({ unique: true })
+    await scene.registry.publish(entry, LONG_MS)
+    await scene.registry.publish({ ...entry, announces: { again: true } }, LONG_MS)
+    await scene.until(() => watch.view?.entries[0]?.announces['again'] === true)
+    t.is(watch.ids.length, 1)
+  })
+
+  check('a unique name is refused to a second stage, whichever of the two is unique', async (t, scene) => {
+    const first = await scene.publish({ name: 'first', unique: true })
+    const second = await scene.publish({ name: 'second' })
+    const errors = [await scene.refused({ name: 'first' }), await scene.refused({ name: 'second', unique: true }), await scene.refused({ name: 'first', unique: true })]
+    t.deepEqual(errors.map(({ code }) => code), ['NAME_TAKEN', 'NAME_TAKEN', 'NAME_TAKEN'])
+    t.true(errors[0]!.message.includes(first.id), errors[0]!.message)
+    t.true(errors[1]!.message.includes(second.addresses[0]!), errors[1]!.message)
+    await scene.publish({ name: 'first', unique: true, namespace: 'other' })
+    await scene.publish({ name: 'firs' })
+    await first.lease.close()
+    await scene.publish({ name: 'first', unique: true })
+  })
+
+  check('of two who want a unique name at the same moment one gets it', async (t, scene) => {
+    const second = scene.open()
+    const tries = await Promise.allSettled([0, 1, 2, 3, 4, 5].map((i) => (i % 2 ? scene.registry : second).publish(sampleEntry({ unique: true }), LONG_MS)))
+    t.is(tries.filter(({ status }) => status === 'fulfilled').length, 1)
+  })
+
+  check('who closes leaves by itself', async (t, scene) => {
+    const watch = scene.watch()
+    const entry = await scene.publish()
+    const other = await scene.publish()
+    await scene.until(() => watch.ids.length === 2)
+    await Promise.all([entry.lease.close(), entry.lease.close()])
+    await scene.until(() => watch.ids.length === 1)
+    t.deepEqual([watch.ids, watch.view!.lapsed], [[other.id], []])
+    t.is((await code(entry.lease.renew())), 'CLOSED')
+    await scene.pass(300)
+    t.deepEqual(watch.ids, [other.id])
+  })
+
+  check('who falls silent is taken out by the others within TTL and grace, and is gone for good', async (t, scene) => {
+    const watch = scene.watch()
+    const other = await scene.publish({ name: 'other' }, ttlMs)
+    const beat = () => other.lease.renew()
+    await scene.pass(ttlMs * 1.1, ttlMs / 4, beat)
+    const silent = await scene.publish({ name: 'silent', unique: true }, ttlMs)
+    await scene.until(() => watch.ids.length === 2)
+    const since = scene.now()
+    await scene.until(() => watch.ids.length === 1, ttlMs + GRACE_MS + scene.slackMs, ttlMs / 4, beat)
+    t.true(scene.now() - since >= ttlMs + GRACE_MS / 2 - scene.slackMs, 'its lease and some grace were waited for')
+    t.deepEqual([watch.ids, watch.view!.lapsed], [[other.id], [silent.id]])
+    t.is(await silent.lease.renew(), 'lost')
+    t.is(await silent.lease.renew({ ...silent.entry, draining: true }), 'lost')
+    await silent.lease.close()
+    await scene.publish({ name: 'silent', unique: true })
+    const late = scene.watch()
+    await scene.until(() => late.view !== undefined)
+    t.true(late.view!.lapsed.includes(silent.id), 'also those who come later are told')
+    t.false(late.ids.includes(silent.id))
+  })
+
+  check('an id that was taken out is not listed again by publishing it', async (t, scene) => {
+    const watch = scene.watch()
+    const other = await scene.publish({ name: 'other' }, ttlMs)
+    const silent = await scene.publish({ name: 'silent' }, ttlMs)
+    await scene.until(() => watch.view?.lapsed[0] === silent.id, 2 * ttlMs + GRACE_MS + scene.slackMs, ttlMs / 4, () => other.lease.renew())
+    const again = await scene.registry.publish(silent.entry, LONG_MS)
+    t.is(await again.renew(), 'lost')
+    t.false(watch.ids.includes(silent.id))
+  })
+
+  check('who comes late, but before it was taken out, is told so and stays', async (t, scene) => {
+    const watch = scene.watch()
+    const entry = await scene.publish({}, ttlMs)
+    await scene.pass(ttlMs * 1.3)
+    t.deepEqual(await scene.refused({ unique: true }).then((e) => e.code), 'NAME_TAKEN', 'its name is not free yet')
+    t.is(await entry.lease.renew(), 'late')
+    t.is(await entry.lease.renew(), 'ok')
+    t.deepEqual([watch.ids, watch.view!.lapsed], [[entry.id], []])
+  })
+
+  check('nobody sweeps who was not in contact for a whole TTL', async (t, scene) => {
+    const silent = await scene.publish({ name: 'silent' }, ttlMs)
+    await scene.pass(ttlMs + GRACE_MS + 200)
+    const watch = scene.watch()
+    const back = await scene.publish({ name: 'back' }, ttlMs * 4)
+    await back.lease.renew()
+    await scene.pass(ttlMs * 2)
+    t.true(watch.ids.includes(silent.id))
+    t.is(await silent.lease.renew(), 'late')
+  })
+
+  check('every watcher is told, and one may end without the others', async (t, scene) => {
+    const [first, second] = [scene.watch(), scene.watch()]
+    await scene.publish()
+    await scene.until(() => first.ids.length === 1 && second.ids.length === 1)
+    first.stop()
+    await scene.until(() => first.ended)
+    t.is(first.error, undefined, 'it ends quietly')
+    await scene.publish()
+    await scene.until(() => second.ids.length === 2)
+    t.is(first.ids.length, 1)
+  })
+
+  check('a watch whose signal has fired already ends at once', async (t, scene) => {
+    const watch = scene.watch()
+    watch.stop()
+    await scene.until(() => watch.ended)
+    t.is(watch.error, undefined)
+    for await (const _ of scene.registry.watch(NS, AbortSignal.abort())) t.true(false)
+  })
+
+  check('closing ends what the instance owns, once, and leaves others alone', async (t, scene) => {
+    const second = scene.open()
+    const mine = scene.watch(NS, second)
+    const theirs = scene.watch()
+    const lease = await second.publish(sampleEntry(), LONG_MS)
+    await scene.until(() => mine.ids.length === 1 && theirs.ids.length === 1)
+    await Promise.all([second.close(), second.close()])
+    await second.close()
+    await scene.until(() => mine.ended)
+    t.is(mine.error, undefined)
+    t.is(await code(second.publish(sampleEntry(), LONG_MS)), 'CLOSED')
+    t.is(await code(lease.renew()), 'CLOSED')
+    t.is(await code(second.watch(NS, new AbortController().signal)[Symbol.asyncIterator]().next()), 'CLOSED')
+    await scene.publish()
+    await scene.until(() => theirs.ids.length === 2)
+  })
+
+  check('closing at once, before anything was done, is fine', async (t, scene) => {
+    const registry = scene.open()
+    const publishing = code(registry.publish(sampleEntry(), LONG_MS))
+    await registry.close()
+    t.true([undefined, 'CLOSED'].includes(await publishing), 'it was done or it was not')
+    await scene.open().close()
+  })
+
+  check('an entry that is too big is refused', async (t, scene) => {
+    t.is(await code(scene.registry.publish(sampleEntry({ announces: { much: 'x'.repeat(9000) } }), LONG_MS)), 'BAD_ARGUMENT')
+  })
+
+  check('records that are no entries are skipped', async (t, scene) => {
+    if (!scene.place.edit) return void t.true(true)
+    const watch = scene.watch()
+    const good = await scene.publish()
+    const bad = badRecords()
+    for (const [id, text] of bad) await scene.place.edit(NS, id, text)
+    const last = await scene.publish()
+    const ids = [good.id, last.id, 'edited'].sort()
+    await scene.until(() => watch.ids.includes(last.id))
+    t.deepEqual(watch.ids, ids)
+    await scene.publish({ name: 'mine', unique: true }) // and they are in nobody's way
+    t.is(await good.lease.renew(), 'ok')
+  })
+
+  check('an emptied registry is a new generation, in which every stage lists itself again under its id', async (t, scene) => {
+    if (!scene.place.empty) return void t.true(true)
+    const watch = scene.watch()
+    const [a, b] = [await scene.publish(), await scene.publish()]
+    await scene.until(() => watch.ids.length === 2)
+    const { generation } = watch.view!
+    await scene.place.empty()
+    t.is(await a.lease.renew(), 'ok')
+    t.is(await b.lease.renew(), 'ok')
+    await scene.until(() => watch.ids.length === 2 && watch.view!.generation !== generation)
+    t.deepEqual([watch.ids, watch.view!.lapsed], [[a.id, b.id].sort(), []])
+    t.deepEqual([await a.lease.renew(), await b.lease.renew()], ['ok', 'ok'])
+  })
+
+  check('who comes back more than a TTL after the registry was emptied is gone', async (t, scene) => {
+    if (!scene.place.empty) return void t.true(true)
+    const watch = scene.watch()
+    const early = await scene.publish({}, LONG_MS)
+    const late = await scene.publish({}, ttlMs)
+    await scene.place.empty()
+    t.is(await early.lease.renew(), 'ok')
+    await scene.pass(ttlMs * 1.3)
+    t.is(await late.lease.renew(), 'lost')
+    await scene.until(() => watch.ids.length === 1)
+    t.deepEqual(watch.ids, [early.id])
+  })
+}
+
+/** [id, text] of what people write by hand; the last one is right. */
+function badRecords(): [string, string][] {
+  const change = (id: string, change: object): [string, string] => [id, JSON.stringify({ ...sampleEntry({ name: 'mine' }), id, ...change })]
+  return [
+    ['json', '{"id": "json", '],
+    ['null', 'null'],
+    ['list', '[]'],
+    ['empty', '{}'],
+    change('port', { addresses: ['tcp://10.0.0.5:99999'] }),
+    change('port0', { addresses: ['tcp://10.0.0.5:0'] }),
+    change('addresses', { addresses: 'tcp://10.0.0.5:4000' }),
+    change('address', { addresses: [4000] }),
+    change('name', { name: 'no name' }),
+    change('id', { id: undefined }),
+    change('another', { id: 'one' }),
+    change('namespace', { namespace: 'other' }),
+    change('unique', { unique: 'yes' }),
+    change('ttl', { ttlMs: -1 }),
+    change('announces', { announces: null }),
+    ['proto', JSON.stringify({ ...sampleEntry(), id: 'proto', announces: { x: 1 } }).replace('"x"', '"__proto__"')],
+    ['escaped', JSON.stringify({ ...sampleEntry(), id: 'escaped', announces: { x: 1 } }).replace('"x"', '"\\u005f_proto__"')],
+    change('big', { announces: { much: 'x'.repeat(9000) } }),
+    change('edited', { name: 'edited' }),
+  ]
+}
+
+const code = (promise: Promise<unknown>): Promise<string | undefined> =>
+  promise.then(() => undefined, (error: unknown) => error instanceof StageError ? error.code : String(error))
+
+/** One test's registry, clients and watches. */
+class Scene {
+  readonly registry: Registry
+  /** How late things may be on a busy machine; nothing, in virtual time. */
+  readonly slackMs: number
+  #passed = 0
+  readonly #opened: Registry[] = []
+  readonly #watches: Watch[] = []
+
+  constructor(readonly place: Place) {
+    this.slackMs = place.advance ? 300 : 1500
+    this.registry = this.open()
+  }
+
+  open(): Registry {
+    const registry = this.place.open()
+    this.#opened.push(registry)
+    return registry
+  }
+
+  watch(namespace = NS, registry = this.registry): Watch {
+    const watch = new Watch(registry, namespace)
+    this.#watches.push(watch)
+    return watch
+  }
+
+  async publish(change: Partial<Entry> = {}, ttlMs = LONG_MS): Promise<Entry & { entry: Entry, lease: Lease }> {
+    const entry = sampleEntry({ ...change, ttlMs })
+    return { ...entry, entry, lease: await this.registry.publish(entry, ttlMs) }
+  }
+
+  async refused(change: Partial<Entry>): Promise<StageError> {
+    return this.registry.publish(sampleEntry(change), LONG_MS).then(
+      () => { throw new Error('it was not refused') },
+      (error: unknown) => error as StageError,
+    )
+  }
+
+  /** Milliseconds, of the registry's kind of time. */
+  now(): number {
+    return this.place.advance ? this.#passed : performance.now()
+  }
+
+  /** Lets `ms` pass, calling `each` every `step` of it. */
+  async pass(ms: number, step = ms, each?: () => Promise<unknown>): Promise<void> {
+    for (let left = ms; left > 0; left -= step) {
+      const part = Math.min(step, left)
+      await (this.place.advance ? this.place.advance(part) : sleep(part))
+      this.#passed += part
+      await each?.()
+    }
+  }
+
+  /** Waits for a condition, calling `each` every `step`. */
+  async until(done: () => boolean, ms = 5000, step = 20, each?: () => Promise<unknown>): Promise<void> {
+    let next = this.now() + step
+    for (const end = this.now() + ms; !done();) {
+      if (this.now() > end) throw new Error(`it did not happen within ${Math.round(ms)} ms: ${done.toString()}`)
+      await this.pass(Math.min(20, step))
+      if (each && this.now() >= next) {
+        next += step
+        await each()
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const watch of this.#watches) watch.stop()
+    await Promise.all(this.#opened.map((registry) => registry.close()))
+    await this.place.close()
+  }
+}
+
+/** Follows one watch. */
+export class Watch {
+  readonly views: View[] = []
+  ended = false
+  error: unknown
+  readonly #ending = new AbortController()
+
+  constructor(registry: Registry, namespace: string) {
+    void this.#run(registry, namespace)
+  }
+
+  get view(): View | undefined {
+    return this.views.at(-1)
+  }
+
+  /** Of the present view, in order. */
+  get ids(): string[] {
+    return (this.view?.entries ?? []).map(({ id }) => id).sort()
+  }
+
+  stop(): void {
+    this.#ending.abort()
+  }
+
+  async #run(registry: Registry, namespace: string): Promise<void> {
+    try {
+      for await (const view of registry.watch(namespace, this.#ending.signal)) this.views.push(view)
+    } catch (error) {
+      this.error = error
+    } finally {
+      this.ended = true
+    }
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * What every good stream must do, as tests; the suites of interfaces and wrappers run it on theirs.
+ *
+ * It reads and writes Buffers of at most 16 KiB. In object mode each must arrive as the message that it was.
+ */
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { Readable, Writable, type Duplex } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import pump from 'pump'
+import { systemClock } from '../../src/clock.js'
+import { systemRandom } from '../../src/random.js'
+import type { Assertions, Test } from './test.js'
+
+/** Two streams, each the other's end. */
+export interface Ends {
+  near: Duplex
+  far: Duplex
+}
+export type MakeEnds = (t: Assertions) => Promise<Ends>
+
+export interface StreamSuiteOptions {
+  /** Before the titles. */
+  name?: string
+  /** One write is one message. */
+  objectMode?: boolean
+  /** The most that may be under way while nobody reads, kernel and all; default 32 MiB. */
+  maxBytes?: number
+}
+
+const CHUNK = 16 * 1024
+const MIB = 1024 * 1024
+/** So long without a `drain` means that there will be none. */
+const QUIET_MS = 300
+
+/** What a stream told its listeners, in order; errors as their message. */
+export class Told {
+  readonly events: string[] = []
+  error: Error | undefined
+  readonly closed: Promise<void>
+
+  constructor(stream: Duplex) {
+    stream.on('error', (error) => { this.error = error; this.events.push('error') })
+    for (const event of ['end', 'finish']) stream.on(event, () => this.events.push(event))
+    this.closed = new Promise((resolve) => stream.on('close', () => { this.events.push('close'); resolve() }))
+  }
+
+  /** It failed, did not look complete, and said `close` once and last. */
+  async failed(t: Assertions): Promise<void> {
+    await this.closed
+    await turn()
+    t.truthy(this.error, 'an error was expected')
+    t.deepEqual(this.events.filter((event) => event !== 'finish'), ['error', 'close'])
+  }
+
+  /** It ended in both directions, and said `close` once and last. */
+  async parted(t: Assertions): Promise<void> {
+    await this.closed
+    await turn()
+    t.is(this.error, undefined)
+    t.deepEqual([...this.events].sort(), ['close', 'end', 'finish'])
+    t.is(this.events.at(-1), 'close')
+  }
+}
+
+/** What comes too late would come now. */
+export const turn = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve))
+
+/** Everything up to the end. */
+export async function readAll(stream: Duplex): Promise<Buffer[]> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  return chunks
+}
+
+const sum = (chunks: readonly Buffer[]): string => chunks.reduce((hash, chunk) => hash.update(chunk), createHash('sha256')).digest('hex')
+
+/** `count` chunks of all sizes, each different. */
+const chunksOf = (count: number): Buffer[] => Array.from({ length: count }, (_, i) => systemRandom.bytes(1 + ((i * 7919) % CHUNK)))
+
+/** Writes until nobody takes any more. */
+async function fill(stream: Duplex, maxBytes: number): Promise<number> {
+  const chunk = Buffer.alloc(CHUNK, 'x')
+  for (let sent = chunk.length; sent <= maxBytes; sent += chunk.length) {
+    if (!stream.write(chunk) && !(await drained(stream))) return sent
+  }
+  return Infinity
+}
+
+function drained(stream: Duplex): Promise<boolean> {
+  return new Promise((resolve) => {
+    const yes = () => { timer.cancel(); resolve(true) }
+    const timer = systemClock.setTimeout(() => { stream.off('drain', yes); resolve(false) }, QUIET_MS, true)
+    stream.once('drain', yes)
+  })
+}
+
+/** The ways in which people take a stream's data; each resolves when it looks complete and rejects when it does not. */
+const ways: Readonly<Record<string, (from: Duplex, to: Writable) => Promise<unknown>>> = {
+  pump: (from, to) => new Promise((resolve, reject) => pump(from, to, (error) => { if (error) reject(error); else resolve(undefined) })),
+  'stream.pipeline': (from, to) => pipeline(from, to),
+  'async iteration': async (from, to) => {
+    for await (const chunk of from) if (!to.write(chunk)) await once(to, 'drain')
+    to.end()
+  },
+}
+
+export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuiteOptions = {}): void {
+  const { name = 'stream', objectMode = false, maxBytes = 32 * MIB } = options
+  const check = (title: string, run: (t: Assertions, ends: Ends) => Promise<void>) =>
+    test(`${name}: ${title}`, async (t) => {
+      t.timeout(30_000)
+      const ends = await makeEnds(t)
+      t.teardown(() => { for (const end of [ends.near, ends.far]) end.on('error', () => {}).destroy() })
+      await run(t, ends)
+    })
+  const same = (t: Assertions, got: readonly Buffer[], sent: readonly Buffer[]) => {
+    if (objectMode) t.deepEqual(got.map((one) => one.length), sent.map((one) => one.length))
+    t.is(sum(got), sum(sent))
+  }
+  /** Keeps what comes; not before `gate`. */
+  const store = (gate: Promise<unknown> = Promise.resolve()) => {
+    const chunks: Buffer[] = []
+    const sink = new Writable({ objectMode, write: (chunk: Buffer, _encoding, done) => void gate.then(() => { chunks.push(chunk); done() }) })
+    return { chunks, sink }
+  }
+
+  check('carries both ways at once, in order', async (t, { near, far }) => {
+    const [out, back] = [chunksOf(300), chunksOf(200)]
+    const arrived = Promise.all([readAll(far), readAll(near)])
+    await Promise.all([pipeline(Readable.from(out), near, { end: false }), pipeline(Readable.from(back), far, { end: false })])
+    near.end()
+    far.end()
+    const [there, here] = await arrived
+    same(t, there, out)
+    same(t, here, back)
+  })
+
+  check('carries 16 MiB whole', async (t, { near, far }) => {
+    const sent = Array.from({ length: 16 * MIB / CHUNK }, () => systemRandom.bytes(CHUNK))
+    const [got] = await Promise.all([readAll(far), pipeline(Readable.from(sent), near)])
+    same(t, got, sent)
+  })
+
+  check('the writer may reuse a chunk after its callback', async (t, { near, far }) => {
+    const chunk = Buffer.alloc(64)
+    const got = readAll(far)
+    for (let i = 0; i < 100; i++) await new Promise((resolve) => near.write(chunk.fill(i), resolve))
+    near.end()
+    same(t, await got, Array.from({ length: 100 }, (_, i) => Buffer.alloc(64, i)))
+  })
+
+  check('pressure reaches the writer, and is let go', async (t, { near, far }) => {
+    const sent = await fill(near, maxBytes)
+    t.true(sent < Infinity, `${maxBytes} bytes were taken with nobody reading`)
+    t.true(near.writableLength > 0)
+    near.end()
+    const got = await readAll(far)
+    t.is(got.reduce((size, one) => size + one.length, 0), sent)
+  })
+
+  check('each direction ends by itself', async (t, { near, far }) => {
+    const told = [new Told(near), new Told(far)] as const
+    near.end('question')
+    t.is(Buffer.concat(await readAllOpen(far)).toString(), 'question')
+    far.end('answer')
+    t.is(Buffer.concat(await readAllOpen(near)).toString(), 'answer')
+    for (const one of told) await one.parted(t)
+  })
+
+  check('destroy(error) fails both ends', async (t, { near, far }) => {
+    const told = { near: new Told(near), far: new Told(far) }
+    const error = new Error('on purpose')
+    far.resume()
+    near.resume().destroy(error)
+    await told.near.failed(t)
+    await told.far.failed(t)
+    t.is(told.near.error, error)
+  })
+
+  check('a writer that waits learns that the other end was destroyed', async (t, { near, far }) => {
+    const told = new Told(near)
+    await fill(near, maxBytes)
+    far.destroy(new Error('on purpose'))
+    await told.failed(t)
+  })
+
+  for (const [way, take] of Object.entries(ways)) {
+    check(`what was sent is complete with ${way}`, async (t, { near, far }) => {
+      const { chunks, sink } = store()
+      const sent = chunksOf(100)
+      const finished = once(sink, 'finish')
+      await Promise.all([take(far, sink), take(Readable.from(sent) as Duplex, near), finished])
+      same(t, chunks, sent)
+    })
+
+    for (const late of [false, true]) {
+      check(`broken off half-way never looks complete with ${way}${late ? ', by a reader behind' : ''}`, async (t, { near, far }) => {
+        let open = () => {}
+        const { sink } = store(late ? new Promise<void>((resolve) => { open = resolve }) : undefined)
+        let complete = false
+        sink.on('finish', () => { complete = true }).on('error', () => {})
+        const taken = take(far, sink).then(() => { complete = true }, () => {})
+        if (late) await fill(near, maxBytes)
+        else await new Promise((resolve) => near.write(Buffer.alloc(CHUNK), resolve))
+        const told = new Told(near)
+        near.destroy(new Error('on purpose'))
+        await told.closed
+        open()
+        await taken
+        await turn()
+        t.false(complete)
+      })
+    }
+  }
+}
+
+/** Everything up to the end, without closing the other direction, as `for await` would. */
+export async function readAllOpen(stream: Duplex): Promise<Buffer[]> {
+  const chunks: Buffer[] = []
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await once(stream, 'end')
+  return chunks
+}

@@ -1,0 +1,93 @@
+/**
+ * From values to bytes and back.
+ *
+ * The format is msgpack: nil, booleans, integers, float64 (NaN, -0 and the infinities among them), str in UTF-8, bin for
+ * a Buffer, array, and map with str keys for an object. Whatever else there is travels as an extension; `msgpack/ext.ts`
+ * numbers them. Leaves: undefined, a function (the number by which its owner knows it), bigint, Date, and binary
+ * data that is not a Buffer (typed arrays, ArrayBuffer, DataView). With one msgpack array as their content: Map, Set,
+ * Error. Extension types that are not ours are refused, those below zero (msgpack's own timestamp) among them.
+ *
+ * It is our own because the library msgpackr keeps its extensions for the whole process, looks Error classes up by a
+ * name from the wire, decodes a Map as an object unless peers may define records, and knows no limit on nodes or depth:
+ * small input costs hundreds of megabytes or overflows the stack. Limits around it would take a walk over every value
+ * before it encodes and a scan of every message before it decodes.
+ */
+import type { Writer } from '../src/writer.js'
+import { Decoder } from './msgpack/decode.js'
+import { Encoder } from './msgpack/encode.js'
+
+/** What functions are while they travel: numbers that their owner knows. */
+export interface Refs {
+  /** Called by `encode` for each function; the number (32 bits, unsigned) goes over the wire. */
+  give(fn: Callable): number
+  /** Called by `decode` for each number; what it returns stands in for the function. */
+  take(id: number): unknown
+  /** Called when an `encode` failed, for each number that it was given: nobody will hear of it. */
+  back?(id: number): void
+}
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- any function can be given, whatever it takes
+export type Callable = (...args: any[]) => unknown
+
+export interface Codec {
+  /** Both ends compare it. */
+  readonly name: string
+  /**
+   * Appends `value` to `out`. Getters and Proxies in it run meanwhile; what they append to the same `out` makes both
+   * fail, since neither could be told from the other.
+   * @throws StageError BAD_ARGUMENT, and `out.at` is where it was; the message says where in the value it happened
+   */
+  encode(value: unknown, out: Writer, refs: Refs): void
+  /**
+   * Reads the one value that is exactly `[start, end)`. Nothing in it is a view of `bytes`.
+   * @throws StageError PROTOCOL_ERROR
+   */
+  decode(bytes: Buffer, start: number, end: number, refs: Refs): unknown
+}
+
+/** The same for both directions, so that what was sent can be received. */
+export interface CodecLimits {
+  /** Of one value, encoded; default 4 MiB. */
+  maxBytes: number
+  /** Elements, properties and entries altogether; default 250 000. */
+  maxNodes: number
+  /** Containers within containers; default 64. */
+  maxDepth: number
+}
+
+export const DEFAULT_LIMITS: Readonly<CodecLimits> = { maxBytes: 4 * 1024 * 1024, maxNodes: 250_000, maxDepth: 64 }
+
+/** @throws TypeError a limit is not a positive integer */
+export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
+  const all: CodecLimits = { ...DEFAULT_LIMITS, ...limits }
+  for (const [name, limit] of Object.entries(all)) {
+    if (!Number.isSafeInteger(limit) || limit < 1) throw new TypeError(`${name} must be a positive integer, not ${String(limit)}`)
+  }
+  // One of each serves all calls. A getter that encodes while it is being encoded finds it taken, and gets a new one.
+  let encoder: Encoder | undefined = new Encoder(all, undefined)
+  let decoder: Decoder | undefined = new Decoder(all)
+  let running: Encoder | undefined
+  return {
+    name: 'msgpack',
+    encode(value, out, refs) {
+      const outer = running
+      const mine = encoder ?? new Encoder(all, outer)
+      encoder = undefined
+      running = mine
+      try {
+        mine.encode(value, out, refs)
+      } finally {
+        running = outer
+        if (!outer) encoder = mine
+      }
+    },
+    decode(bytes, start, end, refs) {
+      const mine = decoder ?? new Decoder(all)
+      decoder = undefined
+      try {
+        return mine.decode(bytes, start, end, refs)
+      } finally {
+        decoder = mine
+      }
+    },
+  }
+}

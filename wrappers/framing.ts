@@ -1,0 +1,261 @@
+/**
+ * Messages on a byte stream. A frame is a 4-byte head, big-endian, and its payload: the head's upper byte is the kind
+ * (0 data, 1 ping, 2 pong), the lower three are the length of the payload in bytes.
+ *
+ * Alone it is a Duplex: each write becomes a frame (a larger one several), each frame a chunk. The next wrapper may take
+ * the faster lane instead: `begin` / `commit` append frames to one buffer that is written once per tick, and `onframe`
+ * is handed each payload inside the chunk it came in. The bytes on the wire are the same.
+ */
+import { Duplex } from 'node:stream'
+import { StageError } from '../src/errors.js'
+import { Writer } from '../src/writer.js'
+import type { Layer, Top } from '../src/types.js'
+
+export interface FramingOptions {
+  /** Largest payload of one frame, in bytes; default 64 KiB, at most 1 MiB. */
+  maxFrameBytes?: number
+}
+
+const HEAD = 4
+const DATA = 0
+const PING = 1
+const PONG = 2
+const MAX_FRAME_BYTES = 64 * 1024
+const SLAB_MIN = 1024
+const SLAB_MAX = 64 * 1024
+/** Pongs owed at most; a peer that pings faster than it reads gets fewer. */
+const PONGS_MAX = 16
+
+/** A stream of frames. */
+export class Framed extends Duplex implements Top {
+  readonly maxFrameBytes: number
+  /** Takes each payload instead of the readable side: `bytes` from `start` to `end`, good only during the call. */
+  onframe: ((bytes: Buffer, start: number, end: number) => void) | undefined
+  /** Called when everything that was held has been handed to the carrier. */
+  onflushed: (() => void) | undefined
+  #writer = new Writer(SLAB_MIN)
+  /** Where the batch of this tick begins in the writer. */
+  #from = 0
+  #begun = -1
+  #scheduled = false
+  #blocked = false
+  #inFlight = 0
+  #written: (() => void)[] = []
+  // what came of a frame that is not whole yet
+  #parts: Buffer[] = []
+  #partial = 0
+  #pings: { resolve(): void; reject(error: Error): void }[] = []
+
+  constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}) {
+    super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
+    this.maxFrameBytes = maxFrameBytes
+    inner.on('data', (chunk: Buffer) => this.#take(chunk))
+    inner.on('drain', () => this.#drained())
+    inner.on('end', () => this.#ended())
+    inner.on('error', (error) => this.destroy(error))
+    inner.on('close', () => { if (!this.destroyed && !this.readableEnded) this.destroy(cut('the connection was cut off')) })
+  }
+
+  /** Bytes that are held for the peer: not yet written, or not yet taken by the carrier. */
+  get held(): number {
+    return this.#writer.at - this.#from + this.#inFlight
+  }
+
+  /** Begins a frame: the payload is appended to the writer that is returned, then `commit` or `cancel` follows. */
+  begin(): Writer {
+    if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
+    const writer = this.#writer
+    writer.need(HEAD + 64)
+    this.#begun = writer.at
+    writer.at += HEAD
+    return writer
+  }
+
+  /** Bytes of payload written so far into the frame that was begun. */
+  get begun(): number {
+    return this.#writer.at - this.#begun - HEAD
+  }
+
+  commit(): void {
+    const { bytes, at } = this.#writer
+    const length = at - this.#begun - HEAD
+    if (length > this.maxFrameBytes) {
+      this.cancel()
+      throw new StageError('PROTOCOL_ERROR', `a frame of ${length} bytes; at most ${this.maxFrameBytes} are allowed`)
+    }
+    bytes.writeUInt32BE(length, this.#begun)
+    this.#begun = -1
+    this.#schedule()
+  }
+
+  /** Takes back what was begun, as a copy: it is larger than a frame and has to go in parts. */
+  detach(): Buffer {
+    const payload = Buffer.from(this.#writer.bytes.subarray(this.#begun + HEAD, this.#writer.at))
+    this.cancel()
+    return payload
+  }
+
+  /** Takes back what was begun. */
+  cancel(): void {
+    this.#writer.at = this.#begun
+    this.#begun = -1
+  }
+
+  /** Appends a whole payload as one frame. */
+  frame(payload: Buffer): void {
+    const writer = this.begin()
+    writer.need(payload.length)
+    payload.copy(writer.bytes, writer.at)
+    writer.at += payload.length
+    this.commit()
+  }
+
+  ping(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.destroyed) return reject(cut('the connection is closed'))
+      this.#pings.push({ resolve, reject })
+      this.#control(PING)
+    })
+  }
+
+  override _read(): void {
+    if (!this.onframe) this.inner.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    for (let at = 0; at === 0 || at < chunk.length; at += this.maxFrameBytes) this.frame(chunk.subarray(at, at + this.maxFrameBytes))
+    if (this.#blocked) this.#written.push(done)
+    else done()
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    this.#flush()
+    this.inner.end(() => done())
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const reason = error ?? cut('the connection was closed')
+    for (const ping of this.#pings.splice(0)) ping.reject(reason)
+    this.#parts = []
+    this.#written = []
+    this.inner.destroy(error ?? undefined)
+    done(error)
+  }
+
+  // ── out: one write per tick ─────────────────────────────────────────────────────────────────────────────────────
+
+  #schedule(): void {
+    if (this.#scheduled || this.#blocked) return
+    this.#scheduled = true
+    process.nextTick(() => {
+      this.#scheduled = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    const { bytes, at } = this.#writer
+    const from = this.#from
+    const size = at - from
+    if (size === 0 || this.#blocked || this.destroyed || this.#begun >= 0) return
+    // Memory is never written twice: a layer below may hold a chunk long after it said that it took it. What is left of
+    // the slab serves the next batch; the next slab is as large as this link's traffic asks for.
+    if (bytes.length - at < SLAB_MIN || bytes.length > SLAB_MAX) {
+      this.#writer = new Writer(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
+      this.#from = 0
+    } else this.#from = at
+    this.#inFlight += size
+    const more = this.inner.write(bytes.subarray(from, at), () => { this.#inFlight -= size })
+    if (!more) this.#blocked = true
+    else this.onflushed?.()
+  }
+
+  #drained(): void {
+    this.#blocked = false
+    this.#flush()
+    if (this.#blocked) return
+    for (const done of this.#written.splice(0)) done()
+    this.onflushed?.()
+  }
+
+  #control(kind: number): void {
+    this.begin().bytes.writeUInt32BE(kind << 24, this.#begun)
+    this.#begun = -1
+    this.#schedule()
+  }
+
+  // ── in: out of the chunk, without a copy where the frame lies in one ────────────────────────────────────────────
+
+  #take(chunk: Buffer): void {
+    if (this.#partial > 0) {
+      const joined = this.#join(chunk)
+      if (!joined) return
+      chunk = joined
+    }
+    let at = 0
+    while (chunk.length - at >= HEAD) {
+      const length = this.#length(chunk, at)
+      if (length < 0) return
+      const end = at + HEAD + length
+      if (end > chunk.length) break
+      this.#frame(chunk[at] as number, chunk, at + HEAD, end)
+      if (this.destroyed) return
+      at = end
+    }
+    if (at < chunk.length) {
+      this.#parts.push(at === 0 ? chunk : chunk.subarray(at))
+      this.#partial = chunk.length - at
+    }
+  }
+
+  /** Joins parts only once the frame is whole, so that bytes coming one by one are not copied over and over. */
+  #join(chunk: Buffer): Buffer | undefined {
+    this.#parts.push(chunk)
+    this.#partial += chunk.length
+    if (this.#partial < HEAD) return undefined
+    const first = this.#parts[0] as Buffer
+    if (first.length < HEAD) {
+      this.#parts = [Buffer.concat(this.#parts)]
+    }
+    const length = this.#length(this.#parts[0] as Buffer, 0)
+    if (length < 0 || this.#partial < HEAD + length) return undefined
+    const joined = this.#parts.length === 1 ? this.#parts[0] as Buffer : Buffer.concat(this.#parts)
+    this.#parts = []
+    this.#partial = 0
+    return joined
+  }
+
+  /** The length in the head at `at`, or -1 after the stream was destroyed for it. */
+  #length(bytes: Buffer, at: number): number {
+    const kind = bytes[at] as number
+    const length = bytes.readUIntBE(at + 1, 3)
+    if (kind === DATA ? length <= this.maxFrameBytes : kind <= PONG && length === 0) return length
+    this.destroy(new StageError('PROTOCOL_ERROR', kind > PONG ? `a frame of the unknown kind ${kind}` : `a frame of ${length} bytes; at most ${kind === DATA ? this.maxFrameBytes : 0} are allowed`))
+    return -1
+  }
+
+  #frame(kind: number, bytes: Buffer, start: number, end: number): void {
+    if (kind === DATA) {
+      if (this.onframe) this.onframe(bytes, start, end)
+      else if (!this.push(bytes.subarray(start, end))) this.inner.pause()
+    } else if (kind === PING) {
+      if (this.held < PONGS_MAX * HEAD || !this.#blocked) this.#control(PONG)
+    } else this.#pings.shift()?.resolve()
+  }
+
+  /** An end in mid-frame is an error, an end between frames a goodbye. */
+  #ended(): void {
+    if (this.#partial > 0) return void this.destroy(cut('the connection ended in the middle of a frame'))
+    this.push(null)
+  }
+}
+
+const cut = (why: string): StageError => new StageError('DISCONNECTED', why, { executed: 'unknown' })
+
+/** Frames on one stream, for a chain of one's own: `stage.addStreamWrapper(socket => frame(socket))`. */
+export const frame = (stream: Duplex, options?: FramingOptions): Framed => new Framed(stream, options)
+
+/** The first layer of the default chain. */
+export function framing(options?: FramingOptions): Layer<Duplex, Framed> {
+  return { name: 'framing', mount: () => ({ wrap: (stream) => new Framed(stream, options) }) }
+}

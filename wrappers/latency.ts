@@ -1,0 +1,78 @@
+import type { Transform, TransformCallback } from 'node:stream'
+import through2 from 'through2'
+import { around } from '../src/around.js'
+import { systemClock } from '../src/clock.js'
+import type { Clock, Timer, Wrapper } from '../src/types.js'
+
+/** How much may be under way in one direction before the writer has to wait. */
+const MAX_BYTES = 1024 * 1024
+
+interface Parcel {
+  readonly due: number
+  readonly bytes: number
+  hand(): void
+}
+
+/**
+ * A wrapper that delivers everything `ms` later, in both directions, as a longer cable would: order and spacing stay,
+ * the end is as late as the bytes, and up to 1 MiB is under way at a time.
+ * @param ms  milliseconds, or a function that is asked for each chunk; a chunk never overtakes another
+ */
+export function latency(ms: number | (() => number), options: { clock?: Clock | undefined } = {}): Wrapper {
+  const { clock = systemClock } = options
+  if (typeof ms !== 'function' && !(ms >= 0 && ms < Infinity)) throw new TypeError(`ms must be a number of milliseconds, not ${String(ms)}`)
+  const delay = typeof ms === 'function' ? ms : () => ms
+  const wrap: Wrapper = (stream) => around(stream, delayed(delay, clock), delayed(delay, clock))
+  return Object.defineProperty(wrap, 'name', { value: 'latency' })
+}
+
+/** One direction. */
+function delayed(delay: () => number, clock: Clock): Transform {
+  const parcels: Parcel[] = []
+  let bytes = 0
+  let last = 0
+  let timer: Timer | undefined
+  let stalled: (() => void) | undefined
+
+  const send = (size: number, hand: () => void): void => {
+    last = Math.max(last, clock.now() + delay())
+    parcels.push({ due: last, bytes: size, hand })
+    bytes += size
+    deliver()
+  }
+  const deliver = (): void => {
+    if (timer) return
+    // the reader's buffer is the far end of the cable: while it is full nothing comes out
+    while (parcels[0] && line.readableLength < line.readableHighWaterMark) {
+      const wait = parcels[0].due - clock.now()
+      if (wait > 0) {
+        timer = clock.setTimeout(() => { timer = undefined; deliver() }, wait, true)
+        break
+      }
+      const parcel = parcels.shift() as Parcel
+      bytes -= parcel.bytes
+      parcel.hand()
+    }
+    if (stalled && bytes < MAX_BYTES) {
+      const go = stalled
+      stalled = undefined
+      go()
+    }
+  }
+  const line = through2(
+    (chunk: Buffer, _encoding: string, done: TransformCallback) => {
+      send(chunk.length, () => line.push(chunk))
+      if (bytes < MAX_BYTES) done()
+      else stalled = () => done()
+    },
+    (done: TransformCallback) => send(0, done),
+  ) as Transform
+
+  const read = line._read
+  line._read = function (size) {
+    deliver()
+    read.call(this, size)
+  }
+  line.once('close', () => timer?.cancel())
+  return line
+}

@@ -1,0 +1,314 @@
+import { StageError } from '../../src/errors.js'
+import type { CodecLimits, Refs } from '../codec.js'
+import { SHORT, shortAscii } from './ascii.js'
+import { Ext, MAX_BIGINT_BYTES, binaryKinds, littleEndian } from './ext.js'
+import { KeyCache } from './keys.js'
+
+const EMPTY = Buffer.alloc(0)
+
+interface BinaryConstructor {
+  new (buffer: ArrayBuffer): unknown
+  readonly BYTES_PER_ELEMENT?: number
+}
+
+const fail = (what: string): never => {
+  throw new StageError('PROTOCOL_ERROR', `malformed message: ${what}`)
+}
+const truncated = (): never => fail('it ends in the middle of a value')
+
+/**
+ * Reads one value at a time. Whatever the wire declares is compared with the bytes that are left and with the limits
+ * before anything is allocated for it.
+ */
+export class Decoder {
+  private bytes: Buffer = EMPTY
+  private at = 0
+  private end = 0
+  private nodes = 0
+  private depth = 0
+  private doubles = 0
+  private view: DataView | undefined
+  private refs: Refs | undefined
+  private readonly keys = new KeyCache()
+  private readonly maxBytes: number
+  private readonly maxNodes: number
+  private readonly maxDepth: number
+
+  constructor(limits: CodecLimits) {
+    this.maxBytes = limits.maxBytes
+    this.maxNodes = limits.maxNodes
+    this.maxDepth = limits.maxDepth
+  }
+
+  decode(bytes: Buffer, start: number, end: number, refs: Refs): unknown {
+    this.bytes = bytes
+    this.at = start
+    this.end = end
+    this.nodes = this.maxNodes
+    this.depth = 0
+    this.doubles = 0
+    this.refs = refs
+    try {
+      if (end - start > this.maxBytes) fail(`it has more than ${this.maxBytes} bytes`)
+      if (start < 0 || end > bytes.length) truncated()
+      const value = this.value()
+      if (this.at !== end) fail('something follows the value')
+      return value
+    } catch (thrown) {
+      if (thrown instanceof StageError && thrown.code === 'PROTOCOL_ERROR') throw thrown
+      throw new StageError('PROTOCOL_ERROR', 'malformed message: a value in it cannot be built', { cause: thrown })
+    } finally {
+      this.bytes = EMPTY
+      this.view = undefined
+      this.refs = undefined
+    }
+  }
+
+  private value(): unknown {
+    if (this.at >= this.end) truncated()
+    const head = this.bytes[this.at++]!
+    if (head < 0x80) return head
+    if (head < 0x90) return this.object(head & 0x0f)
+    if (head < 0xa0) return this.array(head & 0x0f)
+    if (head < 0xc0) return this.string(head & 0x1f)
+    if (head >= 0xe0) return head - 0x100
+    return this.other(head)
+  }
+
+  private other(head: number): unknown {
+    switch (head) {
+      case 0xc0: return null
+      case 0xc2: return false
+      case 0xc3: return true
+      case 0xc4: return this.buffer(this.u8())
+      case 0xc5: return this.buffer(this.u16())
+      case 0xc6: return this.buffer(this.u32())
+      case 0xc7: return this.ext(this.u8())
+      case 0xc8: return this.ext(this.u16())
+      case 0xc9: return this.ext(this.u32())
+      case 0xca: return this.bytes.readFloatBE(this.skip(4))
+      case 0xcb: return this.double()
+      case 0xcc: return this.u8()
+      case 0xcd: return this.u16()
+      case 0xce: return this.u32()
+      case 0xcf: return this.int64(this.u32())
+      case 0xd0: return (this.u8() << 24) >> 24
+      case 0xd1: return (this.u16() << 16) >> 16
+      case 0xd2: return this.u32() | 0
+      case 0xd3: return this.int64(this.u32() | 0)
+      case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8: return this.ext(1 << (head - 0xd4))
+      case 0xd9: return this.string(this.u8())
+      case 0xda: return this.string(this.u16())
+      case 0xdb: return this.string(this.u32())
+      case 0xdc: return this.array(this.u16())
+      case 0xdd: return this.array(this.u32())
+      case 0xde: return this.object(this.u16())
+      case 0xdf: return this.object(this.u32())
+      default: return fail('0xc1 is no type')
+    }
+  }
+
+  /** Where the next `size` bytes begin; they are consumed. */
+  private skip(size: number): number {
+    const at = this.at
+    if (size > this.end - at) truncated()
+    this.at = at + size
+    return at
+  }
+
+  private u8(): number {
+    return this.bytes[this.skip(1)]!
+  }
+
+  private u16(): number {
+    const at = this.skip(2)
+    return (this.bytes[at]! << 8) | this.bytes[at + 1]!
+  }
+
+  private u32(): number {
+    const at = this.skip(4)
+    const bytes = this.bytes
+    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+  }
+
+  /** A view reads ten times as quickly, but to make one pays only from the eighth number of a message on. */
+  private double(): number {
+    const at = this.skip(8)
+    if (++this.doubles < 8) return this.bytes.readDoubleBE(at)
+    this.view ??= new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length)
+    return this.view.getFloat64(at)
+  }
+
+  /** Beyond the safe range, where we never send one, it is a bigint rather than almost the same number. */
+  private int64(high: number): number | bigint {
+    const low = this.u32()
+    const value = high * 0x1_0000_0000 + low
+    return Number.isSafeInteger(value) ? value : (BigInt(high) << 32n) | BigInt(low)
+  }
+
+  private string(size: number): string {
+    const at = this.skip(size)
+    if (size > SHORT) return this.bytes.toString('utf8', at, at + size)
+    const bytes = this.bytes
+    for (let i = at; i < at + size; i++) if (bytes[i]! > 0x7f) return bytes.toString('utf8', at, at + size)
+    return shortAscii(bytes, at, size)
+  }
+
+  private buffer(size: number): Buffer {
+    const at = this.skip(size)
+    const copy = Buffer.allocUnsafe(size)
+    this.bytes.copy(copy, 0, at, at + size)
+    return copy
+  }
+
+  // ── containers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Before anything is allocated for `size` values, each of which takes a byte at least. */
+  private enter(size: number): void {
+    if (size > this.end - this.at) truncated()
+    if ((this.nodes -= size) < 0) fail(`it has more than ${this.maxNodes} elements and properties`)
+    if (++this.depth > this.maxDepth) fail(`it is nested deeper than ${this.maxDepth}`)
+  }
+
+  private array(length: number): unknown[] {
+    this.enter(length)
+    const array = new Array<unknown>(length)
+    for (let i = 0; i < length; i++) array[i] = this.value()
+    this.depth--
+    return array
+  }
+
+  private object(size: number): Record<string, unknown> {
+    this.enter(size)
+    const object: Record<string, unknown> = {}
+    for (let i = 0; i < size; i++) {
+      const key = this.key()
+      object[key] = this.value()
+    }
+    this.depth--
+    return object
+  }
+
+  private key(): string {
+    const at = this.at
+    const size = this.bytes[at]! - 0xa0
+    // the usual case first: not the empty name, as long as a fixstr can say, and all of it there
+    if (size > 0 && size < 32 && at + size < this.end) {
+      const known = this.keys.find(this.bytes, at + 1, size)
+      if (known !== undefined) {
+        this.at = at + 1 + size
+        return known
+      }
+    }
+    const key = this.value()
+    if (typeof key !== 'string') return fail('the key of a property is not a string')
+    if (key === '__proto__') return fail('it has a property "__proto__"')
+    if (size > 0 && size < 32) this.keys.add(this.bytes, at + 1, size, key)
+    return key
+  }
+
+  // ── extensions ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private ext(size: number): unknown {
+    const type = this.u8()
+    if (size > this.end - this.at) truncated()
+    const end = this.at + size
+    const value = this.content(type, size)
+    if (this.at !== end) fail(`an extension of type ${type} has a wrong length`)
+    return value
+  }
+
+  private content(type: number, size: number): unknown {
+    switch (type) {
+      case Ext.undefined:
+        this.skip(1)
+        return undefined
+      case Ext.function: return this.refs!.take(this.u32())
+      case Ext.bigint: return this.bigint(size)
+      case Ext.date: return new Date(this.double())
+      case Ext.binary: return this.binary(size)
+      case Ext.map: return this.map()
+      case Ext.set: return this.set()
+      case Ext.error: return this.error()
+      default: return fail(`there is no extension of type ${type}`)
+    }
+  }
+
+  private bigint(size: number): bigint {
+    if (size < 2 || size - 1 > MAX_BIGINT_BYTES) fail('a bigint is empty or too long')
+    const negative = this.u8()
+    const at = this.skip(size - 1)
+    const magnitude = BigInt(`0x${this.bytes.toString('hex', at, at + size - 1)}`)
+    return negative ? -magnitude : magnitude
+  }
+
+  private binary(size: number): unknown {
+    const kind = binaryKinds[this.u8()] ?? fail('binary data of no known kind')
+    const constructor = (globalThis as unknown as Record<string, BinaryConstructor | undefined>)[kind] ?? fail(`this runtime has no ${kind}`)
+    const length = size - 1
+    const elementSize = constructor.BYTES_PER_ELEMENT ?? 1
+    if (length % elementSize !== 0) fail(`the bytes of a ${kind} are not whole elements`)
+    const at = this.skip(length)
+    // a buffer of its own: elements must be aligned, and the whole chunk would live as long as a view of it
+    const copy = new Uint8Array(length)
+    copy.set(this.bytes.subarray(at, at + length))
+    littleEndian(Buffer.from(copy.buffer), elementSize)
+    return kind === 'ArrayBuffer' ? copy.buffer : new constructor(copy.buffer)
+  }
+
+  private arrayLength(): number {
+    const head = this.u8()
+    return head >= 0x90 && head < 0xa0 ? head & 0x0f : head === 0xdc ? this.u16() : head === 0xdd ? this.u32() : fail('an extension does not contain an array')
+  }
+
+  private map(): Map<unknown, unknown> {
+    const length = this.arrayLength()
+    this.enter(length)
+    if (length % 2 !== 0) fail('a Map has a key without a value')
+    const map = new Map<unknown, unknown>()
+    for (let i = 0; i < length; i += 2) {
+      const key = this.value()
+      map.set(key, this.value())
+    }
+    this.depth--
+    return map
+  }
+
+  private set(): Set<unknown> {
+    const length = this.arrayLength()
+    this.enter(length)
+    const set = new Set<unknown>()
+    for (let i = 0; i < length; i++) set.add(this.value())
+    this.depth--
+    return set
+  }
+
+  /** A plain Error whatever its name says. Its stack would show this file; where it really happened was not sent. */
+  private error(): Error {
+    const length = this.arrayLength()
+    this.enter(length)
+    if (length < 2 || length > 4) fail('an Error does not have two to four parts')
+    const name = this.value()
+    const message = this.value()
+    const code = length > 2 ? this.value() : undefined
+    if (typeof name !== 'string' || typeof message !== 'string') return fail('name and message of an Error are not strings')
+    if (code !== undefined && typeof code !== 'string' && typeof code !== 'number') return fail('code of an Error is neither string nor number')
+    const cause = length > 3 ? { cause: this.value() } : undefined
+    const error = stackless(message, cause)
+    Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true })
+    if (code !== undefined) Object.assign(error, { code })
+    this.depth--
+    return error
+  }
+}
+
+/** Taking the stack is nine tenths of making an Error, and a message may hold tens of thousands. */
+function stackless(message: string, options: ErrorOptions | undefined): Error {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  try {
+    return new Error(message, options)
+  } finally {
+    Error.stackTraceLimit = limit
+  }
+}

@@ -1,0 +1,107 @@
+import { Duplex } from 'node:stream'
+import { StageError } from '../../src/errors.js'
+
+/** What a channel needs of the connection that carries it. */
+export interface ChannelPort {
+  /** Largest piece of one frame, in bytes. */
+  readonly maxPieceBytes: number
+  /** The carrier has more than enough to write: wait for `pump`. */
+  congested(): boolean
+  data(id: number, piece: Buffer): void
+  end(id: number): void
+  reset(id: number, error: Error | null): void
+  credit(id: number, bytes: number): void
+  /** It is over on this side. */
+  closed(id: number): void
+}
+
+/** How many bytes a sender may be ahead of the reader. */
+export const WINDOW_BYTES = 256 * 1024
+
+/**
+ * One of the streams of a link. The reader grants bytes as it takes them and the writer never sends more, so that
+ * a slow reader holds up its own stream and no other.
+ */
+export class Channel extends Duplex {
+  protected port!: ChannelPort
+  #credit = WINDOW_BYTES
+  #received = 0
+  #granted = WINDOW_BYTES
+  #waiting: { rest: Buffer; done: () => void } | undefined
+  #ended = false
+
+  constructor(readonly id: number, port?: ChannelPort) {
+    super({ readableHighWaterMark: WINDOW_BYTES / 4, writableHighWaterMark: WINDOW_BYTES / 4 })
+    if (port) this.port = port
+    this.on('error', () => {}) // nobody need listen for the process to live on
+  }
+
+  // ── from the peer ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
+  ondata(piece: Buffer): void {
+    this.#received += piece.length
+    if (this.#ended || this.#received > this.#granted) throw new StageError('PROTOCOL_ERROR', this.#ended ? 'data behind the end of a stream' : 'more data on a stream than was granted')
+    if (!this.destroyed) this.push(piece)
+  }
+
+  onend(): void {
+    this.#ended = true
+    if (!this.destroyed) this.push(null)
+  }
+
+  oncredit(bytes: number): void {
+    this.#credit += bytes
+    this.pump()
+  }
+
+  /** There is room again: goes on with what waited. */
+  pump(): void {
+    const waiting = this.#waiting
+    if (!waiting) return
+    this.#waiting = undefined
+    this.#send(waiting.rest, waiting.done)
+  }
+
+  /** Whether it has begun or ended without being whole. */
+  get incomplete(): boolean {
+    return !(this.#ended && this.writableFinished)
+  }
+
+  // ── from the user ───────────────────────────────────────────────────────────────────────────────────────────────
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this.#send(chunk, done)
+  }
+
+  override _read(): void {
+    const ahead = this.#granted - (this.#received - this.readableLength)
+    if (WINDOW_BYTES - ahead < WINDOW_BYTES / 2 || this.#ended) return
+    this.#granted += WINDOW_BYTES - ahead
+    this.port.credit(this.id, WINDOW_BYTES - ahead)
+  }
+
+  override _final(done: () => void): void {
+    this.port.end(this.id)
+    done()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#waiting = undefined
+    if (this.incomplete) this.port.reset(this.id, error)
+    this.port.closed(this.id)
+    done(error)
+  }
+
+  #send(chunk: Buffer, done: () => void): void {
+    let at = 0
+    while (at < chunk.length && this.#credit > 0 && !this.port.congested()) {
+      const size = Math.min(chunk.length - at, this.#credit, this.port.maxPieceBytes)
+      this.port.data(this.id, chunk.subarray(at, at + size))
+      this.#credit -= size
+      at += size
+    }
+    if (at === chunk.length) done()
+    else this.#waiting = { rest: chunk.subarray(at), done }
+  }
+}

@@ -1,0 +1,38 @@
+import { StageError, asError, describe, isCode, type Executed } from '../../src/errors.js'
+import type { Peer } from '../../src/types.js'
+import type { WireError } from './messages.js'
+
+const TEXT_MAX = 1024
+const EXECUTED: ReadonlySet<unknown> = new Set(['no', 'unknown', 'yes'])
+
+/** Our own errors as they travel: a code, a bounded text, never a stack. */
+export const toWire = (error: StageError): WireError => ({ code: error.code, message: error.message.slice(0, TEXT_MAX), executed: error.executed })
+
+/** What a handler threw, as far as it may travel: a plain value as it is, an Error by its name, message and code. */
+export function thrownToWire(method: string, thrown: unknown): WireError {
+  const isError = thrown instanceof Error
+  const text = isError ? thrown.message : describe(thrown)
+  return { code: 'REMOTE_ERROR', message: `${method} failed: ${text}`.slice(0, TEXT_MAX), executed: 'yes', cause: isError ? plain(thrown) : thrown }
+}
+
+/** Without what only the debugger of that process should see, and without what could not be encoded. */
+function plain(error: Error): Error {
+  const copy = new Error(error.message.slice(0, TEXT_MAX))
+  Object.defineProperty(copy, 'name', { value: String(error.name).slice(0, 128), configurable: true, writable: true })
+  const { code } = error as { code?: unknown }
+  if (typeof code === 'string' || typeof code === 'number') Object.assign(copy, { code })
+  return copy
+}
+
+/** Rebuilt from what came: a code of our list or none at all, and no class is looked up. */
+export function fromWire(value: unknown, peer: Peer): StageError {
+  const { code, message, executed, cause } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
+  return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message', {
+    executed: EXECUTED.has(executed) ? executed as Executed : 'unknown',
+    peer,
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
+export const toStageError = (thrown: unknown): StageError =>
+  thrown instanceof StageError ? thrown : new StageError('DISCONNECTED', asError(thrown).message, { cause: thrown, executed: 'unknown' })

@@ -1,0 +1,64 @@
+import { onAbort } from '../../src/abort.js'
+import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
+import { StageError } from '../../src/errors.js'
+import type { CallContext, Target } from './types.js'
+
+/** What a call needs of its surroundings to make calls of its own. */
+export interface Inherit {
+  readonly clock: Clock
+  target(to: To, options: TargetOptions): unknown
+}
+
+/** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
+export class Incoming implements CallContext {
+  #abort: AbortController | undefined
+  #reason: StageError | undefined
+  /** The caller does not wait any more. */
+  cancelled = false
+
+  /** @param endsAt by the clock's `now()`; Infinity for a cast */
+  constructor(
+    private readonly inherit: Inherit,
+    readonly peer: Peer,
+    readonly method: string,
+    readonly endsAt: number,
+    readonly depth: number,
+  ) {}
+
+  get deadline(): number {
+    const { clock } = this.inherit
+    return clock.wall() + (this.endsAt - clock.now())
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.#reason && !this.#abort.signal.aborted) this.#abort.abort(this.#reason)
+    return this.#abort.signal
+  }
+
+  to(to: To, options: TargetOptions = {}): Target {
+    const left = Math.max(1, this.endsAt - this.inherit.clock.now())
+    return this.inherit.target(to, {
+      ...options,
+      ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
+      signal: options.signal ? either(this.signal, options.signal) : this.signal,
+      depth: this.depth + 1,
+    }) as Target
+  }
+
+  cancel(reason: StageError): void {
+    this.cancelled = true
+    this.#reason = reason
+    this.#abort?.abort(reason)
+  }
+}
+
+/** Fires with the first of two. */
+function either(a: AbortSignal, b: AbortSignal): AbortSignal {
+  const both = new AbortController()
+  for (const one of [a, b]) {
+    if (one.aborted) both.abort(one.reason)
+    else onAbort(one, () => both.abort(one.reason))
+  }
+  return both.signal
+}

@@ -1,0 +1,146 @@
+import { onAbort } from '../../src/abort.js'
+import { StageError } from '../../src/errors.js'
+import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
+import { DEPTH_MAX } from './messages.js'
+import type { Outgoing, Rpc } from './rpc.js'
+
+/** What a call needs that is no property of its selection. */
+export interface Caller {
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  readonly timeoutMs: number
+  /** Calls that wait for a peer or a link. */
+  readonly waiting: Set<Invocation>
+}
+
+/** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
+const ELSEWHERE: ReadonlySet<string> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
+
+/**
+ * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
+ * certain that it did not run.
+ */
+export class Invocation implements Outgoing {
+  readonly endsAt: number
+  readonly depth: number
+  #settled = false
+  #link: Link<Rpc> | undefined
+  #id = 0
+  #tried: Set<string> | undefined
+  #failure: StageError | undefined
+  #stopWaiting: (() => void) | undefined
+  #unlisten: (() => void) | undefined
+
+  /** @param only  this one match and no other */
+  constructor(
+    private readonly caller: Caller,
+    private readonly selection: Selection<Rpc>,
+    readonly method: string,
+    readonly args: readonly unknown[],
+    private readonly only: Peer | undefined,
+    private readonly done: (error: StageError | null, value?: unknown) => void,
+  ) {
+    const { timeoutMs = caller.timeoutMs, depth = 0 } = selection.options
+    this.endsAt = caller.clock.now() + timeoutMs
+    this.depth = depth
+  }
+
+  start(): this {
+    const { signal } = this.selection.options
+    if (this.depth > DEPTH_MAX) this.settle(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    else if (signal?.aborted) this.#cancelled(signal)
+    else {
+      if (signal) this.#unlisten = onAbort(signal, () => this.#cancelled(signal))
+      this.#seek()
+    }
+    return this
+  }
+
+  /** Gives up, whatever it is waiting for. */
+  cancel(error: StageError): void {
+    if (this.#settled) return
+    const sent = this.#id !== 0
+    if (sent) this.#link?.top.cancel(this.#id)
+    this.#end(new StageError(error.code, error.message, { executed: sent ? 'unknown' : 'no', cause: error.cause }))
+  }
+
+  /** The deadline has passed before it could be sent. */
+  expire(): void {
+    this.#end(this.#failure ?? this.selection.why(this.selection.options.timeoutMs ?? this.caller.timeoutMs))
+  }
+
+  /** An answer, or the end of the link that would have brought it. */
+  settle(error: StageError | null, value?: unknown): void {
+    if (this.#settled) return
+    if (error?.executed === 'no' && this.#again(error)) return
+    this.#end(error, value)
+  }
+
+  #cancelled(signal: AbortSignal): void {
+    this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason }))
+  }
+
+  #seek(): void {
+    this.#id = 0
+    let now = true
+    const done = (error: StageError | null, link?: Link<Rpc>): void => {
+      this.#stopWaiting = undefined
+      if (!now) this.caller.waiting.delete(this)
+      now = false
+      if (link) this.#send(link)
+      else this.#end(this.#failure ?? error)
+    }
+    const stop = this.only ? this.selection.reach(this.only, done) : this.selection.acquire(this.#tried, done)
+    if (!now || this.#settled) return
+    now = false
+    this.#stopWaiting = stop
+    this.caller.waiting.add(this)
+    this.caller.deadlines.note(this.endsAt)
+  }
+
+  #send(link: Link<Rpc>): void {
+    if (this.#settled) return
+    this.#release()
+    this.#link = link
+    link.load++
+    try {
+      this.#id = link.top.send(this, this.method)
+    } catch (error) {
+      this.settle(error as StageError)
+    }
+  }
+
+  /** Whether it goes on with another match, or over a new link to the same. */
+  #again(error: StageError): boolean {
+    const link = this.#link
+    if (!link || this.caller.clock.now() >= this.endsAt) return false
+    this.#release()
+    if (error.code === 'DISCONNECTED') {
+      // the link was about to close; the peer may well be there
+      this.#seek()
+      return true
+    }
+    if (this.only || !ELSEWHERE.has(error.code)) return false
+    this.#tried ??= new Set()
+    this.#tried.add(link.peer.id)
+    this.#failure = error
+    this.#seek()
+    return true
+  }
+
+  #release(): void {
+    if (!this.#link) return
+    this.#link.load--
+    this.#link = undefined
+  }
+
+  #end(error: StageError | null, value?: unknown): void {
+    if (this.#settled) return
+    this.#settled = true
+    this.#release()
+    this.#unlisten?.()
+    this.#stopWaiting?.()
+    this.caller.waiting.delete(this)
+    this.done(error, value)
+  }
+}

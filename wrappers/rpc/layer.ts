@@ -1,0 +1,252 @@
+import { StageError, describe } from '../../src/errors.js'
+import { log } from '../../src/log.js'
+import type { Layer, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
+import { Writer } from '../../src/writer.js'
+import { msgpack, type Codec, type Refs } from '../codec.js'
+import type { Framed } from '../framing.js'
+import { Answers } from './answers.js'
+import { Invocation, type Caller } from './invocation.js'
+import { CAST, HEAD } from './messages.js'
+import { Provisions, isMethod } from './provisions.js'
+import { Rpc, type RpcHost } from './rpc.js'
+import type { Answer, Handler, RpcVerbs } from './types.js'
+import { putName } from './wire.js'
+
+export type * from './types.js'
+
+export interface RpcOptions {
+  /** How values become bytes; default msgpack. Both ends need the same, so it is part of the layer's name. */
+  codec?: Codec
+}
+
+/** Calls, streams and functions over frames: the second layer of the default chain. */
+export function rpc({ codec = msgpack() }: RpcOptions = {}): Layer<Framed, Rpc> {
+  return { name: `rpc:${codec.name}`, mount: (mesh) => mount(mesh, codec) }
+}
+
+function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
+  const rpcs = new Set<Rpc>()
+  const provisions = new Provisions(() => { for (const one of rpcs) one.announce() })
+  const shown = new Shown(mesh)
+  const { clock, deadlines, timeoutMs } = mesh
+  const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set() }
+  deadlines.add((now) => expire(caller.waiting, now))
+  const host: RpcHost = {
+    clock, deadlines, codec, timeoutMs,
+    get version() { return provisions.version },
+    find: (method, peer) => provisions.find(method, peer),
+    visible: (peer) => provisions.visible(peer),
+    target: (to, options) => mesh.target(to, options),
+    onmethods: (peer, methods) => shown.changed(peer, methods),
+    onclose: (one) => void rpcs.delete(one),
+  }
+  return {
+    wrap: (framed, end) => {
+      const one = new Rpc(framed, host, end)
+      rpcs.add(one)
+      return one
+    },
+    target: verbs(caller, provisions, codec) as unknown as Mounted<Framed, Rpc>['target'] & object,
+    host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) as () => unknown },
+    stats: () => {
+      const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: 0 }
+      for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
+      return sum
+    },
+    close: () => {
+      for (const call of [...caller.waiting]) call.cancel(new StageError('CLOSED', 'this stage was closed'))
+    },
+  }
+}
+
+/** The verbs of `to()`, each with the selection that it was called on first. */
+type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll'>]: (selection: Selection<Rpc>, ...args: Parameters<RpcVerbs[Name]>) => ReturnType<RpcVerbs[Name]> } & {
+  as(selection: Selection<Rpc>): object
+  callAll(selection: Selection<Rpc>, method: string, ...args: unknown[]): Answers<unknown>
+}
+
+function verbs(caller: Caller, provisions: Provisions, codec: Codec): Verbs {
+  return {
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what it resolves to is the caller's to say
+    call: (selection, method, ...args) => call(caller, selection, method, args) as Promise<any>,
+    callAll: (selection, method, ...args) => callAll(caller, selection, method, args),
+    cast: (selection, method, ...args) => cast(caller, selection, method, args, codec),
+    provide: (selection, method, handler: Handler) => provisions.add(selection, method, handler),
+    unprovide: (selection, method) => void provisions.remove(selection, method),
+    as: (selection) => remote((method, args) => call(caller, selection, method, args)),
+    methods: (selection) => methods(caller, selection),
+  }
+}
+
+function expire(waiting: Set<Invocation>, now: number): number {
+  let next = Infinity
+  for (const call of waiting) {
+    if (call.endsAt <= now) call.expire()
+    else if (call.endsAt < next) next = call.endsAt
+  }
+  return next
+}
+
+function call(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    if (!isMethod(method)) return reject(noSuch(method))
+    new Invocation(caller, selection, method, args, undefined, (error, value) => {
+      if (error) reject(error)
+      else resolve(value)
+    }).start()
+  })
+}
+
+const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter, and what every object has is not one`)
+
+function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Answers<unknown> {
+  const calls = new Set<Invocation>()
+  const stop = (): void => {
+    forget()
+    for (const one of [...calls]) one.cancel(new StageError('CANCELLED', `nobody waits for the answers to ${method} any more`))
+  }
+  const answers = new Answers<unknown>(stop)
+  let forget = (): void => {}
+  if (!isMethod(method)) {
+    answers.fail(noSuch(method))
+    return answers
+  }
+  forget = whenKnown(caller, selection, (error) => {
+    if (error) return answers.fail(error)
+    const peers = selection.matches()
+    answers.expect(peers.length)
+    for (const peer of peers) {
+      const one: Invocation = new Invocation(caller, selection, method, args, peer, (failure, value) => {
+        calls.delete(one)
+        answers.push((failure ? { peer, error: failure } : { peer, value }) as Answer)
+      })
+      calls.add(one)
+      one.start()
+    }
+  })
+  return answers
+}
+
+function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], codec: Codec): void {
+  if (!isMethod(method)) throw noSuch(method)
+  const message = encodeCast(codec, selection.options.depth ?? 0, method, args)
+  const drop = (peer: Peer, error: Error): void => log('cast', `${method} to ${peer.name} (${peer.id}) was dropped: ${error.message}`)
+  whenKnown(caller, selection, (error) => {
+    if (error) return log('cast', `${method} to ${selection.label} was dropped: ${error.message}`)
+    for (const peer of selection.matches()) {
+      let timer: { cancel(): void } | undefined
+      const cancel = selection.reach(peer, (failure, link) => {
+        timer?.cancel()
+        if (!link) return drop(peer, failure as Error)
+        try {
+          link.top.cast(message)
+        } catch (thrown) {
+          drop(peer, thrown as Error)
+        }
+      })
+      if (cancel !== undefined) timer = caller.clock.setTimeout(cancel, selection.options.timeoutMs ?? caller.timeoutMs)
+    }
+  })
+}
+
+const NO_REFS: Refs = {
+  give: () => { throw new StageError('BAD_ARGUMENT', 'a function cannot be cast to many: use callAll, whose links can carry it back') },
+  take: () => undefined,
+}
+
+function encodeCast(codec: Codec, depth: number, method: string, args: readonly unknown[]): Buffer {
+  const writer = new Writer(512)
+  writer.bytes.fill(0, 0, HEAD)
+  writer.bytes[0] = CAST
+  writer.at = HEAD
+  writer.bytes[writer.at++] = depth
+  putName(writer, method)
+  codec.encode(args, writer, NO_REFS)
+  return writer.bytes.subarray(0, writer.at)
+}
+
+/** Once the registry was asked, or the deadline or signal of the selection came first. */
+function whenKnown(caller: Caller, selection: Selection<Rpc>, done: (error: StageError | null) => void): () => void {
+  const { timeoutMs = caller.timeoutMs, signal } = selection.options
+  if (signal?.aborted) {
+    done(new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason }))
+    return () => {}
+  }
+  let timer: { cancel(): void } | undefined
+  let over = false
+  const end = (error: StageError | null): void => {
+    if (over) return
+    over = true
+    timer?.cancel()
+    done(error)
+  }
+  const forget = selection.known(end)
+  const stop = (): void => { over = true; timer?.cancel(); forget() }
+  timer = caller.clock.setTimeout(() => { forget(); end(selection.why(timeoutMs)) }, timeoutMs, true)
+  if (over) timer.cancel()
+  return stop
+}
+
+/** A proxy whose every method is a call; what promises, inspection and iteration look for is not there. */
+function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): object {
+  const methods = new Map<string, (...args: unknown[]) => Promise<unknown>>()
+  return new Proxy(Object.create(null) as object, {
+    get(_, name) {
+      if (typeof name === 'symbol' || !isMethod(name)) return undefined
+      let method = methods.get(name)
+      if (!method) methods.set(name, method = (...args) => invoke(name, args))
+      return method
+    },
+  })
+}
+
+function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
+  return new Promise((resolve, reject) => {
+    const { timeoutMs = caller.timeoutMs, signal } = selection.options
+    let stop = (): void => {}
+    const timer = caller.clock.setTimeout(() => { stop(); reject(selection.why(timeoutMs)) }, timeoutMs, true)
+    if (signal?.aborted) {
+      timer.cancel()
+      return reject(new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason }))
+    }
+    stop = selection.acquire(undefined, (error, link) => {
+      if (!link) {
+        timer.cancel()
+        return reject(error as StageError)
+      }
+      link.top.whenMethods(() => {
+        timer.cancel()
+        if (link.top.methods) resolve([...link.top.methods].sort())
+        else reject(new StageError('DISCONNECTED', `the link to ${link.peer.name} is gone`, { peer: link.peer }))
+      })
+    })
+  })
+}
+
+/** `namespace://peer/method`: en-masse's way to name a method anywhere. */
+function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args: readonly unknown[]): Promise<unknown> {
+  const parts = /^([^/]+):\/\/([^/]+)\/([^/]+)$/.exec(String(uri))
+  if (!parts) return Promise.reject(new StageError('BAD_ARGUMENT', `${describe(uri)} names no method: expected namespace://peer/method`))
+  const [, namespace, peer, method] = parts as unknown as [string, string, string, string]
+  if (namespace !== mesh.self.namespace) {
+    return Promise.reject(new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`))
+  }
+  return call(caller, mesh.select(peer), method, args)
+}
+
+/** What each peer shows, across its links, so that every method is told once. */
+class Shown {
+  readonly #byPeer = new Map<string, ReadonlySet<string>>()
+
+  constructor(private readonly mesh: Mesh<Rpc>) {}
+
+  changed(peer: Peer, now: ReadonlySet<string>): void {
+    if (peer.id === this.mesh.self.id) return
+    const before = this.#byPeer.get(peer.id) ?? new Set<string>()
+    this.#byPeer.set(peer.id, now)
+    const alive = new Set(this.mesh.peers().map((one) => one.id))
+    for (const id of this.#byPeer.keys()) if (id !== peer.id && !alive.has(id)) this.#byPeer.delete(id)
+    for (const name of now) if (!before.has(name)) this.mesh.emit('methodAdded', name, peer)
+    for (const name of before) if (!now.has(name)) this.mesh.emit('methodRemoved', name, peer)
+  }
+}

@@ -1,0 +1,69 @@
+import { StageError, describe } from '../../src/errors.js'
+import { isName } from '../../src/pattern.js'
+import type { Peer, Selection } from '../../src/types.js'
+import type { Handler } from './types.js'
+
+/** Names that a proxy, a promise or a debugger asks of any object: never methods. */
+const RESERVED: ReadonlySet<string> = new Set([
+  'then', 'catch', 'finally', 'constructor', 'prototype', 'toString', 'toLocaleString', 'toJSON', 'valueOf', 'hasOwnProperty',
+  'isPrototypeOf', 'propertyIsEnumerable', 'inspect',
+])
+
+/** Whether a wire name can be a method at all. */
+export const isMethod = (name: unknown): name is string => isName(name) && !RESERVED.has(name)
+
+interface Provision {
+  selection: Selection
+  handler: Handler
+}
+
+/** What one stage provides, and to whom. A wire name only ever looks up this Map. */
+export class Provisions {
+  readonly #byName = new Map<string, Provision[]>()
+  /** Counts changes, so that links can cache what they looked up. */
+  version = 0
+
+  constructor(private readonly onchange: () => void) {}
+
+  /** @throws StageError BAD_NAME; TypeError */
+  add(selection: Selection, name: string, handler: Handler): void {
+    if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter, then letters, digits or "_ . : -", and none of the names that every object has`)
+    if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
+    const list = this.#byName.get(name) ?? []
+    list.push({ selection, handler })
+    this.#byName.set(name, list)
+    this.#changed()
+  }
+
+  /** Takes back what was provided to the same selection under that name. */
+  remove(selection: Selection, name: string): boolean {
+    const list = this.#byName.get(name)
+    const left = list?.filter((one) => one.selection.label !== selection.label) ?? []
+    if (left.length === (list?.length ?? 0)) return false
+    if (left.length > 0) this.#byName.set(name, left)
+    else this.#byName.delete(name)
+    this.#changed()
+    return true
+  }
+
+  /** What this peer gets under that name: where several patterns show it, the latest one. */
+  find(name: string, peer: Peer): Handler | undefined {
+    const list = this.#byName.get(name)
+    if (!list) return undefined
+    for (let i = list.length - 1; i >= 0; i--) {
+      const one = list[i] as Provision
+      if (one.selection.includes(peer)) return one.handler
+    }
+    return undefined
+  }
+
+  /** Every name that this peer can call. */
+  visible(peer: Peer): Set<string> {
+    return new Set([...this.#byName.keys()].filter((name) => this.find(name, peer)))
+  }
+
+  #changed(): void {
+    this.version++
+    this.onchange()
+  }
+}

@@ -1,0 +1,91 @@
+import { StageError } from '../../src/errors.js'
+import type { Callable, Refs } from '../codec.js'
+import { REFS_MAX } from './messages.js'
+
+interface Given {
+  fn: Callable
+  /** How often it was sent and not yet released. */
+  held: number
+}
+
+interface Taken {
+  stub: WeakRef<Callable>
+  received: number
+}
+
+/** The functions that went over one link, in both directions, counted so that none outlives its use. */
+export class LinkRefs implements Refs {
+  readonly #given = new Map<number, Given>()
+  readonly #ids = new Map<Callable, number>()
+  readonly #taken = new Map<number, Taken>()
+  readonly #registry = new FinalizationRegistry<number>((id) => this.#forget(id))
+  #next = 1
+
+  /**
+   * @param stub     makes what stands for the peer's function of that number
+   * @param release  tells the peer that its function is held so many times less
+   */
+  constructor(private readonly stub: (id: number) => Callable, private readonly release: (id: number, count: number) => void) {}
+
+  /** Functions held for the peer, and stubs of the peer's that are in use here. */
+  get size(): number {
+    return this.#given.size + this.#taken.size
+  }
+
+  get(id: number): Callable | undefined {
+    return this.#given.get(id)?.fn
+  }
+
+  give(fn: Callable): number {
+    let id = this.#ids.get(fn)
+    if (id === undefined) {
+      if (this.#given.size >= REFS_MAX) throw new StageError('OVERLOADED', `the peer holds ${REFS_MAX} functions of this stage over one link: no more are passed`)
+      id = this.#next++ >>> 0
+      this.#ids.set(fn, id)
+      this.#given.set(id, { fn, held: 0 })
+    }
+    ;(this.#given.get(id) as Given).held++
+    return id
+  }
+
+  back(id: number): void {
+    this.released(id, 1)
+  }
+
+  take(id: number): unknown {
+    const known = this.#taken.get(id)
+    const alive = known?.stub.deref()
+    if (known && alive) {
+      known.received++
+      return alive
+    }
+    if (this.#taken.size >= REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
+    const stub = this.stub(id)
+    this.#taken.set(id, { stub: new WeakRef(stub), received: (known?.received ?? 0) + 1 })
+    this.#registry.register(stub, id)
+    return stub
+  }
+
+  /** The peer holds one of ours so many times less. */
+  released(id: number, count: number): void {
+    const given = this.#given.get(id)
+    if (!given) return
+    given.held -= count
+    if (given.held > 0) return
+    this.#given.delete(id)
+    this.#ids.delete(given.fn)
+  }
+
+  clear(): void {
+    this.#given.clear()
+    this.#ids.clear()
+    this.#taken.clear()
+  }
+
+  #forget(id: number): void {
+    const taken = this.#taken.get(id)
+    if (!taken || taken.stub.deref()) return // taken again meanwhile
+    this.#taken.delete(id)
+    this.release(id, taken.received)
+  }
+}

@@ -1,0 +1,298 @@
+import type { Duplex } from 'node:stream'
+import { StageError, describe } from '../../src/errors.js'
+import type { Deadlines, LinkEnd, Peer, Top } from '../../src/types.js'
+import type { Callable, Codec } from '../codec.js'
+import type { Framed } from '../framing.js'
+import { Channel } from './channel.js'
+import { fromWire } from './errors.js'
+import * as M from './messages.js'
+import { LinkRefs } from './refs.js'
+import { Serving, type Handlers } from './serving.js'
+import { Streams } from './streams.js'
+import { Wire, putName, putU32, u32 } from './wire.js'
+
+/** What all links of one stage share. */
+export interface RpcHost extends Handlers {
+  readonly deadlines: Deadlines
+  readonly codec: Codec
+  readonly timeoutMs: number
+  /** The names that the peer can call. */
+  visible(peer: Peer): Set<string>
+  /** The peer has said what it shows from now on. */
+  onmethods(peer: Peer, methods: ReadonlySet<string>): void
+  onclose(rpc: Rpc): void
+}
+
+/** A call that waits for its answer; settled exactly once. */
+export interface Outgoing {
+  readonly method: string
+  readonly args: readonly unknown[]
+  /** By the clock's `now()`. */
+  readonly endsAt: number
+  readonly depth: number
+  settle(error: StageError | null, value?: unknown): void
+}
+
+/**
+ * The calls and streams of one link, over its frames. It is a Duplex too: the one stream that needs no opening.
+ * Everything that waits on it settles in the tick in which it dies.
+ */
+export class Rpc extends Channel implements Top {
+  readonly peer: Peer
+  onstream: ((stream: Duplex) => boolean) | undefined
+  ondrain: ((leaving: boolean) => void) | undefined
+  /** Calls, streams and functions so far. */
+  uses = 0
+  /** What the peer shows to us; undefined until it has said so. */
+  methods: ReadonlySet<string> | undefined
+  readonly #pending = new Map<number, Outgoing>()
+  readonly #wire: Wire
+  readonly #refs: LinkRefs
+  readonly #serving: Serving
+  readonly #streams: Streams
+  readonly #unsweep: () => void
+  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number) => this.#message(type, id, bytes, at, end)
+  #shown = new Set<string>()
+  #announcing = false
+  #onceMethods: (() => void)[] = []
+  #goneOut = false
+  #goneIn = false
+  #drained: (() => void) | undefined
+
+  constructor(private readonly framed: Framed, private readonly host: RpcHost, end: LinkEnd) {
+    super(0)
+    this.peer = end.peer
+    this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.signal(M.RELEASE, id, count))
+    this.#wire = new Wire(framed, host.codec, this.#refs, end.dialled)
+    this.#serving = new Serving(this.#wire, host, end.peer, (ref) => this.#refs.get(ref), () => this.#settled())
+    this.port = this.#streams = new Streams(this.#wire, end.peer, this, () => this.#settled())
+    this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
+    framed.onframe = (bytes, start, stop) => this.#onframe(bytes, start, stop)
+    framed.onflushed = () => this.#streams.pump()
+    framed.on('error', (error) => this.destroy(error))
+    framed.on('close', () => this.destroy())
+    framed.on('end', () => this.#carrierEnded())
+    framed.resume() // nothing is read there, but its end is told there
+    this.announce(true)
+  }
+
+  // ── what the stage asks ─────────────────────────────────────────────────────────────────────────────────────────
+
+  get idle(): boolean {
+    return this.#pending.size === 0 && this.#serving.size === 0 && this.#streams.size === 0 && this.#refs.size === 0
+  }
+
+  counts(): { calls: number; serving: number; streams: number; functions: number; heldBytes: number } {
+    return { calls: this.#pending.size, serving: this.#serving.size, streams: this.#streams.size, functions: this.#refs.size, heldBytes: this.#wire.held }
+  }
+
+  openStream(): Channel {
+    if (this.#closing) throw new StageError('DISCONNECTED', 'the link is closing', { peer: this.peer })
+    this.uses++
+    return this.#streams.open()
+  }
+
+  drain(leaving: boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = resolve
+      if (!this.#goneOut) this.#wire.signal(M.GOAWAY, leaving ? 1 : 0)
+      this.#goneOut = true
+      this.#settled()
+    })
+  }
+
+  // ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Sends a call to a method, or to a function of the peer's by its number.
+   * @returns the id that `cancel` takes
+   * @throws StageError executed 'no': nothing was sent
+   */
+  send(call: Outgoing, target: string | number): number {
+    const { peer } = this
+    if (this.#closing) throw new StageError('DISCONNECTED', `the link to ${peer.name} is closing`, { peer })
+    if (this.#pending.size >= M.OPEN_CALLS_MAX) throw new StageError('OVERLOADED', `${M.OPEN_CALLS_MAX} calls to ${peer.name} wait for their answers: no more until some came`, { peer })
+    this.#room()
+    const id = this.#wire.newId()
+    const writer = this.#wire.begin(typeof target === 'number' ? M.REF : M.CALL, id)
+    putU32(writer, Math.max(1, Math.ceil(call.endsAt - this.host.clock.now())))
+    writer.bytes[writer.at++] = call.depth
+    if (typeof target === 'number') putU32(writer, target)
+    else putName(writer, target)
+    this.#wire.finish(id, writer, call.args)
+    this.#pending.set(id, call)
+    this.host.deadlines.note(call.endsAt)
+    this.uses++
+    return id
+  }
+
+  /** The caller does not wait any more: tells the callee, and drops the answer. */
+  cancel(id: number): void {
+    if (!this.#pending.delete(id)) return
+    this.#wire.signal(M.CANCEL, id)
+    this.#settled()
+  }
+
+  /** Sends a message that was encoded once for many. @throws StageError executed 'no' */
+  cast(message: Buffer): void {
+    if (this.#closing) throw new StageError('DISCONNECTED', `the link to ${this.peer.name} is closing`, { peer: this.peer })
+    this.#room()
+    this.uses++
+    this.#wire.encoded(message)
+  }
+
+  /** Calls `done` once the peer has said what it shows, or the link is gone. */
+  whenMethods(done: () => void): void {
+    if (this.methods || this.destroyed) done()
+    else this.#onceMethods.push(done)
+  }
+
+  /** Tells the peer what it can call from now on; once per tick. */
+  announce(first = false): void {
+    if (this.#announcing || this.destroyed) return
+    this.#announcing = true
+    process.nextTick(() => {
+      this.#announcing = false
+      const now = this.host.visible(this.peer)
+      const added = [...now].filter((name) => !this.#shown.has(name))
+      const removed = [...this.#shown].filter((name) => !now.has(name))
+      this.#shown = now
+      if (first || added.length > 0 || removed.length > 0) this.#wire.value(M.METHODS, 0, { added, removed })
+    })
+  }
+
+  get #closing(): boolean {
+    return this.destroyed || this.#goneOut || this.#goneIn
+  }
+
+  #room(): void {
+    const { held } = this.#wire
+    if (held > M.HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${this.peer.name} reads slower than it is sent to: ${held} bytes wait for it`, { peer: this.peer })
+  }
+
+  #stub(ref: number): Callable {
+    return (...args: unknown[]): Promise<unknown> => {
+      const answer = new Promise<unknown>((resolve, reject) => {
+        this.send({
+          method: `function ${ref}`, args, depth: 0,
+          endsAt: this.host.clock.now() + this.host.timeoutMs,
+          settle: (error, value) => { if (error) reject(error); else resolve(value) },
+        }, ref)
+      })
+      answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
+      return answer
+    }
+  }
+
+  #sweep(now: number): number {
+    let next = Infinity
+    for (const [id, call] of this.#pending) {
+      if (call.endsAt > now) {
+        if (call.endsAt < next) next = call.endsAt
+        continue
+      }
+      this.cancel(id)
+      call.settle(new StageError('TIMEOUT', `${call.method} on ${this.peer.name} did not answer in time`, { phase: 'running', executed: 'unknown', peer: this.peer }))
+    }
+    return next
+  }
+
+  // ── what comes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onframe(bytes: Buffer, start: number, end: number): void {
+    if (this.destroyed) return
+    try {
+      this.#wire.read(bytes, start, end, this.#onmessage)
+    } catch (error) {
+      this.destroy(error as Error)
+    }
+  }
+
+  #message(type: number, id: number, bytes: Buffer, at: number, end: number): void {
+    switch (type) {
+      case M.CALL: case M.REF: this.uses++; return this.#serving.oncall(type, id, bytes, at, end)
+      case M.CAST: this.uses++; return this.#serving.oncast(bytes, at, end)
+      case M.RESULT: return this.#onanswer(id, null, this.#wire.decode(bytes, at, end))
+      case M.ERROR: return this.#onanswer(id, fromWire(this.#wire.decode(bytes, at, end), this.peer), undefined)
+      case M.CANCEL: return this.#serving.oncancel(id)
+      case M.RELEASE: return this.#refs.released(id, u32(bytes, at, end))
+      case M.METHODS: return this.#onmethods(this.#wire.decode(bytes, at, end))
+      case M.GOAWAY: return this.#ongoaway(id === 1)
+      case M.OPEN: this.uses++; return this.#streams.onopen(id, this.onstream)
+      case M.DATA: this.uses++; return this.#streams.ondata(id, Buffer.from(bytes.subarray(at, end)))
+      case M.END: return this.#streams.onend(id)
+      case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
+      case M.CREDIT: return this.#streams.oncredit(id, u32(bytes, at, end))
+      default: throw new StageError('PROTOCOL_ERROR', `a message of the unknown type ${type}`)
+    }
+  }
+
+  #onanswer(id: number, error: StageError | null, value: unknown): void {
+    const call = this.#pending.get(id)
+    if (!call) return // cancelled, or timed out
+    this.#pending.delete(id)
+    call.settle(error, value)
+    if (this.#goneOut) this.#settled()
+  }
+
+  #onmethods(value: unknown): void {
+    const { added, removed } = (value ?? {}) as { added?: unknown; removed?: unknown }
+    if (!isNames(added) || !isNames(removed)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
+    const now = new Set(this.methods)
+    for (const name of added) now.add(name)
+    for (const name of removed) now.delete(name)
+    if (now.size > M.REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${M.REFS_MAX} methods`)
+    this.methods = now
+    for (const done of this.#onceMethods.splice(0)) done()
+    this.host.onmethods(this.peer, now)
+  }
+
+  // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #ongoaway(leaving: boolean): void {
+    this.#goneIn = true
+    this.ondrain?.(leaving)
+    this.#settled()
+  }
+
+  /** Everything that was begun has ended, on both sides, and neither begins anything new. */
+  #settled(): void {
+    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.size > 0 || this.#streams.size > 0) return
+    this.#drained?.()
+    this.#drained = undefined
+  }
+
+  /** The peer sends nothing more; unless it said goodbye it has crashed. */
+  #carrierEnded(): void {
+    if (this.#goneIn && this.#pending.size === 0 && this.#streams.size === 0) {
+      if (!this.readableEnded) this.push(null)
+      return
+    }
+    this.destroy(new StageError('DISCONNECTED', `${this.peer.name} ended the connection without a goodbye`, { executed: 'unknown', peer: this.peer }))
+  }
+
+  override _final(done: () => void): void {
+    this.port.end(0)
+    this.framed.end(() => done())
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    const code = error instanceof StageError ? error.code : 'DISCONNECTED'
+    const lost = new StageError(code, error?.message ?? `the link to ${this.peer.name} is gone`, { executed: 'unknown', cause: error?.cause ?? error, peer: this.peer })
+    const pending = [...this.#pending.values()]
+    this.#pending.clear()
+    this.#wire.clear()
+    this.#unsweep()
+    for (const call of pending) call.settle(lost)
+    this.#serving.clear(lost)
+    this.#streams.clear(lost)
+    this.#refs.clear()
+    this.#drained?.()
+    for (const tell of this.#onceMethods.splice(0)) tell()
+    this.host.onclose(this)
+    this.framed.destroy(error ?? undefined)
+    done(error)
+  }
+}
+
+const isNames = (value: unknown): value is string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name.length <= 128)

@@ -1,0 +1,62 @@
+import type { Duplex } from 'node:stream'
+import type { Peer, TargetOptions, To } from '../../src/types.js'
+import type { StageError } from '../../src/errors.js'
+
+/** `this` of a handler: the call that it answers. */
+export interface CallContext {
+  /** Who calls. */
+  readonly peer: Peer
+  readonly method: string
+  /** Fires when the caller cancels, its deadline passes, or the link is gone. */
+  readonly signal: AbortSignal
+  /** When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast. */
+  readonly deadline: number
+  /** Like `stage.to()`, for calls that inherit this one's deadline, signal and depth. */
+  to(to: To, options?: TargetOptions): Target
+}
+
+/**
+ * What answers a call: plain or async. Its result is the answer; what it throws arrives as `REMOTE_ERROR`.
+ * A function among the arguments stands for the caller's: it returns a promise.
+ */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- so that handlers need no annotations
+export type Handler = (this: CallContext, ...args: any[]) => unknown
+
+/** One answer of `callAll`: `error` or `value`. */
+export type Answer<T = unknown> =
+  | { readonly peer: Peer; readonly value: T; readonly error?: undefined }
+  | { readonly peer: Peer; readonly value?: undefined; readonly error: StageError }
+
+/** What `as<Api>()` makes of a class or type: its methods, each returning a promise. */
+export type Remote<Api> = {
+  readonly [Name in keyof Api as Name extends `_${string}` ? never : Api[Name] extends (...args: never[]) => unknown ? Name : never]:
+    Api[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
+}
+
+/** The verbs of `to()` that rpc brings. */
+export interface RpcVerbs {
+  /**
+   * Calls `method` on one peer that matches: the one with the least calls in flight, or by `key`.
+   * @returns what the method returned, decoded; class instances arrive as plain objects
+   * @throws StageError NO_SUCH_PEER none matched in time · NO_SUCH_METHOD · TIMEOUT · CANCELLED · DISCONNECTED ·
+   *   REMOTE_ERROR (`cause`: what it threw) · BAD_ARGUMENT · OVERLOADED · REFUSED · REGISTRY_UNAVAILABLE · CLOSED
+   */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call; `as<Api>()` is the typed one
+  call<T = any>(method: string, ...args: unknown[]): Promise<T>
+  /** Calls every match, oneself included; yields each answer as it comes. Leaving the loop cancels the rest. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+  callAll<T = any>(method: string, ...args: unknown[]): AsyncIterableIterator<Answer<T>>
+  /** One way, to every match, encoded once. @throws StageError BAD_ARGUMENT */
+  cast(method: string, ...args: unknown[]): void
+  /** Shows a method to every peer that matches, now and later. @throws StageError BAD_NAME */
+  provide(method: string, handler: Handler): void
+  /** Takes back what was provided to the same pattern. */
+  unprovide(method: string): void
+  /** The same calls, typed from a class or a type. */
+  as<Api extends object>(): Remote<Api>
+  /** What one match shows to this stage, sorted. */
+  methods(): Promise<string[]>
+}
+
+/** What `to()` returns in the default chain. */
+export type Target = Duplex & RpcVerbs

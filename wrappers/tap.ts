@@ -1,0 +1,25 @@
+import type { Transform, TransformCallback } from 'node:stream'
+import through2 from 'through2'
+import { around } from '../src/around.js'
+import { asError } from '../src/errors.js'
+import type { Wrapper } from '../src/types.js'
+
+/**
+ * A wrapper that changes nothing and shows `see` every chunk, for logs and counters.
+ * @param see  gets each chunk before it goes on, `'in'` from the peer or `'out'` to it; it must not change or keep it.
+ *             What it throws destroys the stream: a tap that fails in silence would lie by omission
+ * @param name its name in the chain, which both ends compare
+ */
+export function tap(see: (chunk: Buffer, direction: 'in' | 'out') => void, name = 'tap'): Wrapper {
+  const through = (direction: 'in' | 'out') =>
+    through2((chunk: Buffer, _encoding: string, done: TransformCallback) => {
+      try {
+        see(chunk, direction)
+      } catch (thrown) {
+        return done(asError(thrown))
+      }
+      done(null, chunk)
+    }) as Transform
+  const wrap: Wrapper = (stream) => around(stream, through('in'), through('out'))
+  return Object.defineProperty(wrap, 'name', { value: name })
+}
