@@ -18,6 +18,8 @@ class Around extends Duplex {
 
   constructor(private readonly inner: Duplex, private readonly incoming: Transform, private readonly outgoing: Transform) {
     super({ allowHalfOpen: true })
+    // an error that nobody listens to must not end the process
+    this.on('error', () => {})
     // before pump, which destroys the others without the error
     for (const part of [inner, incoming, outgoing]) part.on('error', (error) => this.destroy(error))
     inner.once('close', () => { this.#innerClosed = true })

@@ -31,6 +31,8 @@ function delayed(delay: () => number, clock: Clock): Transform {
   const parcels: Parcel[] = []
   let bytes = 0
   let last = 0
+  /** The reader's buffer is the far end of the cable: while it is full nothing comes out. */
+  let wanted = true
   let timer: Timer | undefined
   let stalled: (() => void) | undefined
 
@@ -42,8 +44,7 @@ function delayed(delay: () => number, clock: Clock): Transform {
   }
   const deliver = (): void => {
     if (timer) return
-    // the reader's buffer is the far end of the cable: while it is full nothing comes out
-    while (parcels[0] && line.readableLength < line.readableHighWaterMark) {
+    while (parcels[0] && wanted) {
       const wait = parcels[0].due - clock.now()
       if (wait > 0) {
         timer = clock.setTimeout(() => { timer = undefined; deliver() }, wait, true)
@@ -61,7 +62,7 @@ function delayed(delay: () => number, clock: Clock): Transform {
   }
   const line = through2(
     (chunk: Buffer, _encoding: string, done: TransformCallback) => {
-      send(chunk.length, () => line.push(chunk))
+      send(chunk.length, () => { wanted = line.push(chunk) })
       if (bytes < MAX_BYTES) done()
       else stalled = () => done()
     },
@@ -70,6 +71,7 @@ function delayed(delay: () => number, clock: Clock): Transform {
 
   const read = line._read
   line._read = function (size) {
+    wanted = true
     deliver()
     read.call(this, size)
   }

@@ -5,7 +5,7 @@
  *     import { interfaceSuite } from 'stagemesh/test/suites/interface'
  *     interfaceSuite(test, () => ({ listener: new MyInterface(…), dialler: new MyInterface(…) }), { name: 'mine' })
  */
-import { getEventListeners, once } from 'node:events'
+import { EventEmitter, getEventListeners, once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Interface } from '../../src/types.js'
 import { Told, readAll, readAllOpen, streamSuite, type Ends, type StreamSuiteOptions } from './stream.js'
@@ -28,25 +28,27 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
 
   streamSuite(test, async (t) => (await Place.open(t, await factory(t))).ends(), { ...options, name })
 
-  check('its addresses can be dialled', async (t, { addresses, listener, dial }) => {
+  check('its addresses can be dialled', async (t, place) => {
+    const { addresses, listener } = place
     t.true(addresses.length > 0)
     for (const address of addresses) {
       t.true(address.startsWith(`${listener.scheme}://`), address)
       t.false(/:0$/.test(address), address)
-      const { near, far } = await dial(address)
+      const { near, far } = await place.ends(address)
       far.end('hello')
       t.is(Buffer.concat(await readAll(near)).toString(), 'hello')
     }
   })
 
   check('carries many streams at once', async (t, place) => {
-    const pairs = await Promise.all(Array.from({ length: 50 }, () => place.connect()))
+    const streams = await Promise.all(Array.from({ length: 50 }, () => place.dial()))
+    await place.accept(50)
     for (const stream of place.accepted) stream.pipe(stream)
-    const answers = await Promise.all(pairs.map(async (stream, i) => {
+    const answers = await Promise.all(streams.map(async (stream, i) => {
       stream.end(`stream ${i}`)
       return Buffer.concat(await readAllOpen(stream)).toString()
     }))
-    t.deepEqual(answers, pairs.map((_, i) => `stream ${i}`))
+    t.deepEqual(answers, streams.map((_, i) => `stream ${i}`))
   })
 
   check('a bare destroy is a goodbye', async (t, place) => {
@@ -69,20 +71,21 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     t.true(error.message.includes(address.slice(address.indexOf('//') + 2)), error.message)
   })
 
-  check('a dial obeys its signal, and lets go of it', async (t, place) => {
+  check('a dial is given up when its signal fires', async (t, place) => {
     const reason = new Error('changed my mind')
-    const address = place.addresses[0] as string
-    t.is(await t.throwsAsync(place.dialler.connect(address, AbortSignal.abort(reason))), reason)
-    const during = new AbortController()
-    const dial = t.throwsAsync(place.dialler.connect(address, during.signal))
-    during.abort(reason)
+    t.is(await t.throwsAsync(place.dial(undefined, AbortSignal.abort(reason))), reason)
+    const controller = new AbortController()
+    const dial = t.throwsAsync(place.dial(undefined, controller.signal))
+    controller.abort(reason)
     t.is(await dial, reason)
-    t.is(getEventListeners(during.signal, 'abort').length, 0)
+    t.is(getEventListeners(controller.signal, 'abort').length, 0)
+  })
 
-    const after = new AbortController()
-    const { near, far } = await place.dial(address, after.signal)
-    t.is(getEventListeners(after.signal, 'abort').length, 0)
-    after.abort(reason)
+  check('once it is there a stream does not care for the signal of its dial', async (t, place) => {
+    const controller = new AbortController()
+    const { near, far } = await place.ends(undefined, controller.signal)
+    t.is(getEventListeners(controller.signal, 'abort').length, 0)
+    controller.abort()
     far.end('still here')
     t.is(Buffer.concat(await readAll(near)).toString(), 'still here')
   })
@@ -115,42 +118,39 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
 /** A listening interface, one to dial with, and what was accepted. */
 class Place {
   readonly accepted: Duplex[] = []
-  readonly listener: Interface
-  readonly dialler: Interface
-  addresses: readonly string[] = []
-  #dialled: Duplex[] = []
+  readonly #dialled: Duplex[] = []
+  readonly #news = new EventEmitter()
 
-  private constructor({ listener, dialler }: Reach) {
-    this.listener = listener
-    this.dialler = dialler
-  }
+  private constructor(readonly listener: Interface, readonly dialler: Interface, public addresses: readonly string[] = []) {}
 
-  static async open(t: Assertions, reach: Reach): Promise<Place> {
-    const place = new Place(reach)
+  static async open(t: Assertions, { listener, dialler }: Reach): Promise<Place> {
+    const place = new Place(listener, dialler)
     t.teardown(async () => {
       for (const stream of [...place.#dialled, ...place.accepted]) stream.destroy()
-      await Promise.all([reach.listener.close(), reach.dialler.close()])
+      await Promise.all([listener.close(), dialler.close()])
     })
-    place.addresses = await reach.listener.listen((stream) => {
+    place.addresses = await listener.listen((stream) => {
       place.accepted.push(stream)
-      place.#onaccepted()
+      place.#news.emit('accepted')
     })
     return place
   }
 
-  #onaccepted = (): void => {}
+  async dial(address = this.addresses[0] as string, signal = new AbortController().signal): Promise<Duplex> {
+    const stream = await this.dialler.connect(address, signal)
+    this.#dialled.push(stream)
+    return stream
+  }
 
-  /** The dialling end only, once the other was accepted too. */
-  connect = async (): Promise<Duplex> => (await this.dial(this.addresses[0] as string)).near
+  async accept(count: number): Promise<void> {
+    while (this.accepted.length < count) await once(this.#news, 'accepted')
+  }
 
-  ends = (): Promise<Ends> => this.dial(this.addresses[0] as string)
-
-  /** `far` is the one that belongs to `near` only where one stream is dialled at a time. */
-  dial = async (address: string, signal = new AbortController().signal): Promise<Ends> => {
+  /** Dials and accepts; for one stream at a time. */
+  async ends(address?: string, signal?: AbortSignal): Promise<Ends> {
     const count = this.accepted.length
-    const near = await this.dialler.connect(address, signal)
-    this.#dialled.push(near)
-    while (this.accepted.length === count) await new Promise<void>((resolve) => { this.#onaccepted = resolve })
+    const near = await this.dial(address, signal)
+    await this.accept(count + 1)
     return { near, far: this.accepted[count] as Duplex }
   }
 }

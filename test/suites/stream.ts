@@ -111,7 +111,10 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     test(`${name}: ${title}`, async (t) => {
       t.timeout(30_000)
       const ends = await makeEnds(t)
-      t.teardown(() => { for (const end of [ends.near, ends.far]) end.on('error', () => {}).destroy() })
+      for (const end of [ends.near, ends.far]) {
+        end.on('error', () => {})
+        t.teardown(() => { end.destroy() })
+      }
       await run(t, ends)
     })
   const same = (t: Assertions, got: readonly Buffer[], sent: readonly Buffer[]) => {
