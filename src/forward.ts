@@ -46,13 +46,13 @@ export class Forward {
 function invoke(selection: Selection, method: string, args: unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
     selection.acquire(undefined, (error, link) => {
-      if (!link) return reject(error as Error)
+      if (!link) return reject(error)
       const own = (link.top as unknown as Record<string, unknown>)[method]
       if (typeof own !== 'function') return reject(new TypeError(`the top of the chain has no method ${method}`))
       try {
         resolve((own as (...args: unknown[]) => unknown).apply(link.top, args))
       } catch (thrown) {
-        reject(thrown as Error)
+        reject(thrown)
       }
     })
   })

@@ -240,7 +240,7 @@ export class Links {
       }
     }
     if (failures.length === 1) return failures[0]
-    if (failures.length > 1) return new StageError(failures[0]!.code, failures.map((f) => f.message).join('; '), { cause: failures[0]!.cause, peer })
+    if (failures.length > 1) return new StageError(failures[0].code, failures.map((f) => f.message).join('; '), { cause: failures[0].cause, peer })
     return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${addresses.join(', ') || 'none'}, here are interfaces for ${this.options.interfaces.map((one) => one.scheme).join(', ')}`, { peer })
   }
 

@@ -161,7 +161,7 @@ export class Picked implements Selection {
     let least = Infinity
     for (let i = 0; i < peers.length; i++) {
       const at = (turn.next + i) % peers.length
-      const peer = peers[at] as Peer
+      const peer = peers[at]
       if (tried?.has(peer.id) || failed?.has(peer.id)) continue
       const load = peers.length === 1 ? 0 : this.stage.links.active(peer.id)?.load ?? 0
       if (load >= least) continue
@@ -201,7 +201,7 @@ export class Picked implements Selection {
       // none is left of those not tried: nothing to wait for
       if (tried?.size && this.matches().every((one) => tried.has(one.id))) return end(this.why(0))
       const errors = [...failed.values()]
-      if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0] as StageError)
+      if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0])
       for (const [id, error] of failed) if (!FINAL.has(error.code)) failed.delete(id)
       if (errors.length > 0 && this.#pick(tried, failed)) return attempt() // the links wait before they dial again
       waiting.add(attempt)

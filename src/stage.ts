@@ -14,7 +14,7 @@ import { retain } from './shared.js'
 import { cancelled, openStream, targetClass, type TargetClass } from './target.js'
 import { Tenure } from './tenure.js'
 import { within } from './within.js'
-import type { Clock, Entry, Interface, Layer, Link, LinkEnd, Mesh, Mounted, Peer, Random, Registry, TargetOptions, To, Wrapper } from './types.js'
+import type { Clock, Entry, Interface, Layer, LinkEnd, Mesh, Mounted, Peer, Random, Registry, TargetOptions, To, Wrapper } from './types.js'
 
 /** One element of a chain: a wrapper by its function's name, a named wrapper, or a layer. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
@@ -297,7 +297,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item })
       else if ('wrap' in item) chain.push(item)
       else {
-        const layer = item.mount(mesh)
+        const layer = (item as Layer).mount(mesh)
         mounted.push(layer)
         chain.push({ name: item.name, wrap: layer.wrap })
       }
@@ -377,7 +377,7 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #onlink(link: LiveLink): void {
     log(this.name, `link to ${link.peer.name} (${link.peer.id}), ${link.dialled ? 'dialled' : 'accepted'}`)
-    this.#running?.forward?.onlink(link as Link)
+    this.#running?.forward?.onlink(link)
     this.emit('link', link.peer)
   }
 

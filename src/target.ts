@@ -32,7 +32,7 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
   function Target(this: object, selection: Picked): void {
     Object.defineProperty(this, 'selection', { value: selection })
   }
-  const proto = Target.prototype = Object.create(Duplexify.prototype) as Record<string, unknown>
+  const proto = Target.prototype = Object.create(Duplexify.prototype as object) as Record<string, unknown>
 
   const build = (target: Duplex): void => {
     const { selection } = target as unknown as { selection: Picked }
@@ -65,7 +65,7 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
   for (const method of ['_read', '_write'] as const) {
     proto[method] = function (this: Duplex, ...args: unknown[]) {
       connect(this)
-      return duplexify[method]!.apply(this, args)
+      return duplexify[method].apply(this, args)
     }
   }
   for (const [name, verb] of Object.entries(verbs)) {

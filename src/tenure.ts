@@ -44,7 +44,7 @@ export class Tenure {
 
   /** Begins; addresses must be known by now. */
   start(): void {
-    this.#beat()
+    void this.#beat()
   }
 
   /** Resolves once the entry is visible; rejects with why the last try failed, and may be asked again. */

@@ -6,7 +6,7 @@ export function within<T>(clock: Clock, ms: number, promise: Promise<T>, error: 
     const timer = clock.setTimeout(() => reject(error()), ms)
     promise.then(
       (value) => { timer.cancel(); resolve(value) },
-      (reason: unknown) => { timer.cancel(); reject(reason as Error) },
+      (reason: unknown) => { timer.cancel(); reject(reason) },
     )
   })
 }

@@ -198,7 +198,7 @@ export class Framed extends Duplex implements Top {
       if (length < 0) return
       const end = at + HEAD + length
       if (end > chunk.length) break
-      this.#frame(chunk[at] as number, chunk, at + HEAD, end)
+      this.#frame(chunk[at], chunk, at + HEAD, end)
       if (this.destroyed) return
       at = end
     }
@@ -213,13 +213,13 @@ export class Framed extends Duplex implements Top {
     this.#parts.push(chunk)
     this.#partial += chunk.length
     if (this.#partial < HEAD) return undefined
-    const first = this.#parts[0] as Buffer
+    const first = this.#parts[0]
     if (first.length < HEAD) {
       this.#parts = [Buffer.concat(this.#parts)]
     }
-    const length = this.#length(this.#parts[0] as Buffer, 0)
+    const length = this.#length(this.#parts[0], 0)
     if (length < 0 || this.#partial < HEAD + length) return undefined
-    const joined = this.#parts.length === 1 ? this.#parts[0] as Buffer : Buffer.concat(this.#parts)
+    const joined = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts)
     this.#parts = []
     this.#partial = 0
     return joined
@@ -227,7 +227,7 @@ export class Framed extends Duplex implements Top {
 
   /** The length in the head at `at`, or -1 after the stream was destroyed for it. */
   #length(bytes: Buffer, at: number): number {
-    const kind = bytes[at] as number
+    const kind = bytes[at]
     const length = bytes.readUIntBE(at + 1, 3)
     if (kind === DATA ? length <= this.maxFrameBytes : kind <= PONG && length === 0) return length
     this.destroy(new StageError('PROTOCOL_ERROR', kind > PONG ? `a frame of the unknown kind ${kind}` : `a frame of ${length} bytes; at most ${kind === DATA ? this.maxFrameBytes : 0} are allowed`))

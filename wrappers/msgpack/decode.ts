@@ -66,7 +66,7 @@ export class Decoder {
 
   private value(): unknown {
     if (this.at >= this.end) truncated()
-    const head = this.bytes[this.at++]!
+    const head = this.bytes[this.at++]
     if (head < 0x80) return head
     if (head < 0x90) return this.object(head & 0x0f)
     if (head < 0xa0) return this.array(head & 0x0f)
@@ -117,18 +117,18 @@ export class Decoder {
   }
 
   private u8(): number {
-    return this.bytes[this.skip(1)]!
+    return this.bytes[this.skip(1)]
   }
 
   private u16(): number {
     const at = this.skip(2)
-    return (this.bytes[at]! << 8) | this.bytes[at + 1]!
+    return (this.bytes[at] << 8) | this.bytes[at + 1]
   }
 
   private u32(): number {
     const at = this.skip(4)
     const bytes = this.bytes
-    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0
+    return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0
   }
 
   /** A view reads ten times as quickly, but to make one pays only from the eighth number of a message on. */
@@ -150,7 +150,7 @@ export class Decoder {
     const at = this.skip(size)
     if (size > SHORT) return this.bytes.toString('utf8', at, at + size)
     const bytes = this.bytes
-    for (let i = at; i < at + size; i++) if (bytes[i]! > 0x7f) return bytes.toString('utf8', at, at + size)
+    for (let i = at; i < at + size; i++) if (bytes[i] > 0x7f) return bytes.toString('utf8', at, at + size)
     return shortAscii(bytes, at, size)
   }
 
@@ -191,7 +191,7 @@ export class Decoder {
 
   private key(): string {
     const at = this.at
-    const size = this.bytes[at]! - 0xa0
+    const size = this.bytes[at] - 0xa0
     // the usual case first: not the empty name, as long as a fixstr can say, and all of it there
     if (size > 0 && size < 32 && at + size < this.end) {
       const known = this.keys.find(this.bytes, at + 1, size)

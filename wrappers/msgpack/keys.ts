@@ -42,6 +42,6 @@ export class KeyCache {
 
 /** The length and three of the bytes: names that agree in them share the two slots. */
 function hash(bytes: Uint8Array, start: number, size: number): number {
-  const sum = size + bytes[start]! * 7 + bytes[start + (size >> 1)]! * 61 + bytes[start + size - 1]! * 421
+  const sum = size + bytes[start] * 7 + bytes[start + (size >> 1)] * 61 + bytes[start + size - 1] * 421
   return (sum ^ (sum >> 10)) & (SLOTS - 1)
 }

@@ -9,7 +9,7 @@ import { Invocation, type Caller } from './invocation.js'
 import { CAST, HEAD } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
-import type { Answer, Handler, RpcVerbs } from './types.js'
+import type { Handler, RpcVerbs } from './types.js'
 import { putName } from './wire.js'
 
 export type * from './types.js'
@@ -46,8 +46,8 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
       rpcs.add(one)
       return one
     },
-    target: verbs(caller, provisions, codec) as unknown as Mounted<Framed, Rpc>['target'] & object,
-    host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) as () => unknown },
+    target: verbs(caller, provisions, codec),
+    host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
     stats: () => {
       const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
@@ -67,8 +67,8 @@ type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll'>]: (selection: Sel
 
 function verbs(caller: Caller, provisions: Provisions, codec: Codec): Verbs {
   return {
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what it resolves to is the caller's to say
-    call: (selection, method, ...args) => call(caller, selection, method, args) as Promise<any>,
+     
+    call: (selection, method, ...args) => call(caller, selection, method, args),
     callAll: (selection, method, ...args) => callAll(caller, selection, method, args),
     cast: (selection, method, ...args) => cast(caller, selection, method, args, codec),
     provide: (selection, method, handler: Handler) => provisions.add(selection, method, handler),
@@ -118,7 +118,7 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
     for (const peer of peers) {
       const one: Invocation = new Invocation(caller, selection, method, args, peer, (failure, value) => {
         calls.delete(one)
-        answers.push((failure ? { peer, error: failure } : { peer, value }) as Answer)
+        answers.push((failure ? { peer, error: failure } : { peer, value }))
       })
       calls.add(one)
       one.start()
@@ -212,7 +212,7 @@ function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
     stop = selection.acquire(undefined, (error, link) => {
       if (!link) {
         timer.cancel()
-        return reject(error as StageError)
+        return reject(error)
       }
       link.top.whenMethods(() => {
         timer.cancel()

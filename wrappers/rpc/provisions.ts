@@ -51,7 +51,7 @@ export class Provisions {
     const list = this.#byName.get(name)
     if (!list) return undefined
     for (let i = list.length - 1; i >= 0; i--) {
-      const one = list[i] as Provision
+      const one = list[i]
       if (one.selection.includes(peer)) return one.handler
     }
     return undefined

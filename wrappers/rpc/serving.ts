@@ -40,7 +40,7 @@ export class Serving {
   oncall(type: number, id: number, bytes: Buffer, at: number, end: number): void {
     this.wire.fresh(id)
     const endsAt = u32(bytes, at, end) + this.handlers.clock.now()
-    const depth = bytes[at + 4] as number
+    const depth = bytes[at + 4]
     at += 5
     let method: string
     let handler: Handler | undefined
@@ -61,7 +61,7 @@ export class Serving {
   }
 
   oncast(bytes: Buffer, at: number, end: number): void {
-    const depth = bytes[at] as number
+    const depth = bytes[at]
     const method = name(bytes, at + 1, end)
     const args = this.#args(bytes, at + 2 + method.length, end)
     const handler = this.#find(method)
@@ -145,7 +145,7 @@ export class Serving {
 }
 
 function name(bytes: Buffer, at: number, end: number): string {
-  const length = bytes[at] as number
+  const length = bytes[at]
   if (at >= end || at + 1 + length > end) throw new StageError('PROTOCOL_ERROR', 'a call that ends in its head')
   return bytes.toString('latin1', at + 1, at + 1 + length)
 }

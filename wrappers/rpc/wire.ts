@@ -92,7 +92,7 @@ export class Wire {
     const body = message.subarray(HEAD)
     let at = 0
     for (; body.length - at > this.maxPieceBytes; at += this.maxPieceBytes) this.bytes(PART, id, body.subarray(at, at + this.maxPieceBytes))
-    this.bytes(message[0] as number, id, body.subarray(at))
+    this.bytes(message[0], id, body.subarray(at))
   }
 
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -100,7 +100,7 @@ export class Wire {
   /** Hands on each message that is whole: its type, its id, and where its rest lies. @throws StageError PROTOCOL_ERROR */
   read(bytes: Buffer, start: number, end: number, onmessage: (type: number, id: number, bytes: Buffer, at: number, end: number) => void): void {
     if (end - start < HEAD) throw new StageError('PROTOCOL_ERROR', `a message of ${end - start} bytes`)
-    const type = bytes[start] as number
+    const type = bytes[start]
     const id = bytes.readUInt32BE(start + 1)
     if (type === PART) return this.#part(id, bytes.subarray(start + HEAD, end))
     const parts = this.#parts.size > 0 ? this.#parts.get(id) : undefined

@@ -1,0 +1,43 @@
+import tseslint from 'typescript-eslint'
+
+/** Time, chance and carriers come as arguments; each has one module that may ask the machine. */
+const machine = [
+  { object: 'Date', property: 'now', message: 'time comes from the injected Clock (src/clock.ts)' },
+  { object: 'performance', property: 'now', message: 'time comes from the injected Clock (src/clock.ts)' },
+  { object: 'Math', property: 'random', message: 'chance comes from the injected Random (src/random.ts)' },
+]
+const globals = ['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
+const carriers = ['node:net', 'node:tls', 'node:dgram', 'net', 'tls', 'dgram'].map((name) => ({ name, message: 'only interfaces/tcp.ts knows sockets' }))
+const chance = [{ name: 'node:crypto', importNames: ['randomBytes', 'randomUUID', 'randomInt'], message: 'chance comes from the injected Random (src/random.ts)' }]
+
+export default tseslint.config(
+  { ignores: ['dist/**', 'node_modules/**', '**/*.js', '**/*.mjs'] },
+  ...tseslint.configs.recommendedTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: { arguments: false } }],
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/restrict-template-expressions': 'off',
+      '@typescript-eslint/prefer-promise-reject-errors': 'off',
+      eqeqeq: ['error', 'always'],
+      'no-var': 'error',
+      'prefer-const': ['error', { ignoreReadBeforeAssign: true }],
+      '@typescript-eslint/unbound-method': 'off', // option objects hold closures here, and are taken apart at will
+    },
+  },
+  {
+    files: ['src/**', 'registries/**', 'interfaces/**', 'wrappers/**'],
+    rules: {
+      'no-restricted-properties': ['error', ...machine],
+      'no-restricted-globals': ['error', ...globals],
+      'no-restricted-imports': ['error', { paths: [...carriers, ...chance] }],
+    },
+  },
+  { files: ['src/clock.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-globals': 'off' } },
+  { files: ['src/random.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-imports': 'off' } },
+  { files: ['interfaces/tcp.ts'], rules: { 'no-restricted-imports': 'off' } },
+  { files: ['test/**', 'examples/**', 'bench/**'], rules: { '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-return': 'off', '@typescript-eslint/require-await': 'off' } },
+)

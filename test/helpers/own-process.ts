@@ -1,0 +1,36 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import type { Interface } from '../../src/types.js'
+
+/** Where a module of ours lies once compiled: `interfaces/tcp.js`. */
+export const compiled = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+/**
+ * In a process of its own: what `make` makes of the module listens, is dialled and closed. The process must go on
+ * while it listens and end by itself after.
+ */
+export async function endsByItself<M>(t: ExecutionContext, module: string, make: (module: M) => Interface): Promise<void> {
+  const script = `
+    const module = await import(${JSON.stringify(compiled(module))})
+    const one = (${make.toString()})(module)
+    const [address] = await one.listen((stream) => stream.resume().end())
+    process.once('beforeExit', () => console.log('idle'))
+    process.stdin.once('data', async () => {
+      process.stdin.destroy()
+      const stream = await one.connect(address, new AbortController().signal)
+      stream.resume().end()
+      stream.once('close', async () => { await one.close(); console.log('closed') })
+    }).unref()
+    console.log('listening')`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
+  t.teardown(() => void child.kill('SIGKILL'))
+  const exit = once(child, 'exit')
+  let told = ''
+  child.stdout.on('data', (chunk: Buffer) => { told += chunk.toString() })
+  await once(child.stdout, 'data')
+  child.stdin.write('go\n')
+  t.deepEqual(await exit, [0, null])
+  t.is(told, 'listening\nclosed\nidle\n')
+}
