@@ -83,7 +83,7 @@ export class Picked implements Selection {
       done(null, link)
       return nothing
     }
-    return this.#wait(tried, done)
+    return this.#wait(peer, tried, done)
   }
 
   reach(peer: Peer, done: Done): () => void {
@@ -173,7 +173,8 @@ export class Picked implements Selection {
     return best
   }
 
-  #wait(tried: ReadonlySet<string> | undefined, done: Done): () => void {
+  /** @param first  whose turn it is */
+  #wait(first: Peer | undefined, tried: ReadonlySet<string> | undefined, done: Done): () => void {
     const { waiting, links } = this.stage
     const failed = new Map<string, StageError>()
     let cancel = nothing
@@ -187,7 +188,8 @@ export class Picked implements Selection {
       if (over) return
       cancel()
       if (this.stage.closed) return end(closed())
-      const peer = this.#pick(tried, failed)
+      const peer = first ?? this.#pick(tried, failed)
+      first = undefined
       if (peer) {
         waiting.add(attempt)
         cancel = links.need(peer, (error, link) => {

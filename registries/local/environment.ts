@@ -18,6 +18,7 @@ import { log } from '../../src/log.js'
 import { newId } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
+import { checkFile } from './folder.js'
 
 type Key = [kind: string, namespace: string, id: string]
 type Rows = Database<string, Key>
@@ -38,7 +39,11 @@ export class Environment {
   /** Writes go one after another, so that those of one process do not overtake each other. */
   #tail: Promise<unknown> = Promise.resolve()
 
-  private constructor(readonly path: string) {}
+  readonly #data: string
+
+  private constructor(readonly path: string) {
+    this.#data = join(path, 'data.mdb')
+  }
 
   /** Every `enter` is matched by one `leave`. */
   static enter(path: string): Environment {
@@ -110,6 +115,7 @@ export class Environment {
 
   async #opened(): Promise<Rows> {
     const { openAsClass } = await import('lmdb')
+    await checkFile(this.#data)
     await this.#closing // the same path would be given the same environment once more
     const options: RootDatabaseOptionsWithPath = { path: this.path, noSubdir: false, encoding: 'string', useVersions: true, mapSize: MAP_BYTES, maxReaders: MAX_READERS }
     const rows = openWithoutWaiting(openAsClass(options) as unknown as RowsClass)
@@ -118,7 +124,7 @@ export class Environment {
   }
 
   async #fileNow(): Promise<string | undefined> {
-    const found = await stat(join(this.path, 'data.mdb')).catch(() => undefined)
+    const found = await stat(this.#data).catch(() => undefined)
     return found && `${found.dev}:${found.ino}`
   }
 
@@ -205,5 +211,5 @@ function openWithoutWaiting(Base: RowsClass): Rows {
       return action()
     }
   }
-  return new Unwaiting(null, { encoding: 'string', useVersions: true })
+  return new Unwaiting(null, { encoding: 'string', useVersions: true, isRoot: true }) // the root's close is the environment's
 }

@@ -1,4 +1,4 @@
-import { lstat, mkdir } from 'node:fs/promises'
+import { lstat, mkdir, open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { StageError, asError } from '../../src/errors.js'
@@ -28,4 +28,37 @@ export async function makeFolder(path: string, own: boolean): Promise<void> {
   if (!found.isDirectory()) throw refuse('it is a link and not a folder of its own; delete it or pass another path')
   if (uid() !== undefined && found.uid !== uid()) throw refuse(`the folder belongs to another user (${found.uid}); pass a path of your own, or set $XDG_RUNTIME_DIR`)
   if (uid() !== undefined && (found.mode & 0o022) !== 0) throw refuse('other users may write to the folder; run chmod 700 on it or pass another path')
+}
+
+/** Where lmdb's first page says that it is one, its page size, and its last page and transaction. */
+const MAGIC_AT = 24
+const PAGE_SIZE_AT = 48
+const LAST_PAGE_AT = 144
+const MAGIC = 0xbeefc0de
+
+/**
+ * lmdb ends the process when the file is not one of its own or was cut off, so that is looked at before.
+ * @throws Error saying what is wrong with it
+ */
+export async function checkFile(path: string): Promise<void> {
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (!file) return
+  try {
+    const { size } = await file.stat()
+    if (size === 0) return
+    const head = Buffer.alloc(LAST_PAGE_AT + 16)
+    await file.read(head, 0, head.length, 0)
+    if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error('data.mdb is not the file of an lmdb database')
+    const page = head.readUInt32LE(PAGE_SIZE_AT)
+    const second = Buffer.alloc(head.length)
+    await file.read(second, 0, second.length, page)
+    const newest = second.readBigUInt64LE(LAST_PAGE_AT + 8) > head.readBigUInt64LE(LAST_PAGE_AT + 8) ? second : head
+    const last = Number(newest.readBigUInt64LE(LAST_PAGE_AT)) // lmdb may not have needed to write the very last one
+    if (size < page * Math.max(2, last)) throw new Error('data.mdb was cut off')
+  } finally {
+    await file.close()
+  }
 }

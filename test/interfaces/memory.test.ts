@@ -96,15 +96,11 @@ test('latency delays dial, bytes and end, and keeps the spacing', async (t) => {
 })
 
 test('latency may differ by direction and time; nothing overtakes', async (t) => {
-  const delays = [30, 10]
-  const { clock, there, connect } = await scene()
+  const delays: number[] = []
+  const { clock, connect } = await scene({ latencyMs: (from) => (from === 'memory://2' ? 5 : delays.shift() ?? 0) })
   const { near, far } = await connect()
-  const network = new MemoryNetwork()
-  t.is(network.latencyMs, 0)
-  const log = arrivals(far, clock)
-  const back = arrivals(near, clock)
-  const { network: own } = { network: sceneNetwork(there) }
-  own.latencyMs = (from) => (from === there.address ? 5 : delays.shift() ?? 0)
+  const [log, back] = [arrivals(far, clock), arrivals(near, clock)]
+  delays.push(30, 10)
   near.write('slow')
   near.write('quick')
   far.write('back')
@@ -112,8 +108,6 @@ test('latency may differ by direction and time; nothing overtakes', async (t) =>
   t.deepEqual(log, ['slow 130', 'quick 130'])
   t.deepEqual(back, ['back 105'])
 })
-
-const sceneNetwork = (one: MemoryInterface): MemoryNetwork => (one as unknown as { network: MemoryNetwork }).network
 
 test('hold: nobody notices, and after release everything goes on in order', async (t) => {
   const { clock, network, here, there, accepted, connect } = await scene()

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -223,6 +223,13 @@ test('what cannot be opened is said with the path and what to try', async (t) =>
   await mkdir(join(path, 'other'))
   await writeFile(join(path, 'other', 'data.mdb'), 'this is no database, '.repeat(1000))
   await refused(join(path, 'other'), /delete/)
+  const whole = new LocalRegistry(join(path, 'whole'))
+  for (let i = 0; i < 20; i++) await whole.publish(sampleEntry({ announces: { much: 'x'.repeat(4000) } }), 5000)
+  await whole.close()
+  await mkdir(join(path, 'cut'))
+  await copyFile(join(path, 'whole', 'data.mdb'), join(path, 'cut', 'data.mdb'))
+  await truncate(join(path, 'cut', 'data.mdb'), 20_480)
+  await refused(join(path, 'cut'), /cut off.*delete/)
   if (process.getuid?.() === 0) return // root may write everywhere
   await mkdir(join(path, 'readonly'), { mode: 0o500 })
   await refused(join(path, 'readonly'), /write/)

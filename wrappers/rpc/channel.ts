@@ -30,8 +30,12 @@ export class Channel extends Duplex {
   #waiting: { rest: Buffer; done: () => void } | undefined
   #ended = false
 
-  constructor(readonly id: number, port?: ChannelPort) {
-    super({ readableHighWaterMark: WINDOW_BYTES / 4, writableHighWaterMark: WINDOW_BYTES / 4 })
+  /**
+   * @param accepted  the peer opened it: it ends with what it read, as an accepted socket does, so that one who only
+   *                  reads leaves nothing open. `allowHalfOpen = true` before the end lets it answer later.
+   */
+  constructor(readonly id: number, port?: ChannelPort, accepted = false) {
+    super({ allowHalfOpen: !accepted, readableHighWaterMark: WINDOW_BYTES / 4, writableHighWaterMark: WINDOW_BYTES / 4 })
     if (port) this.port = port
     this.on('error', () => {}) // nobody need listen for the process to live on
   }

@@ -24,14 +24,14 @@ export class Streams implements ChannelPort {
   /** @throws StageError OVERLOADED */
   open(): Channel {
     if (this.#open.size >= STREAMS_MAX) throw new StageError('OVERLOADED', `${STREAMS_MAX} streams are open to ${this.peer.name}: no more until some have ended`, { peer: this.peer })
-    const channel = this.#add(this.wire.newId())
+    const channel = this.#add(this.wire.newId(), false)
     this.wire.signal(OPEN, channel.id)
     return channel
   }
 
   onopen(id: number, accept: ((stream: Duplex) => boolean) | undefined): void {
     this.wire.fresh(id)
-    const channel = this.#add(id)
+    const channel = this.#add(id, true)
     if (this.#open.size > STREAMS_MAX) channel.destroy(new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`))
     else if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
   }
@@ -92,8 +92,8 @@ export class Streams implements ChannelPort {
     if (this.#open.delete(id)) this.onempty()
   }
 
-  #add(id: number): Channel {
-    const channel = new Channel(id, this)
+  #add(id: number, accepted: boolean): Channel {
+    const channel = new Channel(id, this, accepted)
     this.#open.set(id, channel)
     return channel
   }

@@ -1,0 +1,113 @@
+/**
+ * The demo: `npm run demo`, or `npm run demo -- --registry redis://127.0.0.1:6379`.
+ *
+ * Starts each role as a process of its own and watches over them. They share nothing but the registry and the namespace,
+ * which they get in the environment; each finds the others by name.
+ */
+import { fork, type ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { keysOf } from 'stagemesh/registries/redis/scripts'
+import type { Message } from './role.js'
+
+const LIMIT_MS = 19_000
+const LEAVE_MS = 3000
+
+const { values } = parseArgs({ options: { registry: { type: 'string' } } })
+const started = performance.now()
+const folder = await mkdtemp(join(tmpdir(), 'stagemesh-demo-'))
+const registry = values.registry ?? `local:${join(folder, 'registry')}`
+const namespace = `demo-${randomBytes(4).toString('hex')}`
+
+const children = new Set<ChildProcess>()
+const killed = new Set<ChildProcess>()
+let leaving = false
+let fail: (why: Error) => void = () => {}
+const failed = new Promise<never>((_, reject) => { fail = reject })
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => fail(new Error(`stopped by ${signal}`)))
+const limit = setTimeout(() => fail(new Error(`it did not end within ${LIMIT_MS / 1000} s`)), LIMIT_MS)
+
+try {
+  await Promise.race([run(), failed])
+  await leave()
+  console.log(`\nAll as expected, in ${((performance.now() - started) / 1000).toFixed(1)} s.`)
+} catch (error) {
+  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = 1
+  await leave()
+} finally {
+  clearTimeout(limit)
+  await forget().catch((error: unknown) => console.error(`could not clean up ${registry}: ${String(error)}`))
+  await rm(folder, { recursive: true, force: true })
+}
+
+async function run(): Promise<void> {
+  console.log(`stagemesh demo\n   registry  ${registry.replace(/\/\/[^@/]*@/, '//')}\n   namespace ${namespace}`)
+  const greeters = [start('greeter'), start('greeter')]
+  start('receiver')
+  const caller = start('caller')
+  caller.on('message', (message: Message) => {
+    const victim = 'kill' in message ? greeters.find((one) => one.pid === message.kill) : undefined
+    if (!victim) return
+    killed.add(victim)
+    victim.once('exit', () => caller.send({ killed: victim.pid }))
+    victim.kill('SIGKILL')
+  })
+  await done(caller)
+  await done(start('outsider', { STAGE_NAMESPACE: `${namespace}-other` }))
+}
+
+function start(role: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
+  const env = { ...process.env, STAGE_REGISTRY: registry, STAGE_NAMESPACE: namespace, STAGE_HOST: '', DEMO_FOLDER: folder, ...more }
+  const child = fork(fileURLToPath(new URL(`./${role}.js`, import.meta.url)), { env })
+  children.add(child)
+  child.on('message', (message: Message) => { if ('failed' in message) fail(new Error(`${role} (process ${child.pid}): ${message.failed}`)) })
+  child.once('error', fail)
+  child.once('exit', (code, signal) => {
+    children.delete(child)
+    if (!leaving && !killed.has(child)) fail(new Error(`${role} (process ${child.pid}) ended with ${signal ?? code}`))
+  })
+  return child
+}
+
+async function done(child: ChildProcess): Promise<void> {
+  for (;;) {
+    const [message] = await once(child, 'message') as [Message]
+    if ('done' in message) return
+  }
+}
+
+/** Each role closes its stage when it is let go; whoever takes too long is killed. */
+async function leave(): Promise<void> {
+  if (leaving) return
+  leaving = true
+  const gone = [...children].map(async (child) => {
+    const exit = once(child, 'exit')
+    const late = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS)
+    if (child.connected) child.disconnect()
+    await exit
+    clearTimeout(late)
+  })
+  await Promise.all(gone)
+}
+
+/** A Redis would keep the record of this run: takes out the keys of its two namespaces. */
+async function forget(): Promise<void> {
+  if (!/^rediss?:/.test(registry)) return
+  const { Redis } = await import('ioredis')
+  const redis = new Redis(registry, { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: null })
+  redis.on('error', () => {})
+  try {
+    await redis.connect()
+    // one by one, which a cluster takes too
+    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`)]) await redis.del(key)
+  } finally {
+    redis.disconnect()
+  }
+}

@@ -1,0 +1,67 @@
+import { appendFileSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { asError, StageError } from '../../src/errors.js'
+import type { Stage } from '../../src/index.js'
+
+/** How one call ended. */
+export interface Outcome {
+  id: string
+  /** When it ended, and how long it took, in milliseconds of this machine. */
+  at: number
+  tookMs: number
+  /** The process that answered. */
+  pid?: number
+  error?: { code: string; executed: string; message: string }
+}
+
+/** Provides `work(id, ms)`: notes the id in the file before anything else, waits, and answers with the process' id. */
+export function serveWork(stage: Stage, file: string): void {
+  stage.to('*').provide('work', async (id: string, ms: number) => {
+    appendFileSync(file, `${id}\n`) // the kernel has it then, whatever becomes of this process
+    await sleep(ms)
+    return process.pid
+  })
+}
+
+/** The ids of every call that was begun, each as often as it was. */
+export const begun = (...files: readonly string[]): string[] =>
+  files.flatMap((file) => readFileSync(file, { encoding: 'utf8', flag: 'a+' }).split('\n').filter(Boolean))
+
+/** Keeps a number of calls of `work` in flight and notes how each of them ends. */
+export class Load {
+  readonly outcomes: Outcome[] = []
+  readonly #lanes: Promise<void>[]
+  #stopped = false
+  #count = 0
+
+  /** @param workMs  how long a handler takes at most */
+  constructor(private readonly stage: Stage, private readonly to: string, inFlight: number, private readonly workMs = 20, private readonly timeoutMs = 10_000) {
+    this.#lanes = Array.from({ length: inFlight }, () => this.#lane())
+  }
+
+  get failed(): Outcome[] {
+    return this.outcomes.filter(({ error }) => error)
+  }
+
+  /** Begins nothing new; resolves when all have ended. */
+  async stop(): Promise<readonly Outcome[]> {
+    this.#stopped = true
+    await Promise.all(this.#lanes)
+    return this.outcomes
+  }
+
+  async #lane(): Promise<void> {
+    while (!this.#stopped) {
+      const id = `${this.stage.name}-${this.#count++}`
+      const since = performance.now()
+      const end = (rest: Pick<Outcome, 'pid' | 'error'>) => void this.outcomes.push({ id, at: Date.now(), tookMs: performance.now() - since, ...rest })
+      try {
+        end({ pid: await this.stage.to(this.to, { timeoutMs: this.timeoutMs }).call<number>('work', id, Math.random() * this.workMs) })
+      } catch (thrown) {
+        const { message } = asError(thrown)
+        end({ error: thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message } })
+        await sleep(5) // one that fails at once must not spin
+      }
+    }
+  }
+}

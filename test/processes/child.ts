@@ -1,0 +1,100 @@
+/**
+ * A process with stages in it, for the tests beside this file: does what its parent asks for over IPC, one answer to
+ * each question, and ends with its parent.
+ */
+import { TcpInterface, Stage, type StageOptions } from '../../src/index.js'
+import { StageError, asError } from '../../src/errors.js'
+import type { TcpOptions } from '../../interfaces/tcp.js'
+import type { TargetOptions } from '../../src/types.js'
+import { journal, sight, type Note, type Sight } from '../helpers/journal.js'
+import { Load, serveWork, type Outcome } from '../helpers/load.js'
+
+export interface Opening {
+  name: string
+  /** As a URL. */
+  registry: string
+  /** Where `work` notes the calls that it began. */
+  file?: string
+  tcp?: TcpOptions
+  options?: StageOptions
+  /** Resolve when it was made, not when it is listed. */
+  unready?: boolean
+}
+
+export interface Failure {
+  code: string
+  executed: string
+  message: string
+}
+
+interface Held {
+  stage: Stage
+  notes: Note[]
+  load?: Load
+}
+
+const held = new Map<string, Held>()
+const get = (key: string): Held => {
+  const one = held.get(key)
+  if (!one) throw new Error(`there is no ${key} in this process`)
+  return one
+}
+
+const orders = {
+  /** @returns its id */
+  async open(key: string, { name, registry, file, tcp, options, unready }: Opening): Promise<string> {
+    const stage = tcp ? new Stage(name, registry, new TcpInterface(tcp), options) : new Stage(name, registry, undefined, options)
+    held.set(key, { stage, notes: journal(stage) })
+    stage.to('*').provide('who', () => ({ pid: process.pid, id: stage.id }))
+    stage.to('*').provide('hang', () => new Promise(() => {}))
+    if (file) serveWork(stage, file)
+    if (!unready) await stage.ready()
+    return stage.id
+  },
+  async ready(key: string): Promise<void> {
+    await get(key).stage.ready()
+  },
+  async sight(key: string): Promise<Sight> {
+    const { stage, notes } = get(key)
+    return sight(stage, notes)
+  },
+  async call(key: string, to: string, options: TargetOptions, method: string, ...args: unknown[]): Promise<unknown> {
+    return get(key).stage.to(to, options).call(method, ...args)
+  },
+  async load(key: string, to: string, inFlight: number): Promise<void> {
+    const one = get(key)
+    one.load = new Load(one.stage, to, inFlight)
+  },
+  async outcomes(key: string): Promise<readonly Outcome[]> {
+    return await get(key).load?.stop() ?? []
+  },
+  /** @returns how long it took in milliseconds */
+  async close(key: string): Promise<number> {
+    const since = performance.now()
+    await get(key).stage.close()
+    held.delete(key)
+    return performance.now() - since
+  },
+}
+
+export type Orders = typeof orders
+export interface Question {
+  n: number
+  order: keyof Orders
+  args: unknown[]
+}
+export interface Reply {
+  n: number
+  value?: unknown
+  error?: Failure
+}
+
+process.once('disconnect', () => process.exit())
+process.on('message', ({ n, order, args }: Question) => {
+  const reply = (rest: Omit<Reply, 'n'>) => void process.send?.({ n, ...rest })
+  const run = orders[order] as (...all: unknown[]) => Promise<unknown>
+  run(...args).then((value) => reply({ value }), (thrown: unknown) => {
+    const { message } = asError(thrown)
+    reply({ error: thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message } })
+  })
+})

@@ -1,0 +1,401 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import pump from 'pump'
+import test from 'ava'
+import { StageError, type Peer } from '../src/index.js'
+import { realMesh } from './helpers/mesh.js'
+import { until } from './helpers/until.js'
+
+interface Api {
+  greet(name: string): string
+  count(n: number): Promise<number>
+}
+
+test('the first lines of the page run as they stand', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.to('*').provide('greet', (name: string) => `hi there, ${name}`)
+  const web = stage('web')
+  t.is(await web.to('api').call('greet', 'bob'), 'hi there, bob')
+  t.is(await web.to('api').as<Api>().greet('bob'), 'hi there, bob')
+})
+
+test('callAll yields every match, oneself and errors included, and self: false leaves oneself out', async (t) => {
+  const { stage } = realMesh(t)
+  const stages = ['api1', 'api2', 'apix'].map((name) => stage(name))
+  stages[0]!.to('*').provide('who', () => 'one')
+  stages[1]!.to('*').provide('who', () => { throw new Error('not today') })
+  stages[2]!.to('*').provide('who', () => 'self')
+  await Promise.all(stages.map((one) => one.ready()))
+  const [self] = [stages[2]!]
+  await until(() => self.peers().length === 2)
+  const seen = new Map<string, string>()
+  for await (const r of self.to('api*').callAll('who')) seen.set(r.peer.name, r.error ? `${r.error.code} ${(r.error.cause as Error).message}` : r.value)
+  t.deepEqual([...seen].sort(), [['api1', 'one'], ['api2', 'REMOTE_ERROR not today'], ['apix', 'self']])
+  const others: string[] = []
+  for await (const r of self.to('api*', { self: false }).callAll('who')) others.push(r.peer.name)
+  t.deepEqual(others.sort(), ['api1', 'api2'])
+})
+
+test('leaving a callAll early cancels the calls that are still open', async (t) => {
+  const { stage } = realMesh(t)
+  const quick = stage('n1')
+  const slow = stage('n2')
+  let cancelled!: () => void
+  const wasCancelled = new Promise<void>((resolve) => { cancelled = resolve })
+  quick.to('*').provide('go', () => 'quick')
+  slow.to('*').provide('go', function () {
+    this.signal.addEventListener('abort', cancelled)
+    return new Promise(() => {})
+  })
+  const web = stage('web')
+  await until(() => web.peers().length === 2)
+  for await (const r of web.to('n*').callAll('go')) {
+    t.is(r.peer.name, 'n1')
+    break
+  }
+  await wasCancelled
+  t.pass()
+})
+
+test('cast reaches every match, oneself included, and is encoded once', async (t) => {
+  const { stage } = realMesh(t)
+  const got: string[] = []
+  const names = ['log-a', 'log-b', 'log-c']
+  const stages = names.map((name) => stage(name))
+  for (const one of stages) one.to('*').provide('line', (line: string) => { got.push(`${one.name} ${line}`) })
+  const from = stages[0]!
+  await until(() => from.peers().length === 2)
+  let reads = 0
+  from.to('log-*').cast('line', { get text() { reads++; return 'x' } }.text)
+  const counting = { get text() { reads++; return 'counted' } }
+  from.to('log-*').cast('line', counting)
+  await until(() => got.length === 6)
+  t.is(reads, 2, 'the second cast read its argument once for three receivers')
+  t.deepEqual(got.filter((line) => line.endsWith(' x')).sort(), names.map((name) => `${name} x`))
+})
+
+test('a cast of a function is refused before anything is sent', (t) => {
+  const { stage } = realMesh(t)
+  const error = t.throws(() => stage('a').to('*').cast('line', () => 1), { instanceOf: StageError })
+  t.is(error.code, 'BAD_ARGUMENT')
+})
+
+test('to() is a Duplex that connects on the first write, and the other end is handed to the peer', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const web = stage('web')
+  const bytes = randomBytes(3_000_000)
+  const received = new Promise<string>((resolve, reject) => {
+    api.on('stream', (stream, peer) => {
+      t.is(peer.name, 'web')
+      const hash = createHash('sha256')
+      pump(stream, new Writable({ write(chunk: Buffer, _e, done) { hash.update(chunk); done() } }), (error) => error ? reject(error) : resolve(hash.digest('hex')))
+    })
+  })
+  await new Promise<void>((resolve, reject) => pump(Readable.from([bytes.subarray(0, 1_000_000), bytes.subarray(1_000_000)]), web.to('api'), (error) => error ? reject(error) : resolve()))
+  t.is(await received, createHash('sha256').update(bytes).digest('hex'))
+})
+
+test('streams work with pipeline and async iteration, both ways at once', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.on('stream', (stream) => pump(stream, stream))
+  const web = stage('web')
+  const stream = web.to('api')
+  const bytes = randomBytes(1_500_000)
+  const back: Buffer[] = []
+  await Promise.all([
+    pipeline(Readable.from([bytes]), stream as unknown as Writable, { end: true }),
+    (async () => { for await (const chunk of stream) back.push(chunk as Buffer) })(),
+  ])
+  t.true(Buffer.concat(back).equals(bytes))
+})
+
+test('a stream that arrives while nobody listens is REFUSED', async (t) => {
+  const { stage } = realMesh(t)
+  stage('api')
+  const stream = stage('web').to('api')
+  stream.write('x')
+  const [error] = await once(stream, 'error') as [StageError]
+  t.is(error.code, 'REFUSED')
+})
+
+test('a stream never goes to oneself', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.on('stream', () => t.fail('it came back'))
+  const stream = api.to('api', { timeoutMs: 100 })
+  stream.write('x')
+  const [error] = await once(stream, 'error') as [StageError]
+  t.is(error.code, 'NO_SUCH_PEER')
+})
+
+test('the callback form opens a stream to those there now, and with persist to whoever joins later', async (t) => {
+  const { stage } = realMesh(t)
+  const web = stage('web')
+  const greeted: string[] = []
+  const listener = (name: string): void => { stage(name).on('stream', (stream) => stream.on('data', (d) => greeted.push(`${name}:${d}`))) }
+  listener('late-1')
+  await until(() => web.lookup('late-1').length === 1)
+  const opened: string[] = []
+  web.to('late-*', { persist: true }, (error, stream, peer) => {
+    t.is(error, null)
+    opened.push(peer.name)
+    stream.end('hi')
+  })
+  await until(() => greeted.length === 1)
+  listener('late-2')
+  await until(() => greeted.length === 2)
+  t.deepEqual(opened, ['late-1', 'late-2'])
+  t.deepEqual(greeted, ['late-1:hi', 'late-2:hi'])
+})
+
+test('without persist the callback of a pattern that nobody matches is told so', async (t) => {
+  const { stage } = realMesh(t)
+  const web = stage('web')
+  const error = await new Promise<Error | null>((resolve) => web.to('nobody', resolve))
+  t.is((error as StageError).code, 'NO_SUCH_PEER')
+})
+
+test('this is the call: peer, signal, deadline, and to() for calls that inherit them', async (t) => {
+  const { stage } = realMesh(t)
+  const db = stage('db')
+  db.to('*').provide('query', function (n: number) { return { n, caller: this.peer.name, left: this.deadline - Date.now() } })
+  const api = stage('api')
+  api.to('*').provide('slow', async function (n: number) { return this.to('db').call('query', n) })
+  const answer = await stage('web').to('api', { timeoutMs: 3000 }).call('slow', 7)
+  t.is(answer.n, 7)
+  t.is(answer.caller, 'api')
+  t.true(answer.left > 500 && answer.left <= 3000, `${answer.left} ms of 3000 were left, not the default 10000`)
+})
+
+test('en-masse: a function among the arguments travels as a reference', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.to('*').provide('greet', (name, cb) => cb('hi there, ' + name))
+  const web = stage('web')
+  t.is(await web.to('api').call('greet', 'bob', (text: string) => text.toUpperCase()), 'HI THERE, BOB')
+})
+
+test('functions in the arguments of a passed function work too, in both directions', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const thanks: string[] = []
+  api.to('*').provide('reverse', (text: string, cb) => cb([...text].reverse().join(''), (thx: string) => { thanks.push(thx) }))
+  await stage('web').to('api').call('reverse', 'hello', async (text: string, kthx: (thx: string) => Promise<void>) => {
+    t.is(text, 'olleh')
+    await kthx('bye')
+  })
+  t.deepEqual(thanks, ['bye'])
+})
+
+test('provide takes effect at once on present links, the latest pattern wins, and unprovide takes it back', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const web = stage('web')
+  api.to('*').provide('f', () => 'all')
+  t.is(await web.to('api').call('f'), 'all')
+  api.to('w*').provide('f', () => 'web')
+  t.is(await web.to('api').call('f'), 'web')
+  api.to('admin-*').provide('f', () => 'admin')
+  t.is(await web.to('api').call('f'), 'web')
+  api.to('w*').unprovide('f')
+  t.is(await web.to('api').call('f'), 'all')
+  api.to('*').unprovide('f')
+  const error = await t.throwsAsync(web.to('api').call('f'), { instanceOf: StageError })
+  t.is(error.code, 'NO_SUCH_METHOD')
+  t.is(error.executed, 'no')
+})
+
+test('a method shown to one pattern is not there for others, with the error of a missing name', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.to('admin-*').provide('reboot', () => 'done')
+  const error = await t.throwsAsync(stage('web').to('api').call('reboot'), { instanceOf: StageError })
+  const missing = await t.throwsAsync(stage('web').to('api').call('missing'), { instanceOf: StageError })
+  t.is(error.code, missing.code)
+  t.is(error.message.replace('reboot', 'missing'), missing.message)
+  t.is(await stage('admin-1').to('api').call('reboot'), 'done')
+})
+
+test('methods() and the events tell what a peer shows', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const web = stage('web')
+  const told: string[] = []
+  web.on('methodAdded', (name, peer) => told.push(`+${name} ${peer.name}`))
+  web.on('methodRemoved', (name, peer) => told.push(`-${name} ${peer.name}`))
+  api.to('*').provide('b', () => 1)
+  api.to('*').provide('a', () => 1)
+  t.deepEqual(await web.to('api').methods(), ['a', 'b'])
+  api.to('*').unprovide('b')
+  await until(() => told.length === 3)
+  t.deepEqual(told, ['+b api', '+a api', '-b api'])
+})
+
+test('a call goes where the fewest calls are in flight, and around among equals', async (t) => {
+  const { stage } = realMesh(t)
+  const counts = new Map<string, number>()
+  const hold: (() => void)[] = []
+  for (const name of ['g', 'g', 'g']) {
+    const one = stage(name)
+    one.to('*').provide('quick', () => { counts.set(one.id, (counts.get(one.id) ?? 0) + 1) })
+    one.to('*').provide('slow', () => new Promise<void>((resolve) => { hold.push(resolve) }))
+  }
+  const web = stage('web')
+  await until(() => web.peers().length === 3)
+  for (let i = 0; i < 30; i++) await web.to('g').call('quick')
+  t.deepEqual([...counts.values()], [10, 10, 10])
+  const slow = [web.to('g').call('slow'), web.to('g').call('slow')]
+  await until(() => hold.length === 2)
+  counts.clear()
+  for (let i = 0; i < 10; i++) await web.to('g').call('quick')
+  t.deepEqual([...counts.values()], [10], 'the one that is free gets them all')
+  for (const done of hold) done()
+  await Promise.all(slow)
+})
+
+test('key keeps a key on one peer, and spreads keys', async (t) => {
+  const { stage } = realMesh(t)
+  for (let i = 0; i < 4; i++) {
+    const one = stage('k')
+    one.to('*').provide('id', () => one.id)
+  }
+  const web = stage('web')
+  await until(() => web.peers().length === 4)
+  const owner = async (key: string): Promise<string> => web.to('k', { key }).call('id')
+  const first = await Promise.all(Array.from({ length: 40 }, (_, i) => owner(`user-${i}`)))
+  const second = await Promise.all(Array.from({ length: 40 }, (_, i) => owner(`user-${i}`)))
+  t.deepEqual(first, second)
+  t.is(new Set(first).size, 4)
+})
+
+test('NO_SUCH_METHOD tries each other match once', async (t) => {
+  const { stage } = realMesh(t)
+  stage('g')
+  stage('g')
+  const able = stage('g')
+  able.to('*').provide('only-here', () => able.id)
+  const web = stage('web')
+  await until(() => web.peers().length === 3)
+  for (let i = 0; i < 6; i++) t.is(await web.to('g').call('only-here'), able.id)
+})
+
+test('own matches are served in process, with copies and errors as if remote', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const sent = { list: [1] }
+  api.to('*').provide('take', function (value: { list: number[] }) { value.list.push(2); return { value, from: this.peer.id } })
+  const { value, from } = await api.to('api').call('take', sent)
+  t.deepEqual(value, { list: [1, 2] })
+  t.deepEqual(sent, { list: [1] }, 'arguments do not share memory')
+  t.is(from, api.id)
+  t.deepEqual(api.links(), [])
+})
+
+test('values survive the trip', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.to('*').provide('echo', (value) => value)
+  const echo = (value: unknown): Promise<unknown> => web.to('api').call('echo', value)
+  const web = stage('web')
+  const values = [new Date(0), new Map<unknown, unknown>([[{ a: 1 }, 2]]), new Set([1, 'x']), 2n ** 70n, new Float64Array([1.5, NaN]), Buffer.from('x'), undefined, NaN, -0, [undefined, null], { a: { b: [] } }]
+  for (const value of values) t.deepEqual(await echo(value), value)
+  const error = await echo(Object.assign(new RangeError('no'), { code: 'E_NO' })) as Error & { code: string }
+  t.deepEqual([error.name, error.message, error.code], ['RangeError', 'no', 'E_NO'])
+})
+
+test('messages larger than a frame arrive whole', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.to('*').provide('echo', (value) => value)
+  const big = { bytes: randomBytes(700_000), text: 'ü'.repeat(300_000) }
+  t.deepEqual(await stage('web').to('api').call('echo', big), big)
+})
+
+test('stage.call names a method anywhere in the namespace', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('peer1')
+  api.to('*').provide('method', (x: number) => x + 1)
+  const web = stage('web')
+  t.is(await web.call('default://peer1/method', 1), 2)
+  t.is(await web.call('default://peer?/method', 1), 2)
+  t.is(await web.call('default://p*/method', 1), 2)
+  t.is((await t.throwsAsync(web.call('other://peer1/method', 1), { instanceOf: StageError })).code, 'WRONG_NAMESPACE')
+  t.is((await t.throwsAsync(web.call('nonsense'), { instanceOf: StageError })).code, 'BAD_ARGUMENT')
+})
+
+test('to(peer) and to([a, b]) take peers and lists', async (t) => {
+  const { stage } = realMesh(t)
+  const ids: string[] = []
+  for (const name of ['a', 'b', 'c']) {
+    const one = stage(name)
+    one.to('*').provide('id', () => one.id)
+    ids.push(one.id)
+  }
+  const web = stage('web')
+  await until(() => web.peers().length === 3)
+  const peer = web.lookup('b')[0] as Peer
+  t.is(await web.to(peer).call('id'), peer.id)
+  const all: string[] = []
+  for await (const r of web.to(['a', peer]).callAll('id')) all.push(r.value)
+  t.deepEqual(all.sort(), [ids[0], ids[1]].sort())
+})
+
+test('lookup, exclusions and each', async (t) => {
+  const { stage } = realMesh(t)
+  for (const name of ['db1', 'db2', 'x']) stage(name)
+  const web = stage('web')
+  const each: string[] = []
+  await until(() => web.peers().length === 3)
+  await web.each('db?', (peer) => each.push(peer.name))
+  t.deepEqual(each.sort(), ['db1', 'db2'])
+  t.deepEqual(web.lookup('*', ['db1', 'x']).map((peer) => peer.name), ['db2'])
+})
+
+test('a call waits for a peer that comes later, up to its deadline', async (t) => {
+  const { stage } = realMesh(t)
+  const web = stage('web')
+  const waiting = web.to('api').call('late')
+  await web.ready()
+  const api = stage('api')
+  api.to('*').provide('late', () => 'here')
+  t.is(await waiting, 'here')
+})
+
+test('the namespace comes from code, then from the environment, then is default; peers of others are not there', async (t) => {
+  const { stage } = realMesh(t)
+  const one = stage('one')
+  one.setPeerNamespace('blue')
+  t.is(one.namespace, 'blue')
+  const two = stage('two', { namespace: 'green' })
+  const three = stage('three').setPeerNamespace('blue')
+  await until(() => one.peers().length === 1)
+  await two.ready()
+  t.deepEqual(one.peers().map((peer) => peer.name), ['three'])
+  t.deepEqual(two.peers(), [])
+  t.throws(() => three.setPeerNamespace('red'), { instanceOf: TypeError })
+})
+
+test('a stage that nobody touches is listed', async (t) => {
+  const { stage } = realMesh(t)
+  const web = stage('web')
+  stage('quiet')
+  await until(() => web.peers().length === 1)
+  t.pass()
+})
+
+test('stats are zero after close, and what comes later is CLOSED', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  api.to('*').provide('f', () => 1)
+  const web = stage('web')
+  await web.to('api').call('f')
+  await Promise.all([web.close(), web.close(), api.close()])
+  for (const [name, count] of Object.entries({ ...web.stats(), ...api.stats() })) t.is(count, 0, name)
+  t.is((await t.throwsAsync(web.to('api').call('f'), { instanceOf: StageError })).code, 'CLOSED')
+  t.is((await t.throwsAsync(web.ready(), { instanceOf: StageError })).code, 'CLOSED')
+})
