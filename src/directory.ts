@@ -80,6 +80,13 @@ export class Directory {
     return found.filter((e) => !out.has(e.id) && !out.has(e.name))
   }
 
+  /** Whom to choose from: the live matches, and only where there is none those that most likely crashed. */
+  candidates(pattern: string): readonly Entry[] {
+    const found = this.lookup(pattern)
+    if (found.length > 0 || this.#suspects.size === 0) return found
+    return [...this.#suspects.keys()].map((id) => this.#entries.get(id)).filter((e): e is Entry => e !== undefined && matches(pattern, e.name))
+  }
+
   /** Its connection broke and its addresses refuse: most likely it crashed, so others are preferred until the registry knows. */
   suspect(id: string): void {
     const entry = this.#entries.get(id)

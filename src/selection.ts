@@ -139,7 +139,7 @@ export class Picked implements Selection {
     const cached = this.#ids === NONE ? turns.get(slot) : undefined
     if (cached && cached.version === directory.version && cached.self === self) return cached
     const found = new Map<string, Peer>()
-    for (const pattern of this.#patterns) for (const peer of directory.lookup(pattern)) found.set(peer.id, peer)
+    for (const pattern of this.#patterns) for (const peer of directory.candidates(pattern)) found.set(peer.id, peer)
     for (const { id } of this.#ids) {
       const entry = directory.get(id)
       if (entry) found.set(id, entry)

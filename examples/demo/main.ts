@@ -19,10 +19,10 @@ import type { Message } from './role.js'
 const LIMIT_MS = 19_000
 const LEAVE_MS = 3000
 
-const { values } = parseArgs({ options: { registry: { type: 'string' } } })
 const started = performance.now()
+const wanted = wantedRegistry()
 const folder = await mkdtemp(join(tmpdir(), 'stagemesh-demo-'))
-const registry = values.registry ?? `local:${join(folder, 'registry')}`
+const registry = wanted ?? `local:${join(folder, 'registry')}`
 const namespace = `demo-${randomBytes(4).toString('hex')}`
 
 const children = new Set<ChildProcess>()
@@ -43,8 +43,18 @@ try {
   await leave()
 } finally {
   clearTimeout(limit)
-  await forget().catch((error: unknown) => console.error(`could not clean up ${registry}: ${String(error)}`))
+  await forget().catch(() => {}) // a Redis that cannot be reached has nothing of this run
   await rm(folder, { recursive: true, force: true })
+}
+
+/** What the command line says; undefined for the embedded registry in a folder that lives as long as the demo. */
+function wantedRegistry(): string | undefined {
+  try {
+    const { registry } = parseArgs({ options: { registry: { type: 'string' } } }).values
+    if (registry === undefined || /^(redis|rediss|local):/.test(registry)) return registry
+  } catch {}
+  console.error('usage: npm run demo [-- --registry redis://127.0.0.1:6379 | rediss://… | local:/path]')
+  return process.exit(2)
 }
 
 async function run(): Promise<void> {

@@ -4,7 +4,8 @@ import type { Stage } from 'stagemesh'
 /** What a role and `main.ts` tell each other. */
 export type Message = { ready: true } | { done: true } | { failed: string } | { kill: number } | { killed: number }
 
-export const tell = (message: Message): void => void process.send?.(message)
+/** Whoever listens may be gone by then. */
+export const tell = (message: Message): void => { if (process.connected) process.send?.(message, () => {}) }
 
 /** Runs the work of a role once its stage is listed; whatever goes wrong is told to `main.ts`, which ends the demo. */
 export async function play(stage: Stage, work: () => Promise<void> = async () => {}): Promise<void> {

@@ -32,14 +32,16 @@ export function failure(address: string, thrown: unknown): StageError {
   if (thrown instanceof StageError) return thrown
   const error = asError(thrown)
   const said = words(error)
+  // not the error itself: ioredis hangs the command on it, and that of a log-in holds the password
+  const cause = Object.assign(new Error(said), { name: error.name })
   if (/NOPERM|no permissions|ACL failure/i.test(said)) {
-    return new StageError('AUTH_FAILED', `Redis at ${address} does not let this user do what is needed (${said}); allow it with: ${ACL_LINE('<user>')}`, { cause: error })
+    return new StageError('AUTH_FAILED', `Redis at ${address} does not let this user do what is needed (${said}); allow it with: ${ACL_LINE('<user>')}`, { cause })
   }
   if (/NOAUTH|WRONGPASS|invalid password|invalid username|without any password/i.test(said)) {
-    return new StageError('AUTH_FAILED', `Redis at ${address} wants other credentials (${said}); put them in the URL: redis://user:password@host:6379`, { cause: error })
+    return new StageError('AUTH_FAILED', `Redis at ${address} wants other credentials (${said}); put them in the URL: redis://user:password@host:6379`, { cause })
   }
   const hint = advice.find(([pattern]) => pattern.test(said))?.[1] ?? 'try again, and look into its log'
-  return new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} is not available (${said}): ${hint}`, { cause: error })
+  return new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} is not available (${said}): ${hint}`, { cause })
 }
 
 /** What an error says in one line; several addresses of one host make an AggregateError without words of its own. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, type StageOptions, type Random, type Clock } from '../../src/index.js'
+import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, type Clock, type Entry, type Lease, type Random, type Registry, type StageOptions, type View } from '../../src/index.js'
 import type { Assertions } from '../suites/test.js'
 import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'
@@ -17,12 +17,50 @@ export function seeded(seed: number | string): Random {
 
 let rooms = 0
 
+/** One stage's way to the registry, which can be cut while everybody else's stands. */
+class Way implements Registry {
+  cut = false
+
+  constructor(private readonly inner: Registry) {}
+
+  get address(): string {
+    return this.inner.address
+  }
+
+  async publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    this.#check()
+    const lease = await this.inner.publish(entry, ttlMs)
+    return {
+      renew: async (changed) => { this.#check(); return lease.renew(changed) },
+      close: async () => { this.#check(); return lease.close() },
+    }
+  }
+
+  async *watch(namespace: string, signal: AbortSignal): AsyncGenerator<View> {
+    this.#check()
+    for await (const view of this.inner.watch(namespace, signal)) {
+      this.#check()
+      yield view
+    }
+  }
+
+  close(): Promise<void> {
+    return this.inner.close()
+  }
+
+  #check(): void {
+    if (this.cut) throw new StageError('REGISTRY_UNAVAILABLE', 'the way to the registry is cut')
+  }
+}
+
 export interface Mesh<C extends Clock> {
   clock: C
   network: MemoryNetwork
   registry: MemoryRegistry
   /** A stage of its own interface on the mesh's registry; closed at the end of the test. */
   stage(name: string, options?: StageOptions): Stage
+  /** Cuts one stage off the registry, or lets it back: its lease runs out, and it does not notice. */
+  cutOff(stage: Stage, cut: boolean): void
 }
 
 function mesh<C extends Clock>(t: Pick<Assertions, 'teardown'>, clock: C, random: Random, latencyMs = 0): Mesh<C> {
@@ -30,6 +68,7 @@ function mesh<C extends Clock>(t: Pick<Assertions, 'teardown'>, clock: C, random
   const network = new MemoryNetwork({ clock, random, latencyMs })
   const registry = new MemoryRegistry(room, { clock, random })
   const stages: Stage[] = []
+  const ways = new Map<Stage, Way>()
   t.teardown(async () => {
     const closing = Promise.all([...stages.map((stage) => stage.close()), registry.close()])
     if (clock instanceof VirtualClock) await advance(clock, closing, 20_000)
@@ -38,10 +77,13 @@ function mesh<C extends Clock>(t: Pick<Assertions, 'teardown'>, clock: C, random
   return {
     clock, network, registry,
     stage: (name, options = {}) => {
-      const stage = new Stage(name, new MemoryRegistry(room, { clock, random }), new MemoryInterface(network, { clock }), { ...options, clock, random } as StageOptions)
+      const way = new Way(new MemoryRegistry(room, { clock, random }))
+      const stage = new Stage(name, way, new MemoryInterface(network, { clock }), { ...options, clock, random } as StageOptions)
       stages.push(stage)
+      ways.set(stage, way)
       return stage
     },
+    cutOff: (stage, cut) => { (ways.get(stage) as Way).cut = cut },
   }
 }
 

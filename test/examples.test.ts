@@ -1,0 +1,108 @@
+/** Every example and the demo, each as the process that a reader would start. */
+import { fork } from 'node:child_process'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import test, { type ExecutionContext } from 'ava'
+import { FileRegistry } from '../examples/own-registry.js'
+import { registrySuite } from './suites/registry.js'
+
+interface Ended { code: number | null; signal: NodeJS.Signals | null; output: string; tookMs: number; left: string[] }
+
+/** Runs an example in a folder for temporary files of its own, so that what it leaves there can be seen. */
+async function run(t: ExecutionContext, name: string, args: string[] = [], env: NodeJS.ProcessEnv = {}, limitMs = 30_000): Promise<Ended> {
+  t.timeout(2 * limitMs)
+  const tmp = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
+  const { NODE_ENV: _, STAGE_REGISTRY: __, STAGE_NAMESPACE: ___, STAGE_HOST: ____, ...own } = process.env
+  const started = performance.now()
+  const child = fork(fileURLToPath(new URL(`../examples/${name}.js`, import.meta.url)), args, { env: { ...own, TMPDIR: tmp, ...env }, silent: true, execArgv: [] })
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await rm(tmp, { recursive: true, force: true })
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { output += text })
+  const limit = setTimeout(() => child.kill('SIGKILL'), limitMs)
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => child.once('close', (...end) => resolve(end)))
+  clearTimeout(limit)
+  const ended = { code, signal, output, tookMs: performance.now() - started, left: await readdir(tmp) }
+  t.log(output)
+  return ended
+}
+
+/** It ended well, printed these lines in this order, and left nothing behind. */
+function ended(t: ExecutionContext, { code, signal, output, left }: Ended, ...lines: (string | RegExp)[]): void {
+  t.deepEqual({ code, signal }, { code: 0, signal: null })
+  let rest = output.split('\n')
+  for (const line of lines) {
+    const at = rest.findIndex((one) => typeof line === 'string' ? one === line : line.test(one))
+    t.true(at >= 0, `${line} was expected in:\n${rest.join('\n')}`)
+    rest = rest.slice(at + 1)
+  }
+  t.deepEqual(left, [])
+}
+
+const demo = [
+  /^1\. /, /ok: three peers/, /^2\. /, /ok: the calls were spread over both replicas/, /^3\. /, /ok: all four answered/, /^4\. /,
+  /ok: the receiver computed the same sha256/, /^5\. /, /ok: every call ended in an answer/, /ok: \d+ calls that began after the kill were answered/,
+  /^6\. /, /ok: its peers are: neighbour/, /ok: a call to greeter ends in NO_SUCH_PEER/, /^All as expected/,
+]
+
+test('demo', async (t) => {
+  const result = await run(t, 'demo/main')
+  ended(t, result, ...demo)
+  t.true(result.tookMs < 20_000, `it took ${Math.round(result.tookMs)} ms`)
+})
+
+test('demo: a registry that is not there ends it with what to do, and everything is cleaned up', async (t) => {
+  const { code, output, left } = await run(t, 'demo/main', ['--registry', 'redis://127.0.0.1:1'])
+  t.is(code, 1)
+  t.regex(output, /The demo failed: .*redis:\/\/127\.0\.0\.1:1 .*local:/)
+  t.deepEqual(left, [])
+})
+
+test('demo: an argument that it does not know is refused before anything is started', async (t) => {
+  for (const args of [['--registri', 'local:'], ['--registry', 'memory:']]) {
+    const { code, output, left } = await run(t, 'demo/main', args)
+    t.is(code, 2)
+    t.regex(output, /usage: npm run demo/)
+    t.deepEqual(left, [])
+  }
+})
+
+test('namespaces', async (t) => {
+  ended(t, await run(t, 'namespaces'), 'dev: rows of dev', 'peers: dev/db-server-1', 'production://db-server-1/query: WRONG_NAMESPACE')
+  ended(t, await run(t, 'namespaces', [], { NODE_ENV: 'production' }), 'production: rows of production', 'peers: production/db-server-1', 'dev://db-server-1/query: WRONG_NAMESPACE')
+  ended(t, await run(t, 'namespaces', [], { NODE_ENV: 'staging' }), 'staging: NO_SUCH_PEER')
+})
+
+test('swap-registry', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  ended(t, await run(t, 'swap-registry'), 'hi there, bob', /^found on memory: at memory:\/\//)
+  ended(t, await run(t, 'swap-registry', [`local:${folder}`]), 'hi there, bob', /^found on local:.* at tcp:\/\/127\.0\.0\.1:\d+$/)
+})
+
+test('own-registry', async (t) => {
+  ended(t, await run(t, 'own-registry'), 'hi there, bob', 'listed: api, web')
+})
+
+registrySuite(test, async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
+  return {
+    open: () => new FileRegistry(folder),
+    empty: async () => {
+      for (const namespace of await readdir(folder)) await rm(join(folder, namespace), { recursive: true, force: true })
+    },
+    close: () => rm(folder, { recursive: true, force: true }),
+  }
+}, { name: 'own-registry' })
+
+test('own-chain', async (t) => {
+  ended(t, await run(t, 'own-chain'), 'my-server-app says: hi there, friend', 'my-server-app says: hi there, bob')
+})
+
+test('graceful', async (t) => {
+  ended(t, await run(t, 'graceful'), 'the call is being served: SIGTERM', 'answered: the whole answer', 'the server ended with 0', 'the next call: NO_SUCH_PEER')
+})

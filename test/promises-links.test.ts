@@ -1,0 +1,182 @@
+import test from 'ava'
+import { StageError, type Stage } from '../src/index.js'
+import { advance, virtualMesh } from './helpers/mesh.js'
+import { settle } from './helpers/virtual-clock.js'
+
+test('P6: no application byte passes before both ends are proven', async (t) => {
+  const { clock, stage, network } = virtualMesh(t, { latencyMs: 10 })
+  const seen: string[] = []
+  const chain = [{ name: 'look', wrap: (stream: import('node:stream').Duplex, end: { peer: { name: string } }) => {
+    seen.push(end.peer.name)
+    return stream
+  } }]
+  const a = stage('a', { chain, namespace: 'one' })
+  const b = stage('b', { chain, namespace: 'one' })
+  b.on('stream', () => {})
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  network.hold((from, to) => from === b.lookup('a')[0]!.addresses[0] || to === b.lookup('a')[0]!.addresses[0])
+  a.to('b').write('hello')
+  await clock.advance(3000)
+  t.deepEqual(seen, [], 'the chain is not even made while the other end has not answered')
+  network.release()
+  await clock.advance(1000)
+  t.deepEqual(seen.sort(), ['a', 'b'])
+})
+
+test('P7: two that dial each other at once settle on one link, the same on both ends; no call is lost or run twice', async (t) => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const ran: string[] = []
+    const { clock, stage, network } = virtualMesh(t, { seed })
+    let tick = seed
+    network.latencyMs = () => { tick = Math.imul(tick, 1103515245) + 12345 | 0; return (tick >>> 16) % 7 }
+    const [a, b] = [stage('a'), stage('b')] as const
+    for (const one of [a, b]) one.to('*').provide('f', (n: number) => { ran.push(`${one.name}${n}`); return n })
+    await advance(clock, Promise.all([a.ready(), b.ready()]))
+    await clock.advance(50)
+    const calls = [1, 2, 3].flatMap((n) => [a.to('b').call('f', n), b.to('a').call('f', n)])
+    await advance(clock, Promise.all(calls), 5000, 5)
+    await clock.advance(1000)
+    t.deepEqual(ran.sort(), ['a1', 'a2', 'a3', 'b1', 'b2', 'b3'], `seed ${seed}`)
+    t.deepEqual(a.links().map((link) => link.id), b.links().map((link) => link.id), `seed ${seed}`)
+    t.is(a.links().length, 1, `seed ${seed}`)
+    await advance(clock, Promise.all([a.close(), b.close()]))
+  }
+})
+
+test('P8: a half-open peer is noticed within 15 s by the link\'s own ping', async (t) => {
+  const { clock, stage, network } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  b.to('*').provide('never', () => new Promise(() => {}))
+  b.to('*').provide('f', () => 1)
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await advance(clock, a.to('b').call('f'))
+  const pending = a.to('b', { timeoutMs: 60_000 }).call('never')
+  await settle()
+  network.hold()
+  const held = clock.now()
+  const error = await t.throwsAsync(advance(clock, pending, 20_000), { instanceOf: StageError })
+  t.is(error.code, 'DISCONNECTED')
+  t.is(error.executed, 'unknown')
+  t.true(clock.now() - held <= 15_100, `${clock.now() - held} ms`)
+  network.release()
+})
+
+test('all pending calls of a dead link settle in the same tick', async (t) => {
+  const { clock, stage, network } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  b.to('*').provide('never', () => new Promise(() => {}))
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  let settled = 0
+  const calls = Array.from({ length: 100 }, () => a.to('b').call('never').catch((error: StageError) => {
+    t.is(error.code, 'DISCONNECTED')
+    settled++
+  }))
+  await clock.advance(100)
+  let atUnlink = -1
+  a.on('unlink', () => queueMicrotask(() => queueMicrotask(() => { atUnlink = settled })))
+  network.cut()
+  await advance(clock, Promise.all(calls))
+  t.is(atUnlink, 100)
+})
+
+test('a link that nobody uses closes after idleLinkMs, without an error, and a call opens a new one', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [a, b] = [stage('a', { idleLinkMs: 1000 }), stage('b')] as const
+  b.to('*').provide('f', () => 1)
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await advance(clock, a.to('b').call('f'))
+  const reasons: unknown[] = []
+  a.on('unlink', (_peer, error) => reasons.push(error))
+  b.on('unlink', (_peer, error) => reasons.push(error))
+  const [first] = a.links()
+  await clock.advance(2500)
+  t.deepEqual([a.links(), b.links()], [[], []])
+  t.deepEqual(reasons, [undefined, undefined])
+  t.is(await advance(clock, a.to('b').call('f')), 1)
+  t.not(a.links()[0]!.id, first!.id)
+})
+
+test('an idle link that closes loses no call that crosses its goodbye', async (t) => {
+  for (let offset = 0; offset < 40; offset++) {
+    const { clock, stage } = virtualMesh(t, { latencyMs: 5 })
+    const [a, b] = [stage('a', { idleLinkMs: 500 }), stage('b', { idleLinkMs: 500 })] as const
+    let ran = 0
+    for (const one of [a, b]) one.to('*').provide('f', () => ++ran)
+    await advance(clock, Promise.all([a.ready(), b.ready()]))
+    await advance(clock, a.to('b').call('f'), 5000, 1)
+    await clock.advance(990 - 20 + offset)
+    await advance(clock, Promise.all([a.to('b').call('f'), b.to('a').call('f')]), 5000, 1)
+    t.is(ran, 3)
+    await advance(clock, Promise.all([a.close(), b.close()]))
+  }
+})
+
+test('a link in use is not idle: a pending call, an open stream, a function that was passed', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [a, b] = [stage('a', { idleLinkMs: 1000 }), stage('b', { idleLinkMs: 1000 })] as const
+  let later!: (text: string) => Promise<unknown>
+  b.to('*').provide('subscribe', (fn: typeof later) => { later = fn })
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  const heard: string[] = []
+  await advance(clock, a.to('b').call('subscribe', (text: string) => { heard.push(text) }))
+  await clock.advance(10_000)
+  await advance(clock, later('still here'))
+  t.deepEqual(heard, ['still here'])
+})
+
+test('keep holds a link open to every match, dials it again when it breaks, and lets go', async (t) => {
+  const { clock, stage, network } = virtualMesh(t)
+  const a = stage('a', { idleLinkMs: 1000 })
+  await advance(clock, a.ready())
+  a.keep('b*')
+  const b = stage('b1', { idleLinkMs: 600_000 })
+  await advance(clock, b.ready())
+  await clock.advance(5000)
+  const [first] = a.links()
+  t.is(first?.peer.name, 'b1')
+  network.cut()
+  await clock.advance(1000)
+  const [second] = a.links()
+  t.is(second?.peer.name, 'b1')
+  t.not(second?.id, first?.id)
+  a.keep('b*', false)
+  await clock.advance(5000)
+  t.deepEqual(a.links(), [])
+})
+
+test('redials back off while somebody waits, and stop when nobody does', async (t) => {
+  const { clock, stage, network } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(100)
+  let dials = 0
+  const [address] = a.lookup('b')[0]!.addresses
+  network.refuse((_from, to) => { if (to === address) dials++; return to === address })
+  const failed = await t.throwsAsync(advance(clock, a.to('b').call('f')), { instanceOf: StageError })
+  t.is(failed.code, 'TIMEOUT')
+  t.is(failed.phase, 'connecting')
+  t.true(failed.message.includes(address!), failed.message)
+  t.true(dials > 4 && dials < 16, `${dials} dials in 10 s`)
+  const before = dials
+  await clock.advance(30_000)
+  t.true(dials - before <= 1, 'nobody needs it any more')
+})
+
+test('links() and the events agree on both ends', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  const told: string[] = []
+  const listen = (one: Stage): void => {
+    one.on('link', (peer) => told.push(`${one.name} link ${peer.name}`))
+    one.on('unlink', (peer) => told.push(`${one.name} unlink ${peer.name}`))
+  }
+  listen(a)
+  listen(b)
+  b.to('*').provide('f', () => 1)
+  await advance(clock, a.to('b').call('f'))
+  t.deepEqual(told.sort(), ['a link b', 'b link a'])
+  t.true(a.links()[0]!.dialled)
+  t.false(b.links()[0]!.dialled)
+  await advance(clock, b.close())
+  t.deepEqual(told.slice(2).sort(), ['a unlink b', 'b unlink a'])
+})
