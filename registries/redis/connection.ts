@@ -81,6 +81,8 @@ export class Connection {
       await within(this.clock, CONNECT_MS, client.connect(), slow)
       if (cause !== undefined) throw cause // such as a database that does not exist, which would leave us in another one
       await within(this.clock, CONNECT_MS, this.#check(client), slow)
+      const made = this.#client
+      client.once('end', () => { if (this.#client === made) this.#client = undefined })
       return client
     } catch (error) {
       if (client) this.#destroy(client)

@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 
 /** What commands the library needs; what is printed when one of them is not allowed. */
 export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
-  `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* +hello +auth +select +info +client|setname +client|setinfo +eval +evalsha +time +hmget +hset +hget +hdel +zadd +zscore +zrange +zrangebyscore +zrangebylex +zrem +zremrangebyscore +xadd +xread +xrange +del`
+  `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* +hello +auth +select +info +client|setname +eval +evalsha +time +hmget +hset +hget +hdel +zadd +zscore +zrange +zrangebyscore +zrangebylex +zrem +zremrangebyscore +xadd +xread +xrange +del`
 
 /** [what Redis or the connection said, what to try]; the first that matches. */
 const advice: readonly (readonly [RegExp, string])[] = [

@@ -66,7 +66,7 @@ end
 
 local function list(id, text, name, unique, ttl)
   redis.call('ZADD', LEASES, num(now + ttl), id)
-  redis.call('ZADD', NAMES, unique, name .. ' ' .. id)
+  redis.call('ZADD', NAMES, 0, name .. ' ' .. unique .. ' ' .. id)
   if redis.call('HGET', PEERS, id) == text then return end
   redis.call('HSET', PEERS, id, text)
   change('list', id)
@@ -74,7 +74,9 @@ end
 
 local function drop(op, id)
   local ok, entry = pcall(cjson.decode, redis.call('HGET', PEERS, id) or '')
-  if ok and type(entry) == 'table' and type(entry.name) == 'string' then redis.call('ZREM', NAMES, entry.name .. ' ' .. id) end
+  if ok and type(entry) == 'table' and type(entry.name) == 'string' then
+    redis.call('ZREM', NAMES, entry.name .. ' 0 ' .. id, entry.name .. ' 1 ' .. id)
+  end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', PEERS, id)
   change(op, id)
@@ -89,10 +91,10 @@ end
 export const PUBLISH = script('', `
 local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
-  local other = string.sub(member, #name + 2)
+  local alone, other = string.sub(member, #name + 2, #name + 2), string.sub(member, #name + 4)
   local ends = redis.call('ZSCORE', LEASES, other)
-  if not ends then redis.call('ZREM', NAMES, member)
-  elseif other ~= id and (unique == '1' or tonumber(redis.call('ZSCORE', NAMES, member)) == 1) then
+  if not ends or other == id then redis.call('ZREM', NAMES, member)
+  elseif unique == '1' or alone == '1' then
     return { 'taken', other, redis.call('HGET', PEERS, other) or '', num(tonumber(ends) - now) }
   end
 end

@@ -33,6 +33,7 @@ const RULES: RedisOptions = {
   replyMapping: 'legacy',
   stringNumbers: false,
   connectionName: 'stagemesh',
+  disableClientInfo: true,
   himportFieldsets: undefined,
 }
 

@@ -32,6 +32,13 @@ export class RedisServer {
     }
   }
 
+  /** The same on a port that was chosen before. */
+  static async at(port: number, ...args: string[]): Promise<RedisServer> {
+    const server = new RedisServer(port, await mkdtemp(join(tmpdir(), 'stagemesh-redis-')), args)
+    await server.#run()
+    return server
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`
   }
