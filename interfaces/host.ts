@@ -19,11 +19,11 @@ const privates = subnets(['10.0.0.0', 8, 'ipv4'], ['172.16.0.0', 12, 'ipv4'], ['
 /** Good for one cable only: another machine cannot dial it without knowing which. */
 const linkLocal = subnets(['169.254.0.0', 16, 'ipv4'], ['fe80::', 10, 'ipv6'])
 
-const within = (list: BlockList, host: string): boolean =>
+const covers = (list: BlockList, host: string): boolean =>
   isIPv4(host) ? list.check(host) : isIPv6(host) && list.check(host.replace(/%.*/, ''), 'ipv6')
 
 /** Can be reached from this machine only. */
-export const isLoopback = (host: string): boolean => host.toLowerCase() === 'localhost' || within(loopback, host)
+export const isLoopback = (host: string): boolean => host.toLowerCase() === 'localhost' || covers(loopback, host)
 
 /** Means every address of the machine, and is none. */
 export const isWildcard = (host: string): boolean => /^[0.]+$/.test(host) || (isIPv6(host) && /^[0:]+$/.test(host))
@@ -43,9 +43,9 @@ export function bindFor(host: string): string {
  */
 export function publicHost(machine: Machine, bind: string): string {
   const found = Object.entries(machine).flatMap(([nic, addresses]) => (addresses ?? []).map(({ address, internal }) => ({ nic, address, internal })))
-  const usable = found.filter(({ address, internal }) => !internal && !within(linkLocal, address) && (isIPv4(address) || isIPv6(bind)))
+  const usable = found.filter(({ address, internal }) => !internal && !covers(linkLocal, address) && (isIPv4(address) || isIPv6(bind)))
   const unique = [...new Set(usable.map(({ address }) => address))]
-  const ours = unique.filter((address) => within(privates, address))
+  const ours = unique.filter((address) => covers(privates, address))
   const [only, ...others] = ours.length > 0 ? ours : unique
   if (only !== undefined && others.length === 0) return only
   const listed = found.map(({ nic, address }) => `${address} (${nic})`).join(', ') || 'no address'

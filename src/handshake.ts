@@ -158,7 +158,7 @@ function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hell
   if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
   if (!isStrings(chain)) throw malformed('chain', chain)
   if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
-  if (last !== undefined && (typeof last.of !== 'string' || (last.state !== 'closed' && last.state !== 'draining'))) throw malformed('last', last)
+  if (last !== undefined && (typeof (last as LastLink | null)?.of !== 'string' || (last.state !== 'closed' && last.state !== 'draining'))) throw malformed('last', last)
   if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has reached itself: that address is its own`)
   if (o.isGone(from.id)) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) was reported gone; it has to come back with a new id`)
   return { protocol, namespace, from: { id: from.id, name: from.name, addresses: from.addresses }, nonce, chain, secret: secret === true, ...(expect === undefined ? {} : { expect }), ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }) }

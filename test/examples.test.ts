@@ -1,34 +1,55 @@
 /** Every example and the demo, each as the process that a reader would start. */
-import { fork } from 'node:child_process'
+import { fork, type ChildProcess } from 'node:child_process'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { FileRegistry } from '../examples/own-registry.js'
+import { NO_REDIS, RedisServer, hasRedis } from './helpers/redis-server.js'
 import { registrySuite } from './suites/registry.js'
 
 interface Ended { code: number | null; signal: NodeJS.Signals | null; output: string; tookMs: number; left: string[] }
+interface RunOptions {
+  args?: string[]
+  env?: NodeJS.ProcessEnv
+  /** Called with all that was printed so far, whenever there is more. */
+  onoutput?: (output: string, child: ChildProcess) => void
+}
 
-/** Runs an example in a folder for temporary files of its own, so that what it leaves there can be seen. */
-async function run(t: ExecutionContext, name: string, args: string[] = [], env: NodeJS.ProcessEnv = {}, limitMs = 30_000): Promise<Ended> {
-  t.timeout(2 * limitMs)
+const LIMIT_MS = 30_000
+/** The demo is a handful of processes and promises to be quick: one at a time. */
+let turn: Promise<unknown> = Promise.resolve()
+
+/** Runs an example with a folder for temporary files of its own, so that what it leaves there can be seen. */
+function run(t: ExecutionContext, name: string, options: RunOptions = {}): Promise<Ended> {
+  t.timeout(110_000)
+  const result = turn.then(() => runNow(t, name, options))
+  turn = result.catch(() => {})
+  return result
+}
+
+async function runNow(t: ExecutionContext, name: string, { args = [], env = {}, onoutput }: RunOptions): Promise<Ended> {
   const tmp = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
-  const { NODE_ENV: _, STAGE_REGISTRY: __, STAGE_NAMESPACE: ___, STAGE_HOST: ____, ...own } = process.env
+  const unset = { NODE_ENV: undefined, STAGE_REGISTRY: undefined, STAGE_NAMESPACE: undefined, STAGE_HOST: undefined }
   const started = performance.now()
-  const child = fork(fileURLToPath(new URL(`../examples/${name}.js`, import.meta.url)), args, { env: { ...own, TMPDIR: tmp, ...env }, silent: true, execArgv: [] })
+  const child = fork(fileURLToPath(new URL(`../examples/${name}.js`, import.meta.url)), args, { env: { ...process.env, ...unset, TMPDIR: tmp, ...env }, silent: true, execArgv: [] })
   t.teardown(async () => {
     child.kill('SIGKILL')
     await rm(tmp, { recursive: true, force: true })
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', (text: string) => { output += text })
-  const limit = setTimeout(() => child.kill('SIGKILL'), limitMs)
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      onoutput?.(output, child)
+    })
+  }
+  const limit = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS)
   const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => child.once('close', (...end) => resolve(end)))
   clearTimeout(limit)
-  const ended = { code, signal, output, tookMs: performance.now() - started, left: await readdir(tmp) }
   t.log(output)
-  return ended
+  return { code, signal, output, tookMs: performance.now() - started, left: await readdir(tmp) }
 }
 
 /** It ended well, printed these lines in this order, and left nothing behind. */
@@ -55,8 +76,32 @@ test('demo', async (t) => {
   t.true(result.tookMs < 20_000, `it took ${Math.round(result.tookMs)} ms`)
 })
 
+test('demo: told to stop in the middle, it takes all of its processes with it', async (t) => {
+  const pids = new Set<number>()
+  const { code, output, left } = await run(t, 'demo/main', {
+    onoutput: (printed, child) => {
+      for (const [, pid] of printed.matchAll(/process (\d+) answered/g)) pids.add(Number(pid))
+      if (/^4\. /m.test(printed)) child.kill('SIGTERM')
+    },
+  })
+  t.is(code, 1)
+  t.regex(output, /The demo failed: stopped by SIGTERM/)
+  t.is(pids.size, 2)
+  for (const pid of pids) t.throws(() => process.kill(pid, 0), { code: 'ESRCH' })
+  t.deepEqual(left, [])
+})
+
+const redisTest = hasRedis ? test : test.skip
+redisTest(`demo on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
+  const server = await RedisServer.start()
+  t.teardown(() => server.close())
+  ended(t, await run(t, 'demo/main', { args: ['--registry', server.url] }), ...demo)
+  t.is(await server.run(['DBSIZE']), 0, 'nothing of the run is left there')
+  ended(t, await run(t, 'swap-registry', { args: [server.url] }), 'hi there, bob', /^found on redis:/)
+})
+
 test('demo: a registry that is not there ends it with what to do, and everything is cleaned up', async (t) => {
-  const { code, output, left } = await run(t, 'demo/main', ['--registry', 'redis://127.0.0.1:1'])
+  const { code, output, left } = await run(t, 'demo/main', { args: ['--registry', 'redis://127.0.0.1:1'] })
   t.is(code, 1)
   t.regex(output, /The demo failed: .*redis:\/\/127\.0\.0\.1:1 .*local:/)
   t.deepEqual(left, [])
@@ -64,7 +109,7 @@ test('demo: a registry that is not there ends it with what to do, and everything
 
 test('demo: an argument that it does not know is refused before anything is started', async (t) => {
   for (const args of [['--registri', 'local:'], ['--registry', 'memory:']]) {
-    const { code, output, left } = await run(t, 'demo/main', args)
+    const { code, output, left } = await run(t, 'demo/main', { args })
     t.is(code, 2)
     t.regex(output, /usage: npm run demo/)
     t.deepEqual(left, [])
@@ -73,15 +118,15 @@ test('demo: an argument that it does not know is refused before anything is star
 
 test('namespaces', async (t) => {
   ended(t, await run(t, 'namespaces'), 'dev: rows of dev', 'peers: dev/db-server-1', 'production://db-server-1/query: WRONG_NAMESPACE')
-  ended(t, await run(t, 'namespaces', [], { NODE_ENV: 'production' }), 'production: rows of production', 'peers: production/db-server-1', 'dev://db-server-1/query: WRONG_NAMESPACE')
-  ended(t, await run(t, 'namespaces', [], { NODE_ENV: 'staging' }), 'staging: NO_SUCH_PEER')
+  ended(t, await run(t, 'namespaces', { env: { NODE_ENV: 'production' } }), 'production: rows of production', 'peers: production/db-server-1', 'dev://db-server-1/query: WRONG_NAMESPACE')
+  ended(t, await run(t, 'namespaces', { env: { NODE_ENV: 'staging' } }), 'staging: NO_SUCH_PEER')
 })
 
 test('swap-registry', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   ended(t, await run(t, 'swap-registry'), 'hi there, bob', /^found on memory: at memory:\/\//)
-  ended(t, await run(t, 'swap-registry', [`local:${folder}`]), 'hi there, bob', /^found on local:.* at tcp:\/\/127\.0\.0\.1:\d+$/)
+  ended(t, await run(t, 'swap-registry', { args: [`local:${folder}`] }), 'hi there, bob', /^found on local:.* at tcp:\/\/127\.0\.0\.1:\d+$/)
 })
 
 test('own-registry', async (t) => {

@@ -36,12 +36,11 @@ test('P1: an id that was reported gone never comes back; the stage does, under a
   t.is(await advance(clock, a.to('b').call('id')), b.id)
 })
 
-test('P1: a stage that lost its lease closes its links', async (t) => {
+test('P1: one whose lease lapsed is cut off by those who were told', async (t) => {
   const { clock, stage, cutOff } = virtualMesh(t)
   const a = stage('a')
   const b = stage('b', { ttlMs: 3000 })
-  let answer!: (value: string) => void
-  b.to('*').provide('slow', () => new Promise((resolve) => { answer = resolve }))
+  b.to('*').provide('slow', () => new Promise(() => {}))
   await advance(clock, Promise.all([a.ready(), b.ready()]))
   await clock.advance(20_000)
   const pending = a.to('b', { timeoutMs: 60_000 }).call('slow')
@@ -52,7 +51,25 @@ test('P1: a stage that lost its lease closes its links', async (t) => {
   t.is(error.code, 'DISCONNECTED')
   t.is(error.executed, 'unknown')
   t.deepEqual(told.slice(0, 3), ['timeout b', 'unlink b', 'part b timeout'])
-  answer('too late')
+})
+
+test('P1: a stage that lost its lease closes its links, also to those who were not told', async (t) => {
+  const { clock, stage, cutOff } = virtualMesh(t)
+  const [a, b, c] = [stage('a'), stage('b', { ttlMs: 3000 }), stage('c')] as const
+  b.to('*').provide('slow', () => new Promise(() => {}))
+  await advance(clock, Promise.all([a.ready(), b.ready(), c.ready()]))
+  await clock.advance(20_000)
+  const pending = a.to('b', { timeoutMs: 60_000 }).call('slow')
+  await clock.advance(10)
+  cutOff(a, true)
+  cutOff(b, true)
+  await clock.advance(6000)
+  t.deepEqual(names(c), ['a'])
+  t.is(a.links().length, 1)
+  cutOff(b, false)
+  const error = await t.throwsAsync(advance(clock, pending, 6000), { instanceOf: StageError })
+  t.is(error.code, 'DISCONNECTED')
+  cutOff(a, false)
 })
 
 test('P2: a name may have many stages; a unique one fails with NAME_TAKEN, whichever of the two asked for it', async (t) => {

@@ -49,6 +49,7 @@ export class Framed extends Duplex implements Top {
   constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
     this.maxFrameBytes = maxFrameBytes
+    this.on('error', () => {}) // an error that nobody listens to must not end the process
     inner.on('data', (chunk: Buffer) => this.#take(chunk))
     inner.on('drain', () => this.#drained())
     inner.on('end', () => this.#ended())
@@ -124,7 +125,7 @@ export class Framed extends Duplex implements Top {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
     for (let at = 0; at === 0 || at < chunk.length; at += this.maxFrameBytes) this.frame(chunk.subarray(at, at + this.maxFrameBytes))
-    if (this.#blocked) this.#written.push(done)
+    if (this.#blocked || this.#writer.at - this.#from >= this.writableHighWaterMark) this.#written.push(done)
     else done()
   }
 
@@ -167,13 +168,17 @@ export class Framed extends Duplex implements Top {
     this.#inFlight += size
     const more = this.inner.write(bytes.subarray(from, at), () => { this.#inFlight -= size })
     if (!more) this.#blocked = true
-    else this.onflushed?.()
+    else this.#roomy()
   }
 
   #drained(): void {
     this.#blocked = false
     this.#flush()
-    if (this.#blocked) return
+    if (!this.#blocked) this.#roomy()
+  }
+
+  /** Whoever waited for room goes on. */
+  #roomy(): void {
     for (const done of this.#written.splice(0)) done()
     this.onflushed?.()
   }

@@ -30,7 +30,7 @@ const killed = new Set<ChildProcess>()
 let leaving = false
 let fail: (why: Error) => void = () => {}
 const failed = new Promise<never>((_, reject) => { fail = reject })
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => fail(new Error(`stopped by ${signal}`)))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => fail(new Error(`stopped by ${signal}`)))
 const limit = setTimeout(() => fail(new Error(`it did not end within ${LIMIT_MS / 1000} s`)), LIMIT_MS)
 
 try {

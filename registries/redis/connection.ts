@@ -82,7 +82,7 @@ export class Connection {
       if (cause !== undefined) throw cause // such as a database that does not exist, which would leave us in another one
       await within(this.clock, CONNECT_MS, this.#check(client), slow)
       const made = this.#client
-      client.once('end', () => { if (this.#client === made) this.#client = undefined })
+      client.once('end', () => this.#drop(made, client))
       return client
     } catch (error) {
       if (client) this.#destroy(client)
@@ -116,7 +116,7 @@ export class Connection {
     if (policy !== undefined && policy !== 'noeviction') log(this.target.address, `has maxmemory-policy ${policy} and may forget stages when it is full; set it to noeviction`)
   }
 
-  #drop(connecting: Promise<Client>, client: Client | undefined): void {
+  #drop(connecting: Promise<Client> | undefined, client: Client | undefined): void {
     if (this.#client === connecting) this.#client = undefined
     if (client) this.#destroy(client)
   }

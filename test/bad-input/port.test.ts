@@ -2,7 +2,7 @@
 import test from 'ava'
 import { StageError, type Peer, type Stage } from '../../src/index.js'
 import { advance, seeded } from '../helpers/mesh.js'
-import { CHAIN, Plain, Raw, hello, listener, packet, plain, tcpMesh, u32 } from '../helpers/raw-peer.js'
+import { type Plain, Raw, hello, listener, packet, plain, tcpMesh, u32 } from '../helpers/raw-peer.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
 import { VirtualClock } from '../helpers/virtual-clock.js'
@@ -230,7 +230,7 @@ test('a call to what answers anything but a handshake ends at its deadline, and 
 
 // ── behind the handshake ────────────────────────────────────────────────────────────────────────────────────────
 
-const CALL = 1, REF = 2, CAST = 3, RESULT = 4, ERROR = 5, CANCEL = 6, RELEASE = 7, METHODS = 8, GOAWAY = 9
+const CALL = 1, REF = 2, CAST = 3, RESULT = 4, ERROR = 5, CANCEL = 6, RELEASE = 7, METHODS = 8
 const OPEN = 10, DATA = 11, END = 12, RESET = 13, CREDIT = 14, PART = 15
 const str = (text: string): Buffer => Buffer.concat([Buffer.from([0xd9, text.length]), Buffer.from(text)])
 const map = (...pairs: [string, Buffer | number[]][]): Buffer => Buffer.concat([Buffer.from([0x80 | pairs.length]), ...pairs.flatMap(([key, value]) => [str(key), Buffer.from(value)])])
@@ -303,12 +303,12 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['a reset that is malformed', (raw) => { raw.message(OPEN, 1); raw.message(RESET, 1, [0x91]) }],
   ['a message in endless parts', (raw) => { for (let i = 0; i < 80; i++) raw.message(PART, 1, Buffer.alloc(60_000)) }],
   ['many messages that never end', (raw) => { for (let i = 0; i < 400; i++) raw.message(PART, 2 * i + 1, Buffer.alloc(60_000)) }],
-  ['more functions than can be held', (raw) => { for (let i = 0; i < 3; i++) raw.call(2 * i + 1, 'greet', functions(i * 4000, 4000)) }],
+  ['more functions than can be held', (raw) => raw.call(1, 'greet', functions(10_001))],
 ]
 
 /** A list of that many functions. */
-function functions(from: number, count: number): Buffer {
-  const list = Array.from({ length: count }, (_, i) => Buffer.concat([Buffer.from([0xd6, 1]), u32(from + i)]))
+function functions(count: number): Buffer {
+  const list = Array.from({ length: count }, (_, i) => Buffer.concat([Buffer.from([0xd6, 1]), u32(i)]))
   return Buffer.concat([Buffer.from([0xdc, count >> 8, count & 255]), ...list])
 }
 

@@ -4,7 +4,7 @@ import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, p
 import { StageError } from '../../src/errors.js'
 
 /** A machine with these addresses, one interface each. */
-export const machine = (...addresses: string[]): Machine => Object.fromEntries(addresses.map((address, i) =>
+const machine = (...addresses: string[]): Machine => Object.fromEntries(addresses.map((address, i) =>
   [`eth${i}`, [{ address, internal: isLoopback(address), family: address.includes(':') ? 'IPv6' : 'IPv4' } as NetworkInterfaceInfo]]))
 
 test('what is loopback, and what is every address', (t) => {

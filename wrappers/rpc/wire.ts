@@ -1,15 +1,17 @@
 import { StageError, asError } from '../../src/errors.js'
-import type { Writer } from '../../src/writer.js'
+import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { HEAD, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, PART } from './messages.js'
+import { HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, PART } from './messages.js'
 
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
   /** Nothing is written any more. */
   closed = false
   readonly maxPieceBytes: number
-  readonly #parts = new Map<number, { pieces: Buffer[]; bytes: number }>()
+  /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
+  readonly #parts = new Map<number, Writer>()
+  #partial = 0
   #nextId: number
   #lastId: number
 
@@ -106,8 +108,9 @@ export class Wire {
     const parts = this.#parts.size > 0 ? this.#parts.get(id) : undefined
     if (!parts) return onmessage(type, id, bytes, start + HEAD, end)
     this.#parts.delete(id)
-    const whole = Buffer.concat([...parts.pieces, bytes.subarray(start + HEAD, end)])
-    onmessage(type, id, whole, 0, whole.length)
+    this.#partial -= parts.at
+    append(parts, bytes.subarray(start + HEAD, end))
+    onmessage(type, id, parts.bytes, 0, parts.at)
   }
 
   decode(bytes: Buffer, at: number, end: number): unknown {
@@ -121,11 +124,18 @@ export class Wire {
 
   #part(id: number, piece: Buffer): void {
     let parts = this.#parts.get(id)
-    if (!parts) this.#parts.set(id, parts = { pieces: [], bytes: 0 })
-    parts.bytes += piece.length
-    if (parts.bytes > MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
-    parts.pieces.push(Buffer.from(piece))
+    if (!parts) this.#parts.set(id, parts = new Writer(piece.length))
+    this.#partial += piece.length
+    if (parts.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
+    if (this.#partial > HELD_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${HELD_MAX_BYTES} bytes or ${OPEN_CALLS_MAX}`)
+    append(parts, piece)
   }
+}
+
+function append(writer: Writer, piece: Buffer): void {
+  writer.need(piece.length)
+  piece.copy(writer.bytes, writer.at)
+  writer.at += piece.length
 }
 
 export function putU32(writer: Writer, value: number): void {

@@ -1,0 +1,106 @@
+import { once } from 'node:events'
+import test from 'ava'
+import { StageError } from '../../src/index.js'
+import { pair } from '../../src/pair.js'
+import { frame, type Framed } from '../../wrappers/framing.js'
+import { wrapperSuite } from '../suites/wrapper.js'
+
+wrapperSuite(test, () => function framing(stream) { return frame(stream) }, { name: 'framing' })
+
+const two = (): [Framed, Framed, ReturnType<typeof pair>] => {
+  const [a, b] = pair()
+  return [frame(a), frame(b), [a, b]]
+}
+
+test('each write is a frame, each frame a chunk', async (t) => {
+  const [a, b] = two()
+  for (const text of ['one', '', 'three']) a.write(text)
+  a.end()
+  const got: string[] = []
+  for await (const chunk of b) got.push(String(chunk))
+  t.deepEqual(got, ['one', '', 'three'])
+})
+
+test('all frames of one tick go as one chunk', async (t) => {
+  const [inner, far] = pair()
+  const a = frame(inner)
+  const chunks: Buffer[] = []
+  far.on('data', (chunk: Buffer) => chunks.push(chunk))
+  for (let i = 0; i < 100; i++) a.frame(Buffer.from(`frame ${i}`))
+  await once(far, 'data')
+  t.is(chunks.length, 1)
+})
+
+test('frames that come byte by byte are put together', async (t) => {
+  const [inner, far] = pair()
+  const a = frame(inner)
+  const got: string[] = []
+  a.on('data', (chunk: Buffer) => got.push(String(chunk)))
+  const bytes = Buffer.concat(['first', 'second'].map((text) => Buffer.concat([Buffer.from([0, 0, 0, text.length]), Buffer.from(text)])))
+  for (const byte of bytes) {
+    far.write(Buffer.from([byte]))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.deepEqual(got, ['first', 'second'])
+})
+
+test('an end in mid-frame is an error, an end between frames a goodbye', async (t) => {
+  for (const [bytes, clean] of [[[0, 0, 0, 2, 65, 66], true], [[0, 0, 0, 2, 65], false], [[0, 0], false]] as const) {
+    const [inner, far] = pair()
+    far.on('error', () => {})
+    const a = frame(inner)
+    const ended = new Promise((resolve) => a.once('end', () => resolve(true)).once('error', (error) => resolve(error)))
+    a.resume()
+    far.end(Buffer.from(bytes))
+    const result = await ended
+    if (clean) t.true(result)
+    else t.is((result as StageError).code, 'DISCONNECTED')
+  }
+})
+
+test('a frame over the limit and an unknown kind are refused before anything is held for them', async (t) => {
+  for (const head of [[0, 0xff, 0xff, 0xff], [9, 0, 0, 0], [1, 0, 0, 1]]) {
+    const [inner, far] = pair()
+    const a = frame(inner)
+    const failed = once(a, 'error')
+    far.on('error', () => {})
+    far.write(Buffer.from(head))
+    const [error] = await failed as [StageError]
+    t.is(error.code, 'PROTOCOL_ERROR')
+  }
+})
+
+test('ping resolves with the answer, and rejects when the stream dies', async (t) => {
+  const [a, b, [, inner]] = two()
+  a.on('error', () => {})
+  b.on('error', () => {})
+  await a.ping()
+  inner.pause()
+  const dead = a.ping()
+  a.destroy()
+  await t.throwsAsync(dead, { instanceOf: StageError })
+})
+
+test('what is handed out is never written again', async (t) => {
+  const [inner, far] = pair()
+  const a = frame(inner)
+  const chunks: Buffer[] = []
+  far.on('data', (chunk: Buffer) => chunks.push(chunk)) // keeps them, as a layer in between may
+  const sent: string[] = []
+  for (let i = 0; i < 200; i++) {
+    const text = `${i}`.repeat(1 + (i * 7) % 300)
+    sent.push(text)
+    a.frame(Buffer.from(text))
+    if (i % 3 === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  await new Promise((resolve) => setImmediate(resolve))
+  const reader = frame(pair()[0])
+  const got: string[] = []
+  reader.onframe = (bytes, start, end) => got.push(bytes.toString('latin1', start, end))
+  const [x, y] = pair()
+  const back = frame(y)
+  back.onframe = reader.onframe
+  x.write(Buffer.concat(chunks))
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  t.deepEqual(got, sent)
+})
