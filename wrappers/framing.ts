@@ -44,6 +44,8 @@ export class Framed extends Duplex implements Top {
   // what came of a frame that is not whole yet
   #parts: Buffer[] = []
   #partial = 0
+  /** The carrier has ended, between frames. */
+  #whole = false
   #pings: { resolve(): void; reject(error: Error): void }[] = []
 
   constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}) {
@@ -54,7 +56,7 @@ export class Framed extends Duplex implements Top {
     inner.on('drain', () => this.#drained())
     inner.on('end', () => this.#ended())
     inner.on('error', (error) => this.destroy(error))
-    inner.on('close', () => { if (!this.destroyed && !this.readableEnded) this.destroy(cut('the connection was cut off')) })
+    inner.on('close', () => { if (!this.#whole) this.destroy(cut('the connection was cut off')) })
   }
 
   /** Bytes that are held for the peer: not yet written, or not yet taken by the carrier. */
@@ -251,6 +253,7 @@ export class Framed extends Duplex implements Top {
   /** An end in mid-frame is an error, an end between frames a goodbye. */
   #ended(): void {
     if (this.#partial > 0) return void this.destroy(cut('the connection ended in the middle of a frame'))
+    this.#whole = true
     this.push(null)
   }
 }

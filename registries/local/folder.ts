@@ -47,16 +47,15 @@ export async function checkFile(path: string): Promise<void> {
   })
   if (!file) return
   try {
-    const { size } = await file.stat()
-    if (size === 0) return
     const head = Buffer.alloc(LAST_PAGE_AT + 16)
-    await file.read(head, 0, head.length, 0)
+    if ((await file.read(head, 0, head.length, 0)).bytesRead === 0) return
     if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw new Error('data.mdb is not the file of an lmdb database')
     const page = head.readUInt32LE(PAGE_SIZE_AT)
     const second = Buffer.alloc(head.length)
     await file.read(second, 0, second.length, page)
     const newest = second.readBigUInt64LE(LAST_PAGE_AT + 8) > head.readBigUInt64LE(LAST_PAGE_AT + 8) ? second : head
     const last = Number(newest.readBigUInt64LE(LAST_PAGE_AT)) // lmdb may not have needed to write the very last one
+    const { size } = await file.stat() // last: others write meanwhile, and the file only grows
     if (size < page * Math.max(2, last)) throw new Error('data.mdb was cut off')
   } finally {
     await file.close()

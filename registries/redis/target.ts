@@ -76,16 +76,14 @@ export function clientTarget(client: Client): Target {
 function clusterTarget(client: Cluster): Target {
   return {
     address: `redis-cluster://${client['startupNodes'].map(place).join(',')}`,
-    make: async (options) => {
-      const { lazyConnect: _, enableOfflineQueue: __, retryStrategy: ___, readOnly: ____, himportFieldsets: _____, ...node } = { ...RULES, ...options } as RedisOptions & Record<string, unknown>
-      return client.duplicate([], {
-        lazyConnect: true,
-        clusterRetryStrategy: null,
-        enableOfflineQueue: false,
-        scaleReads: 'master',
-        redisOptions: node as NonNullable<typeof client.options.redisOptions>,
-      })
-    },
+    make: async (options) => client.duplicate([], {
+      lazyConnect: true,
+      clusterRetryStrategy: null,
+      enableOfflineQueue: false,
+      scaleReads: 'master',
+      // the cluster has its own say in the rules it knows by itself
+      redisOptions: { ...RULES, ...options },
+    }),
   }
 }
 

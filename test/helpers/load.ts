@@ -52,7 +52,7 @@ export class Load {
 
   async #lane(): Promise<void> {
     while (!this.#stopped) {
-      const id = `${this.stage.name}-${this.#count++}`
+      const id = `${this.stage.id}-${this.#count++}`
       const since = performance.now()
       const end = (rest: Pick<Outcome, 'pid' | 'error'>) => void this.outcomes.push({ id, at: Date.now(), tookMs: performance.now() - since, ...rest })
       try {

@@ -17,8 +17,6 @@ export interface Opening {
   file?: string
   tcp?: TcpOptions
   options?: StageOptions
-  /** Resolve when it was made, not when it is listed. */
-  unready?: boolean
 }
 
 export interface Failure {
@@ -40,15 +38,26 @@ const get = (key: string): Held => {
   return one
 }
 
+/** `ready()` says why the first try failed; on a busy machine the next one may do better. */
+async function listed(stage: Stage): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await stage.ready()
+    } catch (error) {
+      if (tries === 3 || (error as StageError).code !== 'REGISTRY_UNAVAILABLE') throw error
+    }
+  }
+}
+
 const orders = {
   /** @returns its id */
-  async open(key: string, { name, registry, file, tcp, options, unready }: Opening): Promise<string> {
+  async open(key: string, { name, registry, file, tcp, options }: Opening): Promise<string> {
     const stage = tcp ? new Stage(name, registry, new TcpInterface(tcp), options) : new Stage(name, registry, undefined, options)
     held.set(key, { stage, notes: journal(stage) })
     stage.to('*').provide('who', () => ({ pid: process.pid, id: stage.id }))
     stage.to('*').provide('hang', () => new Promise(() => {}))
     if (file) serveWork(stage, file)
-    if (!unready) await stage.ready()
+    await listed(stage)
     return stage.id
   },
   async ready(key: string): Promise<void> {
@@ -61,9 +70,9 @@ const orders = {
   async call(key: string, to: string, options: TargetOptions, method: string, ...args: unknown[]): Promise<unknown> {
     return get(key).stage.to(to, options).call(method, ...args)
   },
-  async load(key: string, to: string, inFlight: number): Promise<void> {
+  async load(key: string, to: string, inFlight: number, workMs?: number): Promise<void> {
     const one = get(key)
-    one.load = new Load(one.stage, to, inFlight)
+    one.load = new Load(one.stage, to, inFlight, workMs)
   },
   async outcomes(key: string): Promise<readonly Outcome[]> {
     return await get(key).load?.stop() ?? []

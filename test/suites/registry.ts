@@ -242,7 +242,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     watch.stop()
     await scene.until(() => watch.ended)
     t.is(watch.error, undefined)
-    for await (const _ of scene.registry.watch(NS, AbortSignal.abort())) t.true(false)
+    for await (const view of scene.registry.watch(NS, AbortSignal.abort())) t.is(view, undefined)
   })
 
   check('closing ends what the instance owns, once, and leaves others alone', async (t, scene) => {
