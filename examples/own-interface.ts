@@ -1,78 +1,58 @@
 /**
- * An interface of one's own: streams between the processes of one machine, over sockets that are files.
+ * An interface of one's own: TCP that dials some places by another way, as through an SSH tunnel or a forwarded port.
  * The same page, explained, is in `docs/extending.md`.
  */
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { connect, createServer, type Server, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { pathToFileURL } from 'node:url'
-import { MemoryRegistry, Stage, type Interface } from 'stagemesh'
+import { MemoryRegistry, Stage, TcpInterface, type Interface } from 'stagemesh'
 
-const ignore = (): void => {}
+export class DetourInterface implements Interface {
+  readonly scheme = 'tcp'
+  readonly #tcp: TcpInterface
 
-export class FileSocketInterface implements Interface {
-  readonly scheme = 'file'
-  readonly #path: string
-  #server: Server | undefined
-  #closed = false
-
-  /** @param folder  where its socket is made */
-  constructor(folder: string) {
-    this.#path = join(folder, `${randomUUID().slice(0, 8)}.sock`)
+  /** @param detours  what to dial in place of an address: `{ 'tcp://10.0.0.5:4000': 'tcp://127.0.0.1:14000' }` */
+  constructor(private readonly detours: Readonly<Record<string, string>> = {}, tcp = new TcpInterface()) {
+    this.#tcp = tcp
   }
 
-  async listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
-    if (this.#closed) throw new Error('this interface was closed')
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => onstream(honest(socket)))
-    this.#server.listen(this.#path)
-    await once(this.#server, 'listening')
-    return [`file://${this.#path}`]
+  get secret(): string | undefined {
+    return this.#tcp.secret
   }
 
-  async connect(address: string, signal: AbortSignal): Promise<Duplex> {
-    signal.throwIfAborted()
-    const path = address.slice('file://'.length)
-    const socket = honest(connect({ path, allowHalfOpen: true }))
-    try {
-      await once(socket, 'connect', { signal })
-      return socket
-    } catch (error) {
-      socket.destroy()
-      if (signal.aborted) throw signal.reason
-      // a socket whose file is gone is one where nobody listens
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw Object.assign(new Error(`connect ECONNREFUSED ${path}`, { cause: error }), { code: 'ECONNREFUSED' })
-      throw error
-    }
+  get exposed(): boolean {
+    return this.#tcp.exposed
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    this.#server?.close() // the streams belong to whoever got them, and stay
+  listen(onstream: (stream: Duplex) => void, onaddresses?: (addresses: readonly string[]) => void): Promise<readonly string[]> {
+    return this.#tcp.listen(onstream, onaddresses)
+  }
+
+  connect(address: string, signal: AbortSignal): Promise<Duplex> {
+    return this.#tcp.connect(this.detours[address] ?? address, signal)
+  }
+
+  close(): Promise<void> {
+    return this.#tcp.close()
   }
 }
 
-function honest(socket: Socket): Socket {
-  socket.on('error', ignore) // until its owner listens
-  return socket
-}
+// ── a stage behind an address that only the detour reaches ──────────────────────────────────────────────────────────────
 
 async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'own-interface-'))
   const registry = new MemoryRegistry()
-  const api = new Stage('api', registry, new FileSocketInterface(folder))
-  const web = new Stage('web', registry, new FileSocketInterface(folder))
+  // it publishes an address that cannot be dialled from here, as a stage in a container may
+  const api = new Stage('api', registry, new TcpInterface({ host: 'api.invalid', bind: '127.0.0.1' }))
   api.to('*').provide('greet', (name: string) => `hi there, ${name}`)
+  const [addresses] = await once(api, 'listening') as [readonly string[]]
+  const [address = ''] = addresses
+  const web = new Stage('web', registry, new DetourInterface({ [address]: address.replace('api.invalid', '127.0.0.1') }))
 
   console.log(await web.to('api').call('greet', 'bob'))
-  console.log(web.peers()[0]?.addresses[0]?.replace(folder, '…').replace(/\w+\.sock/, '….sock'))
+  console.log(`it lists ${web.peers()[0]?.addresses.join().replace(/\d+$/, '…')}`)
 
   await web.close()
   await api.close()
-  await rm(folder, { recursive: true })
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main()

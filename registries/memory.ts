@@ -58,12 +58,14 @@ export class MemoryRegistry implements Registry {
     }
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    this.#listings.close()
-    for (const ending of this.#watches) ending.abort()
-    this.#room.leave()
+  close(): Promise<void> {
+    if (!this.#closed) {
+      this.#closed = true
+      this.#listings.close()
+      for (const ending of this.#watches) ending.abort()
+      this.#room.leave()
+    }
+    return Promise.resolve()
   }
 
   /** From now on every operation of every client rejects and watches throw, as if it could not be reached; or no longer. */
@@ -85,11 +87,13 @@ export class MemoryRegistry implements Registry {
   }
 
   #steps(namespace: string): Steps {
+    // what a step throws becomes a rejection
+    const step = <T>(run: (ledger: Ledger) => T) => new Promise<T>((resolve) => { resolve(this.#step(namespace, run)) })
     return {
-      publish: async (entry) => this.#step(namespace, (ledger) => ledger.publish(entry)),
-      renew: async (entry, seen) => this.#step(namespace, (ledger) => ledger.renew(entry, seen)),
-      sweep: async (except) => this.#step(namespace, (ledger) => ledger.sweep(except)),
-      remove: async (id) => this.#step(namespace, (ledger) => ledger.remove(id)),
+      publish: (entry) => step((ledger) => ledger.publish(entry)),
+      renew: (entry, seen) => step((ledger) => ledger.renew(entry, seen)),
+      sweep: (except) => step((ledger) => ledger.sweep(except)),
+      remove: (id) => step((ledger) => ledger.remove(id)),
     }
   }
 

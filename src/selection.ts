@@ -118,14 +118,14 @@ export class Picked implements Selection {
     const { directory, links, registryAddress } = this.stage
     const waited = `within ${Math.round(waitedMs)} ms`
     if (this.stage.closed) return closed()
+    if (!directory.known) {
+      return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
+    }
     const failed = this.matches().map((peer) => ({ peer, error: links.error(peer.id) })).find((one) => one.error)
     if (failed?.error) {
       return new StageError('TIMEOUT', `no link to ${failed.peer.name} ${waited}: ${failed.error.message}`, { phase: 'connecting', cause: failed.error, peer: failed.peer })
     }
     if (this.matches().length > 0) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${this.matches()[0]?.addresses.join(', ') || 'no address'}`, { phase: 'connecting' })
-    if (!directory.known) {
-      return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
-    }
     const others = directory.lookup('*').map((peer) => peer.name)
     const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).join(', ')}` : 'nobody else is there'
     return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)

@@ -379,6 +379,8 @@ export class StageCore extends EventEmitter<StageEvents> {
     log(this.name, `link to ${link.peer.name} (${link.peer.id}), ${link.dialled ? 'dialled' : 'accepted'}`)
     this.#running?.forward?.onlink(link)
     this.emit('link', link.peer)
+    // a chain whose top opens no streams has this one, and who did not dial learns of it here
+    if (!link.dialled && !link.top.openStream) this.#onstream(link.top, link.peer)
   }
 
   #onunlink(link: LiveLink, error: StageError | undefined): void {

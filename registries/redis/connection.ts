@@ -1,4 +1,4 @@
-import { StageError } from '../../src/errors.js'
+import { StageError, asError } from '../../src/errors.js'
 import { log } from '../../src/log.js'
 import type { Clock } from '../../src/types.js'
 import { within } from '../../src/within.js'
@@ -79,7 +79,7 @@ export class Connection {
       this.#open.add(client)
       const slow = () => new Error(`a connection timed out after ${CONNECT_MS} ms`)
       await within(this.clock, CONNECT_MS, client.connect(), slow)
-      if (cause !== undefined) throw cause // such as a database that does not exist, which would leave us in another one
+      if (cause !== undefined) throw asError(cause) // such as a database that does not exist, which would leave us in another one
       await within(this.clock, CONNECT_MS, this.#check(client), slow)
       const made = this.#client
       client.once('end', () => this.#drop(made, client))
@@ -102,7 +102,7 @@ export class Connection {
       if (isReply(error) && error.message.startsWith('NOPERM')) return
       throw error
     }
-    const info = new Map(text.split('\r\n').map((line) => [line.split(':')[0]!, line.slice(line.indexOf(':') + 1)]))
+    const info = new Map(text.split('\r\n').map((line) => [line.split(':')[0], line.slice(line.indexOf(':') + 1)]))
     if (info.get('loading') === '1') throw new Error('LOADING Redis is loading the dataset in memory')
     if (info.get('role') === 'slave') throw new Error('READONLY this Redis is a replica')
     const [major = 0, minor = 0] = (info.get('redis_version') ?? '7.0').split('.').map(Number)

@@ -73,7 +73,7 @@ export class Feed {
   /** Waits until there is something in the log beyond what was read, at most `ms`. */
   #changed(ms: number): Promise<boolean> {
     return this.options.waiting.run(async (client) =>
-      await client.xread('COUNT', 1, 'BLOCK', Math.max(1, Math.ceil(ms)), 'STREAMS', this.#keys[5]!, `${this.#seen!.revision}-0`) !== null)
+      await client.xread('COUNT', 1, 'BLOCK', Math.max(1, Math.ceil(ms)), 'STREAMS', this.#keys[5], `${this.#seen!.revision}-0`) !== null)
   }
 
   async #read(): Promise<void> {
@@ -107,5 +107,5 @@ export class Feed {
 }
 
 function* pairs(flat: readonly string[]): Iterable<[string, string]> {
-  for (let i = 0; i + 1 < flat.length; i += 2) yield [flat[i]!, flat[i + 1]!]
+  for (let i = 0; i + 1 < flat.length; i += 2) yield [flat[i], flat[i + 1]]
 }

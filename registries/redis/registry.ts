@@ -77,12 +77,12 @@ export class RedisRegistry implements Registry {
     }
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return
+  close(): Promise<void> {
     this.#closed = true
     this.#listings.close()
     for (const feed of this.#feeds.values()) feed.stop()
     this.#commands.close()
+    return Promise.resolve()
   }
 
   #feed(namespace: string): Feed {

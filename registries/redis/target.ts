@@ -1,5 +1,4 @@
 /** Where a Redis is and how a connection to it is made; the only file that loads ioredis, and only when one is made. */
-import { isIP } from 'node:net'
 import type { Cluster, ClusterNode, Redis, RedisOptions } from 'ioredis'
 
 /** A connection of our own, of either kind. */
@@ -54,7 +53,7 @@ export function urlTarget(text: string): Target {
     host, port, db: Number(db || 0),
     ...(url.username && { username: decodeURIComponent(url.username) }),
     ...(url.password && { password: decodeURIComponent(url.password) }),
-    ...(url.protocol === 'rediss:' && { tls: isIP(host) ? {} : { servername: host } }),
+    ...(url.protocol === 'rediss:' && { tls: /^[\d.]+$|:/.test(host) ? {} : { servername: host } }),
   }
   return {
     address: `${url.protocol}//${host.includes(':') ? `[${host}]` : host}:${port}${Number(db || 0) > 0 ? `/${Number(db)}` : ''}`,
@@ -69,21 +68,22 @@ export function clientTarget(client: Client): Target {
   const at = sentinels ? `sentinel:${name ?? ''}` : path ?? `${host}:${port}`
   return {
     address: `redis://${at}${db > 0 ? `/${db}` : ''}`,
-    make: async (options) => client.duplicate({ ...RULES, ...options }),
+    make: (options) => Promise.resolve(client.duplicate({ ...RULES, ...options })),
   }
 }
 
 function clusterTarget(client: Cluster): Target {
+  const { startupNodes } = client as unknown as { startupNodes: readonly ClusterNode[] }
   return {
-    address: `redis-cluster://${client['startupNodes'].map(place).join(',')}`,
-    make: async (options) => client.duplicate([], {
+    address: `redis-cluster://${startupNodes.map(place).join(',')}`,
+    make: (options) => Promise.resolve(client.duplicate([], {
       lazyConnect: true,
       clusterRetryStrategy: null,
       enableOfflineQueue: false,
       scaleReads: 'master',
       // the cluster has its own say in the rules it knows by itself
       redisOptions: { ...RULES, ...options },
-    }),
+    })),
   }
 }
 

@@ -32,7 +32,7 @@ export class VirtualClock implements Clock {
     let low = 0
     for (let high = this.#timers.length; low < high;) {
       const middle = (low + high) >>> 1
-      if (this.#timers[middle]!.at <= waiting.at) low = middle + 1
+      if (this.#timers[middle].at <= waiting.at) low = middle + 1
       else high = middle
     }
     this.#timers.splice(low, 0, waiting)

@@ -88,7 +88,7 @@ test('a killed process is gone from the view of another within TTL and grace', a
   const child = Child.start(t, 'stage', path, '1000')
   await until(() => watch.ids.length === 2 && child.lines.includes('ok'))
   await child.kill()
-  const id = child.lines[0]!
+  const id = child.lines[0]
   await until(() => watch.view!.lapsed.includes(id), 1000 + 2000 + 2000)
   t.false(watch.ids.includes(id))
 })
@@ -105,10 +105,23 @@ test('a process that stood still for longer than its lease is told so', async (t
   t.is(watch.ids.length, 1)
   await beating(t, registry, 1000)
   child.process.kill('SIGSTOP')
-  await until(() => watch.view!.lapsed.includes(child.lines[0]!))
+  await until(() => watch.view!.lapsed.includes(child.lines[0]))
   child.process.kill('SIGCONT')
   await until(() => child.lines.at(-1) === 'lost')
   t.is(watch.ids.length, 1)
+})
+
+test('processes that write at the same moment do not undo each other', async (t) => {
+  const { path, registry } = await place(t)
+  const watch = new Watch(registry, NS)
+  const at = String(Date.now() + 2500)
+  const crowd = Array.from({ length: 3 }, () => Child.start(t, 'crowd', path, at))
+  await until(() => crowd.every(({ lines }) => lines.includes('done')), 30_000)
+  const got = crowd.flatMap(({ lines }) => lines.filter((line) => line.startsWith('unique')))
+  t.is(got.length, 40)
+  t.is(new Set(got).size, 40, 'each name went to one')
+  t.true(crowd.filter(({ lines }) => lines.length > 1).length > 1, 'they did meet')
+  await until(() => watch.ids.length === 43)
 })
 
 test('while a process is stopped inside a write the registry is away for others, who run on and recover when it ends', async (t) => {
@@ -130,7 +143,7 @@ test('while a process is stopped inside a write the registry is away for others,
   await holder.kill()
   await until(async () => await lease.renew().catch(() => '') === 'ok')
   await until(() => child.lines.includes('ok') && watch.ids.length === 2)
-  const stood = Number(/\d+$/.exec(child.lines[1]!)![0])
+  const stood = Number(/\d+$/.exec(child.lines[1])![0])
   t.true(stood < 700, `the event loop of a process that opened the folder stood for ${stood} ms`)
 })
 

@@ -1,4 +1,6 @@
 import test from 'ava'
+import { Ledger, snapshot } from '../../src/ledger.js'
+import type { Table } from '../../src/ledger.js'
 import { MemoryRegistry } from '../../registries/memory.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 import { VirtualClock, settle } from '../helpers/virtual-clock.js'
@@ -58,4 +60,35 @@ test('a room is forgotten when the last one has left it', async (t) => {
   await settle()
   t.is(empty.ids.length, 0)
   await third.close()
+})
+
+test('a sweep takes out only who lapsed long enough ago, whoever calls it and however often', (t) => {
+  const rows = new Map<string, Map<string, string>>()
+  const kind = (name: string) => rows.get(name) ?? rows.set(name, new Map()).get(name)!
+  const table: Table = {
+    get: (name, id) => kind(name).get(id),
+    put: (name, id, text) => void kind(name).set(id, text),
+    remove: (name, id) => void kind(name).delete(id),
+    list: (name) => kind(name),
+  }
+  const at = (now: number) => new Ledger(table, 'suite', now, `at ${now}`)
+  const ids = () => snapshot(table)!.records.map(([id]) => id)
+  const list = (id: string, now: number) => at(now).publish({ id, name: 'a', unique: false, ttlMs: 1000, text: '{}' })
+  list('one', 0)
+  list('two', 400)
+  at(2499).sweep('two')
+  t.deepEqual(ids(), ['one', 'two'])
+  at(2500).sweep('one')
+  t.deepEqual(ids(), ['one', 'two'], 'its own is left alone')
+  at(2899).sweep('')
+  t.deepEqual(ids(), ['two'])
+  const before = snapshot(table)
+  at(2899).sweep('')
+  t.deepEqual(snapshot(table), before, 'once more changes nothing')
+  at(2900).sweep('')
+  t.deepEqual([ids(), snapshot(table)!.lapsed], [[], ['one', 'two']])
+  at(2899 + 60_000).sweep('')
+  t.deepEqual(snapshot(table)!.lapsed, ['one', 'two'], 'for a minute at least')
+  at(2900 + 200_000).sweep('')
+  t.deepEqual(snapshot(table)!.lapsed, [], 'but not for ever')
 })

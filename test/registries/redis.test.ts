@@ -38,7 +38,7 @@ function connect(t: ExecutionContext, options: ConstructorParameters<typeof Redi
 /** The error of an operation that cannot work, which must say where, and not with which password. */
 async function refusal(t: ExecutionContext, promise: Promise<unknown>, expected: { code: string, message?: RegExp }, secret?: string): Promise<void> {
   const error = await t.throwsAsync(promise, expected)
-  t.regex(error!.message, /redis:\/\/127\.0\.0\.1:\d+/)
+  t.regex(error.message, /redis:\/\/127\.0\.0\.1:\d+/)
   if (secret) t.false(inspect(error, { depth: 10, showHidden: true }).includes(secret), inspect(error, { depth: 10 }))
 }
 
@@ -55,7 +55,7 @@ function tests(): void {
       open: () => new RedisRegistry(url),
       edit: async (namespace, id, text) => {
         const keys = scripts.keysOf(namespace)
-        await shared.run(['SELECT', db], ['HSET', keys[1]!, id, text], ['ZADD', keys[2]!, Date.now() + 60_000, id])
+        await shared.run(['SELECT', db], ['HSET', keys[1], id, text], ['ZADD', keys[2], Date.now() + 60_000, id])
       },
       empty: async () => { await shared.run(['SELECT', db], ['FLUSHDB']) },
       close: async () => {},
@@ -184,6 +184,24 @@ function tests(): void {
     t.is(await lease.renew(), 'ok')
   })
 
+  test('a sweep takes out only who lapsed long enough ago, and not the caller', async (t) => {
+    const server = await serve(t)
+    const registry = connect(t, server.url)
+    const [mine, other] = [sampleEntry(), sampleEntry()]
+    for (const entry of [mine, other]) await registry.publish(entry, 100)
+    const sweep = () => server.run(['EVAL', scripts.SWEEP.text, 6, ...scripts.keysOf(NS), 'fresh', mine.id])
+    await sleep(500)
+    await sweep()
+    t.is(await server.run(['ZCARD', LEASES]), 2)
+    await sleep(1300)
+    await sweep()
+    t.deepEqual(await server.run(['ZRANGE', LEASES, 0, -1]), [mine.id])
+    t.deepEqual(await server.run(['ZRANGE', LAPSED, 0, -1]), [other.id])
+    const log = await server.run(['XLEN', LOG])
+    await sweep()
+    t.is(await server.run(['XLEN', LOG]), log, 'once more changes nothing')
+  })
+
   test('the scripts run without flags too, as before Redis 7', async (t) => {
     const server = await serve(t)
     const { id } = sampleEntry()
@@ -239,7 +257,7 @@ function tests(): void {
     await refusal(t, registry.publish(sampleEntry(), LONG_MS), { ...UNAVAILABLE, message: /OOM.*maxmemory/ })
     t.is(await lease.renew(), 'ok')
     t.is(await lease.renew({ ...entry, draining: true }), 'ok')
-    await until(() => watch.view!.entries[0]!.draining)
+    await until(() => watch.view!.entries[0].draining)
     await lease.close()
     await until(() => watch.ids.length === 0)
   })
@@ -386,7 +404,7 @@ const restore = (server: RedisServer, copy: Copy): Promise<unknown> => server.ad
 /** A server that is no Redis. */
 async function impostor(t: ExecutionContext, onsocket: (socket: Socket) => void): Promise<string> {
   const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket)
     socket.on('error', () => {})
     onsocket(socket)
@@ -418,7 +436,8 @@ test('a server that speaks something else is away', async (t) => {
 })
 
 test('closing while a connection is being made ends it', async (t) => {
-  const registry = new RedisRegistry(await impostor(t, () => {}))
+  const sockets: Socket[] = []
+  const registry = new RedisRegistry(await impostor(t, (socket) => sockets.push(socket)))
   const publishing = t.throwsAsync(registry.publish(sampleEntry(), LONG_MS), { code: 'CLOSED' })
   const watch = new Watch(registry, NS)
   await sleep(100)
@@ -426,6 +445,11 @@ test('closing while a connection is being made ends it', async (t) => {
   await registry.close()
   await publishing
   await until(() => watch.ended)
+  // this server never says goodbye, and still nothing waits for it
+  await until(() => {
+    for (const socket of sockets) if (socket.writable) socket.write('x') // answered with a reset once there is no other end
+    return sockets.length > 0 && sockets.every(({ closed }) => closed)
+  }, 1000)
   t.true(performance.now() - since < 1000)
 })
 

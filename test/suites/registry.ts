@@ -118,7 +118,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => watch.view?.entries[0]?.draining === true)
     t.is(await lease.renew(), 'ok')
     await scene.pass(300)
-    t.true(watch.view!.entries[0]!.draining, 'a renewal without an entry keeps the one before')
+    t.true(watch.view!.entries[0].draining, 'a renewal without an entry keeps the one before')
   })
 
   check('an entry is kept as long as it is renewed', async (t, scene) => {
@@ -146,8 +146,8 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     const second = await scene.publish({ name: 'second' })
     const errors = [await scene.refused({ name: 'first' }), await scene.refused({ name: 'second', unique: true }), await scene.refused({ name: 'first', unique: true })]
     t.deepEqual(errors.map(({ code }) => code), ['NAME_TAKEN', 'NAME_TAKEN', 'NAME_TAKEN'])
-    t.true(errors[0]!.message.includes(first.id), errors[0]!.message)
-    t.true(errors[1]!.message.includes(second.addresses[0]!), errors[1]!.message)
+    t.true(errors[0].message.includes(first.id), errors[0].message)
+    t.true(errors[1].message.includes(second.addresses[0]), errors[1].message)
     await scene.publish({ name: 'first', unique: true, namespace: 'other' })
     await scene.publish({ name: 'firs' })
     await first.lease.close()

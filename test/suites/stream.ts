@@ -130,7 +130,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
 
   check('carries both ways at once, in order', async (t, { near, far }) => {
     const [out, back] = [chunksOf(300), chunksOf(200)]
-    const arrived = Promise.all([readAll(far), readAll(near)])
+    const arrived = Promise.all([readAllOpen(far), readAllOpen(near)])
     await Promise.all([pipeline(Readable.from(out), near, { end: false }), pipeline(Readable.from(back), far, { end: false })])
     near.end()
     far.end()

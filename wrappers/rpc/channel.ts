@@ -78,9 +78,15 @@ export class Channel extends Duplex {
     this.#send(chunk, done)
   }
 
+  /** Called before what is being read has left the buffer: what that makes room for is known a moment later. */
   override _read(): void {
+    process.nextTick(grant, this)
+  }
+
+  /** Grants as much as was taken since, in halves of the window and not for every chunk. */
+  grant(): void {
     const ahead = this.#granted - (this.#received - this.readableLength)
-    if (WINDOW_BYTES - ahead < WINDOW_BYTES / 2 || this.#ended) return
+    if (WINDOW_BYTES - ahead < WINDOW_BYTES / 2 || this.#ended || this.destroyed) return
     this.#granted += WINDOW_BYTES - ahead
     this.port.credit(this.id, WINDOW_BYTES - ahead)
   }
@@ -109,3 +115,5 @@ export class Channel extends Duplex {
     else this.#waiting = { rest: chunk.subarray(at), done }
   }
 }
+
+const grant = (channel: Channel): void => channel.grant()
