@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -266,10 +266,5 @@ test('the default folder is made for this user alone, and one that others could 
 test('importing it loads no database', (t) => {
   const source = new URL('../../registries/local/registry.js', import.meta.url).href
   const script = `await import(${JSON.stringify(source)}); process.exit(process.report.getReport().sharedObjects.some((so) => so.includes('lmdb')) ? 1 : 0)`
-  return new Promise<void>((resolve) => {
-    spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' }).once('exit', (status) => {
-      t.is(status, 0)
-      resolve()
-    })
-  })
+  t.is(spawnSync(process.execPath, ['--input-type=module', '-e', script]).status, 0)
 })

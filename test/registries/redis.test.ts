@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +9,7 @@ import { Cluster, Redis } from 'ioredis'
 import { ACL_LINE } from '../../registries/redis/failure.js'
 import { RedisRegistry } from '../../registries/redis/registry.js'
 import * as scripts from '../../registries/redis/scripts.js'
+import { systemClock } from '../../src/clock.js'
 import { NO_REDIS, RedisServer, freePort, hasRedis } from '../helpers/redis-server.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 
@@ -162,6 +164,18 @@ function tests(): void {
     const again = new Watch(registry, NS)
     await until(() => again.ids.length === 2)
     t.not(again.view!.generation, generation)
+  })
+
+  test('a change that nobody was told of is found by asking', async (t) => {
+    const server = await serve(t)
+    const fast = { ...systemClock, now: () => systemClock.now() * 20 } // so that half a minute is over soon
+    const registry = connect(t, { url: server.url, clock: fast })
+    const watch = new Watch(registry, NS)
+    await until(() => watch.view !== undefined)
+    const entry = sampleEntry()
+    await server.run(['HSET', PEERS, entry.id, JSON.stringify(entry)], ['ZADD', LEASES, Date.now() + 60_000, entry.id], ['HINCRBY', STATE, 'revision', 1])
+    await until(() => watch.ids.length === 1, 15_000)
+    t.is(await server.run(['XLEN', LOG]), 1)
   })
 
   test('the log is kept short', async (t) => {
@@ -451,6 +465,14 @@ test('closing while a connection is being made ends it', async (t) => {
     return sockets.length > 0 && sockets.every(({ closed }) => closed)
   }, 1000)
   t.true(performance.now() - since < 1000)
+})
+
+test('importing it loads no driver', (t) => {
+  const source = new URL('../../registries/redis/registry.js', import.meta.url).href
+  const script = `await import(${JSON.stringify(source)})
+    const { createRequire } = await import('node:module')
+    process.exit(Object.keys(createRequire(${JSON.stringify(source)}).cache).some((path) => path.includes('ioredis')) ? 1 : 0)`
+  t.is(spawnSync(process.execPath, ['--input-type=module', '-e', script]).status, 0)
 })
 
 test('a URL that is none is the programmer\'s mistake, and is not repeated', (t) => {
