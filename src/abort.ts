@@ -1,8 +1,27 @@
 /** Who listens to each signal: one listener on the signal however many wait for it, and none when nobody does. */
 const hubs = new WeakMap<AbortSignal, { waiting: Set<() => void>; listener: () => void }>()
 
+const sources = new WeakMap<AbortSignal, readonly [AbortSignal, AbortSignal]>()
+
+/**
+ * Fires with the first of two, for `onAbort` only: it listens to them while somebody listens to it, so a signal that
+ * outlives many calls keeps nothing of them. (`AbortSignal.any` leaves a WeakRef per call behind.)
+ */
+export function either(a: AbortSignal, b: AbortSignal): AbortSignal {
+  const both = new AbortController().signal
+  const first = (): AbortSignal => a.aborted ? a : b
+  sources.set(both, [a, b])
+  return Object.defineProperties(both, { aborted: { get: () => first().aborted }, reason: { get: () => first().reason as unknown } })
+}
+
 /** Calls `fn` once when `signal` fires; the result takes it back. A signal that has fired already calls nothing. */
 export function onAbort(signal: AbortSignal, fn: () => void): () => void {
+  const both = sources.get(signal)
+  if (both) {
+    const off = (): void => { for (const one of offs) one() }
+    const offs = both.map((one) => onAbort(one, () => { off(); fn() }))
+    return off
+  }
   let hub = hubs.get(signal)
   if (!hub) {
     const waiting = new Set<() => void>()

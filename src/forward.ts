@@ -1,3 +1,4 @@
+import { bounded, type Bounds } from './bounded.js'
 import type { Link, Selection } from './types.js'
 
 type Verb = (selection: Selection, ...args: never[]) => unknown
@@ -11,7 +12,7 @@ const RPC = ['call', 'callAll', 'cast', 'methods', 'unprovide'] as const
 export class Forward {
   readonly #provided: { selection: Selection; args: unknown[] }[] = []
 
-  constructor(private readonly links: () => Iterable<Link>, private readonly onerror: (error: Error) => void) {}
+  constructor(private readonly bounds: Bounds, private readonly links: () => Iterable<Link>, private readonly onerror: (error: Error) => void) {}
 
   readonly verbs: Readonly<Record<string, Verb>> = {
     provide: (selection, ...args: unknown[]) => {
@@ -19,7 +20,7 @@ export class Forward {
       for (const link of this.links()) this.#give(link, selection, args)
     },
     as: (selection) => new Proxy({}, {
-      get: (_, method) => typeof method === 'symbol' || method === 'then' ? undefined : (...args: unknown[]) => invoke(selection, method, args),
+      get: (_, method) => typeof method === 'symbol' || method === 'then' ? undefined : (...args: unknown[]) => invoke(this.bounds, selection, method, args),
     }),
     ...Object.fromEntries(RPC.map((name) => [name, () => {
       throw new TypeError(`${name}() needs the rpc layer, and this stage has a chain of its own without it: add rpc() to the chain, or use to(peer, callback) and what its top offers`)
@@ -43,9 +44,9 @@ export class Forward {
   }
 }
 
-function invoke(selection: Selection, method: string, args: unknown[]): Promise<unknown> {
+function invoke(bounds: Bounds, selection: Selection, method: string, args: unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    selection.acquire(undefined, (error, link) => {
+    bounded(bounds, selection, (found) => selection.acquire(undefined, found), (error, link) => {
       if (!link) return reject(error)
       const own = (link.top as unknown as Record<string, unknown>)[method]
       if (typeof own !== 'function') return reject(new TypeError(`the top of the chain has no method ${method}`))

@@ -30,14 +30,18 @@ type Done = (error: StageError | null, link?: Link) => void
 /** Another try cannot mend these; every other failure to connect may pass. */
 const FINAL: ReadonlySet<string> = new Set(['AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'WRONG_NAMESPACE', 'CLOSED', 'BAD_ARGUMENT'])
 
-const MAX_TIMEOUT_MS = 86_400_000
+const MAX_MS = 86_400_000
+
+/** @throws StageError BAD_ARGUMENT */
+export function checkMs(option: string, ms: unknown, least = 0): void {
+  if (ms === undefined || (typeof ms === 'number' && ms > 0 && ms >= least && ms <= MAX_MS)) return
+  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${least ? `of at least ${least}` : 'above 0'}, at most ${MAX_MS} (a day)`)
+}
 
 /** @throws StageError BAD_ARGUMENT */
 export function checkOptions(options: TargetOptions): TargetOptions {
   const { timeoutMs, key, signal } = options
-  if (timeoutMs !== undefined && !(typeof timeoutMs === 'number' && timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
-    throw new StageError('BAD_ARGUMENT', `timeoutMs is ${describe(timeoutMs)}: expected a number of milliseconds above 0, at most ${MAX_TIMEOUT_MS} (a day)`)
-  }
+  checkMs('timeoutMs', timeoutMs)
   if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
   if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
   return options
@@ -52,7 +56,7 @@ export class Picked implements Selection {
   /** @throws StageError BAD_NAME · BAD_ARGUMENT */
   constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<TargetOptions>) {
     if (typeof to === 'string') {
-      this.#patterns = [stage.turns.has(to) ? to : checkPattern(to)]
+      this.#patterns = [stage.turns.has(to) && !to.startsWith('!') ? to : checkPattern(to)]
       this.#ids = NONE
       this.label = to
     } else {

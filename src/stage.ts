@@ -1,5 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
+import { onAbort } from './abort.js'
+import { bounded, type Bounds } from './bounded.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { StageError, asError } from './errors.js'
@@ -9,9 +11,9 @@ import type { LiveLink } from './link.js'
 import { Links } from './links.js'
 import { log } from './log.js'
 import { checkName, matches } from './pattern.js'
-import { Picked, checkOptions, type Surroundings } from './selection.js'
+import { Picked, checkMs, checkOptions, type Surroundings } from './selection.js'
 import { retain } from './shared.js'
-import { cancelled, openStream, targetClass, type TargetClass } from './target.js'
+import { openStream, targetClass, type TargetClass } from './target.js'
 import { Tenure } from './tenure.js'
 import { within } from './within.js'
 import type { Clock, Entry, Interface, Layer, LinkEnd, Mesh, Mounted, Peer, Random, Registry, TargetOptions, To, Wrapper } from './types.js'
@@ -73,6 +75,7 @@ interface Running {
   tenure: Tenure
   surroundings: Surroundings
   deadlines: DeadlineSweep
+  bounds: Bounds
   mounted: readonly Mounted[]
   forward: Forward | undefined
   target: TargetClass
@@ -110,6 +113,8 @@ export class StageCore extends EventEmitter<StageEvents> {
       }
     }
     checkOptions({ timeoutMs: options.timeoutMs })
+    checkMs('ttlMs', options.ttlMs, 500)
+    checkMs('idleLinkMs', options.idleLinkMs)
     this.#options = options
     this.#parts = parts
     this.#release = retain(parts.registry)
@@ -260,7 +265,8 @@ export class StageCore extends EventEmitter<StageEvents> {
       onchange: () => wake(surroundings.waiting),
       onerror: (error) => this.#error(error),
     })
-    const forward = new Forward(() => links.all(), (error) => this.#error(error))
+    const bounds: Bounds = { clock, timeoutMs }
+    const forward = new Forward(bounds, () => links.all(), (error) => this.#error(error))
     const items = (this.#ownChain ?? this.#options.chain ?? this.#parts.chain)
     const chain: { name: string; wrap: Wrapper }[] = []
     const links = new Links({
@@ -304,9 +310,9 @@ export class StageCore extends EventEmitter<StageEvents> {
     }
     const verbs = Object.assign({}, ...mounted.map((one) => one.target ?? {})) as NonNullable<Mounted['target']>
     const running: Running = {
-      directory, links, tenure, surroundings, deadlines, mounted,
+      directory, links, tenure, surroundings, deadlines, bounds, mounted,
       forward: 'call' in verbs ? undefined : forward,
-      target: targetClass({ clock, timeoutMs }, { ...forward.verbs, ...verbs }),
+      target: targetClass(bounds, { ...forward.verbs, ...verbs }),
       listening: Promise.resolve(),
       addresses: [],
     }
@@ -417,26 +423,23 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   #forEach(selection: Picked, each: StreamCallback): void {
-    const { clock } = this.#parts
-    const { surroundings } = this.#run()
+    const { surroundings, bounds } = this.#run()
     const { signal, persist } = selection.options
+    // not at once: what waited for the same link goes first
+    const tell = (error: StageError | null, stream?: Duplex, peer?: Peer): void => void process.nextTick(each, error, stream, peer)
     const open = (peer: Peer): void => {
       if (!selection.includes(peer)) return
       const one = new Picked(surroundings, peer, { ...selection.options, self: false })
-      openStream({ clock, timeoutMs: this.#options.timeoutMs ?? 10_000 }, one, (error, stream) => {
-        // not at once: what waited for the same link goes first
-        process.nextTick(each, error, stream, peer)
-      })
+      openStream(bounds, one, (error, stream) => tell(error, stream, peer))
     }
-    if (signal?.aborted) return process.nextTick(each, cancelled(signal), undefined, undefined)
-    selection.known((error) => {
-      if (error) return process.nextTick(each, error, undefined, undefined)
+    bounded(bounds, selection, (done) => selection.known(done), (error) => {
+      if (error) return tell(error)
       const there = selection.matches()
       there.forEach(open)
       if (persist) {
         this.#persistent.add(open)
-        signal?.addEventListener('abort', () => void this.#persistent.delete(open), { once: true })
-      } else if (there.length === 0) process.nextTick(each, selection.why(0), undefined, undefined)
+        if (signal) onAbort(signal, () => void this.#persistent.delete(open))
+      } else if (there.length === 0) tell(selection.why(0))
     })
   }
 

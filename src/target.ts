@@ -2,13 +2,9 @@ import Duplexify from 'duplexify'
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from './errors.js'
 import { onAbort } from './abort.js'
+import { bounded, cancelled, type Bounds } from './bounded.js'
 import type { Picked } from './selection.js'
-import type { Clock, Link, Mounted, Selection, Timer } from './types.js'
-
-export interface TargetContext {
-  readonly clock: Clock
-  readonly timeoutMs: number
-}
+import type { Mounted, Selection } from './types.js'
 
 export type TargetClass = new (selection: Picked) => Duplex
 
@@ -26,7 +22,7 @@ interface Inner {
  * a stream asks first, and reading one builds the stream in place. (A Proxy would do it too, but `pump` and
  * `pipeline` break on one.)
  */
-export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['target']>): TargetClass {
+export function targetClass(context: Bounds, verbs: NonNullable<Mounted['target']>): TargetClass {
   const inner = new WeakMap<object, Inner>()
 
   function Target(this: object, selection: Picked): void {
@@ -55,10 +51,11 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
     const own = inner.get(target)
     if (!own || own.connecting) return
     own.connecting = true
-    openStream(context, own.selection.others(), (error, stream) => {
+    const giveUp = openStream(context, own.selection.others(), (error, stream) => {
       if (!stream) return void target.destroy(error ?? undefined)
       join(target as Joint, stream)
-    }, target)
+    })
+    target.once('close', giveUp)
   }
   const duplexify = Duplexify.prototype as unknown as Record<string, (...args: unknown[]) => unknown>
   // connects on the first read or write, and on an end without either
@@ -98,18 +95,10 @@ function join(target: Joint, stream: Duplex): void {
   target.setWritable(stream)
 }
 
-/** One stream to one match of the selection, within its deadline. */
-export function openStream(context: TargetContext, selection: Selection, done: (error: StageError | null, stream?: Duplex, link?: Link) => void, holder?: Duplex): void {
-  const { clock } = context
-  const { signal, timeoutMs = context.timeoutMs } = selection.options
-  let over = false
-  const started = clock.now()
-  const end = (error: StageError | null, link?: Link): void => {
-    if (over) return
-    over = true
-    timer?.cancel()
-    unlisten?.()
-    cancel()
+/** One stream to one match of the selection, within its deadline. The result gives up while it is not connected. */
+export function openStream(context: Bounds, selection: Selection, done: (error: StageError | null, stream?: Duplex) => void): () => void {
+  const { signal } = selection.options
+  return bounded(context, selection, (found) => selection.acquire(undefined, found), (error, link) => {
     if (!link) return done(error)
     let stream: Duplex
     try {
@@ -117,21 +106,7 @@ export function openStream(context: TargetContext, selection: Selection, done: (
     } catch (thrown) {
       return done(thrown instanceof StageError ? thrown : new StageError('DISCONNECTED', asError(thrown).message, { cause: thrown }))
     }
-    if (signal) {
-      const off = onAbort(signal, () => stream.destroy(cancelled(signal)))
-      stream.once('close', off)
-    }
-    done(null, stream, link)
-  }
-  let cancel = (): void => {}
-  let timer: Timer | undefined
-  let unlisten: (() => void) | undefined
-  if (signal?.aborted) return end(cancelled(signal))
-  if (signal) unlisten = onAbort(signal, () => end(cancelled(signal)))
-  timer = clock.setTimeout(() => end(selection.why(clock.now() - started)), timeoutMs, true)
-  holder?.once('close', () => end(new StageError('CANCELLED', 'the stream was destroyed before it was connected')))
-  cancel = selection.acquire(undefined, end)
-  if (over) cancel()
+    if (signal) stream.once('close', onAbort(signal, () => stream.destroy(cancelled(signal))))
+    done(null, stream)
+  })
 }
-
-export const cancelled = (signal: AbortSignal): StageError => new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason })

@@ -1,13 +1,17 @@
 /** Every example and the demo, each as the process that a reader would start. */
-import { fork, type ChildProcess } from 'node:child_process'
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
+import { DetourInterface } from '../examples/own-interface.js'
 import { FileRegistry } from '../examples/own-registry.js'
+import { mixed } from '../examples/own-wrapper.js'
 import { NO_REDIS, RedisServer, hasRedis } from './helpers/redis-server.js'
+import { interfaceSuite } from './suites/interface.js'
 import { registrySuite } from './suites/registry.js'
+import { wrapperSuite } from './suites/wrapper.js'
 
 interface Ended { code: number | null; signal: NodeJS.Signals | null; output: string; tookMs: number; left: string[] }
 interface RunOptions {
@@ -144,10 +148,56 @@ registrySuite(test, async () => {
   }
 }, { name: 'own-registry' })
 
+test('own-interface', async (t) => {
+  ended(t, await run(t, 'own-interface'), 'hi there, bob', 'it lists tcp://api.invalid:…')
+})
+
+interfaceSuite(test, () => ({ listener: new DetourInterface(), dialler: new DetourInterface() }), { name: 'own-interface' })
+
+test('own-wrapper', async (t) => {
+  ended(t, await run(t, 'own-wrapper'), 'hi there, bob')
+})
+
+wrapperSuite(test, () => mixed(42), { name: 'own-wrapper' })
+
+test('own-layer', async (t) => {
+  ended(t, await run(t, 'own-layer'), 'api: linked', 'db: not linked')
+})
+
 test('own-chain', async (t) => {
   ended(t, await run(t, 'own-chain'), 'my-server-app says: hi there, friend', 'my-server-app says: hi there, bob')
 })
 
 test('graceful', async (t) => {
   ended(t, await run(t, 'graceful'), 'the call is being served: SIGTERM', 'answered: the whole answer', 'the server ended with 0', 'the next call: NO_SUCH_PEER')
+})
+
+/** The root of the package, from where this file lies once compiled. */
+const root = new URL('../../', import.meta.url)
+
+for (const name of ['own-registry', 'own-interface', 'own-wrapper', 'own-layer']) {
+  test(`docs/extending.md shows ${name} as it runs`, async (t) => {
+    const source = await readFile(new URL(`examples/${name}.ts`, root), 'utf8')
+    const page = source.slice(source.indexOf('import'), source.indexOf('\n// ── ')).trim()
+    t.true((await readFile(new URL('docs/extending.md', root), 'utf8')).includes(page), `copy examples/${name}.ts into docs/extending.md`)
+  })
+}
+
+test('both ends of the example in the README run as they are written', async (t) => {
+  t.timeout(110_000)
+  const text = await readFile(new URL('README.md', root), 'utf8')
+  const end = (name: string): string => new RegExp(`\`\`\`js\n// ${name}\n([^]*?)\`\`\``).exec(text)?.[1] ?? ''
+  const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const start = (name: string): ChildProcess => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', end(name)], { cwd: fileURLToPath(root), env: { ...process.env, XDG_RUNTIME_DIR: folder, STAGE_HOST: '' }, stdio: ['ignore', 'pipe', 'inherit'] })
+    t.teardown(() => void child.kill('SIGKILL'))
+    return child
+  }
+  const web = start('web.js')
+  start('api.js')
+  let output = ''
+  web.stdout?.on('data', (chunk: Buffer) => { output += chunk.toString() })
+  t.is(await new Promise((resolve) => web.once('close', resolve)), 0)
+  t.is(output, 'hi there, bob\n')
 })

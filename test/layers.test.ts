@@ -17,14 +17,14 @@ const arrows: Arrow[] = files.flatMap((from) => {
   const found = source.matchAll(/(?:^|\n)\s*(?:import|export)\s+(type\s)?[^'"`;]*?from\s+['"](\.[^'"]+)['"]|import\(\s*['"](\.[^'"]+)['"]\s*\)/g)
   return [...found].map(([, type, fixed, dynamic]) => ({
     from,
-    to: normalize(join(dirname(from), (fixed ?? dynamic) as string)).replace(/\.js$/, '.ts'),
+    to: normalize(join(dirname(from), (fixed ?? dynamic))).replace(/\.js$/, '.ts'),
     type: type !== undefined,
   }))
 })
 
-const folder = (file: string): string => file.split('/')[0] as string
+const folder = (file: string): string => file.split('/')[0]
 /** The part of a folder that is one registry, interface or wrapper: a file, or a folder of files and the file of its name. */
-const part = (file: string): string => (file.split('/')[1] as string).replace(/\.ts$/, '')
+const part = (file: string): string => (file.split('/')[1]).replace(/\.ts$/, '')
 
 test('the sources were read', (t) => {
   t.true(files.length > 40 && arrows.length > 100, `${files.length} files, ${arrows.length} imports`)

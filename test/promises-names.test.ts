@@ -109,7 +109,7 @@ test('P3: one that was linked and whose connection was reset leaves the view of 
   b.to('*').provide('f', () => 1)
   await advance(clock, Promise.all([a.ready(), b.ready()]))
   await advance(clock, a.to('b').call('f'))
-  const [address] = a.lookup('b')[0]!.addresses
+  const [address] = a.lookup('b')[0].addresses
   const told = events(a)
   cutOff(b, true)
   network.refuse(address)
@@ -128,7 +128,7 @@ test('P3: one that was suspected and shows signs of life is back', async (t) => 
   b.to('*').provide('f', () => 1)
   await advance(clock, Promise.all([a.ready(), b.ready()]))
   await advance(clock, a.to('b').call('f'))
-  const [address] = a.lookup('b')[0]!.addresses
+  const [address] = a.lookup('b')[0].addresses
   network.refuse(address)
   network.cut(address)
   await clock.advance(3000)

@@ -21,8 +21,8 @@ async function run(t: Assertions, seed: number): Promise<string[]> {
   }
   const calls: Promise<unknown>[] = []
   for (let n = 0; n < 60; n++) {
-    const from = stages[Math.floor(chance.float() * 3)]!
-    const to = ['a', 'b', 'c', '?'][Math.floor(chance.float() * 4)]!
+    const from = stages[Math.floor(chance.float() * 3)]
+    const to = ['a', 'b', 'c', '?'][Math.floor(chance.float() * 4)]
     calls.push(from.to(to, { timeoutMs: 1500 }).call('f', n).then((value) => note(`${from.name} ${n} answered ${String(value)}`), (error: StageError) => note(`${from.name} ${n} ${error.code} ${error.executed}`)))
     if (n % 9 === 0) from.to('*').cast('f', -n)
     if (n % 11 === 0) from.to('b').end(Buffer.alloc(1000))

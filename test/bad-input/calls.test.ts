@@ -331,8 +331,8 @@ for (const [title, make, code] of thenables) {
     api.to('*').provide('later', async () => { await settle(1); return make() })
     for (const method of ['get', 'later']) {
       const call = web.to('api').call(method)
-      if (code) t.is((await failure(call)).code, code as never)
-      // an async function reads it once more than we do
+      // the result of an async function is read once only, by the promise that it makes
+      if (code && !(method === 'later' && title.includes('the second time'))) t.is((await failure(call)).code, code as never)
       else t.is(await call, 'fine')
     }
     t.is(await web.to('api').call('echo', 1), 1)
@@ -353,8 +353,8 @@ test('a handler that answers twice by way of a callback and a result', async (t)
 const noNames = ['', ' ', 'a b', 'a\n', '\na', 'a\tb', 'a{', '{a}', 'a}', 'a/b', 'a\\b', 'a"b', 'é', 'a\0', '1a', '_a', '-a', '.', '__proto__', 'x'.repeat(129), 'x'.repeat(513), 'a*', '*', 'a?', '\u{1f600}']
 
 test('names of stages that are none', (t) => {
-  for (const name of [...noNames, 5, null, undefined, {}, ['a'], Symbol('a')] as string[]) {
-    for (const make of [() => new Stage(name, new MemoryRegistry('names'), new MemoryInterface()), ...name === undefined ? [] : [() => new Stage('a', new MemoryRegistry('names'), new MemoryInterface(), { namespace: name })]]) {
+  for (const name of [...noNames, 5, null, undefined, {}, ['a'], Symbol('a')] as (string | null)[]) {
+    for (const make of [() => new Stage(name as string, new MemoryRegistry('names'), new MemoryInterface()), ...name === undefined || name === null ? [] : [() => new Stage('a', new MemoryRegistry('names'), new MemoryInterface(), { namespace: name })]]) {
       const error = t.throws<StageError>(make, { instanceOf: StageError }, inspect(name))
       t.is(error.code, 'BAD_NAME')
       t.true(error.message.length < 500)
@@ -387,7 +387,7 @@ test('methods of names that are none: NO_SUCH_METHOD like any that is missing, a
     t.throws(() => { api.to('*').provide(name, () => 'reached') }, { instanceOf: StageError, code: 'BAD_NAME' }, inspect(name))
     const error = await failure(web.to('api').call(name))
     t.like(error, { code: 'NO_SUCH_METHOD', executed: 'no' }, inspect(name))
-    for await (const _ of { [Symbol.asyncIterator]: () => web.to('api').callAll(name) }) t.fail()
+    t.is((await failure(web.to('api').callAll(name).next())).code, 'NO_SUCH_METHOD')
     t.notThrows(() => { api.to('*').unprovide(name) })
   }
   const missing = await failure(web.to('api').call('missing'))
@@ -408,7 +408,7 @@ test('call() with a URI that is none', async (t) => {
   }
   t.is((await failure(web.call('elsewhere://api/echo'))).code, 'WRONG_NAMESPACE')
   t.is((await failure(web.call(`${ns}://api/constructor`))).code, 'NO_SUCH_METHOD')
-  t.is((await failure(web.call(`${ns}://a b/echo`).catch((error: unknown) => { throw error }))).code, 'BAD_NAME')
+  t.is((await failure(web.call(`${ns}://a b/echo`))).code, 'BAD_NAME')
   t.is(await web.call(`${ns}://a*/echo`, 1), 1)
 })
 

@@ -34,7 +34,7 @@ export class Load {
   #stopped = false
   #count = 0
 
-  /** @param workMs  how long a handler takes at most */
+  /** It ends with its stage. @param workMs  how long a handler takes at most */
   constructor(private readonly stage: Stage, private readonly to: string, inFlight: number, private readonly workMs = 20, private readonly timeoutMs = 10_000) {
     this.#lanes = Array.from({ length: inFlight }, () => this.#lane())
   }
@@ -60,6 +60,7 @@ export class Load {
       } catch (thrown) {
         const { message } = asError(thrown)
         end({ error: thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message } })
+        if (thrown instanceof StageError && thrown.code === 'CLOSED') return
         await sleep(5) // one that fails at once must not spin
       }
     }

@@ -10,16 +10,26 @@ export const toWire = (error: StageError): WireError => ({ code: error.code, mes
 
 /** What a handler threw, as far as it may travel: a plain value as it is, an Error by its name, message and code. */
 export function thrownToWire(method: string, thrown: unknown): WireError {
-  const isError = thrown instanceof Error
-  const text = isError ? thrown.message : describe(thrown)
-  return { code: 'REMOTE_ERROR', message: `${method} failed: ${text}`.slice(0, TEXT_MAX), executed: 'yes', cause: isError ? plain(thrown) : thrown }
+  const { text, cause } = read(thrown)
+  return { code: 'REMOTE_ERROR', message: `${method} failed: ${text}`.slice(0, TEXT_MAX), executed: 'yes', cause }
+}
+
+/** Anything can be thrown, and looking at it may throw again. */
+function read(thrown: unknown): { text: string; cause: unknown } {
+  try {
+    if (!(thrown instanceof Error)) return { text: describe(thrown), cause: thrown }
+    const cause = plain(thrown)
+    return { text: cause.message, cause }
+  } catch {
+    return { text: 'what it threw cannot be read', cause: undefined }
+  }
 }
 
 /** Without what only the debugger of that process should see, and without what could not be encoded. */
 function plain(error: Error): Error {
-  const copy = new Error(error.message.slice(0, TEXT_MAX))
-  Object.defineProperty(copy, 'name', { value: String(error.name).slice(0, 128), configurable: true, writable: true })
-  const { code } = error as { code?: unknown }
+  const { name, message, code } = error as { name: unknown; message: unknown; code?: unknown }
+  const copy = new Error(typeof message === 'string' ? message.slice(0, TEXT_MAX) : describe(message))
+  Object.defineProperty(copy, 'name', { value: typeof name === 'string' ? name.slice(0, 128) : 'Error', configurable: true, writable: true })
   if (typeof code === 'string' || typeof code === 'number') Object.assign(copy, { code })
   return copy
 }

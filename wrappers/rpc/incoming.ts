@@ -1,4 +1,4 @@
-import { onAbort } from '../../src/abort.js'
+import { either } from '../../src/abort.js'
 import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
 import type { CallContext, Target } from './types.js'
@@ -51,14 +51,4 @@ export class Incoming implements CallContext {
     this.#reason = reason
     this.#abort?.abort(reason)
   }
-}
-
-/** Fires with the first of two. */
-function either(a: AbortSignal, b: AbortSignal): AbortSignal {
-  const both = new AbortController()
-  for (const one of [a, b]) {
-    if (one.aborted) both.abort(one.reason)
-    else onAbort(one, () => both.abort(one.reason))
-  }
-  return both.signal
 }

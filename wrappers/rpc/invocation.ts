@@ -59,8 +59,8 @@ export class Invocation implements Outgoing {
   /** Gives up, whatever it is waiting for. */
   cancel(error: StageError): void {
     if (this.#settled) return
-    const sent = this.#id !== 0
-    if (sent) this.#link?.top.cancel(this.#id)
+    const sent = this.#link !== undefined // or being sent: a getter in its arguments can get us here
+    if (this.#id !== 0) this.#link?.top.cancel(this.#id)
     this.#end(new StageError(error.code, error.message, { executed: sent ? 'unknown' : 'no', cause: error.cause }))
   }
 
@@ -105,6 +105,7 @@ export class Invocation implements Outgoing {
     link.load++
     try {
       this.#id = link.top.send(this, this.method)
+      if (this.#settled) link.top.cancel(this.#id)
     } catch (error) {
       this.settle(error as StageError)
     }

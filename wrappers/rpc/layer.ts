@@ -1,3 +1,4 @@
+import { bounded } from '../../src/bounded.js'
 import { StageError, describe } from '../../src/errors.js'
 import { log } from '../../src/log.js'
 import type { Layer, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
@@ -111,7 +112,7 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
     answers.fail(noSuch(method))
     return answers
   }
-  forget = whenKnown(caller, selection, (error) => {
+  forget = bounded(caller, selection, (done) => selection.known(done), (error) => {
     if (error) return answers.fail(error)
     const peers = selection.matches()
     answers.expect(peers.length)
@@ -130,21 +131,17 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
 function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], codec: Codec): void {
   if (!isMethod(method)) throw noSuch(method)
   const message = encodeCast(codec, selection.options.depth ?? 0, method, args)
-  const drop = (peer: Peer, error: Error): void => log('cast', `${method} to ${peer.name} (${peer.id}) was dropped: ${error.message}`)
-  whenKnown(caller, selection, (error) => {
+  bounded(caller, selection, (known) => selection.known(known), (error) => {
     if (error) return log('cast', `${method} to ${selection.label} was dropped: ${error.message}`)
     for (const peer of selection.matches()) {
-      let timer: { cancel(): void } | undefined
-      const cancel = selection.reach(peer, (failure, link) => {
-        timer?.cancel()
-        if (!link) return drop(peer, failure as Error)
+      bounded(caller, selection, (done) => selection.reach(peer, done), (failure, link) => {
         try {
-          link.top.cast(message)
+          if (failure) throw failure
+          link?.top.cast(message)
         } catch (thrown) {
-          drop(peer, thrown as Error)
+          log('cast', `${method} to ${peer.name} (${peer.id}) was dropped: ${(thrown as Error).message}`)
         }
       })
-      if (cancel !== undefined) timer = caller.clock.setTimeout(cancel, selection.options.timeoutMs ?? caller.timeoutMs)
     }
   })
 }
@@ -165,28 +162,6 @@ function encodeCast(codec: Codec, depth: number, method: string, args: readonly 
   return writer.bytes.subarray(0, writer.at)
 }
 
-/** Once the registry was asked, or the deadline or signal of the selection came first. */
-function whenKnown(caller: Caller, selection: Selection<Rpc>, done: (error: StageError | null) => void): () => void {
-  const { timeoutMs = caller.timeoutMs, signal } = selection.options
-  if (signal?.aborted) {
-    done(new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason }))
-    return () => {}
-  }
-  let timer: { cancel(): void } | undefined
-  let over = false
-  const end = (error: StageError | null): void => {
-    if (over) return
-    over = true
-    timer?.cancel()
-    done(error)
-  }
-  const forget = selection.known(end)
-  const stop = (): void => { over = true; timer?.cancel(); forget() }
-  timer = caller.clock.setTimeout(() => { forget(); end(selection.why(timeoutMs)) }, timeoutMs, true)
-  if (over) timer.cancel()
-  return stop
-}
-
 /** A proxy whose every method is a call; what promises, inspection and iteration look for is not there. */
 function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): object {
   const methods = new Map<string, (...args: unknown[]) => Promise<unknown>>()
@@ -202,36 +177,25 @@ function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): 
 
 function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
   return new Promise((resolve, reject) => {
-    const { timeoutMs = caller.timeoutMs, signal } = selection.options
-    let stop = (): void => {}
-    const timer = caller.clock.setTimeout(() => { stop(); reject(selection.why(timeoutMs)) }, timeoutMs, true)
-    if (signal?.aborted) {
-      timer.cancel()
-      return reject(new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason }))
-    }
-    stop = selection.acquire(undefined, (error, link) => {
-      if (!link) {
-        timer.cancel()
-        return reject(error)
-      }
-      link.top.whenMethods(() => {
-        timer.cancel()
-        if (link.top.methods) resolve([...link.top.methods].sort())
-        else reject(new StageError('DISCONNECTED', `the link to ${link.peer.name} is gone`, { peer: link.peer }))
-      })
+    bounded(caller, selection, (done) => selection.acquire(undefined, (error, link) => {
+      if (link) link.top.whenMethods(() => done(null, link))
+      else done(error)
+    }), (error, link) => {
+      if (link?.top.methods) resolve([...link.top.methods].sort())
+      else reject(error ?? new StageError('DISCONNECTED', `the link to ${selection.label} is gone`))
     })
   })
 }
 
 /** `namespace://peer/method`: en-masse's way to name a method anywhere. */
-function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args: readonly unknown[]): Promise<unknown> {
+async function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args: readonly unknown[]): Promise<unknown> {
   const parts = /^([^/]+):\/\/([^/]+)\/([^/]+)$/.exec(String(uri))
-  if (!parts) return Promise.reject(new StageError('BAD_ARGUMENT', `${describe(uri)} names no method: expected namespace://peer/method`))
+  if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} names no method: expected namespace://peer/method`)
   const [, namespace, peer, method] = parts as unknown as [string, string, string, string]
   if (namespace !== mesh.self.namespace) {
-    return Promise.reject(new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`))
+    throw new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`)
   }
-  return call(caller, mesh.select(peer), method, args)
+  return await call(caller, mesh.select(peer), method, args)
 }
 
 /** What each peer shows, across its links, so that every method is told once. */

@@ -129,7 +129,12 @@ export class Rpc extends Channel implements Top {
   /** The caller does not wait any more: tells the callee, and drops the answer. */
   cancel(id: number): void {
     if (!this.#pending.delete(id)) return
-    this.#wire.signal(M.CANCEL, id)
+    try {
+      this.#wire.signal(M.CANCEL, id)
+    } catch {
+      // a getter in arguments that are just being encoded has aborted this call: their frame must end first
+      process.nextTick(() => this.#wire.signal(M.CANCEL, id))
+    }
     this.#settled()
   }
 

@@ -1,0 +1,48 @@
+import { StageError } from './errors.js'
+import { onAbort } from './abort.js'
+import type { Clock, Link, Selection, Timer } from './types.js'
+
+export interface Bounds {
+  readonly clock: Clock
+  /** The default deadline, in milliseconds. */
+  readonly timeoutMs: number
+}
+
+type Done<T> = (error: StageError | null, link?: Link<T>) => void
+
+/**
+ * One wait of a selection (`acquire`, `reach`, `known`) that ends at the latest with its deadline or its signal.
+ * @param begin  starts the wait; what it returns takes it back
+ * @param done   called once, perhaps at once
+ * @returns      gives up without a word
+ */
+export function bounded<T>({ clock, timeoutMs }: Bounds, selection: Selection<T>, begin: (done: Done<T>) => () => void, done: Done<T>): () => void {
+  const { signal, timeoutMs: own = timeoutMs } = selection.options
+  let over = false
+  let timer: Timer | undefined
+  let unlisten: (() => void) | undefined
+  let cancel: (() => void) | undefined
+  const stop = (): void => {
+    over = true
+    timer?.cancel()
+    unlisten?.()
+    cancel?.()
+  }
+  const end: Done<T> = (error, link) => {
+    if (over) return
+    stop()
+    done(error, link)
+  }
+  if (signal?.aborted) {
+    end(cancelled(signal))
+    return stop
+  }
+  cancel = begin(end)
+  if (over) return stop
+  // whoever waits keeps the process alive until then
+  timer = clock.setTimeout(() => end(selection.why(own)), own, true)
+  if (signal) unlisten = onAbort(signal, () => end(cancelled(signal)))
+  return stop
+}
+
+export const cancelled = (signal: AbortSignal): StageError => new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason })

@@ -1,0 +1,48 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import test from 'ava'
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
+const node = (...args: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, args, { cwd: root })
+const EXPORTED = ['.', './registries/memory', './registries/local', './registries/redis', './interfaces/memory', './interfaces/tcp', './wrappers/framing', './wrappers/codec', './wrappers/rpc', './wrappers/tap', './wrappers/latency', './test/suites/registry', './test/suites/interface', './test/suites/wrapper', './test/suites/stream']
+
+test('every exported path can be imported, and required', async (t) => {
+  const names = JSON.stringify(EXPORTED.map((path) => path.replace('.', 'stagemesh')))
+  const imported = await node('--input-type=module', '-e', `for (const name of ${names}) console.log(name, Object.keys(await import(name)).length > 0)`)
+  const required = await node('--no-warnings', '--input-type=commonjs', '-e', `for (const name of ${names}) console.log(name, Object.keys(require(name)).length > 0)`)
+  t.is(imported.stdout, required.stdout)
+  t.false(imported.stdout.includes('false'))
+})
+
+test('importing the package loads no driver', async (t) => {
+  const { stdout } = await node('--input-type=module', '-e', `
+    import { createRequire } from 'node:module'
+    await import('stagemesh')
+    const modules = Object.keys(createRequire(process.cwd() + '/x.js').cache)
+    const native = process.report.getReport().sharedObjects
+    console.log([...modules, ...native].filter((file) => /node_modules.(ioredis|lmdb|@lmdb)/.test(file)).length)
+  `)
+  t.is(stdout.trim(), '0')
+})
+
+test('the public names are few enough to know', async (t) => {
+  const door = readFileSync(join(root, 'dist/src/index.d.ts'), 'utf8')
+  const types = readFileSync(join(root, 'dist/src/types.d.ts'), 'utf8')
+  const named = [...door.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => (list).split(',').map((one) => one.trim()).filter(Boolean))
+  const declared = [...(door + types).matchAll(/export (?:declare )?(?:interface|type|class|const|function) (\w+)/g)].map(([, name]) => name)
+  const all = new Set([...named.map((name) => name.replace(/^type /, '')), ...declared])
+  t.true(all.size <= 60, `${all.size}: ${[...all].join(' ')}`)
+})
+
+test('the members of Stage are few enough to know', async (t) => {
+  const { Stage } = await import('../src/index.js')
+  const own = new Set<string>()
+  for (let proto: object = Stage.prototype; proto !== Object.getPrototypeOf((await import('node:events')).EventEmitter.prototype) && proto.constructor.name !== 'EventEmitter'; proto = Object.getPrototypeOf(proto) as object) {
+    for (const name of Object.getOwnPropertyNames(proto)) if (name !== 'constructor') own.add(name)
+  }
+  own.add('name')
+  t.true(own.size <= 25, `${own.size}: ${[...own].join(' ')}`)
+})
