@@ -6,6 +6,7 @@ import { stagemesh } from './stagemesh.js'
 const contenders: Record<string, Contender> = { raw, stagemesh }
 const [role, name, place, inFlight, seconds] = process.argv.slice(2) as [string, string, string, string, string]
 const contender = contenders[name] as Contender
+process.once('disconnect', () => process.exit())
 const cpu = (): number => { const { user, system } = process.cpuUsage(); return user + system }
 
 if (role === 'serve') {

@@ -4,7 +4,7 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pump from 'pump'
 import test from 'ava'
-import { StageError, type Peer } from '../src/index.js'
+import { StageError } from '../src/index.js'
 import { realMesh } from './helpers/mesh.js'
 import { until } from './helpers/until.js'
 

@@ -161,17 +161,20 @@ test('no registry where it should be: ready() and calls name the address and wha
 
 test('without a registry nothing hangs and nothing is thrown at nobody', async (t) => {
   const address = `redis://127.0.0.1:${await closedPort()}`
-  const stage = new Stage('x', address, new TcpInterface()) // no listener of `error`, and nobody asks ready()
-  const stream = stage.to('y', { timeoutMs: 100 })
+  const stage = new Stage('x', address, new TcpInterface(), { timeoutMs: 100 }) // no listener of `error`, and nobody asks ready()
+  const stream = stage.to('y')
   const failed = new Promise<Error>((resolve) => stream.once('error', resolve))
   stream.write('x')
-  stage.to('y', { timeoutMs: 100 }).cast('line')
+  stage.to('y').cast('line')
   const all: unknown[] = []
-  await t.throwsAsync(async () => { for await (const answer of stage.to('*', { timeoutMs: 100 }).callAll('greet')) all.push(answer) }, { code: 'REGISTRY_UNAVAILABLE' })
-  await t.throwsAsync(stage.to('y', { timeoutMs: 100 }).methods(), { code: 'REGISTRY_UNAVAILABLE' })
+  await t.throwsAsync(async () => { for await (const answer of stage.to('*').callAll('greet')) all.push(answer) }, { code: 'REGISTRY_UNAVAILABLE' })
+  await t.throwsAsync(stage.to('y').methods(), { code: 'REGISTRY_UNAVAILABLE' })
   t.is((await failed as StageError).code, 'REGISTRY_UNAVAILABLE')
+  await t.throwsAsync(stage.each('*', () => {}), { code: 'REGISTRY_UNAVAILABLE' })
+  const told = await new Promise<StageError | null>((resolve) => { stage.to('y', (error) => { resolve(error) }) })
+  t.is(told?.code, 'REGISTRY_UNAVAILABLE')
   t.deepEqual(all, [])
-  const call = stage.to('y').call('greet')
+  const call = stage.to('y', { timeoutMs: 10_000 }).call('greet')
   const ready = stage.ready()
   await Promise.all([
     t.throwsAsync(call, { code: 'CLOSED' }),

@@ -51,7 +51,7 @@ test('a wrong secret: no link, and the call says so at once', async (t) => {
 
 test('a secret on one side only, either side', async (t) => {
   for (const [a, b] of [[{ secret: SECRET }, {}], [{}, { secret: SECRET }]]) {
-    const error = await refusedCall(await two(t, a!, b!))
+    const error = await refusedCall(await two(t, a, b))
     t.like(error, { code: 'AUTH_FAILED', executed: 'no' })
     t.regex(error.message, /give both the same `secret`/)
   }
@@ -300,7 +300,7 @@ test('a protocol of which no version is shared, on the port and behind an addres
   const later = await plain(t, api.address)
   later.write(packet(hello({ protocol: [0, 7] })))
   await until(() => later.packets.length === 1)
-  t.false('error' in later.packets[0]!, 'ranges that overlap are enough')
+  t.false('error' in later.packets[0], 'ranges that overlap are enough')
 
   const address = await listener(t, (one) => one.write(packet(hello({ protocol: [3, 4] }))))
   mesh.list({ id: 'mallory-0001', addresses: [address] })
@@ -386,7 +386,7 @@ test('methods that are shown to admin-* are there for nobody else', async (t) =>
     raw.call(1, 'drop')
     await until(() => raw.got(5, 1).length === 1)
     await until(() => raw.got(8).length === 1)
-    t.false(raw.got(8)[0]!.body.includes('drop'))
+    t.false(raw.got(8)[0].body.includes('drop'))
   }
   t.is(ran, 1)
 })

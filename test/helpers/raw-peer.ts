@@ -215,7 +215,7 @@ export class Raw {
       this.#held = this.#held.subarray(end)
       if (kind === 2) this.pongs++
       else if (kind === 1) this.frame(Buffer.alloc(0), 2)
-      else this.messages.push({ type: payload[0]!, id: payload.readUInt32BE(1), body: payload.subarray(5) })
+      else this.messages.push({ type: payload[0], id: payload.readUInt32BE(1), body: payload.subarray(5) })
     }
   }
 }

@@ -80,8 +80,8 @@ export class RedisServer {
     })
   }
 
-  async admin<T>(use: (client: Redis) => Promise<T>, password = process.env['TEST_REDIS_PASSWORD']): Promise<T> {
-    const client = new Redis({ port: this.port, lazyConnect: true, retryStrategy: null, enableReadyCheck: false, maxRetriesPerRequest: 0, connectionName: 'admin', ...(password && { password }) })
+  async admin<T>(use: (client: Redis) => Promise<T>): Promise<T> {
+    const client = new Redis({ port: this.port, lazyConnect: true, retryStrategy: null, enableReadyCheck: false, maxRetriesPerRequest: 0, connectionName: 'admin' })
     let cause: unknown
     client.on('error', (error: unknown) => { cause = error })
     try {
