@@ -174,9 +174,9 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   /** Calls `fn` for every live match once the registry was asked; resolves when that is done. */
   async each(pattern: string, fn: (peer: Peer) => void): Promise<void> {
-    const { surroundings, directory } = this.#run()
+    const { surroundings, directory, bounds } = this.#run()
     const selection = new Picked(surroundings, pattern, {})
-    await new Promise<void>((resolve, reject) => { selection.known((error) => error ? reject(error) : resolve()) })
+    await new Promise<void>((resolve, reject) => { bounded(bounds, selection, (done) => selection.known(done), (error) => error ? reject(error) : resolve()) })
     for (const peer of directory.lookup(pattern)) fn(peer)
   }
 
