@@ -1,4 +1,5 @@
 /** The public door: composes the defaults. The one file of `src/` that knows registries, interfaces and wrappers. */
+import type { Duplex } from 'node:stream'
 import { systemClock } from './clock.js'
 import { StageError } from './errors.js'
 import { systemRandom } from './random.js'
@@ -18,6 +19,8 @@ export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './sta
 export type { PartReason } from './directory.js'
 export type * from './types.js'
 export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+export { encodeEntry, parseEntry } from './entry.js'
+export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
 export { TcpInterface } from '../interfaces/tcp.js'
 export { LocalRegistry } from '../registries/local/registry.js'
@@ -53,8 +56,8 @@ export class Stage extends StageCore {
     super(name, given, { registry: known, interfaces: carriers, chain: defaultChain(), clock, random })
   }
 
-  override to(to: To, callback: StreamCallback): Target
-  override to(to: To, options?: TargetOptions, callback?: StreamCallback): Target
+  override to<Top extends Duplex>(to: To, callback: StreamCallback<Top>): Target
+  override to<Top extends Duplex>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): Target
   override to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): Target {
     return super.to(to, options as TargetOptions, callback) as Target
   }

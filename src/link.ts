@@ -28,6 +28,19 @@ const LINGER_MS = 1000
 
 const ignore = () => {}
 
+/** A link with the output of one layer as its top. */
+class Seen implements Link {
+  constructor(private readonly link: LiveLink, readonly top: Top) {}
+
+  get id(): string { return this.link.id }
+  get peer(): Peer { return this.link.peer }
+  get dialled(): boolean { return this.link.dialled }
+  get loopback(): boolean { return this.link.loopback }
+  get open(): boolean { return this.link.open }
+  get load(): number { return this.link.load }
+  set load(load: number) { this.link.load = load }
+}
+
 /** One established connection: the chain on its stream, its pulse, and its one end. */
 export class LiveLink implements Link {
   readonly id: string
@@ -35,10 +48,14 @@ export class LiveLink implements Link {
   readonly dialled: boolean
   readonly loopback: boolean
   readonly top: Top
+  /** What each wrapper returned, in the order of the chain. */
+  readonly outputs: readonly Top[]
   load = 0
   open = true
   readonly since: number
   readonly #pinger: Top | undefined
+  readonly #keeper: Top
+  readonly #seen = new Map<Top, Link>()
   #closed = false
   /** Saying goodbye: its end is no longer a failure. */
   #parting = false
@@ -54,13 +71,17 @@ export class LiveLink implements Link {
     this.loopback = options.loopback ?? false
     this.since = clock.now()
     let top: Top = stream
+    const outputs: Top[] = []
     stream.on('error', ignore)
     for (const wrap of wrappers) {
       top = wrap(top, { peer, dialled })
       top.on('error', ignore)
+      outputs.push(top)
       if (!this.#pinger && top.ping) this.#pinger = top
     }
     this.top = top
+    this.outputs = outputs
+    this.#keeper = outputs.findLast((output) => output.drain) ?? top
     stream.once('error', (error) => this.close(error))
     stream.once('close', () => this.close())
     if (top !== stream) {
@@ -68,11 +89,20 @@ export class LiveLink implements Link {
       top.once('close', () => this.close())
     }
     top.onstream = (opened) => options.onstream(opened, peer)
-    top.ondrain = (leaving) => { this.#parting = true; options.onretire(this, leaving) }
+    this.#keeper.ondrain = (leaving) => { this.#parting = true; options.onretire(this, leaving) }
     if (!this.loopback) {
       this.#beat()
       this.#watchIdle()
     }
+  }
+
+  /** The same link as the layer at `index` of the chain knows it. */
+  seenBy(index: number): Link {
+    const output = this.outputs[index]
+    if (output === this.top) return this
+    let seen = this.#seen.get(output)
+    if (!seen) this.#seen.set(output, seen = new Seen(this, output))
+    return seen
   }
 
   /** Ends it at once; what was under way on it fails with DISCONNECTED. */
@@ -95,7 +125,7 @@ export class LiveLink implements Link {
     this.open = false
     this.#parting = true
     this.#idle?.cancel()
-    await Promise.race([this.top.drain?.(leaving), this.#after(DRAIN_MS), this.#gone()])
+    await Promise.race([this.#keeper.drain?.(leaving), this.#after(DRAIN_MS), this.#gone()])
     if (this.#closed) return
     this.top.end()
     await Promise.race([this.#gone(), this.#after(LINGER_MS)])
@@ -139,10 +169,11 @@ export class LiveLink implements Link {
 
   #watchIdle(): void {
     const { clock, idleMs, kept } = this.options
-    if (this.top.idle === undefined) return
-    const uses = this.top.uses
+    const keeper = this.#keeper
+    if (keeper.idle === undefined) return
+    const { uses } = keeper
     this.#idle = clock.setTimeout(() => {
-      if (this.top.idle && this.top.uses === uses && !kept()) this.options.onretire(this, false)
+      if (keeper.idle && keeper.uses === uses && !kept()) this.options.onretire(this, false)
       else this.#watchIdle()
     }, idleMs)
   }

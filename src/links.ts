@@ -6,7 +6,7 @@ import { log } from './log.js'
 import { pair } from './pair.js'
 import { jitter } from './random.js'
 import { within } from './within.js'
-import type { Clock, Entry, Interface, Link, Peer, Random, Timer, Wrapper } from './types.js'
+import type { Clock, Entry, Interface, Peer, Random, Timer, Wrapper } from './types.js'
 
 export interface LinksOptions {
   clock: Clock
@@ -32,7 +32,7 @@ export interface LinksOptions {
   onstream(stream: Duplex, peer: Peer): boolean
 }
 
-type Done = (error: StageError | null, link?: Link) => void
+type Done = (error: StageError | null, link?: LiveLink) => void
 
 /** What is known of the connections to one id. */
 interface Slot {
@@ -177,7 +177,7 @@ export class Links {
     return slot
   }
 
-  #settle(slot: Slot, error: StageError | null, link?: Link): void {
+  #settle(slot: Slot, error: StageError | null, link?: LiveLink): void {
     const waiting = [...slot.waiting]
     slot.waiting.clear()
     for (const done of waiting) done(error, link)

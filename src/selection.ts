@@ -1,6 +1,7 @@
 import { StageError, describe } from './errors.js'
 import { checkPattern, matches } from './pattern.js'
 import type { Directory } from './directory.js'
+import type { LiveLink } from './link.js'
 import type { Links } from './links.js'
 import type { Clock, Entry, Link, Peer, Selection, TargetOptions, To } from './types.js'
 
@@ -53,8 +54,11 @@ export class Picked implements Selection {
   readonly #patterns: readonly string[]
   readonly #ids: readonly Peer[]
 
-  /** @throws StageError BAD_NAME · BAD_ARGUMENT */
-  constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<TargetOptions>) {
+  /**
+   * @param layer  whose output is the `top` of the links it finds; default that of the whole chain
+   * @throws StageError BAD_NAME · BAD_ARGUMENT
+   */
+  constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<TargetOptions>, private readonly layer?: number) {
     if (typeof to === 'string') {
       this.#patterns = [stage.turns.has(to) && !to.startsWith('!') ? to : checkPattern(to)]
       this.#ids = NONE
@@ -65,6 +69,11 @@ export class Picked implements Selection {
       this.#ids = list.filter((one) => typeof one !== 'string').map(checkPeer)
       this.label = list.map((one) => typeof one === 'string' ? one : one.name).join(', ') || 'an empty list'
     }
+  }
+
+  /** The same as the layer at `index` of the chain sees it. */
+  at(index: number): Picked {
+    return new Picked(this.stage, this.to, this.options, index)
   }
 
   /** The same without oneself, as streams and links kept open want it. */
@@ -84,7 +93,7 @@ export class Picked implements Selection {
     const peer = this.#pick(tried, undefined)
     const link = peer && this.stage.links.active(peer.id)
     if (link) {
-      done(null, link)
+      done(null, this.#seen(link))
       return nothing
     }
     return this.#wait(peer, tried, done)
@@ -100,7 +109,7 @@ export class Picked implements Selection {
       }
       cancel = this.stage.links.need(peer, (error, link) => {
         if (over) return
-        if (!error || FINAL.has(error.code)) done(error, link)
+        if (!error || FINAL.has(error.code)) done(error, link && this.#seen(link))
         else attempt()
       })
     }
@@ -120,7 +129,7 @@ export class Picked implements Selection {
 
   why(waitedMs: number): StageError {
     const { directory, links, registryAddress } = this.stage
-    const waited = `within ${Math.round(waitedMs)} ms`
+    const waited = waitedMs > 0 ? `within ${Math.round(waitedMs)} ms` : 'now'
     if (this.stage.closed) return closed()
     if (!directory.known) {
       return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
@@ -130,9 +139,16 @@ export class Picked implements Selection {
       return new StageError('TIMEOUT', `no link to ${failed.peer.name} ${waited}: ${failed.error.message}`, { phase: 'connecting', cause: failed.error, peer: failed.peer })
     }
     if (this.matches().length > 0) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${this.matches()[0]?.addresses.join(', ') || 'no address'}`, { phase: 'connecting' })
+    if (this.options.self === false && this.includes(this.stage.self())) {
+      return new StageError('NO_SUCH_PEER', `no other stage named ${this.label} ${waited}: it is this stage itself, and streams never go to oneself`)
+    }
     const others = directory.lookup('*').map((peer) => peer.name)
     const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).join(', ')}` : 'nobody else is there'
     return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)
+  }
+
+  #seen(link: LiveLink): Link {
+    return this.layer === undefined ? link : link.seenBy(this.layer)
   }
 
   /** The matches now; computed once for each change of the directory. */
@@ -198,8 +214,8 @@ export class Picked implements Selection {
         waiting.add(attempt)
         cancel = links.need(peer, (error, link) => {
           if (over) return
-          if (!error) return end(null, link)
-          failed.set(peer.id, error)
+          if (link) return end(null, this.#seen(link))
+          failed.set(peer.id, error as StageError)
           attempt()
         })
         return

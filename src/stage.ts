@@ -66,7 +66,10 @@ export interface StageEvents {
   error: [error: Error]
 }
 
-export type StreamCallback = (error: StageError | null, stream: Duplex, peer: Peer) => void
+/** `stream`: what the chain's top yields; in a chain of one's own, its top. */
+export type StreamCallback<Top extends Duplex = Duplex> = (error: StageError | null, stream: Top, peer: Peer) => void
+
+type TargetVerb = NonNullable<Mounted['target']>[string]
 
 /** Everything that exists from the first use on. */
 interface Running {
@@ -99,7 +102,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   #draining = false
   #closing: Promise<void> | undefined
 
-  /** @throws StageError BAD_NAME; TypeError when it would listen beyond this machine without a secret */
+  /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError when it would listen beyond this machine without a secret */
   constructor(name: string, options: StageOptions, parts: Parts) {
     super()
     this.name = checkName(name, 'the stage name')
@@ -151,8 +154,8 @@ export class StageCore extends EventEmitter<StageEvents> {
    * or write, with the verbs of the chain; with a callback, a stream to each of those there now.
    * @throws StageError BAD_NAME · BAD_ARGUMENT
    */
-  to(to: To, callback: StreamCallback): Duplex
-  to(to: To, options?: TargetOptions, callback?: StreamCallback): Duplex
+  to<Top extends Duplex>(to: To, callback: StreamCallback<Top>): Duplex
+  to<Top extends Duplex>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): Duplex
   to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): Duplex {
     const running = this.#run()
     const given = typeof options === 'function' ? {} : checkOptions(options ?? {})
@@ -223,7 +226,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
-  protected verb(name: string): (...args: unknown[]) => unknown {
+  verb(name: string): (...args: unknown[]) => unknown {
     for (const { host } of this.#run().mounted) {
       const verb = host?.[name]
       if (verb) return verb as (...args: unknown[]) => unknown
@@ -286,33 +289,38 @@ export class StageCore extends EventEmitter<StageEvents> {
       get closed() { return closed() },
     }
     const closed = (): boolean => this.#closing !== undefined
-    const mesh: Mesh = {
+    const mesh = (layer: number): Mesh => ({
       clock, random, deadlines, timeoutMs,
       get self() { return self() },
       peers: () => directory.lookup('*'),
-      links: () => links.all(),
-      select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options)),
+      links: () => [...links.all()].map((link) => link.seenBy(layer)),
+      select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options), layer),
       target: (to, options = {}) => new running.target(new Picked(surroundings, to, checkOptions(options))),
       announce: (key, value) => { this.#announces[key] = value; void tenure.update() },
       valid: () => tenure.valid(),
       emit: (event, name, peer) => void this.emit(event, name, peer),
       error: (error) => this.#error(error),
-    }
+    })
     const mounted: Mounted[] = []
+    const verbs: Record<string, TargetVerb> = { ...forward.verbs }
     for (const item of items) {
       if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item })
       else if ('wrap' in item) chain.push(item)
       else {
-        const layer = (item as Layer).mount(mesh)
+        const index = chain.length
+        const layer = (item as Layer).mount(mesh(index))
+        for (const [name, verb] of Object.entries(layer.target ?? {})) {
+          // the last layer's own output is the top: nothing to look up for each call
+          verbs[name] = index === items.length - 1 ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
+        }
         mounted.push(layer)
         chain.push({ name: item.name, wrap: layer.wrap })
       }
     }
-    const verbs = Object.assign({}, ...mounted.map((one) => one.target ?? {})) as NonNullable<Mounted['target']>
     const running: Running = {
       directory, links, tenure, surroundings, deadlines, bounds, mounted,
-      forward: 'call' in verbs ? undefined : forward,
-      target: targetClass(bounds, { ...forward.verbs, ...verbs }),
+      forward: mounted.some(({ target }) => target?.['provide']) ? undefined : forward,
+      target: targetClass(bounds, verbs),
       listening: Promise.resolve(),
       addresses: [],
     }

@@ -70,7 +70,7 @@ export interface View {
 }
 
 /**
- * The name server. An instance may be shared by several stages; whoever made it closes it.
+ * The name server. An instance may be shared by several stages; the last of them that closes, closes it.
  *
  * Every method may reject with `REGISTRY_UNAVAILABLE` (it may work later) or with another StageError (it will not).
  * Nothing here retries for long: the stage does, with one back-off for all registries.
@@ -149,7 +149,7 @@ export type Wrapper<In = Duplex, Out = Duplex> = (stream: In, end: LinkEnd) => O
 
 /**
  * What a wrapped stream may offer beside being a Duplex. The stage uses what it finds: `ping` of the lowest wrapper
- * that has one, everything else of the top.
+ * that has one, `idle`, `uses`, `drain` and `ondrain` of the highest that can drain, the streams of the top.
  */
 export interface Top extends Duplex {
   /** Resolves when the peer has answered. */
@@ -182,9 +182,9 @@ export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> 
 
 export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
   readonly wrap: Wrapper<In, Out>
-  /** Verbs of `to()`: each gets the selection that it was called on, then its arguments. */
+  /** Verbs of `to()`: each gets the selection that it was called on, then its arguments. A later layer's hide an earlier one's. */
   readonly target?: Readonly<Record<string, (selection: Selection<Out>, ...args: never[]) => unknown>>
-  /** Verbs of the stage. */
+  /** Verbs of the stage: `stage.verb(name)`. */
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
   /** Counters for `stats()`. */
   stats?(): Readonly<Record<string, number>>
@@ -197,6 +197,7 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
 export interface Link<T = Top> extends LinkEnd {
   /** The same on both ends. */
   readonly id: string
+  /** What the layer's own `wrap` returned; for everybody else the top of the chain. */
   readonly top: T
   /** False once it is draining or closed: nothing new may be sent over it. */
   readonly open: boolean

@@ -1,45 +1,50 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { execFile } from 'node:child_process'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import test from 'ava'
 import { StageError } from '../src/index.js'
 import { realMesh } from './helpers/mesh.js'
-import { until } from './helpers/until.js'
 
-setFlagsFromString('--expose-gc')
-const gc = runInNewContext('gc') as () => void
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
-/** Collects until `condition` holds: a collection may take a turn or two to be told. */
-const collected = (condition: () => boolean): Promise<void> => until(() => { gc(); return condition() })
-
-// apart from the tests, whose suspended frames would hold what they touched
-const same = (list: unknown[]): boolean => list[0] === list[1]
-const first = async (list: (() => Promise<number>)[]): Promise<number> => list[0]()
+/** Two stages in a process of their own, where nothing but the script holds on to what it touches. */
+async function alone(script: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--input-type=module', '-e', `
+    import { Stage } from 'stagemesh'
+    const [a, b] = [new Stage('a', 'memory:x'), new Stage('b', 'memory:x')]
+    const held = () => a.stats().functions + b.stats().functions
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 5))
+    const collect = async (until) => { for (let i = 0; i < 1000 && !until(); i++) { gc(); await turn() } }
+    ${script}
+    process.exit()
+  `], { cwd: root })
+  return stdout.trim().split('\n')
+}
 
 test('a function that was passed is released when the peer does not use it any more', async (t) => {
-  const { stage } = realMesh(t)
-  const [a, b] = [stage('a'), stage('b')] as const
-  b.to('*').provide('once', async (fn: () => Promise<number>) => fn())
-  t.is(await a.to('b').call('once', () => 7), 7)
-  t.is(a.stats()['functions'], 1)
-  await collected(() => a.stats()['functions'] === 0 && b.stats()['functions'] === 0)
-  t.pass()
+  t.deepEqual(await alone(`
+    b.to('*').provide('once', async (fn) => fn())
+    console.log(await a.to('b').call('once', () => 7), held())
+    await collect(() => held() === 0)
+    console.log(held())
+  `), ['7 2', '0'])
 })
 
 test('one that is still used is kept, through collections and a second passing', async (t) => {
-  const { stage } = realMesh(t)
-  const [a, b] = [stage('a'), stage('b')] as const
-  const kept: (() => Promise<number>)[] = []
-  b.to('*').provide('keep', (fn: () => Promise<number>) => { kept.push(fn) })
-  let calls = 0
-  const mine = (): number => ++calls
-  await a.to('b').call('keep', mine)
-  await a.to('b').call('keep', mine)
-  t.true(same(kept), 'the same function is the same at the other end')
-  for (let i = 0; i < 5; i++) { gc(); await new Promise((resolve) => setImmediate(resolve)) }
-  t.is(await first(kept), 1)
-  kept.length = 0
-  await collected(() => a.stats()['functions'] === 0)
-  t.pass()
+  t.deepEqual(await alone(`
+    const kept = []
+    b.to('*').provide('keep', (fn) => { kept.push(fn) })
+    const mine = () => 'called'
+    await a.to('b').call('keep', mine)
+    await a.to('b').call('keep', mine)
+    console.log(kept[0] === kept[1])
+    for (let i = 0; i < 5; i++) { gc(); await turn() }
+    await (async () => console.log(await kept[0](), held()))()
+    kept.length = 0
+    await collect(() => held() === 0)
+    console.log(held())
+  `), ['true', 'called 2', '0'])
 })
 
 test('one whose peer is gone rejects, and nobody need listen', async (t) => {

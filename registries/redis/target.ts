@@ -19,6 +19,7 @@ export const isCluster = (client: Client): client is Cluster => client.isCluster
  */
 const RULES: RedisOptions = {
   lazyConnect: true,
+  disconnectTimeout: 100, // its timer outlives a stream that is dead already, and holds the process as long
   retryStrategy: null,
   reconnectOnError: null,
   autoResendUnfulfilledCommands: false,

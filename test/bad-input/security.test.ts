@@ -270,9 +270,9 @@ test('an id that was reported gone is not let in again', async (t) => {
 // ── chain and version ───────────────────────────────────────────────────────────────────────────────────────────
 
 test('chains that differ: both are named, on both ends', async (t) => {
-  const error = await refusedCall(await two(t, { chain: [framing(), { name: 'slow', wrap: latency(1) }, rpc()] }, {}))
+  const error = await refusedCall(await two(t, { chain: [{ name: 'slow', wrap: latency(1) }, framing(), rpc()] }, {}))
   t.like(error, { code: 'CHAIN_MISMATCH', executed: 'no' })
-  t.regex(error.message, /framing → slow → rpc:msgpack/)
+  t.regex(error.message, /slow → framing → rpc:msgpack/)
   t.regex(error.message, /framing → rpc:msgpack/)
 })
 
@@ -285,6 +285,20 @@ test('a chain in another order, a longer one and none are different chains', asy
     t.true(error.message.includes(chain.join(' → ') || 'the bare stream'), error.message)
     t.true(error.message.includes('framing → rpc:msgpack'))
   }
+})
+
+test('a chain whose rpc has no framing right below it: calls say so, and nothing crashes', async (t) => {
+  const chain = [framing(), latency(1), rpc()]
+  const { api, web, mesh } = await two(t, { chain }, { chain })
+  const own = await t.throwsAsync(api.to('api').call('greet'), { instanceOf: TypeError })
+  t.regex(own.message, /framing\(\)/)
+  const call = web.to('api', { timeoutMs: 1000 }).call('greet')
+  call.catch(() => {})
+  await until(async () => { await mesh.clock.advance(20); return mesh.clock.now() > 1000 })
+  const error = await t.throwsAsync<StageError>(call)
+  t.is(error.executed, 'no')
+  t.regex(error.message, /framing\(\)/)
+  t.deepEqual([...api.links(), ...web.links()], [])
 })
 
 test('a protocol of which no version is shared, on the port and behind an address', async (t) => {

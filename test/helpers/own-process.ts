@@ -17,6 +17,7 @@ export async function endsByItself<M>(t: ExecutionContext, module: string, make:
     const one = (${make.toString()})(module)
     const [address] = await one.listen((stream) => stream.resume().end())
     process.once('beforeExit', () => console.log('idle'))
+    process.stdin.on('end', () => process.exit(1))
     process.stdin.once('data', async () => {
       process.stdin.destroy()
       const stream = await one.connect(address, new AbortController().signal)
@@ -26,7 +27,7 @@ export async function endsByItself<M>(t: ExecutionContext, module: string, make:
     console.log('listening')`
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
   t.teardown(() => void child.kill('SIGKILL'))
-  const exit = once(child, 'exit')
+  const exit = once(child, 'close')
   let told = ''
   child.stdout.on('data', (chunk: Buffer) => { told += chunk.toString() })
   await once(child.stdout, 'data')

@@ -183,6 +183,7 @@ test('a bare destroy that throws away what was written is a reset', async (t) =>
 test('it accepts again after it had run out of descriptors', async (t) => {
   const script = `
     const { TcpInterface } = await import(${JSON.stringify(compiled('interfaces/tcp.js'))})
+    process.stdin.resume().on('end', () => process.exit())
     let most = 0, open = 0
     const [address] = await new TcpInterface({ host: '127.0.0.1' }).listen((stream) => {
       most = Math.max(most, ++open)
@@ -191,7 +192,7 @@ test('it accepts again after it had run out of descriptors', async (t) => {
       stream.on('end', () => stream.end())
     })
     console.log(address)`
-  const child = spawn('sh', ['-c', 'ulimit -n 48 && exec "$0" "$@"', process.execPath, '--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn('sh', ['-c', 'ulimit -n 48 && exec "$0" "$@"', process.execPath, '--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] })
   t.teardown(() => void child.kill('SIGKILL'))
   const [line] = await once(child.stdout, 'data') as [Buffer]
   const address = line.toString().trim()

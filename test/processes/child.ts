@@ -7,6 +7,7 @@ import { StageError, asError } from '../../src/errors.js'
 import type { TcpOptions } from '../../interfaces/tcp.js'
 import type { TargetOptions } from '../../src/types.js'
 import { journal, sight, type Note, type Sight } from '../helpers/journal.js'
+import { listed } from '../helpers/listed.js'
 import { Load, serveWork, type Outcome } from '../helpers/load.js'
 
 export interface Opening {
@@ -36,17 +37,6 @@ const get = (key: string): Held => {
   const one = held.get(key)
   if (!one) throw new Error(`there is no ${key} in this process`)
   return one
-}
-
-/** `ready()` says why the first try failed; on a busy machine the next one may do better. */
-async function listed(stage: Stage): Promise<void> {
-  for (let tries = 0; ; tries++) {
-    try {
-      return await stage.ready()
-    } catch (error) {
-      if (tries === 3 || (error as StageError).code !== 'REGISTRY_UNAVAILABLE') throw error
-    }
-  }
 }
 
 const orders = {

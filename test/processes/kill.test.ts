@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import { Stage } from '../../src/index.js'
 import { journal } from '../helpers/journal.js'
 import { Load, begun } from '../helpers/load.js'
+import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { onRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
@@ -15,13 +16,13 @@ async function killedUnderLoad(t: ExecutionContext, registry: string, folder: st
   const files = [join(folder, 'a'), join(folder, 'b')] as const
   const options = { ttlMs: TTL_MS }
   const [victim, survivor] = files.map(() => Process.start(t)) as [Process, Process]
-  const [dead, alive] = await Promise.all([victim, survivor].map((one, i) => one.ask('open', 'it', { name: 'worker', registry, file: files[i]!, options }))) as [string, string]
+  const [dead, alive] = await Promise.all([victim, survivor].map((one, i) => one.ask('open', 'it', { name: 'worker', registry, file: files[i], options }))) as [string, string]
 
   const caller = new Stage('caller', registry, undefined, options)
   const bystander = new Stage('bystander', registry, undefined, options) // linked to nobody
   t.teardown(async () => { await Promise.all([caller.close(), bystander.close()]) })
   const [told, heard] = [journal(caller), journal(bystander)]
-  await Promise.all([caller.ready(), bystander.ready()])
+  await Promise.all([caller, bystander].map(listed))
   await until(() => caller.lookup('worker').length === 2 && bystander.lookup('worker').length === 2)
 
   const load = new Load(caller, 'worker', 64)

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
 import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, TcpInterface, type Interface } from '../../src/index.js'
+import { asError } from '../../src/errors.js'
 import { advance, seeded, virtualMesh } from '../helpers/mesh.js'
 import { until } from '../helpers/until.js'
 import { settle } from '../helpers/virtual-clock.js'
@@ -60,8 +61,8 @@ class Pair {
     for (const { id, error } of this.#ended) {
       if (!error) {
         if (!did.has(id)) faults.push(`${id} was answered and did not run`)
-      } else if (!failures) faults.push(`${id} failed: ${String(error)}`)
-      else if (!(error instanceof StageError) || error.code !== 'DISCONNECTED') faults.push(`${id} failed otherwise: ${String(error)}`)
+      } else if (!failures) faults.push(`${id} failed: ${asError(error).message}`)
+      else if (!(error instanceof StageError) || error.code !== 'DISCONNECTED') faults.push(`${id} failed otherwise: ${asError(error).message}`)
       else if (error.executed === 'no' && did.has(id)) faults.push(`${id} ran and was said not to have`)
     }
     return faults

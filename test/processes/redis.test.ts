@@ -5,6 +5,7 @@ import { RedisRegistry, Stage } from '../../src/index.js'
 import type { View } from '../../src/types.js'
 import { journal, type Sight } from '../helpers/journal.js'
 import { begun } from '../helpers/load.js'
+import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { onRedis } from '../helpers/redis.js'
 import type { RedisServer } from '../helpers/redis-server.js'
@@ -13,7 +14,7 @@ import { until } from '../helpers/until.js'
 const GRACE_MS = 2000
 
 /** What Redis itself lists, seen by somebody new. */
-async function listed(server: RedisServer): Promise<string[]> {
+async function inRedis(server: RedisServer): Promise<string[]> {
   const registry = new RedisRegistry(server.url)
   const ending = new AbortController()
   try {
@@ -41,15 +42,15 @@ async function outage(t: ExecutionContext, server: RedisServer, ttlMs: number, a
 
   await away()
   const backAt = performance.now()
-  await until(async () => (await listed(server)).join() === [...ids].sort().join(), ttlMs)
+  await until(async () => (await inRedis(server)).join() === [...ids].sort().join(), ttlMs)
   const listedMs = performance.now() - backAt
   await sleep(ttlMs + GRACE_MS) // whoever would wrongly be given up is by now
   const after = await sights()
 
   t.deepEqual(after.map(({ id }) => id), ids, 'the same ids')
-  t.deepEqual(await listed(server), [...ids].sort())
+  t.deepEqual(await inRedis(server), [...ids].sort())
   for (const [i, { links, peers, notes }] of after.entries()) {
-    t.deepEqual(links.map(({ id }) => id).sort(), before[i]!.links.map(({ id }) => id).sort(), 'the same links')
+    t.deepEqual(links.map(({ id }) => id).sort(), before[i].links.map(({ id }) => id).sort(), 'the same links')
     t.is(peers.length, 5)
     t.deepEqual(notes.filter(({ event }) => /part|timeout|unlink/.test(event)), [], 'nobody was declared dead, no link dropped')
   }
@@ -63,7 +64,7 @@ async function outage(t: ExecutionContext, server: RedisServer, ttlMs: number, a
   // and it can be joined and left again
   const late = new Stage('late', server.url, undefined, { ttlMs })
   t.teardown(() => late.close())
-  await late.ready()
+  await listed(late)
   await until(() => late.peers().length === 6)
   await until(async () => (await sights()).every(({ peers }) => peers.some(({ name }) => name === 'late')))
   return { listedMs, calls: outcomes.length }
@@ -106,11 +107,11 @@ onRedis('a stage that closes has left every view within a second', async (t, ser
   const processes = [0, 1, 2, 3].map(() => Process.start(t))
   const options = { ttlMs: 15_000 }
   await Promise.all(processes.map((process) => process.ask('open', 'watcher', { name: 'watcher', registry: server.url, options })))
-  const leaving = await processes[0]!.ask('open', 'it', { name: 'leaving', registry: server.url, options })
+  const leaving = await processes[0].ask('open', 'it', { name: 'leaving', registry: server.url, options })
   const sights = () => Promise.all(processes.map((process) => process.ask('sight', 'watcher')))
   await until(async () => (await sights()).every(({ peers }) => peers.some(({ id }) => id === leaving)))
   const closedAt = Date.now()
-  const tookMs = await processes[0]!.ask('close', 'it')
+  const tookMs = await processes[0].ask('close', 'it')
   await until(async () => (await sights()).every(({ peers }) => peers.every(({ id }) => id !== leaving)))
   const parts = (await sights()).map(({ notes }) => notes.filter(({ event, of }) => event === 'part' && of === leaving))
   t.deepEqual(parts.map((one) => one.map(({ reason }) => reason)), parts.map(() => ['closed']))
@@ -137,7 +138,7 @@ onRedis('twenty stages in four processes see each other, and after any coming an
   await until(agree)
 
   // a process is killed, one comes, and in all of them stages come and go
-  await processes[3]!.kill()
+  await processes[3].kill()
   for (const [id, { process }] of alive) if (process === processes[3]) alive.delete(id)
   processes[3] = Process.start(t)
   const end = performance.now() + 3000
@@ -146,7 +147,7 @@ onRedis('twenty stages in four processes see each other, and after any coming an
       const own = [...alive].filter(([, one]) => one.process === process)
       if (own.length < 3 || Math.random() < 0.5) await open(process)
       else {
-        const [id, { key }] = own[Math.floor(Math.random() * own.length)]!
+        const [id, { key }] = own[Math.floor(Math.random() * own.length)]
         alive.delete(id)
         await process.ask('close', key)
       }
@@ -155,7 +156,7 @@ onRedis('twenty stages in four processes see each other, and after any coming an
   const since = performance.now()
   await until(agree, options.ttlMs + GRACE_MS + 1000)
   t.log(`${count} stages came, ${alive.size} are left; all agreed ${Math.round(performance.now() - since)} ms after the last change`)
-  t.deepEqual(await listed(server), [...alive.keys()].sort())
+  t.deepEqual(await inRedis(server), [...alive.keys()].sort())
   const sights = await Promise.all([...alive.values()].map(({ process, key }) => process.ask('sight', key)))
   for (const { notes } of sights) {
     const joined = notes.filter(({ event }) => event === 'join').map(({ of }) => of)
@@ -167,7 +168,7 @@ onRedis('an idle stage asks Redis no more than once in two seconds', async (t, s
   const stages = Array.from({ length: 5 }, (_, i) => new Stage(`idle-${i}`, server.url))
   t.teardown(async () => { await Promise.all(stages.map((stage) => stage.close())) })
   const notes = stages.map(journal)
-  await Promise.all(stages.map((stage) => stage.ready()))
+  await Promise.all(stages.map(listed))
   await until(() => stages.every((stage) => stage.peers().length === 4))
   const reads = async () => Number(/total_reads_processed:(\d+)/.exec(String(await server.run(['INFO', 'stats'])))?.[1])
   await sleep(1000)

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { LocalRegistry, Stage, StageError } from '../../src/index.js'
 import { journal, type Note } from '../helpers/journal.js'
+import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { onRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
@@ -42,7 +43,7 @@ async function sleeper(t: ExecutionContext, registry: string, ttlMs: number) {
   for (const stage of [caller, bystander]) {
     stage.to('*').provide('work', async function () { calledBy.push({ id: this.peer.id, at: Date.now() }) })
   }
-  await Promise.all([caller.ready(), bystander.ready()])
+  await Promise.all([caller, bystander].map(listed))
   const id = await process.ask('open', 'it', { name: 'sleeper', registry, file, options })
   await until(() => [caller, bystander].every((stage) => stage.lookup('sleeper').length === 1))
   await process.ask('load', 'it', 'caller', 4)

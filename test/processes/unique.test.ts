@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { Stage, type StageError } from '../../src/index.js'
+import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { onRedis } from '../helpers/redis.js'
 import { until } from '../helpers/until.js'
@@ -11,7 +12,7 @@ const GRACE_MS = 2000
 async function oneAtATime(t: ExecutionContext, registry: string): Promise<void> {
   const bystander = new Stage('bystander', registry, undefined, { ttlMs: TTL_MS }) // who sweeps
   t.teardown(() => bystander.close())
-  await bystander.ready()
+  await listed(bystander)
   const opening = { name: 'one', registry, options: { unique: true, ttlMs: TTL_MS } }
   const [first, second, third] = [Process.start(t), Process.start(t), Process.start(t)] as const
   const id = await first.ask('open', 'it', opening)

@@ -164,9 +164,9 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
 
   check('each direction ends by itself', async (t, { near, far }) => {
     const told = [new Told(near), new Told(far)] as const
-    near.end('question')
+    near.end(Buffer.from('question'))
     t.is(Buffer.concat(await readAllOpen(far)).toString(), 'question')
-    far.end('answer')
+    far.end(Buffer.from('answer'))
     t.is(Buffer.concat(await readAllOpen(near)).toString(), 'answer')
     for (const one of told) await one.parted(t)
   })

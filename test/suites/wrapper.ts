@@ -80,7 +80,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
   check('a reset on the way is an error at both ends', async (t, { near, far }, network) => {
     const told = { near: new Told(near), far: new Told(far) }
     for (const end of [near, far]) end.resume()
-    far.write('half a message')
+    far.write(Buffer.from('half a message'))
     await turn()
     network.cut()
     await Promise.all([told.near.failed(t), told.far.failed(t)])

@@ -43,6 +43,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   }
   return {
     wrap: (framed, end) => {
+      if (typeof (framed as Partial<Framed>).begin !== 'function') throw new TypeError('rpc() needs framing() right below it: put wrappers of bytes below framing() in the chain')
       const one = new Rpc(framed, host, end)
       rpcs.add(one)
       return one

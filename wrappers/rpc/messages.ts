@@ -8,7 +8,7 @@
  *     ERROR     id of the call · { code, message, executed, cause? }
  *     CANCEL    id of the call
  *     RELEASE   number of a function · how many times less it is held (4)
- *     METHODS   1 for all of them, 0 for changes · { added, removed }: what this end shows to the other
+ *     METHODS   0 · { added, removed }: what this end shows to the other; the first one comes even if empty
  *     GOAWAY    1 if the whole stage is leaving: nothing new from either end; answered by the same
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame

@@ -262,7 +262,7 @@ export class Rpc extends Channel implements Top {
 
   /** Everything that was begun has ended, on both sides, and neither begins anything new. */
   #settled(): void {
-    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.size > 0 || this.#streams.size > 0) return
+    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.awaited > 0 || this.#streams.size > 0) return
     this.#drained?.()
     this.#drained = undefined
   }

@@ -18,6 +18,7 @@ export interface Handlers extends Inherit {
 /** The calls that came in over one link. */
 export class Serving {
   readonly #calls = new Map<number, Incoming>()
+  #cancelled = 0
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
 
@@ -33,8 +34,14 @@ export class Serving {
     private readonly onsettled: () => void,
   ) {}
 
+  /** Calls whose handlers run; one that was cancelled keeps its slot until then. */
   get size(): number {
     return this.#calls.size
+  }
+
+  /** Those of them that somebody still waits for. */
+  get awaited(): number {
+    return this.#calls.size - this.#cancelled
   }
 
   oncall(type: number, id: number, bytes: Buffer, at: number, end: number): void {
@@ -69,13 +76,18 @@ export class Serving {
   }
 
   oncancel(id: number): void {
-    this.#calls.get(id)?.cancel(new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' }))
+    const call = this.#calls.get(id)
+    if (!call || call.cancelled) return
+    this.#cancelled++
+    call.cancel(new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' }))
+    this.onsettled()
   }
 
   /** The link is gone: nobody waits for any of them. */
   clear(reason: StageError): void {
     for (const call of this.#calls.values()) call.cancel(reason)
     this.#calls.clear()
+    this.#cancelled = 0
   }
 
   #args(bytes: Buffer, at: number, end: number): unknown[] {
@@ -113,7 +125,10 @@ export class Serving {
   }
 
   #done(id: number, call: Incoming): void {
-    if (this.#calls.get(id) === call && this.#calls.delete(id)) this.onsettled()
+    if (this.#calls.get(id) !== call) return
+    this.#calls.delete(id)
+    if (call.cancelled) this.#cancelled--
+    this.onsettled()
   }
 
   #answer(id: number, call: Incoming, value: unknown): void {
