@@ -4,7 +4,7 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pump from 'pump'
 import test from 'ava'
-import { StageError } from '../src/index.js'
+import { StageError, framing, rpc, tap } from '../src/index.js'
 import { realMesh } from './helpers/mesh.js'
 import { until } from './helpers/until.js'
 
@@ -398,4 +398,25 @@ test('stats are zero after close, and what comes later is CLOSED', async (t) => 
   for (const [name, count] of Object.entries({ ...web.stats(), ...api.stats() })) t.is(count, 0, name)
   t.is((await t.throwsAsync(web.to('api').call('f'), { instanceOf: StageError })).code, 'CLOSED')
   t.is((await t.throwsAsync(web.ready(), { instanceOf: StageError })).code, 'CLOSED')
+})
+
+test('a wrapper above rpc takes none of its verbs, nor its goodbye', async (t) => {
+  const { stage } = realMesh(t)
+  const chain = [framing(), rpc(), tap(() => {})]
+  const [a, b] = [stage('a', { chain }), stage('b', { chain })] as const
+  b.to('*').provide('f', (n: number) => n + 1)
+  b.to('*').provide('slow', () => new Promise((resolve) => setTimeout(() => resolve('done'), 200)))
+  t.is(await a.to('b').call('f', 1), 2)
+  const slow = a.to('b').call('slow')
+  await until(() => b.stats()['serving'] === 1)
+  await b.close()
+  t.is(await slow, 'done')
+})
+
+test('in a chain of one\'s own as() has its deadline, and call says what is missing', async (t) => {
+  const { stage } = realMesh(t)
+  const a = stage('a', { chain: [] })
+  const error = await t.throwsAsync(a.to('nobody', { timeoutMs: 50 }).as<{ foo(): void }>().foo(), { instanceOf: StageError })
+  t.is(error.code, 'NO_SUCH_PEER')
+  t.throws(() => a.to('b').call('f'), { instanceOf: TypeError, message: /rpc/ })
 })
