@@ -51,11 +51,11 @@ export class MemoryStream extends Duplex {
   }
 
   send(what: Parcel['what']): void {
-    const at = Math.max(this.#flight.at(-1)?.at ?? 0, this.carrier.arrival(this.from, this.to))
-    this.#flight.push({ at, what })
+    this.#flight.push({ at: this.carrier.arrival(this.from, this.to), what })
     this.schedule()
   }
 
+  /** The first in flight is the next to arrive, however quick those behind it are. */
   schedule(): void {
     const first = this.#flight[0]
     if (this.#scheduled || !first || this.carrier.isHeld(this.from, this.to)) return

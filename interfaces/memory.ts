@@ -108,7 +108,7 @@ export class MemoryNetwork implements Carrier {
   soon(fn: () => void): void {
     // two ends that answer each other by nextTick alone would starve the process; on a virtual clock there is
     // nothing to starve, and the order must not depend on anything else
-    if (this.clock === systemClock && ++this.#bursts % BURST === 0) setImmediate(fn)
+    if (this.clock === systemClock && ++this.#bursts % BURST === 0) this.clock.setTimeout(fn, 0, true)
     else process.nextTick(fn)
   }
 }

@@ -91,7 +91,15 @@ export class Links {
 
   /** Calls `done` once: at once with the standing link, or after one dial. What is returned takes it back. */
   need(peer: Peer, done: Done): () => void {
-    const link = this.active(peer.id) ?? (peer.id === this.options.self().id && !this.#closed ? this.#loop() : undefined)
+    let link = this.active(peer.id)
+    if (!link && peer.id === this.options.self().id && !this.#closed) {
+      try {
+        link = this.#loop()
+      } catch (error) {
+        done(new StageError('BAD_ARGUMENT', `a wrapper of this stage's chain failed: ${asError(error).message}`, { cause: error }))
+        return nothing
+      }
+    }
     if (link || this.#closed) {
       if (link) done(null, link)
       else done(new StageError('CLOSED', 'this stage is closed'))

@@ -288,7 +288,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       clock, directory, links, self, registryAddress: registry.address, waiting: new Set(), turns: new Map(),
       get closed() { return closed() },
     }
-    const closed = (): boolean => this.#closing !== undefined
+    const closed = (): boolean => this.#closing !== undefined || this.#draining // the latter is set first
     const mesh = (layer: number): Mesh => ({
       clock, random, deadlines, timeoutMs,
       get self() { return self() },

@@ -30,20 +30,19 @@ export function latency(ms: number | (() => number), options: { clock?: Clock | 
 function delayed(delay: () => number, clock: Clock): Transform {
   const parcels: Parcel[] = []
   let bytes = 0
-  let last = 0
   /** The reader's buffer is the far end of the cable: while it is full nothing comes out. */
   let wanted = true
   let timer: Timer | undefined
   let stalled: (() => void) | undefined
 
   const send = (size: number, hand: () => void): void => {
-    last = Math.max(last, clock.now() + delay())
-    parcels.push({ due: last, bytes: size, hand })
+    parcels.push({ due: clock.now() + delay(), bytes: size, hand })
     bytes += size
     deliver()
   }
   const deliver = (): void => {
     if (timer) return
+    // one that is due earlier than the one before it waits for it
     while (parcels[0] && wanted) {
       const wait = parcels[0].due - clock.now()
       if (wait > 0) {

@@ -522,6 +522,24 @@ test('an error that nobody listens to is never thrown', async (t) => {
   t.is(await web.to('api').call('echo', 1), 1)
 })
 
+test('a call that waits for somebody ends as soon as its stage begins to close, however long the rest takes', async (t) => {
+  const mesh = virtualMesh(t)
+  const [api, web] = [mesh.stage('api'), mesh.stage('web')]
+  api.to('*').provide('never', () => new Promise(() => {}))
+  const slow = failure(web.to('api', { timeoutMs: 60_000 }).call('never'))
+  const waiting = [web.to('nobody').call('echo'), web.to('nobody').methods(), once(web.to('nobody').end('x'), 'finish')].map(failure)
+  await until(() => api.stats()['serving'] === 1)
+  mesh.registry.fail() // no view comes, and no word of the peer
+  mesh.network.hold()
+  await settle()
+  const closing = web.close()
+  const before = mesh.clock.now()
+  for (const error of await Promise.all(waiting)) t.like(error, { code: 'CLOSED', executed: 'no' })
+  t.is(mesh.clock.now(), before)
+  await advance(mesh.clock, closing, 20_000)
+  t.is((await slow).executed, 'unknown')
+})
+
 test('a closed stage: everything ends with CLOSED, at once', async (t) => {
   const { web } = await two(t)
   const target = web.to('api')

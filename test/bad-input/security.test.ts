@@ -290,7 +290,7 @@ test('a chain in another order, a longer one and none are different chains', asy
 test('a chain whose rpc has no framing right below it: calls say so, and nothing crashes', async (t) => {
   const chain = [framing(), latency(1), rpc()]
   const { api, web, mesh } = await two(t, { chain }, { chain })
-  const own = await t.throwsAsync(api.to('api').call('greet'), { instanceOf: TypeError })
+  const own = await t.throwsAsync<StageError>(api.to('api').call('greet'), { code: 'BAD_ARGUMENT' })
   t.regex(own.message, /framing\(\)/)
   const call = web.to('api', { timeoutMs: 1000 }).call('greet')
   call.catch(() => {})

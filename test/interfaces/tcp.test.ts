@@ -214,6 +214,12 @@ test('it accepts again after it had run out of descriptors', async (t) => {
   t.is(child.exitCode, null)
 })
 
+test('an error while accepting harms nobody', async (t) => {
+  const { far } = await ends(t)
+  const { server } = far as Duplex & { server: NodeJS.EventEmitter }
+  t.true(server.emit('error', new Error('accept ENFILE')))
+})
+
 test('it keeps its process alive while it listens, and no longer', async (t) => {
   await endsByItself(t, 'interfaces/tcp.js', ({ TcpInterface }: { TcpInterface: new () => TcpInterface }) => new TcpInterface())
 })

@@ -83,15 +83,18 @@ for (const keepData of [true, false]) {
   })
 }
 
-onRedis('Redis that is away for longer than any lease, and comes back empty, is no reason to give anybody up', async (t, server) => {
-  const ttlMs = 2000
-  const { listedMs } = await outage(t, server, ttlMs, async () => {
-    await server.stop()
-    await sleep(ttlMs + GRACE_MS + 1500)
-    await server.restart({ keepData: false })
+for (const keepData of [true, false]) {
+  const how = keepData ? 'with its data' : 'empty'
+  onRedis(`Redis that is away for longer than any lease, and comes back ${how}, is no reason to give anybody up`, async (t, server) => {
+    const ttlMs = 2000
+    const { listedMs } = await outage(t, server, ttlMs, async () => {
+      await server.stop()
+      await sleep(ttlMs + GRACE_MS + 1500)
+      await server.restart({ keepData })
+    })
+    t.log(`away for 5.5 s, back ${how}: all listed again after ${Math.round(listedMs)} ms`)
   })
-  t.log(`away for 5.5 s: all listed again after ${Math.round(listedMs)} ms`)
-})
+}
 
 onRedis('Redis that stands still for longer than any lease is no reason to give anybody up', async (t, server) => {
   const ttlMs = 2000
@@ -112,6 +115,7 @@ onRedis('a stage that closes has left every view within a second', async (t, ser
   await until(async () => (await sights()).every(({ peers }) => peers.some(({ id }) => id === leaving)))
   const closedAt = Date.now()
   const tookMs = await processes[0].ask('close', 'it')
+  t.false((await inRedis(server)).includes(leaving))
   await until(async () => (await sights()).every(({ peers }) => peers.every(({ id }) => id !== leaving)))
   const parts = (await sights()).map(({ notes }) => notes.filter(({ event, of }) => event === 'part' && of === leaving))
   t.deepEqual(parts.map((one) => one.map(({ reason }) => reason)), parts.map(() => ['closed']))

@@ -77,6 +77,16 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
     }
   })
 
+  check('what is below closes bare after our own end: that is no end of the other direction', async (t, { near, below }) => {
+    const told = new Told(near)
+    near.resume().end()
+    await once(near, 'finish')
+    below.near.destroy()
+    await told.closed
+    await turn()
+    t.false(told.events.includes('end'))
+  })
+
   check('a reset on the way is an error at both ends', async (t, { near, far }, network) => {
     const told = { near: new Told(near), far: new Told(far) }
     for (const end of [near, far]) end.resume()

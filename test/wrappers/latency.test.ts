@@ -81,6 +81,17 @@ test('no more than 1 MiB is under way', async (t) => {
   t.is(got, 4 * 1024 * 1024)
 })
 
+test('pressure reaches also a writer that takes its time', async (t) => {
+  const { clock, near } = scene(50)
+  const chunk = Buffer.alloc(64 * 1024)
+  let sent = 0
+  for (; sent < 100 && !near.writableNeedDrain; sent++) {
+    near.write(chunk)
+    await clock.advance(100)
+  }
+  t.true(sent < 30, String(sent))
+})
+
 test('it refuses a delay that is none', (t) => {
   for (const ms of [-1, NaN, Infinity, '5' as unknown as number]) t.throws(() => latency(ms), { instanceOf: TypeError })
   t.is(latency(5).name, 'latency')

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { Duplex } from 'node:stream'
 import { readAll } from '../suites/stream.js'
 import { wrapperSuite } from '../suites/wrapper.js'
 import { pair } from '../../src/pair.js'
@@ -47,6 +48,14 @@ test('what it throws becomes an Error', async (t) => {
   const error = new Promise<Error>((resolve) => stream.on('error', resolve))
   stream.write('bytes')
   t.true((await error) instanceof Error)
+})
+
+test('when it has closed, what is below has', async (t) => {
+  const inner = new Duplex({ read() {}, destroy: (error, done) => { setImmediate(done, error) } })
+  const stream = tap(() => {})(inner, end)
+  const below = new Promise<boolean>((resolve) => stream.on('close', () => resolve(inner.closed)))
+  stream.destroy()
+  t.true(await below)
 })
 
 test('it is called tap, or what it was told', (t) => {
