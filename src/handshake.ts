@@ -13,7 +13,7 @@
  */
 import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { StageError, describe, isCode, type Code } from './errors.js'
+import { StageError, describe, type Code } from './errors.js'
 import { isName } from './pattern.js'
 import type { Clock, Random } from './types.js'
 
@@ -309,9 +309,12 @@ class Wire {
   }
 }
 
+/** What an end that is not proven may say; with anything else it could end calls that another try would save. */
+const TELLABLE: readonly Code[] = ['WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'PROTOCOL_ERROR', 'TIMEOUT']
+
 /** An error as the other end tells it: only a code of our list, and a bounded text. */
 function told(error: { code?: unknown; message?: unknown }): StageError {
-  const code: Code = isCode(error.code) ? error.code : 'PROTOCOL_ERROR'
+  const code = TELLABLE.find((one) => one === error.code) ?? 'PROTOCOL_ERROR'
   const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'
   return new StageError(code, `the other stage says: ${text}`)
 }

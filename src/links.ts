@@ -77,7 +77,7 @@ export class Links {
   active(id: string): LiveLink | undefined {
     if (this.#loopback && id === this.options.self().id) return this.#loopback
     const link = this.#slots.get(id)?.current?.link
-    return link?.open ? link : undefined
+    return link?.open && !link.top.destroyed ? link : undefined
   }
 
   *all(): Generator<LiveLink> {

@@ -67,7 +67,7 @@ export class Picked implements Selection {
       const list = Array.isArray(to) ? to as readonly (string | Peer)[] : [to as Peer]
       this.#patterns = list.filter((one) => typeof one === 'string').map(checkPattern)
       this.#ids = list.filter((one) => typeof one !== 'string').map(checkPeer)
-      this.label = list.map((one) => typeof one === 'string' ? one : one.name).join(', ') || 'an empty list'
+      this.label = list.map((one) => typeof one === 'string' ? one : `${one.name} (${one.id})`).join(', ') || 'an empty list'
     }
   }
 

@@ -298,7 +298,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       target: (to, options = {}) => new running.target(new Picked(surroundings, to, checkOptions(options))),
       announce: (key, value) => { this.#announces[key] = value; void tenure.update() },
       valid: () => tenure.valid(),
-      emit: (event, name, peer) => void this.emit(event, name, peer),
+      emit: (event, name, peer) => void this.#tell(event, name, peer),
       error: (error) => this.#error(error),
     })
     const mounted: Mounted[] = []
@@ -338,14 +338,14 @@ export class StageCore extends EventEmitter<StageEvents> {
         all[i] = changed
         running.addresses = all.flat()
         log(this.name, `addresses are now ${running.addresses.join(', ')}`)
-        this.emit('listening', running.addresses)
+        this.#tell('listening', running.addresses)
         void running.tenure.update()
       })
     }))
     if (this.#closing) return
     running.addresses = all.flat()
     log(this.name, `listens on ${running.addresses.join(', ') || 'nothing'} as ${running.tenure.id} in ${this.#namespace}`)
-    this.emit('listening', running.addresses)
+    this.#tell('listening', running.addresses)
     running.tenure.start()
   }
 
@@ -374,32 +374,32 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #onjoin(peer: Entry): void {
     log(this.name, `${peer.name} (${peer.id}) joined, at ${peer.addresses.join(', ')}`)
-    this.emit('join', peer)
+    this.#tell('join', peer)
     this.#hold(peer)
     for (const each of this.#persistent) each(peer)
   }
 
   #onpart(peer: Entry, reason: PartReason): void {
-    if (reason === 'timeout') this.emit('timeout', peer)
+    if (reason === 'timeout') this.#tell('timeout', peer)
     const { links } = this.#run()
     // one that leaves by itself still ends what was begun, and its link with it
     if (reason === 'timeout' || !links.active(peer.id)) {
       links.part(peer.id, new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone: its lease lapsed`, { executed: 'unknown', peer }))
     }
-    this.emit('part', peer, reason)
+    this.#tell('part', peer, reason)
   }
 
   #onlink(link: LiveLink): void {
     log(this.name, `link to ${link.peer.name} (${link.peer.id}), ${link.dialled ? 'dialled' : 'accepted'}`)
     this.#running?.forward?.onlink(link)
-    this.emit('link', link.peer)
+    this.#tell('link', link.peer)
     // a chain whose top opens no streams has this one, and who did not dial learns of it here
     if (!link.dialled && !link.top.openStream) this.#onstream(link.top, link.peer)
   }
 
   #onunlink(link: LiveLink, error: StageError | undefined): void {
     log(this.name, `link to ${link.peer.name} (${link.peer.id}) ended${error ? `: ${error.message}` : ''}`)
-    this.emit('unlink', link.peer, error)
+    this.#tell('unlink', link.peer, error)
     this.#hold(link.peer)
   }
 
@@ -414,7 +414,7 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #onstream(stream: Duplex, peer: Peer): boolean {
     if (this.#closing || this.listenerCount('stream') === 0) return false
-    this.emit('stream', stream, peer)
+    this.#tell('stream', stream, peer)
     return true
   }
 
@@ -453,7 +453,16 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #error(error: Error): void {
     log(this.name, `error: ${error.message}`)
-    if (this.listenerCount('error') > 0) this.emit('error', error)
+    if (this.listenerCount('error') > 0) this.#tell('error', error)
+  }
+
+  /** What a listener throws is its owner's bug, as with any emitter; it must not break what is being told about. */
+  #tell<Name extends keyof StageEvents>(name: Name, ...args: StageEvents[Name]): void {
+    try {
+      (this.emit as (name: string, ...args: unknown[]) => boolean).call(this, name, ...args)
+    } catch (thrown) {
+      process.nextTick(() => { throw thrown })
+    }
   }
 }
 

@@ -94,6 +94,10 @@ export class Invocation implements Outgoing {
     if (!now || this.#settled) return
     now = false
     this.#stopWaiting = stop
+    this.#wait()
+  }
+
+  #wait(): void {
     this.caller.waiting.add(this)
     this.caller.deadlines.note(this.endsAt)
   }
@@ -107,21 +111,27 @@ export class Invocation implements Outgoing {
       this.#id = link.top.send(this, this.method)
       if (this.#settled) link.top.cancel(this.#id)
     } catch (error) {
-      this.settle(error as StageError)
+      if ((error as StageError).code === 'DISCONNECTED') this.#resend()
+      else this.settle(error as StageError)
     }
   }
 
-  /** Whether it goes on with another match, or over a new link to the same. */
+  /** The link was about to close; the peer may well be there. Only this end's word counts for that. */
+  #resend(): void {
+    this.#release()
+    this.#wait()
+    process.nextTick(() => {
+      if (this.#settled) return
+      this.caller.waiting.delete(this)
+      this.#seek()
+    })
+  }
+
+  /** Whether it goes on with another match. */
   #again(error: StageError): boolean {
     const link = this.#link
-    if (!link || this.caller.clock.now() >= this.endsAt) return false
+    if (!link || this.only || !ELSEWHERE.has(error.code) || this.caller.clock.now() >= this.endsAt) return false
     this.#release()
-    if (error.code === 'DISCONNECTED') {
-      // the link was about to close; the peer may well be there
-      this.#seek()
-      return true
-    }
-    if (this.only || !ELSEWHERE.has(error.code)) return false
     this.#tried ??= new Set()
     this.#tried.add(link.peer.id)
     this.#failure = error
