@@ -1,11 +1,10 @@
 import type { Duplex } from 'node:stream'
+import { backoffMs, dial, refuses } from './dial.js'
 import { StageError, asError } from './errors.js'
 import { HANDSHAKE_MS, handshake, type Greeting, type Identity, type LastLink, type Verdict } from './handshake.js'
 import { LiveLink } from './link.js'
 import { log } from './log.js'
 import { pair } from './pair.js'
-import { jitter } from './random.js'
-import { within } from './within.js'
 import type { Clock, Entry, Interface, Peer, Random, Timer, Wrapper } from './types.js'
 
 export interface LinksOptions {
@@ -49,12 +48,8 @@ interface Slot {
   error?: StageError | undefined
 }
 
-const BACKOFF_MS = 100
-const BACKOFF_FACTOR = 1.6
-const BACKOFF_MAX_MS = 10_000
 /** A link that held this long begins the next back-off from the start. */
 const STABLE_MS = 10_000
-const CONNECT_MS = 5000
 const STRANGERS_MAX = 64
 const SUSPECT_AFTER = 3
 
@@ -195,7 +190,7 @@ export class Links {
 
   #dial(slot: Slot): void {
     if (slot.dial || slot.redial || this.#closed) return
-    const wait = slot.failures === 0 ? 0 : jitter(this.options.random, Math.min(BACKOFF_MS * BACKOFF_FACTOR ** (slot.failures - 1), BACKOFF_MAX_MS), 0.2)
+    const wait = backoffMs(this.options.random, slot.failures)
     if (wait === 0) return void this.#try(slot)
     slot.redial = this.options.clock.setTimeout(() => {
       slot.redial = undefined
@@ -204,15 +199,15 @@ export class Links {
   }
 
   async #try(slot: Slot): Promise<void> {
-    const dial = slot.dial = new AbortController()
-    let error: StageError | undefined
-    try {
-      error = await this.#attempt(slot, dial.signal)
-    } catch (thrown) {
-      error = new StageError('PROTOCOL_ERROR', `dialling ${slot.peer.name} failed: ${asError(thrown).message}`, { cause: thrown, peer: slot.peer })
-    }
+    const { find, interfaces, clock, self } = this.options
+    const ending = slot.dial = new AbortController()
+    const error = await dial(find(slot.peer.id) ?? slot.peer, interfaces, clock, ending.signal, async (stream, through) => {
+      const { verdict } = await this.#greet(stream, through, slot)
+      if ('duplicate' in verdict) await this.#elsewhere(slot, verdict.duplicate)
+    })
     slot.dial = undefined
-    if (dial.signal.aborted) return
+    if (ending.signal.aborted) return
+    if (error) log(self().name, `cannot reach ${slot.peer.name} (${slot.peer.id}): ${error.message}`)
     const { link } = slot.current ?? {}
     if (link?.open) return this.#settle(slot, null, link) // dialled, or come in meanwhile
     slot.error = error
@@ -222,49 +217,6 @@ export class Links {
       this.options.onsuspect(slot.peer)
     }
     this.#settle(slot, error ?? new StageError('DISCONNECTED', `the link to ${slot.peer.name} did not stand`, { peer: slot.peer }))
-  }
-
-  /** Every address once; undefined when the link stands, here or by the other side's dial. */
-  async #attempt(slot: Slot, signal: AbortSignal): Promise<StageError | undefined> {
-    const { peer } = slot
-    const addresses = (this.options.find(peer.id) ?? peer).addresses
-    const failures: StageError[] = []
-    for (const address of addresses) {
-      const through = this.options.interfaces.find((one) => address.startsWith(`${one.scheme}://`))
-      if (!through) continue
-      try {
-        const stream = await this.#connect(through, address, signal)
-        stream.on('error', nothing)
-        const { verdict } = await this.#greet(stream, through, slot)
-        if ('ready' in verdict) return undefined
-        await this.#elsewhere(slot, verdict.duplicate)
-        return undefined
-      } catch (thrown) {
-        if (signal.aborted) return undefined
-        const cause = asError(thrown)
-        const code = cause instanceof StageError ? cause.code : 'DISCONNECTED'
-        failures.push(new StageError(code, `${address}: ${cause.message}`, { cause, peer }))
-        log(this.options.self().name, `cannot reach ${peer.name} (${peer.id}) at ${address}: ${cause.message}`)
-      }
-    }
-    if (failures.length === 1) return failures[0]
-    if (failures.length > 1) return new StageError(failures[0].code, failures.map((f) => f.message).join('; '), { cause: failures[0].cause, peer })
-    return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${addresses.join(', ') || 'none'}, here are interfaces for ${this.options.interfaces.map((one) => one.scheme).join(', ')}`, { peer })
-  }
-
-  async #connect(through: Interface, address: string, signal: AbortSignal): Promise<Duplex> {
-    const attempt = new AbortController()
-    const give = () => attempt.abort(signal.reason)
-    signal.addEventListener('abort', give, { once: true })
-    try {
-      return await within(this.options.clock, CONNECT_MS, through.connect(address, attempt.signal), () => {
-        const late = new StageError('TIMEOUT', `no answer within ${CONNECT_MS} ms`, { phase: 'connecting' })
-        attempt.abort(late)
-        return late
-      })
-    } finally {
-      signal.removeEventListener('abort', give)
-    }
   }
 
   /** The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and must be told so. */
@@ -420,9 +372,3 @@ export class Links {
 }
 
 const nothing = (): void => {}
-
-/** Nobody listens there: the one failure that says that the process is gone, not that the way to it is. */
-const refuses = (error: StageError): boolean => {
-  const code = (error.cause as { code?: unknown } | undefined)?.code
-  return code === 'ECONNREFUSED' || code === 'ENOENT'
-}

@@ -31,23 +31,6 @@ type Done = (error: StageError | null, link?: Link) => void
 /** Another try cannot mend these; every other failure to connect may pass. */
 const FINAL: ReadonlySet<string> = new Set(['AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'WRONG_NAMESPACE', 'CLOSED', 'BAD_ARGUMENT'])
 
-const MAX_MS = 86_400_000
-
-/** @throws StageError BAD_ARGUMENT */
-export function checkMs(option: string, ms: unknown, least = 0): void {
-  if (ms === undefined || (typeof ms === 'number' && ms > 0 && ms >= least && ms <= MAX_MS)) return
-  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${least ? `of at least ${least}` : 'above 0'}, at most ${MAX_MS} (a day)`)
-}
-
-/** @throws StageError BAD_ARGUMENT */
-export function checkOptions(options: TargetOptions): TargetOptions {
-  const { timeoutMs, key, signal } = options
-  checkMs('timeoutMs', timeoutMs)
-  if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
-  if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
-  return options
-}
-
 /** Whom one `to()` means: cheap to make, as one is made for every call. */
 export class Picked implements Selection {
   readonly label: string

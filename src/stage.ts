@@ -2,74 +2,22 @@ import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { onAbort } from './abort.js'
 import { bounded, type Bounds } from './bounded.js'
+import { mountChain, type ChainLink } from './chain.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { StageError, asError } from './errors.js'
 import { Forward } from './forward.js'
-import { SECRET_MIN_BYTES } from './handshake.js'
 import type { LiveLink } from './link.js'
 import { Links } from './links.js'
 import { log } from './log.js'
+import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
 import { checkName, matches } from './pattern.js'
-import { Picked, checkMs, checkOptions, type Surroundings } from './selection.js'
+import { Picked, type Surroundings } from './selection.js'
 import { retain } from './shared.js'
 import { openStream, targetClass, type TargetClass } from './target.js'
 import { Tenure } from './tenure.js'
 import { within } from './within.js'
-import type { Clock, Entry, Interface, Layer, LinkEnd, Mesh, Mounted, Peer, Random, Registry, TargetOptions, To, Wrapper } from './types.js'
-
-/** One element of a chain: a wrapper by its function's name, a named wrapper, or a layer. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
-export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, any> } | Layer<any, any>
-
-export interface StageOptions {
-  /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
-  namespace?: string | undefined
-  /** The wrappers in order; default framing → rpc. `[]` is the bare socket. Both ends need the same. */
-  chain?: readonly ChainItem[] | undefined
-  /** Refuses to share the name: a second live stage of it fails with `NAME_TAKEN`. */
-  unique?: boolean | undefined
-  /** At least 16 bytes, the same on all stages: proves both ends of every link. */
-  secret?: string | undefined
-  /** Allows to listen beyond this machine without a secret. */
-  insecure?: boolean | undefined
-  /** Default deadline of what is done through `to()`, in milliseconds; default 10 000. */
-  timeoutMs?: number | undefined
-  /** A link unused for this long closes, in milliseconds; default 60 000. */
-  idleLinkMs?: number | undefined
-  /** How long the entry outlives its last renewal, in milliseconds; default 15 000, at least 500. */
-  ttlMs?: number | undefined
-}
-
-/** What the public door fills in, and what tests put in its place. */
-export interface Parts {
-  registry: Registry
-  interfaces: readonly Interface[]
-  chain: readonly ChainItem[]
-  clock: Clock
-  random: Random
-}
-
-export interface StageEvents {
-  /** The addresses that peers can dial; again when they changed. */
-  listening: [addresses: readonly string[]]
-  join: [peer: Peer]
-  part: [peer: Peer, reason: PartReason]
-  /** Just before the `part` of a peer whose lease lapsed. */
-  timeout: [peer: Peer]
-  link: [peer: Peer]
-  unlink: [peer: Peer, error: StageError | undefined]
-  stream: [stream: Duplex, peer: Peer]
-  methodAdded: [name: string, peer: Peer]
-  methodRemoved: [name: string, peer: Peer]
-  /** Nobody need listen: unheard it goes to the debug log. */
-  error: [error: Error]
-}
-
-/** `stream`: what the chain's top yields; in a chain of one's own, its top. */
-export type StreamCallback<Top extends Duplex = Duplex> = (error: StageError | null, stream: Top, peer: Peer) => void
-
-type TargetVerb = NonNullable<Mounted['target']>[string]
+import type { Entry, LinkEnd, Mesh, Mounted, Peer, TargetOptions, To, Wrapper } from './types.js'
 
 /** Everything that exists from the first use on. */
 interface Running {
@@ -107,17 +55,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     super()
     this.name = checkName(name, 'the stage name')
     this.#namespace = checkName(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
-    if (options.secret !== undefined && Buffer.byteLength(options.secret) < SECRET_MIN_BYTES) {
-      throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)
-    }
-    for (const one of parts.interfaces) {
-      if (one.exposed && !(one.secret ?? options.secret) && !options.insecure) {
-        throw new TypeError(`the interface ${one.scheme} listens beyond this machine and nothing proves who connects: pass a secret, or insecure: true if everybody who reaches it may call it`)
-      }
-    }
-    checkOptions({ timeoutMs: options.timeoutMs })
-    checkMs('ttlMs', options.ttlMs, 500)
-    checkMs('idleLinkMs', options.idleLinkMs)
+    checkStageOptions(options, parts.interfaces)
     this.#options = options
     this.#parts = parts
     this.#release = retain(parts.registry)
@@ -271,7 +209,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const bounds: Bounds = { clock, timeoutMs }
     const forward = new Forward(bounds, () => links.all(), (error) => this.#error(error))
     const items = (this.#ownChain ?? this.#options.chain ?? this.#parts.chain)
-    const chain: { name: string; wrap: Wrapper }[] = []
+    const chain: ChainLink[] = []
     const links = new Links({
       clock, random, namespace: this.#namespace, secret, idleLinkMs, interfaces, chain, self,
       find: (id) => directory.get(id),
@@ -301,22 +239,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       emit: (event, name, peer) => void this.#tell(event, name, peer),
       error: (error) => this.#error(error),
     })
-    const mounted: Mounted[] = []
-    const verbs: Record<string, TargetVerb> = { ...forward.verbs }
-    for (const item of items) {
-      if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item })
-      else if ('wrap' in item) chain.push(item)
-      else {
-        const index = chain.length
-        const layer = (item as Layer).mount(mesh(index))
-        for (const [name, verb] of Object.entries(layer.target ?? {})) {
-          // the last layer's own output is the top: nothing to look up for each call
-          verbs[name] = index === items.length - 1 ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
-        }
-        mounted.push(layer)
-        chain.push({ name: item.name, wrap: layer.wrap })
-      }
-    }
+    const { mounted, verbs } = mountChain(items, chain, mesh, forward.verbs)
     const running: Running = {
       directory, links, tenure, surroundings, deadlines, bounds, mounted,
       forward: mounted.some(({ target }) => target?.['provide']) ? undefined : forward,

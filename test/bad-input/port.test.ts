@@ -203,7 +203,7 @@ const answers: [title: string, answer: (one: Plain) => void, cause: string][] = 
   ['HTTP', (one) => one.write('HTTP/1.1 400 Bad Request\r\n\r\n'), 'PROTOCOL_ERROR'],
   ['an absurd length', (one) => one.write(head(1 << 30)), 'PROTOCOL_ERROR'],
   ['an error of no known code', (one) => one.write(packet({ error: { code: 'constructor', message: ['x'] } })), 'PROTOCOL_ERROR'],
-  ['an error of 4 KiB', (one) => one.write(packet({ error: { code: 'PROTOCOL_ERROR', message: 'x'.repeat(4000) } })), 'REFUSED'],
+  ['an error of 4 KiB', (one) => one.write(packet({ error: { code: 'REFUSED', message: 'x'.repeat(4000) } })), 'PROTOCOL_ERROR'],
   ['a hello of wrong types', (one) => one.write(packet(hello({ from: 5 }))), 'PROTOCOL_ERROR'],
   ['silence', () => {}, 'TIMEOUT'],
   ['its end', (one) => one.socket.end(), 'DISCONNECTED'],

@@ -1,0 +1,34 @@
+import type { ChainItem } from './options.js'
+import type { Picked } from './selection.js'
+import type { Layer, Mesh, Mounted, Wrapper } from './types.js'
+
+/** One wrapper of a chain under the name that both ends compare. */
+export interface ChainLink { name: string; wrap: Wrapper }
+
+type Verb = NonNullable<Mounted['target']>[string]
+
+/**
+ * Makes what a stage's chain consists of: the wrappers in order, appended to `chain`, and the verbs that its layers
+ * give to `to()`, over those in `verbs`.
+ * @param mesh  what the layer at an index of the chain sees of its stage
+ */
+export function mountChain(
+  items: readonly ChainItem[], chain: ChainLink[], mesh: (index: number) => Mesh, verbs: Readonly<Record<string, Verb>>,
+): { mounted: readonly Mounted[]; verbs: Readonly<Record<string, Verb>> } {
+  const mounted: Mounted[] = []
+  const all = { ...verbs }
+  for (const [index, item] of items.entries()) {
+    if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item as Wrapper })
+    else if ('wrap' in item) chain.push(item)
+    else {
+      const layer = (item as Layer).mount(mesh(index))
+      mounted.push(layer)
+      chain.push({ name: item.name, wrap: layer.wrap })
+      for (const [name, verb] of Object.entries(layer.target ?? {})) {
+        // the last layer's own output is the top: nothing to look up for each call
+        all[name] = index === items.length - 1 ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
+      }
+    }
+  }
+  return { mounted, verbs: all }
+}

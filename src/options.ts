@@ -1,0 +1,89 @@
+import type { Duplex } from 'node:stream'
+import type { PartReason } from './directory.js'
+import { StageError, describe } from './errors.js'
+import { SECRET_MIN_BYTES } from './handshake.js'
+import type { Clock, Interface, Layer, Peer, Random, Registry, TargetOptions, Wrapper } from './types.js'
+
+/** One element of a chain: a wrapper by its function's name, a named wrapper, or a layer. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
+export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, any> } | Layer<any, any>
+
+export interface StageOptions {
+  /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
+  namespace?: string | undefined
+  /** The wrappers in order; default framing → rpc. `[]` is the bare socket. Both ends need the same. */
+  chain?: readonly ChainItem[] | undefined
+  /** Refuses to share the name: a second live stage of it fails with `NAME_TAKEN`. */
+  unique?: boolean | undefined
+  /** At least 16 bytes, the same on all stages: proves both ends of every link. */
+  secret?: string | undefined
+  /** Allows to listen beyond this machine without a secret. */
+  insecure?: boolean | undefined
+  /** Default deadline of what is done through `to()`, in milliseconds; default 10 000. */
+  timeoutMs?: number | undefined
+  /** A link unused for this long closes, in milliseconds; default 60 000. */
+  idleLinkMs?: number | undefined
+  /** How long the entry outlives its last renewal, in milliseconds; default 15 000, at least 500. */
+  ttlMs?: number | undefined
+}
+
+/** What the public door fills in, and what tests put in its place. */
+export interface Parts {
+  registry: Registry
+  interfaces: readonly Interface[]
+  chain: readonly ChainItem[]
+  clock: Clock
+  random: Random
+}
+
+export interface StageEvents {
+  /** The addresses that peers can dial; again when they changed. */
+  listening: [addresses: readonly string[]]
+  join: [peer: Peer]
+  part: [peer: Peer, reason: PartReason]
+  /** Just before the `part` of a peer whose lease lapsed. */
+  timeout: [peer: Peer]
+  link: [peer: Peer]
+  unlink: [peer: Peer, error: StageError | undefined]
+  stream: [stream: Duplex, peer: Peer]
+  methodAdded: [name: string, peer: Peer]
+  methodRemoved: [name: string, peer: Peer]
+  /** Nobody need listen: unheard it goes to the debug log. */
+  error: [error: Error]
+}
+
+/** `stream`: what the chain's top yields; in a chain of one's own, its top. */
+export type StreamCallback<Top extends Duplex = Duplex> = (error: StageError | null, stream: Top, peer: Peer) => void
+
+const MAX_MS = 86_400_000
+
+/** @throws StageError BAD_ARGUMENT */
+export function checkMs(option: string, ms: unknown, least = 0): void {
+  if (ms === undefined || (typeof ms === 'number' && ms > 0 && ms >= least && ms <= MAX_MS)) return
+  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${least ? `of at least ${least}` : 'above 0'}, at most ${MAX_MS} (a day)`)
+}
+
+/** @throws StageError BAD_ARGUMENT */
+export function checkOptions(options: TargetOptions): TargetOptions {
+  const { timeoutMs, key, signal } = options
+  checkMs('timeoutMs', timeoutMs)
+  if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
+  if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
+  return options
+}
+
+/** @throws StageError BAD_ARGUMENT; TypeError when it would listen beyond this machine without a proof */
+export function checkStageOptions(options: StageOptions, interfaces: readonly Interface[]): void {
+  const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
+  if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
+    throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)
+  }
+  for (const one of interfaces) {
+    if (one.exposed && !(one.secret ?? secret) && !insecure) {
+      throw new TypeError(`the interface ${one.scheme} listens beyond this machine and nothing proves who connects: pass a secret, or insecure: true if everybody who reaches it may call it`)
+    }
+  }
+  checkMs('timeoutMs', timeoutMs)
+  checkMs('ttlMs', ttlMs, 500)
+  checkMs('idleLinkMs', idleLinkMs)
+}
