@@ -51,14 +51,15 @@ export interface Snapshot extends Seen {
   readonly lapsed: readonly string[]
 }
 
-/** The rows of one namespace, all of them text: `peer` id → JSON, `lease` id → its end, `lapsed` id → when, `state` '' → JSON. */
+/** The rows of one namespace, all of them text: `peer` id → JSON, `lease` id → its end, `lapsed` id → when, `state` '' → JSON,
+ * `wanted` id → since when its name was asked for after its lease had ended, and that end. */
 export interface Table {
   get(kind: Kind, id: string): string | undefined
   put(kind: Kind, id: string, text: string): void
   remove(kind: Kind, id: string): void
   list(kind: Kind): Iterable<readonly [string, string]>
 }
-export type Kind = 'state' | 'peer' | 'lease' | 'lapsed'
+export type Kind = 'state' | 'peer' | 'lease' | 'lapsed' | 'wanted'
 
 interface State extends Seen {
   readonly born: number
@@ -100,8 +101,7 @@ export class Ledger {
     let left = SWEEP_MAX
     for (const [id, end] of [...this.table.list('lease')]) {
       if (id === except || number(end) + SWEEP_MS > this.now || left-- <= 0) continue
-      this.#drop(id)
-      this.table.put('lapsed', id, String(this.now))
+      this.#lapse(id)
     }
     this.#forget()
     return this.#answer()
@@ -120,8 +120,14 @@ export class Ledger {
     this.#change()
   }
 
+  #lapse(id: string): void {
+    this.#drop(id)
+    this.table.put('lapsed', id, String(this.now))
+  }
+
   #drop(id: string): void {
     this.table.remove('lease', id)
+    this.table.remove('wanted', id)
     this.table.remove('peer', id)
     this.#change()
   }
@@ -151,14 +157,32 @@ export class Ledger {
 
   #holder(entry: Listed): Holder | undefined {
     const quoted = JSON.stringify(entry.name)
-    for (const [id, text] of this.table.list('peer')) {
+    for (const [id, text] of [...this.table.list('peer')]) {
       if (id === entry.id || !text.includes(quoted)) continue // most are passed over without decoding them
       const other = parseEntry(text, this.namespace)
       const end = this.table.get('lease', id)
       if (other?.id !== id || other.name !== entry.name || end === undefined || !(other.unique || entry.unique)) continue
-      return { id, addresses: other.addresses, freeInMs: number(end) + GRACE_MS - this.now }
+      const wanted = this.#wanted(id, number(end))
+      if (wanted !== undefined && this.now - wanted >= other.ttlMs) {
+        this.#lapse(id)
+        continue
+      }
+      return { id, addresses: other.addresses, freeInMs: wanted === undefined ? number(end) + GRACE_MS - this.now : wanted + other.ttlMs - this.now }
     }
     return undefined
+  }
+
+  /**
+   * Since when a name is wanted whose holder's lease has ended. Only listed stages sweep, and whoever wants the name is
+   * not listed; so the first refusal leaves a note, and a holder that has not renewed one TTL later is taken out. One
+   * that lives has renewed by then, also after the registry was away.
+   */
+  #wanted(id: string, end: number): number | undefined {
+    if (end + SWEEP_MS > this.now) return undefined
+    const [since, of] = (this.table.get('wanted', id) ?? '').split(' ')
+    if (of === String(end)) return number(since)
+    this.table.put('wanted', id, `${this.now} ${end}`)
+    return this.now
   }
 
   #forget(): void {

@@ -105,6 +105,13 @@ export class LiveLink implements Link {
     return seen
   }
 
+  /** Pings now: something was learned that makes its end likely. */
+  probe(): void {
+    if (this.#closed || this.loopback) return
+    this.#pulse?.cancel()
+    this.#beat(0)
+  }
+
   /** Ends it at once; what was under way on it fails with DISCONNECTED. */
   close(reason?: unknown): void {
     if (this.#closed) return
@@ -151,7 +158,7 @@ export class LiveLink implements Link {
   }
 
   /** TCP notices a dead peer after minutes, and a half-open one never: this does, within 15 s (P8). */
-  #beat(): void {
+  #beat(afterMs = PING_MS): void {
     const { clock } = this.options
     const pinger = this.#pinger
     if (!pinger?.ping) return
@@ -164,7 +171,7 @@ export class LiveLink implements Link {
         else judge()
       }, PONG_MS)
       pinger.ping?.().then(() => { this.#pulse?.cancel(); if (!this.#closed) this.#beat() }, ignore)
-    }, PING_MS)
+    }, afterMs)
   }
 
   #watchIdle(): void {

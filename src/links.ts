@@ -133,6 +133,7 @@ export class Links {
     if (!slot) return
     slot.failures = 0
     slot.refused = undefined
+    slot.current?.link?.probe()
     if (slot.redial) {
       slot.redial.cancel()
       slot.redial = undefined

@@ -10,7 +10,6 @@ import type { Answer, Listed, Published, Renewed } from '../../src/ledger.js'
 import { Listings } from '../../src/listing.js'
 import type { Steps } from '../../src/listing.js'
 import { newId, systemRandom } from '../../src/random.js'
-import { GRACE_MS } from '../../src/sweeper.js'
 import type { Clock, Entry, Lease, Random, Registry, View } from '../../src/types.js'
 import { Witness } from '../../src/views.js'
 import { Connection } from './connection.js'
@@ -121,5 +120,5 @@ function answered(reply: unknown): Answer & { answer: string } {
 function published(reply: unknown, namespace: string): Published {
   const [answer, id, text, leftMs] = reply as [string, string, string, string]
   if (answer !== 'taken') return answered(reply) as Published
-  return { holder: { id, addresses: parseEntry(text, namespace)?.addresses ?? [], freeInMs: Number(leftMs) + GRACE_MS } }
+  return { holder: { id, addresses: parseEntry(text, namespace)?.addresses ?? [], freeInMs: Number(leftMs) } }
 }

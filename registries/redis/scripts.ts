@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { LAPSED_MS, SWEEP_MAX, SWEEP_MS } from '../../src/ledger.js'
+import { GRACE_MS } from '../../src/sweeper.js'
 
 /** All keys of a namespace, with one hash tag, so that a cluster keeps them together. */
 export const keysOf = (namespace: string): string[] =>
@@ -79,7 +80,13 @@ local function drop(op, id)
   end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', PEERS, id)
+  redis.call('HDEL', STATE, 'wanted ' .. id)
   change(op, id)
+end
+
+local function lapse(id)
+  drop('lapse', id)
+  redis.call('ZADD', LAPSED, num(now), id)
 end
 
 local function forget()
@@ -95,7 +102,20 @@ for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '('
   local ends = redis.call('ZSCORE', LEASES, other)
   if not ends or other == id then redis.call('ZREM', NAMES, member)
   elseif unique == '1' or alone == '1' then
-    return { 'taken', other, redis.call('HGET', PEERS, other) or '', num(tonumber(ends) - now) }
+    local text = redis.call('HGET', PEERS, other) or ''
+    local free = tonumber(ends) + ${GRACE_MS} - now
+    if tonumber(ends) + ${SWEEP_MS} <= now then -- see Ledger.#wanted
+      local ok, entry = pcall(cjson.decode, text)
+      local theirs = ok and type(entry) == 'table' and tonumber(entry.ttlMs) or ttl
+      local since, of = string.match(redis.call('HGET', STATE, 'wanted ' .. other) or '', '^(%d+) (.*)$')
+      if of ~= ends then
+        since = num(now)
+        redis.call('HSET', STATE, 'wanted ' .. other, since .. ' ' .. ends)
+      end
+      free = tonumber(since) + theirs - now
+      if free <= 0 then lapse(other) end
+    end
+    if redis.call('ZSCORE', LEASES, other) then return { 'taken', other, text, num(free) } end
   end
 end
 if redis.call('ZSCORE', LAPSED, id) then return answer('lost') end
@@ -126,8 +146,7 @@ return answer(ends and tonumber(ends) <= now and 'late' or 'ok')`)
 export const SWEEP = script('allow-oom', `
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', num(now - ${SWEEP_MS}), 'LIMIT', '0', '${SWEEP_MAX}')) do
   if id ~= ARGV[2] then
-    drop('lapse', id)
-    redis.call('ZADD', LAPSED, num(now), id)
+    lapse(id)
   end
 end
 forget()
