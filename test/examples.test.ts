@@ -146,7 +146,7 @@ registrySuite(test, async () => {
     },
     close: () => rm(folder, { recursive: true, force: true }),
   }
-}, { name: 'own-registry' })
+}, { name: 'own-registry', ttlMs: 2000 })
 
 test('own-interface', async (t) => {
   ended(t, await run(t, 'own-interface'), 'hi there, bob', 'it lists tcp://api.invalid:…')

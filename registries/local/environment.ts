@@ -67,7 +67,7 @@ export class Environment {
   async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger) => T): Promise<T> {
     const turn = this.#tail.then(() => this.#attempt(namespace, clock, random, run))
     this.#tail = turn.catch(() => {}) // also of one that nobody waits for any more: the next may not overtake it
-    return await within(clock, limitMs, turn, () => this.#away(`no write was possible for ${limitMs} ms: a process that has this registry open was stopped in the middle of one; continue it or end it`))
+    return await within(clock, limitMs, turn, () => this.#away(`no write was possible for ${limitMs} ms: a process that has this registry open is stopped in the middle of one (continue or end it), or this machine is too busy for its TTL`))
   }
 
   /** What is listed; `seen` spares the work if nothing has changed since. */

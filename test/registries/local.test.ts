@@ -29,7 +29,7 @@ registrySuite(test, async () => {
     empty: () => raw(async (rows) => rows.clearAsync()),
     close: () => rm(path, { recursive: true, force: true }),
   }
-}, { name: 'local' })
+}, { name: 'local', ttlMs: 2000 })
 
 class Child {
   readonly lines: string[] = []

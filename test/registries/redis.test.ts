@@ -62,7 +62,7 @@ function tests(): void {
       empty: async () => { await shared.run(['SELECT', db], ['FLUSHDB']) },
       close: async () => {},
     }
-  }, { name: 'redis' })
+  }, { name: 'redis', ttlMs: 2000 })
 
   test('a change is seen at once', async (t) => {
     const server = await serve(t)
