@@ -119,10 +119,12 @@ export class LiveLink implements Link {
     this.open = false
     this.#pulse?.cancel()
     this.#idle?.cancel()
-    const clean = this.#parting && reason === undefined
+    // in a chain without a goodbye of its own, the end of both directions is one
+    const { stream } = this.options
+    const clean = reason === undefined && (this.#parting || (stream.readableEnded && stream.writableFinished))
     const error = clean ? undefined : this.#lost(reason)
     this.top.destroy(error)
-    this.options.stream.destroy()
+    stream.destroy()
     this.options.onclose(this, error)
   }
 

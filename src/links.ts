@@ -337,7 +337,8 @@ export class Links {
     if (this.options.clock.now() - link.since > STABLE_MS) slot.failures = 0
     this.options.onunlink(link, error)
     if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial) this.#slots.delete(slot.peer.id)
-    else if (error?.code === 'DISCONNECTED' && !this.#resetting) this.#probe(slot)
+    // where the link is the stream, a new one would be somebody's
+    else if (error?.code === 'DISCONNECTED' && link.top.openStream && !this.#resetting) this.#probe(slot)
   }
 
   /** Its link broke: one that crashed refuses at once, and then others need not wait for the registry to know (P3). */
