@@ -25,8 +25,8 @@ interface Inner {
 export function targetClass(context: Bounds, verbs: NonNullable<Mounted['target']>): TargetClass {
   const inner = new WeakMap<object, Inner>()
 
-  function Target(this: object, selection: Picked): void {
-    Object.defineProperty(this, 'selection', { value: selection })
+  function Target(this: { selection: Picked }, selection: Picked): void {
+    this.selection = selection // plain: one is made for every call
   }
   const proto = Target.prototype = Object.create(Duplexify.prototype as object) as Record<string, unknown>
 

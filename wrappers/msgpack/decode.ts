@@ -1,6 +1,6 @@
 import { StageError } from '../../src/errors.js'
 import type { CodecLimits, Refs } from '../codec.js'
-import { SHORT, shortAscii } from './ascii.js'
+import { SHORT, shortAscii } from '../../src/ascii.js'
 import { Ext, MAX_BIGINT_BYTES, binaryKinds, littleEndian } from './ext.js'
 import { KeyCache } from './keys.js'
 

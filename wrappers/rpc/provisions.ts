@@ -9,8 +9,17 @@ const RESERVED: ReadonlySet<string> = new Set([
   'isPrototypeOf', 'propertyIsEnumerable', 'inspect',
 ])
 
-/** Whether a wire name can be a method at all. */
-export const isMethod = (name: unknown): name is string => isName(name) && !RESERVED.has(name)
+/** Names that passed: asked for every call, and a stage calls few different ones. */
+const passed = new Set<unknown>()
+
+/** Whether a name can be a method at all. */
+export function isMethod(name: unknown): name is string {
+  if (passed.has(name)) return true
+  if (!isName(name) || RESERVED.has(name)) return false
+  if (passed.size >= 1000) passed.clear() // names come from callers: bounded
+  passed.add(name)
+  return true
+}
 
 interface Provision {
   selection: Selection

@@ -1,3 +1,4 @@
+import { SHORT, shortAscii } from '../../src/ascii.js'
 import { StageError, describe } from '../../src/errors.js'
 import type { Clock, Peer } from '../../src/types.js'
 import { thrownToWire } from './errors.js'
@@ -162,5 +163,5 @@ export class Serving {
 function name(bytes: Buffer, at: number, end: number): string {
   const length = bytes[at]
   if (at >= end || at + 1 + length > end) throw new StageError('PROTOCOL_ERROR', 'a call that ends in its head')
-  return bytes.toString('latin1', at + 1, at + 1 + length)
+  return length <= SHORT ? shortAscii(bytes, at + 1, length) : bytes.toString('latin1', at + 1, at + 1 + length)
 }
