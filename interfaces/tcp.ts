@@ -4,6 +4,7 @@ import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { onAbort } from '../src/abort.js'
 import { systemClock } from '../src/clock.js'
+import { log } from '../src/log.js'
 import { StageError } from '../src/errors.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './host.js'
@@ -76,6 +77,7 @@ export class TcpInterface implements Interface {
     const server = createServer(streamOptions, (socket) => onstream(honest(socket)))
     await bound(server, this.#port, this.#bind)
     this.#server = server
+    if (!isLoopback(this.#bind)) log('tcp', `listens on ${this.#bind}, beyond this machine; what travels there is not encrypted`)
     const { port } = server.address() as AddressInfo
     if (this.#host === undefined) {
       this.#follow((now) => {

@@ -1,4 +1,5 @@
-import { asError } from './errors.js'
+import { checkEntry } from './entry.js'
+import { asError, describe } from './errors.js'
 import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
 import { jitter } from './random.js'
@@ -42,6 +43,8 @@ export class Directory {
   readonly #suspects = new Map<string, number>()
   readonly #cache = new Map<string, readonly Entry[]>()
   readonly #ending = new AbortController()
+  /** Entries that were looked at; registries give the same objects again and again. */
+  readonly #checked = new WeakMap<Entry, boolean>()
   #generation: string | undefined
   #timer: Timer | undefined
   #retry: { timer: Timer; now(): void } | undefined
@@ -149,7 +152,7 @@ export class Directory {
     this.#generation = view.generation
     const listed = new Map<string, Entry>()
     for (const entry of view.entries) {
-      if (entry.namespace === namespace && !own(entry.id) && !this.#gone.has(entry.id)) listed.set(entry.id, entry)
+      if (this.#isEntry(entry, namespace) && !own(entry.id) && !this.#gone.has(entry.id)) listed.set(entry.id, entry)
     }
     const lapsed = new Set(view.lapsed)
     for (const [id, entry] of [...this.#entries]) {
@@ -175,6 +178,18 @@ export class Directory {
       this.#changed()
     }
     this.#arm()
+  }
+
+  /** Any registry may be somebody's own: what is no entry goes no further, and is told once. */
+  #isEntry(entry: Entry, namespace: string): boolean {
+    if (typeof entry !== 'object' || entry === null) return false
+    let good = this.#checked.get(entry)
+    if (good === undefined) {
+      good = checkEntry(entry, namespace) !== undefined
+      this.#checked.set(entry, good)
+      if (!good) log(namespace, `the registry lists what is no entry, and it is skipped: ${describe(entry)}`)
+    }
+    return good
   }
 
   #part(entry: Entry, reason: PartReason): void {

@@ -27,12 +27,15 @@ export function encodeEntry(entry: Entry): string {
  */
 export function parseEntry(text: unknown, namespace: string): Entry | undefined {
   if (typeof text !== 'string' || Buffer.byteLength(text) > MAX_ENTRY_BYTES) return undefined
-  let value: Partial<Record<keyof Entry, unknown>> | null
   try {
-    value = parseJson(text) as typeof value
+    return checkEntry(parseJson(text), namespace)
   } catch {
     return undefined
   }
+}
+
+/** The same for one that is an object already, whoever made it. */
+export function checkEntry(value: unknown, namespace: string): Entry | undefined {
   if (!isRecord(value)) return undefined
   const { id, name, addresses, unique, draining, ttlMs, announces } = value
   const good = isId(id) && isName(name) && value.namespace === namespace &&

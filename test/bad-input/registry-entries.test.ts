@@ -207,3 +207,21 @@ test('what is no registry at all is said by the constructor', (t) => {
   }
   t.throws(() => new Stage('x', 'redis://127.0.0.1:99999'), { instanceOf: TypeError })
 })
+
+test('what a registry of one\'s own lists and is no entry goes no further', async (t) => {
+  const good = { id: 'idididid', name: 'good', namespace: 'default', addresses: ['tcp://127.0.0.1:1'], unique: false, draining: false, ttlMs: 1000, announces: {} }
+  const bad = [null, 7, {}, { ...good, id: 5 }, { ...good, name: 'a b' }, { ...good, addresses: 'tcp://x' }, { ...good, namespace: 'other' }, { ...good, addresses: ['tcp://127.0.0.1:99999'] }]
+  const registry = {
+    address: 'own:',
+    publish: () => Promise.resolve({ renew: () => Promise.resolve('ok' as const), close: () => Promise.resolve() }),
+    async *watch(_namespace: string, signal: AbortSignal) {
+      yield { generation: '1', entries: [...bad, good] as never[], lapsed: [] }
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    },
+    close: () => Promise.resolve(),
+  }
+  const stage = new Stage('x', registry, new TcpInterface())
+  t.teardown(() => stage.close())
+  await until(() => stage.peers().length > 0)
+  t.deepEqual(stage.peers().map((peer) => peer.name), ['good'])
+})
