@@ -20,6 +20,8 @@ export interface DirectoryOptions {
   onpart(entry: Entry, reason: PartReason): void
   /** The same peer, with other addresses or announcements. */
   onupdate(entry: Entry): void
+  /** An id that was reported gone is listed: its stage does not know, and has to be told. */
+  onzombie(entry: Entry): void
   /** Anything that may make a waiting selection succeed. */
   onchange(): void
   onerror(error: Error): void
@@ -147,12 +149,14 @@ export class Directory {
   }
 
   #apply(view: View): void {
-    const { clock, own, namespace, onjoin, onupdate } = this.options
+    const { clock, own, namespace, onjoin, onupdate, onzombie } = this.options
     const forgot = this.#generation !== undefined && this.#generation !== view.generation
     this.#generation = view.generation
     const listed = new Map<string, Entry>()
     for (const entry of view.entries) {
-      if (this.#isEntry(entry, namespace) && !own(entry.id) && !this.#gone.has(entry.id)) listed.set(entry.id, entry)
+      if (!this.#isEntry(entry, namespace) || own(entry.id)) continue
+      if (!this.#gone.has(entry.id)) listed.set(entry.id, entry)
+      else if (!entry.draining && !view.lapsed.includes(entry.id)) onzombie(entry)
     }
     const lapsed = new Set(view.lapsed)
     for (const [id, entry] of [...this.#entries]) {

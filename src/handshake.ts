@@ -3,7 +3,7 @@
  *
  *     dialler → HELLO  who I am, whom I expect, my chain, a nonce, what became of our last link
  *     listener → HELLO the same
- *     dialler → PROOF  HMAC over both hellos, if there is a secret
+ *     dialler → PROOF  HMAC over both hellos, if there is a secret; and whether the other's id was reported gone
  *     listener → PROOF
  *     arbiter → READY | DUPLICATE
  *
@@ -50,8 +50,10 @@ export interface HandshakeOptions {
   expect?: string | undefined
   /** Dialler only. */
   last?: LastLink | undefined
-  /** Known to be gone: an id does not come back. */
+  /** Reported gone: an id does not come back (P1), and one that still uses it is told so. */
   isGone(id: string): boolean
+  /** The other end, proven, has seen our id reported gone. */
+  ongone(): void
   /** Both ends are proven now, but nothing is decided yet: the connection is under way under this id. */
   onproven(peer: Identity, link: string): void
   /** We are the arbiter: asked once, and at once acted on. */
@@ -101,9 +103,11 @@ async function dial(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
     throw new StageError('WRONG_PEER', `expected the stage ${o.expect} there, found ${theirs.from.name} (${theirs.from.id})`)
   }
   const proofs = prove(o, mine, theirs)
-  wire.send({ proof: proofs.dialler })
+  const gone = o.isGone(theirs.from.id)
+  wire.send({ proof: proofs.dialler, ...(gone ? { gone } : {}) })
   const reply = await wire.receive()
   checkProof(reply['proof'], proofs.listener)
+  checkGone(o, theirs.from, gone, reply['gone'])
   checkChain(o.chain, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
@@ -121,7 +125,11 @@ async function answer(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
   const mine = hello(o)
   wire.send(mine)
   const proofs = prove(o, theirs, mine)
-  checkProof((await wire.receive())['proof'], proofs.dialler)
+  const proof = await wire.receive()
+  checkProof(proof['proof'], proofs.dialler)
+  const gone = o.isGone(theirs.from.id)
+  if (gone) wire.send({ proof: proofs.listener, gone })
+  checkGone(o, theirs.from, gone, proof['gone'])
   checkChain(o.chain, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
@@ -160,7 +168,6 @@ function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hell
   if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
   if (last !== undefined && (typeof (last as LastLink | null)?.of !== 'string' || (last.state !== 'closed' && last.state !== 'draining'))) throw malformed('last', last)
   if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has reached itself: that address is its own`)
-  if (o.isGone(from.id)) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) was reported gone; it has to come back with a new id`)
   return { protocol, namespace, from: { id: from.id, name: from.name, addresses: from.addresses }, nonce, chain, secret: secret === true, ...(expect === undefined ? {} : { expect }), ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }) }
 }
 
@@ -192,6 +199,15 @@ function checkProof(found: unknown, expected: string): void {
   const a = Buffer.from(typeof found === 'string' ? found : '?')
   const b = Buffer.from(expected)
   if (a.length !== b.length || !timingSafeEqual(a, b)) throw new StageError('AUTH_FAILED', 'the other stage has a different secret')
+}
+
+/** An id that one end has seen reported gone is no identity any more; only proven ends get here, so it can be believed. */
+function checkGone(o: HandshakeOptions, other: Identity, gone: boolean, told: unknown): void {
+  if (told === true) {
+    o.ongone()
+    throw new StageError('WRONG_PEER', `${other.name} (${other.id}) has seen this stage's id ${o.self.id} reported gone: it goes on with a new one`)
+  }
+  if (gone) throw new StageError('WRONG_PEER', `the stage ${other.name} (${other.id}) was reported gone; it has to come back with a new id`)
 }
 
 function checkVerdict(value: unknown): Verdict {

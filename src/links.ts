@@ -19,6 +19,8 @@ export interface LinksOptions {
   /** The live entry of that id; undefined once it is gone. */
   find(id: string): Entry | undefined
   isGone(id: string): boolean
+  /** A peer has seen our id reported gone. */
+  ongone(): void
   kept(peer: Peer): boolean
   onlink(link: LiveLink): void
   onunlink(link: LiveLink, error: StageError | undefined): void
@@ -218,6 +220,7 @@ export class Links {
       this.options.onsuspect(slot.peer)
     }
     this.#settle(slot, error ?? new StageError('DISCONNECTED', `the link to ${slot.peer.name} did not stand`, { peer: slot.peer }))
+    if (slot.waiting.size === 0 && !find(slot.peer.id)) this.#slots.delete(slot.peer.id) // nobody will ask again
   }
 
   /** The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and must be told so. */
@@ -238,13 +241,13 @@ export class Links {
   // ── what both ends do ─────────────────────────────────────────────────────────────────────────────────────────
 
   async #greet(stream: Duplex, through: Interface, dialled: Slot | undefined): Promise<Greeting> {
-    const { clock, random, namespace, chain, isGone, self } = this.options
+    const { clock, random, namespace, chain, isGone, ongone, self } = this.options
     const { id, name, addresses } = self()
     let underway: string | undefined
     this.#handshakes.add(stream)
     try {
       const greeting = await handshake({
-        stream, clock, random, namespace, isGone,
+        stream, clock, random, namespace, isGone, ongone,
         dialled: dialled !== undefined,
         self: { id, name, addresses: addresses.slice(0, 8) },
         chain: chain.map((one) => one.name),

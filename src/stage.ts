@@ -203,6 +203,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onjoin: (peer) => this.#onjoin(peer),
       onpart: (peer, reason) => this.#onpart(peer, reason),
       onupdate: (peer) => { links.refresh(peer.id); this.#hold(peer) },
+      onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
       onchange: () => wake(surroundings.waiting),
       onerror: (error) => this.#error(error),
     })
@@ -214,6 +215,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       clock, random, namespace: this.#namespace, secret, idleLinkMs, interfaces, chain, self,
       find: (id) => directory.get(id),
       isGone: (id) => directory.isGone(id),
+      ongone: () => void tenure.renounce(),
       kept: (peer) => this.#kept(peer),
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),

@@ -29,6 +29,7 @@ export class Tenure {
   #timer: Timer | undefined
   #running: Promise<void> | undefined
   #again = false
+  #renounced = false
   #failures = 0
   #closed = false
   #listed: Promise<void>
@@ -56,6 +57,13 @@ export class Tenure {
   valid(): boolean {
     const { clock, ttlMs } = this.options
     return Math.max(clock.now() - this.#sentAt, clock.wall() - this.#sentWall) < 0.8 * ttlMs
+  }
+
+  /** The id counts as gone to somebody: gives it up, and begins anew with another. */
+  async renounce(): Promise<void> {
+    if (this.#closed || !this.#lease) return
+    this.#renounced = true
+    await this.update()
   }
 
   /** The entry has changed: lists it anew at once. Resolves when that was tried. */
@@ -96,6 +104,11 @@ export class Tenure {
     const sentWall = clock.wall()
     // one try may not eat the lease: a registry that hangs is away
     const slow = () => new StageError('REGISTRY_UNAVAILABLE', `${registry.address} did not answer a heartbeat in time`)
+    if (this.#renounced && this.#lease) {
+      this.#renounced = false
+      await this.#lease.close().catch((error: unknown) => this.options.onerror(asError(error)))
+      return this.#lost()
+    }
     if (!this.#lease) {
       this.#lease = await within(clock, Math.max(ttlMs / 5, 5000), registry.publish(entry(this.id), ttlMs), slow)
     } else {

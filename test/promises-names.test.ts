@@ -72,6 +72,23 @@ test('P1: a stage that lost its lease closes its links, also to those who were n
   cutOff(a, false)
 })
 
+test('P1: one that was taken out while the registry forgot it learns of it from the others, and comes back under a new id', async (t) => {
+  const { clock, stage, registry, cutOff } = virtualMesh(t)
+  const [a, b] = [stage('a', { ttlMs: 3000 }), stage('b', { ttlMs: 3000 })] as const
+  b.to('*').provide('id', () => b.id)
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(20_000)
+  const before = b.id
+  cutOff(b, true)
+  await clock.advance(6000)
+  t.deepEqual(names(a), [])
+  registry.empty() // and with it that b was taken out
+  cutOff(b, false)
+  await clock.advance(5000)
+  t.not(b.id, before)
+  t.is(await advance(clock, a.to('b').call('id')), b.id)
+})
+
 test('P2: a name may have many stages; a unique one fails with NAME_TAKEN, whichever of the two asked for it', async (t) => {
   const { clock, stage } = virtualMesh(t)
   const first = stage('leader', { unique: true })

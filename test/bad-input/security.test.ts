@@ -104,7 +104,7 @@ test('the same secret in two namespaces proves nothing across them', async (t) =
   const one = await plain(t, api.address)
   const error = await t.throwsAsync<StageError>(handshake({
     stream: one.socket, dialled: true, clock: systemClock, random: systemRandom, namespace: 'dev', chain: CHAIN, secret: SECRET,
-    self: { id: 'mallory-0001', name: 'mallory', addresses: [] }, isGone: () => false, onproven: () => {}, decide: () => ({ ready: 1 }),
+    self: { id: 'mallory-0001', name: 'mallory', addresses: [] }, isGone: () => false, ongone: () => {}, onproven: () => {}, decide: () => ({ ready: 1 }),
   }))
   t.is(error.code, 'WRONG_NAMESPACE')
 })

@@ -179,7 +179,7 @@ export class Raw {
     const greeting = await handshake({
       stream: socket, dialled: true, clock: systemClock, random: systemRandom, namespace, chain, secret, last, expect,
       self: { id, name, addresses: [] },
-      isGone: () => false, onproven: () => {}, decide: () => ({ ready: 1 }),
+      isGone: () => false, ongone: () => {}, onproven: () => {}, decide: () => ({ ready: 1 }),
     })
     return new Raw(socket, id, greeting)
   }
