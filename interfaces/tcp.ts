@@ -69,6 +69,7 @@ export class TcpInterface implements Interface {
     if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
     if (this.#listening) return Promise.reject(new TypeError('this interface listens already; use one for each stage'))
     this.#listening = this.#listen(onstream, onaddresses)
+    this.#listening.catch(() => { this.#listening = undefined }) // it may be tried again
     return this.#listening
   }
 

@@ -79,7 +79,7 @@ interface Hello {
 }
 
 /**
- * Runs the handshake; nobody reads the stream afterwards, and what came behind it is put back.
+ * Runs the handshake; not a byte behind it was read.
  * @throws StageError WRONG_PEER · WRONG_NAMESPACE · AUTH_FAILED · CHAIN_MISMATCH · VERSION_MISMATCH · PROTOCOL_ERROR ·
  *   DISCONNECTED · TIMEOUT; the stream is destroyed then
  */
@@ -222,10 +222,11 @@ const malformed = (what: string, found: unknown): StageError => new StageError('
 /** JSON messages on a bare stream, one at a time, within one span of time for all of them. */
 class Wire {
   readonly #timer
-  #held: Buffer = Buffer.alloc(0)
+  /** Of the message whose head was read. */
+  #length: number | undefined
   #waiting: { resolve(message: Record<string, unknown>): void; reject(error: Error): void } | undefined
   #error: Error | undefined
-  readonly #onreadable = () => this.#take()
+  readonly #onreadable = () => this.#next()
   readonly #onend = () => this.#break(new StageError('DISCONNECTED', 'the connection ended during the handshake'))
   readonly #onerror = (error: Error) => this.#break(new StageError('DISCONNECTED', `the connection broke during the handshake: ${error.message}`, { cause: error }))
 
@@ -265,22 +266,13 @@ class Wire {
     this.stream.end(() => this.stream.destroy())
   }
 
-  /** Lets go of the stream, at once and with what it had in hand put back. */
+  /** Lets go of the stream. */
   release(): void {
     this.#timer.cancel()
     this.stream.off('readable', this.#onreadable)
     this.stream.off('end', this.#onend)
     this.stream.off('error', this.#onerror)
     this.stream.off('close', this.#onend)
-    if (this.#held.length > 0 && !this.stream.destroyed && !this.stream.readableEnded) this.stream.unshift(this.#held)
-  }
-
-  #take(): void {
-    for (let chunk = this.stream.read() as Buffer | null; chunk !== null; chunk = this.stream.read() as Buffer | null) {
-      this.#held = this.#held.length ? Buffer.concat([this.#held, chunk]) : chunk
-      if (this.#held.length > 4 * MAX_BYTES) break // more than any handshake: it stays where it is until somebody reads
-    }
-    this.#next()
   }
 
   #break(error: Error): void {
@@ -305,18 +297,23 @@ class Wire {
     }
   }
 
+  /** Reads no byte more than a message has: what is behind it belongs to the chain, and must not end here. */
   #parse(): Record<string, unknown> | undefined {
-    const held = this.#held
-    const seen = Math.min(held.length, 4)
-    if (held.compare(MAGIC, 0, seen, 0, seen) !== 0) throw new StageError('PROTOCOL_ERROR', `this is the port of a stage, and what came is ${foreign(held)}`)
-    if (held.length < 8) return undefined
-    const length = held.readUInt32BE(4)
-    if (length > MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a handshake message of ${length} bytes; at most ${MAX_BYTES} are allowed`)
-    if (held.length < 8 + length) return undefined
-    this.#held = held.subarray(8 + length)
+    if (this.#length === undefined) {
+      const head = this.stream.read(8) as Buffer | null
+      if (!head) return undefined
+      if (head.compare(MAGIC, 0, 4, 0, Math.min(4, head.length)) !== 0) throw new StageError('PROTOCOL_ERROR', `this is the port of a stage, and what came is ${foreign(head)}`)
+      if (head.length < 8) return undefined // it ended
+      const length = head.readUInt32BE(4)
+      if (length > MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a handshake message of ${length} bytes; at most ${MAX_BYTES} are allowed`)
+      this.#length = length
+    }
+    const body = this.#length === 0 ? Buffer.alloc(0) : this.stream.read(this.#length) as Buffer | null
+    if (!body || body.length < this.#length) return undefined
+    this.#length = undefined
     let message: unknown
     try {
-      message = JSON.parse(held.toString('utf8', 8, 8 + length))
+      message = JSON.parse(body.toString())
     } catch {
       throw malformed('the message', 'not JSON')
     }

@@ -86,6 +86,6 @@ function open(url: string, parts: { clock: Parts['clock']; random: Parts['random
     case 'redis': case 'rediss': return new RedisRegistry({ url, ...parts })
     case 'local': return new LocalRegistry(url.slice('local:'.length) || undefined, parts)
     case 'memory': return new MemoryRegistry(url.slice('memory:'.length) || undefined, parts)
-    default: throw new StageError('BAD_ARGUMENT', `no registry is known for ${JSON.stringify(url)}: expected redis:, rediss:, local: or memory:, or a registry object`)
+    default: throw new StageError('BAD_ARGUMENT', `no registry is known for ${JSON.stringify(url.replace(/\/\/.*@/, '//…@'))}: expected redis:, rediss:, local: or memory:, or a registry object`)
   }
 }

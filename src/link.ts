@@ -23,7 +23,7 @@ export const PING_MS = 10_000
 export const PONG_MS = 5000
 /** Later than this a timer says more about our own loop than about the peer. */
 const STALL_MS = 500
-const DRAIN_MS = 10_000
+export const DRAIN_MS = 9000
 const LINGER_MS = 1000
 
 const ignore = () => {}
@@ -128,13 +128,13 @@ export class LiveLink implements Link {
     this.options.onclose(this, error)
   }
 
-  /** Ends it when what was begun has ended, within ten seconds. */
-  async retire(leaving: boolean): Promise<void> {
+  /** Ends it when what was begun has ended, or `drainMs` have passed. Never rejects. */
+  async retire(leaving: boolean, drainMs = DRAIN_MS): Promise<void> {
     if (this.#closed) return
     this.open = false
     this.#parting = true
     this.#idle?.cancel()
-    await Promise.race([this.#keeper.drain?.(leaving), this.#after(DRAIN_MS), this.#gone()])
+    await Promise.race([this.#keeper.drain?.(leaving).catch((error: unknown) => this.close(error)), this.#after(drainMs), this.#gone()])
     if (this.#closed) return
     this.top.end()
     await Promise.race([this.#gone(), this.#after(LINGER_MS)])

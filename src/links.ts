@@ -45,6 +45,8 @@ interface Slot {
   dial?: AbortController | undefined
   redial?: Timer | undefined
   failures: number
+  /** No dial before then. */
+  notBefore?: number
   /** Its last link broke without a goodbye; counts refused dials since. */
   refused?: number | undefined
   error?: StageError | undefined
@@ -72,13 +74,24 @@ export class Links {
 
   /** The open link to that id, if it stands. */
   active(id: string): LiveLink | undefined {
-    if (this.#loopback && id === this.options.self().id) return this.#loopback
-    const link = this.#slots.get(id)?.current?.link
+    const link = this.#loopback && id === this.options.self().id ? this.#loopback : this.#slots.get(id)?.current?.link
     return link?.open && !link.top.destroyed ? link : undefined
   }
 
   *all(): Generator<LiveLink> {
     for (const { current } of this.#slots.values()) if (current?.link?.open) yield current.link
+  }
+
+  /** A link to it may stand soon: it has none, and its back-off does not forbid to dial. */
+  promising(id: string): boolean {
+    const slot = this.#slots.get(id)
+    return !slot || slot.failures === 0 || (slot.notBefore ?? 0) <= this.options.clock.now()
+  }
+
+  /** Dials where nobody waits: other peers serve meanwhile, and this one joins them when it is there. */
+  warm(peer: Peer): void {
+    const slot = this.#slot(peer)
+    if (!slot.dial && !slot.redial && slot.waiting.size === 0) this.need(peer, nothing)
   }
 
   /** Why the last dial to that id failed, if it did. */
@@ -126,7 +139,8 @@ export class Links {
     slot.redial?.cancel()
     this.#slots.delete(id)
     this.#settle(slot, error)
-    if (slot.current?.link?.open) slot.current.link.close(error)
+    slot.current?.link?.close(error)
+    for (const link of [...this.#draining]) if (link.peer.id === id) link.close(error)
   }
 
   /** Its addresses may have changed: nothing that was learned of the old ones counts. */
@@ -158,8 +172,8 @@ export class Links {
     this.#resetting = false
   }
 
-  /** Lets everything that was begun end, then ends all links. */
-  async close(): Promise<void> {
+  /** Lets everything that was begun end, for at most so long, then ends all links. */
+  async close(drainMs: number): Promise<void> {
     this.#closed = true
     const closed = new StageError('CLOSED', 'this stage was closed')
     for (const slot of this.#slots.values()) {
@@ -168,7 +182,7 @@ export class Links {
       this.#settle(slot, closed)
     }
     const links = [...this.all(), ...this.#draining, ...(this.#loopback ? [this.#loopback] : [])]
-    await Promise.all(links.map((link) => link.retire(true)))
+    await Promise.all(links.map((link) => link.retire(true, drainMs)))
     for (const stream of this.#handshakes) stream.destroy()
     this.#slots.clear()
   }
@@ -193,8 +207,8 @@ export class Links {
 
   #dial(slot: Slot): void {
     if (slot.dial || slot.redial || this.#closed) return
-    const wait = backoffMs(this.options.random, slot.failures)
-    if (wait === 0) return void this.#try(slot)
+    const wait = slot.failures === 0 ? 0 : (slot.notBefore ?? 0) - this.options.clock.now()
+    if (wait <= 0) return void this.#try(slot)
     slot.redial = this.options.clock.setTimeout(() => {
       slot.redial = undefined
       if (slot.waiting.size > 0) void this.#try(slot)
@@ -215,6 +229,7 @@ export class Links {
     if (link?.open) return this.#settle(slot, null, link) // dialled, or come in meanwhile
     slot.error = error
     slot.failures++
+    slot.notBefore = clock.now() + backoffMs(this.options.random, slot.failures)
     if (error && refuses(error) && slot.refused !== undefined && ++slot.refused >= SUSPECT_AFTER) {
       slot.refused = undefined
       this.options.onsuspect(slot.peer)
@@ -337,7 +352,10 @@ export class Links {
     this.#draining.delete(link)
     if (slot.current?.link === link) slot.current = undefined
     slot.last = { of: link.id, state: 'closed' }
+    // one that breaks right after it stood is as good as a dial that failed
     if (this.options.clock.now() - link.since > STABLE_MS) slot.failures = 0
+    else if (error) slot.failures++
+    slot.notBefore = this.options.clock.now() + backoffMs(this.options.random, slot.failures)
     this.options.onunlink(link, error)
     if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial) this.#slots.delete(slot.peer.id)
     // where the link is the stream, a new one would be somebody's

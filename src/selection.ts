@@ -12,6 +12,8 @@ export interface Surroundings {
   readonly links: Links
   readonly registryAddress: string
   readonly closed: boolean
+  /** Closing, but what is being served may still make calls of its own. */
+  readonly draining: boolean
   self(): Entry
   /** Those that wait for the directory to change; called once each, then forgotten. */
   readonly waiting: Set<() => void>
@@ -102,7 +104,7 @@ export class Picked implements Selection {
 
   known(done: (error: StageError | null) => void): () => void {
     const look = (): void => {
-      if (this.stage.closed) done(closed())
+      if (this.#closed) done(closed())
       else if (this.stage.directory.known) done(null)
       else this.stage.waiting.add(look)
     }
@@ -113,7 +115,7 @@ export class Picked implements Selection {
   why(waitedMs: number): StageError {
     const { directory, links, registryAddress } = this.stage
     const waited = waitedMs > 0 ? `within ${Math.round(waitedMs)} ms` : 'now'
-    if (this.stage.closed) return closed()
+    if (this.#closed) return closed()
     if (!directory.known) {
       return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
     }
@@ -128,6 +130,18 @@ export class Picked implements Selection {
     const others = directory.lookup('*').map((peer) => peer.name)
     const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).join(', ')}` : 'nobody else is there'
     return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)
+  }
+
+  get #closed(): boolean {
+    return this.stage.closed && !(this.stage.draining && (this.options.depth ?? 0) > 0)
+  }
+
+  #load(peer: Peer): number {
+    const { links } = this.stage
+    const link = links.active(peer.id)
+    if (link) return link.load
+    if (peer.id === this.stage.self().id) return 0
+    return links.promising(peer.id) ? NOT_LINKED : NOT_LINKED + 1
   }
 
   #seen(link: LiveLink): Link {
@@ -160,19 +174,20 @@ export class Picked implements Selection {
     const turn = this.#turn()
     const { peers } = turn
     if (this.options.key !== undefined) return byKey(peers, this.options.key, tried, failed)
+    if (peers.length === 1) return tried?.has(peers[0].id) || failed?.has(peers[0].id) ? undefined : peers[0]
     let best: Peer | undefined
     let least = Infinity
     for (let i = 0; i < peers.length; i++) {
-      const at = (turn.next + i) % peers.length
-      const peer = peers[at]
+      const peer = peers[(turn.next + i) % peers.length]
       if (tried?.has(peer.id) || failed?.has(peer.id)) continue
-      const load = peers.length === 1 ? 0 : this.stage.links.active(peer.id)?.load ?? 0
+      const load = this.#load(peer)
       if (load >= least) continue
       best = peer
       least = load
-      if (load === 0) break
     }
-    if (best && peers.length > 1) turn.next = (peers.indexOf(best) + 1) % peers.length
+    // where a link stands nobody waits for one; those without are dialled meanwhile, and take part when they are there
+    if (least < NOT_LINKED) for (const peer of peers) if (this.#load(peer) === NOT_LINKED) this.stage.links.warm(peer)
+    if (best) turn.next = (peers.indexOf(best) + 1) % peers.length
     return best
   }
 
@@ -182,6 +197,7 @@ export class Picked implements Selection {
     const failed = new Map<string, StageError>()
     let cancel = nothing
     let over = false
+    let chosen: Peer | undefined
     const end: Done = (error, link) => {
       over = true
       waiting.delete(attempt)
@@ -189,16 +205,23 @@ export class Picked implements Selection {
     }
     const attempt = (): void => {
       if (over) return
+      if (this.#closed) return end(closed())
+      if (chosen && this.matches().some((one) => one.id === chosen?.id)) {
+        // still a match: keeps its place among those that wait for the same link
+        waiting.add(attempt)
+        return
+      }
       cancel()
-      if (this.stage.closed) return end(closed())
       const peer = first ?? this.#pick(tried, failed)
       first = undefined
+      chosen = peer
       if (peer) {
         waiting.add(attempt)
         cancel = links.need(peer, (error, link) => {
           if (over) return
           if (link) return end(null, this.#seen(link))
           failed.set(peer.id, error as StageError)
+          chosen = undefined
           attempt()
         })
         return
@@ -221,6 +244,8 @@ export class Picked implements Selection {
 }
 
 const NONE: readonly Peer[] = []
+/** Above the load of any link. */
+const NOT_LINKED = 1e9
 const nothing = (): void => {}
 const closed = (): StageError => new StageError('CLOSED', 'this stage is closed')
 

@@ -7,8 +7,9 @@ import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { StageError, asError } from './errors.js'
 import { Forward } from './forward.js'
-import type { LiveLink } from './link.js'
+import { DRAIN_MS, type LiveLink } from './link.js'
 import { Links } from './links.js'
+import { Listening } from './listening.js'
 import { log } from './log.js'
 import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
 import { checkName, matches } from './pattern.js'
@@ -30,8 +31,7 @@ interface Running {
   mounted: readonly Mounted[]
   forward: Forward | undefined
   target: TargetClass
-  listening: Promise<void>
-  addresses: readonly string[]
+  listening: Listening
 }
 
 /** One node of the mesh. This is the file where the parts meet; which parts, says the public door. */
@@ -44,10 +44,16 @@ export class StageCore extends EventEmitter<StageEvents> {
   readonly #ids = new Set<string>()
   readonly #announces: Record<string, unknown> = {}
   readonly #keeps = new Set<string>()
+  /** Ids that a kept link is being made to. */
+  readonly #holding = new Set<string>()
   readonly #persistent = new Set<(peer: Peer) => void>()
   readonly #release: () => Promise<void>
   #running: Running | undefined
   #draining = false
+  /** Closing, while what is being served ends. */
+  #serving = false
+  #addresses: readonly string[] = []
+  #listened = false
   #closing: Promise<void> | undefined
 
   /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError when it would listen beyond this machine without a secret */
@@ -80,7 +86,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /** The first call replaces the default chain, each further one adds to it. @throws TypeError after the first use */
-  addStreamWrapper(wrapper: Wrapper<never, Duplex>, { name }: { name?: string } = {}): this {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what it takes is what the one before it returned
+  addStreamWrapper(wrapper: Wrapper<any, Duplex>, { name }: { name?: string } = {}): this {
     this.#beforeUse('addStreamWrapper')
     this.#ownChain ??= []
     this.#ownChain.push({ name: name ?? (wrapper.name || '?'), wrap: wrapper as Wrapper })
@@ -128,7 +135,8 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   /** Counters of what is held, by name; all of them are bounded, and 0 after `close()`. */
   stats(): Readonly<Record<string, number>> {
-    const { links, directory, mounted, surroundings } = this.#run()
+    if (!this.#running) return {}
+    const { links, directory, mounted, surroundings } = this.#running
     const own = { peers: directory.lookup('*').length, waiting: surroundings.waiting.size, ...links.stats() }
     return Object.assign(own, ...mounted.map((one) => one.stats?.() ?? {})) as Record<string, number>
   }
@@ -149,7 +157,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   async ready(): Promise<void> {
     const { listening, tenure } = this.#run()
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    await listening
+    await listening.ready()
     await tenure.listed()
   }
 
@@ -179,6 +187,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   // ── the parts ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   #run(): Running {
+    if (!this.#running && this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     return this.#running ??= this.#assemble()
   }
 
@@ -186,7 +195,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const { clock, random, registry, interfaces } = this.#parts
     const { ttlMs = 15_000, idleLinkMs = 60_000, timeoutMs = 10_000, secret } = this.#options
     const entry = (id: string): Entry => ({
-      id, name: this.name, namespace: this.#namespace, addresses: running.addresses, unique: this.#options.unique ?? false,
+      id, name: this.name, namespace: this.#namespace, addresses: this.#addresses, unique: this.#options.unique ?? false,
       draining: this.#draining, ttlMs, announces: this.#announces,
     })
     const deadlines = new DeadlineSweep(clock)
@@ -226,9 +235,13 @@ export class StageCore extends EventEmitter<StageEvents> {
     })
     const surroundings: Surroundings = {
       clock, directory, links, self, registryAddress: registry.address, waiting: new Set(), turns: new Map(),
-      get closed() { return closed() },
+      get closed() { return state.closed },
+      get draining() { return state.draining },
     }
-    const closed = (): boolean => this.#closing !== undefined || this.#draining // the latter is set first
+    const state = ((stage) => ({
+      get closed() { return stage.#closing !== undefined },
+      get draining() { return stage.#serving },
+    }))(this)
     const mesh = (layer: number): Mesh => ({
       clock, random, deadlines, timeoutMs,
       get self() { return self() },
@@ -246,52 +259,64 @@ export class StageCore extends EventEmitter<StageEvents> {
       directory, links, tenure, surroundings, deadlines, bounds, mounted,
       forward: mounted.some(({ target }) => target?.['provide']) ? undefined : forward,
       target: targetClass(bounds, verbs),
-      listening: Promise.resolve(),
-      addresses: [],
+      listening: new Listening({
+        clock, interfaces,
+        accept: (stream, through) => links.accept(stream, through),
+        onaddresses: (addresses) => this.#onaddresses(running, addresses),
+        onerror: (error) => this.#error(error),
+      }),
     }
     directory.start()
-    running.listening = this.#listen(running)
-    running.listening.catch((error: unknown) => this.#error(asError(error)))
+    running.listening.start()
     return running
   }
 
-  async #listen(running: Running): Promise<void> {
-    const { interfaces } = this.#parts
-    const all: (readonly string[])[] = interfaces.map(() => [])
-    await Promise.all(interfaces.map(async (one, i) => {
-      all[i] = await one.listen((stream) => running.links.accept(stream, one), (changed) => {
-        all[i] = changed
-        running.addresses = all.flat()
-        log(this.name, `addresses are now ${running.addresses.join(', ')}`)
-        this.#tell('listening', running.addresses)
-        void running.tenure.update()
-      })
-    }))
-    if (this.#closing) return
-    running.addresses = all.flat()
-    log(this.name, `listens on ${running.addresses.join(', ') || 'nothing'} as ${running.tenure.id} in ${this.#namespace}`)
-    this.#tell('listening', running.addresses)
-    running.tenure.start()
+  #onaddresses(running: Running, addresses: readonly string[]): void {
+    const first = !this.#listened
+    this.#listened = true
+    this.#addresses = addresses
+    log(this.name, `listens on ${addresses.join(', ') || 'nothing'} as ${running.tenure.id} in ${this.#namespace}`)
+    this.#tell('listening', addresses)
+    if (first) running.tenure.start()
+    else void running.tenure.update()
   }
 
   async #close(): Promise<void> {
+    const { clock, interfaces } = this.#parts
+    // whatever hangs or fails in one step, the others are taken
+    const step = async (ms: number, what: string, begin: () => Promise<unknown>): Promise<void> => {
+      const slow = (): Error => new Error(`closing: ${what} took more than ${ms} ms`)
+      try {
+        await within(clock, ms, begin(), slow)
+      } catch (error) {
+        this.#error(asError(error))
+      }
+    }
     const running = this.#running
     if (running) {
-      const { clock } = this.#parts
-      const { tenure, links, directory, deadlines, surroundings, mounted } = running
+      const { tenure, links, directory, deadlines, surroundings, listening, mounted } = running
+      const until = clock.now() + DRAIN_MS
+      this.#closing ??= Promise.resolve() // so that what wakes now finds the stage closed
+      wake(surroundings.waiting)
+      // what is being served may still make calls of its own, so its links and names stay until it has ended
+      this.#serving = true
+      await step(DRAIN_MS, 'what was being served', () => Promise.all(mounted.map((one) => one.drain?.())))
+      this.#serving = false
       this.#draining = true
       wake(surroundings.waiting)
-      // told early, so that others stop choosing us; it is no condition for leaving
-      await within(clock, 1000, tenure.update(), () => new Error('slow')).catch(() => {})
-      await links.close()
-      await within(clock, 2000, tenure.close(), () => new StageError('REGISTRY_UNAVAILABLE', 'could not be taken out of the registry in time; its lease will lapse')).catch((error: unknown) => this.#error(asError(error)))
-      await directory.close()
+      listening.close()
+      // told to all, so that others stop choosing us; it is no condition for leaving
+      await step(500, 'telling the registry', () => tenure.update())
+      await step(DRAIN_MS + 1500, 'the links', () => links.close(Math.max(500, until - clock.now())))
+      await step(1500, 'leaving the registry; the entry will lapse', () => tenure.close())
+      await step(500, 'the watch', () => directory.close())
       for (const layer of mounted) layer.close?.()
       deadlines.close()
       surroundings.turns.clear()
+      this.#persistent.clear()
+      this.#keeps.clear()
     }
-    await Promise.all(this.#parts.interfaces.map((one) => one.close()))
-    await this.#release()
+    await Promise.all([...interfaces.map((one) => step(1000, `the interface ${one.scheme}`, () => one.close())), step(1000, 'the registry', this.#release)])
     log(this.name, 'closed')
   }
 
@@ -309,7 +334,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const { links } = this.#run()
     // one that leaves by itself still ends what was begun, and its link with it
     if (reason === 'timeout' || !links.active(peer.id)) {
-      links.part(peer.id, new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone: its lease lapsed`, { executed: 'unknown', peer }))
+      links.part(peer.id, new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone: ${reason === 'timeout' ? 'its lease lapsed' : 'it left'}`, { executed: 'unknown', peer }))
     }
     this.#tell('part', peer, reason)
   }
@@ -351,8 +376,12 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** Keeps a link to a peer that is to be kept, with the back-off of the links. */
   #hold(peer: Peer): void {
     const { links, directory } = this.#run()
-    if (this.#closing || !this.#kept(peer) || !directory.get(peer.id) || links.active(peer.id)) return
-    links.need(peer, (error) => { if (error) this.#hold(peer) })
+    if (this.#closing || this.#holding.has(peer.id) || !this.#kept(peer) || !directory.get(peer.id) || links.active(peer.id)) return
+    this.#holding.add(peer.id)
+    links.need(peer, (error) => {
+      this.#holding.delete(peer.id)
+      if (error) this.#hold(peer)
+    })
   }
 
   #forEach(selection: Picked, each: StreamCallback): void {
@@ -365,14 +394,17 @@ export class StageCore extends EventEmitter<StageEvents> {
       const one = new Picked(surroundings, peer, { ...selection.options, self: false })
       openStream(bounds, one, (error, stream) => tell(error, stream, peer))
     }
+    if (persist && !signal?.aborted) {
+      selection.matches().forEach(open)
+      this.#persistent.add(open)
+      if (signal) onAbort(signal, () => void this.#persistent.delete(open))
+      return
+    }
     bounded(bounds, selection, (done) => selection.known(done), (error) => {
       if (error) return tell(error)
       const there = selection.matches()
       there.forEach(open)
-      if (persist) {
-        this.#persistent.add(open)
-        if (signal) onAbort(signal, () => void this.#persistent.delete(open))
-      } else if (there.length === 0) tell(selection.why(0))
+      if (there.length === 0) tell(selection.why(0))
     })
   }
 

@@ -30,6 +30,7 @@ export class Tenure {
   #running: Promise<void> | undefined
   #again = false
   #renounced = false
+  #started = false
   #failures = 0
   #closed = false
   #listed: Promise<void>
@@ -45,6 +46,7 @@ export class Tenure {
 
   /** Begins; addresses must be known by now. */
   start(): void {
+    this.#started = true
     void this.#beat()
   }
 
@@ -68,7 +70,7 @@ export class Tenure {
 
   /** The entry has changed: lists it anew at once. Resolves when that was tried. */
   async update(): Promise<void> {
-    if (this.#closed) return
+    if (this.#closed || !this.#started) return
     this.#again = true
     await (this.#running ?? this.#beat())
   }

@@ -186,6 +186,8 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
   readonly target?: Readonly<Record<string, (selection: Selection<Out>, ...args: never[]) => unknown>>
   /** Verbs of the stage: `stage.verb(name)`. */
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
+  /** The stage is closing: takes no new work, and resolves when what was begun here has ended. */
+  drain?(): Promise<void>
   /** Counters for `stats()`. */
   stats?(): Readonly<Record<string, number>>
   close?(): void

@@ -12,7 +12,7 @@ import { Writer } from '../src/writer.js'
 import type { Layer, Top } from '../src/types.js'
 
 export interface FramingOptions {
-  /** Largest payload of one frame, in bytes; default 64 KiB, at most 1 MiB. */
+  /** Largest payload of one frame, in bytes; default 64 KiB, from 256 to 1 MiB. Both ends need the same. */
   maxFrameBytes?: number
 }
 
@@ -21,6 +21,7 @@ const DATA = 0
 const PING = 1
 const PONG = 2
 const MAX_FRAME_BYTES = 64 * 1024
+const FRAME_LIMIT = 1024 * 1024
 const SLAB_MIN = 1024
 const SLAB_MAX = 64 * 1024
 /** Pongs owed at most; a peer that pings faster than it reads gets fewer. */
@@ -50,6 +51,7 @@ export class Framed extends Duplex implements Top {
 
   constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
+    checkFrame(maxFrameBytes)
     this.maxFrameBytes = maxFrameBytes
     this.on('error', () => {}) // an error that nobody listens to must not end the process
     inner.on('data', (chunk: Buffer) => this.#take(chunk))
@@ -258,12 +260,18 @@ export class Framed extends Duplex implements Top {
   }
 }
 
+function checkFrame(maxFrameBytes: number): void {
+  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < 256 || maxFrameBytes > FRAME_LIMIT) throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
+}
+
 const cut = (why: string): StageError => new StageError('DISCONNECTED', why, { executed: 'unknown' })
 
 /** Frames on one stream, for a chain of one's own: `stage.addStreamWrapper(socket => frame(socket))`. */
 export const frame = (stream: Duplex, options?: FramingOptions): Framed => new Framed(stream, options)
 
 /** The first layer of the default chain. */
-export function framing(options?: FramingOptions): Layer<Duplex, Framed> {
-  return { name: 'framing', mount: () => ({ wrap: (stream) => new Framed(stream, options) }) }
+export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
+  const { maxFrameBytes = MAX_FRAME_BYTES } = options
+  checkFrame(maxFrameBytes)
+  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, mount: () => ({ wrap: (stream) => new Framed(stream, options) }) }
 }

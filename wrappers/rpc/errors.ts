@@ -1,4 +1,4 @@
-import { StageError, asError, describe, isCode, type Executed } from '../../src/errors.js'
+import { StageError, describe, isCode, type Executed } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import type { WireError } from './messages.js'
 
@@ -43,6 +43,3 @@ export function fromWire(value: unknown, peer: Peer): StageError {
     ...(cause === undefined ? {} : { cause }),
   })
 }
-
-export const toStageError = (thrown: unknown): StageError =>
-  thrown instanceof StageError ? thrown : new StageError('DISCONNECTED', asError(thrown).message, { cause: thrown, executed: 'unknown' })

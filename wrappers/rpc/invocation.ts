@@ -16,6 +16,9 @@ export interface Caller {
 /** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
 const ELSEWHERE: ReadonlySet<string> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
 
+/** Time for the link to be gone, and for everything else that goes on. */
+const RESEND_MS = 1
+
 /**
  * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
  * certain that it did not run.
@@ -120,11 +123,11 @@ export class Invocation implements Outgoing {
   #resend(): void {
     this.#release()
     this.#wait()
-    process.nextTick(() => {
+    this.caller.clock.setTimeout(() => {
       if (this.#settled) return
       this.caller.waiting.delete(this)
       this.#seek()
-    })
+    }, RESEND_MS)
   }
 
   /** Whether it goes on with another match. */

@@ -27,6 +27,8 @@ export function rpc({ codec = msgpack() }: RpcOptions = {}): Layer<Framed, Rpc> 
 
 function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   const rpcs = new Set<Rpc>()
+  let drained: (() => void) | undefined
+  const served = (): void => { if (drained && ![...rpcs].some((one) => one.serving > 0)) drained() }
   const provisions = new Provisions(() => { for (const one of rpcs) one.announce() })
   const shown = new Shown(mesh)
   const { clock, deadlines, timeoutMs } = mesh
@@ -39,7 +41,9 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
     visible: (peer) => provisions.visible(peer),
     target: (to, options) => mesh.target(to, options),
     onmethods: (peer, methods) => shown.changed(peer, methods),
-    onclose: (one) => void rpcs.delete(one),
+    onclose: (one) => { rpcs.delete(one); served() },
+    onserved: served,
+    get draining() { return drained !== undefined },
   }
   return {
     wrap: (framed, end) => {
@@ -55,6 +59,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
       return sum
     },
+    drain: () => new Promise((resolve) => { drained = resolve; served() }),
     close: () => {
       for (const call of [...caller.waiting]) call.cancel(new StageError('CLOSED', 'this stage was closed'))
     },

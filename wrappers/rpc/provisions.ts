@@ -38,7 +38,8 @@ export class Provisions {
   add(selection: Selection, name: string, handler: Handler): void {
     if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter, then letters, digits or "_ . : -", and none of the names that every object has`)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
-    const list = this.#byName.get(name) ?? []
+    // again for the same selection: the latest one replaces, so that nothing piles up
+    const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
     list.push({ selection, handler })
     this.#byName.set(name, list)
     this.#changed()

@@ -21,6 +21,8 @@ export interface RpcHost extends Handlers {
   /** The peer has said what it shows from now on. */
   onmethods(peer: Peer, methods: ReadonlySet<string>): void
   onclose(rpc: Rpc): void
+  /** A call that was served has ended. */
+  onserved(): void
 }
 
 /** A call that waits for its answer; settled exactly once. */
@@ -64,7 +66,7 @@ export class Rpc extends Channel implements Top {
     this.peer = end.peer
     this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.signal(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, this.#refs, end.dialled)
-    this.#serving = new Serving(this.#wire, host, end.peer, (ref) => this.#refs.get(ref), () => this.#settled())
+    this.#serving = new Serving(this.#wire, host, end.peer, (ref) => this.#refs.get(ref), () => { this.#settled(); host.onserved() })
     this.port = this.#streams = new Streams(this.#wire, end.peer, this, () => this.#settled())
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     framed.onframe = (bytes, start, stop) => this.#onframe(bytes, start, stop)
@@ -80,6 +82,11 @@ export class Rpc extends Channel implements Top {
 
   get idle(): boolean {
     return this.#pending.size === 0 && this.#serving.size === 0 && this.#streams.size === 0 && this.#refs.size === 0
+  }
+
+  /** Calls that are being served and somebody waits for. */
+  get serving(): number {
+    return this.#serving.awaited
   }
 
   counts(): { calls: number; serving: number; streams: number; functions: number; heldBytes: number } {

@@ -14,6 +14,8 @@ export interface Handlers extends Inherit {
   /** Changes whenever `find` may answer differently. */
   readonly version: number
   find(method: string, peer: Peer): Handler | undefined
+  /** The stage is closing: only what belongs to a call in progress is still served. */
+  readonly draining: boolean
 }
 
 /** The calls that came in over one link. */
@@ -64,6 +66,7 @@ export class Serving {
     }
     const args = this.#args(bytes, at, end)
     if (!handler) return this.#refuse(id, 'NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.peer.name}`)
+    if (this.handlers.draining && type !== REF && depth === 0) return this.#refuse(id, 'REFUSED', 'this stage is closing')
     if (this.#calls.size >= OPEN_CALLS_MAX) return this.#refuse(id, 'OVERLOADED', `${OPEN_CALLS_MAX} calls are being served on this link`)
     this.#invoke(handler, new Incoming(this.handlers, this.peer, method, endsAt, depth), args, id)
   }
