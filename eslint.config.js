@@ -4,10 +4,16 @@ import tseslint from 'typescript-eslint'
 const machine = [
   { object: 'Date', property: 'now', message: 'time comes from the injected Clock (src/clock.ts)' },
   { object: 'performance', property: 'now', message: 'time comes from the injected Clock (src/clock.ts)' },
+  { object: 'process', property: 'hrtime', message: 'time comes from the injected Clock (src/clock.ts)' },
+  { object: 'AbortSignal', property: 'timeout', message: 'time comes from the injected Clock (src/clock.ts)' },
+  { object: 'globalThis', property: 'setTimeout', message: 'time comes from the injected Clock (src/clock.ts)' },
+  { object: 'crypto', property: 'randomUUID', message: 'chance comes from the injected Random (src/random.ts)' },
   { object: 'Math', property: 'random', message: 'chance comes from the injected Random (src/random.ts)' },
 ]
 const globals = ['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
-const carriers = ['node:net', 'node:tls', 'node:dgram', 'net', 'tls', 'dgram'].map((name) => ({ name, message: 'only interfaces/tcp.ts knows sockets' }))
+const carriers = ['net', 'tls', 'dgram', 'http', 'https', 'http2'].flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: 'only interfaces/tcp.ts knows sockets' }))
+const timers = ['timers', 'node:timers', 'timers/promises', 'node:timers/promises'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
+const syntax = [{ selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'time comes from the injected Clock (src/clock.ts)' }]
 const chance = [{ name: 'node:crypto', importNames: ['randomBytes', 'randomUUID', 'randomInt'], message: 'chance comes from the injected Random (src/random.ts)' }]
 
 export default tseslint.config(
@@ -33,7 +39,8 @@ export default tseslint.config(
     rules: {
       'no-restricted-properties': ['error', ...machine],
       'no-restricted-globals': ['error', ...globals],
-      'no-restricted-imports': ['error', { paths: [...carriers, ...chance] }],
+      'no-restricted-syntax': ['error', ...syntax],
+      'no-restricted-imports': ['error', { paths: [...carriers, ...timers, ...chance] }],
     },
   },
   { files: ['src/clock.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-globals': 'off' } },

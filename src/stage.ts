@@ -161,7 +161,10 @@ export class StageCore extends EventEmitter<StageEvents> {
     await tenure.listed()
   }
 
-  /** Lets what was begun end (within ten seconds), leaves the registry, and ends everything. Idempotent. */
+  /**
+   * Takes no new work, lets what was begun end (within nine seconds; it may make calls of its own), leaves the registry,
+   * and ends everything. Settles within 15 s. Idempotent.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -300,7 +303,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       wake(surroundings.waiting)
       // what is being served may still make calls of its own, so its links and names stay until it has ended
       this.#serving = true
-      await step(DRAIN_MS, 'what was being served', () => Promise.all(mounted.map((one) => one.drain?.())))
+      await step(DRAIN_MS, 'what was being served', () => Promise.all(mounted.flatMap((one) => one.drain ? [one.drain()] : [])))
       this.#serving = false
       this.#draining = true
       wake(surroundings.waiting)

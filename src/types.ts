@@ -72,8 +72,8 @@ export interface View {
 /**
  * The name server. An instance may be shared by several stages; the last of them that closes, closes it.
  *
- * Every method may reject with `REGISTRY_UNAVAILABLE` (it may work later) or with another StageError (it will not).
- * Nothing here retries for long: the stage does, with one back-off for all registries.
+ * Every method may reject, with `REGISTRY_UNAVAILABLE` where it may work later. Nothing here retries for long: the
+ * stage does, whatever the code is, with one back-off for all registries.
  */
 export interface Registry extends Closable {
   /** For messages: what and where, without credentials (`redis://127.0.0.1:6379`). */
@@ -223,7 +223,7 @@ export interface Mesh<T = Top> {
   links(): Iterable<Link<T>>
   /** Selects like `to()`, for calls that layers make for others. */
   select(to: To, options?: TargetOptions): Selection<T>
-  /** A `to()` whose options are kept within `inherit`: what `this.to()` of a handler is. */
+  /** What `to()` returns, for layers that hand one out: `this.to()` of a handler. Not before the chain is mounted. */
   target(to: To, options?: TargetOptions): unknown
   /** Changes what our entry says under `announces`. */
   announce(key: string, value: unknown): void

@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events'
 import test from 'ava'
-import { StageError, type Code } from '../src/index.js'
+import { MemoryInterface, MemoryNetwork, Stage, StageError, type Code, type StageOptions, type View } from '../src/index.js'
 import { advance, seeded, virtualMesh } from './helpers/mesh.js'
-import { settle } from './helpers/virtual-clock.js'
+import { VirtualClock, settle } from './helpers/virtual-clock.js'
 
 test('P9: every call settles at the latest at its deadline + 100 ms, wherever it waits', async (t) => {
   const { clock, stage, network } = virtualMesh(t)
@@ -192,4 +192,73 @@ test('close lets what was begun end, and refuses nothing that was accepted', asy
   t.is(await advance(clock, call), 'done')
   await advance(clock, closing)
   t.deepEqual(a.peers(), [])
+})
+
+test('what is being served while its stage closes may call others, itself, and functions that it was passed', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [web, api, db] = [stage('web'), stage('api'), stage('db')] as const
+  db.to('*').provide('query', () => 'rows')
+  api.to('*').provide('inner', () => 'inner')
+  api.to('*').provide('slow', async function (cb: (text: string) => Promise<string>) {
+    await new Promise<void>((resolve) => clock.setTimeout(resolve, 500))
+    return [await this.to('db').call('query'), await this.to('api').call('inner'), await cb('back')]
+  })
+  await advance(clock, Promise.all([web.ready(), api.ready(), db.ready()]))
+  const call = web.to('api').call('slow', (text: string) => `called ${text}`)
+  const own = api.to('api').call('slow', (text: string) => `own ${text}`)
+  await clock.advance(100)
+  const closing = api.close()
+  t.is((await t.throwsAsync(advance(clock, api.to('db').call('query')), { instanceOf: StageError })).code, 'CLOSED', 'nothing new')
+  const late = await t.throwsAsync(advance(clock, web.to('api', { timeoutMs: 50 }).call('inner')), { instanceOf: StageError })
+  t.is(late.code, 'REFUSED', 'nor for others')
+  t.is(late.executed, 'no')
+  t.deepEqual(await advance(clock, call), ['rows', 'inner', 'called back'])
+  t.deepEqual(await advance(clock, own), ['rows', 'inner', 'own back'])
+  await advance(clock, closing)
+})
+
+test('what is refused by a stage that closes goes to another replica', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [web, one, two] = [stage('web'), stage('g'), stage('g')] as const
+  for (const each of [one, two]) {
+    each.to('*').provide('who', () => each.id)
+    each.to('*').provide('slow', () => new Promise((resolve) => clock.setTimeout(() => resolve(1), 2000)))
+  }
+  await advance(clock, Promise.all([web.ready(), one.ready(), two.ready()]))
+  const slow = [web.to('g').call('slow'), web.to('g').call('slow')]
+  await clock.advance(100)
+  const closing = one.close()
+  for (let i = 0; i < 10; i++) t.is(await advance(clock, web.to('g').call('who')), two.id)
+  await advance(clock, Promise.all([...slow, closing]))
+})
+
+test('P23: a registry, an interface or a layer that hangs or fails on closing holds up nothing', async (t) => {
+  const clock = new VirtualClock()
+  const interfaces = [Object.assign(new MemoryInterface(new MemoryNetwork({ clock }), { clock }), { close: () => Promise.reject(new Error('cannot')) })]
+  let released = false
+  const hanging = { address: 'own:', publish: () => Promise.resolve({ renew: () => Promise.resolve('ok' as const), close: () => new Promise<void>(() => {}) }), watch: () => (async function* (): AsyncGenerator<View> { yield { generation: '1', entries: [], lapsed: [] }; await new Promise(() => {}) })(), close: () => { released = true; return new Promise<void>(() => {}) } }
+  const c = new Stage('c', hanging, interfaces, { clock } as StageOptions)
+  const errors: string[] = []
+  c.on('error', (error) => errors.push(error.message))
+  await advance(clock, c.ready())
+  const started = clock.now()
+  await advance(clock, c.close(), 20_000)
+  t.true(clock.now() - started <= 15_000)
+  t.true(released)
+  t.true(errors.includes('cannot'), errors.join())
+})
+
+test('P11: calls, casts and callAll keep their order while a link is made and others join', async (t) => {
+  const { clock, stage } = virtualMesh(t, { latencyMs: 25 })
+  const [a, b] = [stage('a'), stage('b')] as const
+  const order: number[] = []
+  b.to('*').provide('f', (n: number) => { order.push(n) })
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(100)
+  const calls: Promise<unknown>[] = [a.to('b').call('f', 1)]
+  a.to('b').cast('f', 2)
+  calls.push(a.to('b').callAll('f', 3).next(), a.to('b').call('f', 4))
+  stage('unrelated')
+  await advance(clock, Promise.all(calls))
+  t.deepEqual(order, [1, 2, 3, 4])
 })

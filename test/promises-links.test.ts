@@ -1,5 +1,6 @@
 import test from 'ava'
-import { StageError, type Stage } from '../src/index.js'
+import type { Duplex } from 'node:stream'
+import { MemoryInterface, MemoryRegistry, Stage, StageError, framing, rpc, type StageOptions } from '../src/index.js'
 import { advance, virtualMesh } from './helpers/mesh.js'
 import { settle } from './helpers/virtual-clock.js'
 
@@ -179,4 +180,93 @@ test('links() and the events agree on both ends', async (t) => {
   t.false(b.links()[0].dialled)
   await advance(clock, b.close())
   t.deepEqual(told.slice(2).sort(), ['a unlink b', 'b unlink a'])
+})
+
+test('a replica that cannot be reached fails no call while another one has a link', async (t) => {
+  const { clock, stage, network } = virtualMesh(t, { latencyMs: 2 })
+  const [web, good, bad] = [stage('web'), stage('g'), stage('g')] as const
+  for (const one of [good, bad]) one.to('*').provide('id', () => one.id)
+  await advance(clock, Promise.all([web.ready(), good.ready(), bad.ready()]))
+  await clock.advance(100)
+  const address = web.lookup('g').find((peer) => peer.id === bad.id)!.addresses[0]
+  for (const fault of ['refuse', 'hold'] as const) {
+    network[fault](address)
+    for (let i = 0; i < 40; i++) {
+      t.is(await advance(clock, web.to('g', { timeoutMs: 1000 }).call('id'), 2000, 1), good.id, fault)
+      await clock.advance(100)
+    }
+    network.release(address)
+    await clock.advance(30_000)
+  }
+  const seen = new Set<string>()
+  for (let i = 0; i < 20; i++) { seen.add(await advance(clock, web.to('g').call('id'))); await clock.advance(200) }
+  t.is(seen.size, 2, 'it takes part again when it can be reached')
+})
+
+test('a link that breaks right after it stood is dialled with a back-off', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const chain = [framing(), rpc(), { name: 'breaks', wrap: (stream: Duplex) => { clock.setTimeout(() => stream.destroy(new Error('broken')), 1); return stream } }]
+  const [a, b] = [stage('a', { chain }), stage('b', { chain })] as const
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  let links = 0
+  a.on('link', () => links++)
+  a.keep('b')
+  await clock.advance(30_000)
+  t.true(links >= 3 && links <= 30, `${links} links in 30 s`)
+})
+
+test('a link with a pending call, or with an open stream, is not idle', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [a, b] = [stage('a', { idleLinkMs: 1000 }), stage('b', { idleLinkMs: 1000 })] as const
+  b.to('*').provide('slow', () => new Promise((resolve) => clock.setTimeout(() => resolve('done'), 8000)))
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  const call = a.to('b').call('slow')
+  await clock.advance(100)
+  const [{ id }] = a.links()
+  await clock.advance(6000)
+  t.is(a.links()[0]?.id, id)
+  t.is(await advance(clock, call), 'done')
+  b.on('stream', (stream) => stream.resume())
+  const stream = a.to('b')
+  stream.write('x')
+  await clock.advance(6000)
+  t.is(a.links()[0]?.id, id)
+  stream.destroy()
+  await clock.advance(3000)
+  t.deepEqual(a.links(), [])
+})
+
+test('bytes and an end right behind the handshake arrive', async (t) => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const { clock, stage } = virtualMesh(t, { seed, latencyMs: seed % 2 ? 5 : 0 })
+    const [a, b] = [stage('a', { chain: [] }), stage('b', { chain: [] })] as const
+    const got: string[] = []
+    b.on('stream', (stream) => stream.on('data', (chunk: Buffer) => got.push(String(chunk))).on('end', () => got.push('end')))
+    await advance(clock, Promise.all([a.ready(), b.ready()]))
+    a.to('b').end('hello')
+    await clock.advance(500)
+    t.deepEqual(got, ['hello', 'end'], `seed ${seed}`)
+    await advance(clock, Promise.all([a.close(), b.close()]))
+  }
+})
+
+test('an interface that cannot listen is tried again, and the others are used meanwhile', async (t) => {
+  const { clock, network } = virtualMesh(t)
+  const late = new MemoryInterface(network, { clock })
+  const listen = late.listen.bind(late)
+  let able = false
+  late.listen = (onstream) => able ? listen(onstream) : Promise.reject(new Error('no address yet'))
+  const registry = new MemoryRegistry(`listen-${process.pid}`, { clock })
+  const one = new Stage('one', registry, [new MemoryInterface(network, { clock }), late], { clock } as StageOptions)
+  t.teardown(async () => { await advance(clock, one.close()) })
+  await t.throwsAsync(advance(clock, one.ready()), { message: 'no address yet' })
+  const watcher = new Stage('watcher', new MemoryRegistry(registry.address.slice('memory:'.length), { clock }), new MemoryInterface(network, { clock }), { clock } as StageOptions)
+  t.teardown(async () => { await advance(clock, watcher.close()) })
+  await advance(clock, watcher.ready())
+  await clock.advance(100)
+  t.is(watcher.lookup('one')[0].addresses.length, 1)
+  able = true
+  await clock.advance(5000)
+  await advance(clock, one.ready())
+  t.is(watcher.lookup('one')[0].addresses.length, 2)
 })

@@ -4,7 +4,7 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pump from 'pump'
 import test from 'ava'
-import { StageError, framing, rpc, tap } from '../src/index.js'
+import { Stage, StageError, framing, rpc, tap, type Entry, type Layer } from '../src/index.js'
 import { realMesh } from './helpers/mesh.js'
 import { until } from './helpers/until.js'
 
@@ -247,6 +247,8 @@ test('a call goes where the fewest calls are in flight, and around among equals'
   }
   const web = stage('web')
   await until(() => web.peers().length === 3)
+  await until(async () => { await web.to('g').call('quick'); return web.links().length === 3 }) // the others are dialled while the first one serves
+  counts.clear()
   for (let i = 0; i < 30; i++) await web.to('g').call('quick')
   t.deepEqual([...counts.values()], [10, 10, 10])
   const slow = [web.to('g').call('slow'), web.to('g').call('slow')]
@@ -419,4 +421,40 @@ test('in a chain of one\'s own as() has its deadline, and call says what is miss
   const error = await t.throwsAsync(a.to('nobody', { timeoutMs: 50 }).as<{ foo(): void }>().foo(), { instanceOf: StageError })
   t.is(error.code, 'NO_SUCH_PEER')
   t.throws(() => a.to('b').call('f'), { instanceOf: TypeError, message: /rpc/ })
+})
+
+test('persist waits for a registry that is late', async (t) => {
+  const { stage, registry } = realMesh(t)
+  registry.fail(true)
+  const web = stage('web')
+  const opened: string[] = []
+  web.to('late-*', { persist: true, timeoutMs: 20 }, (error, stream, peer) => { if (!error) opened.push(peer.name); stream?.end() })
+  await new Promise((resolve) => setTimeout(resolve, 60)) // longer than the deadline of one stream
+  registry.fail(false)
+  stage('late-1').on('stream', () => {})
+  await until(() => opened.length === 1)
+  t.deepEqual(opened, ['late-1'])
+})
+
+test('a layer may announce while it is mounted, and others see it', async (t) => {
+  const { stage } = realMesh(t)
+  const announcing: Layer = { name: 'types', mount: (mesh) => { mesh.announce('types', [mesh.self.name]); return { wrap: (stream) => stream } } }
+  const a = stage('a', { chain: [announcing] })
+  const b = stage('b', { chain: [announcing] })
+  await until(() => a.peers().length === 1 && b.peers().length === 1)
+  t.deepEqual((a.peers()[0] as Entry).announces, { types: ['b'] })
+})
+
+test('a stage that was closed before its first use stays closed', async (t) => {
+  const { stage } = realMesh(t)
+  const a = stage('a')
+  await a.close()
+  t.deepEqual(a.stats(), {})
+  t.throws(() => a.to('b'), { code: 'CLOSED' })
+  await t.throwsAsync(a.ready(), { code: 'CLOSED' })
+})
+
+test('an unknown registry\'s URL is named without its password', (t) => {
+  const error = t.throws(() => new Stage('a', 'postgress://user:hunter2@db/x'), { instanceOf: StageError })
+  t.false(error.message.includes('hunter2'))
 })

@@ -34,3 +34,7 @@ streamSuite(test, (t) => {
   const { stage } = realMesh(t)
   return handed(stage('near'), stage('far'))
 }, { name: 'a stream of a link over memory' })
+streamSuite(test, (t) => {
+  const { stage } = realMesh(t)
+  return handed(stage('near', { chain: [] }), stage('far', { chain: [] }))
+}, { name: 'the bare stream over memory, chain: []' })

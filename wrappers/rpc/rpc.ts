@@ -43,7 +43,7 @@ export class Rpc extends Channel implements Top {
   readonly peer: Peer
   onstream: ((stream: Duplex) => boolean) | undefined
   ondrain: ((leaving: boolean) => void) | undefined
-  /** Calls, streams and functions so far. */
+  /** Begins and ends of calls and streams so far. */
   uses = 0
   /** What the peer shows to us; undefined until it has said so. */
   methods: ReadonlySet<string> | undefined
@@ -66,8 +66,8 @@ export class Rpc extends Channel implements Top {
     this.peer = end.peer
     this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.signal(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, this.#refs, end.dialled)
-    this.#serving = new Serving(this.#wire, host, end.peer, (ref) => this.#refs.get(ref), () => { this.#settled(); host.onserved() })
-    this.port = this.#streams = new Streams(this.#wire, end.peer, this, () => this.#settled())
+    this.#serving = new Serving(this.#wire, host, end.peer, (ref) => this.#refs.get(ref), () => { this.uses++; this.#settled(); host.onserved() })
+    this.port = this.#streams = new Streams(this.#wire, end.peer, this, () => { this.uses++; this.#settled() })
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     framed.onframe = (bytes, start, stop) => this.#onframe(bytes, start, stop)
     framed.onflushed = () => this.#streams.pump()
@@ -243,6 +243,7 @@ export class Rpc extends Channel implements Top {
     const call = this.#pending.get(id)
     if (!call) return // cancelled, or timed out
     this.#pending.delete(id)
+    this.uses++
     call.settle(error, value)
     if (this.#goneOut) this.#settled()
   }
