@@ -188,7 +188,7 @@ class Space {
 }
 
 class MapTable implements Table {
-  readonly #rows: Record<Kind, Map<string, string>> = { state: new Map(), peer: new Map(), lease: new Map(), lapsed: new Map(), wanted: new Map() }
+  readonly #rows: Record<Kind, Map<string, string>> = { state: new Map(), peer: new Map(), lease: new Map(), lapsed: new Map(), missed: new Map() }
 
   get(kind: Kind, id: string): string | undefined {
     return this.#rows[kind].get(id)

@@ -14,6 +14,8 @@ export interface DirectoryOptions {
   clock: Clock
   random: Random
   namespace: string
+  /** Whose directory it is, for the log. */
+  who: string
   /** Ids that are this very stage's, present or past. */
   own(id: string): boolean
   onjoin(entry: Entry): void
@@ -137,8 +139,9 @@ export class Directory {
         throw new Error(`the registry's watch ended by itself (${registry.address})`)
       } catch (error) {
         if (signal.aborted) return
+        const before = this.failure?.message
         this.failure = asError(error)
-        onerror(this.failure)
+        if (this.failure.message !== before) onerror(this.failure) // once, not with every try
         onchange()
       }
       const wait = jitter(random, Math.min(RETRY_MS * 2 ** failures++, RETRY_MAX_MS), 0.2)
@@ -191,7 +194,7 @@ export class Directory {
     if (good === undefined) {
       good = checkEntry(entry, namespace) !== undefined
       this.#checked.set(entry, good)
-      if (!good) log(namespace, `the registry lists what is no entry, and it is skipped: ${describe(entry)}`)
+      if (!good) log(this.options.who, `the registry lists what is no entry, and it is skipped: ${describe(entry)}`)
     }
     return good
   }
@@ -204,7 +207,7 @@ export class Directory {
     this.#gone.add(id)
     if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.values().next().value as string)
     this.#changed()
-    log(this.options.namespace, `${entry.name} (${id}) is gone: ${reason}`)
+    log(this.options.who, `${entry.name} (${id}) is gone: ${reason}`)
     this.options.onpart(entry, reason)
   }
 

@@ -108,7 +108,7 @@ async function dial(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
   const reply = await wire.receive()
   checkProof(reply['proof'], proofs.listener)
   checkGone(o, theirs.from, gone, reply['gone'])
-  checkChain(o.chain, theirs.chain)
+  checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
   if (o.self.id < theirs.from.id) return { peer: theirs.from, link, verdict: checkVerdict(reply['verdict'] === undefined ? (await wire.receive())['verdict'] : reply['verdict']) }
@@ -130,7 +130,7 @@ async function answer(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
   const gone = o.isGone(theirs.from.id)
   if (gone) wire.send({ proof: proofs.listener, gone })
   checkGone(o, theirs.from, gone, proof['gone'])
-  checkChain(o.chain, theirs.chain)
+  checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
   if (o.self.id > theirs.from.id) {
@@ -161,7 +161,7 @@ function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hell
   if (protocol[0] > PROTOCOL || protocol[1] < PROTOCOL) {
     throw new StageError('VERSION_MISMATCH', `this stage speaks protocol ${PROTOCOL}, the other ${protocol[0]} to ${protocol[1]}: run versions of stagemesh that overlap`)
   }
-  if (namespace !== o.namespace) throw new StageError('WRONG_NAMESPACE', `this stage is in the namespace ${describe(o.namespace)}, the other in ${describe(namespace)}`)
+  if (namespace !== o.namespace) throw new StageError('WRONG_NAMESPACE', `${o.self.name} is in the namespace ${describe(o.namespace)}, and the stage that it met in ${describe(namespace)}`)
   if (typeof from !== 'object' || from === null || !isId(from.id) || !isName(from.name) || !isStrings(from.addresses)) throw malformed('from', from)
   if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
   if (!isStrings(chain)) throw malformed('chain', chain)
@@ -174,16 +174,16 @@ function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hell
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{8,64}$/.test(value)
 const isStrings = (value: unknown): value is string[] => Array.isArray(value) && value.length <= 32 && value.every((s) => typeof s === 'string' && s.length <= 256)
 
-function checkChain(mine: readonly string[], theirs: readonly string[]): void {
+function checkChain(self: Identity, mine: readonly string[], other: Identity, theirs: readonly string[]): void {
   if (mine.length === theirs.length && mine.every((name, i) => name === theirs[i])) return
   const show = (chain: readonly string[]) => chain.length ? chain.join(' → ') : 'the bare stream'
-  throw new StageError('CHAIN_MISMATCH', `both ends need the same chain: this stage has ${show(mine)}, the other ${show(theirs)}`)
+  throw new StageError('CHAIN_MISMATCH', `both ends need the same chain: ${self.name} has ${show(mine)}, ${other.name} has ${show(theirs)}`)
 }
 
 /** Role labels and both nonces in it: no proof can be replayed or reflected. The chain and names are covered as well. */
 function prove(o: HandshakeOptions, dialler: Hello, listener: Hello): { dialler: string; listener: string } {
   if ((o.secret !== undefined) !== (o.dialled ? listener : dialler).secret) {
-    throw new StageError('AUTH_FAILED', o.secret === undefined ? 'the other stage wants a secret and this one has none: give both the same `secret`' : 'this stage wants a secret and the other has none: give both the same `secret`')
+    throw new StageError('AUTH_FAILED', 'one of the two stages has a secret and the other has none: give both the same `secret`')
   }
   if (o.secret === undefined) return { dialler: '', listener: '' }
   const key = Buffer.from(hkdfSync('sha256', o.secret, '', `stage1|${o.namespace}`, 32))
@@ -198,7 +198,7 @@ const canonical = (h: Hello): unknown[] => [h.protocol, h.namespace, h.from.id, 
 function checkProof(found: unknown, expected: string): void {
   const a = Buffer.from(typeof found === 'string' ? found : '?')
   const b = Buffer.from(expected)
-  if (a.length !== b.length || !timingSafeEqual(a, b)) throw new StageError('AUTH_FAILED', 'the other stage has a different secret')
+  if (a.length !== b.length || !timingSafeEqual(a, b)) throw new StageError('AUTH_FAILED', 'the two stages have different secrets')
 }
 
 /** An id that one end has seen reported gone is no identity any more; only proven ends get here, so it can be believed. */
@@ -329,7 +329,7 @@ const TELLABLE: readonly Code[] = ['WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED
 function told(error: { code?: unknown; message?: unknown }): StageError {
   const code = TELLABLE.find((one) => one === error.code) ?? 'PROTOCOL_ERROR'
   const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'
-  return new StageError(code, `the other stage says: ${text}`)
+  return new StageError(code, `as the other end puts it, ${text}`)
 }
 
 function foreign(bytes: Buffer): string {

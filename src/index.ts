@@ -53,6 +53,9 @@ export class Stage extends StageCore {
     const { clock = systemClock, random = systemRandom } = given
     const place = isOptions(registry) || registry === undefined ? process.env['STAGE_REGISTRY'] ?? 'redis://127.0.0.1:6379' : registry
     const known = typeof place === 'string' ? open(place, { clock, random }) : place
+    for (const one of interfaces === undefined ? [] : [interfaces].flat()) {
+      if (typeof (one as Partial<Interface> | null)?.listen !== 'function') throw new TypeError('the third argument is an interface or a list of them; options come fourth')
+    }
     const carriers = interfaces === undefined ? [known instanceof MemoryRegistry ? new MemoryInterface(undefined, { clock }) : new TcpInterface({ clock, random, ...(given.insecure ? { insecure: true } : {}) })] : [interfaces].flat()
     super(name, given, { registry: known, interfaces: carriers, chain: defaultChain(), clock, random })
   }

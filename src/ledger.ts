@@ -52,14 +52,14 @@ export interface Snapshot extends Seen {
 }
 
 /** The rows of one namespace, all of them text: `peer` id → JSON, `lease` id → its end, `lapsed` id → when, `state` '' → JSON,
- * `wanted` id → since when its name was asked for after its lease had ended, and that end. */
+ * `missed` id → when somebody first came after its lease had ended, and that end. */
 export interface Table {
   get(kind: Kind, id: string): string | undefined
   put(kind: Kind, id: string, text: string): void
   remove(kind: Kind, id: string): void
   list(kind: Kind): Iterable<readonly [string, string]>
 }
-export type Kind = 'state' | 'peer' | 'lease' | 'lapsed' | 'wanted'
+export type Kind = 'state' | 'peer' | 'lease' | 'lapsed' | 'missed'
 
 interface State extends Seen {
   readonly born: number
@@ -75,6 +75,7 @@ export class Ledger {
 
   /** Lists an entry for its TTL. An id that was taken out before is not listed again: its lease is lost from the start. */
   publish(entry: Listed): Published {
+    this.#mourn()
     const holder = this.#holder(entry)
     if (holder) return { holder }
     if (this.table.get('lapsed', entry.id) !== undefined) return { ...this.#answer(), answer: 'lost' }
@@ -127,7 +128,7 @@ export class Ledger {
 
   #drop(id: string): void {
     this.table.remove('lease', id)
-    this.table.remove('wanted', id)
+    this.table.remove('missed', id)
     this.table.remove('peer', id)
     this.#change()
   }
@@ -162,27 +163,26 @@ export class Ledger {
       const other = parseEntry(text, this.namespace)
       const end = this.table.get('lease', id)
       if (other?.id !== id || other.name !== entry.name || end === undefined || !(other.unique || entry.unique)) continue
-      const wanted = this.#wanted(id, number(end))
-      if (wanted !== undefined && this.now - wanted >= other.ttlMs) {
-        this.#lapse(id)
-        continue
-      }
-      return { id, addresses: other.addresses, freeInMs: wanted === undefined ? number(end) + GRACE_MS - this.now : wanted + other.ttlMs - this.now }
+      const missed = number(this.table.get('missed', id)?.split(' ')[0] ?? '')
+      return { id, addresses: other.addresses, freeInMs: missed === 0 ? number(end) + GRACE_MS - this.now : missed + other.ttlMs - this.now }
     }
     return undefined
   }
 
   /**
-   * Since when a name is wanted whose holder's lease has ended. Only listed stages sweep, and whoever wants the name is
-   * not listed; so the first refusal leaves a note, and a holder that has not renewed one TTL later is taken out. One
-   * that lives has renewed by then, also after the registry was away.
+   * Who comes notes whose leases have ended, and takes out those who were noted one TTL of theirs ago and have not
+   * renewed since: where stages are too short-lived to sweep, or are refused a name that the dead one holds, nobody
+   * else would. One that lives has renewed by then, also after the registry was away.
    */
-  #wanted(id: string, end: number): number | undefined {
-    if (end + SWEEP_MS > this.now) return undefined
-    const [since, of] = (this.table.get('wanted', id) ?? '').split(' ')
-    if (of === String(end)) return number(since)
-    this.table.put('wanted', id, `${this.now} ${end}`)
-    return this.now
+  #mourn(): void {
+    let left = SWEEP_MAX
+    for (const [id, end] of [...this.table.list('lease')]) {
+      if (number(end) + SWEEP_MS > this.now || left-- <= 0) continue
+      const [since, of] = (this.table.get('missed', id) ?? '').split(' ')
+      const ttlMs = parseEntry(this.table.get('peer', id), this.namespace)?.ttlMs ?? 0
+      if (of !== end) this.table.put('missed', id, `${this.now} ${end}`)
+      else if (this.now - number(since) >= ttlMs) this.#lapse(id)
+    }
   }
 
   #forget(): void {

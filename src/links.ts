@@ -323,7 +323,8 @@ export class Links {
       idleMs: idleLinkMs,
       wrappers: chain.map((one) => one.wrap),
       kept: () => kept(slot.peer),
-      onretire: (retiring, leaving) => { if (leaving) this.options.onleave(slot.peer); this.#retire(retiring, leaving) },
+      // answering a goodbye is none of our own: only the peer leaves
+      onretire: (retiring, leaving) => { if (leaving) this.options.onleave(slot.peer); this.#retire(retiring, false) },
       onclose: (closed, error) => this.#onclose(slot, closed, error),
       onstream: (opened, peer) => this.options.onstream(opened, peer),
     })

@@ -210,7 +210,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     this.#ids.add(tenure.id)
     const self = (): Entry => entry(tenure.id)
     const directory = new Directory({
-      registry, clock, random, namespace: this.#namespace,
+      registry, clock, random, namespace: this.#namespace, who: this.name,
       own: (id) => this.#ids.has(id),
       onjoin: (peer) => this.#onjoin(peer),
       onpart: (peer, reason) => this.#onpart(peer, reason),

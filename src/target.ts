@@ -65,6 +65,19 @@ export function targetClass(context: Bounds, verbs: NonNullable<Mounted['target'
       return duplexify[method].apply(this, args)
     }
   }
+  // duplexify takes the callback of an inner end() for its finish, and Node calls that one for an error as well
+  proto['_finish'] = function (this: Joint, done: () => void) {
+    const { _writable: writable } = this
+    const complete = (): void => {
+      this._writableState.prefinished = true
+      this.emit('prefinish')
+      done()
+    }
+    this.emit('preend')
+    if (!writable || writable.writableFinished) return complete()
+    writable.once('finish', complete)
+    writable.end()
+  }
   for (const [name, verb] of Object.entries(verbs)) {
     proto[name] = function (this: { selection: Picked }, ...args: never[]) {
       return verb(this.selection, ...args)
@@ -77,6 +90,8 @@ export function targetClass(context: Bounds, verbs: NonNullable<Mounted['target'
 const STATES = ['_readableState', '_writableState'] as const
 
 interface Joint extends Duplex {
+  _writable: Duplex | null
+  _writableState: { prefinished: boolean }
   setReadable(stream: Duplex): void
   setWritable(stream: Duplex): void
 }

@@ -32,6 +32,7 @@ export class Tenure {
   #renounced = false
   #started = false
   #failures = 0
+  #told: string | undefined
   #closed = false
   #listed: Promise<void>
   #settleListed!: { resolve(): void; reject(error: Error): void }
@@ -139,8 +140,10 @@ export class Tenure {
       this.#settleListed.reject(error)
       this.#listed = this.#promise()
       // the answer to an earlier ready() has been given; the next one waits for the next try
-      onerror(error)
+      if (error.message !== this.#told) onerror(error) // once, not with every try
+      this.#told = error.message
     } else {
+      this.#told = undefined
       this.#failures = 0
       this.#settleListed.resolve()
     }

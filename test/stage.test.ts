@@ -458,3 +458,20 @@ test('an unknown registry\'s URL is named without its password', (t) => {
   const error = t.throws(() => new Stage('a', 'postgress://user:hunter2@db/x'), { instanceOf: StageError })
   t.false(error.message.includes('hunter2'))
 })
+
+test('a stream is finished when the peer has read all of it, and a refused one never is, however small', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const web = stage('web')
+  await until(() => web.lookup('api').length === 1)
+  const refused = await new Promise<Error | undefined>((resolve) => pump(Readable.from([Buffer.from('small')]), web.to('api'), resolve))
+  t.is((refused as StageError).code, 'REFUSED')
+  api.on('stream', (stream) => stream.destroy(new Error('disk full')))
+  const failed = await new Promise<Error | undefined>((resolve) => pump(Readable.from([Buffer.from('small')]), web.to('api'), resolve))
+  t.regex((failed as StageError).message, /disk full/)
+  api.removeAllListeners('stream')
+  let read = 0
+  api.on('stream', (stream) => pump(stream, new Writable({ write(chunk: Buffer, _e, done) { setTimeout(() => { read += chunk.length; done() }, 20) } })))
+  await new Promise<void>((resolve, reject) => pump(Readable.from([Buffer.alloc(100_000)]), web.to('api'), (error) => error ? reject(error) : resolve()))
+  await until(() => read === 100_000)
+})

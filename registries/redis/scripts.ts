@@ -80,7 +80,7 @@ local function drop(op, id)
   end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', PEERS, id)
-  redis.call('HDEL', STATE, 'wanted ' .. id)
+  redis.call('HDEL', STATE, 'missed ' .. id)
   change(op, id)
 end
 
@@ -97,25 +97,26 @@ end
 /** ARGV: fresh, id, JSON, name, unique (0 or 1), ttl. A full Redis refuses it: new stages must wait, listed ones stay. */
 export const PUBLISH = script('', `
 local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local function ttl_of(json)
+  local ok, entry = pcall(cjson.decode, json)
+  return ok and type(entry) == 'table' and tonumber(entry.ttlMs) or 0
+end
+-- see Ledger.#mourn
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', num(now - ${SWEEP_MS}), 'LIMIT', '0', '${SWEEP_MAX}')) do
+  local ends = redis.call('ZSCORE', LEASES, other)
+  local since, of = string.match(redis.call('HGET', STATE, 'missed ' .. other) or '', '^(%d+) (.*)$')
+  if of ~= ends then redis.call('HSET', STATE, 'missed ' .. other, num(now) .. ' ' .. ends)
+  elseif now - tonumber(since) >= ttl_of(redis.call('HGET', PEERS, other) or '') then lapse(other) end
+end
 for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
   local alone, other = string.sub(member, #name + 2, #name + 2), string.sub(member, #name + 4)
   local ends = redis.call('ZSCORE', LEASES, other)
   if not ends or other == id then redis.call('ZREM', NAMES, member)
   elseif unique == '1' or alone == '1' then
     local text = redis.call('HGET', PEERS, other) or ''
-    local free = tonumber(ends) + ${GRACE_MS} - now
-    if tonumber(ends) + ${SWEEP_MS} <= now then -- see Ledger.#wanted
-      local ok, entry = pcall(cjson.decode, text)
-      local theirs = ok and type(entry) == 'table' and tonumber(entry.ttlMs) or ttl
-      local since, of = string.match(redis.call('HGET', STATE, 'wanted ' .. other) or '', '^(%d+) (.*)$')
-      if of ~= ends then
-        since = num(now)
-        redis.call('HSET', STATE, 'wanted ' .. other, since .. ' ' .. ends)
-      end
-      free = tonumber(since) + theirs - now
-      if free <= 0 then lapse(other) end
-    end
-    if redis.call('ZSCORE', LEASES, other) then return { 'taken', other, text, num(free) } end
+    local since = tonumber(string.match(redis.call('HGET', STATE, 'missed ' .. other) or '', '^(%d+) ') or '')
+    local free = since and since + ttl_of(text) - now or tonumber(ends) + ${GRACE_MS} - now
+    return { 'taken', other, text, num(free) }
   end
 end
 if redis.call('ZSCORE', LAPSED, id) then return answer('lost') end

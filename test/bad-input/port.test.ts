@@ -266,7 +266,7 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['an empty frame', (raw) => raw.frame(Buffer.alloc(0))],
   ['a message shorter than its head', (raw) => raw.frame(Buffer.from([CALL, 0, 0, 0]))],
   ['a message of type 0', (raw) => raw.message(0, 1)],
-  ['a message of an unknown type', (raw) => raw.message(16, 1)],
+  ['a message of an unknown type', (raw) => raw.message(17, 1)],
   ['a message of type 255', (raw) => raw.message(255, 1)],
   ['an id used twice', (raw) => { raw.call(1, 'greet'); raw.call(1, 'greet') }],
   ['an id that goes back', (raw) => { raw.call(9, 'greet'); raw.call(7, 'greet') }],

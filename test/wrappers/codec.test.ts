@@ -560,7 +560,7 @@ test('4 MiB of empty maps are refused at 250 000 nodes', (t) => {
   }
   const started = performance.now()
   malformed(t, bytes, /more than 250000 elements/)
-  t.true(performance.now() - started < 100, `${performance.now() - started} ms`)
+  t.true(performance.now() - started < 500, `${performance.now() - started} ms`)
 })
 
 test('a message is refused for its length alone', (t) => {

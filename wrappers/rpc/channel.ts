@@ -9,6 +9,8 @@ export interface ChannelPort {
   congested(): boolean
   data(id: number, piece: Buffer): void
   end(id: number): void
+  /** The reader of this side has seen the end of the other. */
+  ended(id: number): void
   reset(id: number, error: Error | null): void
   credit(id: number, bytes: number): void
   /** It is over on this side. */
@@ -29,6 +31,7 @@ export class Channel extends Duplex {
   #granted = WINDOW_BYTES
   #waiting: { rest: Buffer; done: () => void } | undefined
   #ended = false
+  #finishing: (() => void) | undefined
 
   /**
    * @param accepted  the peer opened it: it ends with what it read, as an accepted socket does, so that one who only
@@ -51,7 +54,18 @@ export class Channel extends Duplex {
 
   onend(): void {
     this.#ended = true
-    if (!this.destroyed) this.push(null)
+    if (this.destroyed) return
+    this.push(null)
+    // with nothing left to read there is nothing that could still fail
+    if (this.readableLength === 0) this.port.ended(this.id)
+    else this.once('end', () => this.port.ended(this.id))
+  }
+
+  /** All that was written has been read: only now is it finished, and not while it could still be refused. */
+  onended(): void {
+    const finished = this.#finishing
+    this.#finishing = undefined
+    finished?.()
   }
 
   oncredit(bytes: number): void {
@@ -92,8 +106,8 @@ export class Channel extends Duplex {
   }
 
   override _final(done: () => void): void {
+    this.#finishing = done
     this.port.end(this.id)
-    done()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {

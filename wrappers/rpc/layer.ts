@@ -196,7 +196,7 @@ function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
 /** `namespace://peer/method`: en-masse's way to name a method anywhere. */
 async function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args: readonly unknown[]): Promise<unknown> {
   const parts = /^([^/]+):\/\/([^/]+)\/([^/]+)$/.exec(String(uri))
-  if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} names no method: expected namespace://peer/method`)
+  if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} is not of the form namespace://peer/method`)
   const [, namespace, peer, method] = parts as unknown as [string, string, string, string]
   if (namespace !== mesh.self.namespace) {
     throw new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`)

@@ -11,6 +11,7 @@
  *     METHODS   0 · { added, removed }: what this end shows to the other; the first one comes even if empty
  *     GOAWAY    1 if the whole stage is leaving: nothing new from either end; answered by the same
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
+ *     ENDED     a stream whose end has been read
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame
  *
  * Whoever dialled uses odd ids and the other even ones, counting up; an id that does not go up is an error, so that
@@ -31,6 +32,7 @@ export const END = 12
 export const RESET = 13
 export const CREDIT = 14
 export const PART = 15
+export const ENDED = 16
 
 /** Type and id. */
 export const HEAD = 5

@@ -233,6 +233,7 @@ export class Rpc extends Channel implements Top {
       case M.OPEN: this.uses++; return this.#streams.onopen(id, this.onstream)
       case M.DATA: this.uses++; return this.#streams.ondata(id, Buffer.from(bytes.subarray(at, end)))
       case M.END: return this.#streams.onend(id)
+      case M.ENDED: return this.#streams.onended(id)
       case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
       case M.CREDIT: return this.#streams.oncredit(id, u32(bytes, at, end))
       default: throw new StageError('PROTOCOL_ERROR', `a message of the unknown type ${type}`)

@@ -3,7 +3,7 @@ import { StageError } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import { Channel, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
-import { CONGESTED_BYTES, CREDIT, DATA, END, OPEN, RESET, STREAMS_MAX } from './messages.js'
+import { CONGESTED_BYTES, CREDIT, DATA, END, ENDED, OPEN, RESET, STREAMS_MAX } from './messages.js'
 import type { Wire } from './wire.js'
 
 /** The streams of one link; the one with the id 0 needs no opening and is the link's own. */
@@ -44,6 +44,10 @@ export class Streams implements ChannelPort {
     this.#get(id)?.onend()
   }
 
+  onended(id: number): void {
+    this.#get(id)?.onended()
+  }
+
   oncredit(id: number, bytes: number): void {
     this.#get(id)?.oncredit(bytes)
   }
@@ -77,6 +81,11 @@ export class Streams implements ChannelPort {
 
   end(id: number): void {
     this.wire.signal(END, id)
+  }
+
+  ended(id: number): void {
+    if (id === 0) return // the link's own stream ends with the link
+    this.wire.signal(ENDED, id)
   }
 
   reset(id: number, error: Error | null): void {
