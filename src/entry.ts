@@ -4,7 +4,7 @@ import { log } from './log.js'
 import { isName } from './pattern.js'
 
 /** What a record may weigh in any registry, in bytes of JSON. */
-export const MAX_ENTRY_BYTES = 8 * 1024
+const MAX_ENTRY_BYTES = 8 * 1024
 const MAX_ADDRESSES = 16
 
 /**

@@ -17,7 +17,7 @@ import { StageError, describe, type Code } from './errors.js'
 import { isName } from './pattern.js'
 import type { Clock, Random } from './types.js'
 
-export const PROTOCOL = 1
+const PROTOCOL = 1
 const MAGIC = Buffer.from('STG1')
 const MAX_BYTES = 4096
 export const HANDSHAKE_MS = 5000

@@ -19,8 +19,8 @@ export interface LinkOptions {
   onstream(stream: Duplex, peer: Peer): boolean
 }
 
-export const PING_MS = 10_000
-export const PONG_MS = 5000
+const PING_MS = 10_000
+const PONG_MS = 5000
 /** Later than this a timer says more about our own loop than about the peer. */
 const STALL_MS = 500
 export const DRAIN_MS = 9000

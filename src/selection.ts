@@ -11,9 +11,9 @@ export interface Surroundings {
   readonly directory: Directory
   readonly links: Links
   readonly registryAddress: string
-  readonly closed: boolean
+  closed(): boolean
   /** Closing, but what is being served may still make calls of its own. */
-  readonly draining: boolean
+  draining(): boolean
   self(): Entry
   /** Those that wait for the directory to change; called once each, then forgotten. */
   readonly waiting: Set<() => void>
@@ -133,7 +133,7 @@ export class Picked implements Selection {
   }
 
   get #closed(): boolean {
-    return this.stage.closed && !(this.stage.draining && (this.options.depth ?? 0) > 0)
+    return this.stage.closed() && !(this.stage.draining() && (this.options.depth ?? 0) > 0)
   }
 
   #load(peer: Peer): number {

@@ -221,7 +221,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     })
     const bounds: Bounds = { clock, timeoutMs }
     const forward = new Forward(bounds, () => links.all(), (error) => this.#error(error))
-    const items = (this.#ownChain ?? this.#options.chain ?? this.#parts.chain)
+    const items = this.#ownChain ?? this.#options.chain ?? this.#parts.chain
     const chain: ChainLink[] = []
     const links = new Links({
       clock, random, namespace: this.#namespace, secret, idleLinkMs, interfaces, chain, self,
@@ -238,13 +238,9 @@ export class StageCore extends EventEmitter<StageEvents> {
     })
     const surroundings: Surroundings = {
       clock, directory, links, self, registryAddress: registry.address, waiting: new Set(), turns: new Map(),
-      get closed() { return state.closed },
-      get draining() { return state.draining },
+      closed: () => this.#closing !== undefined,
+      draining: () => this.#serving,
     }
-    const state = ((stage) => ({
-      get closed() { return stage.#closing !== undefined },
-      get draining() { return stage.#serving },
-    }))(this)
     const mesh = (layer: number): Mesh => ({
       clock, random, deadlines, timeoutMs,
       get self() { return self() },

@@ -54,7 +54,7 @@ export interface CodecLimits {
   maxDepth: number
 }
 
-export const DEFAULT_LIMITS: Readonly<CodecLimits> = { maxBytes: 4 * 1024 * 1024, maxNodes: 250_000, maxDepth: 64 }
+const DEFAULT_LIMITS: Readonly<CodecLimits> = { maxBytes: 4 * 1024 * 1024, maxNodes: 250_000, maxDepth: 64 }
 
 /** @throws TypeError a limit is not a positive integer */
 export function msgpack(limits: Partial<CodecLimits> = {}): Codec {

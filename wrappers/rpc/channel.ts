@@ -18,7 +18,7 @@ export interface ChannelPort {
 }
 
 /** How many bytes a sender may be ahead of the reader. */
-export const WINDOW_BYTES = 256 * 1024
+const WINDOW_BYTES = 256 * 1024
 
 /**
  * One of the streams of a link. The reader grants bytes as it takes them and the writer never sends more, so that
