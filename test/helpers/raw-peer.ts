@@ -5,6 +5,7 @@ import { systemClock } from '../../src/clock.js'
 import { handshake, type Greeting, type LastLink } from '../../src/handshake.js'
 import { systemRandom } from '../../src/random.js'
 import type { Assertions } from '../suites/test.js'
+import { freePort } from './free-port.js'
 import { advance } from './mesh.js'
 import { until } from './until.js'
 import { VirtualClock } from './virtual-clock.js'
@@ -134,14 +135,7 @@ export async function listener(t: Test, onconnection: (one: Plain) => void): Pro
 }
 
 /** A port on which nobody listens. */
-export async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
+export const closedPort = freePort
 
 export interface Message {
   type: number

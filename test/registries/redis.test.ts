@@ -10,7 +10,8 @@ import { ACL_LINE } from '../../registries/redis/failure.js'
 import { RedisRegistry } from '../../registries/redis/registry.js'
 import * as scripts from '../../registries/redis/scripts.js'
 import { systemClock } from '../../src/clock.js'
-import { NO_REDIS, RedisServer, freePort, hasRedis } from '../helpers/redis-server.js'
+import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
+import { freePort } from '../helpers/free-port.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 
 const NS = sampleEntry().namespace
