@@ -10,3 +10,6 @@ export const systemClock: Clock = {
     return { cancel: () => clearTimeout(timer) }
   },
 }
+
+/** Runs `fn` once the event loop has polled for what came in. No time is waited for, so it is the same on any clock. */
+export const afterPoll = (fn: () => void): void => void setImmediate(fn)

@@ -165,15 +165,27 @@ export class LiveLink implements Link {
     const pinger = this.#pinger
     if (!pinger?.ping) return
     this.#pulse = clock.setTimeout(() => {
-      const due = clock.now() + PONG_MS
-      const judge = () => this.close(new StageError('DISCONNECTED', `${this.peer.name} (${this.peer.id}) did not answer a ping within ${PONG_MS} ms`, { executed: 'unknown', peer: this.peer }))
-      this.#pulse = clock.setTimeout(() => {
-        // after a stall of our own the answer may be waiting behind this timer: poll once before judging
-        if (clock.now() - due > STALL_MS) this.#pulse = clock.setTimeout(judge, STALL_MS)
-        else judge()
-      }, PONG_MS)
+      this.#await(clock.now())
       pinger.ping?.().then(() => { this.#pulse?.cancel(); if (!this.#closed) this.#beat() }, ignore)
     }, afterMs)
+  }
+
+  /** Judges the peer when its answer is late. @param since  when it was asked, or was last seen to read */
+  #await(since: number): void {
+    const { clock } = this.options
+    const due = clock.now() + PONG_MS
+    const judge = (): void => {
+      const moved = this.#pinger?.moved
+      // the ping stands behind what is being taken slowly: it is alive
+      if (moved !== undefined && moved > since) return this.#await(moved)
+      const { peer } = this
+      this.close(new StageError(moved === undefined ? 'DISCONNECTED' : 'SLOW_PEER', `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms${moved === undefined ? '' : ', and takes nothing of what is sent to it'}`, { executed: 'unknown', peer }))
+    }
+    this.#pulse = clock.setTimeout(() => {
+      // after a stall of our own the answer may be waiting behind this timer: poll once before judging
+      if (clock.now() - due > STALL_MS) this.#pulse = clock.setTimeout(judge, STALL_MS)
+      else judge()
+    }, PONG_MS)
   }
 
   #watchIdle(): void {

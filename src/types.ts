@@ -154,6 +154,8 @@ export type Wrapper<In = Duplex, Out = Duplex> = (stream: In, end: LinkEnd) => O
 export interface Top extends Duplex {
   /** Resolves when the peer has answered. */
   ping?(): Promise<void>
+  /** When the carrier last took some of what waits for it, by the clock; undefined while nothing waits. */
+  readonly moved?: number | undefined
   /** One more stream to the same peer, over the same link. Without it the top itself is the one stream. */
   openStream?(): Duplex
   /** Called with each stream that the peer opens; false if nobody wants it. Set by the stage. */

@@ -7,9 +7,10 @@
  * is handed each payload inside the chunk it came in. The bytes on the wire are the same.
  */
 import { Duplex } from 'node:stream'
+import { systemClock } from '../src/clock.js'
 import { StageError } from '../src/errors.js'
 import { Writer } from '../src/writer.js'
-import type { Layer, Top } from '../src/types.js'
+import type { Clock, Layer, Timer, Top } from '../src/types.js'
 
 export interface FramingOptions {
   /** Largest payload of one frame, in bytes; default 64 KiB, from 256 to 1 MiB. Both ends need the same. */
@@ -24,8 +25,17 @@ const MAX_FRAME_BYTES = 64 * 1024
 const FRAME_LIMIT = 1024 * 1024
 const SLAB_MIN = 1024
 const SLAB_MAX = 64 * 1024
-/** Pongs owed at most; a peer that pings faster than it reads gets fewer. */
-const PONGS_MAX = 16
+/** The most that is handed to the carrier at once, so that it can be seen to move. */
+const WRITE_MAX = 256 * 1024
+/** A frame that was begun is whole by then. */
+const FRAME_MS = 10_000
+/** A peer takes something of what waits for it by then. */
+const STALL_MS = 30_000
+/** Later than this a timer says more about our own loop than about the peer. */
+const LATE_MS = 500
+/** Pings that a peer may send within ten seconds; its own pulse needs one. */
+const PINGS_MAX = 100
+const PINGS_MS = 10_000
 
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
@@ -48,8 +58,15 @@ export class Framed extends Duplex implements Top {
   /** The carrier has ended, between frames. */
   #whole = false
   #pings: { resolve(): void; reject(error: Error): void }[] = []
+  #pinged = 0
+  #pingedSince = -Infinity
+  /** When the frame that is not whole was begun. */
+  #partialSince = 0
+  /** When the carrier last took something of what waited. */
+  #movedAt = 0
+  #guard: Timer | undefined
 
-  constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}) {
+  constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
     checkFrame(maxFrameBytes)
     this.maxFrameBytes = maxFrameBytes
@@ -66,6 +83,16 @@ export class Framed extends Duplex implements Top {
     return this.#writer.at - this.#from + this.#inFlight
   }
 
+  /** The carrier takes nothing at the moment. */
+  get blocked(): boolean {
+    return this.#blocked
+  }
+
+  /** When the carrier last took something, by the clock; undefined while nothing waits for it. */
+  get moved(): number | undefined {
+    return this.#blocked ? this.#movedAt : undefined
+  }
+
   /** Begins a frame: the payload is appended to the writer that is returned, then `commit` or `cancel` follows. */
   begin(): Writer {
     if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
@@ -74,6 +101,11 @@ export class Framed extends Duplex implements Top {
     this.#begun = writer.at
     writer.at += HEAD
     return writer
+  }
+
+  /** A frame was begun and is not yet whole. */
+  get encoding(): boolean {
+    return this.#begun >= 0
   }
 
   /** Bytes of payload written so far into the frame that was begun. */
@@ -141,6 +173,7 @@ export class Framed extends Duplex implements Top {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const reason = error ?? cut('the connection was closed')
     for (const ping of this.#pings.splice(0)) ping.reject(reason)
+    this.#guard?.cancel()
     this.#parts = []
     this.#written = []
     this.inner.destroy(error ?? undefined)
@@ -159,26 +192,36 @@ export class Framed extends Duplex implements Top {
   }
 
   #flush(): void {
-    const { bytes, at } = this.#writer
-    const from = this.#from
-    const size = at - from
-    if (size === 0 || this.#blocked || this.destroyed || this.#begun >= 0) return
-    // Memory is never written twice: a layer below may hold a chunk long after it said that it took it. What is left of
-    // the slab serves the next batch; the next slab is as large as this link's traffic asks for.
-    if (bytes.length - at < SLAB_MIN || bytes.length > SLAB_MAX) {
-      this.#writer = new Writer(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
-      this.#from = 0
-    } else this.#from = at
-    this.#inFlight += size
-    const more = this.inner.write(bytes.subarray(from, at), () => { this.#inFlight -= size })
-    if (!more) this.#blocked = true
-    else this.#roomy()
+    while (!this.#blocked) {
+      const { bytes, at } = this.#writer
+      const from = this.#from
+      const size = Math.min(at - from, WRITE_MAX)
+      if (size === 0 || this.destroyed || this.#begun >= 0) break
+      this.#from = from + size
+      // Memory is never written twice: a layer below may hold a chunk long after it said that it took it. What is left of
+      // the slab serves the next batch; the next slab is as large as this link's traffic asks for.
+      if (this.#from === at && (bytes.length - at < SLAB_MIN || bytes.length > SLAB_MAX)) {
+        this.#writer = new Writer(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
+        this.#from = 0
+      }
+      this.#inFlight += size
+      if (this.inner.write(bytes.subarray(from, from + size), () => this.#taken(size))) continue
+      this.#blocked = true
+      this.#movedAt = this.clock.now()
+      this.#watch()
+    }
+    if (!this.#blocked) this.#roomy()
+  }
+
+  #taken(size: number): void {
+    this.#inFlight -= size
+    if (this.#blocked) this.#movedAt = this.clock.now()
+    else this.onflushed?.() // a carrier that takes all it is given says only by this that it has done so
   }
 
   #drained(): void {
     this.#blocked = false
     this.#flush()
-    if (!this.#blocked) this.#roomy()
   }
 
   /** Whoever waited for room goes on. */
@@ -214,6 +257,8 @@ export class Framed extends Duplex implements Top {
     if (at < chunk.length) {
       this.#parts.push(at === 0 ? chunk : chunk.subarray(at))
       this.#partial = chunk.length - at
+      this.#partialSince = this.clock.now()
+      this.#watch()
     }
   }
 
@@ -247,9 +292,43 @@ export class Framed extends Duplex implements Top {
     if (kind === DATA) {
       if (this.onframe) this.onframe(bytes, start, end)
       else if (!this.push(bytes.subarray(start, end))) this.inner.pause()
-    } else if (kind === PING) {
-      if (this.held < PONGS_MAX * HEAD || !this.#blocked) this.#control(PONG)
-    } else this.#pings.shift()?.resolve()
+    } else if (kind === PING) this.#pong()
+    else this.#pings.shift()?.resolve()
+  }
+
+  #pong(): void {
+    const now = this.clock.now()
+    if (now - this.#pingedSince > PINGS_MS) {
+      this.#pingedSince = now
+      this.#pinged = 0
+    }
+    if (++this.#pinged > PINGS_MAX) this.destroy(new StageError('PROTOCOL_ERROR', `more than ${PINGS_MAX} pings within ${PINGS_MS} ms`))
+    else this.#control(PONG)
+  }
+
+  // ── neither end may keep the other waiting for ever ─────────────────────────────────────────────────────────────
+
+  /** One timer while something is half done, however often that changes: at most `FRAME_MS` ahead, so never too late. */
+  #watch(): void {
+    if (this.#guard || this.destroyed) return
+    const now = this.clock.now()
+    const frameDue = this.#partial > 0 ? this.#partialSince + FRAME_MS : Infinity
+    const stallDue = this.#blocked ? this.#movedAt + STALL_MS : Infinity
+    const due = Math.min(frameDue, stallDue, now + FRAME_MS)
+    this.#guard = this.clock.setTimeout(() => this.#judge(due), due - now)
+  }
+
+  #judge(due: number): void {
+    this.#guard = undefined
+    const now = this.clock.now()
+    if (now - due > LATE_MS) {
+      // what we wait for may be waiting behind this timer: poll once before judging
+      this.#guard = this.clock.setTimeout(() => this.#judge(now + LATE_MS), LATE_MS)
+    } else if (this.#partial > 0 && now - this.#partialSince >= FRAME_MS) {
+      this.destroy(new StageError('PROTOCOL_ERROR', `a frame was begun and not finished within ${FRAME_MS} ms`))
+    } else if (this.#blocked && now - this.#movedAt >= STALL_MS) {
+      this.destroy(new StageError('SLOW_PEER', `the peer took nothing of ${this.held} bytes for ${STALL_MS} ms`, { executed: 'unknown' }))
+    } else if (this.#partial > 0 || this.#blocked) this.#watch()
   }
 
   /** An end in mid-frame is an error, an end between frames a goodbye. */
@@ -273,5 +352,5 @@ export const frame = (stream: Duplex, options?: FramingOptions): Framed => new F
 export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
   const { maxFrameBytes = MAX_FRAME_BYTES } = options
   checkFrame(maxFrameBytes)
-  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, mount: () => ({ wrap: (stream) => new Framed(stream, options) }) }
+  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
 }

@@ -231,7 +231,7 @@ test('a call to what answers anything but a handshake ends at its deadline, and 
 // ── behind the handshake ────────────────────────────────────────────────────────────────────────────────────────
 
 const CALL = 1, REF = 2, CAST = 3, RESULT = 4, ERROR = 5, CANCEL = 6, RELEASE = 7, METHODS = 8
-const OPEN = 10, DATA = 11, END = 12, RESET = 13, CREDIT = 14, PART = 15
+const OPEN = 10, DATA = 11, END = 12, RESET = 13, CREDIT = 14, PART = 15, START = 17
 const str = (text: string): Buffer => Buffer.concat([Buffer.from([0xd9, text.length]), Buffer.from(text)])
 const map = (...pairs: [string, Buffer | number[]][]): Buffer => Buffer.concat([Buffer.from([0x80 | pairs.length]), ...pairs.flatMap(([key, value]) => [str(key), Buffer.from(value)])])
 const nothing = map()
@@ -266,7 +266,8 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['an empty frame', (raw) => raw.frame(Buffer.alloc(0))],
   ['a message shorter than its head', (raw) => raw.frame(Buffer.from([CALL, 0, 0, 0]))],
   ['a message of type 0', (raw) => raw.message(0, 1)],
-  ['a message of an unknown type', (raw) => raw.message(17, 1)],
+  ['a message of an unknown type', (raw) => raw.message(18, 1)],
+  ['ten thousand pings', (raw) => void raw.socket.write(Buffer.alloc(40_000, Buffer.from([1, 0, 0, 0])))],
   ['a message of type 255', (raw) => raw.message(255, 1)],
   ['an id used twice', (raw) => { raw.call(1, 'greet'); raw.call(1, 'greet') }],
   ['an id that goes back', (raw) => { raw.call(9, 'greet'); raw.call(7, 'greet') }],
@@ -294,6 +295,19 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['malformed arguments of a cast', (raw) => raw.message(CAST, 0, [0, 5], Buffer.from('greet'), [0x91])],
   ['an empty cast', (raw) => raw.message(CAST, 0)],
   ['a malformed answer to nothing', (raw) => raw.message(RESULT, 2, [0xc1])],
+  ['an answer to a call that nobody made', (raw) => raw.message(RESULT, 2, [0xc0])],
+  ['the end of a stream that never was', (raw) => raw.message(END, 77)],
+  ['data on a stream that never was', (raw) => raw.message(DATA, 77, [1])],
+  ['data on a stream of ours that never was', (raw) => raw.message(DATA, 78, [1])],
+  ['credit for a stream that never was', (raw) => raw.message(CREDIT, 77, u32(5))],
+  ['the start of a stream that never was', (raw) => raw.message(START, 77)],
+  ['more credit than was used', (raw) => { raw.message(OPEN, 1); raw.message(CREDIT, 1, u32(1)) }],
+  ['as much credit as a number can say', (raw) => { raw.message(OPEN, 1); raw.message(CREDIT, 1, u32(0xffffffff)) }],
+  ['no credit at all', (raw) => { raw.message(OPEN, 1); raw.message(CREDIT, 1, u32(0)) }],
+  ['a stream that ends twice', (raw) => { raw.message(OPEN, 1); raw.message(END, 1); raw.message(END, 1) }],
+  ['a call in parts under an id used before', (raw) => { raw.call(9, 'greet'); raw.message(PART, 7, [1]) }],
+  ['another call between the parts of one, under its id', (raw) => { raw.message(PART, 1, [1]); raw.call(3, 'greet'); raw.call(1, 'greet') }],
+  ['parts of an answer that was never asked for', (raw) => raw.message(PART, 2, [1])],
   ['a malformed error', (raw) => raw.message(ERROR, 2, [0xc1])],
   ['a list of methods that is none', (raw) => raw.message(METHODS, 0, [0x05])],
   ['a list of methods that are numbers', (raw) => raw.message(METHODS, 0, map(['added', [0x91, 5]], ['removed', [0x90]]))],
@@ -329,22 +343,20 @@ for (const [title, attack] of breaches) {
 }
 
 const harmless: [title: string, (raw: Raw) => void, undefined | ((raw: Raw) => boolean)][] = [
-  ['ten thousand pings', (raw) => void raw.socket.write(Buffer.alloc(40_000, Buffer.from([1, 0, 0, 0]))), (raw) => raw.pongs > 0],
+  ['a hundred pings', (raw) => void raw.socket.write(Buffer.alloc(400, Buffer.from([1, 0, 0, 0]))), (raw) => raw.pongs === 100],
   ['a pong that nobody asked for', (raw) => raw.frame(Buffer.alloc(0), 2), undefined],
-  ['data for a stream that is not there', (raw) => raw.message(DATA, 77, Buffer.alloc(50_000)), undefined],
-  ['end, reset and credit for a stream that is not there', (raw) => { raw.message(END, 77); raw.message(RESET, 77, nothing); raw.message(CREDIT, 77, u32(5)) }, undefined],
-  ['answers to calls that nobody made', (raw) => { raw.message(RESULT, 2, [0xc0]); raw.message(ERROR, 4, nothing); raw.message(RESULT, 0xffffffff, [0xc0]) }, undefined],
+  ['data for a stream that is gone', (raw) => { raw.message(OPEN, 77); raw.message(RESET, 77, nothing); raw.message(DATA, 77, Buffer.alloc(50_000)) }, undefined],
+  ['end, reset, start and credit for a stream that is gone', (raw) => { raw.message(OPEN, 77); raw.message(RESET, 77, nothing); raw.message(END, 77); raw.message(RESET, 77, nothing); raw.message(START, 77); raw.message(CREDIT, 77, u32(5)) }, undefined],
   ['the cancelling of a call that nobody made', (raw) => raw.message(CANCEL, 99), undefined],
   ['the release of a function that was never passed', (raw) => raw.message(RELEASE, 99, u32(0xffffffff)), undefined],
   ['a call of a function that was never passed', (raw) => raw.message(REF, 1, u32(1000), [0], u32(99), [0x90]), (raw) => raw.got(ERROR, 1).length === 1],
   ['endless empty parts of a message', (raw) => { for (let i = 0; i < 20_000; i++) raw.message(PART, 1) }, undefined],
   ['a message in pieces of one byte', (raw) => { for (let i = 0; i < 20_000; i++) raw.message(PART, 1, [0]) }, undefined],
-  ['more credit than any stream has', (raw) => { raw.message(OPEN, 1); for (let i = 0; i < 100; i++) raw.message(CREDIT, 1, u32(0xffffffff)) }, undefined],
   ['a frame that comes byte by byte', (raw) => { for (const byte of Buffer.from([0, 0, 0, 6, CAST, 0, 0, 0, 0, 0])) raw.socket.write(Buffer.from([byte])) }, undefined],
   ['two thousand streams', (raw) => { for (let i = 0; i < 2000; i++) raw.message(OPEN, 2 * i + 1) }, (raw) => raw.got(RESET).length === 1000],
   ['methods of odd names', (raw) => raw.message(METHODS, 0, map(['added', Buffer.concat([Buffer.from([0x92]), str('__proto__'), str('constructor')])], ['removed', [0x90]])), undefined],
   ['names that every object has', (raw) => ['constructor', '__proto__', 'toString', 'hasOwnProperty', 'then', '_x', '', 'a b', '\xff'].forEach((name, i) => raw.message(CALL, 2 * i + 1, u32(1000), [0, name.length], Buffer.from(name, 'latin1'), [0x90])), (raw) => raw.got(ERROR).length === 9],
-  ['depth 255', (raw) => raw.call(1, 'greet', [0x90], 255), (raw) => raw.got(RESULT, 1).length === 1],
+  ['depth 255', (raw) => raw.call(1, 'greet', [0x90], 255), (raw) => raw.got(ERROR, 1).length === 1],
 ]
 
 for (const [title, attack, seen] of harmless) {

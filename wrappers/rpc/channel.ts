@@ -1,64 +1,86 @@
 import { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
+import { STREAM_WINDOW_BYTES } from './messages.js'
+import type { Source } from './turns.js'
 
 /** What a channel needs of the connection that carries it. */
 export interface ChannelPort {
   /** Largest piece of one frame, in bytes. */
   readonly maxPieceBytes: number
-  /** The carrier has more than enough to write: wait for `pump`. */
-  congested(): boolean
-  data(id: number, piece: Buffer): void
+  /** Whether it may send at once, without waiting for its turn. */
+  free(): boolean
+  /** Not even the message that opens it has been sent. */
+  opening(id: number): boolean
+  /** How much it may send: nothing where only the link's credit is used up, and then it is told when there is more. */
+  allowed(channel: Channel): number
+  /** It has more to send, and waits for its turn. */
+  wait(channel: Channel): void
+  data(channel: Channel, piece: Buffer): void
   end(id: number): void
   /** The reader of this side has seen the end of the other. */
-  ended(id: number): void
-  reset(id: number, error: Error | null): void
-  credit(id: number, bytes: number): void
+  ended(channel: Channel): void
+  reset(channel: Channel, error: Error | null): void
+  /** So much of what came was taken, and so much may come instead. */
+  credit(channel: Channel, bytes: number): void
+  /** It is in use. */
+  start(channel: Channel): void
+  /** What is least worth telling the peer of. */
+  readonly worthBytes: number
   /** It is over on this side. */
-  closed(id: number): void
+  closed(channel: Channel): void
 }
 
-/** How many bytes a sender may be ahead of the reader. */
-const WINDOW_BYTES = 256 * 1024
+export interface ChannelOptions {
+  /**
+   * It ends with what it read, as an accepted socket does, so that one who only reads leaves nothing open.
+   * `allowHalfOpen = true` before the end lets it answer later.
+   */
+  accepted?: boolean
+  /** The peer begins only when somebody reads or writes here. */
+  lazy?: boolean
+}
 
 /**
- * One of the streams of a link. The reader grants bytes as it takes them and the writer never sends more, so that
- * a slow reader holds up its own stream and no other.
+ * One of the streams of a link. The reader gives back bytes as it takes them and the writer is never further ahead than
+ * its window, so that a slow reader holds up its own stream and no other.
  */
-export class Channel extends Duplex {
+export class Channel extends Duplex implements Source {
   protected port!: ChannelPort
-  #credit = WINDOW_BYTES
-  #received = 0
-  #granted = WINDOW_BYTES
+  /** Bytes sent that the peer has not given back. */
+  outstanding = 0
+  /** Bytes received that were not given back to the peer. */
+  owed = 0
+  /** Somebody reads, or has read. */
+  started: boolean
   #waiting: { rest: Buffer; done: () => void } | undefined
   #ended = false
   #finishing: (() => void) | undefined
 
-  /**
-   * @param accepted  the peer opened it: it ends with what it read, as an accepted socket does, so that one who only
-   *                  reads leaves nothing open. `allowHalfOpen = true` before the end lets it answer later.
-   */
-  constructor(readonly id: number, port?: ChannelPort, accepted = false) {
-    super({ allowHalfOpen: !accepted, readableHighWaterMark: WINDOW_BYTES / 4, writableHighWaterMark: WINDOW_BYTES / 4 })
+  constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false }: ChannelOptions = {}) {
+    super({ allowHalfOpen: !accepted, readableHighWaterMark: STREAM_WINDOW_BYTES / 4, writableHighWaterMark: STREAM_WINDOW_BYTES / 4 })
     if (port) this.port = port
+    this.started = !lazy
     this.on('error', () => {}) // nobody need listen for the process to live on
   }
 
   // ── from the peer ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
+  /** `owed` counts it already. @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
   ondata(piece: Buffer): void {
-    this.#received += piece.length
-    if (this.#ended || this.#received > this.#granted) throw new StageError('PROTOCOL_ERROR', this.#ended ? 'data behind the end of a stream' : 'more data on a stream than was granted')
+    if (this.#ended || !this.started || this.owed > STREAM_WINDOW_BYTES) {
+      throw new StageError('PROTOCOL_ERROR', this.#ended ? 'data behind the end of a stream' : this.started ? 'more data on a stream than was granted' : 'data on a stream that nobody reads yet')
+    }
     if (!this.destroyed) this.push(piece)
   }
 
   onend(): void {
+    if (this.#ended) throw new StageError('PROTOCOL_ERROR', 'a stream that ended twice')
     this.#ended = true
     if (this.destroyed) return
     this.push(null)
     // with nothing left to read there is nothing that could still fail
-    if (this.readableLength === 0) this.port.ended(this.id)
-    else this.once('end', () => this.port.ended(this.id))
+    if (this.readableLength === 0) this.port.ended(this)
+    else this.once('end', () => this.port.ended(this))
   }
 
   /** All that was written has been read: only now is it finished, and not while it could still be refused. */
@@ -68,17 +90,26 @@ export class Channel extends Duplex {
     finished?.()
   }
 
-  oncredit(bytes: number): void {
-    this.#credit += bytes
-    this.pump()
+  /** There may be room again: goes on with what waits. */
+  resumed(): void {
+    if (this.#waiting) this.port.wait(this)
   }
 
-  /** There is room again: goes on with what waited. */
-  pump(): void {
+  /** @returns whether it wants another turn */
+  turn(): boolean {
     const waiting = this.#waiting
-    if (!waiting) return
+    if (!waiting) return false
+    if (this.port.opening(this.id)) return true
+    const size = Math.min(waiting.rest.length, this.port.allowed(this), this.port.maxPieceBytes)
+    if (size <= 0) return false
+    this.port.data(this, waiting.rest.subarray(0, size))
+    if (size < waiting.rest.length) {
+      waiting.rest = waiting.rest.subarray(size)
+      return true
+    }
     this.#waiting = undefined
-    this.#send(waiting.rest, waiting.done)
+    waiting.done()
+    return this.#waiting !== undefined
   }
 
   /** Whether it has begun or ended without being whole. */
@@ -89,20 +120,30 @@ export class Channel extends Duplex {
   // ── from the user ───────────────────────────────────────────────────────────────────────────────────────────────
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
-    this.#send(chunk, done)
+    this.#start()
+    if (chunk.length === 0) return done()
+    this.#waiting = { rest: chunk, done }
+    while (this.port.free() && this.turn());
+    if (this.#waiting) this.port.wait(this)
   }
 
   /** Called before what is being read has left the buffer: what that makes room for is known a moment later. */
   override _read(): void {
+    this.#start()
     process.nextTick(grant, this)
   }
 
-  /** Grants as much as was taken since, in halves of the window and not for every chunk. */
+  /** Gives back what was taken since, once it is worth a message. */
   grant(): void {
-    const ahead = this.#granted - (this.#received - this.readableLength)
-    if (WINDOW_BYTES - ahead < WINDOW_BYTES / 2 || this.#ended || this.destroyed) return
-    this.#granted += WINDOW_BYTES - ahead
-    this.port.credit(this.id, WINDOW_BYTES - ahead)
+    const taken = this.owed - this.readableLength
+    if (taken < this.port.worthBytes || this.#ended || this.destroyed) return
+    this.port.credit(this, taken)
+  }
+
+  #start(): void {
+    if (this.started) return
+    this.started = true
+    this.port.start(this)
   }
 
   override _final(done: () => void): void {
@@ -112,21 +153,9 @@ export class Channel extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#waiting = undefined
-    if (this.incomplete) this.port.reset(this.id, error)
-    this.port.closed(this.id)
+    if (this.incomplete) this.port.reset(this, error)
+    this.port.closed(this)
     done(error)
-  }
-
-  #send(chunk: Buffer, done: () => void): void {
-    let at = 0
-    while (at < chunk.length && this.#credit > 0 && !this.port.congested()) {
-      const size = Math.min(chunk.length - at, this.#credit, this.port.maxPieceBytes)
-      this.port.data(this.id, chunk.subarray(at, at + size))
-      this.#credit -= size
-      at += size
-    }
-    if (at === chunk.length) done()
-    else this.#waiting = { rest: chunk.subarray(at), done }
   }
 }
 

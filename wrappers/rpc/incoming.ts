@@ -1,6 +1,7 @@
 import { either } from '../../src/abort.js'
 import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
+import type { Channel } from './channel.js'
 import type { CallContext, Target } from './types.js'
 
 /** What a call needs of its surroundings to make calls of its own. */
@@ -16,13 +17,19 @@ export class Incoming implements CallContext {
   /** The caller does not wait any more. */
   cancelled = false
 
-  /** @param endsAt by the clock's `now()`; Infinity for a cast */
+  /**
+   * @param endsAt   by the clock's `now()`; Infinity for a cast
+   * @param bytes    size of its arguments as they came
+   * @param streams  that came in them
+   */
   constructor(
     private readonly inherit: Inherit,
     readonly peer: Peer,
     readonly method: string,
     readonly endsAt: number,
     readonly depth: number,
+    readonly bytes: number,
+    readonly streams: readonly Channel[],
   ) {}
 
   get deadline(): number {

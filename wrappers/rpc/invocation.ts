@@ -2,6 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
 import { DEPTH_MAX } from './messages.js'
+import { bind, dispose } from './passing.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
 /** What a call needs that is no property of its selection. */
@@ -15,6 +16,8 @@ export interface Caller {
 
 /** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
 const ELSEWHERE: ReadonlySet<string> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
+
+const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the answer any more')
 
 /** Time for the link to be gone, and for everything else that goes on. */
 const RESEND_MS = 1
@@ -62,9 +65,9 @@ export class Invocation implements Outgoing {
   /** Gives up, whatever it is waiting for. */
   cancel(error: StageError): void {
     if (this.#settled) return
-    const sent = this.#link !== undefined // or being sent: a getter in its arguments can get us here
-    if (this.#id !== 0) this.#link?.top.cancel(this.#id)
-    this.#end(new StageError(error.code, error.message, { executed: sent ? 'unknown' : 'no', cause: error.cause }))
+    const link = this.#link // there while it is being sent, too: a getter in its arguments can get us here
+    const unsent = !link || (this.#id !== 0 && link.top.cancel(this.#id, error))
+    this.#end(new StageError(error.code, error.message, { executed: unsent ? 'no' : 'unknown', cause: error.cause }))
   }
 
   /** The deadline has passed before it could be sent. */
@@ -112,7 +115,7 @@ export class Invocation implements Outgoing {
     link.load++
     try {
       this.#id = link.top.send(this, this.method)
-      if (this.#settled) link.top.cancel(this.#id)
+      if (this.#settled) link.top.cancel(this.#id, gone())
     } catch (error) {
       if ((error as StageError).code === 'DISCONNECTED') this.#resend()
       else this.settle(error as StageError)
@@ -155,6 +158,8 @@ export class Invocation implements Outgoing {
     this.#unlisten?.()
     this.#stopWaiting?.()
     this.caller.waiting.delete(this)
+    if (error) { if (!this.only) for (const arg of this.args) dispose(arg) } // where all were asked, others may be reading
+    else if (this.selection.options.signal) bind(value, this.selection.options.signal)
     this.done(error, value)
   }
 }

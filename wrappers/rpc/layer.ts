@@ -11,6 +11,7 @@ import { CAST, HEAD } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import type { Handler, RpcVerbs } from './types.js'
+import { Slices } from './slices.js'
 import { putName } from './wire.js'
 
 export type * from './types.js'
@@ -36,6 +37,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
     clock, deadlines, codec, timeoutMs,
+    slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),
     visible: (peer) => provisions.visible(peer),
@@ -55,7 +57,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
     target: verbs(caller, provisions, codec),
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
     stats: () => {
-      const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: 0 }
+      const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: 0, unreadBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
       return sum
     },

@@ -13,9 +13,16 @@
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
  *     ENDED     a stream whose end has been read
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame
+ *     START     a stream that was passed in a value: whoever got it has begun to read
  *
  * Whoever dialled uses odd ids and the other even ones, counting up; an id that does not go up is an error, so that
- * no call can run twice. Values are the codec's.
+ * no call can run twice. Values are the codec's. A stream inside a value has an id of its own, and needs no OPEN.
+ *
+ * Frames of several large messages and streams come in turns. Between the parts of one that brings a new id (CALL, REF,
+ * OPEN, or a RESULT with streams in it) and of those without an id nothing else comes that does: they keep their order.
+ *
+ * Each direction of a stream may be 256 KiB ahead of what its reader has given back by CREDIT, and all streams of a link
+ * together 4 MiB; but any of them may have 4 KiB outstanding, so that those nobody reads cannot stop the others.
  */
 export const CALL = 1
 export const REF = 2
@@ -33,19 +40,33 @@ export const RESET = 13
 export const CREDIT = 14
 export const PART = 15
 export const ENDED = 16
+export const START = 17
 
 /** Type and id. */
 export const HEAD = 5
 /** A message that came in parts, joined. */
 export const MESSAGE_MAX_BYTES = 4 * 1024 * 1024 + 512
+/** Nobody has begun to use what came in a value. */
+export const UNREAD_MS = 60_000
 export const OPEN_CALLS_MAX = 10_000
 export const STREAMS_MAX = 1000
 export const REFS_MAX = 10_000
 export const DEPTH_MAX = 32
-/** Unsent bytes for one peer; above it calls fail rather than wait. */
+/** Unsent bytes for one peer; above it calls fail rather than wait, and at twice as much the peer is given up. */
 export const HELD_MAX_BYTES = 16 * 1024 * 1024
-/** Above it streams wait; calls may still go. */
-export const CONGESTED_BYTES = 1024 * 1024
+/** Above it nothing is begun for a peer that takes its answers too slowly. */
+export const HELD_SERVING_BYTES = 4 * 1024 * 1024
+/** Above it streams and large messages wait for their turns. */
+export const CONGESTED_BYTES = 64 * 1024
+/** Above it small messages wait as well; only control messages still go at once. */
+export const DIRECT_MAX_BYTES = 1024 * 1024
+/** Encoded arguments of the calls that are being served. */
+export const SERVED_MAX_BYTES = 64 * 1024 * 1024
+/** How many bytes the sender of a stream may be ahead of its reader. */
+export const STREAM_WINDOW_BYTES = 256 * 1024
+/** The same for all streams of a link together; each may have the reserve beyond it. */
+export const LINK_WINDOW_BYTES = 4 * 1024 * 1024
+export const RESERVE_BYTES = 4 * 1024
 
 /** What the wire calls an error. */
 export interface WireError {

@@ -6,6 +6,7 @@ import type { Framed } from '../framing.js'
 import { Channel } from './channel.js'
 import { fromWire } from './errors.js'
 import * as M from './messages.js'
+import { Passing } from './passing.js'
 import { LinkRefs } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
 import { Streams } from './streams.js'
@@ -52,8 +53,11 @@ export class Rpc extends Channel implements Top {
   readonly #refs: LinkRefs
   readonly #serving: Serving
   readonly #streams: Streams
+  readonly #passing: Passing
+  /** The streams in the arguments of calls that wait. */
+  readonly #carried = new Map<number, readonly Channel[]>()
   readonly #unsweep: () => void
-  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number) => this.#message(type, id, bytes, at, end)
+  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => this.#message(type, id, bytes, at, end, taken)
   #shown = new Set<string>()
   #announcing = false
   #onceMethods: (() => void)[] = []
@@ -64,13 +68,26 @@ export class Rpc extends Channel implements Top {
   constructor(private readonly framed: Framed, private readonly host: RpcHost, end: LinkEnd) {
     super(0)
     this.peer = end.peer
-    this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.signal(M.RELEASE, id, count))
-    this.#wire = new Wire(framed, host.codec, this.#refs, end.dialled)
-    this.#serving = new Serving(this.#wire, host, end.peer, (ref) => this.#refs.get(ref), () => { this.uses++; this.#settled(); host.onserved() })
-    this.port = this.#streams = new Streams(this.#wire, end.peer, this, () => { this.uses++; this.#settled() })
+    const { peer } = end
+    const refs = this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.order(M.RELEASE, id, count))
+    this.#wire = new Wire(framed, host.codec, {
+      give: (fn) => refs.give(fn),
+      take: (id) => refs.take(id),
+      back: (id) => refs.back(id),
+      offer: (stream, kind) => this.#passing.offer(stream, kind),
+      accept: (id, kind) => this.#passing.accept(id, kind),
+      withdraw: (id) => this.#passing.withdraw(id),
+    }, end.dialled, (id) => this.#pending.has(id))
+    this.port = this.#streams = new Streams(this.#wire, peer, this, () => { this.uses++; this.#settled() })
+    this.#passing = new Passing(host, this.#wire, this.#streams, peer, refs)
+    this.#serving = new Serving({
+      peer, wire: this.#wire, passing: this.#passing,
+      passed: (ref) => refs.get(ref),
+      onsettled: () => { this.uses++; this.#settled(); host.onserved() },
+    }, host)
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     framed.onframe = (bytes, start, stop) => this.#onframe(bytes, start, stop)
-    framed.onflushed = () => this.#streams.pump()
+    framed.onflushed = () => this.#flushed()
     framed.on('error', (error) => this.destroy(error))
     framed.on('close', () => this.destroy())
     framed.on('end', () => this.#carrierEnded())
@@ -81,7 +98,7 @@ export class Rpc extends Channel implements Top {
   // ── what the stage asks ─────────────────────────────────────────────────────────────────────────────────────────
 
   get idle(): boolean {
-    return this.#pending.size === 0 && this.#serving.size === 0 && this.#streams.size === 0 && this.#refs.size === 0
+    return this.#wire.empty && this.#pending.size === 0 && this.#serving.size === 0 && this.#streams.size === 0 && this.#refs.size === 0
   }
 
   /** Calls that are being served and somebody waits for. */
@@ -89,8 +106,8 @@ export class Rpc extends Channel implements Top {
     return this.#serving.awaited
   }
 
-  counts(): { calls: number; serving: number; streams: number; functions: number; heldBytes: number } {
-    return { calls: this.#pending.size, serving: this.#serving.size, streams: this.#streams.size, functions: this.#refs.size, heldBytes: this.#wire.held }
+  counts(): { calls: number; serving: number; streams: number; functions: number; heldBytes: number; unreadBytes: number } {
+    return { calls: this.#pending.size, serving: this.#serving.size, streams: this.#streams.size, functions: this.#refs.size, heldBytes: this.#wire.held, unreadBytes: this.#streams.unread }
   }
 
   openStream(): Channel {
@@ -102,8 +119,9 @@ export class Rpc extends Channel implements Top {
   drain(leaving: boolean): Promise<void> {
     return new Promise((resolve) => {
       this.#drained = resolve
-      if (!this.#goneOut) this.#wire.signal(M.GOAWAY, leaving ? 1 : 0)
+      if (!this.#goneOut) this.#wire.order(M.GOAWAY, leaving ? 1 : 0)
       this.#goneOut = true
+      if (leaving) this.#passing.drop(new StageError('CANCELLED', 'the stage that got it is closing, and has not used it'))
       this.#settled()
     })
   }
@@ -126,23 +144,38 @@ export class Rpc extends Channel implements Top {
     writer.bytes[writer.at++] = call.depth
     if (typeof target === 'number') putU32(writer, target)
     else putName(writer, target)
-    this.#wire.finish(id, writer, call.args)
+    this.#wire.finish(id, writer, call.args, true)
     this.#pending.set(id, call)
+    if (this.#passing.offering) this.#carried.set(id, this.#passing.offered())
     this.host.deadlines.note(call.endsAt)
     this.uses++
     return id
   }
 
-  /** The caller does not wait any more: tells the callee, and drops the answer. */
-  cancel(id: number): void {
-    if (!this.#pending.delete(id)) return
-    try {
-      this.#wire.signal(M.CANCEL, id)
-    } catch {
-      // a getter in arguments that are just being encoded has aborted this call: their frame must end first
-      process.nextTick(() => this.#wire.signal(M.CANCEL, id))
+  /** The caller does not wait any more: tells the callee, and drops the answer. @returns whether it was never sent */
+  cancel(id: number, reason: StageError): boolean {
+    if (!this.#pending.delete(id)) return false
+    this.#wire.forget(id)
+    const unsent = this.#wire.withdraw(id) === 'unsent'
+    this.#uncarry(id, reason)
+    if (!unsent) {
+      try {
+        this.#wire.signal(M.CANCEL, id)
+      } catch {
+        // a getter in arguments that are just being encoded has aborted this call: their frame must end first
+        process.nextTick(() => this.#wire.signal(M.CANCEL, id))
+      }
     }
     this.#settled()
+    return unsent
+  }
+
+  /** What a call that failed had in its arguments is not wanted any more. */
+  #uncarry(id: number, reason: StageError): void {
+    const carried = this.#carried.get(id)
+    if (!carried) return
+    this.#carried.delete(id)
+    for (const channel of carried) channel.destroy(reason)
   }
 
   /** Sends a message that was encoded once for many. @throws StageError executed 'no' */
@@ -169,7 +202,7 @@ export class Rpc extends Channel implements Top {
       const added = [...now].filter((name) => !this.#shown.has(name))
       const removed = [...this.#shown].filter((name) => !now.has(name))
       this.#shown = now
-      if (first || added.length > 0 || removed.length > 0) this.#wire.value(M.METHODS, 0, { added, removed })
+      if (first || added.length > 0 || removed.length > 0) this.#wire.value(M.METHODS, 0, { added, removed }, true)
     })
   }
 
@@ -203,8 +236,9 @@ export class Rpc extends Channel implements Top {
         if (call.endsAt < next) next = call.endsAt
         continue
       }
-      this.cancel(id)
-      call.settle(new StageError('TIMEOUT', `${call.method} on ${this.peer.name} did not answer in time`, { phase: 'running', executed: 'unknown', peer: this.peer }))
+      const late = new StageError('TIMEOUT', `${call.method} on ${this.peer.name} did not answer in time`, { phase: 'running', executed: 'unknown', peer: this.peer })
+      if (!this.cancel(id, late)) call.settle(late)
+      else call.settle(new StageError('TIMEOUT', `${call.method} waited until its deadline for ${this.peer.name} to read what was sent before`, { phase: 'queued', executed: 'no', peer: this.peer }))
     }
     return next
   }
@@ -220,9 +254,9 @@ export class Rpc extends Channel implements Top {
     }
   }
 
-  #message(type: number, id: number, bytes: Buffer, at: number, end: number): void {
+  #message(type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean): void {
     switch (type) {
-      case M.CALL: case M.REF: this.uses++; return this.#serving.oncall(type, id, bytes, at, end)
+      case M.CALL: case M.REF: this.uses++; return this.#serving.oncall(type, id, bytes, at, end, taken)
       case M.CAST: this.uses++; return this.#serving.oncast(bytes, at, end)
       case M.RESULT: return this.#onanswer(id, null, this.#wire.decode(bytes, at, end))
       case M.ERROR: return this.#onanswer(id, fromWire(this.#wire.decode(bytes, at, end), this.peer), undefined)
@@ -231,7 +265,8 @@ export class Rpc extends Channel implements Top {
       case M.METHODS: return this.#onmethods(this.#wire.decode(bytes, at, end))
       case M.GOAWAY: return this.#ongoaway(id === 1)
       case M.OPEN: this.uses++; return this.#streams.onopen(id, this.onstream)
-      case M.DATA: this.uses++; return this.#streams.ondata(id, Buffer.from(bytes.subarray(at, end)))
+      case M.DATA: this.uses++; return this.#streams.ondata(id, own(bytes, at, end))
+      case M.START: return this.#streams.onstart(id)
       case M.END: return this.#streams.onend(id)
       case M.ENDED: return this.#streams.onended(id)
       case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
@@ -241,9 +276,18 @@ export class Rpc extends Channel implements Top {
   }
 
   #onanswer(id: number, error: StageError | null, value: unknown): void {
+    const streams = this.#passing.accepted()
     const call = this.#pending.get(id)
-    if (!call) return // cancelled, or timed out
+    if (!call) { // cancelled, or timed out
+      this.#wire.known(id)
+      for (const stream of streams) stream.destroy(new StageError('CANCELLED', 'the caller does not wait for it any more'))
+      return
+    }
     this.#pending.delete(id)
+    if (this.#carried.size > 0) {
+      if (error) this.#uncarry(id, error)
+      else this.#carried.delete(id)
+    }
     this.uses++
     call.settle(error, value)
     if (this.#goneOut) this.#settled()
@@ -269,9 +313,15 @@ export class Rpc extends Channel implements Top {
     this.#settled()
   }
 
+  #flushed(): void {
+    this.#wire.turns.pump()
+    this.#serving.resumed()
+    if (this.#drained) this.#settled()
+  }
+
   /** Everything that was begun has ended, on both sides, and neither begins anything new. */
   #settled(): void {
-    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.awaited > 0 || this.#streams.size > 0) return
+    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.awaited > 0 || this.#streams.size > 0 || !this.#wire.empty) return
     this.#drained?.()
     this.#drained = undefined
   }
@@ -295,11 +345,13 @@ export class Rpc extends Channel implements Top {
     const lost = new StageError(code, error?.message ?? `the link to ${this.peer.name} is gone`, { executed: 'unknown', cause: error?.cause ?? error, peer: this.peer })
     const pending = [...this.#pending.values()]
     this.#pending.clear()
+    this.#carried.clear()
     this.#wire.clear()
     this.#unsweep()
     for (const call of pending) call.settle(lost)
     this.#serving.clear(lost)
     this.#streams.clear(lost)
+    this.#passing.clear()
     this.#refs.clear()
     this.#drained?.()
     for (const tell of this.#onceMethods.splice(0)) tell()
@@ -307,6 +359,12 @@ export class Rpc extends Channel implements Top {
     this.framed.destroy(error ?? undefined)
     done(error)
   }
+}
+
+/** A piece of a stream outlives the chunk that it came in; a large one may keep it, a small one must not. */
+function own(bytes: Buffer, at: number, end: number): Buffer {
+  const piece = bytes.subarray(at, end)
+  return piece.length * 4 >= bytes.buffer.byteLength ? piece : Buffer.from(piece)
 }
 
 const isNames = (value: unknown): value is string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name.length <= 128)

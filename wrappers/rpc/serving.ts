@@ -1,16 +1,22 @@
 import { SHORT, shortAscii } from '../../src/ascii.js'
-import { StageError, describe } from '../../src/errors.js'
+import { StageError, describe, type Code } from '../../src/errors.js'
+import { log } from '../../src/log.js'
 import type { Clock, Peer } from '../../src/types.js'
+import type { Channel } from './channel.js'
 import { thrownToWire } from './errors.js'
 import { Incoming, type Inherit } from './incoming.js'
-import { ERROR, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
+import { DEPTH_MAX, ERROR, HELD_MAX_BYTES, HELD_SERVING_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
+import { dispose, type Passing } from './passing.js'
 import { isMethod } from './provisions.js'
+import type { Slices } from './slices.js'
+import type { Source } from './turns.js'
 import type { Handler } from './types.js'
 import { u32, type Wire } from './wire.js'
 
 /** Where the handlers of one stage are found. */
 export interface Handlers extends Inherit {
   readonly clock: Clock
+  readonly slices: Slices
   /** Changes whenever `find` may answer differently. */
   readonly version: number
   find(method: string, peer: Peer): Handler | undefined
@@ -18,46 +24,65 @@ export interface Handlers extends Inherit {
   readonly draining: boolean
 }
 
+/** What one link gives to those that serve it. */
+export interface ServingPort {
+  readonly wire: Wire
+  readonly peer: Peer
+  /** The streams in arguments and results. */
+  readonly passing: Passing
+  /** Finds a function of ours that went to the peer. */
+  passed(ref: number): Handler | undefined
+  /** Called behind the answer of each call that took time. */
+  onsettled(): void
+}
+
+/** A call that has come and was not begun. */
+interface Queued {
+  readonly handler: Handler
+  readonly call: Incoming
+  readonly args: unknown[]
+  readonly since: number
+}
+
 /** The calls that came in over one link. */
-export class Serving {
+export class Serving implements Source {
+  /** Handlers that run; those of casts under numbers below zero. */
   readonly #calls = new Map<number, Incoming>()
+  /** In the order in which they came, as they begin. */
+  readonly #queue = new Map<number, Queued>()
   #cancelled = 0
+  #casts = 0
+  /** Encoded arguments of all of them. */
+  #bytes = 0
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
 
-  /**
-   * @param passed   finds a function of ours that went to the peer
-   * @param onsettled called behind the answer of each call that took time
-   */
-  constructor(
-    private readonly wire: Wire,
-    private readonly handlers: Handlers,
-    private readonly peer: Peer,
-    private readonly passed: (ref: number) => Handler | undefined,
-    private readonly onsettled: () => void,
-  ) {}
+  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {}
 
-  /** Calls whose handlers run; one that was cancelled keeps its slot until then. */
+  /** Calls that wait, or whose handlers run; one that was cancelled keeps its slot until then. */
   get size(): number {
-    return this.#calls.size
+    return this.#calls.size + this.#queue.size
   }
 
   /** Those of them that somebody still waits for. */
   get awaited(): number {
-    return this.#calls.size - this.#cancelled
+    return this.#calls.size - this.#cancelled + this.#queue.size
   }
 
-  oncall(type: number, id: number, bytes: Buffer, at: number, end: number): void {
-    this.wire.fresh(id)
-    const endsAt = u32(bytes, at, end) + this.handlers.clock.now()
+  /** @param taken  its id was noted already */
+  oncall(type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean): void {
+    if (!taken) this.port.wire.fresh(id)
+    const now = this.handlers.clock.now()
+    const endsAt = u32(bytes, at, end) + now
     const depth = bytes[at + 4]
+    const size = end - at
     at += 5
     let method: string
     let handler: Handler | undefined
     if (type === REF) {
       const ref = u32(bytes, at, end)
       method = `function ${ref}`
-      handler = this.passed(ref)
+      handler = this.port.passed(ref)
       at += 4
     } else {
       method = name(bytes, at, end)
@@ -65,10 +90,14 @@ export class Serving {
       handler = this.#find(method)
     }
     const args = this.#args(bytes, at, end)
-    if (!handler) return this.#refuse(id, 'NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.peer.name}`)
-    if (this.handlers.draining && type !== REF && depth === 0) return this.#refuse(id, 'REFUSED', 'this stage is closing')
-    if (this.#calls.size >= OPEN_CALLS_MAX) return this.#refuse(id, 'OVERLOADED', `${OPEN_CALLS_MAX} calls are being served on this link`)
-    this.#invoke(handler, new Incoming(this.handlers, this.peer, method, endsAt, depth), args, id)
+    const streams = this.port.passing.accepted()
+    const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
+    if (!handler) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
+    if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
+    if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'this stage is closing')
+    const overload = this.#overload(now, endsAt, size)
+    if (overload) return refuse('OVERLOADED', overload)
+    this.#admit(id, { handler, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, size, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number): void {
@@ -76,26 +105,89 @@ export class Serving {
     const method = name(bytes, at + 1, end)
     const args = this.#args(bytes, at + 2 + method.length, end)
     const handler = this.#find(method)
-    if (handler) this.#invoke(handler, new Incoming(this.handlers, this.peer, method, Infinity, depth), args, 0)
+    const now = this.handlers.clock.now()
+    const overload = this.#overload(now, Infinity, end - at)
+    if (overload) return log('cast', `${method} from ${this.port.peer.name} was dropped: ${overload}`)
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.peer, method, Infinity, depth, end - at, NONE), args, since: now })
   }
 
   oncancel(id: number): void {
+    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
+    const queued = this.#queue.get(id)
+    if (queued) return this.#drop(id, queued, reason)
     const call = this.#calls.get(id)
     if (!call || call.cancelled) return
     this.#cancelled++
-    call.cancel(new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' }))
-    this.onsettled()
+    call.cancel(reason)
+    this.port.onsettled()
+  }
+
+  /** There is time to begin one more. */
+  turn(): boolean {
+    const { value } = this.#queue.entries().next()
+    if (!value || this.#unread) return false
+    const [id, queued] = value
+    if (queued.call.endsAt <= this.handlers.clock.now()) {
+      this.#drop(id, queued, new StageError('TIMEOUT', 'its deadline passed before it was begun', { executed: 'no' }))
+    } else {
+      this.#queue.delete(id)
+      this.#invoke(id, queued)
+      this.port.onsettled()
+    }
+    return this.#queue.size > 0
+  }
+
+  /** The peer reads its answers again. */
+  resumed(): void {
+    if (this.#queue.size > 0 && !this.#unread) this.handlers.slices.add(this)
   }
 
   /** The link is gone: nobody waits for any of them. */
   clear(reason: StageError): void {
+    this.handlers.slices.remove(this)
     for (const call of this.#calls.values()) call.cancel(reason)
     this.#calls.clear()
+    this.#queue.clear()
     this.#cancelled = 0
+    this.#bytes = 0
+  }
+
+  /** The peer takes its answers so slowly that no more are made. */
+  get #unread(): boolean {
+    return this.port.wire.held > HELD_SERVING_BYTES
+  }
+
+  /**
+   * Why it cannot be taken on. The first one in the queue tells how long a new one would wait: where that is more than
+   * half of the time it has, it would come too late for its caller and make others late as well.
+   */
+  #overload(now: number, endsAt: number, size: number): string | undefined {
+    if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
+    if (this.#bytes + size > SERVED_MAX_BYTES) return `calls with more than ${SERVED_MAX_BYTES} bytes of arguments are being served on this link`
+    if (this.#queue.size === 0) return undefined
+    const { value: first } = this.#queue.values().next() as { value: Queued }
+    const waits = now - first.since
+    return waits > (endsAt - now) / 2 ? `calls wait ${Math.round(waits)} ms before they are begun` : undefined
+  }
+
+  /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
+  #admit(id: number, queued: Queued): void {
+    this.#bytes += queued.call.bytes
+    if (this.#queue.size === 0 && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
+    this.#queue.set(id, queued)
+    this.handlers.slices.add(this)
+  }
+
+  /** One that was not begun. */
+  #drop(id: number, { call }: Queued, reason: StageError): void {
+    this.#queue.delete(id)
+    this.#bytes -= call.bytes
+    for (const stream of call.streams) stream.destroy(reason)
+    this.port.onsettled()
   }
 
   #args(bytes: Buffer, at: number, end: number): unknown[] {
-    const args = this.wire.decode(bytes, at, end)
+    const args = this.port.wire.decode(bytes, at, end)
     if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are no list: ${describe(args)}`)
     return args
   }
@@ -106,22 +198,26 @@ export class Serving {
       this.#cacheVersion = this.handlers.version
     }
     let handler = this.#cache.get(method)
-    if (!handler && (handler = this.handlers.find(method, this.peer))) this.#cache.set(method, handler)
+    if (!handler && (handler = this.handlers.find(method, this.port.peer))) this.#cache.set(method, handler)
     return handler
   }
 
-  /** Runs the handler now, so that calls start in the order in which they came; only what is thenable is awaited. */
-  #invoke(handler: Handler, call: Incoming, args: unknown[], id: number): void {
+  /** Runs the handler; only what is thenable is awaited. */
+  #invoke(id: number, { handler, call, args }: Queued): void {
     let result: unknown
     let later = false
     try {
       result = handler.apply(call, args)
       later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
     } catch (thrown) {
+      this.#bytes -= call.bytes
       return this.#fail(id, call, thrown)
     }
-    if (!later) return this.#answer(id, call, result)
-    if (id !== 0) this.#calls.set(id, call)
+    if (!later) {
+      this.#bytes -= call.bytes
+      return this.#answer(id, call, result)
+    }
+    this.#calls.set(id, call)
     Promise.resolve(result).then(
       (value) => { this.#answer(id, call, value); this.#done(id, call) },
       (thrown: unknown) => { this.#fail(id, call, thrown); this.#done(id, call) },
@@ -131,21 +227,27 @@ export class Serving {
   #done(id: number, call: Incoming): void {
     if (this.#calls.get(id) !== call) return
     this.#calls.delete(id)
+    this.#bytes -= call.bytes
     if (call.cancelled) this.#cancelled--
-    this.onsettled()
+    this.port.onsettled()
   }
 
   #answer(id: number, call: Incoming, value: unknown): void {
-    if (id === 0 || call.cancelled) return
+    if (id < 0 || call.cancelled) return dispose(value)
+    const { wire, passing } = this.port
     try {
-      this.wire.value(RESULT, id, value)
+      if (wire.held > HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
+      wire.value(RESULT, id, value, passing)
     } catch (error) {
-      this.#reply(id, { code: 'BAD_ARGUMENT', message: `what ${call.method} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
+      dispose(value)
+      const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
+      this.#reply(id, { code, message: `what ${call.method} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
     }
+    passing.offered() // they go on by themselves
   }
 
   #fail(id: number, call: Incoming, thrown: unknown): void {
-    if (id === 0 || call.cancelled) return
+    if (id < 0 || call.cancelled) return
     const wire = thrownToWire(call.method, thrown)
     try {
       this.#reply(id, wire)
@@ -154,14 +256,17 @@ export class Serving {
     }
   }
 
-  #refuse(id: number, code: string, message: string): void {
+  #refuse(id: number, code: Code, message: string, streams: readonly Channel[]): void {
+    for (const stream of streams) stream.destroy(new StageError(code, message, { executed: 'no' }))
     this.#reply(id, { code, message, executed: 'no' })
   }
 
   #reply(id: number, error: WireError): void {
-    this.wire.value(ERROR, id, error)
+    this.port.wire.value(ERROR, id, error)
   }
 }
+
+const NONE: readonly Channel[] = []
 
 function name(bytes: Buffer, at: number, end: number): string {
   const length = bytes[at]

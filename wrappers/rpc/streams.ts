@@ -1,14 +1,24 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
-import { Channel, type ChannelPort } from './channel.js'
+import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
-import { CONGESTED_BYTES, CREDIT, DATA, END, ENDED, OPEN, RESET, STREAMS_MAX } from './messages.js'
+import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, RESET, START, STREAMS_MAX, STREAM_WINDOW_BYTES } from './messages.js'
 import type { Wire } from './wire.js'
 
-/** The streams of one link; the one with the id 0 needs no opening and is the link's own. */
+/** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
+const PRESSED_BYTES = LINK_WINDOW_BYTES / 2
+
+/** The streams of one link and their common credit; the one with the id 0 needs no opening and is the link's own. */
 export class Streams implements ChannelPort {
   readonly #open = new Map<number, Channel>()
+  /** Their own credit would let them send, the link's does not. */
+  readonly #starved = new Set<Channel>()
+  /** Bytes sent on all of them that were not given back. */
+  #outstanding = 0
+  /** Bytes received on all of them and not given back. */
+  #owed = 0
+  #pressed = false
 
   /** @param onempty called whenever one has ended */
   constructor(private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly onempty: () => void) {}
@@ -17,27 +27,66 @@ export class Streams implements ChannelPort {
     return this.#open.size
   }
 
-  get maxPieceBytes(): number {
-    return this.wire.maxPieceBytes
+  /** Bytes that came and that nobody has read. */
+  get unread(): number {
+    return this.#owed
   }
 
   /** @throws StageError OVERLOADED */
   open(): Channel {
-    if (this.#open.size >= STREAMS_MAX) throw new StageError('OVERLOADED', `${STREAMS_MAX} streams are open to ${this.peer.name}: no more until some have ended`, { peer: this.peer })
-    const channel = this.#add(this.wire.newId(), false)
-    this.wire.signal(OPEN, channel.id)
+    const channel = this.add(this.wire.newId(), {})
+    this.wire.order(OPEN, channel.id)
     return channel
+  }
+
+  /** One that a value brings along: the message that carries the value opens it. @throws StageError OVERLOADED */
+  add(id: number, options: ChannelOptions): Channel {
+    if (this.#open.size >= STREAMS_MAX) throw new StageError('OVERLOADED', `${STREAMS_MAX} streams are open to ${this.peer.name}: no more until some have ended`, { peer: this.peer })
+    const channel = new Channel(id, this, options)
+    this.#open.set(id, channel)
+    return channel
+  }
+
+  /** One that the peer has put into a value; where there are too many it comes broken. */
+  accept(id: number, options: ChannelOptions): Channel {
+    if (this.#open.size < STREAMS_MAX) return this.add(id, options)
+    const channel = new Channel(id, this, options)
+    return channel.destroy(new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
+  }
+
+  /** It never was: the peer has not heard of it. */
+  forget(channel: Channel): void {
+    this.#open.delete(channel.id)
   }
 
   onopen(id: number, accept: ((stream: Duplex) => boolean) | undefined): void {
     this.wire.fresh(id)
-    const channel = this.#add(id, true)
-    if (this.#open.size > STREAMS_MAX) channel.destroy(new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`))
-    else if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
+    if (this.#open.size >= STREAMS_MAX) return this.refuse(id, new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
+    const channel = this.add(id, { accepted: true })
+    if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
+  }
+
+  /** The peer has opened one that is not taken. */
+  refuse(id: number, error: StageError): void {
+    this.wire.value(RESET, id, toWire(error))
+  }
+
+  onstart(id: number): void {
+    this.#get(id)?.emit('started')
   }
 
   ondata(id: number, piece: Buffer): void {
-    this.#get(id)?.ondata(piece)
+    const channel = this.#get(id)
+    if (!channel) return
+    channel.owed += piece.length
+    this.#owed += piece.length
+    if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) throw new StageError('PROTOCOL_ERROR', 'more data on all streams together than a link may have')
+    channel.ondata(piece)
+    if (this.#owed > PRESSED_BYTES && !this.#pressed) {
+      this.#pressed = true
+      this.main.grant()
+      for (const one of this.#open.values()) one.grant()
+    }
   }
 
   onend(id: number): void {
@@ -45,70 +94,123 @@ export class Streams implements ChannelPort {
   }
 
   onended(id: number): void {
-    this.#get(id)?.onended()
+    const channel = this.#get(id)
+    if (!channel) return
+    this.#returned(channel, channel.outstanding)
+    channel.onended()
   }
 
   oncredit(id: number, bytes: number): void {
-    this.#get(id)?.oncredit(bytes)
+    const channel = this.#get(id)
+    if (!channel) return
+    if (bytes === 0 || bytes > channel.outstanding) throw new StageError('PROTOCOL_ERROR', `${bytes} bytes given back of ${channel.outstanding} that were sent`)
+    this.#returned(channel, bytes)
+    channel.resumed()
   }
 
   onreset(id: number, error: unknown): void {
     this.#get(id)?.destroy(fromWire(error, this.peer))
   }
 
-  /** The carrier has room again. */
-  pump(): void {
-    this.main.pump()
-    for (const channel of this.#open.values()) channel.pump()
-  }
-
   /** The link is gone; what was not whole by then must not look it. */
   clear(reason: StageError): void {
     const all = [...this.#open.values()]
     this.#open.clear()
+    this.#starved.clear()
     for (const channel of all) channel.destroy(channel.incomplete ? reason : undefined)
   }
 
   // ── what a channel asks ───────────────────────────────────────────────────────────────────────────────────────
 
-  congested(): boolean {
-    return this.wire.held > CONGESTED_BYTES
+  get maxPieceBytes(): number {
+    return this.wire.maxPieceBytes
   }
 
-  data(id: number, piece: Buffer): void {
-    this.wire.bytes(DATA, id, piece)
+  get worthBytes(): number {
+    return this.#pressed ? RESERVE_BYTES / 2 : STREAM_WINDOW_BYTES / 2
+  }
+
+  free(): boolean {
+    const { turns } = this.wire
+    return turns.empty && !turns.congested()
+  }
+
+  opening(id: number): boolean {
+    return id !== 0 && this.wire.waits(id)
+  }
+
+  allowed(channel: Channel): number {
+    const own = STREAM_WINDOW_BYTES - channel.outstanding
+    const together = Math.max(LINK_WINDOW_BYTES - this.#outstanding, RESERVE_BYTES - channel.outstanding)
+    if (together <= 0 && own > 0) this.#starved.add(channel)
+    return Math.min(own, together)
+  }
+
+  wait(channel: Channel): void {
+    this.wire.turns.add(channel)
+  }
+
+  data(channel: Channel, piece: Buffer): void {
+    this.wire.data(channel.id, piece)
+    channel.outstanding += piece.length
+    this.#outstanding += piece.length
   }
 
   end(id: number): void {
-    this.wire.signal(END, id)
+    this.wire.follow(END, id)
   }
 
-  ended(id: number): void {
-    if (id === 0) return // the link's own stream ends with the link
-    this.wire.signal(ENDED, id)
+  ended(channel: Channel): void {
+    this.#settle(channel, channel.owed)
+    if (channel.id !== 0) this.wire.signal(ENDED, channel.id) // the link's own stream ends with the link
   }
 
-  reset(id: number, error: Error | null): void {
+  reset(channel: Channel, error: Error | null): void {
+    if (this.wire.withdraw(channel.id) === 'unsent') return
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
-    this.wire.value(RESET, id, toWire(told))
+    this.wire.value(RESET, channel.id, toWire(told))
   }
 
-  credit(id: number, bytes: number): void {
-    this.wire.signal(CREDIT, id, bytes)
+  credit(channel: Channel, bytes: number): void {
+    this.#settle(channel, bytes)
+    this.wire.signal(CREDIT, channel.id, bytes)
   }
 
-  closed(id: number): void {
-    if (this.#open.delete(id)) this.onempty()
+  start(channel: Channel): void {
+    this.wire.signal(START, channel.id)
+    channel.emit('start')
   }
 
-  #add(id: number, accepted: boolean): Channel {
-    const channel = new Channel(id, this, accepted)
-    this.#open.set(id, channel)
-    return channel
+  closed(channel: Channel): void {
+    this.wire.turns.remove(channel)
+    this.#starved.delete(channel)
+    this.#settle(channel, channel.owed)
+    this.#returned(channel, channel.outstanding)
+    if (this.#open.delete(channel.id)) this.onempty()
   }
 
-  /** One that was closed here may still get what was on its way: that is nobody's any more. */
+  /** The peer has room for so much more. */
+  #returned(channel: Channel, bytes: number): void {
+    channel.outstanding -= bytes
+    this.#outstanding -= bytes
+    if (this.#starved.size === 0) return
+    const starved = [...this.#starved]
+    this.#starved.clear()
+    for (const one of starved) one.resumed()
+  }
+
+  /** We have. */
+  #settle(channel: Channel, bytes: number): void {
+    channel.owed -= bytes
+    this.#owed -= bytes
+    if (this.#owed < PRESSED_BYTES / 2) this.#pressed = false
+  }
+
+  /** One that was closed here may still get what was on its way: that is nobody's any more. @throws StageError PROTOCOL_ERROR */
   #get(id: number): Channel | undefined {
-    return id === 0 ? this.main : this.#open.get(id)
+    if (id === 0) return this.main
+    const channel = this.#open.get(id)
+    if (!channel) this.wire.known(id)
+    return channel
   }
 }

@@ -2,28 +2,43 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, PART } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, PART } from './messages.js'
+import { Outbox } from './outbox.js'
+import { Turns } from './turns.js'
 
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
   /** Nothing is written any more. */
   closed = false
+  /** The most of a stream's bytes in one frame. With its heads such a frame is as long as what a socket reads at once. */
   readonly maxPieceBytes: number
+  readonly turns: Turns
+  readonly #outbox: Outbox
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Writer>()
   #partial = 0
+  /** Answers that were given up while their parts were coming. */
+  readonly #skipped = new Set<number>()
   #nextId: number
   #lastId: number
 
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean) {
-    this.maxPieceBytes = framed.maxFrameBytes - HEAD
+  /** @param awaited  whether an answer of that id is still waited for */
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean, private readonly awaited: (id: number) => boolean) {
+    this.maxPieceBytes = framed.maxFrameBytes - HEAD - 4
+    this.turns = new Turns(() => framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
+    this.#outbox = new Outbox(framed, this.turns)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
 
   /** Bytes held for the peer. */
   get held(): number {
-    return this.framed.held
+    return this.framed.held + this.#outbox.held
+  }
+
+  /** Nothing waits that must still be sent. */
+  get empty(): boolean {
+    return this.#outbox.held === 0
   }
 
   newId(): number {
@@ -34,9 +49,19 @@ export class Wire {
 
   /** The peer's ids are of the other kind and go up, so that none is served twice. @throws StageError PROTOCOL_ERROR */
   fresh(id: number): void {
-    if (((id ^ this.#nextId) & 1) === 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} is one of this end's own`)
+    if (this.#ours(id)) throw new StageError('PROTOCOL_ERROR', `the id ${id} is one of this end's own`)
     if (((id - this.#lastId) | 0) <= 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was used before`)
     this.#lastId = id
+  }
+
+  /** What is said of an id may come too late, but not too early. @throws StageError PROTOCOL_ERROR */
+  known(id: number): void {
+    const last = this.#ours(id) ? this.#nextId - 2 : this.#lastId
+    if (((id - last) | 0) > 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was never used`)
+  }
+
+  #ours(id: number): boolean {
+    return ((id ^ this.#nextId) & 1) === 0
   }
 
   // ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -50,67 +75,107 @@ export class Wire {
     return writer
   }
 
-  /** Ends what was begun with a value. @throws StageError BAD_ARGUMENT, and nothing was written */
-  finish(id: number, writer: Writer, value: unknown): void {
+  /**
+   * Ends what was begun with a value.
+   * @param ordered  whether it brings a new id
+   * @throws StageError BAD_ARGUMENT, and nothing was written
+   */
+  finish(id: number, writer: Writer, value: unknown, ordered: boolean | Offering): void {
     try {
       this.codec.encode(value, writer, this.refs)
     } catch (thrown) {
       this.framed.cancel()
       throw thrown instanceof StageError ? thrown : new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
-    if (this.framed.begun <= this.framed.maxFrameBytes) this.framed.commit()
-    else this.#split(this.framed.detach(), id)
+    this.#commit(id, typeof ordered === 'boolean' ? ordered : ordered.offering)
   }
 
-  value(type: number, id: number, value: unknown): void {
-    if (!this.closed) this.finish(id, this.begin(type, id), value)
+  /** An answer, to whatever that id is. @param ordered  asked once the value is encoded: whether it brings new ids */
+  value(type: number, id: number, value: unknown, ordered: boolean | Offering = false): void {
+    if (!this.closed) this.finish(id, this.begin(type, id), value, ordered)
   }
 
-  /** A message without a value, or with one number. */
+  /** A message without a value, or with one number, that is in nobody's way. */
   signal(type: number, id: number, number?: number): void {
     if (this.closed) return
-    const writer = this.begin(type, id)
-    if (number !== undefined) putU32(writer, number)
+    this.#signal(type, id, number)
     this.framed.commit()
   }
 
-  bytes(type: number, id: number, bytes: Buffer): void {
+  /** The same behind everything that brings a new id. */
+  order(type: number, id: number, number?: number): void {
     if (this.closed) return
-    const writer = this.begin(type, id)
-    writer.need(bytes.length)
-    bytes.copy(writer.bytes, writer.at)
-    writer.at += bytes.length
+    this.#signal(type, id, number)
+    this.#commit(id, true)
+  }
+
+  /** The same behind the message that brings this id, which may still wait here. */
+  follow(type: number, id: number, number?: number): void {
+    if (this.closed) return
+    this.#signal(type, id, number)
+    if (this.#outbox.held === 0) this.framed.commit()
+    else {
+      const message = this.framed.detach()
+      if (!this.#outbox.behind(id, message)) this.framed.frame(message)
+    }
+  }
+
+  data(id: number, piece: Buffer): void {
+    if (this.closed) return
+    const writer = this.begin(DATA, id)
+    writer.need(piece.length)
+    piece.copy(writer.bytes, writer.at)
+    writer.at += piece.length
     this.framed.commit()
   }
 
-  /** A whole message that was encoded before, for many. */
+  /** A whole message without an id that was encoded before, for many. */
   encoded(message: Buffer): void {
     if (this.closed) return
-    if (message.length <= this.framed.maxFrameBytes) this.framed.frame(message)
-    else this.#split(message, 0)
+    if (message.length <= this.framed.maxFrameBytes && !this.#outbox.ordered) this.framed.frame(message)
+    else this.#outbox.order(0, message)
   }
 
-  #split(message: Buffer, id: number): void {
-    const body = message.subarray(HEAD)
-    let at = 0
-    for (; body.length - at > this.maxPieceBytes; at += this.maxPieceBytes) this.bytes(PART, id, body.subarray(at, at + this.maxPieceBytes))
-    this.bytes(message[0], id, body.subarray(at))
+  /** Takes back the message that brings this id. @returns 'unsent', 'begun' or undefined when it has left */
+  withdraw(id: number): 'unsent' | 'begun' | undefined {
+    return this.#outbox.held === 0 ? undefined : this.#outbox.withdraw(id)
+  }
+
+  /** Whether the message that brings this id still waits. */
+  waits(id: number): boolean {
+    return this.#outbox.held > 0 && this.#outbox.has(id)
+  }
+
+  #signal(type: number, id: number, number: number | undefined): void {
+    const writer = this.begin(type, id)
+    if (number !== undefined) putU32(writer, number)
+  }
+
+  #commit(id: number, ordered: boolean): void {
+    const { framed } = this
+    const outbox = this.#outbox
+    if (framed.begun <= framed.maxFrameBytes && !(ordered ? outbox.ordered : outbox.full)) framed.commit()
+    else if (ordered) outbox.order(id, framed.detach())
+    else outbox.answer(id, framed.detach())
   }
 
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Hands on each message that is whole: its type, its id, and where its rest lies. @throws StageError PROTOCOL_ERROR */
-  read(bytes: Buffer, start: number, end: number, onmessage: (type: number, id: number, bytes: Buffer, at: number, end: number) => void): void {
+  read(bytes: Buffer, start: number, end: number, onmessage: OnMessage): void {
     if (end - start < HEAD) throw new StageError('PROTOCOL_ERROR', `a message of ${end - start} bytes`)
     const type = bytes[start]
     const id = bytes.readUInt32BE(start + 1)
     if (type === PART) return this.#part(id, bytes.subarray(start + HEAD, end))
     const parts = this.#parts.size > 0 ? this.#parts.get(id) : undefined
-    if (!parts) return onmessage(type, id, bytes, start + HEAD, end)
-    this.#parts.delete(id)
-    this.#partial -= parts.at
+    if (!parts) {
+      if (this.#skipped.size > 0 && this.#skipped.delete(id)) return
+      return onmessage(type, id, bytes, start + HEAD, end, false)
+    }
+    if (type === CANCEL) return this.#drop(id, parts)
+    this.#drop(id, parts)
     append(parts, bytes.subarray(start + HEAD, end))
-    onmessage(type, id, parts.bytes, 0, parts.at)
+    onmessage(type, id, parts.bytes, 0, parts.at, true)
   }
 
   decode(bytes: Buffer, at: number, end: number): unknown {
@@ -120,17 +185,54 @@ export class Wire {
   clear(): void {
     this.closed = true
     this.#parts.clear()
+    this.#skipped.clear()
+    this.#outbox.clear()
   }
 
+  /** The first part of a call takes its id, so that nothing of the same id comes in between. */
   #part(id: number, piece: Buffer): void {
     let parts = this.#parts.get(id)
-    if (!parts) this.#parts.set(id, parts = new Writer(piece.length))
+    if (!parts) {
+      if (id === 0 || !this.#ours(id)) {
+        if (id !== 0) this.fresh(id)
+      } else {
+        this.known(id)
+        if (!this.awaited(id)) return this.#skip(id)
+      }
+      this.#parts.set(id, parts = new Writer(piece.length))
+    }
     this.#partial += piece.length
     if (parts.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
     if (this.#partial > HELD_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${HELD_MAX_BYTES} bytes or ${OPEN_CALLS_MAX}`)
     append(parts, piece)
   }
+
+  /** An answer that is coming in parts is not waited for any more. */
+  forget(id: number): void {
+    const parts = this.#parts.size > 0 ? this.#parts.get(id) : undefined
+    if (!parts) return
+    this.#drop(id, parts)
+    this.#skip(id)
+  }
+
+  #skip(id: number): void {
+    this.#skipped.add(id)
+    if (this.#skipped.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${OPEN_CALLS_MAX} answers begun and not ended`)
+  }
+
+  #drop(id: number, parts: Writer): void {
+    this.#parts.delete(id)
+    this.#partial -= parts.at
+  }
 }
+
+/** Knows, once a value was encoded, whether it brings new ids. */
+interface Offering {
+  readonly offering: boolean
+}
+
+/** @param taken  its id was noted when its first part came */
+type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => void
 
 function append(writer: Writer, piece: Buffer): void {
   writer.need(piece.length)

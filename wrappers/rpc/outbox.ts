@@ -1,0 +1,143 @@
+import type { Framed } from '../framing.js'
+import { DIRECT_MAX_BYTES, HEAD, PART } from './messages.js'
+import type { Source, Turns } from './turns.js'
+
+/** A whole message on its way: its type, its id, and the rest; and how much of it has been sent. */
+class Letter {
+  sent = 0
+  /** What must come right behind it. */
+  readonly behind: Buffer[] = []
+
+  constructor(readonly message: Buffer) {}
+
+  get left(): number {
+    return this.message.length - this.sent
+  }
+}
+
+/** Messages that go one after the other. */
+class Lane implements Source {
+  readonly letters = new Map<number, Letter>()
+
+  constructor(private readonly outbox: Outbox) {}
+
+  turn(): boolean {
+    for (const [key, letter] of this.letters) {
+      if (!this.outbox.send(letter)) return true
+      this.letters.delete(key)
+      this.outbox.done(this)
+      for (const message of letter.behind) this.outbox.send(new Letter(message))
+      if (this.outbox.congested) break
+    }
+    return this.letters.size > 0
+  }
+}
+
+/**
+ * Messages that wait because they are larger than a frame, or because the carrier has enough for now. Those that bring
+ * new ids keep their order, since an id below one that came before is refused; answers go as they come.
+ */
+export class Outbox {
+  /** Bytes that wait here. */
+  held = 0
+  readonly #ordered = new Lane(this)
+  readonly #answers = new Lane(this)
+  /** Each is one message that takes its own turns. */
+  readonly #large = new Set<Lane>()
+  #keys = 0
+
+  constructor(private readonly framed: Framed, private readonly turns: Turns) {}
+
+  /** What goes at once must not be much, as everything urgent stands behind it. */
+  get full(): boolean {
+    return this.framed.held > DIRECT_MAX_BYTES
+  }
+
+  get congested(): boolean {
+    return this.turns.congested()
+  }
+
+  /** Whether a message of new ids has to stand behind others. */
+  get ordered(): boolean {
+    return this.#ordered.letters.size > 0 || this.full
+  }
+
+  /** @param id  0 for those that have none */
+  order(id: number, message: Buffer): void {
+    this.#put(this.#ordered, id === 0 ? -++this.#keys : id, message)
+  }
+
+  answer(id: number, message: Buffer): void {
+    if (message.length <= this.framed.maxFrameBytes) return this.#put(this.#answers, id, message)
+    const lane = new Lane(this)
+    this.#large.add(lane)
+    this.#put(lane, id, message)
+  }
+
+  /** Puts a message behind the one of that id, if that one waits. */
+  behind(id: number, message: Buffer): boolean {
+    const letter = this.#ordered.letters.get(id)
+    if (!letter) return false
+    letter.behind.push(message)
+    this.held += message.length
+    return true
+  }
+
+  has(id: number): boolean {
+    return this.#ordered.letters.has(id)
+  }
+
+  /**
+   * Takes back what waits under that id.
+   * @returns  'unsent': the peer will never hear of it · 'begun': parts of it are with the peer · undefined: not here
+   */
+  withdraw(id: number): 'unsent' | 'begun' | undefined {
+    const letter = this.#ordered.letters.get(id)
+    if (!letter) return undefined
+    this.#ordered.letters.delete(id)
+    this.held -= letter.left + letter.behind.reduce((sum, { length }) => sum + length, 0)
+    return letter.sent === 0 ? 'unsent' : 'begun'
+  }
+
+  /** Sends one frame of a letter; true when that was the last. */
+  send(letter: Letter): boolean {
+    const { framed } = this
+    const { message } = letter
+    const from = letter.sent
+    const last = message.length - Math.max(from, HEAD) <= framed.maxFrameBytes - HEAD
+    if (last && from === 0) {
+      framed.frame(message)
+      letter.sent = message.length
+    } else {
+      const begin = Math.max(from, HEAD)
+      letter.sent = last ? message.length : begin + framed.maxFrameBytes - HEAD
+      const writer = framed.begin()
+      writer.need(HEAD + letter.sent - begin)
+      writer.at += message.copy(writer.bytes, writer.at, 0, HEAD)
+      if (!last) writer.bytes[writer.at - HEAD] = PART
+      writer.at += message.copy(writer.bytes, writer.at, begin, letter.sent)
+      framed.commit()
+    }
+    this.held -= letter.sent - from
+    return last
+  }
+
+  done(lane: Lane): void {
+    if (this.#large.size > 0) this.#large.delete(lane)
+  }
+
+  clear(): void {
+    this.held = 0
+    for (const lane of [this.#ordered, this.#answers, ...this.#large]) {
+      lane.letters.clear()
+      this.turns.remove(lane)
+    }
+    this.#large.clear()
+  }
+
+  #put(lane: Lane, key: number, message: Buffer): void {
+    lane.letters.set(key, new Letter(message))
+    this.held += message.length
+    this.turns.add(lane)
+  }
+}

@@ -1,0 +1,234 @@
+import { Readable, type Duplex } from 'node:stream'
+import pump from 'pump'
+import { onAbort } from '../../src/abort.js'
+import { cancelled } from '../../src/bounded.js'
+import { StageError } from '../../src/errors.js'
+import type { Clock, Deadlines, Peer } from '../../src/types.js'
+import { streamKind, type Codec, type Refs, type StreamKind } from '../codec.js'
+import { Channel } from './channel.js'
+import { fromWire, thrownToWire, toWire } from './errors.js'
+import { UNREAD_MS } from './messages.js'
+import type { Streams } from './streams.js'
+import { AHEAD, FAILURE, VALUE, Values, item } from './values.js'
+import type { Wire } from './wire.js'
+
+/** What the streams inside of values need. */
+export interface PassingHost {
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+  readonly codec: Codec
+}
+
+/** Those that can be read once, and are being read. */
+const taken = new WeakSet<object>()
+/** The channel behind what was handed out. */
+const channels = new WeakMap<object, Channel>()
+const nothing = (): void => {}
+
+/**
+ * Async iterables and Node streams in arguments and results. Each gets a stream of the link, on which nothing happens
+ * until whoever received it begins to read or write: so a call that was refused can go elsewhere with its arguments
+ * untouched, and what is never used has cost nothing when it is given up.
+ */
+export class Passing {
+  readonly #sources = new Map<Channel, { source: object; kind: StreamKind }>()
+  /** Received and not in use yet, with the time until when that may be so. */
+  readonly #unread = new Map<Channel, number>()
+  readonly #unsweep: () => void
+  #offered: Channel[] = []
+  #accepted: Channel[] = []
+
+  /** @param functions  what a value inside of a stream may hold: no further streams */
+  constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer, private readonly functions: Refs) {
+    this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
+  }
+
+  /** Something was offered since the last `took`. */
+  get offering(): boolean {
+    return this.#offered.length > 0
+  }
+
+  /** What the last value that was encoded brings along. */
+  offered(): readonly Channel[] {
+    const offered = this.#offered
+    if (offered.length > 0) this.#offered = []
+    return offered
+  }
+
+  /** What the last value that was decoded brought along. */
+  accepted(): readonly Channel[] {
+    const accepted = this.#accepted
+    if (accepted.length > 0) this.#accepted = []
+    return accepted
+  }
+
+  offer(source: object, kind: StreamKind): number {
+    const channel = this.streams.add(this.wire.newId(), {})
+    this.#sources.set(channel, { source, kind })
+    this.#offered.push(channel)
+    channel.once('started', () => this.#begin(channel))
+    channel.once('close', () => this.#unused(channel))
+    return channel.id
+  }
+
+  /** The value that it was in could not be sent. */
+  withdraw(id: number): void {
+    const index = this.#offered.findIndex((one) => one.id === id)
+    const [channel] = this.#offered.splice(index, 1)
+    this.#sources.delete(channel)
+    this.streams.forget(channel)
+  }
+
+  accept(id: number, kind: StreamKind): object {
+    this.wire.fresh(id)
+    const channel = this.streams.accept(id, { accepted: kind !== 4, lazy: true })
+    this.#accepted.push(channel)
+    const until = this.host.clock.now() + UNREAD_MS
+    this.#unread.set(channel, until)
+    this.host.deadlines.note(until)
+    channel.once('close', () => this.#unread.delete(channel))
+    channel.once('start', () => {
+      this.#unread.delete(channel)
+      if (kind === 4) channel.resume() // what is only written to must still see the end of the other direction
+    })
+    const stream = kind === 1 ? this.#values(channel) : kind === 3 ? Readable.from(this.#values(channel)) : channel
+    if (stream instanceof Readable) stream.on('error', nothing)
+    channels.set(stream, channel)
+    return stream
+  }
+
+  /** Nobody will begin to use what nobody has begun to use. */
+  drop(reason: StageError): void {
+    for (const channel of [...this.#unread.keys()]) channel.destroy(reason)
+  }
+
+  clear(): void {
+    this.#unsweep()
+    this.#sources.clear()
+    this.#unread.clear()
+  }
+
+  // ── what is ours ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  #begin(channel: Channel): void {
+    const { source, kind } = this.#sources.get(channel) ?? {}
+    if (!source) return
+    this.#sources.delete(channel)
+    if (once(source)) {
+      if (taken.has(source)) return void channel.destroy(new StageError('BAD_ARGUMENT', 'this stream is being read by somebody else already: one that was passed to several can be read by one', { executed: 'no' }))
+      taken.add(source)
+    }
+    if (kind === 1 || kind === 3) void this.#feed(channel, source as AsyncIterable<unknown>)
+    else this.#join(channel, source as Duplex, kind as StreamKind)
+  }
+
+  async #feed(channel: Channel, source: AsyncIterable<unknown>): Promise<void> {
+    let over = false
+    let iterator: AsyncIterator<unknown> | undefined
+    const stop = (): void => {
+      if (!over) iterator?.return?.()?.catch(nothing)
+      over = true
+    }
+    channel.once('close', stop)
+    let ahead = 0
+    let go = nothing
+    channel.on('data', (took: Buffer) => { ahead -= took.length * AHEAD / 2; go() })
+    channel.once('close', () => go())
+    try {
+      iterator = source[Symbol.asyncIterator]()
+      while (!over) {
+        const next = await iterator.next()
+        if (next.done || over) break
+        const { value } = next
+        await written(channel, item(VALUE, (writer) => this.host.codec.encode(value, writer, this.functions)))
+        if (++ahead >= AHEAD) await new Promise<void>((resolve) => { go = () => { if (ahead < AHEAD || channel.destroyed) resolve() }; go() })
+      }
+      over = true
+    } catch (thrown) {
+      const failed = thrown instanceof StageError ? toWire(thrown) : thrownToWire('the stream', thrown)
+      stop()
+      await written(channel, item(FAILURE, (writer) => this.#failure(failed, writer)))
+    }
+    if (!channel.destroyed) channel.end()
+  }
+
+  #failure(failed: object, writer: Parameters<Codec['encode']>[1]): void {
+    try {
+      this.host.codec.encode(failed, writer, this.functions)
+    } catch {
+      this.host.codec.encode({ ...failed, cause: undefined }, writer, this.functions)
+    }
+  }
+
+  #join(channel: Channel, source: Duplex, kind: StreamKind): void {
+    source.on('error', (error: Error) => {
+      const { code, message, cause } = thrownToWire('the stream', error)
+      channel.destroy(new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause }))
+    })
+    if (kind === 4) channel.end()
+    else pump(source, channel, nothing)
+    if (kind === 2) channel.resume()
+    else pump(channel, source, nothing)
+  }
+
+  /** It ended before anybody wanted it. */
+  #unused(channel: Channel): void {
+    const unused = this.#sources.get(channel)
+    this.#sources.delete(channel)
+    if (unused && (channel.errored as Partial<StageError> | null)?.executed !== 'no') dispose(unused.source)
+  }
+
+  // ── what is the peer's ────────────────────────────────────────────────────────────────────────────────────────
+
+  #values(channel: Channel): Values {
+    return new Values(channel, (kind, bytes, at, end) => {
+      const value = this.host.codec.decode(bytes, at, end, this.functions)
+      if (kind === VALUE) return value
+      throw fromWire(value, this.peer)
+    })
+  }
+
+  #sweep(now: number): number {
+    let next = Infinity
+    for (const [channel, until] of this.#unread) {
+      if (until <= now) channel.destroy(new StageError('CANCELLED', `nobody began to use a stream within ${UNREAD_MS} ms`))
+      else if (until < next) next = until
+    }
+    return next
+  }
+}
+
+function written(channel: Channel, bytes: Buffer): Promise<void> | undefined {
+  if (channel.destroyed || channel.write(bytes)) return undefined
+  return new Promise((resolve) => {
+    const done = (): void => {
+      channel.off('drain', done)
+      channel.off('close', done)
+      resolve()
+    }
+    channel.on('drain', done)
+    channel.on('close', done)
+  })
+}
+
+/** Whether it can be read only once: Node's streams, and iterators such as generators. */
+const once = (source: object): boolean => streamKind(source) !== 1 || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+
+/** Ends a stream or iterable that nobody will read. */
+export function dispose(value: unknown): void {
+  if (typeof value !== 'object' || value === null || streamKind(value) === 0) return
+  const { destroy, return: end } = value as { destroy?: () => void; return?: () => Promise<unknown> }
+  try {
+    if (typeof destroy === 'function') destroy.call(value)
+    else if (typeof end === 'function') end.call(value)?.catch(nothing)
+  } catch {
+    // it is the caller's, and what it thinks of its end is its own
+  }
+}
+
+/** What the signal of a call ends as well: the stream that was its answer. */
+export function bind(value: unknown, signal: AbortSignal): void {
+  const channel = typeof value === 'object' && value !== null ? channels.get(value) : undefined
+  if (channel) channel.once('close', onAbort(signal, () => void channel.destroy(cancelled(signal))))
+}
+
