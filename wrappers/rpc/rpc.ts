@@ -156,8 +156,9 @@ export class Rpc extends Channel implements Top {
   cancel(id: number, reason: StageError): boolean {
     if (!this.#pending.delete(id)) return false
     this.#wire.forget(id)
-    const unsent = this.#wire.withdraw(id) === 'unsent'
-    this.#uncarry(id, reason)
+    const waited = this.#wire.withdraw(id)
+    const unsent = waited === 'unsent'
+    this.#uncarry(id, reason, waited === undefined)
     if (!unsent) {
       try {
         this.#wire.signal(M.CANCEL, id)
@@ -171,11 +172,14 @@ export class Rpc extends Channel implements Top {
   }
 
   /** What a call that failed had in its arguments is not wanted any more. */
-  #uncarry(id: number, reason: StageError): void {
+  #uncarry(id: number, reason: StageError, told = true): void {
     const carried = this.#carried.get(id)
     if (!carried) return
     this.#carried.delete(id)
-    for (const channel of carried) channel.destroy(reason)
+    for (const channel of carried) {
+      if (!told) this.#streams.forget(channel)
+      channel.destroy(reason)
+    }
   }
 
   /** Sends a message that was encoded once for many. @throws StageError executed 'no' */

@@ -50,11 +50,12 @@ export class Streams implements ChannelPort {
   /** One that the peer has put into a value; where there are too many it comes broken. */
   accept(id: number, options: ChannelOptions): Channel {
     if (this.#open.size < STREAMS_MAX) return this.add(id, options)
-    const channel = new Channel(id, this, options)
-    return channel.destroy(new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
+    const error = new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' })
+    this.refuse(id, error)
+    return new Channel(id, this, options).destroy(error)
   }
 
-  /** It never was: the peer has not heard of it. */
+  /** The peer has not heard of it, and never will. */
   forget(channel: Channel): void {
     this.#open.delete(channel.id)
   }
@@ -166,7 +167,7 @@ export class Streams implements ChannelPort {
   }
 
   reset(channel: Channel, error: Error | null): void {
-    if (this.wire.withdraw(channel.id) === 'unsent') return
+    if (!this.#open.has(channel.id) || this.wire.withdraw(channel.id) === 'unsent') return
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
     this.wire.value(RESET, channel.id, toWire(told))
   }

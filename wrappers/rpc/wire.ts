@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, PART } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN, OPEN_CALLS_MAX, PART } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -85,6 +85,7 @@ export class Wire {
       this.codec.encode(value, writer, this.refs)
     } catch (thrown) {
       this.framed.cancel()
+      this.turns.pump() // a getter may have written to a stream, which waited for this
       throw thrown instanceof StageError ? thrown : new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
     this.#commit(id, typeof ordered === 'boolean' ? ordered : ordered.offering)
@@ -102,11 +103,11 @@ export class Wire {
     this.framed.commit()
   }
 
-  /** The same behind everything that brings a new id. */
+  /** The same in the order of everything that brings a new id, whether it brings one itself or not. */
   order(type: number, id: number, number?: number): void {
     if (this.closed) return
     this.#signal(type, id, number)
-    this.#commit(id, true)
+    this.#commit(type === OPEN ? id : 0, true)
   }
 
   /** The same behind the message that brings this id, which may still wait here. */
