@@ -3,8 +3,8 @@
  *
  * The format is msgpack: nil, booleans, integers, float64 (NaN, -0 and the infinities among them), str in UTF-8, bin for
  * a Buffer, array, and map with str keys for an object. Whatever else there is travels as an extension; `msgpack/ext.ts`
- * numbers them. Leaves: undefined, a function (the number by which its owner knows it), bigint, Date, and binary
- * data that is not a Buffer (typed arrays, ArrayBuffer, DataView). With one msgpack array as their content: Map, Set,
+ * numbers them. Leaves: undefined, a function or a stream (the number by which its owner knows it), bigint, Date, and
+ * binary data that is not a Buffer (typed arrays, ArrayBuffer, DataView). With one msgpack array as their content: Map, Set,
  * Error. Extension types that are not ours are refused, those below zero (msgpack's own timestamp) among them.
  *
  * It is our own because the library msgpackr keeps its extensions for the whole process, looks Error classes up by a
@@ -15,8 +15,11 @@
 import type { Writer } from '../src/writer.js'
 import { Decoder } from './msgpack/decode.js'
 import { Encoder } from './msgpack/encode.js'
+import type { StreamKind } from './stream-kind.js'
 
-/** What functions are while they travel: numbers that their owner knows. */
+export { streamKind, type StreamKind } from './stream-kind.js'
+
+/** What functions and streams are while they travel: numbers that their owner knows. */
 export interface Refs {
   /** Called by `encode` for each function; the number (32 bits, unsigned) goes over the wire. */
   give(fn: Callable): number
@@ -24,6 +27,15 @@ export interface Refs {
   take(id: number): unknown
   /** Called when an `encode` failed, for each number that it was given: nobody will hear of it. */
   back?(id: number): void
+  /**
+   * Called by `encode` for each async iterable and each of Node's streams; `kind` is what `streamKind` says. Returns its
+   * number (32 bits, unsigned). Without it they cannot be sent: BAD_ARGUMENT.
+   */
+  offer?(stream: object, kind: StreamKind): number
+  /** Called by `decode` for each number; what it returns stands in for the stream. Without it: PROTOCOL_ERROR. */
+  accept?(id: number, kind: StreamKind): unknown
+  /** As `back`, for streams. */
+  withdraw?(id: number): void
 }
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any function can be given, whatever it takes
 export type Callable = (...args: any[]) => unknown

@@ -249,7 +249,7 @@ const unsendable: [title: string, make: () => unknown][] = [
   ['a promise within', () => [Promise.resolve(1)]],
   ['a thenable within', () => ({ user: { then() {} } })],
   ['a stream within', () => [Readable.from([])]],
-  ['an async iterable within', () => [{ [Symbol.asyncIterator]() {} }]],
+  ['an async iterable within', () => [{ async *[Symbol.asyncIterator]() {} }]],
   ['a RegExp', () => /x/],
   ['a WeakMap', () => new WeakMap()],
   ['a getter that throws', () => ({ get x(): number { throw new Error('not telling') } })],

@@ -1,9 +1,11 @@
-import { Readable } from 'node:stream'
+import { PassThrough, Readable, Writable } from 'node:stream'
 import vm from 'node:vm'
 import test, { type ExecutionContext } from 'ava'
+import duplexify from 'duplexify'
+import through from 'through2'
 import { StageError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
-import { msgpack, type Callable, type Codec, type CodecLimits, type Refs } from '../../wrappers/codec.js'
+import { msgpack, streamKind, type Callable, type Codec, type CodecLimits, type Refs } from '../../wrappers/codec.js'
 
 class Table implements Refs {
   readonly functions: (Callable | undefined)[] = []
@@ -353,10 +355,11 @@ test('what cannot be sent is refused, with what to do instead', (t) => {
   refused(t, new WeakRef({}), /weakly/)
   refused(t, /x/, /RegExp.*source/)
   refused(t, new SharedArrayBuffer(8), /SharedArrayBuffer.*copy/)
-  refused(t, Readable.from([]), /stream.*yet/)
-  refused(t, { pipe() {} }, /stream.*yet/)
-  refused(t, (async function* () {})(), /async iterable.*yet/)
-  refused(t, { async *[Symbol.asyncIterator]() {} }, /async iterable.*yet/)
+  refused(t, Readable.from([]), /stream.*of its own/)
+  refused(t, { pipe() {} }, /\.pipe makes a stream.*Node's/)
+  refused(t, new (class { pipe(): void {} })(), /stream.*Node's/)
+  refused(t, (async function* () {})(), /async iterable.*of its own/)
+  refused(t, { async *[Symbol.asyncIterator]() {} }, /async iterable.*of its own/)
   refused(t, new URL('http://x'), /is a URL, of which nothing would arrive/)
   refused(t, [].values(), /is a Array Iterator/)
   refused(t, 1n << (8n * 1024n * 1024n), /bigint of more than/)
@@ -443,6 +446,53 @@ test('functions given for a value that failed are taken back', (t) => {
   t.truthy(refs.functions[2])
 })
 
+test('kinds of streams', (t) => {
+  class Flow { // as streamx makes them: no class of Node's, and no object mode that could be asked for
+    on(): void {}
+    write(): void {}
+    end(): void {}
+  }
+  class Source {
+    on(): void {}
+    pipe(): void {}
+    read(): void {}
+    get _readableState() { return { objectMode: true } }
+  }
+  const kinds: [object, number][] = [
+    [(async function* () {})(), 1], [{ async *[Symbol.asyncIterator]() {} }, 1], [Readable.from([]), 3], [new Readable({ read() {} }), 2],
+    [new Writable(), 4], [new PassThrough(), 5], [duplexify(), 5], [through(), 5], [new Flow(), 4], [new Source(), 3],
+    [{}, 0], [[], 0], [new Map(), 0], [{ pipe() {} }, 0], [{ [Symbol.asyncIterator]: 5 }, 0],
+  ]
+  for (const [value, kind] of kinds) t.is(streamKind(value), kind as 0)
+})
+
+test('streams travel as kind and number', (t) => {
+  const codec = msgpack()
+  const offered: unknown[] = []
+  const refs: Refs = { ...noRefs, offer: (stream, kind) => offered.push([stream, kind]) + 0xffff_fff0, accept: (id, kind) => `${kind} of ${id}` }
+  const values = (async function* () {})()
+  const readable = new Readable({ read() {} })
+  const bytes = encode({ values, list: [readable] }, codec, refs)
+  t.deepEqual(offered, [[values, 1], [readable, 2]])
+  t.deepEqual(codec.decode(bytes, 0, bytes.length, refs), { values: '1 of 4294967281', list: ['2 of 4294967282'] })
+  t.is(encode(values, codec, { ...refs, offer: () => 7 }).toString('hex'), 'c705080100000007')
+  malformed(t, hex('c7 05 08 01 00000007'), /none can come/)
+  for (const kind of ['00', '06', 'ff']) malformed(t, hex(`c7 05 08 ${kind} 00000007`), /no known kind/)
+  malformed(t, hex('c7 06 08 01 00000007 00'), /none can come|wrong length/)
+  t.throws(() => codec.decode(hex('c7 06 08 01 00000007 00'), 0, 9, refs), { message: /wrong length/ })
+})
+
+test('streams offered for a value that failed are withdrawn', (t) => {
+  const withdrawn: number[] = []
+  const refs: Refs = { ...noRefs, offer: () => 9, withdraw: (id) => withdrawn.push(id) }
+  t.throws(() => encode([Readable.from([]), Symbol('s')], msgpack(), refs), { message: /symbol/ })
+  t.deepEqual(withdrawn, [9])
+  encode(Readable.from([]), msgpack(), refs)
+  t.deepEqual(withdrawn, [9])
+  const shy = new Proxy(new (class Shy {})(), { get: () => { throw new Error('do not ask') } })
+  t.is(t.throws(() => encode([shy], msgpack(), refs), { instanceOf: StageError }).code, 'BAD_ARGUMENT')
+})
+
 test('a getter may encode meanwhile', (t) => {
   const codec = msgpack()
   const nested = { get b() { return encode([1, { c: 'other' }], codec) } }
@@ -513,7 +563,7 @@ test('names of properties', (t) => {
 })
 
 test('extensions', (t) => {
-  malformed(t, hex('d4 08 00'), /no extension of type 8/)
+  malformed(t, hex('d4 09 00'), /no extension of type 9/)
   malformed(t, hex('d6 ff 00000000'), /no extension of type 255/)
   malformed(t, hex('d5 00 0000'), /wrong length/)
   malformed(t, hex('d5 01 0000'), /middle/)

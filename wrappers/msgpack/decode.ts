@@ -3,6 +3,7 @@ import type { CodecLimits, Refs } from '../codec.js'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { Ext, MAX_BIGINT_BYTES, binaryKinds, littleEndian } from './ext.js'
 import { KeyCache } from './keys.js'
+import { isStreamKind } from '../stream-kind.js'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -230,8 +231,17 @@ export class Decoder {
       case Ext.map: return this.map()
       case Ext.set: return this.set()
       case Ext.error: return this.error()
+      case Ext.stream: return this.stream()
       default: return fail(`there is no extension of type ${type}`)
     }
+  }
+
+  private stream(): unknown {
+    const kind = this.u8()
+    const id = this.u32()
+    if (!isStreamKind(kind)) return fail('a stream of no known kind')
+    if (!this.refs!.accept) return fail('a stream, where none can come')
+    return this.refs!.accept(id, kind)
   }
 
   private bigint(size: number): bigint {

@@ -4,6 +4,7 @@ import type { Writer } from '../../src/writer.js'
 import type { Callable, CodecLimits, Refs } from '../codec.js'
 import { Ext, MAX_BIGINT_BYTES, binaryKinds, littleEndian } from './ext.js'
 import { Output, Refusal } from './output.js'
+import { streamKind } from '../stream-kind.js'
 
 const MAX_BIGINT_BITS = BigInt(MAX_BIGINT_BYTES * 8)
 
@@ -16,8 +17,9 @@ const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uin
 
 /** In the path: in the container, but at none of its elements. */
 const NOWHERE = -1
-const STREAM = 'is a stream or an async iterable, which cannot be sent yet: pass it as a stream of its own, with to()'
-const STREAM_LIKE = 'makes a stream of the object that it is in, which cannot be sent yet: pass it as a stream of its own, with to()'
+const STREAM = 'is a stream or an async iterable, which cannot be sent here: pass it as a stream of its own, with to()'
+const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
+const STREAM_OTHER = 'is a stream of a kind that cannot be sent: pass one of Node\'s'
 const PROMISE = 'is a promise: await it first'
 const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
 
@@ -29,6 +31,7 @@ export class Encoder extends Output {
   private nodes = 0
   private refs: Refs | undefined
   private given: number[] = []
+  private offered: number[] = []
   private readonly path: (string | number)[]
   private readonly maxNodes: number
   private readonly maxDepth: number
@@ -55,6 +58,7 @@ export class Encoder extends Output {
       throw this.failure(thrown, refs)
     } finally {
       if (this.given.length > 0) this.given = []
+      if (this.offered.length > 0) this.offered = []
       this.out = this.refs = undefined
     }
   }
@@ -70,6 +74,7 @@ export class Encoder extends Output {
 
   private failure(thrown: unknown, refs: Refs): StageError {
     for (const id of this.given) refs.back?.(id)
+    for (const id of this.offered) refs.withdraw?.(id)
     const what = thrown instanceof Refusal ? thrown.message : `cannot be read, it threw ${describe(thrown instanceof Error ? thrown.message : thrown)}: send a plain copy of it`
     return new StageError('BAD_ARGUMENT', `${where(this.path.slice(1, this.depth + 1))} ${what}`, { executed: 'no', ...(thrown instanceof Refusal ? {} : { cause: thrown }) })
   }
@@ -120,6 +125,20 @@ export class Encoder extends Output {
     this.at = this.bytes.writeUInt32BE(id, this.at)
   }
 
+  /** @returns whether it is one */
+  private stream(value: object): boolean {
+    const kind = streamKind(value)
+    if (kind === 0) return false
+    if (!this.refs!.offer) this.refuse(STREAM)
+    const id = this.refs!.offer(value, kind)
+    this.offered.push(id)
+    this.need(8)
+    this.ext(5, Ext.stream)
+    this.bytes[this.at++] = kind
+    this.at = this.bytes.writeUInt32BE(id, this.at)
+    return true
+  }
+
   private bigint(value: bigint): void {
     const magnitude = value < 0n ? -value : value
     if (magnitude >> MAX_BIGINT_BITS) this.refuse(`is a bigint of more than ${MAX_BIGINT_BYTES} bytes: send it as a Buffer`)
@@ -168,8 +187,7 @@ export class Encoder extends Output {
     if (Array.isArray(value)) return this.array(value)
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype === Object.prototype || prototype === null) {
-      if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] !== undefined) this.refuse(STREAM)
-      this.properties(value as Record<string, unknown>)
+      if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === undefined || !this.stream(value)) this.properties(value as Record<string, unknown>)
     } else if (ArrayBuffer.isView(value)) this.arrayBufferView(value)
     else this.instance(value)
   }
@@ -222,8 +240,9 @@ export class Encoder extends Output {
   private instance(value: object): void {
     const tag = toString.call(value)
     if (tag !== '[object Object]' && this.builtin(value)) return
-    const like = value as { pipe?: unknown; then?: unknown; [Symbol.asyncIterator]?: unknown }
-    if (like[Symbol.asyncIterator] !== undefined || typeof like.pipe === 'function') this.refuse(STREAM)
+    if (this.stream(value)) return
+    const like = value as { pipe?: unknown; then?: unknown }
+    if (typeof like.pipe === 'function') this.refuse(STREAM_OTHER)
     if (typeof like.then === 'function') this.refuse(PROMISE)
     const sent = this.properties(value as Record<string, unknown>)
     if (sent === 0 && tag !== '[object Object]') this.refuse(`is a ${tag.slice(8, -1)}, of which nothing would arrive: send what you need of it`)

@@ -20,6 +20,8 @@ export const Ext = {
   set: 6,
   /** An array: name, message, then code (string, number or undefined) and cause if there are any. */
   error: 7,
+  /** A byte that is its kind, then u32: the number by which its owner knows it. */
+  stream: 8,
 } as const
 
 /** Their order is the format: append only. */
