@@ -14,14 +14,16 @@ interface StreamLike {
 
 /**
  * Which kind of stream it is; 0 for none. Node's are known by what they can do, since not all of them are instances of
- * its classes; so a Transform and a socket go both ways, even where one of them is closed.
+ * its classes; so a Transform and a socket go both ways, even where one of them is closed. What yields objects is read
+ * only, as the way back carries bytes.
  */
 export function streamKind(value: object): StreamKind | 0 {
   const like = value as StreamLike
   if (typeof like.on === 'function') {
     const readable = typeof like.pipe === 'function' && typeof like.read === 'function'
+    if (readable && (like.readableObjectMode === true || like._readableState?.objectMode === true)) return 3
     if (typeof like.write === 'function' && typeof like.end === 'function') return readable ? 5 : 4
-    if (readable) return like.readableObjectMode === true || like._readableState?.objectMode === true ? 3 : 2
+    if (readable) return 2
   }
   return typeof like[Symbol.asyncIterator] === 'function' ? 1 : 0
 }

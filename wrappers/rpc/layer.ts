@@ -30,7 +30,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   const rpcs = new Set<Rpc>()
   let drained: (() => void) | undefined
   const served = (): void => { if (drained && ![...rpcs].some((one) => one.serving > 0)) drained() }
-  const provisions = new Provisions(() => { for (const one of rpcs) one.announce() })
+  const provisions = new Provisions(() => { for (const one of rpcs) one.methods.announce() })
   const shown = new Shown(mesh)
   const { clock, deadlines, timeoutMs } = mesh
   const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set() }
@@ -186,10 +186,10 @@ function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): 
 function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
   return new Promise((resolve, reject) => {
     bounded(caller, selection, (done) => selection.acquire(undefined, (error, link) => {
-      if (link) link.top.whenMethods(() => done(null, link))
+      if (link) link.top.methods.whenKnown(() => done(null, link))
       else done(error)
     }), (error, link) => {
-      if (link?.top.methods) resolve([...link.top.methods].sort())
+      if (link?.top.methods.theirs) resolve([...link.top.methods.theirs].sort())
       else reject(error ?? new StageError('DISCONNECTED', `the link to ${selection.label} is gone`))
     })
   })

@@ -1,11 +1,12 @@
 import type { Duplex } from 'node:stream'
-import { StageError, describe } from '../../src/errors.js'
+import { StageError } from '../../src/errors.js'
 import type { Deadlines, LinkEnd, Peer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Channel } from './channel.js'
 import { fromWire } from './errors.js'
 import * as M from './messages.js'
+import { Methods } from './methods.js'
 import { Passing } from './passing.js'
 import { LinkRefs } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
@@ -46,8 +47,7 @@ export class Rpc extends Channel implements Top {
   ondrain: ((leaving: boolean) => void) | undefined
   /** Begins and ends of calls and streams so far. */
   uses = 0
-  /** What the peer shows to us; undefined until it has said so. */
-  methods: ReadonlySet<string> | undefined
+  readonly methods: Methods
   readonly #pending = new Map<number, Outgoing>()
   readonly #wire: Wire
   readonly #refs: LinkRefs
@@ -58,9 +58,6 @@ export class Rpc extends Channel implements Top {
   readonly #carried = new Map<number, readonly Channel[]>()
   readonly #unsweep: () => void
   readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => this.#message(type, id, bytes, at, end, taken)
-  #shown = new Set<string>()
-  #announcing = false
-  #onceMethods: (() => void)[] = []
   #goneOut = false
   #goneIn = false
   #drained: (() => void) | undefined
@@ -78,6 +75,7 @@ export class Rpc extends Channel implements Top {
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
     }, end.dialled, (id) => this.#pending.has(id))
+    this.methods = new Methods(this.#wire, () => host.visible(peer))
     this.port = this.#streams = new Streams(this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, refs)
     this.#serving = new Serving({
@@ -92,7 +90,7 @@ export class Rpc extends Channel implements Top {
     framed.on('close', () => this.destroy())
     framed.on('end', () => this.#carrierEnded())
     framed.resume() // nothing is read there, but its end is told there
-    this.announce(true)
+    this.methods.announce()
   }
 
   // ── what the stage asks ─────────────────────────────────────────────────────────────────────────────────────────
@@ -190,26 +188,6 @@ export class Rpc extends Channel implements Top {
     this.#wire.encoded(message)
   }
 
-  /** Calls `done` once the peer has said what it shows, or the link is gone. */
-  whenMethods(done: () => void): void {
-    if (this.methods || this.destroyed) done()
-    else this.#onceMethods.push(done)
-  }
-
-  /** Tells the peer what it can call from now on; once per tick. */
-  announce(first = false): void {
-    if (this.#announcing || this.destroyed) return
-    this.#announcing = true
-    process.nextTick(() => {
-      this.#announcing = false
-      const now = this.host.visible(this.peer)
-      const added = [...now].filter((name) => !this.#shown.has(name))
-      const removed = [...this.#shown].filter((name) => !now.has(name))
-      this.#shown = now
-      if (first || added.length > 0 || removed.length > 0) this.#wire.value(M.METHODS, 0, { added, removed }, true)
-    })
-  }
-
   get #closing(): boolean {
     return this.destroyed || this.#goneOut || this.#goneIn
   }
@@ -266,7 +244,7 @@ export class Rpc extends Channel implements Top {
       case M.ERROR: return this.#onanswer(id, fromWire(this.#wire.decode(bytes, at, end), this.peer), undefined)
       case M.CANCEL: return this.#serving.oncancel(id)
       case M.RELEASE: return this.#refs.released(id, u32(bytes, at, end))
-      case M.METHODS: return this.#onmethods(this.#wire.decode(bytes, at, end))
+      case M.METHODS: return this.host.onmethods(this.peer, this.methods.onmethods(this.#wire.decode(bytes, at, end)))
       case M.GOAWAY: return this.#ongoaway(id === 1)
       case M.OPEN: this.uses++; return this.#streams.onopen(id, this.onstream)
       case M.DATA: this.uses++; return this.#streams.ondata(id, own(bytes, at, end))
@@ -295,18 +273,6 @@ export class Rpc extends Channel implements Top {
     this.uses++
     call.settle(error, value)
     if (this.#goneOut) this.#settled()
-  }
-
-  #onmethods(value: unknown): void {
-    const { added, removed } = (value ?? {}) as { added?: unknown; removed?: unknown }
-    if (!isNames(added) || !isNames(removed)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
-    const now = new Set(this.methods)
-    for (const name of added) now.add(name)
-    for (const name of removed) now.delete(name)
-    if (now.size > M.REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${M.REFS_MAX} methods`)
-    this.methods = now
-    for (const done of this.#onceMethods.splice(0)) done()
-    this.host.onmethods(this.peer, now)
   }
 
   // ── the end ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -358,7 +324,7 @@ export class Rpc extends Channel implements Top {
     this.#passing.clear()
     this.#refs.clear()
     this.#drained?.()
-    for (const tell of this.#onceMethods.splice(0)) tell()
+    this.methods.close()
     this.host.onclose(this)
     this.framed.destroy(error ?? undefined)
     done(error)
@@ -370,5 +336,3 @@ function own(bytes: Buffer, at: number, end: number): Buffer {
   const piece = bytes.subarray(at, end)
   return piece.length * 4 >= bytes.buffer.byteLength ? piece : Buffer.from(piece)
 }
-
-const isNames = (value: unknown): value is string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name.length <= 128)
