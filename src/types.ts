@@ -20,7 +20,7 @@ export interface Clock {
   now(): number
   /** Milliseconds since 1970 by this machine's calendar; may jump. Never compared with another machine's. */
   wall(): number
-  /** Runs `fn` once after `ms`. `hold: true` keeps the process alive until then; the default does not. */
+  /** Runs `fn` once after `ms`; after 0 as soon as what has come in was looked at. `hold: true` keeps the process alive until then; the default does not. */
   setTimeout(fn: () => void, ms: number, hold?: boolean): Timer
 }
 export interface Timer {

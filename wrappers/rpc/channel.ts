@@ -54,6 +54,8 @@ export class Channel extends Duplex implements Source {
   started: boolean
   #waiting: { rest: Buffer; done: () => void } | undefined
   #ended = false
+  /** Everything up to its end, and the peer knows. */
+  #read = false
   #finishing: (() => void) | undefined
 
   constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false }: ChannelOptions = {}) {
@@ -79,8 +81,13 @@ export class Channel extends Duplex implements Source {
     if (this.destroyed) return
     this.push(null)
     // with nothing left to read there is nothing that could still fail
-    if (this.readableLength === 0) this.port.ended(this)
-    else this.once('end', () => this.port.ended(this))
+    if (this.readableLength === 0) this.#told()
+    else this.once('end', () => this.#told())
+  }
+
+  #told(): void {
+    this.#read = true
+    this.port.ended(this)
   }
 
   /** All that was written has been read: only now is it finished, and not while it could still be refused. */
@@ -112,9 +119,9 @@ export class Channel extends Duplex implements Source {
     return this.#waiting !== undefined
   }
 
-  /** Whether it has begun or ended without being whole. */
+  /** Whether something of it is still to come, to be read here, or to be read by the peer. */
   get incomplete(): boolean {
-    return !(this.#ended && this.writableFinished)
+    return !(this.#read && this.writableFinished)
   }
 
   // ── from the user ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,3 @@
-import { afterPoll } from '../../src/clock.js'
 import type { Clock } from '../../src/types.js'
 import { Turns, type Source } from './turns.js'
 
@@ -19,7 +18,7 @@ export class Slices {
   over(now: number): boolean {
     if (this.#endsAt === 0) {
       this.#endsAt = now + SLICE_MS
-      afterPoll(this.#next)
+      this.clock.setTimeout(this.#next, 0, true)
     }
     return now >= this.#endsAt
   }
