@@ -61,6 +61,8 @@ export class LiveLink implements Link {
   #parting = false
   #pulse: Timer | undefined
   #idle: Timer | undefined
+  /** Ends the wait of its retirement. */
+  #over = ignore
 
   /** @throws what a wrapper threw */
   constructor(private readonly options: LinkOptions) {
@@ -119,6 +121,7 @@ export class LiveLink implements Link {
     this.open = false
     this.#pulse?.cancel()
     this.#idle?.cancel()
+    this.#over()
     // in a chain without a goodbye of its own, the end of both directions is one
     const { stream } = this.options
     const clean = reason === undefined && (this.#parting || (stream.readableEnded && stream.writableFinished))
@@ -134,21 +137,20 @@ export class LiveLink implements Link {
     this.open = false
     this.#parting = true
     this.#idle?.cancel()
-    await Promise.race([this.#keeper.drain?.(leaving).catch((error: unknown) => this.close(error)), this.#after(drainMs), this.#gone()])
+    await Promise.race([this.#keeper.drain?.(leaving).catch((error: unknown) => this.close(error)), this.#after(drainMs)])
     if (this.#closed) return
+    if (this.#keeper.drain) this.top.resume() // nobody reads there, and it has to end
     this.top.end()
-    await Promise.race([this.#gone(), this.#after(LINGER_MS)])
+    this.#over()
+    await this.#after(LINGER_MS)
     this.close()
   }
 
-  #gone(): Promise<void> {
-    return new Promise((resolve) => this.options.stream.once('close', resolve))
-  }
-
+  /** Resolves after so long, or when it is over. */
   #after(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = this.options.clock.setTimeout(resolve, ms)
-      this.options.stream.once('close', () => timer.cancel())
+      this.#over = () => { timer.cancel(); resolve() }
     })
   }
 

@@ -56,6 +56,8 @@ export class Channel extends Duplex implements Source {
   #ended = false
   /** Everything up to its end, and the peer knows. */
   #read = false
+  /** The same of what was written here. */
+  #delivered = false
   #finishing: (() => void) | undefined
 
   constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false }: ChannelOptions = {}) {
@@ -88,13 +90,19 @@ export class Channel extends Duplex implements Source {
   #told(): void {
     this.#read = true
     this.port.ended(this)
+    if (this.#delivered) this.parted()
   }
+
+  /** Both directions have been read to their ends. */
+  protected parted(): void {}
 
   /** All that was written has been read: only now is it finished, and not while it could still be refused. */
   onended(): void {
+    this.#delivered = true
     const finished = this.#finishing
     this.#finishing = undefined
     finished?.()
+    if (this.#read) this.parted()
   }
 
   /** There may be room again: goes on with what waits. */

@@ -68,6 +68,7 @@ export class Passing {
     this.#offered.push(channel)
     channel.once('started', () => this.#begin(channel))
     channel.once('close', () => this.#unused(channel))
+    if (kind !== 1) follow(source as Duplex, channel)
     return channel.id
   }
 
@@ -161,10 +162,7 @@ export class Passing {
   }
 
   #join(channel: Channel, source: Duplex, kind: StreamKind): void {
-    source.on('error', (error: Error) => {
-      const { code, message, cause } = thrownToWire('the stream', error)
-      channel.destroy(new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause }))
-    })
+    channel.once('error', (error) => source.destroy(error)) // before pump does, which tells nothing of why
     if (kind === 4) channel.end()
     else pump(source, channel, nothing)
     if (kind === 2) channel.resume()
@@ -196,6 +194,19 @@ export class Passing {
     }
     return next
   }
+}
+
+/** The channel fails with its source, also before anybody has begun to read. */
+function follow(source: Duplex, channel: Channel): void {
+  const onerror = (error: Error): void => {
+    const { message, cause } = thrownToWire('the stream', error)
+    channel.destroy(new StageError('REMOTE_ERROR', message, { executed: 'yes', cause }))
+  }
+  source.on('error', onerror)
+  channel.once('close', () => {
+    source.on('error', nothing) // it may fail by being destroyed, which is not to end the process
+    source.off('error', onerror)
+  })
 }
 
 function written(channel: Channel, bytes: Buffer): Promise<void> | undefined {

@@ -298,6 +298,7 @@ export class Rpc extends Channel implements Top {
 
   /** The peer sends nothing more; unless it said goodbye it has crashed. */
   #carrierEnded(): void {
+    if (!this.incomplete) return
     if (this.#goneIn && this.#pending.size === 0 && this.#streams.size === 0) {
       if (!this.readableEnded) this.push(null)
       return
@@ -305,9 +306,9 @@ export class Rpc extends Channel implements Top {
     this.destroy(new StageError('DISCONNECTED', `${this.peer.name} ended the connection without a goodbye`, { executed: 'unknown', peer: this.peer }))
   }
 
-  override _final(done: () => void): void {
-    this.port.end(0)
-    this.framed.end(() => done())
+  /** The stream that is the link has ended in both directions, and the link with it. */
+  protected override parted(): void {
+    this.framed.end()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -326,7 +327,7 @@ export class Rpc extends Channel implements Top {
     this.#drained?.()
     this.methods.close()
     this.host.onclose(this)
-    this.framed.destroy(error ?? undefined)
+    if (error ?? this.incomplete) this.framed.destroy(error ?? undefined)
     done(error)
   }
 }

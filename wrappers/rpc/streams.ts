@@ -163,7 +163,7 @@ export class Streams implements ChannelPort {
 
   ended(channel: Channel): void {
     this.#settle(channel, channel.owed)
-    if (channel.id !== 0) this.wire.signal(ENDED, channel.id) // the link's own stream ends with the link
+    this.wire.signal(ENDED, channel.id)
   }
 
   reset(channel: Channel, error: Error | null): void {

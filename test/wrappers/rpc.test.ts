@@ -1,0 +1,19 @@
+import test from 'ava'
+import { DeadlineSweep } from '../../src/deadlines.js'
+import { systemClock } from '../../src/clock.js'
+import type { LinkEnd, Mesh } from '../../src/types.js'
+import { frame } from '../../wrappers/framing.js'
+import { rpc } from '../../wrappers/rpc/layer.js'
+import type { Duplex } from 'node:stream'
+import { wrapperSuite } from '../suites/wrapper.js'
+
+/** As much of a stage as the stream that is the link needs. */
+const mesh = (): Mesh<never> => {
+  const deadlines = new DeadlineSweep(systemClock)
+  return { clock: systemClock, deadlines, timeoutMs: 10_000, self: { id: 'me' }, peers: () => [], emit() {}, error() {} } as unknown as Mesh<never>
+}
+
+wrapperSuite(test, () => {
+  const { wrap } = rpc().mount(mesh())
+  return function rpcOverFrames(stream: Duplex, end: LinkEnd) { return wrap(frame(stream), end) }
+}, { name: 'rpc, the stream that is the link' })
