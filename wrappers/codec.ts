@@ -69,11 +69,17 @@ export interface CodecLimits {
 const DEFAULT_LIMITS: Readonly<CodecLimits> = { maxBytes: 4 * 1024 * 1024, maxNodes: 250_000, maxDepth: 64 }
 
 /** @throws TypeError a limit is not a positive integer */
-export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
+export function checkedLimits(limits: Partial<CodecLimits>): CodecLimits {
   const all: CodecLimits = { ...DEFAULT_LIMITS, ...limits }
   for (const [name, limit] of Object.entries(all)) {
     if (!Number.isSafeInteger(limit) || limit < 1) throw new TypeError(`${name} must be a positive integer, not ${String(limit)}`)
   }
+  return all
+}
+
+/** The default. @throws TypeError a limit is not a positive integer */
+export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
+  const all = checkedLimits(limits)
   // One of each serves all calls. A getter that encodes while it is being encoded finds it taken, and gets a new one.
   let encoder: Encoder | undefined = new Encoder(all, undefined)
   let decoder: Decoder | undefined = new Decoder(all)

@@ -28,4 +28,4 @@ export function streamKind(value: object): StreamKind | 0 {
   return typeof like[Symbol.asyncIterator] === 'function' ? 1 : 0
 }
 
-export const isStreamKind = (kind: number): kind is StreamKind => kind >= 1 && kind <= 5
+export const isStreamKind = (kind: number): kind is StreamKind => Number.isInteger(kind) && kind >= 1 && kind <= 5

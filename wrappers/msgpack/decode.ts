@@ -1,16 +1,13 @@
 import { StageError } from '../../src/errors.js'
 import type { CodecLimits, Refs } from '../codec.js'
 import { SHORT, shortAscii } from '../../src/ascii.js'
-import { Ext, MAX_BIGINT_BYTES, binaryKinds, littleEndian } from './ext.js'
-import { KeyCache } from './keys.js'
+import { binaryFault, binaryKinds, rebuiltBinary } from '../binary.js'
+import { MAX_BIGINT_BYTES, rebuiltError } from '../sendable.js'
 import { isStreamKind } from '../stream-kind.js'
+import { Ext } from './ext.js'
+import { KeyCache } from './keys.js'
 
 const EMPTY = Buffer.alloc(0)
-
-interface BinaryConstructor {
-  new (buffer: ArrayBuffer): unknown
-  readonly BYTES_PER_ELEMENT?: number
-}
 
 const fail = (what: string): never => {
   throw new StageError('PROTOCOL_ERROR', `malformed message: ${what}`)
@@ -254,16 +251,10 @@ export class Decoder {
 
   private binary(size: number): unknown {
     const kind = binaryKinds[this.u8()] ?? fail('binary data of no known kind')
-    const constructor = (globalThis as unknown as Record<string, BinaryConstructor | undefined>)[kind] ?? fail(`this runtime has no ${kind}`)
-    const length = size - 1
-    const elementSize = constructor.BYTES_PER_ELEMENT ?? 1
-    if (length % elementSize !== 0) fail(`the bytes of a ${kind} are not whole elements`)
-    const at = this.skip(length)
-    // a buffer of its own: elements must be aligned, and the whole chunk would live as long as a view of it
-    const copy = new Uint8Array(length)
-    copy.set(this.bytes.subarray(at, at + length))
-    littleEndian(Buffer.from(copy.buffer), elementSize)
-    return kind === 'ArrayBuffer' ? copy.buffer : new constructor(copy.buffer)
+    const fault = binaryFault(kind, size - 1)
+    if (fault !== undefined) fail(fault)
+    const at = this.skip(size - 1)
+    return rebuiltBinary(kind, this.bytes.subarray(at, this.at))
   }
 
   private arrayLength(): number {
@@ -293,7 +284,6 @@ export class Decoder {
     return set
   }
 
-  /** A plain Error whatever its name says. Its stack would show this file; where it really happened was not sent. */
   private error(): Error {
     const length = this.arrayLength()
     this.enter(length)
@@ -304,21 +294,7 @@ export class Decoder {
     if (typeof name !== 'string' || typeof message !== 'string') return fail('name and message of an Error are not strings')
     if (code !== undefined && typeof code !== 'string' && typeof code !== 'number') return fail('code of an Error is neither string nor number')
     const cause = length > 3 ? { cause: this.value() } : undefined
-    const error = stackless(message, cause)
-    Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true })
-    if (code !== undefined) Object.assign(error, { code })
     this.depth--
-    return error
-  }
-}
-
-/** Taking the stack is nine tenths of making an Error, and a message may hold tens of thousands. */
-function stackless(message: string, options: ErrorOptions | undefined): Error {
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
-  try {
-    return new Error(message, options)
-  } finally {
-    Error.stackTraceLimit = limit
+    return rebuiltError(name, message, code, cause)
   }
 }

@@ -1,27 +1,16 @@
-import { types } from 'node:util'
-import { StageError, describe } from '../../src/errors.js'
 import type { Writer } from '../../src/writer.js'
+import { binaryKinds, littleEndian } from '../binary.js'
 import type { Callable, CodecLimits, Refs } from '../codec.js'
-import { Ext, MAX_BIGINT_BYTES, binaryKinds, littleEndian } from './ext.js'
-import { Output, Refusal } from './output.js'
+import {
+  INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooMany, typedArrayName, unbox, unsendable,
+} from '../sendable.js'
 import { streamKind } from '../stream-kind.js'
+import { Ext } from './ext.js'
+import { Output } from './output.js'
 
-const MAX_BIGINT_BITS = BigInt(MAX_BIGINT_BYTES * 8)
-
+// here and not imported: only a constant of its own module is inlined, and these are called for every property
 const hasOwn = Object.prototype.hasOwnProperty
 const toString = Object.prototype.toString
-const mapEntries = Map.prototype.entries
-const setValues = Set.prototype.values
-/** 'Uint8Array' and the like from the inside of the object, whatever class or realm it is of; undefined for a DataView. */
-const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!.get as (this: unknown) => string | undefined
-
-/** In the path: in the container, but at none of its elements. */
-const NOWHERE = -1
-const STREAM = 'is a stream or an async iterable, which cannot be sent here: pass it as a stream of its own, with to()'
-const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
-const STREAM_OTHER = 'is a stream of a kind that cannot be sent: pass one of Node\'s'
-const PROMISE = 'is a promise: await it first'
-const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
 
 /**
  * Writes one value at a time. Where it is in the value is kept in `path` and `depth`, so that a failure, be it a
@@ -55,7 +44,8 @@ export class Encoder extends Output {
       this.finish()
     } catch (thrown) {
       out.at = start
-      throw this.failure(thrown, refs)
+      takeBack(refs, this.given, this.offered)
+      throw unsendable(thrown, this.path.slice(1, this.depth + 1))
     } finally {
       if (this.given.length > 0) this.given = []
       if (this.offered.length > 0) this.offered = []
@@ -68,19 +58,12 @@ export class Encoder extends Output {
     for (let other = this.outer; other; other = other.outer) {
       if (other.out !== out) continue
       other.disturbed = true
-      this.refuse('was sent by a getter while the value that it is part of was being sent, over the same link: read the value before you send it')
+      refuse(INNER)
     }
   }
 
-  private failure(thrown: unknown, refs: Refs): StageError {
-    for (const id of this.given) refs.back?.(id)
-    for (const id of this.offered) refs.withdraw?.(id)
-    const what = thrown instanceof Refusal ? thrown.message : `cannot be read, it threw ${describe(thrown instanceof Error ? thrown.message : thrown)}: send a plain copy of it`
-    return new StageError('BAD_ARGUMENT', `${where(this.path.slice(1, this.depth + 1))} ${what}`, { executed: 'no', ...(thrown instanceof Refusal ? {} : { cause: thrown }) })
-  }
-
   private enter(): number {
-    if (this.depth >= this.maxDepth) this.refuse(`is nested deeper than ${this.maxDepth} or cyclic: send a flatter copy`)
+    if (this.depth >= this.maxDepth) tooDeep(this.maxDepth)
     this.path[++this.depth] = NOWHERE
     return this.depth
   }
@@ -88,7 +71,7 @@ export class Encoder extends Output {
   private count(size: number): void {
     if ((this.nodes -= size) < 0) {
       this.depth = 0
-      this.refuse(`has more than ${this.maxNodes} elements and properties: send it in parts, or as one Buffer`)
+      tooMany(this.maxNodes)
     }
   }
 
@@ -111,7 +94,7 @@ export class Encoder extends Output {
       case 'bigint':
         return this.bigint(value)
       default:
-        this.refuse('is a symbol, which means nothing elsewhere: send a string')
+        refuse(SYMBOL)
     }
   }
 
@@ -129,7 +112,7 @@ export class Encoder extends Output {
   private stream(value: object): boolean {
     const kind = streamKind(value)
     if (kind === 0) return false
-    if (!this.refs!.offer) this.refuse(STREAM)
+    if (!this.refs!.offer) return refuse(STREAM)
     const id = this.refs!.offer(value, kind)
     this.offered.push(id)
     this.need(8)
@@ -141,7 +124,7 @@ export class Encoder extends Output {
 
   private bigint(value: bigint): void {
     const magnitude = value < 0n ? -value : value
-    if (magnitude >> MAX_BIGINT_BITS) this.refuse(`is a bigint of more than ${MAX_BIGINT_BYTES} bytes: send it as a Buffer`)
+    checkBigint(magnitude)
     const hex = magnitude.toString(16)
     const size = (hex.length + 1) >> 1
     this.needContent(size)
@@ -153,7 +136,7 @@ export class Encoder extends Output {
   private date(value: Date): void {
     this.need(10)
     this.ext(8, Ext.date)
-    this.at = this.bytes.writeDoubleBE(Date.prototype.getTime.call(value), this.at)
+    this.at = this.bytes.writeDoubleBE(getTime.call(value), this.at)
   }
 
   private buffer(value: Uint8Array): void {
@@ -165,7 +148,7 @@ export class Encoder extends Output {
 
   private binary(name: string, content: Uint8Array, elementSize: number): void {
     const kind = (binaryKinds as readonly string[]).indexOf(name)
-    if (kind < 0) this.refuse(`is a ${name}, which cannot be sent: send its bytes as a Buffer`)
+    if (kind < 0) refuse(`is a ${name}, which cannot be sent: send its bytes as a Buffer`)
     const size = content.length
     this.needContent(size)
     this.ext(size + 1, Ext.binary)
@@ -216,11 +199,11 @@ export class Encoder extends Output {
     for (const key in value) {
       if (!hasOwn.call(value, key)) continue
       path[depth] = key
-      if (key === '__proto__') this.refuse('is a property that could change the prototype of the object at the other end: rename it')
+      if (key === '__proto__') refuse(PROTO)
       if (--this.nodes < 0) this.count(0)
       this.string(key)
       const item = value[key]
-      if (typeof item === 'function') this.method(key)
+      if (typeof item === 'function') checkMethod(key)
       this.value(item)
       size++
     }
@@ -230,37 +213,25 @@ export class Encoder extends Output {
     return size
   }
 
-  /** Some names of functions make something of the object that cannot be sent. */
-  private method(key: string): void {
-    if (key === 'then') this.refuse(PROMISE_LIKE)
-    if (key === 'pipe') this.refuse(STREAM_LIKE)
-  }
-
   /** What is neither an array nor plain nor binary. */
   private instance(value: object): void {
     const tag = toString.call(value)
     if (tag !== '[object Object]' && this.builtin(value)) return
     if (this.stream(value)) return
-    const like = value as { pipe?: unknown; then?: unknown }
-    if (typeof like.pipe === 'function') this.refuse(STREAM_OTHER)
-    if (typeof like.then === 'function') this.refuse(PROMISE)
-    const sent = this.properties(value as Record<string, unknown>)
-    if (sent === 0 && tag !== '[object Object]') this.refuse(`is a ${tag.slice(8, -1)}, of which nothing would arrive: send what you need of it`)
+    checkInstance(value)
+    checkSent(this.properties(value as Record<string, unknown>), tag)
   }
 
-  /** Told apart by what they are inside, not by their classes, which may be of another realm. */
   private builtin(value: object): boolean {
-    if (types.isDate(value)) this.date(value)
-    else if (types.isMap(value)) this.map(value)
-    else if (types.isSet(value)) this.set(value)
-    else if (types.isNativeError(value) || value instanceof Error) this.error(value)
-    else if (types.isArrayBuffer(value)) this.binary('ArrayBuffer', new Uint8Array(value), 1)
-    else if (types.isBoxedPrimitive(value)) this.value(unbox(value))
-    else if (types.isPromise(value)) this.refuse(PROMISE)
-    else if (types.isSharedArrayBuffer(value)) this.refuse('is a SharedArrayBuffer, and nothing is shared between peers: send a copy')
-    else if (types.isRegExp(value)) this.refuse('is a RegExp, which cannot be sent: send its source as a string')
-    else if (types.isWeakMap(value) || types.isWeakSet(value) || value instanceof WeakRef) this.refuse('holds its content weakly and cannot be sent: send the content')
-    else return false
+    switch (builtinKind(value)) {
+      case 'date': this.date(value as Date); break
+      case 'map': this.map(value as Map<unknown, unknown>); break
+      case 'set': this.set(value as Set<unknown>); break
+      case 'error': this.error(value as Error); break
+      case 'arrayBuffer': this.binary('ArrayBuffer', new Uint8Array(value as ArrayBuffer), 1); break
+      case 'boxed': this.value(unbox(value)); break
+      default: return false
+    }
     return true
   }
 
@@ -306,19 +277,4 @@ export class Encoder extends Output {
     this.count(length)
     return this.open(type, length)
   }
-}
-
-function unbox(value: object): unknown {
-  if (types.isNumberObject(value)) return Number.prototype.valueOf.call(value)
-  if (types.isStringObject(value)) return String.prototype.valueOf.call(value)
-  if (types.isBooleanObject(value)) return Boolean.prototype.valueOf.call(value)
-  return types.isBigIntObject(value) ? BigInt.prototype.valueOf.call(value) : Symbol.prototype.valueOf.call(value)
-}
-
-/** `[1].user["first name"]` */
-function where(path: readonly (string | number)[]): string {
-  const keys = path.filter((key) => key !== NOWHERE)
-  if (keys.length === 0) return 'the value'
-  const steps = keys.slice(0, 8).map((key) => (typeof key === 'number' ? `[${key}]` : /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${JSON.stringify(key.slice(0, 64))}]`))
-  return steps.join('') + (keys.length > 8 ? '…' : '')
 }

@@ -1,12 +1,10 @@
 import type { Writer } from '../../src/writer.js'
+import { OUTER, refuse, tooLong } from '../sendable.js'
 import { Ext } from './ext.js'
 
 /** Up to here a loop over the characters beats a call into the runtime. */
 const SHORT = 64
 const EMPTY = Buffer.alloc(0)
-
-/** Thrown within, with the second half of the message; the first half is the path. */
-export class Refusal extends Error {}
 
 /** Where the bytes go: the heads and leaves of msgpack, and that they do not become too many. */
 export abstract class Output {
@@ -35,7 +33,7 @@ export abstract class Output {
 
   protected finish(): void {
     this.checkPlace()
-    if (this.disturbed) this.refuse('was being read when a getter in it sent something itself, over the same link: read the value before you send it')
+    if (this.disturbed) refuse(OUTER)
     if (this.at > this.limit) this.tooLong()
     this.out!.at = this.at
   }
@@ -45,13 +43,9 @@ export abstract class Output {
     if (this.out!.at !== this.start || this.out!.bytes !== this.bytes) this.disturbed = true
   }
 
-  protected refuse(what: string): never {
-    throw new Refusal(what)
-  }
-
   protected tooLong(): never {
     this.depth = 0
-    this.refuse(`takes more than ${this.maxBytes} bytes: send it in parts`)
+    return tooLong(this.maxBytes)
   }
 
   protected need(size: number): void {

@@ -1,0 +1,41 @@
+import { endianness } from 'node:os'
+
+const BIG_ENDIAN = endianness() === 'BE'
+
+/** Binary data that is not a Buffer. Their order is msgpack's format: append only. */
+export const binaryKinds = [
+  'ArrayBuffer', 'DataView', 'Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array',
+  'Uint32Array', 'Float32Array', 'Float64Array', 'BigInt64Array', 'BigUint64Array', 'Float16Array',
+] as const
+export type BinaryKind = (typeof binaryKinds)[number]
+
+interface BinaryConstructor {
+  new (buffer: ArrayBuffer): unknown
+  readonly BYTES_PER_ELEMENT?: number
+}
+
+/** Turns elements between the order of this machine and that of the format, in place: mostly they are the same. */
+export function littleEndian(bytes: Buffer, size: number): void {
+  if (!BIG_ENDIAN) return
+  if (size === 2) bytes.swap16()
+  else if (size === 4) bytes.swap32()
+  else if (size === 8) bytes.swap64()
+}
+
+/** @returns what is wrong with so many bytes of that kind */
+export function binaryFault(kind: BinaryKind, length: number): string | undefined {
+  const constructor = constructorOf(kind)
+  if (!constructor) return `this runtime has no ${kind}`
+  return length % (constructor.BYTES_PER_ELEMENT ?? 1) === 0 ? undefined : `the bytes of a ${kind} are not whole elements`
+}
+
+/** In a buffer of its own: elements must be aligned, and a whole chunk would live as long as a view of it. */
+export function rebuiltBinary(kind: BinaryKind, content: Uint8Array): unknown {
+  const constructor = constructorOf(kind)!
+  const copy = new Uint8Array(content.length)
+  copy.set(content)
+  littleEndian(Buffer.from(copy.buffer), constructor.BYTES_PER_ELEMENT ?? 1)
+  return kind === 'ArrayBuffer' ? copy.buffer : new constructor(copy.buffer)
+}
+
+const constructorOf = (kind: BinaryKind): BinaryConstructor | undefined => (globalThis as unknown as Record<string, BinaryConstructor | undefined>)[kind]

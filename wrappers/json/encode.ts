@@ -1,0 +1,252 @@
+import type { Writer } from '../../src/writer.js'
+import { binaryKinds, littleEndian } from '../binary.js'
+import type { Callable, CodecLimits, Refs } from '../codec.js'
+import {
+  INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,
+} from '../sendable.js'
+import { streamKind } from '../stream-kind.js'
+import { Tag, wellFormed } from './tags.js'
+
+// here and not imported: only a constant of its own module is inlined
+const hasOwn = Object.prototype.hasOwnProperty
+const toString = Object.prototype.toString
+
+/** Makes a plain copy that JSON can say, so that getters run once and no `toJSON` does. One for each value. */
+export class Encoder {
+  private readonly path: (string | number)[] = []
+  private readonly given: number[] = []
+  private readonly offered: number[] = []
+  private readonly start: number
+  private nodes: number
+  /** At most so many bytes may still come; that text and tags are longer shows in the end. */
+  private room: number
+  private disturbed = false
+
+  /** @param outer the one whose value has a getter that uses this one */
+  constructor(private readonly limits: CodecLimits, private readonly out: Writer, private readonly refs: Refs, private readonly outer: Encoder | undefined) {
+    this.start = out.at
+    this.nodes = limits.maxNodes
+    this.room = limits.maxBytes
+  }
+
+  encode(value: unknown): void {
+    const { out } = this
+    try {
+      this.disturb()
+      const text = JSON.stringify(this.value(value))
+      if (this.disturbed || out.at !== this.start) refuse(OUTER)
+      const size = Buffer.byteLength(text)
+      this.take(size - (this.limits.maxBytes - this.room))
+      out.need(size)
+      // as many bytes as characters: all of it is ASCII, and latin1 is the quicker name for that
+      out.at += out.bytes.write(text, out.at, size, size === text.length ? 'latin1' : 'utf8')
+    } catch (thrown) {
+      out.at = this.start
+      takeBack(this.refs, this.given, this.offered)
+      throw unsendable(thrown, this.path)
+    }
+  }
+
+  /** Whoever is reading a value for the same `out` could not tell our bytes from its own. */
+  private disturb(): void {
+    for (let other = this.outer; other; other = other.outer) {
+      if (other.out !== this.out) continue
+      other.disturbed = true
+      refuse(INNER)
+    }
+  }
+
+  private take(bytes: number): void {
+    if ((this.room -= bytes) >= 0) return
+    this.path.length = 0
+    tooLong(this.limits.maxBytes)
+  }
+
+  private count(size: number): void {
+    if ((this.nodes -= size) >= 0) return
+    this.path.length = 0
+    tooMany(this.limits.maxNodes)
+  }
+
+  private enter(): number {
+    if (this.path.length >= this.limits.maxDepth) tooDeep(this.limits.maxDepth)
+    return this.path.push(NOWHERE) - 1
+  }
+
+  private tag(name: string, content: unknown): unknown {
+    this.count(1)
+    return { [name]: content }
+  }
+
+  private value(value: unknown): unknown {
+    switch (typeof value) {
+      case 'string': return this.string(value)
+      case 'number': return Number.isFinite(value) && !Object.is(value, -0) ? value : this.tag(Tag.number, Object.is(value, -0) ? '-0' : String(value))
+      case 'object': return value === null ? null : this.object(value)
+      case 'boolean': return value
+      case 'undefined': return this.tag(Tag.undefined, 0)
+      case 'function': return this.tag(Tag.function, this.function(value as Callable))
+      case 'bigint': return this.bigint(value)
+      default: return refuse(SYMBOL)
+    }
+  }
+
+  // ── leaves ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private string(text: string): string {
+    this.take(text.length + 2)
+    return wellFormed(text)
+  }
+
+  private function(fn: Callable): number {
+    const id = this.refs.give(fn)
+    this.given.push(id)
+    return id
+  }
+
+  private bigint(value: bigint): unknown {
+    const magnitude = value < 0n ? -value : value
+    checkBigint(magnitude)
+    return this.tag(Tag.bigint, this.string(value.toString(16)))
+  }
+
+  private base64(content: Buffer): string {
+    this.take(Math.ceil(content.length / 3) * 4)
+    return content.toString('base64')
+  }
+
+  private binary(name: string, content: Uint8Array, elementSize: number): unknown {
+    if (!(binaryKinds as readonly string[]).includes(name)) refuse(`is a ${name}, which cannot be sent: send its bytes as a Buffer`)
+    this.count(2)
+    this.take(content.length)
+    const copy = Buffer.from(content)
+    littleEndian(copy, elementSize)
+    return this.tag(Tag.binary, [name, copy.toString('base64')])
+  }
+
+  private arrayBufferView(value: ArrayBufferView): unknown {
+    if (Buffer.isBuffer(value)) return this.tag(Tag.buffer, this.base64(value))
+    const content = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
+    return this.binary(typedArrayName.call(value) ?? 'DataView', content, (value as Uint8Array).BYTES_PER_ELEMENT ?? 1)
+  }
+
+  /** @returns undefined if it is none */
+  private stream(value: object): unknown {
+    const kind = streamKind(value)
+    if (kind === 0) return undefined
+    if (!this.refs.offer) return refuse(STREAM)
+    const id = this.refs.offer(value, kind)
+    this.offered.push(id)
+    this.count(2)
+    return this.tag(Tag.stream, [kind, id])
+  }
+
+  // ── containers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  private object(value: object): unknown {
+    // a Proxy may give any length
+    if (Array.isArray(value)) return this.list(value, value.length >>> 0)
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype === Object.prototype || prototype === null) {
+      if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === undefined) return this.properties(value as Record<string, unknown>)
+      return this.stream(value) ?? this.properties(value as Record<string, unknown>)
+    }
+    return ArrayBuffer.isView(value) ? this.arrayBufferView(value) : this.instance(value)
+  }
+
+  private list(value: readonly unknown[], length: number): unknown[] {
+    const depth = this.enter()
+    this.count(length)
+    this.take(length)
+    const copy = new Array<unknown>(length)
+    for (let i = 0; i < length; i++) {
+      this.path[depth] = i
+      copy[i] = this.value(value[i])
+    }
+    this.path.pop()
+    return copy
+  }
+
+  /** The own enumerable ones. */
+  private properties(value: Record<string, unknown>, tag = '[object Object]'): unknown {
+    const depth = this.enter()
+    const copy: Record<string, unknown> = {}
+    let size = 0
+    let last = ''
+    for (const key in value) {
+      if (!hasOwn.call(value, key)) continue
+      this.path[depth] = key
+      if (key === '__proto__') refuse(PROTO)
+      this.count(1)
+      last = this.string(key)
+      const item = value[key]
+      if (typeof item === 'function') checkMethod(key)
+      copy[last] = this.value(item)
+      size++
+    }
+    this.path.pop()
+    checkSent(size, tag)
+    // one that could be taken for a tag
+    return size === 1 && last[0] === '$' ? { [`$${last}`]: copy[last] } : copy
+  }
+
+  /** What is neither an array nor plain nor binary. */
+  private instance(value: object): unknown {
+    const tag = toString.call(value)
+    const built = tag === '[object Object]' ? undefined : this.builtin(value)
+    if (built !== undefined) return built
+    const stream = this.stream(value)
+    if (stream !== undefined) return stream
+    checkInstance(value)
+    return this.properties(value as Record<string, unknown>, tag)
+  }
+
+  private builtin(value: object): unknown {
+    switch (builtinKind(value)) {
+      case 'date': return this.date(value as Date)
+      case 'map': return this.map(value as Map<unknown, unknown>)
+      case 'set': return this.set(value as Set<unknown>)
+      case 'error': return this.error(value as Error)
+      case 'arrayBuffer': return this.binary('ArrayBuffer', new Uint8Array(value as ArrayBuffer), 1)
+      case 'boxed': return this.value(unbox(value))
+      default: return undefined
+    }
+  }
+
+  private date(value: Date): unknown {
+    const time = getTime.call(value)
+    return this.tag(Tag.date, Number.isNaN(time) ? null : time)
+  }
+
+  private map(value: ReadonlyMap<unknown, unknown>): unknown {
+    const entries = [...mapEntries.call(value)] as [unknown, unknown][]
+    const depth = this.enter()
+    this.count(entries.length * 2)
+    const content: unknown[] = []
+    for (const [i, [key, item]] of entries.entries()) {
+      this.path[depth] = typeof key === 'string' ? key : i
+      content.push(this.value(key), this.value(item))
+    }
+    this.path.pop()
+    return this.tag(Tag.map, content)
+  }
+
+  private set(value: ReadonlySet<unknown>): unknown {
+    const members = [...setValues.call(value)]
+    return this.tag(Tag.set, this.list(members, members.length))
+  }
+
+  private error(error: Error & { code?: unknown }): unknown {
+    const { name, message, code, cause } = error
+    const coded = typeof code === 'string' || typeof code === 'number'
+    const caused = 'cause' in error
+    const depth = this.enter()
+    this.count(caused ? 4 : coded ? 3 : 2)
+    const content: unknown[] = [this.string(typeof name === 'string' ? name : 'Error'), this.string(typeof message === 'string' ? message : '')]
+    if (coded || caused) content.push(coded ? this.value(code) : null)
+    this.path[depth] = 'cause'
+    if (caused) content.push(this.value(cause))
+    this.path.pop()
+    return this.tag(Tag.error, content)
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * An object with exactly one property, whose name begins with `$`, says what JSON cannot: the name says what it is. One
+ * of the user's own that looks so has one more `$` in front of its name.
+ */
+export const Tag = {
+  /** 0, of no meaning. */
+  undefined: '$undefined',
+  /** 'NaN', 'Infinity', '-Infinity' or '-0'. */
+  number: '$number',
+  /** Hexadecimal digits, behind '-' if it is negative. */
+  bigint: '$bigint',
+  /** Milliseconds since 1970; null is an invalid Date. */
+  date: '$date',
+  /** base64. */
+  buffer: '$buffer',
+  /** [kind, base64], elements in little-endian order. */
+  binary: '$binary',
+  /** Keys and values in turn. */
+  map: '$map',
+  set: '$set',
+  /** [name, message], then code (string, number or null) and cause, as far as there are any. */
+  error: '$error',
+  /** Its number. */
+  function: '$function',
+  /** [kind, its number]. */
+  stream: '$stream',
+} as const
+
+interface Text {
+  isWellFormed(): boolean
+  toWellFormed(): string
+}
+
+/** Without lone surrogates, as UTF-8 has it: JSON could say them, and they would not survive anywhere else. */
+export function wellFormed(text: string): string {
+  const one = text as unknown as Text
+  return one.isWellFormed() ? text : one.toWellFormed()
+}

@@ -1,0 +1,124 @@
+/** What both codecs agree on: what can be sent, and how a refusal says where in the value and what to do instead. */
+import { types } from 'node:util'
+import { StageError, describe } from '../src/errors.js'
+import type { Refs } from './codec.js'
+
+/** Thrown within, with the second half of the message; the first half is the path. */
+export class Refusal extends Error {}
+
+export const refuse = (what: string): never => {
+  throw new Refusal(what)
+}
+
+/** In the path: in the container, but at none of its elements. */
+export const NOWHERE = -1
+/** Magnitude of the largest bigint. */
+export const MAX_BIGINT_BYTES = 1024 * 1024
+const MAX_BIGINT_BITS = BigInt(MAX_BIGINT_BYTES * 8)
+
+export const STREAM = 'is a stream or an async iterable, which cannot be sent here: pass it as a stream of its own, with to()'
+const STREAM_OTHER = 'is a stream of a kind that cannot be sent: pass one of Node\'s'
+const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
+const PROMISE = 'is a promise: await it first'
+const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
+export const SYMBOL = 'is a symbol, which means nothing elsewhere: send a string'
+export const PROTO = 'is a property that could change the prototype of the object at the other end: rename it'
+export const INNER = 'was sent by a getter while the value that it is part of was being sent, over the same link: read the value before you send it'
+export const OUTER = 'was being read when a getter in it sent something itself, over the same link: read the value before you send it'
+
+export const mapEntries = Map.prototype.entries
+export const setValues = Set.prototype.values
+export const getTime = Date.prototype.getTime
+/** 'Uint8Array' and the like from the inside of the object, whatever class or realm it is of; undefined for a DataView. */
+export const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!.get as (this: unknown) => string | undefined
+
+export type Builtin = 'date' | 'map' | 'set' | 'error' | 'arrayBuffer' | 'boxed'
+
+/** Told apart by what they are inside, not by their classes, which may be of another realm. @throws Refusal */
+export function builtin(value: object): Builtin | undefined {
+  if (types.isDate(value)) return 'date'
+  if (types.isMap(value)) return 'map'
+  if (types.isSet(value)) return 'set'
+  if (types.isNativeError(value) || value instanceof Error) return 'error'
+  if (types.isArrayBuffer(value)) return 'arrayBuffer'
+  if (types.isBoxedPrimitive(value)) return 'boxed'
+  if (types.isPromise(value)) refuse(PROMISE)
+  if (types.isSharedArrayBuffer(value)) refuse('is a SharedArrayBuffer, and nothing is shared between peers: send a copy')
+  if (types.isRegExp(value)) refuse('is a RegExp, which cannot be sent: send its source as a string')
+  if (types.isWeakMap(value) || types.isWeakSet(value) || value instanceof WeakRef) refuse('holds its content weakly and cannot be sent: send the content')
+  return undefined
+}
+
+export function unbox(value: object): unknown {
+  if (types.isNumberObject(value)) return Number.prototype.valueOf.call(value)
+  if (types.isStringObject(value)) return String.prototype.valueOf.call(value)
+  if (types.isBooleanObject(value)) return Boolean.prototype.valueOf.call(value)
+  return types.isBigIntObject(value) ? BigInt.prototype.valueOf.call(value) : Symbol.prototype.valueOf.call(value)
+}
+
+/** An instance that is neither built in nor a stream may still not be one of its properties only. @throws Refusal */
+export function checkInstance(value: object): void {
+  const like = value as { pipe?: unknown; then?: unknown }
+  if (typeof like.pipe === 'function') refuse(STREAM_OTHER)
+  if (typeof like.then === 'function') refuse(PROMISE)
+}
+
+/** @throws Refusal */
+export function checkSent(properties: number, tag: string): void {
+  if (properties === 0 && tag !== '[object Object]') refuse(`is a ${tag.slice(8, -1)}, of which nothing would arrive: send what you need of it`)
+}
+
+/** Some names of functions make something of the object that cannot be sent. @throws Refusal */
+export function checkMethod(key: string): void {
+  if (key === 'then') refuse(PROMISE_LIKE)
+  if (key === 'pipe') refuse(STREAM_LIKE)
+}
+
+/** Of the magnitude. @throws Refusal */
+export function checkBigint(magnitude: bigint): void {
+  if (magnitude >> MAX_BIGINT_BITS) refuse(`is a bigint of more than ${MAX_BIGINT_BYTES} bytes: send it as a Buffer`)
+}
+
+export const tooDeep = (maxDepth: number): never => refuse(`is nested deeper than ${maxDepth} or cyclic: send a flatter copy`)
+export const tooMany = (maxNodes: number): never => refuse(`has more than ${maxNodes} elements and properties: send it in parts, or as one Buffer`)
+export const tooLong = (maxBytes: number): never => refuse(`takes more than ${maxBytes} bytes: send it in parts`)
+
+/** What an encoder throws in the end. */
+export function unsendable(thrown: unknown, path: readonly (string | number)[]): StageError {
+  const refused = thrown instanceof Refusal
+  const what = refused ? thrown.message : `cannot be read, it threw ${describe(thrown instanceof Error ? thrown.message : thrown)}: send a plain copy of it`
+  return new StageError('BAD_ARGUMENT', `${where(path)} ${what}`, { executed: 'no', ...(refused ? {} : { cause: thrown }) })
+}
+
+/** Nobody will hear of the functions and streams of a value that failed. */
+export function takeBack(refs: Refs, given: readonly number[], offered: readonly number[]): void {
+  for (const id of given) refs.back?.(id)
+  for (const id of offered) refs.withdraw?.(id)
+}
+
+/** `[1].user["first name"]` */
+function where(path: readonly (string | number)[]): string {
+  const keys = path.filter((key) => key !== NOWHERE)
+  if (keys.length === 0) return 'the value'
+  const steps = keys.slice(0, 8).map((key) => (typeof key === 'number' ? `[${key}]` : /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${JSON.stringify(key.slice(0, 64))}]`))
+  return steps.join('') + (keys.length > 8 ? '…' : '')
+}
+
+/** A plain Error whatever its name says: no class is looked up. Where it really happened was not sent. */
+export function rebuiltError(name: string, message: string, code: string | number | undefined, options: ErrorOptions | undefined): Error {
+  const error = stackless(message, options)
+  Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true })
+  if (code !== undefined) Object.assign(error, { code })
+  return error
+}
+
+/** Taking the stack is nine tenths of making an Error, and a message may hold tens of thousands; and it would show this file. */
+function stackless(message: string, options: ErrorOptions | undefined): Error {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  try {
+    return new Error(message, options)
+  } finally {
+    Error.stackTraceLimit = limit
+  }
+}
