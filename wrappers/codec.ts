@@ -15,9 +15,9 @@
 import type { Writer } from '../src/writer.js'
 import { Decoder } from './msgpack/decode.js'
 import { Encoder } from './msgpack/encode.js'
-import type { StreamKind } from './stream-kind.js'
+import type { StreamKind } from './codec/stream-kind.js'
 
-export { streamKind, type StreamKind } from './stream-kind.js'
+export { streamKind, type StreamKind } from './codec/stream-kind.js'
 
 /** What functions and streams are while they travel: numbers that their owner knows. */
 export interface Refs {

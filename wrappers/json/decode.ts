@@ -1,8 +1,8 @@
 import { StageError } from '../../src/errors.js'
-import { binaryFault, binaryKinds, rebuiltBinary } from '../binary.js'
+import { binaryFault, binaryKinds, rebuiltBinary } from '../codec/binary.js'
 import type { CodecLimits, Refs } from '../codec.js'
-import { MAX_BIGINT_BYTES, rebuiltError } from '../sendable.js'
-import { isStreamKind } from '../stream-kind.js'
+import { MAX_BIGINT_BYTES, rebuiltError } from '../codec/sendable.js'
+import { isStreamKind } from '../codec/stream-kind.js'
 import { scan } from './scan.js'
 import { Tag, wellFormed } from './tags.js'
 

@@ -1,9 +1,9 @@
 import { StageError } from '../../src/errors.js'
 import type { CodecLimits, Refs } from '../codec.js'
 import { SHORT, shortAscii } from '../../src/ascii.js'
-import { binaryFault, binaryKinds, rebuiltBinary } from '../binary.js'
-import { MAX_BIGINT_BYTES, rebuiltError } from '../sendable.js'
-import { isStreamKind } from '../stream-kind.js'
+import { binaryFault, binaryKinds, rebuiltBinary } from '../codec/binary.js'
+import { MAX_BIGINT_BYTES, rebuiltError } from '../codec/sendable.js'
+import { isStreamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
 import { KeyCache } from './keys.js'
 

@@ -1,10 +1,10 @@
 import type { Writer } from '../../src/writer.js'
-import { binaryKinds, littleEndian } from '../binary.js'
+import { binaryKinds, littleEndian } from '../codec/binary.js'
 import type { Callable, CodecLimits, Refs } from '../codec.js'
 import {
   INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooMany, typedArrayName, unbox, unsendable,
-} from '../sendable.js'
-import { streamKind } from '../stream-kind.js'
+} from '../codec/sendable.js'
+import { streamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
 import { Output } from './output.js'
 

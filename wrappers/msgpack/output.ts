@@ -1,5 +1,5 @@
 import type { Writer } from '../../src/writer.js'
-import { OUTER, refuse, tooLong } from '../sendable.js'
+import { OUTER, refuse, tooLong } from '../codec/sendable.js'
 import { Ext } from './ext.js'
 
 /** Up to here a loop over the characters beats a call into the runtime. */

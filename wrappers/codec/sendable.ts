@@ -1,7 +1,7 @@
 /** What both codecs agree on: what can be sent, and how a refusal says where in the value and what to do instead. */
 import { types } from 'node:util'
-import { StageError, describe } from '../src/errors.js'
-import type { Refs } from './codec.js'
+import { StageError, describe } from '../../src/errors.js'
+import type { Refs } from '../codec.js'
 
 /** Thrown within, with the second half of the message; the first half is the path. */
 export class Refusal extends Error {}
