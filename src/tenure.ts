@@ -109,7 +109,8 @@ export class Tenure {
     const slow = () => new StageError('REGISTRY_UNAVAILABLE', `${registry.address} did not answer a heartbeat in time`)
     if (this.#renounced && this.#lease) {
       this.#renounced = false
-      await this.#lease.close().catch((error: unknown) => this.options.onerror(asError(error)))
+      // the old entry lapses by itself: a goodbye that hangs may not keep the new one from being listed
+      await within(clock, Math.max(ttlMs / 5, 1000), this.#lease.close(), slow).catch((error: unknown) => this.options.onerror(asError(error)))
       return this.#lost()
     }
     if (!this.#lease) {

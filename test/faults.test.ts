@@ -1,0 +1,48 @@
+import test from 'ava'
+import { MemoryInterface, MemoryRegistry, Stage, type Lease, type Registry, type StageOptions } from '../src/index.js'
+import { advance, seeded, virtualMesh, type Mesh } from './helpers/mesh.js'
+import type { Assertions } from './suites/test.js'
+import type { VirtualClock } from './helpers/virtual-clock.js'
+
+// What the simulation has found, each by its symptom.
+
+/** A stage whose leases behave as `change` makes them, and whose views come so late. */
+function odd(t: Pick<Assertions, 'teardown'>, { clock, network, registry }: Mesh<VirtualClock>, name: string, options: StageOptions, change: (lease: Lease) => Lease, viewMs = 0): Stage {
+  const inner = new MemoryRegistry(registry.address.slice('memory:'.length), { clock })
+  const own: Registry = {
+    address: inner.address,
+    publish: async (entry, ttlMs) => change(await inner.publish(entry, ttlMs)),
+    async *watch(namespace, signal) {
+      for await (const view of inner.watch(namespace, signal)) {
+        if (viewMs > 0) await new Promise<void>((resolve) => { clock.setTimeout(resolve, viewMs) })
+        yield view
+      }
+    },
+    close: () => inner.close(),
+  }
+  const stage = new Stage(name, own, new MemoryInterface(network, { clock }), { ...options, clock, random: seeded(name) } as StageOptions)
+  t.teardown(async () => { await advance(clock, stage.close(), 20_000) })
+  return stage
+}
+
+test('a registry that hangs while an id is given up does not keep the new one from being listed', async (t) => {
+  const mesh = virtualMesh(t)
+  const { clock, stage, registry } = mesh
+  let away = false
+  const a = stage('a', { ttlMs: 3000 })
+  const b = odd(t, mesh, 'b', { ttlMs: 3000 }, (lease) => ({
+    renew: async (entry) => { if (away) throw new Error('away'); return lease.renew(entry) },
+    close: () => new Promise(() => {}),
+  }))
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(20_000)
+  const before = b.id
+  away = true
+  await clock.advance(6000)
+  t.deepEqual(a.peers(), [])
+  registry.empty() // and with it that b was taken out: it learns that from a
+  away = false
+  await clock.advance(15_000)
+  t.not(b.id, before)
+  t.deepEqual(a.peers().map((peer) => peer.id), [b.id])
+})
