@@ -131,14 +131,19 @@ export class Links {
       .finally(() => this.#strangers--)
   }
 
-  /** The registry says that it is gone. */
-  part(id: string, error: StageError): void {
+  /**
+   * The registry says that it is gone.
+   * @param crashed  nothing more can come of what was begun; one that leaves by itself still ends that, and the links with it
+   */
+  part(id: string, error: StageError, crashed: boolean): void {
     const slot = this.#slots.get(id)
     if (!slot) return
     slot.dial?.abort(error)
+    slot.dial = undefined
     slot.redial?.cancel()
-    this.#slots.delete(id)
+    if (crashed || !slot.current?.link) this.#slots.delete(id)
     this.#settle(slot, error)
+    if (!crashed) return
     slot.current?.link?.close(error)
     for (const link of [...this.#draining]) if (link.peer.id === id) link.close(error)
   }
@@ -338,7 +343,7 @@ export class Links {
   }
 
   #retire(link: LiveLink, leaving: boolean): void {
-    if (this.#draining.has(link)) return
+    if (this.#draining.has(link) || link.top.destroyed) return
     this.#draining.add(link)
     link.open = false
     const slot = this.#slots.get(link.peer.id)

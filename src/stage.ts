@@ -331,9 +331,9 @@ export class StageCore extends EventEmitter<StageEvents> {
   #onpart(peer: Entry, reason: PartReason): void {
     if (reason === 'timeout') this.#tell('timeout', peer)
     const { links } = this.#run()
-    // one that leaves by itself still ends what was begun, and its link with it
-    if (reason === 'timeout' || !links.active(peer.id)) {
-      links.part(peer.id, new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone: ${reason === 'timeout' ? 'its lease lapsed' : 'it left'}`, { executed: 'unknown', peer }))
+    const crashed = reason === 'timeout'
+    if (crashed || !links.active(peer.id)) {
+      links.part(peer.id, new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone: ${crashed ? 'its lease lapsed' : 'it left'}`, { executed: 'unknown', peer }), crashed)
     }
     this.#tell('part', peer, reason)
   }

@@ -46,3 +46,21 @@ test('a registry that hangs while an id is given up does not keep the new one fr
   t.not(b.id, before)
   t.deepEqual(a.peers().map((peer) => peer.id), [b.id])
 })
+
+test('two that close at once let the streams between them end, and nothing is left', async (t) => {
+  const mesh = virtualMesh(t, { latencyMs: 20 })
+  const { clock } = mesh
+  const [a, b] = ['a', 'b'].map((name) => odd(t, mesh, name, {}, (lease) => lease, 200)) // each hears of it from the other first
+  let got = 0
+  let ended = false
+  b.on('stream', (stream) => stream.on('data', (piece: Buffer) => { got += piece.length }).on('end', () => { ended = true }))
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(500)
+  const stream = a.to('b')
+  stream.end(Buffer.alloc(1_000_000))
+  await clock.advance(200)
+  t.true(got > 0 && got < 1_000_000)
+  await advance(clock, Promise.all([a.close(), b.close()]))
+  t.deepEqual([got, ended], [1_000_000, true])
+  for (const one of [a, b]) t.deepEqual(Object.entries(one.stats()).filter(([, count]) => count !== 0), [], one.name)
+})
