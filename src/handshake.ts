@@ -105,6 +105,7 @@ async function dial(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
   const proofs = prove(o, mine, theirs)
   const gone = o.isGone(theirs.from.id)
   wire.send({ proof: proofs.dialler, ...(gone ? { gone } : {}) })
+  if (o.self.id < theirs.from.id) wire.last()
   const reply = await wire.receive()
   checkProof(reply['proof'], proofs.listener)
   checkGone(o, theirs.from, gone, reply['gone'])
@@ -139,6 +140,7 @@ async function answer(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
     return { peer: theirs.from, link, verdict }
   }
   wire.send({ proof: proofs.listener })
+  wire.last()
   return { peer: theirs.from, link, verdict: checkVerdict((await wire.receive())['verdict']) }
 }
 
@@ -226,6 +228,7 @@ class Wire {
   #length: number | undefined
   #waiting: { resolve(message: Record<string, unknown>): void; reject(error: Error): void } | undefined
   #error: Error | undefined
+  #last = false
   readonly #onreadable = () => this.#next()
   readonly #onend = () => this.#break(new StageError('DISCONNECTED', 'the connection ended during the handshake'))
   readonly #onerror = (error: Error) => this.#break(new StageError('DISCONNECTED', `the connection broke during the handshake: ${error.message}`, { cause: error }))
@@ -254,11 +257,17 @@ class Wire {
     })
   }
 
+  /** What comes next may be the other end's last word: if it is only late, that end goes on with the chain, and no message fits in there. */
+  last(): void {
+    this.#last = true
+  }
+
   /** Tells the other end why, and ends the connection. */
   fail(error: unknown): void {
     if (this.stream.destroyed) return
     const told = error instanceof StageError && error.code !== 'DISCONNECTED' ? { code: error.code, message: error.message } : undefined
-    if (!told || this.#error instanceof StageError && this.#error.code === 'DISCONNECTED') return void this.stream.destroy()
+    const late = this.#last && told?.code === 'TIMEOUT'
+    if (!told || late || this.#error instanceof StageError && this.#error.code === 'DISCONNECTED') return void this.stream.destroy()
     this.send({ error: told })
     // the reason must get through, but not wait for a peer that reads nothing
     const cut = this.clock.setTimeout(() => this.stream.destroy(), 1000)

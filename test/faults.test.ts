@@ -1,5 +1,5 @@
 import test from 'ava'
-import { MemoryInterface, MemoryRegistry, Stage, type Lease, type Registry, type StageOptions } from '../src/index.js'
+import { MemoryInterface, MemoryRegistry, Stage, StageError, type Lease, type Registry, type StageOptions } from '../src/index.js'
 import { advance, seeded, virtualMesh, type Mesh } from './helpers/mesh.js'
 import type { Assertions } from './suites/test.js'
 import type { VirtualClock } from './helpers/virtual-clock.js'
@@ -63,4 +63,22 @@ test('two that close at once let the streams between them end, and nothing is le
   await advance(clock, Promise.all([a.close(), b.close()]))
   t.deepEqual([got, ended], [1_000_000, true])
   for (const one of [a, b]) t.deepEqual(Object.entries(one.stats()).filter(([, count]) => count !== 0), [], one.name)
+})
+
+test('one end gives up a handshake that the other end has finished: its calls fail as DISCONNECTED, not as foreign bytes', async (t) => {
+  const { clock, stage, network } = virtualMesh(t, { latencyMs: 10 })
+  const two = [stage('a'), stage('b')]
+  await advance(clock, Promise.all(two.map((one) => one.ready())))
+  await clock.advance(100)
+  const [less, arbiter] = two.sort((x, y) => x.id < y.id ? -1 : 1)
+  const [address] = less.lookup(arbiter.name)[0].addresses
+  let failed: Promise<StageError> | undefined
+  arbiter.once('link', () => {
+    network.hold((from) => from === address) // the verdict is under way
+    failed = arbiter.to(less.name).call('f').then(() => t.fail(), (error: StageError) => error) as Promise<StageError>
+  })
+  less.to(arbiter.name).call('f').catch(() => {})
+  await clock.advance(9000)
+  t.is((await failed)?.code, 'DISCONNECTED')
+  network.release()
 })
