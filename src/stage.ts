@@ -227,7 +227,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       clock, random, namespace: this.#namespace, secret, idleLinkMs, interfaces, chain, self,
       find: (id) => directory.get(id),
       isGone: (id) => directory.isGone(id),
-      ongone: () => void tenure.renounce(),
+      ongone: () => { if (!this.#draining) void tenure.renounce() }, // to others, one that leaves is gone
       kept: (peer) => this.#kept(peer),
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),

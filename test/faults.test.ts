@@ -82,3 +82,25 @@ test('one end gives up a handshake that the other end has finished: its calls fa
   t.is((await failed)?.code, 'DISCONNECTED')
   network.release()
 })
+
+test('a stage that leaves is gone to others, and goes on under its id until what it began has ended', async (t) => {
+  const mesh = virtualMesh(t, { latencyMs: 20 })
+  const { clock, stage } = mesh
+  const a = odd(t, mesh, 'a', {}, (lease) => ({
+    // others know before it does
+    renew: async (entry) => { const answer = await lease.renew(entry); await new Promise<void>((resolve) => { clock.setTimeout(resolve, 300) }); return answer },
+    close: () => lease.close(),
+  }))
+  const [b, c] = [stage('b'), stage('c')] as const
+  c.to('*').provide('slow', () => new Promise((resolve) => clock.setTimeout(() => resolve('done'), 2000)))
+  await advance(clock, Promise.all([a.ready(), b.ready(), c.ready()]))
+  await clock.advance(100)
+  const { id } = a
+  const slow = a.to('c').call('slow')
+  await clock.advance(200)
+  a.to('b').call('f').catch(() => {}) // b is dialled when it learns that a leaves
+  const closing = a.close()
+  t.is(await advance(clock, slow), 'done')
+  await advance(clock, closing)
+  t.is(a.id, id)
+})
