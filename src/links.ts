@@ -361,6 +361,7 @@ export class Links {
     // one that breaks right after it stood is as good as a dial that failed
     if (this.options.clock.now() - link.since > STABLE_MS) slot.failures = 0
     else if (error) slot.failures++
+    else slot.failures = Math.min(slot.failures, 1) // with a goodbye: what failed before it stood is over
     slot.notBefore = this.options.clock.now() + backoffMs(this.options.random, slot.failures)
     this.options.onunlink(link, error)
     if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial) this.#slots.delete(slot.peer.id)

@@ -104,3 +104,19 @@ test('a stage that leaves is gone to others, and goes on under its id until what
   await advance(clock, closing)
   t.is(a.id, id)
 })
+
+test('a link that ended with a goodbye is dialled again without the back-off of long ago', async (t) => {
+  const { clock, stage, network } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b', { idleLinkMs: 1000 })] as const
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(100)
+  network.refuse(a.lookup('b')[0].addresses[0])
+  a.keep('b')
+  await clock.advance(40_000)
+  network.release()
+  await clock.advance(15_000)
+  let links = 0
+  a.on('link', () => links++)
+  await clock.advance(20_000)
+  t.true(links > 8, `${links} links in 20 s, where each is closed after one`)
+})
