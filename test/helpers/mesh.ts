@@ -5,13 +5,22 @@ import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'
 import { VirtualClock, settle } from './virtual-clock.js'
 
-/** Chance from a seed: the same numbers each time. */
+/** Chance from a seed: the same numbers each time. One hash makes sixteen of them, as simulations ask for many. */
 export function seeded(seed: number | string): Random {
   let count = 0
-  const block = (): Buffer => createHash('sha256').update(`${seed}/${count++}`).digest()
+  let block = Buffer.alloc(0)
+  let at = 0
+  const take = (size: number): number => {
+    if (at + size > block.length) {
+      block = createHash('sha512').update(`${seed}/${count++}`).digest()
+      at = 0
+    }
+    at += size
+    return at - size
+  }
   return {
-    bytes: (size) => Buffer.concat(Array.from({ length: Math.ceil(size / 32) }, block)).subarray(0, size),
-    float: () => block().readUInt32BE(0) / 2 ** 32,
+    bytes: (size) => Buffer.concat(Array.from({ length: Math.ceil(size / 32) }, () => { const from = take(32); return block.subarray(from, from + 32) })).subarray(0, size),
+    float: () => { const from = take(4); return block.readUInt32BE(from) / 2 ** 32 },
   }
 }
 

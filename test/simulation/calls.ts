@@ -1,0 +1,212 @@
+import { StageError, type CallContext, type Code, type Target, type TargetOptions, type To } from '../../src/index.js'
+import { collect } from './garbage.js'
+import type { Host } from './host.js'
+import type { World } from './world.js'
+
+/** One call, from both of its ends. */
+export interface Call {
+  readonly n: number
+  readonly host: Host
+  /** By the caller's clock; Infinity for what has none. */
+  readonly endsAt: number
+  /** How often its handler ran, by process; a `callAll` or a cast may run once in each. */
+  readonly ran: Map<string, number>
+  readonly many: boolean
+  /** Which connection it went over, where that is certain. */
+  link?: string
+  settled?: 'value' | StageError
+  judged?: boolean
+}
+
+/** What no stage of a sound mesh ever hears. */
+const FOREIGN: ReadonlySet<Code> = new Set(['PROTOCOL_ERROR', 'BAD_ARGUMENT', 'BAD_NAME', 'WRONG_NAMESPACE', 'AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'NO_SUCH_METHOD', 'NAME_TAKEN'])
+const LATE_MS = 100
+const lastStarted = new WeakMap<World, Map<string, number>>()
+
+function begin(host: Host, timeoutMs: number, to: To, many = false): Call {
+  const { world } = host
+  const n = world.calls.size + 1
+  const call: Call = { n, host, endsAt: host.clock.now() + timeoutMs, ran: new Map(), many }
+  world.calls.set(n, call)
+  if (many) return call
+  // only where it is certain which connection a call takes can its order be judged
+  const peers = typeof to === 'string' && to !== host.name ? host.stage.lookup(to) : []
+  if (peers.length !== 1 || peers[0].name !== to) return call
+  const link = host.linkTo(peers[0].id)
+  if (link) call.link = `${link} ${host.label}`
+  else host.waiting.set(peers[0].id, [...host.waiting.get(peers[0].id) ?? [], call])
+  return call
+}
+
+function settle(call: Call, outcome: 'value' | StageError): void {
+  const { world } = call.host
+  if (call.settled) return world.fail(`P9: call ${call.n} settled twice`)
+  call.settled = outcome
+  if (!call.host.alive) return
+  const ran = [...call.ran.values()].reduce((sum, one) => sum + one, 0)
+  world.tell(call.host.label, `${call.n} ${outcome === 'value' ? 'answered' : `${outcome.code} ${outcome.executed} ${outcome.message}`}`)
+  late(call)
+  if (outcome === 'value') {
+    if (ran !== 1) world.fail(`P10: call ${call.n} was answered and ran ${ran} times`)
+    return
+  }
+  if (!(outcome instanceof StageError)) return world.fail(`call ${call.n} failed with ${String(outcome)}`)
+  if (FOREIGN.has(outcome.code)) world.fail(`call ${call.n}: ${outcome.code} ${outcome.message}`)
+  if (outcome.executed === 'no' && ran > 0) world.fail(`P10: call ${call.n} ran, and ${outcome.code} says that it did not`)
+  if (outcome.executed === 'yes' && ran === 0) world.fail(`P10: call ${call.n} did not run, and ${outcome.code} says that it did`)
+}
+
+/** P9: also asked of those that have not settled yet. */
+export function late(call: Call): void {
+  const { host } = call
+  if (call.judged || !host.alive || host.clock.paused || host.clock.now() <= host.due(call.endsAt) + LATE_MS) return
+  call.judged = true
+  host.world.fail(`P9: call ${call.n} of ${host.label} is ${(host.clock.now() - call.endsAt).toFixed(0)} ms behind its deadline`)
+}
+
+/** A handler's first line. */
+function ran(host: Host, n: number): Call | undefined {
+  const { world } = host
+  const call = world.calls.get(n)
+  if (!call || !host.alive) return undefined
+  world.tell(host.label, `runs ${n}`)
+  const times = (call.ran.get(host.label) ?? 0) + 1
+  call.ran.set(host.label, times)
+  if (times > 1 || (!call.many && call.ran.size > 1)) world.fail(`P10: call ${n} ran ${call.many ? times : [...call.ran.values()].reduce((a, b) => a + b)} times`)
+  if (call.settled instanceof StageError && call.settled.executed === 'no') world.fail(`P10: call ${n} ran on ${host.label} after ${call.settled.code} said that it never would`)
+  if (call.link) {
+    let last = lastStarted.get(world)
+    if (!last) lastStarted.set(world, last = new Map())
+    const way = `${call.link} ${host.label}` // one that was bound for a link that broke may have found a replica
+    if (n < (last.get(way) ?? 0)) world.fail(`P11: call ${n} started on ${host.label} behind ${last.get(way)}`)
+    last.set(way, n)
+  }
+  return call
+}
+
+/** Runs a handler's body, counted. */
+async function serve(host: Host, n: number, body: () => unknown): Promise<unknown> {
+  if (!ran(host, n)) return new Promise(() => {})
+  host.open.serving++
+  try {
+    return await body()
+  } finally {
+    host.open.serving--
+  }
+}
+
+const sleep = (host: Host, ms: number): Promise<void> => new Promise((resolve) => { host.clock.setTimeout(resolve, ms) })
+
+export function provide(host: Host): void {
+  const { stage, world } = host
+  const all = stage.to('*')
+  all.provide('quick', (n: number) => { ran(host, n); return n })
+  all.provide('note', (n: number) => { ran(host, n) })
+  all.provide('fails', (n: number) => { ran(host, n); throw new Error('as it was told') })
+  all.provide('sink', (n: number) => { ran(host, n); return n })
+  all.provide('big', (n: number, bytes: Buffer) => { ran(host, n); return bytes })
+  all.provide('slow', (n: number, ms: number) => serve(host, n, async () => { await sleep(host, ms); return n }))
+  all.provide('never', function (n: number) {
+    return serve(host, n, () => new Promise((_, reject) => {
+      this.signal.addEventListener('abort', () => void sleep(host, 50).then(() => reject(new Error('nobody waits'))), { once: true })
+    }))
+  })
+  all.provide('nested', function (n: number, to: string, ms: number) {
+    return serve(host, n, async () => { await nested(host, this, to, ms); return n })
+  })
+  all.provide('back', (n: number, times: number, fn: (n: number) => Promise<number>) => serve(host, n, async () => {
+    try {
+      for (let i = 0; i < times; i++) await callBack(host, fn)
+      return n
+    } finally {
+      const told = collect(fn)
+      host.clock.setTimeout(told, world.chance.between(0, 500))
+    }
+  }))
+}
+
+async function nested(host: Host, context: CallContext, to: string, ms: number): Promise<void> {
+  const left = context.deadline - host.clock.wall()
+  await through(host, context.to(to), to, Math.max(1, left), ms > 0 ? 'slow' : 'quick', ms).catch(() => {})
+}
+
+/** A call of a function that was passed; its deadline is the default one. */
+async function callBack(host: Host, fn: (n: number) => Promise<number>): Promise<void> {
+  const call = begin(host, 10_000, [])
+  host.open.calls++
+  try {
+    await fn(call.n)
+    settle(call, 'value')
+  } catch (error) {
+    settle(call, error as StageError)
+    throw error
+  } finally {
+    host.open.calls--
+  }
+}
+
+/** What is called, and how. */
+export interface Order {
+  to: string
+  method: 'quick' | 'slow' | 'fails' | 'never' | 'nested' | 'big' | 'sink' | 'back'
+  args: unknown[]
+  options: TargetOptions & { timeoutMs: number }
+}
+
+export function makeCall(host: Host, { to, method, args, options }: Order): void {
+  void through(host, host.stage.to(to, options), to, options.timeoutMs, method, ...args).catch(() => {})
+}
+
+/** A call with a function: it stays callable until the other end has let go of it. */
+export function makeCallBack(host: Host, to: string, times: number, timeoutMs: number): void {
+  const fn = (n: number): number => { ran(host, n); return n }
+  void through(host, host.stage.to(to, { timeoutMs }), to, timeoutMs, 'back', times, fn).catch(() => {})
+}
+
+async function through(host: Host, target: Target, to: string, timeoutMs: number, method: Order['method'], ...args: unknown[]): Promise<void> {
+  const call = begin(host, timeoutMs, to)
+  const { world } = host
+  world.tell(host.label, `calls ${call.n} ${method} on ${to} within ${timeoutMs.toFixed(0)} ms`)
+  host.open.calls++
+  try {
+    const value: unknown = await target.call(method, call.n, ...args)
+    const right = method === 'big' ? Buffer.isBuffer(value) && value.equals(args[0] as Buffer) : value === call.n
+    if (!right && host.alive) world.fail(`call ${call.n} of ${method} was answered ${String(value).slice(0, 100)}`)
+    settle(call, 'value')
+  } catch (error) {
+    settle(call, error as StageError)
+    throw error
+  } finally {
+    host.open.calls--
+  }
+}
+
+export async function makeCallAll(host: Host, to: string, timeoutMs: number, leaveAfter: number): Promise<void> {
+  // known: it waits one deadline for the first view, and another one for the answers
+  const call = begin(host, host.stage.stats()['peers'] ? timeoutMs : 2 * timeoutMs, to, true)
+  const { world } = host
+  world.tell(host.label, `calls ${call.n} on all of ${to}`)
+  host.open.calls += 10
+  let answers = 0
+  try {
+    for await (const { value, error } of host.stage.to(to, { timeoutMs }).callAll('quick', call.n)) {
+      if (host.alive && !error && value !== call.n) world.fail(`call ${call.n} was answered ${value}`)
+      if (host.alive && error && FOREIGN.has(error.code)) world.fail(`call ${call.n}: ${error.code} ${error.message}`)
+      if (++answers > leaveAfter) break
+    }
+  } catch (error) {
+    if (FOREIGN.has((error as StageError).code)) world.fail(`call ${call.n}: ${(error as StageError).message}`)
+  }
+  host.open.calls -= 10
+  if (!host.alive) return
+  world.tell(host.label, `${call.n} got ${answers} answers`)
+  late(call)
+  call.settled = 'value'
+}
+
+export function makeCast(host: Host, to: string): void {
+  const call = begin(host, Infinity, to, true)
+  host.world.tell(host.label, `casts ${call.n} to ${to}`)
+  call.settled = 'value'
+  host.stage.to(to).cast('note', call.n)
+}

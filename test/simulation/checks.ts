@@ -1,0 +1,85 @@
+import { late } from './calls.js'
+import type { Host } from './host.js'
+import type { World } from './world.js'
+
+/** Unsent for one peer, and the one message more that may go over it. */
+const HELD_MAX_BYTES = 20 * 1024 * 1024
+
+/** What holds at every moment. */
+export function checkStep(world: World): void {
+  for (const call of world.calls.values()) if (!call.settled && !call.judged) late(call)
+  for (const host of world.hosts) {
+    if (!host.alive || host.clock.paused) continue
+    host.checkId()
+    const held = host.stage.stats()
+    const { open } = host
+    const over = (what: string, most: number): void => {
+      if ((held[what] ?? 0) > most) world.fail(`${host.label} holds ${held[what]} ${what}; the application knows of ${most}`)
+    }
+    over('calls', open.calls)
+    over('serving', open.serving)
+    over('streams', host.streams.size)
+    over('heldBytes', HELD_MAX_BYTES * Math.max(1, (held['links'] ?? 0) + (held['draining'] ?? 0)))
+  }
+}
+
+/** Every live stage sees the others, and so does the registry. */
+export function checkViews(world: World): void {
+  const there = world.up.map((host) => host.stage.id).sort()
+  if (String(world.server.ids) !== String(there)) world.fail(`P4: the registry lists ${world.server.ids.length} stages, and ${there.length} are there`)
+  for (const host of world.up) {
+    const seen = host.stage.peers().map((peer) => peer.id).sort()
+    const others = there.filter((id) => id !== host.stage.id)
+    if (String(seen) !== String(others)) world.fail(`P4: ${host.label} sees ${seen.join()} where there are ${others.join()}`)
+  }
+}
+
+/**
+ * At most one link for each pair, and the same one on both ends.
+ * @param before what the last look found: a link that is just being closed is listed on one end only, but not for long
+ * @returns what is odd, and was not before
+ */
+export function checkLinks(world: World, before?: ReadonlySet<string>): Set<string> {
+  const odd = new Set<string>()
+  for (const host of world.up) {
+    for (const link of host.stage.links()) {
+      const other = world.up.find((one) => one.stage.id === link.peer.id)
+      const back = other?.stage.links().filter((one) => one.peer.id === host.stage.id) ?? []
+      if (back.length !== 1 || back[0].id !== link.id) odd.add(`${host.label} has a link to ${link.peer.name} that the other end does not have: ${link.id}`)
+      if (link.load !== 0) world.fail(`${host.label} counts ${link.load} calls in flight to ${link.peer.name}, where there are none`)
+    }
+  }
+  for (const one of odd) if (before?.has(one)) world.fail(`P7: ${one}`)
+  return odd
+}
+
+/** Once nothing was begun for long, nothing is held. */
+export function checkQuiet(world: World): void {
+  for (const host of world.up) {
+    const { peers, links, slots, streams, ...rest } = host.stage.stats() as Record<'peers' | 'links' | 'slots' | 'streams', number>
+    for (const [what, count] of Object.entries(rest)) if (count !== 0) world.fail(`${host.label} holds ${count} ${what}, where nothing goes on`)
+    if (links > peers) world.fail(`P7: ${host.label} has ${links} links to ${peers} peers`)
+    if (slots > peers) world.fail(`${host.label} remembers ${slots} peers of whom ${peers} are there`)
+    const { open } = host
+    // known: who gives up a stream behind whose end it has not read does not tell the other end
+    const abandoned = [...host.streams].filter(({ flow }) => flow?.abandoned).length
+    if (streams > abandoned) world.fail(`${host.label} holds ${streams} streams, where nothing goes on`)
+    if (host.streams.size > abandoned) world.fail(`${host.label}: ${host.streams.size} streams have not ended`)
+    if (open.calls > 0 || open.serving > 0) world.fail(`${host.label}: ${open.calls} calls have not ended, nor ${open.serving} handlers`)
+  }
+}
+
+/** Nothing is left of a stage that was closed. */
+export function checkClosed(world: World, host: Host): void {
+  for (const [what, count] of Object.entries(host.stage.stats())) if (count !== 0) world.fail(`P23: ${host.label} is closed and holds ${count} ${what}`)
+}
+
+/** Nothing is left of anything. */
+export function checkEmpty(world: World): void {
+  if (world.clock.pending > 0) world.fail(`P23: ${world.clock.pending} timers wait behind everything's end`)
+  if (world.network.streams.size > 0) world.fail(`P23: ${world.network.streams.size} streams are left in the network`)
+  if (world.listeners() > 0) world.fail(`P23: ${world.listeners()} listeners are left on signals`)
+  for (const call of world.calls.values()) {
+    if (!call.settled && call.host.alive) world.fail(`P9: call ${call.n} of ${call.host.label} has never settled`)
+  }
+}

@@ -1,0 +1,73 @@
+import { fork } from 'node:child_process'
+import type { Outcome } from './run.js'
+import type { Range, Told } from './worker.js'
+
+export interface FarmOptions {
+  /** The file of the worker: this library's own, or that of a mutant. */
+  readonly worker: string
+  readonly from: number
+  readonly seeds: number
+  readonly jobs: number
+  /** Ends with the first world that is broken. */
+  readonly first?: boolean
+  onoutcome?: (outcome: Outcome, done: number) => void
+}
+
+const ROW = 20
+/** A world takes a tenth of a second; one that takes so long has no end. */
+const STUCK_MS = 60_000
+
+/** Worlds in child processes. @returns those that were broken, in the order of their seeds */
+export async function farm({ worker, from, seeds, jobs, first = false, onoutcome }: FarmOptions): Promise<Outcome[]> {
+  const broken: Outcome[] = []
+  /** What is left of the rows of processes that died. */
+  const left: Range[] = []
+  let next = from
+  let done = 0
+  let over = false
+
+  const take = (): Range | undefined => {
+    if (over) return undefined
+    if (left.length > 0 || next >= from + seeds) return left.pop()
+    const row = { from: next, to: Math.min(from + seeds, next + ROW) }
+    next = row.to
+    return row
+  }
+
+  /** One process, until there is no more to do or it dies of a world. */
+  const work = (): Promise<void> => new Promise((resolve) => {
+    let row = take()
+    if (!row) return resolve()
+    const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+    let watch: NodeJS.Timeout | undefined
+    const finish = (outcome: Outcome): void => {
+      if (over || !row) return
+      row = { from: outcome.seed + 1, to: row.to }
+      if (outcome.broken.length > 0) broken.push(outcome)
+      over = first && broken.length > 0
+      onoutcome?.(outcome, ++done)
+    }
+    const guard = (): void => {
+      clearTimeout(watch)
+      watch = setTimeout(() => {
+        finish({ seed: row?.from ?? 0, broken: [`it has no end: ${STUCK_MS / 1000} s of real time`], hash: '', events: 0 })
+        child.kill('SIGKILL')
+      }, STUCK_MS)
+    }
+    child.on('message', (told: Told) => {
+      guard()
+      if ('done' in told) finish(told.done)
+      else if (row && row.from >= row.to) row = take()
+      if (over || !row) child.disconnect()
+      else if ('ready' in told) child.send(row)
+    })
+    child.on('exit', () => {
+      clearTimeout(watch)
+      if (row && row.from < row.to) left.push(row)
+      resolve(work())
+    })
+  })
+
+  await Promise.all(Array.from({ length: jobs }, work))
+  return broken.sort((a, b) => a.seed - b.seed)
+}

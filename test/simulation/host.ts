@@ -1,0 +1,183 @@
+import type { Duplex } from 'node:stream'
+import { MemoryInterface, Stage, type Interface, type Peer, type StageOptions } from '../../src/index.js'
+import { seeded } from '../helpers/mesh.js'
+import { provide, type Call } from './calls.js'
+import { Client } from './registry.js'
+import { HostClock } from './host-clock.js'
+import { accept, type OpenEnd } from './streams.js'
+import type { World } from './world.js'
+
+/** In 10 s to one address: far more than the back-off allows, however often a link breaks in between. */
+const DIALS_MAX = 100
+
+/** The interface of a process: once that is gone, nothing comes from it any more. */
+class Port implements Interface {
+  readonly scheme = 'memory'
+  dead = false
+  readonly #inner: MemoryInterface
+  /** When each address was dialled. */
+  readonly #dials = new Map<string, number[]>()
+
+  constructor(private readonly world: World, private readonly clock: HostClock) {
+    this.#inner = new MemoryInterface(world.network, { clock })
+  }
+
+  get address(): string {
+    return this.#inner.address
+  }
+
+  listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
+    return this.#inner.listen(onstream)
+  }
+
+  connect(address: string, signal: AbortSignal): Promise<Duplex> {
+    if (this.dead) return new Promise(() => {})
+    this.#count(address)
+    return this.#inner.connect(address, signal)
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close()
+  }
+
+  #count(address: string): void {
+    const now = this.clock.now()
+    const dials = (this.#dials.get(address) ?? []).filter((at) => at > now - 10_000)
+    this.#dials.set(address, [...dials, now])
+    if (dials.length === DIALS_MAX) this.world.fail(`${this.address} dials ${address} ${DIALS_MAX} times in 10 s`)
+  }
+}
+
+/** One process of the world: a stage, its clock, its ways to the others and to the registry. */
+export class Host {
+  readonly label: string
+  readonly clock: HostClock
+  readonly client: Client
+  readonly port: Port
+  readonly stage: Stage
+  alive = true
+  closing: Promise<void> | undefined
+  /** Others may find it gone, though it lives: it stood still, or could not reach the registry, until then. */
+  impairedUntil = -Infinity
+  readonly pauses: { from: number; until: number }[] = []
+  /** What the application here has begun and what has not ended: upper bounds of what the stage may hold. */
+  readonly open = { calls: 0, serving: 0 }
+  readonly streams = new Set<OpenEnd>()
+  /** Calls that wait for a link, by the id of their target. */
+  readonly waiting = new Map<string, Call[]>()
+  readonly keeps = new Set<string>()
+  readonly #gone = new Set<string>()
+  #id = ''
+
+  constructor(readonly world: World, readonly name: string, index: number) {
+    const { climate, clock, seed } = world
+    const random = seeded(`host ${seed} ${index}`)
+    this.label = `${name}${index}`
+    this.clock = new HostClock(clock)
+    this.client = new Client(world.server, this.clock, random)
+    this.port = new Port(world, this.clock)
+    const { ttlMs, idleLinkMs, secret } = climate
+    this.stage = new Stage(name, this.client, this.port, { ttlMs, idleLinkMs, secret, clock: this.clock, random } as StageOptions)
+    provide(this)
+    this.#watch()
+  }
+
+  get address(): string {
+    return this.port.address
+  }
+
+  /** Nothing of it happens any more from here on. `reset`: its machine still answers, and says that it is gone. */
+  crash(reset: boolean): void {
+    const { network } = this.world
+    this.alive = false
+    this.clock.die()
+    this.port.dead = true
+    this.client.cut('silent')
+    void this.port.close()
+    if (reset) network.cut(this.address)
+    else network.hold(this.address)
+  }
+
+  pause(): void {
+    this.clock.pause()
+    this.pauses.push({ from: this.clock.now(), until: Infinity })
+    this.impairedUntil = Infinity
+    this.world.network.hold(this.#deaf)
+  }
+
+  resume(): void {
+    this.pauses[this.pauses.length - 1].until = this.clock.now()
+    this.impairedUntil = this.clock.now()
+    this.clock.resume(() => this.world.network.release(this.#deaf))
+  }
+
+  /** What arrives here waits; what was sent before goes its way. */
+  readonly #deaf = (_from: string, to: string): boolean => to === this.address
+
+  /** When something must have happened that was due at `at`: later if the process stood still then. */
+  due(at: number): number {
+    let due = at
+    for (const { from, until } of this.pauses) if (from <= due + 100 && until + 100 >= due) due = until + 100
+    return due
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.stage.close()
+    return this.closing
+  }
+
+  linkTo(id: string): string | undefined {
+    return this.stage.links().find((link) => link.peer.id === id)?.id
+  }
+
+  /** P5: whoever lives, runs and reaches the registry keeps its id. */
+  checkId(): void {
+    const { world, stage } = this
+    const { id } = stage
+    if (this.#id !== id && this.#id !== '') {
+      world.tell(this.label, `goes on as ${id}`)
+      // whom somebody found gone learns it when they meet, which may be much later
+      if (this.impairedUntil + world.climate.ttlMs + 30_000 < world.clock.now()) world.fail(`P5: ${this.label} has lost its id, though it was well all the time`)
+    }
+    this.#id = id
+  }
+
+  #watch(): void {
+    const { stage, world } = this
+    const on = (what: string, peer: Peer): void => { if (this.alive) world.tell(this.label, `${what} ${peer.name} ${peer.id}`) }
+    stage.on('join', (peer) => {
+      on('join', peer)
+      if (this.#gone.has(peer.id)) world.fail(`P1: ${this.label} sees ${peer.id} again, which it was told is gone`)
+    })
+    stage.on('part', (peer, reason) => {
+      on(`part (${reason})`, peer)
+      this.#gone.add(peer.id)
+      this.waiting.delete(peer.id)
+      this.#judge(peer)
+    })
+    stage.on('link', (peer) => {
+      on('link', peer)
+      this.#assign(peer)
+    })
+    stage.on('unlink', (peer, error) => on(`unlink (${error?.message ?? 'goodbye'})`, peer))
+    stage.on('error', (error) => { if (this.alive) world.tell(this.label, `error: ${error.message}`) })
+    stage.on('stream', (stream, peer) => accept(this, stream, peer))
+  }
+
+  /** P5: whoever lives, runs and reaches the registry is not declared dead. */
+  #judge(peer: Peer): void {
+    const { world } = this
+    if (!this.alive || this.closing) return
+    const host = world.hosts.find((one) => one.alive && !one.closing && one.stage.id === peer.id)
+    // what befell it may show as late as its lease and the grace end, and a view is under way
+    if (host && host.impairedUntil + world.climate.ttlMs + 5000 < world.clock.now()) world.fail(`P5: ${this.label} declares ${host.label} dead, which was well all the time`)
+  }
+
+  /** Those that waited for this link go over it, in the order in which they were made. */
+  #assign(peer: Peer): void {
+    const waiting = this.waiting.get(peer.id)
+    this.waiting.delete(peer.id)
+    const link = this.linkTo(peer.id)
+    if (link && this.stage.lookup(peer.name).length === 1) for (const call of waiting ?? []) call.link = `${link} ${this.label}`
+  }
+}

@@ -1,0 +1,92 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { farm } from './farm.js'
+import type { Outcome } from './run.js'
+
+/** The library with one thing broken in it. */
+export interface Mutant {
+  readonly name: string
+  /** A compiled file, and a text that stands in it exactly once. */
+  readonly file: string
+  readonly text: string
+  readonly by: string
+  /** What notices it. */
+  readonly caughtBy: string
+  /** Within so many seeds; more than 200 for what few worlds get to. */
+  readonly seeds: number
+  /** Too many worlds for a test that runs every time. */
+  readonly slow: boolean
+}
+
+const SEEDS = 200
+const mutant = (name: string, caughtBy: string, file: string, text: string, by: string, { seeds = SEEDS, slow = false } = {}): Mutant => ({ name, caughtBy, file, text, by, seeds, slow })
+
+export const mutants: readonly Mutant[] = [
+  mutant('a call is sent again though it may have run', 'P10', 'wrappers/rpc/invocation.js',
+    "if (error?.executed === 'no' && this.#again(error))", "if (error?.code === 'DISCONNECTED' && !this.only)\n return this.#resend();\n if (error?.executed === 'no' && this.#again(error))"),
+  mutant('no ping', 'P8', 'src/link.js', 'if (!pinger?.ping)', 'if (pinger)', { slow: true }),
+  mutant('every second credit is dropped', 'streams without faults end', 'wrappers/rpc/streams.js',
+    'this.wire.signal(CREDIT, id, bytes);', 'this.odd = !this.odd;\n if (this.odd)\n this.wire.signal(CREDIT, id, bytes);'),
+  mutant('calls that failed stay in the map', 'stats().calls', 'wrappers/rpc/rpc.js', 'this.#pending.delete(id);', 'if (!error)\n this.#pending.delete(id);'),
+  mutant('an empty view is believed', 'P5', 'src/directory.js', 'else if (forgot)', 'else if (forgot && false)'),
+  mutant('no deadlines', 'P9', 'src/deadlines.js', 'if (at >= this.#earliest)', 'if (at > 0)'),
+  mutant("'no' is claimed for what may have run", 'P10', 'wrappers/rpc/rpc.js', "{ executed: 'unknown', cause: error?.cause ?? error, peer: this.peer }", "{ executed: 'no', cause: error?.cause ?? error, peer: this.peer }"),
+  mutant('a stream that was cut off ends cleanly', 'P13', 'wrappers/rpc/streams.js', 'channel.destroy(channel.incomplete ? reason : undefined);', 'channel.push(null);'),
+  mutant('a byte is lost where a stream waits for credit', 'P13', 'wrappers/rpc/channel.js', 'rest: chunk.subarray(at)', 'rest: chunk.subarray(at + 1)'),
+  mutant('no arbiter: each connection becomes a link', 'P7', 'src/links.js', 'if (slot.current && (slot.current.link?.open ?? true))', 'if (slot.current && false)'),
+  mutant('an id goes on after its lease was lost', 'P1, P4', 'src/tenure.js', '-Infinity;\n        this.id = newId(this.options.random);', '-Infinity;'),
+  mutant('no back-off', 'dials in a row', 'src/dial.js', 'if (failures === 0)', 'if (failures > 0)\n return 1;\n if (failures === 0)'),
+  mutant('nothing bounds what is held for a peer', 'stats().heldBytes', 'wrappers/rpc/rpc.js', 'if (held > M.HELD_MAX_BYTES)', 'if (held > Infinity)', { seeds: 2000, slow: true }),
+  mutant('who comes back judges others at once', 'P5', 'src/sweeper.js', 'Math.max(earliest + GRACE_MS * 0.75 - server, this.#contactSince + this.ttlMs - own)', 'earliest + GRACE_MS * 0.75 - server', { slow: true }),
+  mutant('nobody is listed again once the registry forgot him', 'P5', 'src/ledger.js', 'const reborn = ', 'const reborn = false && '),
+  mutant('those that waited for a link go in the wrong order', 'P11', 'src/links.js', 'const waiting = [...slot.waiting];', 'const waiting = [...slot.waiting].reverse();'),
+  mutant('the load of a link never falls', 'load', 'wrappers/rpc/invocation.js', 'this.#link.load--;', ''),
+  mutant('settled calls listen on to their signals', 'listeners', 'wrappers/rpc/invocation.js', 'this.#unlisten?.();', ''),
+  mutant('a cancelled call is not taken back', 'stats().calls', 'wrappers/rpc/invocation.js', 'this.#link?.top.cancel(this.#id);', ''),
+  mutant('what was served stays in the map', 'stats().serving', 'wrappers/rpc/serving.js', 'this.#calls.delete(id);', ''),
+  mutant('functions are never let go of', 'stats().functions', 'wrappers/rpc/refs.js', 'if (given.held > 0)', 'if (given.held > -1)'),
+  mutant('an interface keeps its timer', 'timers', 'interfaces/memory.js', 'this.#alive?.cancel();', ''),
+]
+
+export interface Catch {
+  readonly mutant: Mutant
+  readonly caught: Outcome | undefined
+  readonly seconds: number
+}
+
+/** The directory of the compiled library. */
+const dist = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Runs each mutant until it is caught. @throws when its text is not there exactly once: the mutant must follow the code */
+export async function catchMutants(chosen: readonly Mutant[], jobs: number, oncatch: (one: Catch) => void): Promise<void> {
+  for (const { name, file, text } of chosen) {
+    const found = readFileSync(join(dist, file), 'utf8').split(text).length - 1
+    if (found !== 1) throw new Error(`the mutant "${name}" changes nothing: its text stands ${found} times in ${file}, and must stand there once`)
+  }
+  // inside dist, so that it finds the packages
+  const copies = mkdtempSync(join(dist, '.mutants-'))
+  try {
+    const queue = [...chosen]
+    const work = async (): Promise<void> => {
+      for (let one = queue.shift(); one; one = queue.shift()) {
+        const started = performance.now()
+        const [caught] = await farm({ worker: copy(join(copies, String(chosen.indexOf(one))), one), from: 1, seeds: one.seeds, jobs: 1, first: true })
+        oncatch({ mutant: one, caught, seconds: (performance.now() - started) / 1000 })
+      }
+    }
+    await Promise.all(Array.from({ length: jobs }, work))
+  } finally {
+    rmSync(copies, { recursive: true, force: true })
+  }
+}
+
+/** @returns the worker of a copy with the mutant in it */
+function copy(to: string, { file, text, by }: Mutant): string {
+  for (const part of ['src', 'registries', 'interfaces', 'wrappers', 'test/helpers', 'test/simulation']) {
+    cpSync(join(dist, part), join(to, part), { recursive: true, filter: (path) => !/\.\w+$/.test(path) || (path.endsWith('.js') && !path.endsWith('.test.js')) })
+  }
+  const path = join(to, file)
+  writeFileSync(path, readFileSync(path, 'utf8').replace(text, () => by))
+  return join(to, 'test/simulation/worker.js')
+}

@@ -1,0 +1,160 @@
+import { onAbort } from '../../src/abort.js'
+import { EntryReader } from '../../src/entry.js'
+import { Ledger, same, snapshot, type Kind, type Seen, type Table } from '../../src/ledger.js'
+import { Listings } from '../../src/listing.js'
+import { newId } from '../../src/random.js'
+import { Views } from '../../src/views.js'
+import { StageError, type Clock, type Entry, type Lease, type Random, type Registry, type View } from '../../src/index.js'
+import type { Chance } from './chance.js'
+import type { HostClock } from './host-clock.js'
+
+const NAMESPACE = 'default'
+const away = (): StageError => new StageError('REGISTRY_UNAVAILABLE', 'the registry is out of reach')
+
+class Rows implements Table {
+  readonly #rows: Record<Kind, Map<string, string>> = { state: new Map(), peer: new Map(), lease: new Map(), lapsed: new Map(), missed: new Map() }
+  get(kind: Kind, id: string): string | undefined { return this.#rows[kind].get(id) }
+  put(kind: Kind, id: string, text: string): void { this.#rows[kind].set(id, text) }
+  remove(kind: Kind, id: string): void { this.#rows[kind].delete(id) }
+  list(kind: Kind): Iterable<readonly [string, string]> { return this.#rows[kind] }
+}
+
+/** The name server of a simulated world, with a clock of its own, at the end of ways that take time and break. */
+export class Server {
+  views = new Views()
+  /** How long a request, an answer or a view is under way. */
+  requestMs = (): number => 0
+  answerMs = (): number => 0
+  viewMs = (): number => 0
+  /** Its writes are done, and the answers lost. */
+  lossy = false
+  failing = false
+  #table = new Rows()
+  #shown: Seen | undefined
+  readonly #reader = new EntryReader(NAMESPACE, 'sim')
+
+  constructor(readonly clock: Clock, private readonly random: Random, readonly chance: Chance) {}
+
+  /** Who is listed. */
+  get ids(): string[] {
+    return (snapshot(this.#table)?.records ?? []).map(([id]) => id).sort()
+  }
+
+  step<T>(run: (ledger: Ledger) => T): T {
+    const answer = run(new Ledger(this.#table, NAMESPACE, this.clock.wall(), newId(this.random)))
+    const now = snapshot(this.#table)
+    if (now && !same(now, this.#shown)) this.#show(now)
+    return answer
+  }
+
+  fail(failing: boolean): void {
+    this.failing = failing
+    if (!failing) return
+    this.views.end(away())
+    this.views = new Views()
+    const now = snapshot(this.#table)
+    if (now) this.#show(now)
+  }
+
+  /** As a server that was restarted without its data: whoever watches is told with the first contact after it. */
+  empty(): void {
+    this.#table = new Rows()
+  }
+
+  #show(now: NonNullable<ReturnType<typeof snapshot>>): void {
+    this.#shown = now
+    this.views.push({ generation: now.generation, entries: this.#reader.read(now.records), lapsed: now.lapsed })
+  }
+}
+
+/** One stage's way to it. It can be cut so that everything is refused, or so that nothing is ever answered. */
+export class Client implements Registry {
+  readonly address = 'sim:'
+  #cut: 'refused' | 'silent' | undefined
+  #closed = false
+  readonly #listings: Listings
+  readonly #watches = new Set<() => void>()
+  #waiting: (() => void)[] = []
+
+  constructor(private readonly server: Server, private readonly clock: HostClock, random: Random) {
+    this.#listings = new Listings(clock, random)
+  }
+
+  cut(how: 'refused' | 'silent' | undefined): void {
+    this.#cut = how
+    if (how === 'refused') for (const end of this.#watches) end()
+    if (how !== 'silent') for (const go of this.#waiting.splice(0)) go()
+  }
+
+  publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    return this.#listings.publish({
+      publish: (listed) => this.#ask((ledger) => ledger.publish(listed)),
+      renew: (listed, seen) => this.#ask((ledger) => ledger.renew(listed, seen)),
+      sweep: (except) => this.#ask((ledger) => ledger.sweep(except)),
+      remove: (id) => this.#ask((ledger) => ledger.remove(id)),
+    }, entry, ttlMs)
+  }
+
+  async *watch(_namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
+    const ending = new AbortController()
+    const end = (): void => ending.abort()
+    const release = onAbort(signal, end)
+    this.#watches.add(end)
+    try {
+      await this.#pass(ending.signal, this.server.requestMs())
+      // a namespace that nobody has asked for yet begins with the first contact
+      if (!signal.aborted && this.server.ids.length === 0) this.server.step(() => {})
+      for await (const view of this.server.views.watch(ending.signal)) {
+        await this.#pass(ending.signal, this.server.viewMs())
+        if (signal.aborted) return
+        yield view
+      }
+      if (!signal.aborted) throw away()
+    } finally {
+      release()
+      this.#watches.delete(end)
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closed = true
+    this.#listings.close()
+    for (const end of this.#watches) end()
+    this.cut(undefined)
+    return Promise.resolve()
+  }
+
+  /** Waits as long as it takes to get here. @throws REGISTRY_UNAVAILABLE when it does not */
+  async #pass(signal: AbortSignal, ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const done = (): void => { timer.cancel(); release(); resolve() }
+      const release = onAbort(signal, done)
+      const timer = this.clock.arrive(done, ms)
+    })
+    if (this.#cut === 'silent' && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const go = (): void => { release(); resolve() }
+        const release = onAbort(signal, go)
+        this.#waiting.push(go)
+      })
+    }
+    if (!this.#closed && (this.#cut || this.server.failing)) throw away()
+  }
+
+  #ask<T>(run: (ledger: Ledger) => T): Promise<T> {
+    const { server, clock } = this
+    return new Promise((resolve, reject) => {
+      const answer = (settle: () => void, ms: number): void => { if (this.#cut !== 'silent') clock.arrive(settle, ms) }
+      // what was sent goes its way whatever happens to its sender
+      server.clock.setTimeout(() => {
+        if (this.#cut || server.failing) return answer(() => reject(away()), server.answerMs())
+        try {
+          const value = server.step(run)
+          answer(() => { if (server.lossy) reject(away()); else resolve(value) }, server.answerMs())
+        } catch (error) {
+          answer(() => reject(error), server.answerMs())
+        }
+      }, server.requestMs())
+    })
+  }
+}

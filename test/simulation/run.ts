@@ -1,0 +1,121 @@
+import { makeCall, type Call } from './calls.js'
+import { checkClosed, checkEmpty, checkLinks, checkQuiet, checkStep, checkViews } from './checks.js'
+import { withoutGarbage } from './garbage.js'
+import type { Host } from './host.js'
+import { openFlow } from './streams.js'
+import { act, flood } from './traffic.js'
+import { Trouble } from './trouble.js'
+import { World } from './world.js'
+
+export interface Outcome {
+  readonly seed: number
+  /** What was broken; empty if all is well. */
+  readonly broken: readonly string[]
+  /** Of all that happened. */
+  readonly hash: string
+  readonly events: number
+}
+
+const GRACE_MS = 2000
+const RECONCILE_MS = 30_000
+const CLOSE_MS = 15_000
+
+/** One world from its first moment to its last. @param print gets each event as a line */
+export function simulate(seed: number, print?: (line: string) => void): Promise<Outcome> {
+  return withoutGarbage(async () => {
+    const world = new World(seed, print)
+    const { chance, climate, clock } = world
+    for (const name of climate.names) world.start(name)
+    await clock.run(chance.between(0, 500))
+    await storm(world)
+    await quiet(world)
+    await end(world)
+    return { seed, broken: world.broken, ...world.trace() }
+  })
+}
+
+/** Traffic and trouble. */
+async function storm(world: World): Promise<void> {
+  const { chance, clock } = world
+  const trouble = new Trouble(world)
+  const until = clock.now() + chance.between(5000, 30_000)
+  const gapMs = chance.between(20, 400)
+  const troubled = chance.one([0.02, 0.05, 0.1, 0.2])
+  const floods = chance.odds(0.02)
+  while (clock.now() < until) {
+    if (floods && chance.odds(0.01)) flood(world)
+    if (chance.odds(troubled)) trouble.strike()
+    else for (let n = chance.odds(0.15) ? chance.between(2, 8) : 1; n > 0; n--) act(world)
+    await clock.run(chance.between(0, gapMs * 2))
+    checkStep(world)
+  }
+  trouble.end()
+  world.calm()
+  world.troubledAt = clock.now()
+  world.tell('*', 'it is quiet')
+}
+
+/** Nothing is wrong any more: everybody sees and reaches everybody, and what was begun comes to its end. */
+async function quiet(world: World): Promise<void> {
+  const { clock, climate } = world
+  for (let waited = 0; waited < climate.ttlMs + GRACE_MS + RECONCILE_MS; waited += 1000) {
+    await clock.run(1000)
+    checkStep(world)
+  }
+  checkViews(world)
+  const probes: Call[] = []
+  for (const host of world.up) {
+    for (const other of world.up) {
+      if (other === host) continue
+      makeCall(host, { to: other.name, method: 'quick', args: [], options: { timeoutMs: 4000 } })
+      probes.push(world.calls.get(world.calls.size) as Call)
+    }
+  }
+  await clock.run(5000)
+  for (const probe of probes) if (probe.settled !== 'value') world.fail(`once it was quiet call ${probe.n} of ${probe.host.label} failed: ${String(probe.settled)}`)
+  const odd = checkLinks(world)
+  await streams(world)
+  await clock.run(2000)
+  checkLinks(world, odd)
+  for (const host of world.up) for (const pattern of host.keeps) host.stage.keep(pattern, false)
+  await clock.run(75_000) // no link is idle for that long
+  if (world.up.some((host) => host.stage.stats()['draining'])) await clock.run(12_000) // just then
+  checkStep(world)
+  checkQuiet(world)
+}
+
+/** Beyond any window, both ways: without faults, and with readers that read, it comes to its end soon. */
+async function streams(world: World): Promise<void> {
+  const { chance, clock, up } = world
+  const [from, to] = [chance.one(up), chance.one(up)]
+  if (from.name === to.name) return
+  let whole: boolean | undefined
+  void openFlow(from, to.name, { up: 700_000, down: 300_000, slowMs: 0 }, 5000).then((all) => { whole = all })
+  await clock.run(20_000)
+  if (whole !== true) world.fail(`P13: a stream of ${from.label} to ${to.label} ${whole === undefined ? 'has not ended' : 'broke'} where nothing is broken`)
+}
+
+/** All of them go. */
+async function end(world: World): Promise<void> {
+  const { clock, chance, network } = world
+  const apart = chance.odds(0.3)
+  for (const host of world.up) {
+    if (apart) await clock.run(chance.between(0, 2000))
+    void host.close()
+  }
+  const closed = new Map<Host, Promise<void>>()
+  let left = 0
+  for (const host of world.hosts) {
+    if (!host.alive || !host.closing) continue
+    left++
+    closed.set(host, host.closing.then(() => { left-- }))
+  }
+  await clock.run(CLOSE_MS)
+  if (left > 0) world.fail(`P23: ${left} stages have not closed within ${CLOSE_MS} ms`)
+  for (const host of closed.keys()) checkClosed(world, host)
+  // what lies in the network for those that crashed goes with them
+  for (const host of world.hosts) if (!host.alive) network.cut(host.address)
+  network.release()
+  await clock.run(60_000)
+  checkEmpty(world)
+}

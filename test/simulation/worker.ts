@@ -1,0 +1,25 @@
+/** A process of its own for a row of worlds: it is sent a range of seeds, and sends each outcome. */
+import { simulate, type Outcome } from './run.js'
+
+export interface Range {
+  readonly from: number
+  readonly to: number
+}
+export type Told = { readonly done: Outcome } | { readonly ready: true }
+
+let at = 0
+const tell = (told: Told): void => { process.send?.(told) }
+
+// nothing may end the process: what does is a finding about the world that was on
+process.on('uncaughtException', (error) => {
+  process.send?.({ done: { seed: at, broken: [`uncaught: ${error.stack}`], hash: '', events: 0 } }, () => process.exit(1))
+})
+
+process.on('message', ({ from, to }: Range) => {
+  void (async () => {
+    for (at = from; at < to; at++) tell({ done: await simulate(at) })
+    tell({ ready: true })
+  })()
+})
+process.on('disconnect', () => process.exit(0))
+tell({ ready: true })
