@@ -1,13 +1,13 @@
 import { readSync } from 'node:fs'
-import { createServer, connect as dial, type AddressInfo, type Server, type Socket } from 'node:net'
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
-import { onAbort } from '../src/abort.js'
 import { systemClock } from '../src/clock.js'
 import { log } from '../src/log.js'
 import { StageError } from '../src/errors.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './host.js'
+import { bound, cutOff, dialled, ending, ignore, proto } from './socket.js'
 
 export interface TcpOptions {
   /** Where to listen; default 0: any that is free. */
@@ -27,7 +27,6 @@ export interface TcpOptions {
 }
 
 const WATCH_MS = 2000
-const ignore = () => {}
 const streamOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true }
 
 /** Streams over TCP: sockets as Node makes them. Plain text, so use it within networks that you trust. */
@@ -76,7 +75,7 @@ export class TcpInterface implements Interface {
   async #listen(onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void): Promise<readonly string[]> {
     let host = this.#host ?? publicHost(this.#machine(), this.#bind)
     const server = createServer(streamOptions, (socket) => onstream(honest(socket)))
-    await bound(server, this.#port, this.#bind)
+    await bound(server, { port: this.#port, host: this.#bind }).catch((error: NodeJS.ErrnoException) => { throw bindError(error, this.#port, this.#bind) })
     this.#server = server
     if (!isLoopback(this.#bind)) log('tcp', `listens on ${this.#bind}, beyond this machine; what travels there is not encrypted`)
     const { port } = server.address() as AddressInfo
@@ -109,9 +108,7 @@ export class TcpInterface implements Interface {
   async connect(address: string, signal: AbortSignal): Promise<Duplex> {
     const target = parseAddress(address)
     signal.throwIfAborted()
-    const socket = honest(dial({ ...target, ...streamOptions }))
-    await connected(socket, signal)
-    return socket
+    return dialled({ ...target, ...streamOptions }, honest, signal)
   }
 
   /** Stops listening. Streams that were accepted belong to whoever got them, and stay. */
@@ -134,41 +131,10 @@ function checkedHost(option: string, host: string | undefined): string | undefin
   throw new TypeError(`${option} must be a host name or an IP address without scheme and port, not ${JSON.stringify(host)}`)
 }
 
-function bound(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => reject(bindError(cause, port, host)))
-    server.listen({ port, host }, () => {
-      server.removeAllListeners('error')
-      // out of descriptors, or a peer gone before it was accepted: the next one may do better
-      server.on('error', ignore)
-      resolve()
-    })
-  })
-}
-
 function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Error {
   if (cause.code === 'EADDRINUSE') return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another, or 0 for any that is free`, { cause })
   if (cause.code === 'EADDRNOTAVAIL') return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass what peers dial as \`host\``, { cause })
   return cause
-}
-
-function connected(socket: Socket, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const settled = () => {
-      release()
-      socket.off('connect', onconnect)
-      socket.off('error', onerror)
-    }
-    const onconnect = () => { settled(); resolve() }
-    const onerror = (error: Error) => { settled(); reject(error) }
-    const release = onAbort(signal, () => {
-      settled()
-      socket.destroy()
-      reject(signal.reason as Error)
-    })
-    socket.once('connect', onconnect)
-    socket.once('error', onerror)
-  })
 }
 
 /**
@@ -184,9 +150,9 @@ function honest(socket: Socket): Socket {
   socket.on('error', ignore)
   socket._destroy = function (error, done) {
     // an end that is just being sent cannot be turned into a reset (EINVAL), and has nothing left to lose
-    const ending = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished
+    const saying = ending(socket) && !socket.writableFinished
     // what `resetAndDestroy()` sets before it waits for pending writes, for which there is no time here
-    if ((error ?? socket.writableLength > 0) && !ending) (socket as Resettable).resetAndClosing = true
+    if ((error ?? socket.writableLength > 0) && !saying) (socket as Resettable).resetAndClosing = true
     proto(socket)._destroy.call(socket, error, done)
   }
   socket.push = function (chunk: unknown, encoding?: BufferEncoding) {
@@ -199,7 +165,6 @@ function honest(socket: Socket): Socket {
 }
 
 type Resettable = Socket & { resetAndClosing: boolean; _handle: { fd?: number } | null }
-const proto = (socket: Socket): Socket => Object.getPrototypeOf(socket) as Socket
 
 /** The error that waits behind the last bytes; undefined where the stream really ended, or the platform has no descriptors. */
 function pendingError(socket: Socket): Error | undefined {
@@ -209,7 +174,7 @@ function pendingError(socket: Socket): Error | undefined {
     readSync(fd, Buffer.allocUnsafe(1))
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
-    if (code !== 'EAGAIN') return Object.assign(new Error(`read ${code}`, { cause: error }), { code, syscall: 'read' })
+    if (code !== 'EAGAIN') return cutOff(code, error)
   }
   return undefined
 }

@@ -122,6 +122,10 @@ export interface Interface extends Closable {
   readonly secret?: string | undefined
   /** Reachable from beyond this machine without any proof of its own, so that the stage must have a secret. */
   readonly exposed?: boolean | undefined
+  /** Of a peer's addresses the cheapest is dialled first: 0 within this process, 1 within this machine, 2 (the default) beyond it. */
+  readonly cost?: number | undefined
+  /** A stage that has others can do without: that it cannot listen is an `error` event, and does not fail `ready()`. */
+  readonly optional?: boolean | undefined
   /**
    * Accepts streams from now on. `onstream` owns each stream it is given and its errors.
    * @param onaddresses called when the addresses have changed since

@@ -1,33 +1,21 @@
-import { lstat, mkdir, open } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { open } from 'node:fs/promises'
 import { StageError, asError } from '../../src/errors.js'
+import { checkOwn, makeFolder as make, ownFolders } from '../../src/own-folder.js'
 
-const uid = (): number | undefined => process.getuid?.()
-
-/** Where stages of this user and machine meet: `$XDG_RUNTIME_DIR/stagemesh`, else `stagemesh-<uid>` in the folder for temporary files. */
-export const defaultFolder = (): string => {
-  const runtime = process.env['XDG_RUNTIME_DIR']
-  return runtime ? join(runtime, 'stagemesh') : join(tmpdir(), `stagemesh-${uid() ?? 'user'}`)
-}
+export const defaultFolder = (): string => ownFolders()[0]
 
 /**
  * Makes the folder, for this user alone, if it is not there.
- * @param own  it must be nobody else's: in a folder that everybody can write to, somebody may have made it before us
+ * @param own  it must be nobody else's
  * @throws StageError REGISTRY_UNAVAILABLE naming the path
  */
 export async function makeFolder(path: string, own: boolean): Promise<void> {
-  const refuse = (why: string, cause?: unknown): StageError => new StageError('REGISTRY_UNAVAILABLE', `the registry local:${path} cannot be used: ${why}`, { cause })
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await make(path)
+    if (own) await checkOwn(path)
   } catch (error) {
-    throw refuse(`${asError(error).message}; pass the path of a folder that this user can make or write to`, error)
+    throw new StageError('REGISTRY_UNAVAILABLE', `the registry local:${path} cannot be used: ${asError(error).message}`, { cause: error })
   }
-  const found = await lstat(path).catch((error: unknown) => { throw refuse(asError(error).message, error) })
-  if (!own) return
-  if (!found.isDirectory()) throw refuse('it is a link and not a folder of its own; delete it or pass another path')
-  if (uid() !== undefined && found.uid !== uid()) throw refuse(`the folder belongs to another user (${found.uid}); pass a path of your own, or set $XDG_RUNTIME_DIR`)
-  if (uid() !== undefined && (found.mode & 0o022) !== 0) throw refuse('other users may write to the folder; run chmod 700 on it or pass another path')
 }
 
 /** Where lmdb's first page says that it is one, its page size, and its last page and transaction. */

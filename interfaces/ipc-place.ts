@@ -1,0 +1,171 @@
+import { lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { link, readdir } from 'node:fs/promises'
+import { basename, dirname, join, normalize } from 'node:path'
+import { StageError, asError, describe } from '../src/errors.js'
+import { checkOwn, makeFolder, ownFolders } from '../src/own-folder.js'
+import type { Random } from '../src/types.js'
+import { dialled } from './socket.js'
+
+// Where a unix socket lies, and whose it is. A file outlives its process, so a socket that refuses is nobody's, and
+// its place may be taken. A socket gets its name by a link, which fails if the name is there, and only once it listens:
+// what can be seen answers, or is dead.
+
+const windows = process.platform === 'win32'
+/** What the system has room for, without the 0 at the end. Node cuts off the rest in silence. */
+const MAX_BYTES = windows ? 256 : process.platform === 'linux' ? 107 : 103
+const TRIES = 5
+/** So many files of others one start looks at. */
+const SWEEP_MAX = 16
+const OURS = /^\.?(\d+)-[\w-]{8}(?:\.sock)?$/
+const forever = new AbortController().signal
+
+/** Listens in this thread, so nobody need ask. */
+const own = new Set<string>()
+
+/** `ipc:///run/user/1000/stagemesh/17-x.sock`; a pipe of Windows as `ipc:////./pipe/x`. */
+export const formatPath = (path: string): string => `ipc://${windows ? path.replaceAll('\\', '/') : path}`
+
+/**
+ * The other way. It came from others: nothing but a path as it would be written here.
+ * @throws StageError BAD_ARGUMENT
+ */
+export function parsePath(address: string): string {
+  const path = /^ipc:\/\/(\/[\x20-\x7e\xa0-\uffff]+)$/.exec(address)?.[1] ?? ''
+  const good = windows ? /^\/\/\.\/pipe\/[^/\\]+$/.test(path) : normalize(path) === path && !path.endsWith('/')
+  if (path && good && Buffer.byteLength(path) <= MAX_BYTES) return windows ? path.replaceAll('/', '\\') : path
+  throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected ipc:// and ${windows ? '//./pipe/ with a name' : 'an absolute path'} of at most ${MAX_BYTES} bytes`)
+}
+
+/** @throws StageError BAD_ARGUMENT */
+export function checkPath(path: string): void {
+  try {
+    parsePath(formatPath(path))
+  } catch {
+    throw new StageError('BAD_ARGUMENT', `${describe(path)} (${Buffer.byteLength(path)} bytes) cannot be a socket: expected ${windows ? 'a pipe like \\\\.\\pipe\\name' : 'an absolute path'} of at most ${MAX_BYTES} printable bytes`)
+  }
+}
+
+const chance = (random: Random): string => random.bytes(6).toString('base64url')
+
+/** A pipe of Windows, which has no file. */
+export const pipeName = (random: Random): string => `\\\\.\\pipe\\stagemesh-${process.pid}-${chance(random)}`
+
+/** Where a socket is bound before it gets its name: beside it, as a link does not leave its disk. */
+export function draftFor(path: string, random: Random): string {
+  const draft = join(dirname(path), `.${process.pid}-${chance(random)}`)
+  if (Buffer.byteLength(draft) <= MAX_BYTES) return draft
+  throw new StageError('BAD_ARGUMENT', `the folder of ${describe(path)} is too long: a socket's path has at most ${MAX_BYTES} bytes, of which ${Buffer.byteLength(basename(draft)) + 1} are for a name in it`)
+}
+
+/**
+ * A path of our own in a folder that only this user can enter, from which the dead were swept.
+ * @throws StageError BAD_ARGUMENT why none of the folders can be used
+ */
+export async function ownPlace(random: Random): Promise<string> {
+  const refused: string[] = []
+  for (const folder of ownFolders()) {
+    try {
+      const path = join(folder, `${process.pid}-${chance(random)}.sock`)
+      checkPath(path)
+      await makeFolder(folder)
+      await checkOwn(folder)
+      await sweep(folder, random)
+      return path
+    } catch (error) {
+      refused.push(`${folder}: ${asError(error).message}`)
+    }
+  }
+  throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${refused.join('; ')}`)
+}
+
+/**
+ * Gives the socket that listens at `draft` the name `path`, which is nobody's, or was that of a process that has ended.
+ * @throws StageError BAD_ARGUMENT another process listens there, or something lies there that is no socket
+ */
+export async function take(draft: string, path: string): Promise<Place> {
+  for (let i = 0; i < TRIES; i++) {
+    if (await named(draft, path)) {
+      own.add(path)
+      return new Place(path, look(path))
+    }
+    const found = look(path)
+    if (!found) continue
+    if (!found.isSocket()) throw new StageError('BAD_ARGUMENT', `${describe(path)} is there and is no socket; delete it or pass another path`)
+    if (!await isDead(path)) throw new StageError('BAD_ARGUMENT', `another process listens at ${describe(path)}; end it or pass another path`)
+    await remove(path, found, `${draft}~`)
+  }
+  throw new StageError('BAD_ARGUMENT', `others took ${describe(path)} whenever it was free; pass a path for each process`)
+}
+
+/** What a listening socket holds. */
+export class Place {
+  constructor(readonly path: string, private readonly file: BigIntStats | undefined) {}
+
+  /** Takes the name back, unless it is another's by now. */
+  leave(): void {
+    own.delete(this.path)
+    if (same(this.file, look(this.path))) unlink(this.path)
+  }
+}
+
+/** Files of processes that have ended; a few of them each time, others on, as many may live. */
+async function sweep(folder: string, random: Random): Promise<void> {
+  const all = (await readdir(folder)).filter((name) => {
+    const pid = Number(OURS.exec(name)?.[1])
+    // a pid says little where it was given again, or belongs to another container: it only spares the living the question
+    return pid > 0 && !own.has(join(folder, name)) && (pid === process.pid || !runs(pid))
+  })
+  const from = Math.floor(random.float() * all.length)
+  for (const name of [...all, ...all].slice(from, from + Math.min(SWEEP_MAX, all.length))) {
+    const path = join(folder, name)
+    const found = look(path)
+    if (found?.isSocket() && await isDead(path)) await remove(path, found, draftFor(path, random)).catch(() => {})
+  }
+}
+
+function runs(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+/** It is certain that nobody listens there; who is stopped, or too busy to answer, lives. */
+const isDead = (path: string): Promise<boolean> =>
+  dialled({ path }, (socket) => socket, forever).then((socket) => { socket.destroy(); return false }, (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED')
+
+/** @returns whether the name was free, and is ours now */
+const named = (draft: string, path: string): Promise<boolean> => link(draft, path).then(() => true, (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EEXIST') return false
+  throw error
+}).then((free) => { if (free) unlink(draft); return free })
+
+/**
+ * Deletes what was found dead. It is moved first and looked at again: somebody else may have done the same and taken
+ * the place since, and gets it back then. (Only one more who takes it in this very moment would leave him without.)
+ */
+async function remove(path: string, found: BigIntStats, aside: string): Promise<void> {
+  if (!same(found, look(path))) return
+  try {
+    renameSync(path, aside)
+  } catch {
+    return // it is gone
+  }
+  if (same(found, look(aside))) unlink(aside)
+  else if (!await named(aside, path)) unlink(aside)
+}
+
+const look = (path: string): BigIntStats | undefined => lstatSync(path, { bigint: true, throwIfNoEntry: false })
+
+/** A number is given again as soon as its file is gone, but not with the time of its making. */
+const same = (one: BigIntStats | undefined, other: BigIntStats | undefined): boolean =>
+  one !== undefined && one.ino === other?.ino && one.dev === other.dev && one.mtimeNs === other.mtimeNs
+
+function unlink(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // it is gone already
+  }
+}

@@ -1,0 +1,32 @@
+import { lstat, mkdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { isAbsolute, join } from 'node:path'
+
+/** Undefined where the system has no such thing. */
+export const uid = (): number | undefined => process.getuid?.()
+
+/** Where stages of this user and machine meet, the better one first: `$XDG_RUNTIME_DIR/stagemesh`, and `stagemesh-<uid>` in the folder for temporary files. */
+export function ownFolders(): [string, ...string[]] {
+  const runtime = process.env['XDG_RUNTIME_DIR']
+  const temporary = join(tmpdir(), `stagemesh-${uid() ?? 'user'}`)
+  return runtime && isAbsolute(runtime) ? [join(runtime, 'stagemesh'), temporary] : [temporary]
+}
+
+/** Makes the folder, for this user alone, if it is not there. @throws Error why not, and what to do */
+export async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: Error) => {
+    throw new Error(`${error.message}; pass the path of a folder that this user can make or write to`, { cause: error })
+  })
+}
+
+/**
+ * The folder must be nobody else's: where everybody can write, somebody may have made it before us.
+ * @throws Error whose it is, or who can enter it
+ */
+export async function checkOwn(path: string): Promise<void> {
+  const found = await lstat(path)
+  if (!found.isDirectory()) throw new Error('it is a link and not a folder of its own; delete it or pass another path')
+  if (uid() === undefined) return
+  if (found.uid !== uid()) throw new Error(`the folder belongs to another user (${found.uid}); pass a path of your own, or set $XDG_RUNTIME_DIR`)
+  if ((found.mode & 0o077) !== 0) throw new Error('the folder is open to other users; run chmod 700 on it or pass another path')
+}
