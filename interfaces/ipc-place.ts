@@ -16,13 +16,13 @@ const MAX_BYTES = windows ? 256 : process.platform === 'linux' ? 107 : 103
 const TRIES = 5
 /** So many files of others one start looks at. */
 const SWEEP_MAX = 16
-const OURS = /^\.?(\d+)-[\w-]{8}(?:\.sock)?$/
+const OURS = /^\.?(\d+)-\d+-[\w-]{8}(?:\.sock)?$/
 const forever = new AbortController().signal
 
 /** Listens in this thread, so nobody need ask. */
 const own = new Set<string>()
 
-/** `ipc:///run/user/1000/stagemesh/17-x.sock`; a pipe of Windows as `ipc:////./pipe/x`. */
+/** `ipc:///run/user/1000/stagemesh/17-1-x.sock`; a pipe of Windows as `ipc:////./pipe/x`. */
 export const formatPath = (path: string): string => `ipc://${windows ? path.replaceAll('\\', '/') : path}`
 
 /**
@@ -45,14 +45,16 @@ export function checkPath(path: string): void {
   }
 }
 
-const chance = (random: Random): string => random.bytes(6).toString('base64url')
+let count = 0
+/** Nobody else's: a process may have the pid of one in another container, and a thread the chance of another. */
+const unique = (random: Random): string => `${process.pid}-${++count}-${random.bytes(6).toString('base64url')}`
 
 /** A pipe of Windows, which has no file. */
-export const pipeName = (random: Random): string => `\\\\.\\pipe\\stagemesh-${process.pid}-${chance(random)}`
+export const pipeName = (random: Random): string => `\\\\.\\pipe\\stagemesh-${unique(random)}`
 
 /** Where a socket is bound before it gets its name: beside it, as a link does not leave its disk. */
 export function draftFor(path: string, random: Random): string {
-  const draft = join(dirname(path), `.${process.pid}-${chance(random)}`)
+  const draft = join(dirname(path), `.${unique(random)}`)
   if (Buffer.byteLength(draft) <= MAX_BYTES) return draft
   throw new StageError('BAD_ARGUMENT', `the folder of ${describe(path)} is too long: a socket's path has at most ${MAX_BYTES} bytes, of which ${Buffer.byteLength(basename(draft)) + 1} are for a name in it`)
 }
@@ -65,7 +67,7 @@ export async function ownPlace(random: Random): Promise<string> {
   const refused: string[] = []
   for (const folder of ownFolders()) {
     try {
-      const path = join(folder, `${process.pid}-${chance(random)}.sock`)
+      const path = join(folder, `${unique(random)}.sock`)
       checkPath(path)
       await makeFolder(folder)
       await checkOwn(folder)

@@ -7,6 +7,8 @@ import { cutOff, ending, ignore, proto } from './socket.js'
 
 const HEAD = 6
 const GOODBYE = Buffer.alloc(HEAD)
+/** Up to here one write of a copy costs less than two. */
+const COPY_MAX = 8192
 
 /** The socket itself, in whose stream an end must be said to be believed. Both ends need this. */
 export function said(socket: Socket): Socket {
@@ -23,19 +25,22 @@ export function said(socket: Socket): Socket {
     // one who is gone needs no goodbye, and what came from him may still wait to be read
     plain._write.call(socket, GOODBYE, 'buffer' as BufferEncoding, () => done())
   }
-  const send = (pieces: readonly Piece[], done: (error?: Error | null) => void): void => {
-    const bytes = pieces.map(({ chunk, encoding }) => ({ chunk: typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk }))
-    const size = bytes.reduce((sum, { chunk }) => sum + chunk.length, 0)
+  const send = (bytes: readonly Buffer[], done: (error?: Error | null) => void): void => {
+    const size = bytes.reduce((sum, one) => sum + one.length, 0)
     if (size === 0) return done()
-    const head = Buffer.allocUnsafe(HEAD)
+    const small = size <= COPY_MAX
+    const head = Buffer.allocUnsafe(small ? HEAD + size : HEAD)
     head.writeUIntBE(size, 0, HEAD)
-    plain._writev?.call(socket, Object.assign([{ chunk: head }, ...bytes], { allBuffers: true }) as never, done)
+    if (!small) return plain._writev!.call(socket, Object.assign([head, ...bytes].map((chunk) => ({ chunk })), { allBuffers: true }) as never, done)
+    let at = HEAD
+    for (const one of bytes) at += one.copy(head, at)
+    plain._write.call(socket, head, 'buffer' as BufferEncoding, done)
   }
 
   // errors between now and the owner's own listener must not end the process
   socket.on('error', ignore)
-  socket._write = (chunk: Buffer | string, encoding, done) => send([{ chunk, encoding }], done)
-  socket._writev = send
+  socket._write = (chunk: Buffer | string, encoding, done) => send([bytesOf(chunk, encoding)], done)
+  socket._writev = (chunks: { chunk: Buffer | string; encoding: BufferEncoding }[], done) => send(chunks.map(({ chunk, encoding }) => bytesOf(chunk, encoding)), done)
   socket._final = (done) => tell(() => plain._final.call(socket, done))
   socket._destroy = (error, done) => {
     // if there is no room for it now, the end will be taken for an error: nobody waits for a peer that does not read
@@ -56,7 +61,7 @@ export function said(socket: Socket): Socket {
         left -= piece.length
         more = plain.push.call(socket, piece)
       } else {
-        length = length * 256 + (chunk[at++] as number)
+        length = length * 256 + chunk[at++]
         if (++got < HEAD) continue
         left = length
         got = length = 0
@@ -72,7 +77,4 @@ export function said(socket: Socket): Socket {
   return socket
 }
 
-interface Piece {
-  readonly chunk: Buffer | string
-  readonly encoding: BufferEncoding
-}
+const bytesOf = (chunk: Buffer | string, encoding: BufferEncoding): Buffer => typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk

@@ -53,7 +53,7 @@ export class IpcInterface implements Interface {
     const server = createServer({ allowHalfOpen: true }, (socket) => onstream(said(socket)))
     try {
       // a process of a cluster would else ask the first one to listen, which must not hold it when this one has ended
-      await bound(server, { path: draft, exclusive: true }).catch((cause: Error) => { throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}`, { cause }) })
+      await bound(server, { path: draft, exclusive: true }).catch((cause: Error) => { throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}; its folder must be there, and this user's to write to`, { cause }) })
       if (!windows) {
         chmodSync(draft, 0o600)
         this.#place = await take(draft, path)

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import { onAbort } from '../src/abort.js'
 import { systemClock } from '../src/clock.js'
 import { StageError } from '../src/errors.js'
-import { systemRandom } from '../src/random.js'
+import { newId, systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { MemoryStream, failure, type Carrier } from './memory-stream.js'
 
@@ -30,6 +30,8 @@ export class MemoryNetwork implements Carrier {
   /** @internal */
   readonly streams = new Set<MemoryStream>()
   readonly #random: Random
+  /** Whoever reads an address in a registry may be another process, and must not take it for one of his own. */
+  readonly #id: string
   readonly #held = new Set<Where | undefined>()
   readonly #refused = new Set<Where | undefined>()
   #addresses = 0
@@ -39,6 +41,7 @@ export class MemoryNetwork implements Carrier {
     this.clock = options.clock ?? systemClock
     this.latencyMs = options.latencyMs ?? 0
     this.#random = options.random ?? systemRandom
+    this.#id = newId(this.#random)
   }
 
   /** Keeps bytes, ends and dials in flight, those to come as well; neither end notices. Default: all traffic. */
@@ -68,7 +71,7 @@ export class MemoryNetwork implements Carrier {
 
   /** @internal */
   newAddress(): string {
-    return `memory://${++this.#addresses}`
+    return `memory://${this.#id}/${++this.#addresses}`
   }
 
   /** @internal */
@@ -122,6 +125,7 @@ const processNetwork = new MemoryNetwork()
 /** An interface to the stages of this process; its one address is its own from the beginning, and no other's ever. */
 export class MemoryInterface implements Interface {
   readonly scheme = 'memory'
+  readonly cost = 0
   readonly address: string
   readonly #clock: Clock
   #alive: Timer | undefined

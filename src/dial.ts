@@ -8,6 +8,10 @@ const BACKOFF_MS = 100
 const BACKOFF_FACTOR = 1.6
 const BACKOFF_MAX_MS = 10_000
 const CONNECT_MS = 5000
+/** So long for one that is not the last, so that the last is tried within the default deadline, whatever hangs before it. */
+const HURRY_MS = 2000
+/** What an interface costs that does not say. */
+const COST = 2
 
 /** How long to wait before the next dial, after so many that failed in a row. */
 export function backoffMs(random: Random, failures: number): number {
@@ -22,7 +26,8 @@ export function refuses(error: StageError): boolean {
 }
 
 /**
- * Tries every address of a peer once, in order, until one is connected and greeted.
+ * Tries every address of a peer once, the cheapest first, until one is connected and greeted. An address is only what
+ * somebody wrote down: it may be this process's, or this machine's, or another's behind the same name.
  * @param greet  runs the handshake and acts on it; rejects when that address is no good
  * @returns      why none of them is, each named; undefined when one was greeted, or `signal` fired
  */
@@ -30,14 +35,15 @@ export async function dial(
   peer: Peer, interfaces: readonly Interface[], clock: Clock, signal: AbortSignal,
   greet: (stream: Duplex, through: Interface) => Promise<void>,
 ): Promise<StageError | undefined> {
+  const ways = cheapest(peer.addresses, interfaces)
   const failures: StageError[] = []
-  for (const address of peer.addresses) {
-    const through = interfaces.find((one) => address.startsWith(`${one.scheme}://`))
-    if (!through) continue
+  for (const [index, { address, through }] of ways.entries()) {
+    const hurry = index < ways.length - 1
     try {
-      const stream = await connect(through, address, clock, signal)
+      const stream = await connect(through, address, clock, hurry ? HURRY_MS : CONNECT_MS, signal)
       stream.on('error', () => {})
-      await greet(stream, through)
+      const late = hurry ? clock.setTimeout(() => stream.destroy(tooLate(HURRY_MS)), HURRY_MS) : undefined
+      await greet(stream, through).finally(() => late?.cancel())
       return undefined
     } catch (thrown) {
       if (signal.aborted) return undefined
@@ -45,18 +51,30 @@ export async function dial(
       failures.push(new StageError(cause instanceof StageError ? cause.code : 'DISCONNECTED', `${address}: ${cause.message}`, { cause, peer }))
     }
   }
-  if (failures.length === 1) return failures[0]
-  if (failures.length > 1) return new StageError(failures[0].code, failures.map((one) => one.message).join('; '), { cause: failures[0].cause, peer })
+  // that nobody listens is the answer only where all of them say so
+  const first = failures.find((one) => !refuses(one)) ?? failures[0]
+  if (first) return failures.length === 1 ? first : new StageError(first.code, failures.map((one) => one.message).join('; '), { cause: first.cause, peer })
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${peer.addresses.join(', ') || 'none'}, here are interfaces for ${interfaces.map((one) => one.scheme).join(', ')}`, { peer })
 }
 
-async function connect(through: Interface, address: string, clock: Clock, signal: AbortSignal): Promise<Duplex> {
+/** The addresses for which there is an interface; of equal cost in the order in which the peer lists them. */
+function cheapest(addresses: readonly string[], interfaces: readonly Interface[]): { address: string; through: Interface }[] {
+  const ways = addresses.flatMap((address) => {
+    const through = interfaces.find((one) => address.startsWith(`${one.scheme}://`))
+    return through ? [{ address, through }] : []
+  })
+  return ways.sort((a, b) => (a.through.cost ?? COST) - (b.through.cost ?? COST))
+}
+
+const tooLate = (ms: number): StageError => new StageError('TIMEOUT', `no answer within ${ms} ms`, { phase: 'connecting' })
+
+async function connect(through: Interface, address: string, clock: Clock, ms: number, signal: AbortSignal): Promise<Duplex> {
   const attempt = new AbortController()
   const give = (): void => attempt.abort(signal.reason)
   signal.addEventListener('abort', give, { once: true })
   try {
-    return await within(clock, CONNECT_MS, through.connect(address, attempt.signal), () => {
-      const late = new StageError('TIMEOUT', `no answer within ${CONNECT_MS} ms`, { phase: 'connecting' })
+    return await within(clock, ms, through.connect(address, attempt.signal), () => {
+      const late = tooLate(ms)
       attempt.abort(late)
       return late
     })

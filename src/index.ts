@@ -6,6 +6,7 @@ import { systemRandom } from './random.js'
 import type { ChainItem, Parts, StageOptions, StreamCallback } from './options.js'
 import { StageCore } from './stage.js'
 import type { Interface, Registry, TargetOptions, To } from './types.js'
+import { IpcInterface } from '../interfaces/ipc.js'
 import { MemoryInterface } from '../interfaces/memory.js'
 import { TcpInterface } from '../interfaces/tcp.js'
 import { LocalRegistry } from '../registries/local/registry.js'
@@ -23,6 +24,7 @@ export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
+export { IpcInterface } from '../interfaces/ipc.js'
 export { TcpInterface } from '../interfaces/tcp.js'
 export { LocalRegistry } from '../registries/local/registry.js'
 export { MemoryRegistry } from '../registries/memory.js'
@@ -46,7 +48,8 @@ export class Stage extends StageCore {
    * @param name       what others call it: a letter, then up to 127 letters, digits or `_ . : -`
    * @param registry   an object, or a URL: `redis:`, `rediss:`, `local:`, `local:/path`, `memory:name`; default
    *                   `$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`. Closed with the last stage that uses it.
-   * @param interfaces what carries the bytes; default TCP on loopback, or on `$STAGE_HOST`. Closed with the stage.
+   * @param interfaces what carries the bytes; default memory within the process, a unix socket within the machine, and TCP on
+   *                   loopback or on `$STAGE_HOST`; with `memory:` memory alone. Closed with the stage.
    */
   constructor(name: string, registry?: Registry | string, interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected)
   constructor(name: string, options: StageOptions & Injected)
@@ -58,7 +61,7 @@ export class Stage extends StageCore {
     for (const one of interfaces === undefined ? [] : [interfaces].flat()) {
       if (typeof (one as Partial<Interface> | null)?.listen !== 'function') throw new TypeError('the third argument is an interface or a list of them; options come fourth')
     }
-    const carriers = interfaces === undefined ? [known instanceof MemoryRegistry ? new MemoryInterface(undefined, { clock }) : new TcpInterface({ clock, random, ...(given.insecure ? { insecure: true } : {}) })] : [interfaces].flat()
+    const carriers = interfaces === undefined ? defaultInterfaces(known, given, { clock, random }) : [interfaces].flat()
     super(name, given, { registry: known, interfaces: carriers, chain: defaultChain(), clock, random })
   }
 
@@ -80,6 +83,12 @@ export class Stage extends StageCore {
 
 /** framing → rpc. */
 const defaultChain = (): readonly ChainItem[] => [framing(), rpc()]
+
+/** Whoever is in this process, on this machine, and beyond it. */
+function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: { clock: Parts['clock']; random: Parts['random'] }): Interface[] {
+  const memory = new MemoryInterface(undefined, { clock })
+  return registry instanceof MemoryRegistry ? [memory] : [memory, new IpcInterface({ random }), new TcpInterface({ clock, random, insecure })]
+}
 
 const isOptions = (value: unknown): value is StageOptions & Injected =>
   typeof value === 'object' && value !== null && typeof (value as Partial<Registry>).publish !== 'function'

@@ -8,7 +8,7 @@ export interface ListeningOptions {
   accept(stream: Duplex, through: Interface): void
   /** The addresses that peers should dial: first when every interface was tried, then whenever they changed. */
   onaddresses(addresses: readonly string[]): void
-  /** An interface could not listen; it is tried again. */
+  /** An interface could not listen; it is tried again, and not reported again for the same reason. */
   onerror(error: Error): void
 }
 
@@ -34,10 +34,11 @@ export class Listening {
     this.options.interfaces.forEach((one, index) => void this.#try(one, index, RETRY_MS))
   }
 
-  /** Resolves when all of them listen. @throws why one of them does not */
+  /** Resolves when all of them listen that must. @throws why one of them does not */
   async ready(): Promise<void> {
     if (this.#untried > 0 && !this.#closed) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    for (const error of this.#errors.values()) throw error
+    const nobody = this.#errors.size === this.options.interfaces.length
+    for (const [one, error] of this.#errors) if (nobody || !one.optional) throw error
   }
 
   close(): void {
@@ -54,9 +55,10 @@ export class Listening {
       this.#addresses[index] = addresses
     } catch (thrown) {
       const error = asError(thrown)
+      const before = this.#errors.get(one)
       this.#errors.set(one, error)
       if (!this.#closed) {
-        onerror(error)
+        if (before?.message !== error.message) onerror(error)
         const timer = clock.setTimeout(() => {
           this.#timers.delete(timer)
           void this.#try(one, index, Math.min(retryMs * 2, RETRY_MAX_MS), false)

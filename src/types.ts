@@ -43,7 +43,7 @@ export interface Peer {
   /** Several live stages may share one (replicas). */
   readonly name: string
   readonly namespace: string
-  /** Where it can be dialled, cheapest first: `tcp://10.0.0.5:4000`. */
+  /** Where it can be dialled, by whoever has an interface for it: `tcp://10.0.0.5:4000`. */
   readonly addresses: readonly string[]
 }
 

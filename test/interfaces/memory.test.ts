@@ -2,6 +2,7 @@ import test from 'ava'
 import type { Duplex } from 'node:stream'
 import { MemoryInterface, MemoryNetwork, type MemoryNetworkOptions } from '../../interfaces/memory.js'
 import { systemClock } from '../../src/clock.js'
+import { seeded } from '../helpers/mesh.js'
 import { endsByItself } from '../helpers/own-process.js'
 import { VirtualClock, settle } from '../helpers/virtual-clock.js'
 import { interfaceSuite } from '../suites/interface.js'
@@ -44,11 +45,20 @@ function arrivals(stream: Duplex, clock: VirtualClock): string[] {
 test('each interface has an address of its own, which is not used again', async (t) => {
   const network = new MemoryNetwork()
   const first = new MemoryInterface(network)
-  t.deepEqual(await first.listen(() => {}), ['memory://1'])
+  t.deepEqual(await first.listen(() => {}), [first.address])
   await first.close()
   const second = new MemoryInterface(network)
-  t.deepEqual(await second.listen(() => {}), ['memory://2'])
+  t.deepEqual(await second.listen(() => {}), [second.address])
+  t.not(second.address, first.address)
   await second.close()
+})
+
+test('an address of another network means nobody, though both have counted as far', async (t) => {
+  const [here, elsewhere] = [new MemoryInterface(new MemoryNetwork()), new MemoryInterface(new MemoryNetwork())]
+  t.teardown(() => Promise.all([here.close(), elsewhere.close()]))
+  await here.listen((stream) => void stream.destroy())
+  await t.throwsAsync(here.connect(elsewhere.address, new AbortController().signal), { code: 'ECONNREFUSED' })
+  t.is(new MemoryInterface(new MemoryNetwork({ random: seeded(1) })).address, new MemoryInterface(new MemoryNetwork({ random: seeded(1) })).address)
 })
 
 test('without a network all of a process are on one', async (t) => {
@@ -97,7 +107,7 @@ test('latency delays dial, bytes and end, and keeps the spacing', async (t) => {
 
 test('latency may differ by direction and time; nothing overtakes', async (t) => {
   const delays: number[] = []
-  const { clock, connect } = await scene({ latencyMs: (from) => (from === 'memory://2' ? 5 : delays.shift() ?? 0) })
+  const { clock, connect } = await scene({ latencyMs: (from) => (from.endsWith('/2') ? 5 : delays.shift() ?? 0) })
   const { near, far } = await connect()
   const [log, back] = [arrivals(far, clock), arrivals(near, clock)]
   delays.push(30, 10)
@@ -178,7 +188,7 @@ test('cut: a dial on its way fails too', async (t) => {
 test('refuse: dials fail until release', async (t) => {
   const { network, here, there, connect } = await scene()
   network.refuse(there.address)
-  await t.throwsAsync(here.connect(there.address, never), { code: 'ECONNREFUSED', message: /memory:\/\/2/ })
+  await t.throwsAsync(here.connect(there.address, never), { code: 'ECONNREFUSED', message: /memory:\/\/[\w-]+\/2/ })
   network.release(there.address)
   t.truthy((await connect()).near)
 })
