@@ -270,3 +270,21 @@ test('an interface that cannot listen is tried again, and the others are used me
   await advance(clock, one.ready())
   t.is(watcher.lookup('one')[0].addresses.length, 2)
 })
+
+test('an optional interface that cannot listen is told once, and fails ready() only where there is no other', async (t) => {
+  const { clock, network } = virtualMesh(t)
+  const stageOf = (name: string, ...others: MemoryInterface[]) => {
+    const optional = Object.assign(new MemoryInterface(network, { clock }), { optional: true, listen: () => Promise.reject(new Error('no place')) })
+    const stage = new Stage(name, new MemoryRegistry(`optional-${process.pid}`, { clock }), [optional, ...others], { clock } as StageOptions)
+    t.teardown(async () => { await advance(clock, stage.close()) })
+    const errors: string[] = []
+    stage.on('error', ({ message }) => errors.push(message))
+    return { stage, errors }
+  }
+  const one = stageOf('one', new MemoryInterface(network, { clock }))
+  const alone = stageOf('alone')
+  await advance(clock, one.stage.ready())
+  await t.throwsAsync(advance(clock, alone.stage.ready()), { message: 'no place' })
+  await clock.advance(60_000)
+  t.deepEqual([one.errors, alone.errors], [['no place'], ['no place']])
+})
