@@ -1,10 +1,10 @@
-import { lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
-import { link, readdir } from 'node:fs/promises'
+import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, normalize } from 'node:path'
 import { StageError, asError, describe } from '../src/errors.js'
 import { checkOwn, makeFolder, ownFolders } from '../src/own-folder.js'
 import type { Random } from '../src/types.js'
-import { dialled } from './socket.js'
+import { dialled, ignore } from './socket.js'
 
 // Where a unix socket lies, and whose it is. A file outlives its process, so a socket that refuses is nobody's, and
 // its place may be taken. A socket gets its name by a link, which fails if the name is there, and only once it listens:
@@ -16,7 +16,7 @@ const MAX_BYTES = windows ? 256 : process.platform === 'linux' ? 107 : 103
 const TRIES = 5
 /** So many files of others one start looks at. */
 const SWEEP_MAX = 16
-const OURS = /^\.?(\d+)-\d+-[\w-]{8}(?:\.sock)?$/
+const OURS = /^\.?(\d+)-\d+-[\w-]{8}(?:\.sock|~)?$/
 const forever = new AbortController().signal
 
 /** Listens in this thread, so nobody need ask. */
@@ -71,7 +71,7 @@ export async function ownPlace(random: Random): Promise<string> {
       checkPath(path)
       await makeFolder(folder)
       await checkOwn(folder)
-      await sweep(folder, random)
+      await sweep(folder, random).catch(ignore) // what is left is for the next one
       return path
     } catch (error) {
       refused.push(`${folder}: ${asError(error).message}`)
@@ -86,7 +86,7 @@ export async function ownPlace(random: Random): Promise<string> {
  */
 export async function take(draft: string, path: string): Promise<Place> {
   for (let i = 0; i < TRIES; i++) {
-    if (await named(draft, path)) {
+    if (named(draft, path)) {
       own.add(path)
       return new Place(path, look(path))
     }
@@ -94,7 +94,7 @@ export async function take(draft: string, path: string): Promise<Place> {
     if (!found) continue
     if (!found.isSocket()) throw new StageError('BAD_ARGUMENT', `${describe(path)} is there and is no socket; delete it or pass another path`)
     if (!await isDead(path)) throw new StageError('BAD_ARGUMENT', `another process listens at ${describe(path)}; end it or pass another path`)
-    await remove(path, found, `${draft}~`)
+    removeDead(path, found, `${draft}~`)
   }
   throw new StageError('BAD_ARGUMENT', `others took ${describe(path)} whenever it was free; pass a path for each process`)
 }
@@ -121,7 +121,7 @@ async function sweep(folder: string, random: Random): Promise<void> {
   for (const name of [...all, ...all].slice(from, from + Math.min(SWEEP_MAX, all.length))) {
     const path = join(folder, name)
     const found = look(path)
-    if (found?.isSocket() && await isDead(path)) await remove(path, found, draftFor(path, random)).catch(() => {})
+    if (found?.isSocket() && await isDead(path)) removeDead(path, found, draftFor(path, random))
   }
 }
 
@@ -138,16 +138,22 @@ const isDead = (path: string): Promise<boolean> =>
   dialled({ path }, (socket) => socket, forever).then((socket) => { socket.destroy(); return false }, (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED')
 
 /** @returns whether the name was free, and is ours now */
-const named = (draft: string, path: string): Promise<boolean> => link(draft, path).then(() => true, (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EEXIST') return false
-  throw error
-}).then((free) => { if (free) unlink(draft); return free })
+function named(draft: string, path: string): boolean {
+  try {
+    linkSync(draft, path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+  unlink(draft)
+  return true
+}
 
 /**
- * Deletes what was found dead. It is moved first and looked at again: somebody else may have done the same and taken
- * the place since, and gets it back then. (Only one more who takes it in this very moment would leave him without.)
+ * Deletes what was found dead, if it still lies there. No system does both in one step, so it is moved first: somebody
+ * may have taken the place in between, and gets it back. (One more who takes it in that very moment leaves him without.)
  */
-async function remove(path: string, found: BigIntStats, aside: string): Promise<void> {
+export function removeDead(path: string, found: BigIntStats, aside: string): void {
   if (!same(found, look(path))) return
   try {
     renameSync(path, aside)
@@ -155,7 +161,7 @@ async function remove(path: string, found: BigIntStats, aside: string): Promise<
     return // it is gone
   }
   if (same(found, look(aside))) unlink(aside)
-  else if (!await named(aside, path)) unlink(aside)
+  else if (!named(aside, path)) unlink(aside)
 }
 
 const look = (path: string): BigIntStats | undefined => lstatSync(path, { bigint: true, throwIfNoEntry: false })

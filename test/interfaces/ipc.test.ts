@@ -5,7 +5,7 @@ import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, re
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { formatPath, parsePath } from '../../interfaces/ipc-place.js'
+import { formatPath, parsePath, removeDead } from '../../interfaces/ipc-place.js'
 import { IpcInterface, type IpcOptions } from '../../interfaces/ipc.js'
 import { StageError } from '../../src/errors.js'
 import { seeded } from '../helpers/mesh.js'
@@ -197,6 +197,19 @@ unix('of many that start at once where a dead one lay, one gets the place and ke
     await Promise.all(all.map((one) => one.kill()))
   }
   t.deepEqual(readdirSync(folder).sort(), ['0.sock', '1.sock', '2.sock'])
+})
+
+unix('who found a dead one and comes too late to delete it does no harm to whoever lies there now', async (t) => {
+  const path = join(await tempFolder(t), 'x.sock')
+  const dead = await child(t, path)
+  await dead.listen()
+  await dead.kill()
+  const found = lstatSync(path, { bigint: true })
+  const next = await child(t, path)
+  await next.listen()
+  removeDead(path, found, `${path}~`)
+  t.is(await whoIs(formatPath(path)), next.pid)
+  t.deepEqual(readdirSync(join(path, '..')), ['x.sock'])
 })
 
 unix('what is no socket stays', async (t) => {
