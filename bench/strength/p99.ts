@@ -1,0 +1,82 @@
+import { pipeline } from 'node:stream/promises'
+import type { Stage } from '../../src/index.js'
+import { stageOf } from './carriers.js'
+import { SMALL, latency, type Latency } from './latency.js'
+import { MIB, median, wait, type Here, type Measure, type Room } from './measure.js'
+import { Pattern } from './pattern.js'
+
+const LARGE = Buffer.alloc(4 * MIB - 64)
+
+export const orders = (here: Here) => {
+  let stage: Stage
+  let stop = (): Promise<unknown> => Promise.resolve()
+  let bytes = 0
+  return {
+    async stage(name: string): Promise<void> {
+      stage = stageOf(here, name)
+      stage.to('*').provide('echo', (value) => value)
+      stage.to('*').provide('take', (value: Buffer) => { bytes += value.length })
+      stage.on('stream', (stream) => stream.on('data', (chunk: Buffer) => { bytes += chunk.length }))
+      await stage.ready()
+    },
+    measure: (to: string, inFlight: number, ms: number): Promise<Latency> => latency(() => stage.to(to).call('echo', SMALL), inFlight, ms),
+    /** As much as goes, until `stop`. */
+    pour(to: string): void {
+      const source = new Pattern()
+      const done = pipeline(source, stage.to(to)).catch(() => {})
+      stop = () => { source.destroy(); return done }
+    },
+    /** Two at a time, so that there is always one on its way. */
+    load(to: string): void {
+      let going = true
+      const lane = async (): Promise<void> => { while (going) await stage.to(to).call('take', LARGE).catch(() => wait(10)) }
+      const done = Promise.all([lane(), lane()])
+      stop = () => { going = false; return done }
+    },
+    stop: () => stop(),
+    /** Received since it was asked last. */
+    received: (): number => { const now = bytes; bytes = 0; return now },
+  }
+}
+
+const begin = (room: Room) => room.start<ReturnType<typeof orders>>()
+type Process = ReturnType<typeof begin>
+
+export const p99: Measure = {
+  title: 'small calls on a link that is busy, beside the same on a quiet one',
+  seconds: [240, 90],
+  async run(room) {
+    const [near, far] = [begin(room), begin(room)]
+    await Promise.all([near.ask('stage', 'near'), far.ask('stage', 'far')])
+    await near.ask('measure', 'far', 10, 1500) // warm
+    const busy: [string, from: Process, order: 'pour' | 'load', to: Process, name: string][] = [
+      ['a stream the same way', near, 'pour', far, 'far'],
+      ['a stream the other way', far, 'pour', near, 'near'],
+      ['arguments of 4 MiB', near, 'load', far, 'far'],
+    ]
+    for (const inFlight of [1, 10]) {
+      for (const [what, from, order, to, name] of busy) {
+        const ratios: Latency[] = []
+        const absolute: Latency[] = []
+        const rates: number[] = []
+        const ms = room.quick ? 1000 : 3000
+        for (let round = 0; round < (room.quick ? 3 : 5); round++) {
+          const quiet = await near.ask('measure', 'far', inFlight, ms)
+          await from.ask(order, name)
+          await wait(200)
+          await to.ask('received')
+          const loud = await near.ask('measure', 'far', inFlight, ms)
+          rates.push(await to.ask('received') / MIB / ms * 1000)
+          await from.ask('stop')
+          ratios.push({ ...loud, p50: loud.p50 / quiet.p50, p99: loud.p99 / quiet.p99 })
+          absolute.push(loud)
+        }
+        const of = (all: readonly Latency[], key: 'p50' | 'p99'): number => median(all.map((one) => one[key]))
+        const title = `${inFlight} in flight, ${what}`
+        room.same(`${title}: calls that failed`, ratios.reduce((sum, { failed }) => sum + failed, 0), 0)
+        room.atMost(`${title}: p99`, of(ratios, 'p99'), 10, `× quiet (${of(absolute, 'p99').toFixed(2)} ms beside ${median(rates).toFixed(0)} MiB/s)`)
+        room.note(`${title}: p50`, of(ratios, 'p50'), `× quiet (${of(absolute, 'p50').toFixed(2)} ms)`)
+      }
+    }
+  },
+}
