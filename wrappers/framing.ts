@@ -24,7 +24,8 @@ const PONG = 2
 const MAX_FRAME_BYTES = 64 * 1024
 const FRAME_LIMIT = 1024 * 1024
 const SLAB_MIN = 1024
-const SLAB_MAX = 64 * 1024
+/** Two pieces of a stream, with their heads and a few small messages between them. */
+const SLAB_MAX = 66 * 1024
 /** The most that is handed to the carrier at once, so that it can be seen to move. */
 const WRITE_MAX = 256 * 1024
 /** Whatever the layer above does: a peer for which more waits is given up. */
@@ -95,11 +96,16 @@ export class Framed extends Duplex implements Top {
     return this.#blocked ? this.#movedAt : undefined
   }
 
-  /** Begins a frame: the payload is appended to the writer that is returned, then `commit` or `cancel` follows. */
-  begin(): Writer {
+  /**
+   * Begins a frame: the payload is appended to the writer that is returned, then `commit` or `cancel` follows.
+   * @param size  bytes of payload that are sure to come
+   */
+  begin(size = 64): Writer {
     if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
-    const writer = this.#writer
-    writer.need(HEAD + 64)
+    let writer = this.#writer
+    // a slab that would have to grow copies what it holds: with nothing unsent in it a new one is cheaper
+    if (this.#from === writer.at && writer.at > 0 && writer.at + HEAD + size > writer.bytes.length) writer = this.#fresh(Math.max(SLAB_MAX, HEAD + size))
+    writer.need(HEAD + size)
     this.#begun = writer.at
     writer.at += HEAD
     return writer
@@ -142,10 +148,8 @@ export class Framed extends Duplex implements Top {
 
   /** Appends a whole payload as one frame. */
   frame(payload: Buffer): void {
-    const writer = this.begin()
-    writer.need(payload.length)
-    payload.copy(writer.bytes, writer.at)
-    writer.at += payload.length
+    const writer = this.begin(payload.length)
+    writer.at += payload.copy(writer.bytes, writer.at)
     this.commit()
   }
 
@@ -204,8 +208,7 @@ export class Framed extends Duplex implements Top {
       // Memory is never written twice: a layer below may hold a chunk long after it said that it took it. What is left of
       // the slab serves the next batch; the next slab is as large as this link's traffic asks for.
       if (this.#from === at && (bytes.length - at < SLAB_MIN || bytes.length > SLAB_MAX)) {
-        this.#writer = new Writer(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
-        this.#from = 0
+        this.#fresh(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
       }
       this.#inFlight += size
       if (this.inner.write(bytes.subarray(from, from + size), () => this.#taken(size))) continue
@@ -214,6 +217,11 @@ export class Framed extends Duplex implements Top {
       this.#watch()
     }
     if (!this.#blocked) this.#roomy()
+  }
+
+  #fresh(size: number): Writer {
+    this.#from = 0
+    return this.#writer = new Writer(size)
   }
 
   #taken(size: number): void {

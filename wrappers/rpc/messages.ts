@@ -56,6 +56,8 @@ export const DEPTH_MAX = 32
 export const HELD_MAX_BYTES = 16 * 1024 * 1024
 /** Above it nothing is begun for a peer that takes its answers too slowly. */
 export const HELD_SERVING_BYTES = 4 * 1024 * 1024
+/** Of a stream, in one frame. */
+export const PIECE_MAX_BYTES = 32 * 1024
 /** Above it streams and large messages wait for their turns. */
 export const CONGESTED_BYTES = 64 * 1024
 /** Above it small messages wait as well; only control messages still go at once. */

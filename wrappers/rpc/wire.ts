@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN, OPEN_CALLS_MAX, PART } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -10,7 +10,7 @@ import { Turns } from './turns.js'
 export class Wire {
   /** Nothing is written any more. */
   closed = false
-  /** The most of a stream's bytes in one frame. With its heads such a frame is as long as what a socket reads at once. */
+  /** The most of a stream's bytes in one frame: what most sources write at once makes two of them that are equal. */
   readonly maxPieceBytes: number
   readonly turns: Turns
   readonly #outbox: Outbox
@@ -24,7 +24,7 @@ export class Wire {
 
   /** @param awaited  whether an answer of that id is still waited for */
   constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean, private readonly awaited: (id: number) => boolean) {
-    this.maxPieceBytes = framed.maxFrameBytes - HEAD - 4
+    this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.turns = new Turns(() => framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.turns)
     this.#nextId = dialled ? 1 : 2
@@ -66,10 +66,9 @@ export class Wire {
 
   // ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Begins a message; its fixed part (at most 200 bytes) may follow without asking for room. */
-  begin(type: number, id: number): Writer {
-    const writer = this.framed.begin()
-    writer.need(256)
+  /** Begins a message of at least `size` bytes, for which the writer has room; what else follows must ask for it. */
+  begin(type: number, id: number, size = 256): Writer {
+    const writer = this.framed.begin(size)
     writer.bytes[writer.at++] = type
     putU32(writer, id)
     return writer
@@ -123,10 +122,8 @@ export class Wire {
 
   data(id: number, piece: Buffer): void {
     if (this.closed) return
-    const writer = this.begin(DATA, id)
-    writer.need(piece.length)
-    piece.copy(writer.bytes, writer.at)
-    writer.at += piece.length
+    const writer = this.begin(DATA, id, HEAD + piece.length)
+    writer.at += piece.copy(writer.bytes, writer.at)
     this.framed.commit()
   }
 
