@@ -64,11 +64,11 @@ export class Passing {
 
   offer(source: object, kind: StreamKind): number {
     const channel = this.streams.add(this.wire.newId(), {})
+    if (kind !== 1) hush(source as Duplex) // its reader is told, once there is one
     this.#sources.set(channel, { source, kind })
     this.#offered.push(channel)
     channel.once('started', () => this.#begin(channel))
     channel.once('close', () => this.#unused(channel))
-    if (kind !== 1) follow(source as Duplex, channel)
     return channel.id
   }
 
@@ -127,7 +127,7 @@ export class Passing {
     let over = false
     let iterator: AsyncIterator<unknown> | undefined
     const stop = (): void => {
-      if (!over) iterator?.return?.()?.catch(nothing)
+      if (!over && iterator) leave(iterator)
       over = true
     }
     channel.once('close', stop)
@@ -163,9 +163,15 @@ export class Passing {
 
   #join(channel: Channel, source: Duplex, kind: StreamKind): void {
     channel.once('error', (error) => source.destroy(error)) // before pump does, which tells nothing of why
+    source.on('error', (error: Error) => {
+      const { code, message, cause } = thrownToWire('the stream', error)
+      channel.destroy(new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause }))
+    })
+    if (source.destroyed) return void channel.destroy(new StageError('REMOTE_ERROR', 'the stream was over before anybody read it', { executed: 'yes', cause: source.errored ?? undefined }))
     if (kind === 4) channel.end()
     else pump(source, channel, nothing)
-    if (kind === 2) channel.resume()
+    // one direction may be over already, as of a PassThrough that was filled before
+    if (kind === 2 || source.writableEnded) channel.resume()
     else pump(channel, source, nothing)
   }
 
@@ -196,17 +202,8 @@ export class Passing {
   }
 }
 
-/** The channel fails with its source, also before anybody has begun to read. */
-function follow(source: Duplex, channel: Channel): void {
-  const onerror = (error: Error): void => {
-    const { message, cause } = thrownToWire('the stream', error)
-    channel.destroy(new StageError('REMOTE_ERROR', message, { executed: 'yes', cause }))
-  }
-  source.on('error', onerror)
-  channel.once('close', () => {
-    source.on('error', nothing) // it may fail by being destroyed, which is not to end the process
-    source.off('error', onerror)
-  })
+function hush(stream: Duplex): void {
+  if (!stream.listeners('error').includes(nothing)) stream.on('error', nothing)
 }
 
 function written(channel: Channel, bytes: Buffer): Promise<void> | undefined {
@@ -228,12 +225,20 @@ const once = (source: object): boolean => streamKind(source) !== 1 || typeof (so
 /** Ends a stream or iterable that nobody will read. */
 export function dispose(value: unknown): void {
   if (typeof value !== 'object' || value === null || streamKind(value) === 0) return
-  const { destroy, return: end } = value as { destroy?: () => void; return?: () => Promise<unknown> }
   try {
+    const { destroy } = value as { destroy?: () => void }
     if (typeof destroy === 'function') destroy.call(value)
-    else if (typeof end === 'function') end.call(value)?.catch(nothing)
+    else leave(value)
   } catch {
-    // it is the caller's, and what it thinks of its end is its own
+    // as below
+  }
+}
+
+function leave(iterator: { return?: () => unknown }): void {
+  try {
+    Promise.resolve(iterator.return?.()).catch(nothing)
+  } catch {
+    // it is the user's, and what it thinks of its end is its own
   }
 }
 

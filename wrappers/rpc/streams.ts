@@ -169,7 +169,12 @@ export class Streams implements ChannelPort {
   reset(channel: Channel, error: Error | null): void {
     if (!this.#open.has(channel.id) || this.wire.withdraw(channel.id) === 'unsent') return
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
-    this.wire.value(RESET, channel.id, toWire(told))
+    const plain = toWire(told)
+    try {
+      this.wire.value(RESET, channel.id, told.cause === undefined || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
+    } catch {
+      this.wire.value(RESET, channel.id, plain) // what the source failed of cannot be sent
+    }
   }
 
   credit(channel: Channel, bytes: number): void {
