@@ -26,7 +26,7 @@ const sources: [title: string, make: () => object, whole: unknown, bytes?: boole
   ['an iterable that can be read again', () => ({ [Symbol.asyncIterator]: () => count(3) }), [0, 1, 2]],
   ['an object-mode Readable', () => Readable.from([{ n: 1 }, 'two', [3]]), [{ n: 1 }, 'two', [3]]],
   ['a WHATWG stream', () => new ReadableStream({ start(to) { to.enqueue('a'); to.enqueue({ b: 1 }); to.close() } }), ['a', { b: 1 }]],
-  ['a generator of values of 4 MiB', async function* () { for (let i = 0; i < 3; i++) yield Buffer.alloc(4 * 1024 * 1024 - 16, i) }, [0, 1, 2].map((i) => Buffer.alloc(4 * 1024 * 1024 - 16, i))],
+  ['a generator of values of 4 MiB', async function* () { for (let i = 0; i < 2; i++) yield Buffer.alloc(4 * 1024 * 1024 - 16, i) }, [0, 1].map((i) => Buffer.alloc(4 * 1024 * 1024 - 16, i))],
   ['a Readable of bytes', () => bytes('one ', 'two'), 'one two', true],
   ['a Readable of 2 MiB', () => bytes(...Array<string>(32).fill('x'.repeat(65_536))), 'x'.repeat(2 << 20), true],
   ['an empty Readable', () => bytes(), '', true],
@@ -139,7 +139,7 @@ const hostile: [title: string, make: () => object, tells: RegExp][] = [
   ['whose asyncIterator is nothing', () => ({ [Symbol.asyncIterator]: () => undefined }), /failed/],
   ['whose next throws', () => ({ [Symbol.asyncIterator]: () => ({ next() { throw new Error('no next') } }) }), /no next/],
   ['whose next throws, and return as well', () => ({ [Symbol.asyncIterator]: () => ({ next() { throw new Error('no next') }, return() { throw new Error('no return') } }) }), /no next/],
-  ['whose next rejects with nothing', () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject() }) }), /failed/], // eslint-disable-line @typescript-eslint/prefer-promise-reject-errors
+  ['whose next rejects with nothing', () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject() }) }), /failed/],  
   ['whose next is no promise and no result', () => ({ [Symbol.asyncIterator]: () => ({ next: () => undefined }) }), /failed/],
   ['of a value that cannot be sent', async function* () { yield Symbol('x') }, /symbol/i],
   ['of a stream', async function* () { yield bytes('inner') }, /stream/],
@@ -204,7 +204,7 @@ for (const [title, make] of dead) {
       await new Promise((resolve) => setTimeout(resolve, 30))
       return all(stream)
     })
-    const error = await failure(from.to(to.name, { timeoutMs: 2000 }).call('read', make()))
+    const error = await failure(from.to(to.name).call('read', make()))
     t.is(error.code, 'REMOTE_ERROR')
     await until(() => from.stats()['streams'] === 0 && to.stats()['streams'] === 0)
   })

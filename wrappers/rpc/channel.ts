@@ -50,6 +50,8 @@ export class Channel extends Duplex implements Source {
   outstanding = 0
   /** Bytes received that were not given back to the peer. */
   owed = 0
+  /** The message that would have brought it never came to the peer. */
+  unheard = false
   /** Somebody reads, or has read. */
   started: boolean
   #waiting: { rest: Buffer; done: () => void } | undefined

@@ -5,6 +5,10 @@ import type { WireError } from './messages.js'
 const TEXT_MAX = 1024
 const EXECUTED: ReadonlySet<unknown> = new Set(['no', 'unknown', 'yes'])
 
+/** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
+const ELSEWHERE: ReadonlySet<unknown> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
+export const elsewhere = (error: Error | null | undefined): boolean => error instanceof StageError && error.executed === 'no' && ELSEWHERE.has(error.code)
+
 /** Our own errors as they travel: a code, a bounded text, never a stack. */
 export const toWire = (error: StageError): WireError => ({ code: error.code, message: error.message.slice(0, TEXT_MAX), executed: error.executed })
 
@@ -30,7 +34,7 @@ function plain(error: Error): Error {
   const { name, message, code } = error as { name: unknown; message: unknown; code?: unknown }
   const copy = new Error(typeof message === 'string' ? message.slice(0, TEXT_MAX) : describe(message))
   Object.defineProperty(copy, 'name', { value: typeof name === 'string' ? name.slice(0, 128) : 'Error', configurable: true, writable: true })
-  if (typeof code === 'string' || typeof code === 'number') Object.assign(copy, { code })
+  if (typeof code === 'string' || typeof code === 'number') Object.assign(copy, { code: typeof code === 'string' ? code.slice(0, 128) : code })
   return copy
 }
 

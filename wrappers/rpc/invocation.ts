@@ -2,6 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
 import { DEPTH_MAX } from './messages.js'
+import { elsewhere } from './errors.js'
 import { bind, dispose } from './passing.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
@@ -13,9 +14,6 @@ export interface Caller {
   /** Calls that wait for a peer or a link. */
   readonly waiting: Set<Invocation>
 }
-
-/** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
-const ELSEWHERE: ReadonlySet<string> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
 
 const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the answer any more')
 
@@ -29,6 +27,7 @@ const RESEND_MS = 1
 export class Invocation implements Outgoing {
   readonly endsAt: number
   readonly depth: number
+  carried: readonly object[] = []
   #settled = false
   #link: Link<Rpc> | undefined
   #id = 0
@@ -78,7 +77,7 @@ export class Invocation implements Outgoing {
   /** An answer, or the end of the link that would have brought it. */
   settle(error: StageError | null, value?: unknown): void {
     if (this.#settled) return
-    if (error?.executed === 'no' && this.#again(error)) return
+    if (error && this.#again(error)) return
     this.#end(error, value)
   }
 
@@ -136,7 +135,7 @@ export class Invocation implements Outgoing {
   /** Whether it goes on with another match. */
   #again(error: StageError): boolean {
     const link = this.#link
-    if (!link || this.only || !ELSEWHERE.has(error.code) || this.caller.clock.now() >= this.endsAt) return false
+    if (!link || this.only || !elsewhere(error) || this.caller.clock.now() >= this.endsAt) return false
     this.#release()
     this.#tried ??= new Set()
     this.#tried.add(link.peer.id)
@@ -158,7 +157,7 @@ export class Invocation implements Outgoing {
     this.#unlisten?.()
     this.#stopWaiting?.()
     this.caller.waiting.delete(this)
-    if (error) { if (!this.only) for (const arg of this.args) dispose(arg) } // where all were asked, others may be reading
+    if (error) { if (!this.only) for (const one of [...this.args, ...this.carried]) dispose(one) } // where all were asked, others may read
     else if (this.selection.options.signal) bind(value, this.selection.options.signal)
     this.done(error, value)
   }

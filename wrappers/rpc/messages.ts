@@ -46,6 +46,8 @@ export const START = 17
 export const HEAD = 5
 /** A message that came in parts, joined. */
 export const MESSAGE_MAX_BYTES = 4 * 1024 * 1024 + 512
+/** So many messages that came in parts may be unfinished at once, each as large as one can be. */
+export const UNFINISHED_MAX = 4
 /** Nobody has begun to use what came in a value. */
 export const UNREAD_MS = 60_000
 export const OPEN_CALLS_MAX = 10_000

@@ -1,5 +1,5 @@
 import type { Framed } from '../framing.js'
-import { DIRECT_MAX_BYTES, HEAD, PART } from './messages.js'
+import { DIRECT_MAX_BYTES, HEAD, PART, UNFINISHED_MAX } from './messages.js'
 import type { Source, Turns } from './turns.js'
 
 /** A whole message on its way: its type, its id, and the rest; and how much of it has been sent. */
@@ -33,6 +33,9 @@ class Lane implements Source {
   }
 }
 
+/** So many large answers take turns: with one message of new ids that is what the other end holds of unfinished ones. */
+const LARGE_MAX = UNFINISHED_MAX - 1
+
 /**
  * Messages that wait because they are larger than a frame, or because the carrier has enough for now. Those that bring
  * new ids keep their order, since an id below one that came before is refused; answers go as they come.
@@ -44,6 +47,8 @@ export class Outbox {
   readonly #answers = new Lane(this)
   /** Each is one message that takes its own turns. */
   readonly #large = new Set<Lane>()
+  /** Those whose turns have not begun. */
+  readonly #later = new Map<number, Buffer>()
   #keys = 0
 
   constructor(private readonly framed: Framed, private readonly turns: Turns) {}
@@ -62,16 +67,16 @@ export class Outbox {
     return this.#ordered.letters.size > 0 || this.full
   }
 
-  /** @param id  0 for those that have none */
+  /** @param id  that it brings; 0 for those that bring none */
   order(id: number, message: Buffer): void {
     this.#put(this.#ordered, id === 0 ? -++this.#keys : id, message)
   }
 
   answer(id: number, message: Buffer): void {
     if (message.length <= this.framed.maxFrameBytes) return this.#put(this.#answers, id, message)
-    const lane = new Lane(this)
-    this.#large.add(lane)
-    this.#put(lane, id, message)
+    if (this.#large.size < LARGE_MAX) return this.#begin(id, message)
+    this.#later.set(id, message)
+    this.held += message.length
   }
 
   /** Puts a message behind the one of that id, if that one waits. */
@@ -123,7 +128,12 @@ export class Outbox {
   }
 
   done(lane: Lane): void {
-    if (this.#large.size > 0) this.#large.delete(lane)
+    if (!this.#large.delete(lane)) return
+    for (const [id, message] of this.#later) {
+      this.#later.delete(id)
+      this.held -= message.length
+      return this.#begin(id, message)
+    }
   }
 
   clear(): void {
@@ -133,6 +143,13 @@ export class Outbox {
       this.turns.remove(lane)
     }
     this.#large.clear()
+    this.#later.clear()
+  }
+
+  #begin(id: number, message: Buffer): void {
+    const lane = new Lane(this)
+    this.#large.add(lane)
+    this.#put(lane, id, message)
   }
 
   #put(lane: Lane, key: number, message: Buffer): void {

@@ -6,7 +6,7 @@ import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { streamKind, type Codec, type Refs, type StreamKind } from '../codec.js'
 import { Channel } from './channel.js'
-import { fromWire, thrownToWire, toWire } from './errors.js'
+import { elsewhere, fromWire, thrownToWire, toWire } from './errors.js'
 import { UNREAD_MS } from './messages.js'
 import type { Streams } from './streams.js'
 import { AHEAD, FAILURE, VALUE, Values, item } from './values.js'
@@ -53,6 +53,11 @@ export class Passing {
     const offered = this.#offered
     if (offered.length > 0) this.#offered = []
     return offered
+  }
+
+  /** What stands behind channels that nobody has begun to read. */
+  sourcesOf(offered: readonly Channel[]): object[] {
+    return offered.flatMap((channel) => this.#sources.get(channel)?.source ?? [])
   }
 
   /** What the last value that was decoded brought along. */
@@ -103,9 +108,9 @@ export class Passing {
     for (const channel of [...this.#unread.keys()]) channel.destroy(reason)
   }
 
+  /** The link is gone, and all of its streams are ended. */
   clear(): void {
     this.#unsweep()
-    this.#sources.clear()
     this.#unread.clear()
   }
 
@@ -179,7 +184,7 @@ export class Passing {
   #unused(channel: Channel): void {
     const unused = this.#sources.get(channel)
     this.#sources.delete(channel)
-    if (unused && (channel.errored as Partial<StageError> | null)?.executed !== 'no') dispose(unused.source)
+    if (unused && !elsewhere(channel.errored)) dispose(unused.source)
   }
 
   // ── what is the peer's ────────────────────────────────────────────────────────────────────────────────────────
@@ -222,9 +227,9 @@ function written(channel: Channel, bytes: Buffer): Promise<void> | undefined {
 /** Whether it can be read only once: Node's streams, and iterators such as generators. */
 const once = (source: object): boolean => streamKind(source) !== 1 || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
 
-/** Ends a stream or iterable that nobody will read. */
+/** Ends a stream or iterable that nobody will read, unless somebody reads it already. */
 export function dispose(value: unknown): void {
-  if (typeof value !== 'object' || value === null || streamKind(value) === 0) return
+  if (typeof value !== 'object' || value === null || taken.has(value) || streamKind(value) === 0) return
   try {
     const { destroy } = value as { destroy?: () => void }
     if (typeof destroy === 'function') destroy.call(value)

@@ -34,6 +34,8 @@ export interface Outgoing {
   /** By the clock's `now()`. */
   readonly endsAt: number
   readonly depth: number
+  /** The streams in its arguments when it was last sent. */
+  carried?: readonly object[]
   settle(error: StageError | null, value?: unknown): void
 }
 
@@ -74,7 +76,7 @@ export class Rpc extends Channel implements Top {
       offer: (stream, kind) => this.#passing.offer(stream, kind),
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
-    }, end.dialled, (id) => this.#pending.has(id))
+    }, end.dialled)
     this.methods = new Methods(this.#wire, () => host.visible(peer))
     this.port = this.#streams = new Streams(this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, refs)
@@ -144,7 +146,11 @@ export class Rpc extends Channel implements Top {
     else putName(writer, target)
     this.#wire.finish(id, writer, call.args, true)
     this.#pending.set(id, call)
-    if (this.#passing.offering) this.#carried.set(id, this.#passing.offered())
+    if (this.#passing.offering) {
+      const offered = this.#passing.offered()
+      this.#carried.set(id, offered)
+      call.carried = this.#passing.sourcesOf(offered)
+    }
     this.host.deadlines.note(call.endsAt)
     this.uses++
     return id
@@ -153,10 +159,9 @@ export class Rpc extends Channel implements Top {
   /** The caller does not wait any more: tells the callee, and drops the answer. @returns whether it was never sent */
   cancel(id: number, reason: StageError): boolean {
     if (!this.#pending.delete(id)) return false
-    this.#wire.forget(id)
-    const waited = this.#wire.withdraw(id)
-    const unsent = waited === 'unsent'
-    this.#uncarry(id, reason, waited === undefined)
+    const withdrawn = this.#wire.withdraw(id)
+    const unsent = withdrawn === 'unsent'
+    this.#uncarry(id, reason, withdrawn !== undefined)
     if (!unsent) {
       try {
         this.#wire.signal(M.CANCEL, id)
@@ -169,13 +174,13 @@ export class Rpc extends Channel implements Top {
     return unsent
   }
 
-  /** What a call that failed had in its arguments is not wanted any more. */
-  #uncarry(id: number, reason: StageError, told = true): void {
+  /** What a call that failed had in its arguments is not wanted any more. @param unheard  the peer does not know of it */
+  #uncarry(id: number, reason: StageError, unheard = false): void {
     const carried = this.#carried.get(id)
     if (!carried) return
     this.#carried.delete(id)
     for (const channel of carried) {
-      if (!told) this.#streams.forget(channel)
+      if (unheard) this.#streams.forget(channel)
       channel.destroy(reason)
     }
   }

@@ -57,7 +57,8 @@ export class Streams implements ChannelPort {
 
   /** The peer has not heard of it, and never will. */
   forget(channel: Channel): void {
-    this.#open.delete(channel.id)
+    channel.unheard = true
+    if (this.#open.delete(channel.id)) this.onempty()
   }
 
   onopen(id: number, accept: ((stream: Duplex) => boolean) | undefined): void {
@@ -167,11 +168,11 @@ export class Streams implements ChannelPort {
   }
 
   reset(channel: Channel, error: Error | null): void {
-    if (!this.#open.has(channel.id) || this.wire.withdraw(channel.id) === 'unsent') return
+    if (channel.unheard || this.wire.withdraw(channel.id) === 'unsent') return
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
     const plain = toWire(told)
     try {
-      this.wire.value(RESET, channel.id, told.cause === undefined || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
+      this.wire.value(RESET, channel.id, !(told.cause instanceof Error) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
     } catch {
       this.wire.value(RESET, channel.id, plain) // what the source failed of cannot be sent
     }

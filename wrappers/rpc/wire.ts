@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES, UNFINISHED_MAX } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -17,13 +17,10 @@ export class Wire {
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Writer>()
   #partial = 0
-  /** Answers that were given up while their parts were coming. */
-  readonly #skipped = new Set<number>()
   #nextId: number
   #lastId: number
 
-  /** @param awaited  whether an answer of that id is still waited for */
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean, private readonly awaited: (id: number) => boolean) {
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.turns = new Turns(() => framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.turns)
@@ -106,7 +103,7 @@ export class Wire {
   order(type: number, id: number, number?: number): void {
     if (this.closed) return
     this.#signal(type, id, number)
-    this.#commit(type === OPEN ? id : 0, true)
+    this.#commit(type === OPEN ? id : 0, true) // of others it is the number of something else
   }
 
   /** The same behind the message that brings this id, which may still wait here. */
@@ -165,13 +162,10 @@ export class Wire {
     const type = bytes[start]
     const id = bytes.readUInt32BE(start + 1)
     if (type === PART) return this.#part(id, bytes.subarray(start + HEAD, end))
-    const parts = this.#parts.size > 0 ? this.#parts.get(id) : undefined
-    if (!parts) {
-      if (this.#skipped.size > 0 && this.#skipped.delete(id)) return
-      return onmessage(type, id, bytes, start + HEAD, end, false)
-    }
-    if (type === CANCEL) return this.#drop(id, parts)
+    const parts = this.#parts.size > 0 && hasParts(type) ? this.#parts.get(id) : undefined
+    if (!parts) return onmessage(type, id, bytes, start + HEAD, end, false)
     this.#drop(id, parts)
+    if (type === CANCEL) return
     append(parts, bytes.subarray(start + HEAD, end))
     onmessage(type, id, parts.bytes, 0, parts.at, true)
   }
@@ -183,7 +177,6 @@ export class Wire {
   clear(): void {
     this.closed = true
     this.#parts.clear()
-    this.#skipped.clear()
     this.#outbox.clear()
   }
 
@@ -191,31 +184,14 @@ export class Wire {
   #part(id: number, piece: Buffer): void {
     let parts = this.#parts.get(id)
     if (!parts) {
-      if (id === 0 || !this.#ours(id)) {
-        if (id !== 0) this.fresh(id)
-      } else {
-        this.known(id)
-        if (!this.awaited(id)) return this.#skip(id)
-      }
+      if (id !== 0 && !this.#ours(id)) this.fresh(id)
+      else if (id !== 0) this.known(id)
       this.#parts.set(id, parts = new Writer(piece.length))
     }
     this.#partial += piece.length
     if (parts.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
-    if (this.#partial > HELD_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${HELD_MAX_BYTES} bytes or ${OPEN_CALLS_MAX}`)
+    if (this.#partial > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`)
     append(parts, piece)
-  }
-
-  /** An answer that is coming in parts is not waited for any more. */
-  forget(id: number): void {
-    const parts = this.#parts.size > 0 ? this.#parts.get(id) : undefined
-    if (!parts) return
-    this.#drop(id, parts)
-    this.#skip(id)
-  }
-
-  #skip(id: number): void {
-    this.#skipped.add(id)
-    if (this.#skipped.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${OPEN_CALLS_MAX} answers begun and not ended`)
   }
 
   #drop(id: number, parts: Writer): void {
@@ -223,6 +199,9 @@ export class Wire {
     this.#partial -= parts.at
   }
 }
+
+/** Messages with a value, which may be large, and what ends one early; of all others the id may mean something else. */
+const hasParts = (type: number): boolean => type <= CANCEL || type === METHODS
 
 /** Knows, once a value was encoded, whether it brings new ids. */
 interface Offering {

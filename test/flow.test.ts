@@ -1,0 +1,88 @@
+/** What is under way on one link: nothing is lost, mixed up or held without bound, however much of it there is. */
+import { Readable } from 'node:stream'
+import test from 'ava'
+import type { StageError } from '../src/index.js'
+import { advance, virtualMesh } from './helpers/mesh.js'
+import { settle } from './helpers/virtual-clock.js'
+
+const MIB = 1024 * 1024
+
+/** A link on which nothing arrives until `network.release()`, and with so much under way that all else has to wait. */
+async function crowded(t: Parameters<typeof virtualMesh>[0]) {
+  const mesh = virtualMesh(t)
+  const [a, b] = [mesh.stage('a'), mesh.stage('b')] as const
+  for (const one of [a, b]) one.to('*').provide('size', (bytes: Buffer) => bytes.length)
+  await advance(mesh.clock, a.to('b').call('size', Buffer.alloc(1)))
+  const [{ id }] = a.links()
+  mesh.network.hold()
+  const large = [1, 2].map(() => a.to('b').call('size', Buffer.alloc(3 * MIB)))
+  await settle()
+  return { ...mesh, a, b, id, large }
+}
+
+const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', (error: StageError) => `${error.code} ${error.executed}`)
+
+test('a call that was cancelled before it was sent takes the streams in its arguments with it, and the link stands', async (t) => {
+  const { clock, network, a, b, id, large } = await crowded(t)
+  const controller = new AbortController()
+  const source = Readable.from(['x'])
+  const call = code(a.to('b', { signal: controller.signal }).call('size', { deep: source }))
+  controller.abort()
+  t.is(await call, 'CANCELLED no')
+  network.release()
+  t.deepEqual(await advance(clock, Promise.all(large)), [3 * MIB, 3 * MIB])
+  t.is(await advance(clock, a.to('b').call('size', Buffer.alloc(2))), 2)
+  t.deepEqual([a, b].map((one) => [one.links()[0]?.id, one.stats()['streams']]), [[id, 0], [id, 0]])
+  t.true(source.destroyed)
+})
+
+test('a call that was cancelled with half of its arguments sent does so too', async (t) => {
+  const { clock, network, stage } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  b.to('*').provide('size', (bytes: Buffer) => bytes.length)
+  await advance(clock, a.to('b').call('size', Buffer.alloc(1)))
+  const [{ id }] = a.links()
+  network.hold()
+  const controller = new AbortController()
+  const source = Readable.from(['x'])
+  const call = code(a.to('b', { signal: controller.signal }).call('size', Buffer.alloc(3 * MIB), { deep: source }))
+  await settle()
+  controller.abort()
+  t.is(await call, 'CANCELLED unknown')
+  network.release()
+  t.is(await advance(clock, a.to('b').call('size', Buffer.alloc(2))), 2)
+  t.deepEqual([a, b].map((one) => [one.links()[0]?.id, one.stats()['streams']]), [[id, 0], [id, 0]])
+  t.true(source.destroyed)
+})
+
+test('five answers of 4 MiB at once arrive, and fifty are answered or refused', async (t) => {
+  const { clock, stage } = virtualMesh(t, { latencyMs: 1 })
+  const [a, b] = [stage('a'), stage('b')] as const
+  let release = (): void => {}
+  const gate = new Promise<void>((resolve) => { release = resolve })
+  b.to('*').provide('large', async () => { await gate; return Buffer.alloc(4 * MIB - 64) })
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(100)
+  const calls = Array.from({ length: 50 }, () => code(a.to('b').call('large')))
+  await clock.advance(100)
+  const [{ id }] = a.links()
+  release()
+  const ends = await advance(clock, Promise.all(calls))
+  t.deepEqual([...new Set(ends)].sort(), ['OVERLOADED yes', 'none'])
+  t.true(ends.filter((end) => end === 'none').length >= 4)
+  t.is(a.links()[0]?.id, id)
+})
+
+test('answers of 4 MiB one behind the other never become too much for the other end', async (t) => {
+  const { clock, stage } = virtualMesh(t, { latencyMs: 1 })
+  const [a, b] = [stage('a'), stage('b')] as const
+  b.to('*').provide('large', async () => { await null; return Buffer.alloc(4 * MIB - 64) })
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await clock.advance(100)
+  let answered = 0
+  const lane = async (): Promise<void> => { for (let i = 0; i < 6; i++) if (await code(a.to('b').call('large')) === 'none') answered++ }
+  const lanes = Promise.all(Array.from({ length: 8 }, lane))
+  await advance(clock, lanes)
+  t.true(answered >= 20, `${answered}`)
+  t.is(a.links().length, 1)
+})
