@@ -1,20 +1,20 @@
-import { LocalRegistry, Stage } from '../src/index.js'
+import { LocalRegistry, Stage, TcpInterface } from '../src/index.js'
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SMALL, type Contender } from './contender.js'
 
-/** The default chain over TCP with its default options, as a user gets it. */
+/** The default chain with its default options, over TCP like the bare sockets beside it. */
 export const stagemesh: Contender = {
   async serve() {
     const place = mkdtempSync(join(tmpdir(), 'stagemesh-bench-'))
-    const stage = new Stage('echo', new LocalRegistry(place))
+    const stage = new Stage('echo', new LocalRegistry(place), new TcpInterface())
     stage.to('*').provide('echo', (value) => value)
     await stage.ready()
     return place
   },
   async connect(place) {
-    const stage = new Stage('caller', new LocalRegistry(place))
+    const stage = new Stage('caller', new LocalRegistry(place), new TcpInterface())
     await stage.ready()
     return () => stage.to('echo').call('echo', SMALL)
   },
