@@ -46,6 +46,11 @@ export const mutants: readonly Mutant[] = [
   mutant('a cancelled call is not taken back', 'stats().calls', 'wrappers/rpc/invocation.js', 'this.#link?.top.cancel(this.#id);', ''),
   mutant('what was served stays in the map', 'stats().serving', 'wrappers/rpc/serving.js', 'this.#calls.delete(id);', ''),
   mutant('functions are never let go of', 'stats().functions', 'wrappers/rpc/refs.js', 'if (given.held > 0)', 'if (given.held > -1)'),
+  mutant('an id that is gone may come back', 'P1', 'src/directory.js', 'this.#gone.add(id);', ''),
+  mutant('a lost lease leaves the links as they were', 'calls where nothing is broken', 'src/stage.js', 'running.links.reset(', 'void (', { slow: true }),
+  mutant('nobody takes out the dead', 'P3', 'src/sweeper.js', 'this.sweep().catch', 'Promise.resolve().catch'),
+  mutant('the calls of a dead link wait on', 'P9', 'wrappers/rpc/rpc.js', 'call.settle(lost);', ''),
+  mutant('a goodbye is not heard', 'P7', 'wrappers/rpc/rpc.js', 'this.ondrain?.(leaving);', ''),
   mutant('an interface keeps its timer', 'timers', 'interfaces/memory.js', 'this.#alive?.cancel();', ''),
 ]
 
