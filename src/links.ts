@@ -267,7 +267,8 @@ export class Links {
     this.#handshakes.add(stream)
     try {
       const greeting = await handshake({
-        stream, clock, random, namespace, isGone, ongone,
+        stream, clock, random, namespace, isGone,
+        ongone: () => { if (id === self().id) ongone() },
         dialled: dialled !== undefined,
         self: { id, name, addresses: addresses.slice(0, 8) },
         chain: chain.map((one) => one.name),

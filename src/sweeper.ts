@@ -29,7 +29,9 @@ export class Sweeper {
   renewed(server: number, earliest: number): void {
     const own = this.clock.now()
     const drift = Math.abs(server - this.#lastServer - (own - this.#lastOwn))
-    if (this.#contactSince === undefined || drift > this.ttlMs / 5) this.#contactSince = own
+    // nor does one know what the registry did while one stood still oneself
+    const stalled = own - this.#lastOwn > this.ttlMs / 2
+    if (this.#contactSince === undefined || stalled || drift > this.ttlMs / 5) this.#contactSince = own
     this.#lastServer = server
     this.#lastOwn = own
     this.#timer?.cancel()
@@ -38,10 +40,11 @@ export class Sweeper {
     const due = Math.max(earliest + GRACE_MS * 0.75 - server, this.#contactSince + this.ttlMs - own)
     // what is due later than the next heartbeat is its answer's to say: most leases are renewed until then
     if (due > this.ttlMs / 2) return
+    const wait = Math.max(0, due) + jitter(this.random, GRACE_MS / 20, 1)
     this.#timer = this.clock.setTimeout(() => {
       this.#timer = undefined
-      this.sweep().catch(() => {})
-    }, Math.max(0, due) + jitter(this.random, GRACE_MS / 20, 1))
+      if (this.clock.now() - own - wait < GRACE_MS / 4) this.sweep().catch(() => {}) // else the next heartbeat comes first
+    }, wait)
   }
 
   failed(): void {

@@ -126,6 +126,7 @@ export class Tenure {
   async #lost(): Promise<void> {
     const before = this.id
     this.#lease = undefined
+    this.#renounced = false // whoever said so meant the id that is lost now
     this.#sentAt = this.#sentWall = -Infinity
     this.id = newId(this.options.random)
     this.options.onlost(before)

@@ -1,8 +1,10 @@
 import test from 'ava'
-import { MemoryInterface, MemoryRegistry, Stage, StageError, type Lease, type Registry, type StageOptions } from '../src/index.js'
+import { Sweeper } from '../src/sweeper.js'
+import { Tenure } from '../src/tenure.js'
+import { MemoryInterface, MemoryRegistry, Stage, StageError, type Entry, type Lease, type Registry, type StageOptions } from '../src/index.js'
 import { advance, seeded, virtualMesh, type Mesh } from './helpers/mesh.js'
 import type { Assertions } from './suites/test.js'
-import type { VirtualClock } from './helpers/virtual-clock.js'
+import { VirtualClock } from './helpers/virtual-clock.js'
 
 // What the simulation has found, each by its symptom.
 
@@ -119,4 +121,41 @@ test('a link that ended with a goodbye is dialled again without the back-off of 
   a.on('link', () => links++)
   await clock.advance(20_000)
   t.true(links > 8, `${links} links in 20 s, where each is closed after one`)
+})
+
+test('one that stood still while the registry was away does not judge those who are late for it', async (t) => {
+  const clock = new VirtualClock()
+  let swept = 0
+  const sweeper = new Sweeper(clock, seeded(1), 15_000, () => { swept++; return Promise.resolve() })
+  const beat = async (earliest: number): Promise<void> => {
+    sweeper.renewed(clock.now(), earliest)
+    await clock.advance(5000)
+  }
+  for (let n = 0; n < 5; n++) await beat(Infinity)
+  sweeper.renewed(clock.now(), Infinity)
+  await clock.advance(20_000)
+  for (let n = 0; n < 3; n++) await beat(clock.now() - 3000)
+  t.is(swept, 0)
+  await beat(clock.now() - 3000)
+  t.is(swept, 1)
+})
+
+test('two who tell a stage at once that its id is gone make it give up one id, not the next one as well', async (t) => {
+  const clock = new VirtualClock()
+  const lease = { renew: () => Promise.resolve('ok' as const), close: () => new Promise<void>((resolve) => { clock.setTimeout(resolve, 100) }) }
+  const lost: string[] = []
+  const tenure = new Tenure({
+    registry: { address: 'own:', publish: () => Promise.resolve(lease), watch: () => { throw new Error('unused') }, close: () => Promise.resolve() },
+    clock, random: seeded(1), ttlMs: 3000, entry: (id) => ({ id }) as Entry, onlost: (before) => lost.push(before), onerror: () => {},
+  })
+  tenure.start()
+  await clock.advance(100)
+  const { id } = tenure
+  void tenure.renounce()
+  await clock.advance(50)
+  void tenure.renounce()
+  await clock.advance(20_000)
+  t.deepEqual(lost, [id])
+  void tenure.close()
+  await clock.advance(1000)
 })
