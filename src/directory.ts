@@ -31,6 +31,8 @@ export interface DirectoryOptions {
 
 const RETRY_MS = 250
 const RETRY_MAX_MS = 5000
+/** Later than this a timer says more about our own loop than about others. */
+const STALL_MS = 500
 /** Ids remembered as gone, so that none of them comes back; older ones are long out of every registry's log. */
 const GONE_MAX = 20_000
 
@@ -222,7 +224,12 @@ export class Directory {
     this.#timer?.cancel()
     const next = Math.min(...this.#unconfirmed.values(), ...this.#suspects.values())
     if (next === Infinity) return
-    this.#timer = this.options.clock.setTimeout(() => this.#expire(), Math.max(0, next - this.options.clock.now()))
+    const { clock } = this.options
+    this.#timer = clock.setTimeout(() => {
+      // after a stall of our own the view that confirms them may be waiting behind this timer
+      if (clock.now() - next > STALL_MS) this.#timer = clock.setTimeout(() => this.#expire(), STALL_MS)
+      else this.#expire()
+    }, Math.max(0, next - clock.now()))
   }
 
   #expire(): void {

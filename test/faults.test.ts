@@ -1,7 +1,9 @@
 import test from 'ava'
+import { Directory } from '../src/directory.js'
+import { HostClock } from './simulation/host-clock.js'
 import { Sweeper } from '../src/sweeper.js'
 import { Tenure } from '../src/tenure.js'
-import { MemoryInterface, MemoryRegistry, Stage, StageError, type Entry, type Lease, type Registry, type StageOptions } from '../src/index.js'
+import { MemoryInterface, MemoryRegistry, Stage, StageError, type Entry, type Lease, type Registry, type StageOptions, type View } from '../src/index.js'
 import { advance, seeded, virtualMesh, type Mesh } from './helpers/mesh.js'
 import type { Assertions } from './suites/test.js'
 import { VirtualClock } from './helpers/virtual-clock.js'
@@ -158,4 +160,33 @@ test('two who tell a stage at once that its id is gone make it give up one id, n
   t.deepEqual(lost, [id])
   void tenure.close()
   await clock.advance(1000)
+})
+
+test('one that stood still hears the registry before it declares dead whom the registry had forgotten', async (t) => {
+  const world = new VirtualClock()
+  const clock = new HostClock(world)
+  const b: Entry = { id: 'b-b-b-b-b', name: 'b', namespace: 'default', addresses: [], unique: false, draining: false, ttlMs: 3000, announces: {} }
+  const parted: string[] = []
+  const directory = new Directory({
+    registry: {
+      address: 'own:', publish: () => Promise.reject(new Error('unused')), close: () => Promise.resolve(),
+      async *watch(_namespace, signal): AsyncGenerator<View> {
+        yield { generation: '1', entries: [b], lapsed: [] }
+        yield { generation: '2', entries: [], lapsed: [] }
+        await new Promise<void>((resolve) => { clock.arrive(resolve, 1000) })
+        yield { generation: '2', entries: [b], lapsed: [] }
+        await new Promise<void>((resolve) => { signal.addEventListener('abort', () => resolve()) })
+      },
+    },
+    clock, random: seeded(1), namespace: 'default', who: 'a', own: () => false,
+    onjoin: () => {}, onpart: (peer) => parted.push(peer.id), onupdate: () => {}, onzombie: () => {}, onchange: () => {}, onerror: () => {},
+  })
+  directory.start()
+  await world.advance(100)
+  clock.pause()
+  await world.advance(8000)
+  clock.resume(() => {})
+  await world.advance(3000)
+  t.deepEqual(parted, [])
+  await directory.close()
 })
