@@ -182,8 +182,7 @@ async function through(host: Host, target: Target, to: string, timeoutMs: number
 }
 
 export async function makeCallAll(host: Host, to: string, timeoutMs: number, leaveAfter: number): Promise<void> {
-  // known: it waits one deadline for the first view, and another one for the answers
-  const call = begin(host, host.stage.stats()['peers'] ? timeoutMs : 2 * timeoutMs, to, true)
+  const call = begin(host, timeoutMs, to, true)
   const { world } = host
   world.tell(host.label, `calls ${call.n} on all of ${to}`)
   const most = world.hosts.length + 5 // it may wait for its first view while others join

@@ -36,7 +36,10 @@ export class Invocation implements Outgoing {
   #stopWaiting: (() => void) | undefined
   #unlisten: (() => void) | undefined
 
-  /** @param only  this one match and no other */
+  /**
+   * @param only    this one match and no other
+   * @param endsAt  default: the deadline of the selection, from now on
+   */
   constructor(
     private readonly caller: Caller,
     private readonly selection: Selection<Rpc>,
@@ -44,9 +47,10 @@ export class Invocation implements Outgoing {
     readonly args: readonly unknown[],
     private readonly only: Peer | undefined,
     private readonly done: (error: StageError | null, value?: unknown) => void,
+    endsAt?: number,
   ) {
     const { timeoutMs = caller.timeoutMs, depth = 0 } = selection.options
-    this.endsAt = caller.clock.now() + timeoutMs
+    this.endsAt = endsAt ?? caller.clock.now() + timeoutMs
     this.depth = depth
   }
 

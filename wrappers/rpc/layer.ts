@@ -116,6 +116,7 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
   }
   const answers = new Answers<unknown>(stop)
   let forget = (): void => {}
+  const endsAt = caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
   if (!isMethod(method)) {
     answers.fail(noSuch(method))
     return answers
@@ -128,7 +129,7 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
       const one: Invocation = new Invocation(caller, selection, method, args, peer, (failure, value) => {
         calls.delete(one)
         answers.push((failure ? { peer, error: failure } : { peer, value }))
-      })
+      }, endsAt)
       calls.add(one)
       one.start()
     }

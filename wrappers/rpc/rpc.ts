@@ -161,6 +161,7 @@ export class Rpc extends Channel implements Top {
     if (!this.#pending.delete(id)) return false
     const withdrawn = this.#wire.withdraw(id)
     const unsent = withdrawn === 'unsent'
+    if (withdrawn) this.#serving.resumed() // there is room again, without anything having been sent
     this.#uncarry(id, reason, withdrawn !== undefined)
     if (!unsent) {
       try {
