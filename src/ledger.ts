@@ -11,6 +11,8 @@ import { GRACE_MS } from './sweeper.js'
 
 /** How far into the grace a lapsed entry is swept; the rest is for telling everybody. */
 export const SWEEP_MS = GRACE_MS * 0.75
+/** TTLs after which an entry that was noted is taken out though others hold leases, who should have done so. */
+export const MOURN_TTLS = 4
 /** How long an id that lapsed is remembered; promised is a minute. */
 export const LAPSED_MS = 120_000
 /** How many one sweep takes out, so that no step is long. */
@@ -176,12 +178,15 @@ export class Ledger {
    */
   #mourn(): void {
     let left = SWEEP_MAX
+    // where somebody holds a lease, he sweeps, and knows whether the registry was there all the time; this is only for
+    // those who never live that long
+    const patience = [...this.table.list('lease')].some(([, end]) => number(end) > this.now) ? MOURN_TTLS : 1
     for (const [id, end] of [...this.table.list('lease')]) {
       if (number(end) + SWEEP_MS > this.now || left-- <= 0) continue
       const [since, of] = (this.table.get('missed', id) ?? '').split(' ')
       const ttlMs = parseEntry(this.table.get('peer', id), this.namespace)?.ttlMs ?? 0
       if (of !== end) this.table.put('missed', id, `${this.now} ${end}`)
-      else if (this.now - number(since) >= ttlMs) this.#lapse(id)
+      else if (this.now - number(since) >= ttlMs * patience) this.#lapse(id)
     }
   }
 

@@ -6,7 +6,7 @@
  * always a fresh random string: the next generation, should one begin, and the mark of what this run changes.
  */
 import { createHash } from 'node:crypto'
-import { LAPSED_MS, SWEEP_MAX, SWEEP_MS } from '../../src/ledger.js'
+import { LAPSED_MS, MOURN_TTLS, SWEEP_MAX, SWEEP_MS } from '../../src/ledger.js'
 import { GRACE_MS } from '../../src/sweeper.js'
 
 /** All keys of a namespace, with one hash tag, so that a cluster keeps them together. */
@@ -102,11 +102,12 @@ local function ttl_of(json)
   return ok and type(entry) == 'table' and tonumber(entry.ttlMs) or 0
 end
 -- see Ledger.#mourn
+local patience = #redis.call('ZRANGEBYSCORE', LEASES, '(' .. num(now), '+inf', 'LIMIT', '0', '1') > 0 and ${MOURN_TTLS} or 1
 for _, other in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', num(now - ${SWEEP_MS}), 'LIMIT', '0', '${SWEEP_MAX}')) do
   local ends = redis.call('ZSCORE', LEASES, other)
   local since, of = string.match(redis.call('HGET', STATE, 'missed ' .. other) or '', '^(%d+) (.*)$')
   if of ~= ends then redis.call('HSET', STATE, 'missed ' .. other, num(now) .. ' ' .. ends)
-  elseif now - tonumber(since) >= ttl_of(redis.call('HGET', PEERS, other) or '') then lapse(other) end
+  elseif now - tonumber(since) >= ttl_of(redis.call('HGET', PEERS, other) or '') * patience then lapse(other) end
 end
 for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
   local alone, other = string.sub(member, #name + 2, #name + 2), string.sub(member, #name + 4)

@@ -74,7 +74,7 @@ export class Host {
     const random = seeded(`host ${seed} ${index}`)
     this.label = `${name}${index}`
     this.clock = new HostClock(clock)
-    this.client = new Client(world.server, this.clock, random)
+    this.client = new Client(world.server, this.clock, random, world.climate.ttlMs / 3)
     this.port = new Port(world, this.clock)
     const { ttlMs, idleLinkMs, secret } = climate
     this.stage = new Stage(name, this.client, this.port, { ttlMs, idleLinkMs, secret, clock: this.clock, random } as StageOptions)

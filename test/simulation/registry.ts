@@ -4,7 +4,7 @@ import { Ledger, same, snapshot, type Kind, type Seen, type Table } from '../../
 import { Listings } from '../../src/listing.js'
 import { newId } from '../../src/random.js'
 import { Views } from '../../src/views.js'
-import { StageError, type Clock, type Entry, type Lease, type Random, type Registry, type View } from '../../src/index.js'
+import { StageError, type Clock, type Entry, type Lease, type Random, type Registry, type Timer, type View } from '../../src/index.js'
 import type { Chance } from './chance.js'
 import type { HostClock } from './host-clock.js'
 
@@ -72,16 +72,20 @@ export class Client implements Registry {
   readonly address = 'sim:'
   #cut: 'refused' | 'silent' | undefined
   #closed = false
+  #notices: Timer | undefined
   readonly #listings: Listings
   readonly #watches = new Set<() => void>()
   #waiting: (() => void)[] = []
 
-  constructor(private readonly server: Server, private readonly clock: HostClock, random: Random) {
+  /** @param noticesMs  so long a watch is silent before its driver gives it up, as those of real registries do */
+  constructor(private readonly server: Server, private readonly clock: HostClock, random: Random, private readonly noticesMs: number) {
     this.#listings = new Listings(clock, random)
   }
 
   cut(how: 'refused' | 'silent' | undefined): void {
     this.#cut = how
+    this.#notices?.cancel()
+    if (how === 'silent') this.#notices = this.clock.setTimeout(() => { for (const end of this.#watches) end() }, this.noticesMs)
     if (how === 'refused') for (const end of this.#watches) end()
     if (how !== 'silent') for (const go of this.#waiting.splice(0)) go()
   }
