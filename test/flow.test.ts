@@ -2,6 +2,11 @@
 import { Readable } from 'node:stream'
 import test from 'ava'
 import type { StageError } from '../src/index.js'
+import { pair } from '../src/pair.js'
+import { msgpack } from '../wrappers/codec.js'
+import { frame } from '../wrappers/framing.js'
+import { CALL, GOAWAY, RELEASE } from '../wrappers/rpc/messages.js'
+import { Wire } from '../wrappers/rpc/wire.js'
 import { advance, virtualMesh } from './helpers/mesh.js'
 import { settle } from './helpers/virtual-clock.js'
 
@@ -85,4 +90,37 @@ test('answers of 4 MiB one behind the other never become too much for the other 
   await advance(clock, lanes)
   t.true(answered >= 20, `${answered}`)
   t.is(a.links().length, 1)
+})
+
+test('numbers that are no ids push no call of the same number out of the queue, nor each other', async (t) => {
+  const [inner, far] = pair()
+  const got: string[] = []
+  const other = frame(far)
+  const wire = new Wire(frame(inner), msgpack(), { give: () => 0, take: () => undefined }, true)
+  for (let i = 0; i < 30; i++) {
+    const id = wire.newId()
+    wire.finish(id, wire.begin(CALL, id), Buffer.alloc(60_000), true)
+  }
+  t.true(wire.waits(51), 'or it is not crowded at all')
+  for (const id of [51, 51, 1]) wire.order(RELEASE, id, 1)
+  wire.order(GOAWAY, 51)
+  other.onframe = (bytes, start) => { got.push(`${bytes[start]} ${bytes.readUInt32BE(start + 1)}`) }
+  other.resume()
+  for (let i = 0; i < 500 && wire.held > 0; i++) { await settle(); wire.turns.pump() }
+  t.deepEqual(got, [...Array.from({ length: 30 }, (_, i) => `${CALL} ${2 * i + 1}`), `${RELEASE} 51`, `${RELEASE} 51`, `${RELEASE} 1`, `${GOAWAY} 51`])
+})
+
+test('a peer that asks for a little of everything is answered in any case, and in order where there is one', async (t) => {
+  const { clock, network, a, b, id, large } = await crowded(t)
+  const order: number[] = []
+  b.to('*').provide('note', (n: number, _: unknown) => { order.push(n) })
+  const sizes = [10, 5 * MIB / 2, 100_000, 0, 70_000, MIB, 1]
+  const calls = sizes.map((size, n) => a.to('b', { timeoutMs: 60_000 }).call('note', n, Buffer.alloc(size)))
+  a.to('b').cast('note', 7, Buffer.alloc(200_000))
+  calls.push(a.to('b').call('note', 8, Readable.from([])), a.to('b').call('note', 9))
+  await settle()
+  network.release()
+  await advance(clock, Promise.all([...large, ...calls]))
+  t.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+  t.is(a.links()[0]?.id, id)
 })

@@ -33,6 +33,8 @@ class Lane implements Source {
   }
 }
 
+/** What a letter costs beside its message, or millions of small ones would be held for what they do not weigh. */
+const LETTER_BYTES = 256
 /** So many large answers take turns: with one message of new ids that is what the other end holds of unfinished ones. */
 const LARGE_MAX = UNFINISHED_MAX - 1
 
@@ -100,7 +102,7 @@ export class Outbox {
     const letter = this.#ordered.letters.get(id)
     if (!letter) return undefined
     this.#ordered.letters.delete(id)
-    this.held -= letter.left + letter.behind.reduce((sum, { length }) => sum + length, 0)
+    this.held -= LETTER_BYTES + letter.left + letter.behind.reduce((sum, { length }) => sum + length, 0)
     return letter.sent === 0 ? 'unsent' : 'begun'
   }
 
@@ -127,7 +129,9 @@ export class Outbox {
     return last
   }
 
+  /** A letter of that lane is through. */
   done(lane: Lane): void {
+    this.held -= LETTER_BYTES
     if (!this.#large.delete(lane)) return
     for (const [id, message] of this.#later) {
       this.#later.delete(id)
@@ -154,7 +158,7 @@ export class Outbox {
 
   #put(lane: Lane, key: number, message: Buffer): void {
     lane.letters.set(key, new Letter(message))
-    this.held += message.length
+    this.held += LETTER_BYTES + message.length
     this.turns.add(lane)
   }
 }

@@ -250,7 +250,7 @@ export class Serving implements Source {
     if (id < 0 || call.cancelled) return
     const wire = thrownToWire(call.method, thrown)
     try {
-      this.#reply(id, wire)
+      this.#reply(id, this.port.wire.held > HELD_MAX_BYTES ? { ...wire, cause: undefined } : wire)
     } catch {
       this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
     }

@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES, UNFINISHED_MAX } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES, UNFINISHED_MAX } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -97,6 +97,7 @@ export class Wire {
     if (this.closed) return
     this.#signal(type, id, number)
     this.framed.commit()
+    this.#check()
   }
 
   /** The same in the order of everything that brings a new id, whether it brings one itself or not. */
@@ -115,6 +116,7 @@ export class Wire {
       const message = this.framed.detach()
       if (!this.#outbox.behind(id, message)) this.framed.frame(message)
     }
+    this.#check()
   }
 
   data(id: number, piece: Buffer): void {
@@ -141,6 +143,12 @@ export class Wire {
     return this.#outbox.held > 0 && this.#outbox.has(id)
   }
 
+  /** What nobody asks beforehand grows too: answers that are errors, and the small ones that cannot wait. */
+  #check(): void {
+    const { held } = this
+    if (held > 2 * HELD_MAX_BYTES) this.framed.destroy(new StageError('SLOW_PEER', `the peer reads slower than it asks: ${held} bytes wait for it`, { executed: 'unknown' }))
+  }
+
   #signal(type: number, id: number, number: number | undefined): void {
     const writer = this.begin(type, id)
     if (number !== undefined) putU32(writer, number)
@@ -152,6 +160,7 @@ export class Wire {
     if (framed.begun <= framed.maxFrameBytes && !(ordered ? outbox.ordered : outbox.full)) framed.commit()
     else if (ordered) outbox.order(id, framed.detach())
     else outbox.answer(id, framed.detach())
+    this.#check()
   }
 
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
