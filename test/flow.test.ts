@@ -113,7 +113,7 @@ test('numbers that are no ids push no call of the same number out of the queue, 
 test('a peer that asks for a little of everything is answered in any case, and in order where there is one', async (t) => {
   const { clock, network, a, b, id, large } = await crowded(t)
   const order: number[] = []
-  b.to('*').provide('note', (n: number, _: unknown) => { order.push(n) })
+  b.to('*').provide('note', (n: number) => { order.push(n) })
   const sizes = [10, 5 * MIB / 2, 100_000, 0, 70_000, MIB, 1]
   const calls = sizes.map((size, n) => a.to('b', { timeoutMs: 60_000 }).call('note', n, Buffer.alloc(size)))
   a.to('b').cast('note', 7, Buffer.alloc(200_000))

@@ -1,0 +1,107 @@
+/** Peers that send much: one after the other, as each of them keeps this process busy. */
+import test from 'ava'
+import { VirtualClock } from '../helpers/virtual-clock.js'
+import { u32 } from '../helpers/raw-peer.js'
+import { CALL, CANCEL, ERROR, MIB, OPEN, PART, RESET, RESULT, call, frames, scene, served } from '../helpers/mallory.js'
+import type { StageError } from '../../src/index.js'
+import { nothingUnhandled } from '../helpers/unhandled.js'
+import { until } from '../helpers/until.js'
+
+nothingUnhandled(test)
+
+for (const [title, message] of [
+  ['calls of what is not there', (id: number) => call(id, 'missing')],
+  ['calls with large answers', (id: number) => call(id, 'large')],
+  ['streams that nobody listens for', (id: number) => Buffer.concat([Buffer.from([OPEN]), u32(id)])],
+] as const) {
+  test.serial(`a peer that asks and reads nothing is not answered without end: ${title}`, async (t) => {
+    const { api, web, raw, ends } = await scene(t)
+    api.to('*').provide('large', () => Buffer.alloc(MIB))
+    raw.socket.pause()
+    let most = 0
+    const look = (): boolean => { most = Math.max(most, Number(api.stats()['heldBytes'])); return ends.length > 0 }
+    for (let batch = 0; batch < 80 && !look(); batch++) {
+      const bytes = frames(Array.from({ length: 5000 }, (_, i) => message(2 * (batch * 5000 + i) + 1)))
+      if (!raw.socket.write(bytes)) await until(() => look() || raw.socket.writableLength === 0, 60_000)
+    }
+    await until(look, 60_000)
+    t.true(most < 33 * MIB, `${most} bytes held`)
+    t.is(ends[0]?.code, 'SLOW_PEER')
+    t.true(await served(web))
+  })
+}
+
+test.serial('a peer that reads nothing and answers pings all the same is cut off after 30 s, with no more held than 16 MiB and a message', async (t) => {
+  const { mesh, api, web, raw, ends } = await scene(t, new VirtualClock())
+  raw.socket.pause()
+  const codes = new Set<string>()
+  for (let i = 0; i < 12; i++) void api.to('mallory', { timeoutMs: 60_000 }).call('f', Buffer.alloc(3 * MIB)).catch(({ code, executed }: StageError) => codes.add(`${code} ${executed}`))
+  const held = Number(api.stats()['heldBytes'])
+  t.true(held > 16 * MIB && held < 20 * MIB, `${held}`)
+  await until(() => codes.has('OVERLOADED no'))
+  const begun = mesh.clock.now()
+  while (ends.length === 0 && mesh.clock.now() - begun < 60_000) {
+    raw.frame(Buffer.alloc(0), 2)
+    await new Promise((resolve) => setTimeout(resolve, 5)) // it goes over a real socket
+    await mesh.clock.advance(500)
+  }
+  t.is(ends[0]?.code, 'SLOW_PEER')
+  const took = mesh.clock.now() - begun
+  t.true(took >= 30_000 && took <= 31_000, `${took}`)
+  await until(() => codes.has('SLOW_PEER unknown'))
+  t.is(api.stats()['heldBytes'], 0)
+  t.true(await served(web))
+})
+
+test.serial('ten thousand streams that are opened and given up leave nothing', async (t) => {
+  const { api, web, raw, ends } = await scene(t)
+  api.on('stream', (stream) => { stream.resume() })
+  raw.socket.write(frames(Array.from({ length: 10_000 }, (_, i) => [Buffer.concat([Buffer.from([OPEN]), u32(2 * i + 1)]), Buffer.concat([Buffer.from([RESET]), u32(2 * i + 1), Buffer.from([0x80])])]).flat()))
+  raw.call(30_001, 'greet')
+  await until(() => raw.got(RESULT, 30_001).length === 1)
+  t.deepEqual(ends, [])
+  t.is(api.stats()['streams'], 0)
+  t.true(await served(web))
+})
+
+test.serial('ten thousand calls that are cancelled keep their slots while their handlers run, and those of nobody else', async (t) => {
+  const { api, web, raw, ends } = await scene(t)
+  let begun = 0
+  const release: (() => void)[] = []
+  api.to('*').provide('never', () => { begun++; return new Promise<void>((resolve) => release.push(resolve)) })
+  const cancel = (id: number): Buffer => Buffer.concat([Buffer.from([CANCEL]), u32(id)])
+  const ask = (id: number): Buffer => { const one = call(id, 'never'); one.writeUInt32BE(3_600_000, 5); return one }
+  for (let i = 0; i < 10_000; i += 100) {
+    raw.socket.write(frames(Array.from({ length: 100 }, (_, n) => ask(2 * (i + n) + 1))))
+    await until(() => begun === i + 100) // one that was cancelled before would not be begun at all
+    raw.socket.write(frames(Array.from({ length: 100 }, (_, n) => cancel(2 * (i + n) + 1))))
+  }
+  const before = begun
+  raw.socket.write(frames([ask(30_001), ask(30_003), cancel(30_003)]))
+  await until(() => raw.got(ERROR, 30_001).length === 1)
+  t.regex(raw.got(ERROR, 30_001)[0].body.toString('latin1'), /OVERLOADED[^]*no/)
+  t.is(begun, before)
+  t.true(await served(web))
+  release.splice(0, 10).forEach((one) => { one() })
+  await until(() => Number(api.stats()['serving']) <= 9990)
+  raw.call(30_005, 'greet')
+  await until(() => raw.got(RESULT, 30_005).length === 1)
+  t.deepEqual(ends, [])
+})
+
+
+for (const [title, body] of [
+  ['four megabytes of empty maps', Buffer.concat([Buffer.from([0x91, 0xdd]), u32(4_000_000), Buffer.alloc(4_000_000, 0x80)])],
+  ['lists in lists, 200 000 deep', Buffer.concat([Buffer.alloc(200_000, 0x91), Buffer.from([0x90])])],
+] as const) {
+  test.serial(`arguments in parts: ${title}`, async (t) => {
+    const { web, raw, ends } = await scene(t)
+    const message = Buffer.concat([call(1, 'greet').subarray(0, -1), body])
+    const before = process.memoryUsage().heapUsed
+    for (let at = 5; at < message.length; at += 60_000) raw.message(at + 60_000 < message.length ? PART : CALL, 1, message.subarray(at, at + 60_000))
+    await until(() => ends.length === 1, 10_000)
+    t.is(ends[0]?.code, 'PROTOCOL_ERROR')
+    t.true(process.memoryUsage().heapUsed - before < 150 * MIB)
+    t.true(await served(web))
+  })
+}
