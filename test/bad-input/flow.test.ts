@@ -33,22 +33,6 @@ test('data on the stream of the link between the parts of a cast', async (t) => 
   t.deepEqual(ends, [])
 })
 
-test('an answer in parts that nobody waits for any more leaves nothing of its streams', async (t) => {
-  const { api, raw, ends } = await scene(t)
-  const controller = new AbortController()
-  const call = api.to('mallory', { signal: controller.signal }).call('f').catch(() => {})
-  await until(() => raw.got(CALL).length === 1)
-  const [{ id }] = raw.got(CALL)
-  raw.message(PART, id, [0xd7, 8])
-  controller.abort()
-  await call
-  raw.message(RESULT, id, [1, 0, 0, 0])
-  raw.call(3, 'greet')
-  await until(() => raw.got(RESULT, 3).length === 1 || raw.closed)
-  t.true(ends.length === 0 || ends[0]?.code === 'PROTOCOL_ERROR')
-})
-
-
 for (const [title, end, code] of [['one byte a second', 10_000, 'PROTOCOL_ERROR'], ['its first byte and no more', 10_000, 'PROTOCOL_ERROR']] as const) {
   test(`a frame is finished within 10 s or the link ends: ${title}`, async (t) => {
     const { mesh, web, raw, ends } = await scene(t, new VirtualClock())

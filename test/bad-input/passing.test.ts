@@ -1,0 +1,109 @@
+/** Peers that break the rules of streams inside of values. */
+import test from 'ava'
+import type { StageError } from '../../src/index.js'
+import { CALL, DATA, END, ENDED, MIB, OPEN, PART, RESET, RESULT, START, scene, served } from '../helpers/mallory.js'
+import { u32, type Raw } from '../helpers/raw-peer.js'
+import { nothingUnhandled } from '../helpers/unhandled.js'
+import { until } from '../helpers/until.js'
+import { all } from '../helpers/ways.js'
+
+nothingUnhandled(test)
+
+/** As msgpack: the stream of that id; kind 1 are values, 2 bytes. */
+const stream = (id: number, kind = 1): Buffer => Buffer.concat([Buffer.from([0xc7, 5, 8, kind]), u32(id)])
+const calls = (raw: Raw, id: number, ...values: (Buffer | number[])[]): void => raw.call(id, 'read', Buffer.concat([Buffer.from([0x90 + values.length]), ...values.map((one) => Buffer.from(one))]))
+const item = (kind: number, length: number, body: number[]): Buffer => Buffer.concat([Buffer.from([kind]), u32(length), Buffer.from(body)])
+
+const breaches: [title: string, attack: (raw: Raw) => void][] = [
+  ['a stream under the id of its own call', (raw) => calls(raw, 3, stream(3))],
+  ['a stream under an id that was used', (raw) => { raw.call(5, 'greet'); calls(raw, 7, stream(5)) }],
+  ['a stream under an id of the other end', (raw) => calls(raw, 3, stream(4))],
+  ['a stream under the id 0', (raw) => calls(raw, 3, stream(0))],
+  ['one stream twice', (raw) => calls(raw, 3, stream(5), stream(5))],
+  ['streams whose ids go back', (raw) => calls(raw, 3, stream(7), stream(5))],
+  ['a call under the id of a stream', (raw) => { calls(raw, 3, stream(5)); raw.call(5, 'greet') }],
+  ['a stream of an unknown kind', (raw) => calls(raw, 3, stream(5, 6))],
+  ['a stream of the kind 0', (raw) => calls(raw, 3, stream(5, 0))],
+  ['data before anybody reads', (raw) => { raw.call(1, 'ignore', Buffer.concat([Buffer.from([0x91]), stream(3)])); raw.message(DATA, 3, [1]) }],
+  ['a stream in a cast', (raw) => { raw.message(3, 0, [0, 4], Buffer.from('read'), [0x91], stream(0)) }],
+]
+
+for (const [title, attack] of breaches) {
+  test(`a peer loses its link: ${title}`, async (t) => {
+    const { api, web, raw, ends } = await scene(t)
+    api.to('*').provide('read', (...streams: AsyncIterable<unknown>[]) => Promise.all(streams.map(all)))
+    api.to('*').provide('ignore', () => {})
+    attack(raw)
+    await until(() => ends.length === 1)
+    t.is(ends[0]?.code, 'PROTOCOL_ERROR')
+    t.like(api.stats(), { streams: 0, serving: 0 })
+    t.true(await served(web))
+  })
+}
+
+const spoilt: [title: string, says: (raw: Raw, id: number) => void][] = [
+  ['a value whose length is 4 GiB', (raw, id) => raw.message(DATA, id, item(0, 0xffffffff, []))],
+  ['a value whose length is one above the limit', (raw, id) => raw.message(DATA, id, item(0, 4 * MIB + 513, []))],
+  ['a value that is shorter than it says', (raw, id) => { raw.message(DATA, id, item(0, 9, [0xc0])); raw.message(END, id) }],
+  ['a value that is longer than it says', (raw, id) => raw.message(DATA, id, item(0, 1, [0xcd, 1, 2]))],
+  ['an end in the head of a value', (raw, id) => { raw.message(DATA, id, [0, 0, 0]); raw.message(END, id) }],
+  ['an empty value', (raw, id) => raw.message(DATA, id, item(0, 0, []))],
+  ['what is no msgpack', (raw, id) => raw.message(DATA, id, item(0, 1, [0xc1]))],
+  ['a stream in a value', (raw, id) => raw.message(DATA, id, item(0, 8, [...stream(99)]))],
+  ['a failure that is a number', (raw, id) => raw.message(DATA, id, item(1, 1, [5]))],
+  ['a failure that is empty', (raw, id) => raw.message(DATA, id, item(1, 0, []))],
+  ['a value of an unknown kind', (raw, id) => raw.message(DATA, id, item(9, 1, [0xc0]))],
+]
+
+for (const [title, say] of spoilt) {
+  test(`a stream of values ends with PROTOCOL_ERROR where it is read, and the link stands: ${title}`, async (t) => {
+    const { api, raw, ends } = await scene(t)
+    const reading = api.to('mallory').call<AsyncIterable<unknown>>('f').then(all).then(() => 'whole', (error: StageError) => error.code)
+    await until(() => raw.got(CALL).length === 1)
+    raw.message(RESULT, raw.got(CALL)[0].id, stream(1))
+    await until(() => raw.got(START, 1).length === 1)
+    say(raw, 1)
+    t.is(await reading, 'PROTOCOL_ERROR')
+    raw.call(11, 'greet')
+    await until(() => raw.got(RESULT, 11).length === 1)
+    t.deepEqual(ends, [])
+    t.is(api.stats()['streams'], 0)
+  })
+}
+
+test('starts, ends and bytes where none belong do no harm', async (t) => {
+  const { api, raw, ends } = await scene(t)
+  api.on('stream', (one) => { one.resume() })
+  let made = 0
+  api.to('*').provide('make', async function* () { for (;;) { made++; yield made } })
+  raw.message(OPEN, 1)
+  for (const id of [1, 1, 0]) raw.message(START, id)
+  raw.message(ENDED, 1)
+  raw.call(3, 'make')
+  await until(() => raw.got(RESULT, 3).length === 1)
+  const id = raw.got(RESULT, 3)[0].body.readUInt32BE(4)
+  raw.message(DATA, id, Buffer.alloc(1000)) // says that it took half of them a thousand times
+  for (let i = 0; i < 3; i++) raw.message(START, id)
+  await until(() => raw.got(DATA, id).length > 0)
+  raw.call(5, 'greet')
+  await until(() => raw.got(RESULT, 5).length === 1)
+  await until(() => { const before = made; return new Promise((resolve) => setTimeout(() => { resolve(made === before) }, 20)) })
+  t.true(made < 60_000, `${made}: its credit in bytes holds all the same`)
+  t.deepEqual(ends, [])
+})
+
+test('an answer in parts that nobody waits for any more is read all the same, so that its streams end', async (t) => {
+  const { api, raw, ends } = await scene(t)
+  const controller = new AbortController()
+  const asked = api.to('mallory', { signal: controller.signal }).call('f').catch(() => {})
+  await until(() => raw.got(CALL).length === 1)
+  const [{ id }] = raw.got(CALL)
+  const value = stream(1)
+  raw.message(PART, id, value.subarray(0, 3))
+  await new Promise((resolve) => setImmediate(resolve))
+  controller.abort()
+  await asked
+  raw.message(RESULT, id, value.subarray(3))
+  await until(() => ends.length === 1 || raw.got(RESET).length === 1)
+  t.is(raw.got(RESET)[0]?.id, 1)
+})

@@ -1,0 +1,180 @@
+/** How streams inside calls end: unread, left, cancelled, cut off, refused, passed twice; and how far ahead they get. */
+import { PassThrough, Readable } from 'node:stream'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import test from 'ava'
+import type { StageError } from '../src/index.js'
+import { advance, virtualMesh } from './helpers/mesh.js'
+import { nothingUnhandled } from './helpers/unhandled.js'
+import { until } from './helpers/until.js'
+import { settle } from './helpers/virtual-clock.js'
+import { all, pair } from './helpers/ways.js'
+
+nothingUnhandled(test)
+
+/** An endless source that says how far it came and whether it was ended. */
+function endless(size = 0) {
+  const one = { made: 0, ended: false, source: undefined as unknown as AsyncGenerator<unknown> }
+  one.source = (async function* () {
+    try {
+      for (;;) { one.made++; yield size > 0 ? Buffer.alloc(size) : one.made; await settle(1) }
+    } finally { one.ended = true }
+  })()
+  return one
+}
+const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'none', (error: StageError) => error.code)
+
+async function virtual(t: Parameters<typeof virtualMesh>[0], names = ['a', 'b']) {
+  const mesh = virtualMesh(t)
+  const stages = names.map((name) => mesh.stage(name))
+  for (const one of stages) one.to('*').provide('hello', () => one.id)
+  await advance(mesh.clock, Promise.all(stages.map((one) => one.ready())))
+  await advance(mesh.clock, stages[0].to(names[1]).call('hello'))
+  return { ...mesh, stages }
+}
+
+test('a stream that nobody begins to read ends after 60 s, as an argument and as a result, and so does its source', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  const sources = Array.from({ length: 2 }, () => new Readable({ read() {} }))
+  const values = Array.from({ length: 2 }, () => new Readable({ objectMode: true, read() {} }))
+  const kept: unknown[] = []
+  b.to('*').provide('ignore', (...given: unknown[]) => { kept.push(...given) })
+  b.to('*').provide('make', () => [sources[1], values[1]])
+  await advance(clock, a.to('b').call('ignore', sources[0], { deep: values[0] }))
+  kept.push(await advance(clock, a.to('b').call('make')))
+  const ends = (): boolean[] => [...sources, ...values].map((one) => one.destroyed)
+  await clock.advance(59_000)
+  t.deepEqual(ends(), [false, false, false, false])
+  t.is(a.stats()['streams'], 4)
+  await clock.advance(1200)
+  t.deepEqual(ends(), [true, true, true, true])
+  for (const one of [a, b]) t.is(one.stats()['streams'], 0)
+  const late = await code(advance(clock, all(kept[0] as AsyncIterable<unknown>)))
+  t.not(late, 'none', 'a reader that comes later finds an error, not an end')
+})
+
+test('a result that is read at its pace does not end after 60 s', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  b.to('*').provide('slowly', async function* () { for (let i = 0; i < 5; i++) { await new Promise<void>((resolve) => clock.setTimeout(resolve, 50_000)); yield i } })
+  t.deepEqual(await advance(clock, all(await advance(clock, a.to('b').call<AsyncIterable<number>>('slowly'))), 400_000, 1000), [0, 1, 2, 3, 4])
+})
+
+test('a result that nobody holds any more ends its source when it is collected', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const [a, b] = await pair(t)
+  const source = new Readable({ objectMode: true, read() {} })
+  const begun = endless()
+  b.to('*').provide('unread', () => source)
+  b.to('*').provide('begun', () => begun.source)
+  await (async () => {
+    await a.to('far').call('unread')
+    await (await a.to('far').call<AsyncIterator<number>>('begun')).next()
+  })()
+  await until(() => { gc(); return source.destroyed && begun.ended }, 10_000)
+  await until(() => a.stats()['streams'] === 0 && b.stats()['streams'] === 0)
+  t.pass()
+})
+
+test('a link that is cut: all streams of calls over it fail at both ends, and all sources end, read or not', async (t) => {
+  const { clock, network, stages: [a, b] } = await virtual(t)
+  const [argument, result] = [endless(), endless()]
+  const unread = { argument: new Readable({ read() {} }), result: new Readable({ read() {} }), deep: new Readable({ objectMode: true, read() {} }) }
+  const [up, down] = [new PassThrough(), new PassThrough()]
+  let reading!: Promise<string>
+  b.to('*').provide('go', (values: AsyncIterable<number>) => { reading = code(all(values)); return new Promise(() => {}) })
+  b.to('*').provide('make', (...kept: unknown[]) => [result.source, unread.result, { deep: unread.deep }, down, kept.length])
+  const call = code(a.to('b').call('go', argument.source))
+  const [values, , , bytes] = await advance(clock, a.to('b').call('make', unread.argument, up))
+  const own = code(all(values as AsyncIterable<number>))
+  const ownBytes = code(all(bytes as AsyncIterable<Buffer>))
+  await clock.advance(100)
+  t.true(argument.made > 1 && result.made > 1)
+  network.cut()
+  await clock.advance(100)
+  t.deepEqual(await Promise.all([call, reading, own, ownBytes]), Array<string>(4).fill('DISCONNECTED'))
+  t.true(argument.ended && result.ended)
+  t.deepEqual([unread.argument, unread.result, unread.deep, up, down].map((one) => one.destroyed), Array<boolean>(5).fill(true))
+})
+
+test('a call that is cancelled ends the streams in its arguments, and its signal those in its result', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  const [argument, result] = [endless(), endless()]
+  let reading!: Promise<string>
+  b.to('*').provide('go', ([values]: AsyncIterable<number>[]) => { reading = code(all(values)); return new Promise(() => {}) })
+  b.to('*').provide('make', () => result.source)
+  const controller = new AbortController()
+  const call = code(a.to('b', { signal: controller.signal }).call('go', [argument.source]))
+  const own = code(all(await advance(clock, a.to('b', { signal: controller.signal }).call<AsyncIterable<number>>('make'))))
+  await clock.advance(100)
+  t.true(argument.made > 1 && result.made > 1)
+  controller.abort()
+  await clock.advance(100)
+  t.deepEqual(await Promise.all([call, reading, own]), ['CANCELLED', 'CANCELLED', 'CANCELLED'])
+  t.true(argument.ended && result.ended)
+  for (const one of [a, b]) t.is(one.stats()['streams'], 0)
+})
+
+test('a refused call goes to another replica with its streams untouched and whole', async (t) => {
+  const { clock, stages: [web, one, two] } = await virtual(t, ['web', 'g', 'g'])
+  two.to('*').provide('read', async (values: AsyncIterable<number>, { deep }: { deep: AsyncIterable<Buffer> }) => [await all(values), Buffer.concat(await all(deep)).toString()])
+  await clock.advance(100)
+  for (let i = 0; i < 6; i++) {
+    const values = (async function* () { yield 1; yield 2 })()
+    t.deepEqual(await advance(clock, web.to('g').call('read', values, { deep: new PassThrough().end('whole') })), [[1, 2], 'whole'])
+  }
+  const nobody = { top: new PassThrough().end('x'), deep: new PassThrough().end('x') }
+  t.is(await code(advance(clock, web.to('g').call('missing', nobody.top, [nobody.deep]))), 'NO_SUCH_METHOD')
+  await clock.advance(10)
+  t.deepEqual([nobody.top.destroyed, nobody.deep.destroyed], [true, true], 'where nobody takes it, it ends')
+  t.deepEqual([web, one, two].map((each) => each.stats()['streams']), [0, 0, 0])
+})
+
+test('one stream in two calls: the first to read has it whole, the other is told BAD_ARGUMENT', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  b.to('*').provide('read', async (stream: AsyncIterable<unknown>) => { try { return (await all(stream)).length } catch (error) { throw new Error((error as StageError).code) } })
+  for (const stream of [Readable.from([1, 2, 3]), (async function* () { yield 1; await settle(2); yield 2; yield 3 })(), new PassThrough().end('xyz')]) {
+    const calls = [a.to('b').call<number>('read', stream), a.to('b').call('read', stream).then(() => 'read', (error: StageError) => (error.cause as Error).message)]
+    const [first, second] = await advance(clock, Promise.all(calls))
+    t.true(Number(first) > 0)
+    t.is(second, 'BAD_ARGUMENT')
+  }
+})
+
+test('callAll: one of those who were asked reads a stream, and one that does not spoils nothing', async (t) => {
+  const { clock, stages: [web, one, two] } = await virtual(t, ['web', 'g', 'g'])
+  const stream = new Readable({ read() {} })
+  let got: Promise<Buffer[]> | undefined
+  one.to('*').provide('take', (given: AsyncIterable<Buffer>) => { got = all(given); return 'reads' })
+  two.to('*').provide('take', () => 'ignores it')
+  await clock.advance(100)
+  const answers = await advance(clock, all(web.to('g').callAll('take', stream)))
+  t.deepEqual(answers.map(({ value }) => value as string).sort(), ['ignores it', 'reads'])
+  await clock.advance(70_000)
+  t.false(stream.destroyed)
+  stream.push('whole')
+  stream.push(null)
+  t.is(Buffer.concat(await advance(clock, got!)).toString(), 'whole')
+})
+
+for (const [title, size, most] of [['small values', 0, 256 + 64], ['values of 1 KiB', 1024, 400], ['values of 16 KiB', 16 * 1024, 30]] as const) {
+  test(`P13: a source gets only so far ahead of who reads it: ${title}`, async (t) => {
+    const { clock, stages: [a, b] } = await virtual(t)
+    const [argument, result] = [endless(size), endless(size)]
+    let release = (): void => {}
+    b.to('*').provide('one', async (values: AsyncIterable<unknown>) => { for await (const value of values) { await new Promise<void>((resolve) => { release = resolve }); return value === undefined } })
+    b.to('*').provide('make', () => result.source)
+    const call = a.to('b', { timeoutMs: 60_000 }).call('one', argument.source)
+    const values = (await advance(clock, a.to('b').call<AsyncIterable<unknown>>('make')))[Symbol.asyncIterator]()
+    await values.next()
+    for (let i = 0; i < 40; i++) await clock.advance(50)
+    for (let before = -1; before !== argument.made + result.made;) { before = argument.made + result.made; await settle(50) }
+    for (const { made } of [argument, result]) t.true(made > 8 && made <= most, `${made}`)
+    const before = result.made
+    for (let i = 0; i < 300; i++) await values.next()
+    t.true(result.made > before, 'it goes on')
+    release()
+    await advance(clock, call)
+    await values.return?.()
+  })
+}
