@@ -58,11 +58,11 @@ export class VirtualClock implements Clock {
     await settle()
     while (this.#timers[0] && this.#timers[0].at <= until) {
       const { at, fn } = this.#timers.shift()!
-      this.#now = at
+      this.#now = Math.max(this.#now, at)
       fn()
       await settle()
     }
-    this.#now = until
+    this.#now = Math.max(this.#now, until)
     await settle()
   }
 
@@ -90,6 +90,11 @@ export class VirtualClock implements Clock {
       })
     }
     this.#now = until
+  }
+
+  /** Time passes in which the event loop is busy, as with a handler that computes: timers fire late. */
+  burn(ms: number): void {
+    this.#now += ms
   }
 
   /** The calendar jumps, as when somebody sets it; the monotonic time does not notice. */
