@@ -150,6 +150,13 @@ export class Channel extends Duplex implements Source {
     process.nextTick(grant, this)
   }
 
+  /** `_read` is not called again before something comes, and nothing may come before what is taken here was given back. */
+  override read(size?: number): unknown {
+    const chunk: unknown = super.read(size)
+    if (chunk !== null && this.owed - this.readableLength >= this.port.worthBytes) process.nextTick(grant, this)
+    return chunk
+  }
+
   /** Gives back what was taken since, once it is worth a message. */
   grant(): void {
     const taken = this.owed - this.readableLength

@@ -1,0 +1,159 @@
+/** Many things on one link at once: P13 and P14, and what none of them may do to the others. */
+import { once } from 'node:events'
+import { Readable, type Duplex } from 'node:stream'
+import test from 'ava'
+import { StageError, type Stage } from '../src/index.js'
+import { advance, virtualMesh } from './helpers/mesh.js'
+import { CALL, MIB, RESULT, call, frames, scene } from './helpers/mallory.js'
+import { nothingUnhandled } from './helpers/unhandled.js'
+import { until } from './helpers/until.js'
+import { settle } from './helpers/virtual-clock.js'
+
+nothingUnhandled(test)
+
+/** Two stages, linked; the streams that `b` gets are kept unread. */
+async function two(t: Parameters<typeof virtualMesh>[0], latencyMs = 1) {
+  const mesh = virtualMesh(t, { latencyMs })
+  const [a, b] = [mesh.stage('a'), mesh.stage('b')] as const
+  const streams: Duplex[] = []
+  b.on('stream', (stream) => { streams.push(stream.on('error', () => {})) })
+  for (const one of [a, b]) one.to('*').provide('echo', (value: unknown) => value)
+  await advance(mesh.clock, a.to('b').call('echo'))
+  return { ...mesh, a, b, streams }
+}
+
+/** Writes as long as it is let. @returns how much it wrote so far */
+function pour(stream: Duplex, size = 64 * 1024): () => number {
+  let sent = 0
+  const more = (): void => { do sent += size; while (stream.write(Buffer.alloc(size))) }
+  stream.on('drain', more).on('error', () => {})
+  more()
+  return () => sent
+}
+const MIB4 = 4 * 1024 * 1024 - 64
+
+const large: [title: string, begin: (a: Stage, b: Stage) => Promise<unknown>][] = [
+  ['an answer of 4 MiB', (a) => a.to('b').call('make')],
+  ['an argument of 4 MiB in the other direction', (_, b) => b.to('a').call('echo', Buffer.alloc(MIB4))],
+  ['a stream of 8 MiB', (a) => once(a.to('b').end(Buffer.alloc(8 * MIB)), 'finish')],
+  ['a stream of 8 MiB in the other direction', (_, b) => once(b.to('a').end(Buffer.alloc(8 * MIB)), 'finish')],
+  ['a result that is a stream of 8 MiB', async (a) => { for await (const _ of await a.to('b').call<Readable>('bytes')) void _ }],
+]
+
+for (const [title, begin] of large) {
+  test(`P14: small calls are answered while ${title} is under way`, async (t) => {
+    const { clock, a, b } = await two(t, 2)
+    for (const one of [a, b]) one.on('stream', (stream) => { stream.resume() })
+    b.to('*').provide('make', () => Buffer.alloc(MIB4))
+    b.to('*').provide('bytes', () => Readable.from([Buffer.alloc(8 * MIB)], { objectMode: false }))
+    let through = false
+    const whole = begin(a, b).then(() => { through = true })
+    const took: number[] = []
+    for (let i = 0; i < 10; i++) {
+      const from = clock.now()
+      t.is(await advance(clock, a.to('b').call('echo', i), 1000, 1), i)
+      took.push(clock.now() - from)
+    }
+    t.false(through, 'or it was not large')
+    t.true(Math.max(...took) <= 40, took.join())
+    await advance(clock, whole)
+  })
+}
+
+test('P13: a stream that nobody reads holds up its writer, and nobody else', async (t) => {
+  const { clock, a, streams } = await two(t)
+  const stopped = pour(a.to('b'))
+  await clock.advance(500)
+  t.true(stopped() <= 512 * 1024, `${stopped()}`)
+  const fast = pour(a.to('b'))
+  await clock.advance(50)
+  streams[1].resume()
+  const before = stopped()
+  await clock.advance(500)
+  t.true(fast() > 8 * MIB, `${fast()}`)
+  t.is(stopped(), before)
+  t.is(await advance(clock, a.to('b').call('echo', 1)), 1)
+  streams[0].resume()
+  await clock.advance(500)
+  t.true(stopped() > 4 * MIB, `${stopped()}: and it goes on when it is read`)
+})
+
+test('P13: streams that nobody reads use up the credit of the link, and the next one goes on', async (t) => {
+  const { clock, a, b, streams } = await two(t)
+  const stopped = Array.from({ length: 32 }, () => pour(a.to('b')))
+  await clock.advance(1000)
+  t.is(streams.length, 32)
+  t.true(Number(b.stats()['unreadBytes']) <= 4 * MIB + 34 * 4096, `${b.stats()['unreadBytes']}`)
+  const next = pour(a.to('b'))
+  await clock.advance(100)
+  streams[32].resume()
+  await clock.advance(2000)
+  t.true(next() > MIB, `${next()}`)
+  t.deepEqual(a.links().length, 1)
+  for (const one of streams) one.resume()
+  await clock.advance(1000)
+  for (const sent of stopped) t.true(sent() > 512 * 1024)
+})
+
+test('a thousand streams of a link all arrive whole, and one more is refused at once', async (t) => {
+  const { clock, a, streams } = await two(t, 0)
+  const all = Array.from({ length: 1000 }, () => a.to('b'))
+  for (const one of all) one.on('error', () => {}).write('x')
+  await clock.advance(100)
+  t.is(streams.length, 1000)
+  const more = a.to('b')
+  const failed = once(more, 'error') as Promise<[StageError]>
+  more.write('x')
+  await clock.advance(100)
+  const [error] = await failed
+  t.is(error.code, 'OVERLOADED')
+  const got = streams.map((one) => { let text = ''; one.on('data', (chunk: Buffer) => { text += String(chunk) }); return () => text })
+  for (const one of all) one.end('y')
+  await clock.advance(500)
+  t.deepEqual(new Set(got.map((text) => text())), new Set(['xy']))
+  t.is(a.stats()['streams'], 0)
+})
+
+test('values of exactly 4 MiB go both ways, as arguments and as answers, and one byte more does not', async (t) => {
+  const { clock, a, b } = await two(t, 0)
+  const most = Buffer.alloc(4 * MIB - 6) // with the heads of a list and of a Buffer
+  for (const [from, to] of [[a, 'b'], [b, 'a']] as const) t.is((await advance(clock, from.to(to).call<Buffer>('echo', most))).length, most.length)
+  const error = await t.throwsAsync<StageError>(advance(clock, a.to('b').call('echo', Buffer.alloc(4 * MIB - 5))), { instanceOf: StageError })
+  t.is(`${error?.code} ${error?.executed}`, 'BAD_ARGUMENT no')
+})
+
+test('P12: above 16 MiB unsent calls and casts are refused before anything is sent, and go on when it is read', async (t) => {
+  const { clock, network, a } = await two(t, 0)
+  network.hold()
+  const code = (promise: Promise<unknown>): Promise<string> => promise.then(() => 'done', ({ code: one, executed }: StageError) => `${one} ${executed}`)
+  const calls = Array.from({ length: 40 }, () => code(a.to('b').call('echo', Buffer.alloc(MIB))))
+  await settle()
+  t.true(Number(a.stats()['heldBytes']) <= 17.5 * MIB, `${a.stats()['heldBytes']}`)
+  t.is(await code(a.to('b').call('echo', 1)), 'OVERLOADED no')
+  for (let i = 0; i < 100; i++) a.to('b').cast('echo', Buffer.alloc(MIB))
+  t.true(Number(a.stats()['heldBytes']) <= 17.5 * MIB, 'casts are dropped')
+  network.release()
+  const ends = await advance(clock, Promise.all(calls))
+  t.true(ends.filter((end) => end === 'done').length >= 16)
+  t.deepEqual(new Set(ends), new Set(['done', 'OVERLOADED no']))
+  t.is(await code(advance(clock, a.to('b').call('echo', 1))), 'done')
+})
+
+test('a peer that takes its answers slowly is served no further, and goes on when it reads', async (t) => {
+  const { api, raw, ends } = await scene(t)
+  let begun = 0
+  api.to('*').provide('large', () => { begun++; return Buffer.alloc(MIB) })
+  raw.socket.pause()
+  await until(() => { raw.socket.read(); return true })
+  raw.socket.write(frames(Array.from({ length: 60 }, (_, i) => call(2 * i + 1, 'large'))))
+  await until(() => Number(api.stats()['serving']) > 0)
+  let before = -1
+  await until(() => { const same = before === begun; before = begun; return new Promise((resolve) => setTimeout(() => { resolve(same) }, 30)) })
+  t.true(begun < 20, `${begun} of 60 begun`)
+  t.true(Number(api.stats()['heldBytes']) <= 6 * MIB)
+  raw.socket.resume()
+  await until(() => raw.got(RESULT).length === 60, 20_000)
+  t.is(begun, 60)
+  t.deepEqual(ends, [])
+  t.is(raw.got(CALL).length, 0)
+})
