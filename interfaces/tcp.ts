@@ -161,7 +161,7 @@ function honest(socket: Socket): Socket {
     socket.destroy(error)
     return false
   }
-  return socket
+  return Object.assign(socket, { givesBack: true })
 }
 
 type Resettable = Socket & { resetAndClosing: boolean; _handle: { fd?: number } | null }

@@ -158,6 +158,8 @@ export type Wrapper<In = Duplex, Out = Duplex> = (stream: In, end: LinkEnd) => O
 export interface Top extends Duplex {
   /** Resolves when the peer has answered. */
   ping?(): Promise<void>
+  /** What was written is its writer's again once the callback came; of a stream that does not say so, never. */
+  readonly givesBack?: boolean
   /** When the carrier last took some of what waits for it, by the clock; undefined while nothing waits. */
   readonly moved?: number | undefined
   /** One more stream to the same peer, over the same link. Without it the top itself is the one stream. */

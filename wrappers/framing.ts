@@ -40,14 +40,26 @@ const LATE_MS = 500
 const PINGS_MAX = 100
 const PINGS_MS = 10_000
 
+class Slab extends Writer {
+  /** Bytes that the carrier was given and has not let go of. */
+  out = 0
+}
+
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
   readonly maxFrameBytes: number
   /** Takes each payload instead of the readable side: `bytes` from `start` to `end`, good only during the call. */
   onframe: ((bytes: Buffer, start: number, end: number) => void) | undefined
+  /**
+   * Asked with the beginning of a payload whose rest has not come: whoever takes it gets the rest as it comes, by
+   * `onrest`, so that nothing has to be joined.
+   */
+  onpiece: ((bytes: Buffer, start: number, end: number) => boolean) | undefined
+  onrest: ((bytes: Buffer, start: number, end: number) => void) | undefined
   /** Called when everything that was held has been handed to the carrier. */
   onflushed: (() => void) | undefined
-  #writer = new Writer(SLAB_MIN)
+  #writer = new Slab(SLAB_MIN)
+  #spare: Slab | undefined
   /** Where the batch of this tick begins in the writer. */
   #from = 0
   #begun = -1
@@ -58,6 +70,8 @@ export class Framed extends Duplex implements Top {
   // what came of a frame that is not whole yet
   #parts: Buffer[] = []
   #partial = 0
+  /** What is still to come of a payload that is passed on in pieces. */
+  #rest = 0
   /** The carrier has ended, between frames. */
   #whole = false
   #pings: { resolve(): void; reject(error: Error): void }[] = []
@@ -69,7 +83,7 @@ export class Framed extends Duplex implements Top {
   #movedAt = 0
   #guard: Timer | undefined
 
-  constructor(private readonly inner: Duplex, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
+  constructor(private readonly inner: Top, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
     checkFrame(maxFrameBytes)
     this.maxFrameBytes = maxFrameBytes
@@ -103,8 +117,11 @@ export class Framed extends Duplex implements Top {
   begin(size = 64): Writer {
     if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
     let writer = this.#writer
-    // a slab that would have to grow copies what it holds: with nothing unsent in it a new one is cheaper
-    if (this.#from === writer.at && writer.at > 0 && writer.at + HEAD + size > writer.bytes.length) writer = this.#fresh(Math.max(SLAB_MAX, HEAD + size))
+    if (this.#from === writer.at && writer.at > 0) {
+      if (writer.out === 0 && this.inner.givesBack) this.#from = writer.at = 0
+      // a slab that grows copies what it holds: with nothing unsent in it a new one is cheaper
+      else if (writer.at + HEAD + size > writer.bytes.length) writer = this.#fresh(Math.max(SLAB_MAX, HEAD + size))
+    }
     writer.need(HEAD + size)
     this.#begun = writer.at
     writer.at += HEAD
@@ -200,18 +217,20 @@ export class Framed extends Duplex implements Top {
 
   #flush(): void {
     while (!this.#blocked) {
-      const { bytes, at } = this.#writer
+      const slab = this.#writer
+      const { bytes, at } = slab
       const from = this.#from
       const size = Math.min(at - from, WRITE_MAX)
       if (size === 0 || this.destroyed || this.#begun >= 0) break
       this.#from = from + size
-      // Memory is never written twice: a layer below may hold a chunk long after it said that it took it. What is left of
-      // the slab serves the next batch; the next slab is as large as this link's traffic asks for.
+      // Memory is not written twice where a layer below may hold a chunk long after it said that it took it. What is left
+      // of the slab serves the next batch; the next slab is as large as this link's traffic asks for.
       if (this.#from === at && (bytes.length - at < SLAB_MIN || bytes.length > SLAB_MAX)) {
         this.#fresh(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
       }
       this.#inFlight += size
-      if (this.inner.write(bytes.subarray(from, from + size), () => this.#taken(size))) continue
+      slab.out += size
+      if (this.inner.write(bytes.subarray(from, from + size), () => this.#taken(size, slab))) continue
       this.#blocked = true
       this.#movedAt = this.clock.now()
       this.#watch()
@@ -219,13 +238,20 @@ export class Framed extends Duplex implements Top {
     if (!this.#blocked) this.#roomy()
   }
 
-  #fresh(size: number): Writer {
+  #fresh(size: number): Slab {
+    const spare = size === SLAB_MAX ? this.#spare : undefined
+    if (spare) this.#spare = undefined
     this.#from = 0
-    return this.#writer = new Writer(size)
+    return this.#writer = spare ?? new Slab(size)
   }
 
-  #taken(size: number): void {
+  #taken(size: number, slab: Slab): void {
     this.#inFlight -= size
+    slab.out -= size
+    if (slab.out === 0 && slab !== this.#writer && this.inner.givesBack && slab.bytes.length === SLAB_MAX) {
+      slab.at = 0
+      this.#spare = slab
+    }
     if (this.#blocked) this.#movedAt = this.clock.now()
     else this.onflushed?.() // a carrier that takes all it is given says only by this that it has done so
   }
@@ -250,12 +276,17 @@ export class Framed extends Duplex implements Top {
   // ── in: out of the chunk, without a copy where the frame lies in one ────────────────────────────────────────────
 
   #take(chunk: Buffer): void {
-    if (this.#partial > 0) {
+    let at = 0
+    if (this.#rest > 0) {
+      at = Math.min(this.#rest, chunk.length)
+      this.#rest -= at
+      this.onrest?.(chunk, 0, at)
+      if (this.destroyed) return
+    } else if (this.#partial > 0) {
       const joined = this.#join(chunk)
       if (!joined) return
       chunk = joined
     }
-    let at = 0
     while (chunk.length - at >= HEAD) {
       const length = this.#length(chunk, at)
       if (length < 0) return
@@ -265,12 +296,21 @@ export class Framed extends Duplex implements Top {
       if (this.destroyed) return
       at = end
     }
-    if (at < chunk.length) {
+    if (at === chunk.length) return
+    const begun = chunk.length - at - HEAD
+    if (begun > 0 && chunk[at] === DATA && this.onpiece?.(chunk, at + HEAD, chunk.length)) {
+      this.#rest = chunk.readUIntBE(at + 1, 3) - begun
+    } else {
       this.#parts.push(at === 0 ? chunk : chunk.subarray(at))
       this.#partial = chunk.length - at
-      this.#partialSince = this.clock.now()
-      this.#watch()
     }
+    this.#partialSince = this.clock.now()
+    this.#watch()
+  }
+
+  /** A frame has begun and not ended. */
+  get #amidst(): boolean {
+    return this.#partial > 0 || this.#rest > 0
   }
 
   /** Joins parts only once the frame is whole, so that bytes coming one by one are not copied over and over. */
@@ -323,7 +363,7 @@ export class Framed extends Duplex implements Top {
   #watch(): void {
     if (this.#guard || this.destroyed) return
     const now = this.clock.now()
-    const frameDue = this.#partial > 0 ? this.#partialSince + FRAME_MS : Infinity
+    const frameDue = this.#amidst ? this.#partialSince + FRAME_MS : Infinity
     const stallDue = this.#blocked ? this.#movedAt + STALL_MS : Infinity
     const due = Math.min(frameDue, stallDue, now + FRAME_MS)
     this.#guard = this.clock.setTimeout(() => this.#judge(due), due - now)
@@ -335,11 +375,11 @@ export class Framed extends Duplex implements Top {
     if (now - due > LATE_MS) {
       // what we wait for may be waiting behind this timer: poll once before judging
       this.#guard = this.clock.setTimeout(() => this.#judge(now + LATE_MS), LATE_MS)
-    } else if (this.#partial > 0 && now - this.#partialSince >= FRAME_MS) {
+    } else if (this.#amidst && now - this.#partialSince >= FRAME_MS) {
       this.destroy(new StageError('PROTOCOL_ERROR', `a frame was begun and not finished within ${FRAME_MS} ms`))
     } else if (this.#blocked && now - this.#movedAt >= STALL_MS) {
       this.#slow(`took nothing of ${this.held} bytes for ${STALL_MS} ms`)
-    } else if (this.#partial > 0 || this.#blocked) this.#watch()
+    } else if (this.#amidst || this.#blocked) this.#watch()
   }
 
   #slow(what: string): void {
@@ -348,7 +388,7 @@ export class Framed extends Duplex implements Top {
 
   /** An end in mid-frame is an error, an end between frames a goodbye. */
   #ended(): void {
-    if (this.#partial > 0) return void this.destroy(cut('the connection ended in the middle of a frame'))
+    if (this.#amidst) return void this.destroy(cut('the connection ended in the middle of a frame'))
     this.#whole = true
     this.push(null)
   }

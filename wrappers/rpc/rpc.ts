@@ -87,6 +87,8 @@ export class Rpc extends Channel implements Top {
     }, host)
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     framed.onframe = (bytes, start, stop) => this.#onframe(bytes, start, stop)
+    framed.onpiece = (bytes, start, stop) => this.#onpiece(bytes, start, stop)
+    framed.onrest = (bytes, start, stop) => this.#onrest(bytes, start, stop)
     framed.onflushed = () => this.#flushed()
     framed.on('error', (error) => this.destroy(error))
     framed.on('close', () => this.destroy())
@@ -237,6 +239,24 @@ export class Rpc extends Channel implements Top {
     if (this.destroyed) return
     try {
       this.#wire.read(bytes, start, end, this.#onmessage)
+    } catch (error) {
+      this.destroy(error as Error)
+    }
+  }
+
+  #onpiece(bytes: Buffer, start: number, end: number): boolean {
+    try {
+      return !this.destroyed && this.#wire.begins(bytes, start, end, this.#onmessage)
+    } catch (error) {
+      this.destroy(error as Error)
+      return true
+    }
+  }
+
+  #onrest(bytes: Buffer, start: number, end: number): void {
+    if (this.destroyed) return
+    try {
+      this.#wire.goesOn(bytes, start, end, this.#onmessage)
     } catch (error) {
       this.destroy(error as Error)
     }

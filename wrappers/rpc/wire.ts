@@ -17,6 +17,9 @@ export class Wire {
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Writer>()
   #partial = 0
+  /** Of the frame that comes in pieces: its id and type. */
+  #dividing = 0
+  #divided = DATA
   #nextId: number
   #lastId: number
 
@@ -177,6 +180,23 @@ export class Wire {
     if (type === CANCEL) return
     append(parts, bytes.subarray(start + HEAD, end))
     onmessage(type, id, parts.bytes, 0, parts.at, true)
+  }
+
+  /** Takes what has come of a frame, if what follows can come to it in pieces: those of a stream, or parts of a message. */
+  begins(bytes: Buffer, start: number, end: number, onmessage: OnMessage): boolean {
+    const type = bytes[start]
+    if (end - start <= HEAD || (type !== DATA && type !== PART)) return false
+    const id = bytes.readUInt32BE(start + 1)
+    if (this.#parts.has(id) !== (type === PART)) return false
+    this.#dividing = id
+    this.#divided = type
+    this.goesOn(bytes, start + HEAD, end, onmessage)
+    return true
+  }
+
+  goesOn(bytes: Buffer, start: number, end: number, onmessage: OnMessage): void {
+    if (this.#divided === PART) this.#part(this.#dividing, bytes.subarray(start, end))
+    else onmessage(DATA, this.#dividing, bytes, start, end, false)
   }
 
   decode(bytes: Buffer, at: number, end: number): unknown {
