@@ -1,7 +1,9 @@
 /** All measures: what runs in the one process that measures, and in the others. */
 import type { Here, Measure, Orders } from './measure.js'
+import * as overload from './overload.js'
 import * as p99 from './p99.js'
+import * as stopped from './stopped.js'
 import * as stream from './stream.js'
 
-export const measures: Readonly<Record<string, Measure>> = { stream: stream.stream, p99: p99.p99 }
-export const parts: Readonly<Record<string, (here: Here) => Orders>> = { stream: stream.orders, p99: p99.orders }
+export const measures: Readonly<Record<string, Measure>> = { stream: stream.stream, stopped: stopped.stopped, p99: p99.p99, overload: overload.overload }
+export const parts: Readonly<Record<string, (here: Here) => Orders>> = { stream: stream.orders, stopped: stopped.orders, p99: p99.orders, overload: overload.orders }

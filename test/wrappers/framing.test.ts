@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { Duplex } from 'node:stream'
 import test from 'ava'
 import { StageError } from '../../src/index.js'
 import { pair } from '../../src/pair.js'
@@ -81,7 +82,7 @@ test('ping resolves with the answer, and rejects when the stream dies', async (t
   await t.throwsAsync(dead, { instanceOf: StageError })
 })
 
-test('what is handed out is never written again', async (t) => {
+test('what is handed out is never written again, to a carrier that does not give it back', async (t) => {
   const [inner, far] = pair()
   const a = frame(inner)
   const chunks: Buffer[] = []
@@ -103,4 +104,39 @@ test('what is handed out is never written again', async (t) => {
   x.write(Buffer.concat(chunks))
   await new Promise((resolve) => setTimeout(resolve, 20))
   t.deepEqual(got, sent)
+})
+
+test('a carrier that gives back is handed the same memory again, but only after its callback', async (t) => {
+  const taken: { chunk: Buffer; text: string; done: () => void }[] = []
+  const carrier = Object.assign(new Duplex({ read() {}, write: (chunk: Buffer, _encoding, done) => { taken.push({ chunk, text: chunk.toString('latin1'), done }) } }), { givesBack: true })
+  const a = frame(carrier)
+  const memory = new Set<ArrayBufferLike>()
+  for (let i = 0; i < 300; i++) {
+    a.frame(Buffer.alloc(1 + (i * 7919) % 30_000, i))
+    await new Promise((resolve) => setImmediate(resolve))
+    for (const { chunk, text, done } of i % 3 === 0 ? taken.splice(0) : []) {
+      t.true(chunk.toString('latin1') === text, 'it was written to before it was given back')
+      memory.add(chunk.buffer)
+      done()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  t.true(memory.size < 20, `${memory.size} pieces of memory for 100 writes`)
+})
+
+test('whoever takes the beginning of a frame gets the rest as it comes, and no end in the middle of it', async (t) => {
+  const [inner, far] = pair()
+  const a = frame(inner)
+  const got: string[] = []
+  a.onframe = (bytes, start, end) => got.push(bytes.toString('latin1', start, end))
+  a.onpiece = (bytes, start, end) => got.push(`${bytes.toString('latin1', start, end)}…`) > 0
+  a.onrest = (bytes, start, end) => got.push(`…${bytes.toString('latin1', start, end)}`)
+  for (const chunk of ['\0\0\0\x03one\0\0', '\0\x06thr', 'e', 'e!\0\0\0\x04four\0\0\0\x04fi']) {
+    far.write(Buffer.from(chunk, 'latin1'))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.deepEqual(got, ['one', 'three!', 'four', 'fi…'])
+  far.on('error', () => {}).end()
+  const [error] = await once(a, 'error') as [StageError]
+  t.is(error.code, 'DISCONNECTED')
 })
