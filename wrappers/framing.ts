@@ -117,12 +117,8 @@ export class Framed extends Duplex implements Top {
   begin(size = 64): Writer {
     if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
     let writer = this.#writer
-    if (this.#from === writer.at && writer.at > 0) {
-      if (writer.out === 0 && this.inner.givesBack) this.#from = writer.at = 0
-      // a slab that grows copies what it holds: with nothing unsent in it a new one is cheaper
-      else if (writer.at + HEAD + size > writer.bytes.length) writer = this.#fresh(Math.max(SLAB_MAX, HEAD + size))
-    }
-    writer.need(HEAD + size)
+    if (this.#from === writer.at && writer.out === 0 && this.inner.givesBack) this.#from = writer.at = 0
+    if (writer.at + HEAD + size > writer.bytes.length) writer = this.#move(HEAD + size)
     this.#begun = writer.at
     writer.at += HEAD
     return writer
@@ -174,6 +170,9 @@ export class Framed extends Duplex implements Top {
     return new Promise((resolve, reject) => {
       if (this.destroyed) return reject(cut('the connection is closed'))
       this.#pings.push({ resolve, reject })
+      // a link that was busy once need not hold the memory for it for ever
+      this.#spare = undefined
+      if (this.#begun < 0 && this.#from === this.#writer.at) this.#fresh(SLAB_MIN)
       this.#control(PING)
     })
   }
@@ -236,6 +235,15 @@ export class Framed extends Duplex implements Top {
       this.#watch()
     }
     if (!this.#blocked) this.#roomy()
+  }
+
+  /** What is unsent goes into another slab, with room for `size` more; growing would copy what was sent as well. */
+  #move(size: number): Slab {
+    const { bytes, at } = this.#writer
+    const unsent = bytes.subarray(this.#from, at)
+    const next = this.#fresh(Math.max(bytes.length, unsent.length * 2, unsent.length + size))
+    next.at = unsent.copy(next.bytes)
+    return next
   }
 
   #fresh(size: number): Slab {
