@@ -5,6 +5,9 @@ import { MIB, wait, type Here, type Measure, type Room } from './measure.js'
 import { used } from './memory.js'
 import { Tally, works } from './works.js'
 
+/** A call that nobody answers ends within its deadline. */
+const REST_MS = 11_000
+
 /** What a process holds beside memory. */
 interface Handles { resources: Record<string, number>; listeners: Record<string, number> }
 
@@ -47,6 +50,9 @@ export const orders = (here: Here) => {
   let tally: Tally | undefined
   let going = true
   let lanes: Promise<unknown>
+  let running = 0
+  let resting: Promise<void> | undefined
+  let goOn = (): void => {}
   const open = async (name: string): Promise<void> => {
     stage = stageOf(here, name, (inner) => cut = new Cut(inner))
     stage.to('*').provide('echo', (value) => value)
@@ -59,14 +65,28 @@ export const orders = (here: Here) => {
     drive(to: string, inFlight: number): void {
       const counts = tally = new Tally()
       lanes = Promise.all(works.all.flatMap(({ name, share, run }) => Array.from({ length: Math.max(1, Math.round(inFlight * share)) }, async () => {
-        while (going) await counts.count(name, () => run(stage, to))
+        while (going) {
+          running++
+          await counts.count(name, () => run(stage, to))
+          running--
+          await resting
+        }
       })))
     },
     cut: () => cut.cut(),
+    /** Begins nothing for a moment, so that what is under way is not taken for what leaks. */
+    async rest(): Promise<void> {
+      resting ??= new Promise((resolve) => { goOn = resolve })
+      for (const end = performance.now() + REST_MS; running > 0 && performance.now() < end;) await wait(20)
+    },
     async used(): Promise<number> {
       const all: number[] = []
       for (let i = 0; i < 3; i++) { all.push(used()); await wait(100) }
       return Math.min(...all)
+    },
+    goOn(): void {
+      goOn()
+      resting = undefined
     },
     /** Begins nothing new, and waits for what was begun. */
     async stop(): Promise<Tally['ends'] | undefined> {
@@ -115,6 +135,7 @@ export const soak: Measure = {
       await wait(1000)
       await processes.guest.ask('open', 'guest')
       await wait(started + due - performance.now())
+      for (const [, one] of all) await one.ask('rest')
       const line: string[] = []
       for (const [name, one] of all) {
         const bytes = await one.ask('used')
@@ -122,6 +143,7 @@ export const soak: Measure = {
         if (due >= from) at.set(name, { base: known?.base ?? bytes, last: bytes })
         line.push(`${name} ${(bytes / MIB).toFixed(1)}`)
       }
+      for (const [, one] of all) await one.ask('goOn')
       room.say(`${due / 1000} s: MiB used after gc: ${line.join(', ')}`)
     }
     for (const name of ['near', 'far'] as const) {
