@@ -84,3 +84,19 @@ test('functions whose encoding failed are not held', async (t) => {
   await t.throwsAsync(a.to('b').call('f', () => 1, Symbol('no')), { instanceOf: StageError })
   t.is(a.stats()['functions'], 0)
 })
+
+test('a call that is cancelled before it was begun takes no stream of a later one with it', async (t) => {
+  const { stage } = realMesh(t)
+  const [api, web] = [stage('api'), stage('web')]
+  api.to('*').provide('burn', () => { for (const end = performance.now() + 50; performance.now() < end;); })
+  api.to('*').provide('sum', async (values: AsyncIterable<number>) => { let sum = 0; for await (const one of values) sum += one; return sum })
+  await web.to('api').call('burn')
+  const stop = new AbortController()
+  const busy = web.to('api').call('burn')
+  const cancelled = web.to('api', { signal: stop.signal }).call('burn')
+  const sum = web.to('api').call('sum', (async function* () { yield 1; yield 2 })())
+  stop.abort()
+  await t.throwsAsync(cancelled, { code: 'CANCELLED' })
+  await busy
+  t.is(await sum, 3)
+})

@@ -7,15 +7,8 @@ export interface Question { n: number; order: string; args: unknown[] }
 export interface Reply { n: number; value?: unknown; error?: string }
 
 const [name, carrier, place] = process.argv.slice(2) as [string, string, string]
-let watch: Watch | undefined
-const common: Common = {
-  watch: () => { watch = new Watch() },
-  grown: () => watch?.end() ?? { rss: 0, used: 0 },
-  cpu: () => { const { user, system } = process.cpuUsage(); return user + system },
-}
-const orders: Orders = { ...common, ...parts[name]?.({ carrier, place }) }
-
 process.once('disconnect', () => process.exit())
+// before anything else, so that it counts as there from the start
 process.on('message', ({ n, order, args }: Question) => void (async () => {
   let reply: Reply
   try {
@@ -25,3 +18,11 @@ process.on('message', ({ n, order, args }: Question) => void (async () => {
   }
   process.send?.(reply)
 })())
+
+let watch: Watch | undefined
+const common: Common = {
+  watch: () => { watch = new Watch() },
+  grown: () => watch?.end() ?? { rss: 0, used: 0 },
+  cpu: () => { const { user, system } = process.cpuUsage(); return user + system },
+}
+const orders: Orders = { ...common, ...parts[name]?.({ carrier, place }) }

@@ -24,6 +24,7 @@ const taken = new WeakSet<object>()
 /** The channel behind what was handed out. */
 const channels = new WeakMap<object, Channel>()
 const nothing = (): void => {}
+const NONE: readonly Channel[] = []
 
 /**
  * Async iterables and Node streams in arguments and results. Each gets a stream of the link, on which nothing happens
@@ -51,7 +52,8 @@ export class Passing {
   /** What the last value that was encoded brings along. */
   offered(): readonly Channel[] {
     const offered = this.#offered
-    if (offered.length > 0) this.#offered = []
+    if (offered.length === 0) return NONE // and not the list that later ones go into
+    this.#offered = []
     return offered
   }
 
@@ -63,7 +65,8 @@ export class Passing {
   /** What the last value that was decoded brought along. */
   accepted(): readonly Channel[] {
     const accepted = this.#accepted
-    if (accepted.length > 0) this.#accepted = []
+    if (accepted.length === 0) return NONE
+    this.#accepted = []
     return accepted
   }
 
