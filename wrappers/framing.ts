@@ -9,7 +9,8 @@
 import { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { StageError } from '../src/errors.js'
-import { Writer } from '../src/writer.js'
+import { Slabs, type Slab } from '../src/slabs.js'
+import type { Writer } from '../src/writer.js'
 import type { Clock, Layer, Timer, Top } from '../src/types.js'
 
 export interface FramingOptions {
@@ -23,9 +24,6 @@ const PING = 1
 const PONG = 2
 const MAX_FRAME_BYTES = 64 * 1024
 const FRAME_LIMIT = 1024 * 1024
-const SLAB_MIN = 1024
-/** Two pieces of a stream, with their heads and a few small messages between them. */
-const SLAB_MAX = 66 * 1024
 /** The most that is handed to the carrier at once, so that it can be seen to move. */
 const WRITE_MAX = 256 * 1024
 /** Whatever the layer above does: a peer for which more waits is given up. */
@@ -40,11 +38,6 @@ const LATE_MS = 500
 const PINGS_MAX = 100
 const PINGS_MS = 10_000
 
-class Slab extends Writer {
-  /** Bytes that the carrier was given and has not let go of. */
-  out = 0
-}
-
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
   readonly maxFrameBytes: number
@@ -58,10 +51,8 @@ export class Framed extends Duplex implements Top {
   onrest: ((bytes: Buffer, start: number, end: number) => void) | undefined
   /** Called when everything that was held has been handed to the carrier. */
   onflushed: (() => void) | undefined
-  #writer = new Slab(SLAB_MIN)
-  #spare: Slab | undefined
-  /** Where the batch of this tick begins in the writer. */
-  #from = 0
+  /** The batch of this tick. */
+  readonly #slabs: Slabs
   #begun = -1
   #scheduled = false
   #blocked = false
@@ -86,6 +77,7 @@ export class Framed extends Duplex implements Top {
   constructor(private readonly inner: Top, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
     checkFrame(maxFrameBytes)
+    this.#slabs = new Slabs(inner.givesBack ?? false)
     this.maxFrameBytes = maxFrameBytes
     this.on('error', () => {}) // an error that nobody listens to must not end the process
     inner.on('data', (chunk: Buffer) => this.#take(chunk))
@@ -97,7 +89,7 @@ export class Framed extends Duplex implements Top {
 
   /** Bytes that are held for the peer: not yet written, or not yet taken by the carrier. */
   get held(): number {
-    return this.#writer.at - this.#from + this.#inFlight
+    return this.#slabs.size + this.#inFlight
   }
 
   /** The carrier takes nothing at the moment. */
@@ -116,9 +108,7 @@ export class Framed extends Duplex implements Top {
    */
   begin(size = 64): Writer {
     if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
-    let writer = this.#writer
-    if (this.#from === writer.at && writer.out === 0 && this.inner.givesBack) this.#from = writer.at = 0
-    if (writer.at + HEAD + size > writer.bytes.length) writer = this.#move(HEAD + size)
+    const writer = this.#slabs.room(HEAD + size)
     this.#begun = writer.at
     writer.at += HEAD
     return writer
@@ -131,11 +121,11 @@ export class Framed extends Duplex implements Top {
 
   /** Bytes of payload written so far into the frame that was begun. */
   get begun(): number {
-    return this.#writer.at - this.#begun - HEAD
+    return this.#slabs.current.at - this.#begun - HEAD
   }
 
   commit(): void {
-    const { bytes, at } = this.#writer
+    const { bytes, at } = this.#slabs.current
     const length = at - this.#begun - HEAD
     if (length > this.maxFrameBytes) {
       this.cancel()
@@ -148,14 +138,14 @@ export class Framed extends Duplex implements Top {
 
   /** Takes back what was begun, as a copy: it is larger than a frame and has to go in parts. */
   detach(): Buffer {
-    const payload = Buffer.from(this.#writer.bytes.subarray(this.#begun + HEAD, this.#writer.at))
+    const payload = Buffer.from(this.#slabs.current.bytes.subarray(this.#begun + HEAD, this.#slabs.current.at))
     this.cancel()
     return payload
   }
 
   /** Takes back what was begun. */
   cancel(): void {
-    this.#writer.at = this.#begun
+    this.#slabs.current.at = this.#begun
     this.#begun = -1
   }
 
@@ -171,8 +161,7 @@ export class Framed extends Duplex implements Top {
       if (this.destroyed) return reject(cut('the connection is closed'))
       this.#pings.push({ resolve, reject })
       // a link that was busy once need not hold the memory for it for ever
-      this.#spare = undefined
-      if (this.#begun < 0 && this.#from === this.#writer.at) this.#fresh(SLAB_MIN)
+      if (this.#begun < 0) this.#slabs.shrink()
       this.#control(PING)
     })
   }
@@ -183,7 +172,7 @@ export class Framed extends Duplex implements Top {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
     for (let at = 0; at === 0 || at < chunk.length; at += this.maxFrameBytes) this.frame(chunk.subarray(at, at + this.maxFrameBytes))
-    if (this.#blocked || this.#writer.at - this.#from >= this.writableHighWaterMark) this.#written.push(done)
+    if (this.#blocked || this.#slabs.size >= this.writableHighWaterMark) this.#written.push(done)
     else done()
   }
 
@@ -215,21 +204,13 @@ export class Framed extends Duplex implements Top {
   }
 
   #flush(): void {
+    const slabs = this.#slabs
     while (!this.#blocked) {
-      const slab = this.#writer
-      const { bytes, at } = slab
-      const from = this.#from
-      const size = Math.min(at - from, WRITE_MAX)
+      const size = Math.min(slabs.size, WRITE_MAX)
       if (size === 0 || this.destroyed || this.#begun >= 0) break
-      this.#from = from + size
-      // Memory is not written twice where a layer below may hold a chunk long after it said that it took it. What is left
-      // of the slab serves the next batch; the next slab is as large as this link's traffic asks for.
-      if (this.#from === at && (bytes.length - at < SLAB_MIN || bytes.length > SLAB_MAX)) {
-        this.#fresh(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
-      }
+      const slab = slabs.current
       this.#inFlight += size
-      slab.out += size
-      if (this.inner.write(bytes.subarray(from, from + size), () => this.#taken(size, slab))) continue
+      if (this.inner.write(slabs.take(size), () => this.#taken(slab, size))) continue
       this.#blocked = true
       this.#movedAt = this.clock.now()
       this.#watch()
@@ -237,29 +218,9 @@ export class Framed extends Duplex implements Top {
     if (!this.#blocked) this.#roomy()
   }
 
-  /** What is unsent goes into another slab, with room for `size` more; growing would copy what was sent as well. */
-  #move(size: number): Slab {
-    const { bytes, at } = this.#writer
-    const unsent = bytes.subarray(this.#from, at)
-    const next = this.#fresh(Math.max(bytes.length, unsent.length * 2, unsent.length + size))
-    next.at = unsent.copy(next.bytes)
-    return next
-  }
-
-  #fresh(size: number): Slab {
-    const spare = size === SLAB_MAX ? this.#spare : undefined
-    if (spare) this.#spare = undefined
-    this.#from = 0
-    return this.#writer = spare ?? new Slab(size)
-  }
-
-  #taken(size: number, slab: Slab): void {
+  #taken(slab: Slab, size: number): void {
     this.#inFlight -= size
-    slab.out -= size
-    if (slab.out === 0 && slab !== this.#writer && this.inner.givesBack && slab.bytes.length === SLAB_MAX) {
-      slab.at = 0
-      this.#spare = slab
-    }
+    this.#slabs.back(slab, size)
     if (this.#blocked) this.#movedAt = this.clock.now()
     else this.onflushed?.() // a carrier that takes all it is given says only by this that it has done so
   }
