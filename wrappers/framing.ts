@@ -26,8 +26,6 @@ const MAX_FRAME_BYTES = 64 * 1024
 const FRAME_LIMIT = 1024 * 1024
 /** The most that is handed to the carrier at once, so that it can be seen to move. */
 const WRITE_MAX = 256 * 1024
-/** Whatever the layer above does: a peer for which more waits is given up. */
-const HELD_MAX_BYTES = 32 * 1024 * 1024
 /** A frame that was begun is whole by then. */
 const FRAME_MS = 10_000
 /** A peer takes something of what waits for it by then. */
@@ -194,7 +192,6 @@ export class Framed extends Duplex implements Top {
   // ── out: one write per tick ─────────────────────────────────────────────────────────────────────────────────────
 
   #schedule(): void {
-    if (this.#blocked && this.#writer.at - this.#from > HELD_MAX_BYTES) return void process.nextTick(() => this.#slow(`leaves more than ${HELD_MAX_BYTES} bytes waiting`))
     if (this.#scheduled || this.#blocked) return
     this.#scheduled = true
     process.nextTick(() => {
@@ -347,12 +344,8 @@ export class Framed extends Duplex implements Top {
     } else if (this.#amidst && now - this.#partialSince >= FRAME_MS) {
       this.destroy(new StageError('PROTOCOL_ERROR', `a frame was begun and not finished within ${FRAME_MS} ms`))
     } else if (this.#blocked && now - this.#movedAt >= STALL_MS) {
-      this.#slow(`took nothing of ${this.held} bytes for ${STALL_MS} ms`)
+      this.destroy(new StageError('SLOW_PEER', `the peer took nothing of ${this.held} bytes for ${STALL_MS} ms`, { executed: 'unknown' }))
     } else if (this.#amidst || this.#blocked) this.#watch()
-  }
-
-  #slow(what: string): void {
-    this.destroy(new StageError('SLOW_PEER', `the peer ${what}`, { executed: 'unknown' }))
   }
 
   /** An end in mid-frame is an error, an end between frames a goodbye. */
