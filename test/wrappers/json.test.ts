@@ -58,6 +58,20 @@ test('streams travel as kind and number', (t) => {
 
 // ── what is refused on the way in ───────────────────────────────────────────────────────────────────────────────
 
+test('lone surrogates are replaced on the way out and on the way in', (t) => {
+  t.is(text(['\ud800', { '\udc00': 1 }]), '["\ufffd",{"\ufffd":1}]')
+  t.deepEqual(decode(Buffer.from('["\\ud800",{"\\udc00":"\\ud83d\\ude00"}]')), ['\ufffd', { '\ufffd': '😀' }])
+})
+
+test('what would be too long is not written first', (t) => {
+  const stringify = JSON.stringify
+  let written = 0
+  JSON.stringify = ((...args: Parameters<typeof stringify>) => { written++; return stringify(...args) }) as typeof stringify
+  t.teardown(() => { JSON.stringify = stringify })
+  for (const big of ['x'.repeat(10_000), Buffer.alloc(10_000), new Uint8Array(10_000)]) t.throws(() => encode(new Array(1000).fill(big)), { code: 'BAD_ARGUMENT', message: /more than 4194304 bytes/ })
+  t.is(written, 0)
+})
+
 test('what is not JSON', (t) => {
   for (const one of ['', '{', '[1,]', '1 2', 'NaN', "{'a':1}", '\ufeff1', '"\n"', ']', '[[]', Buffer.from([0xff])]) bad(t, one, /not JSON/)
   t.deepEqual(decode(Buffer.from(' { "a" : [ 1 , 2 ] } ')), { a: [1, 2] })

@@ -1,0 +1,45 @@
+/** What stands for functions and streams on either side of a codec: one object for each number, which says it again. */
+import type { Callable, Refs, StreamKind } from '../../wrappers/codec.js'
+
+const functions = new Map<number, Callable>()
+const numbers = new WeakMap<object, number>()
+const streams = new Map<string, object>()
+/** No more are remembered than so many. */
+const MAX = 10_000
+
+export function functionOf(id: number): Callable {
+  let fn = functions.get(id)
+  if (!fn) {
+    if (functions.size > MAX) functions.clear()
+    functions.set(id, fn = () => id)
+    numbers.set(fn, id)
+  }
+  return fn
+}
+
+const nothing = (): void => {}
+const reading = { on: nothing, pipe: nothing, read: nothing }
+const writing = { on: nothing, write: nothing, end: nothing }
+const shapes: Record<StreamKind, object> = {
+  1: { async *[Symbol.asyncIterator]() {} },
+  2: reading,
+  3: { ...reading, readableObjectMode: true },
+  4: writing,
+  5: { ...reading, ...writing },
+}
+
+export function streamOf(id: number, kind: StreamKind): object {
+  const key = `${id}/${kind}`
+  let stream = streams.get(key)
+  if (!stream) {
+    if (streams.size > MAX) streams.clear()
+    streams.set(key, stream = Object.create(shapes[kind]) as object)
+    numbers.set(stream, id)
+  }
+  return stream
+}
+
+const known = (one: object): number => numbers.get(one) ?? 0
+
+export const standIns: Refs = { give: known, take: functionOf, offer: known, accept: streamOf }
+export const isStandIn = (one: object): boolean => numbers.has(one)
