@@ -3,7 +3,7 @@ import { StageError } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
-import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, RESET, START, STREAMS_MAX, STREAM_WINDOW_BYTES } from './messages.js'
+import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES } from './messages.js'
 import type { Wire } from './wire.js'
 
 /** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
@@ -70,7 +70,7 @@ export class Streams implements ChannelPort {
 
   /** The peer has opened one that is not taken. */
   refuse(id: number, error: StageError): void {
-    this.wire.value(RESET, id, toWire(error))
+    this.wire.reset(id, toWire(error))
   }
 
   onstart(id: number): void {
@@ -172,9 +172,9 @@ export class Streams implements ChannelPort {
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
     const plain = toWire(told)
     try {
-      this.wire.value(RESET, channel.id, !(told.cause instanceof Error) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
+      this.wire.reset(channel.id, !(told.cause instanceof Error) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
     } catch {
-      this.wire.value(RESET, channel.id, plain) // what the source failed of cannot be sent
+      this.wire.reset(channel.id, plain) // what the source failed of cannot be sent
     }
   }
 

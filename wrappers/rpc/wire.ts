@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES, UNFINISHED_MAX } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -80,6 +80,11 @@ export class Wire {
    * @throws StageError BAD_ARGUMENT, and nothing was written
    */
   finish(id: number, writer: Writer, value: unknown, ordered: boolean | Offering): void {
+    this.#encode(value, writer)
+    this.#commit(id, typeof ordered === 'boolean' ? ordered : ordered.offering)
+  }
+
+  #encode(value: unknown, writer: Writer): void {
     try {
       this.codec.encode(value, writer, this.refs)
     } catch (thrown) {
@@ -87,12 +92,22 @@ export class Wire {
       this.turns.pump() // a getter may have written to a stream, which waited for this
       throw thrown instanceof StageError ? thrown : new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
-    this.#commit(id, typeof ordered === 'boolean' ? ordered : ordered.offering)
   }
 
   /** An answer, to whatever that id is. @param ordered  asked once the value is encoded: whether it brings new ids */
   value(type: number, id: number, value: unknown, ordered: boolean | Offering = false): void {
     if (!this.closed) this.finish(id, this.begin(type, id), value, ordered)
+  }
+
+  /**
+   * Goes at once, as bytes of other streams must not come before the end that makes room for them.
+   * @throws StageError BAD_ARGUMENT · PROTOCOL_ERROR it is larger than a frame
+   */
+  reset(id: number, error: WireError): void {
+    if (this.closed) return
+    this.#encode(error, this.begin(RESET, id))
+    this.framed.commit()
+    this.#check()
   }
 
   /** A message without a value, or with one number, that is in nobody's way. */
