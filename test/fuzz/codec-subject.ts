@@ -60,7 +60,7 @@ function repeated(chance: Chance, corpus: readonly Buffer[]): Buffer {
   const one = chance.pick(corpus)
   const from = chance.below(one.length)
   const piece = one.subarray(from, from + 1 + chance.below(8))
-  return Buffer.concat(new Array<Buffer>(Math.floor(chance.below(200_000) / Math.max(1, piece.length))).fill(piece))
+  return Buffer.concat(new Array<Buffer>(Math.floor(chance.below(60_000) / Math.max(1, piece.length))).fill(piece))
 }
 
 /** Whether what was decoded keeps to the limits, has no strange prototypes, and no part of the input. */
