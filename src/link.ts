@@ -61,8 +61,8 @@ export class LiveLink implements Link {
   #parting = false
   #pulse: Timer | undefined
   #idle: Timer | undefined
-  /** Ends the wait of its retirement. */
-  #over = ignore
+  /** Those that wait for its end. */
+  readonly #waiting = new Set<() => void>()
 
   /** @throws what a wrapper threw */
   constructor(private readonly options: LinkOptions) {
@@ -121,7 +121,7 @@ export class LiveLink implements Link {
     this.open = false
     this.#pulse?.cancel()
     this.#idle?.cancel()
-    this.#over()
+    for (const done of [...this.#waiting]) done()
     // in a chain without a goodbye of its own, the end of both directions is one
     const { stream } = this.options
     const clean = reason === undefined && (this.#parting || (stream.readableEnded && stream.writableFinished))
@@ -137,20 +137,25 @@ export class LiveLink implements Link {
     this.open = false
     this.#parting = true
     this.#idle?.cancel()
-    await Promise.race([this.#keeper.drain?.(leaving).catch((error: unknown) => this.close(error)), this.#after(drainMs)])
+    await this.#atMost(drainMs, this.#keeper.drain?.(leaving).catch((error: unknown) => this.close(error)))
     if (this.#closed) return
     if (this.#keeper.drain) this.top.resume() // nobody reads there, and it has to end
     this.top.end()
-    this.#over()
-    await this.#after(LINGER_MS)
+    await this.#atMost(LINGER_MS, new Promise(ignore))
     this.close()
   }
 
-  /** Resolves after so long, or when it is over. */
-  #after(ms: number): Promise<void> {
+  /** Resolves with `promise`, when the link is over, or after so long. Several may wait, as both ends can begin to part. */
+  #atMost(ms: number, promise: Promise<unknown> = Promise.resolve()): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.options.clock.setTimeout(resolve, ms)
-      this.#over = () => { timer.cancel(); resolve() }
+      const done = (): void => {
+        timer.cancel()
+        this.#waiting.delete(done)
+        resolve()
+      }
+      const timer = this.options.clock.setTimeout(done, ms)
+      this.#waiting.add(done)
+      void promise.then(done)
     })
   }
 

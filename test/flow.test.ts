@@ -96,7 +96,7 @@ test('numbers that are no ids push no call of the same number out of the queue, 
   const [inner, far] = pair()
   const got: string[] = []
   const other = frame(far)
-  const wire = new Wire(frame(inner), msgpack(), { give: () => 0, take: () => undefined }, true)
+  const wire = new Wire(frame(inner), msgpack(), { give: () => 0, take: () => undefined }, true, () => 0)
   for (let i = 0; i < 30; i++) {
     const id = wire.newId()
     wire.finish(id, wire.begin(CALL, id), Buffer.alloc(60_000), true)

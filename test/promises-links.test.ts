@@ -288,3 +288,16 @@ test('an optional interface that cannot listen is told once, and fails ready() o
   await clock.advance(60_000)
   t.deepEqual([one.errors, alone.errors], [['no place'], ['no place']])
 })
+
+test('stages that close, one after the other or at once, wait for nothing once nothing goes on', async (t) => {
+  for (const together of [true, false]) {
+    const { clock, stage } = virtualMesh(t)
+    const [a, b] = [stage('a'), stage('b')]
+    b.to('*').provide('x', () => 1)
+    await advance(clock, a.to('b').call('x'))
+    const from = clock.now()
+    const closing: Promise<unknown> = together ? Promise.all([a.close(), b.close()]) : a.close().then(() => b.close())
+    await advance(clock, closing, 20_000, 5)
+    t.true(clock.now() - from < 500, `${clock.now() - from} ms`)
+  }
+})

@@ -266,7 +266,7 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['an empty frame', (raw) => raw.frame(Buffer.alloc(0))],
   ['a message shorter than its head', (raw) => raw.frame(Buffer.from([CALL, 0, 0, 0]))],
   ['a message of type 0', (raw) => raw.message(0, 1)],
-  ['a message of an unknown type', (raw) => raw.message(18, 1)],
+  ['a message of an unknown type', (raw) => raw.message(19, 1)],
   ['ten thousand pings', (raw) => void raw.socket.write(Buffer.alloc(40_000, Buffer.from([1, 0, 0, 0])))],
   ['a message of type 255', (raw) => raw.message(255, 1)],
   ['an id used twice', (raw) => { raw.call(1, 'greet'); raw.call(1, 'greet') }],

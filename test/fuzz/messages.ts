@@ -87,6 +87,7 @@ const table: readonly { type: number; id: Id; rest: readonly Field[]; weight?: n
   { type: M.CREDIT, id: stream, rest: [count], weight: 2 },
   { type: M.PART, id: ofOurs, rest: [raw] },
   { type: M.ENDED, id: stream, rest: [] },
+  { type: M.READ, id: none, rest: [count] },
   { type: M.START, id: stream, rest: [], weight: 2 },
 ]
 const drawn = table.flatMap((row) => new Array<typeof row>(row.weight ?? 1).fill(row))

@@ -137,6 +137,8 @@ export async function listener(t: Test, onconnection: (one: Plain) => void): Pro
 /** A port on which nobody listens. */
 export const closedPort = freePort
 
+const PART = 15, READ = 18
+
 export interface Message {
   type: number
   id: number
@@ -209,7 +211,11 @@ export class Raw {
       this.#held = this.#held.subarray(end)
       if (kind === 2) this.pongs++
       else if (kind === 1) this.frame(Buffer.alloc(0), 2)
-      else this.messages.push({ type: payload[0], id: payload.readUInt32BE(1), body: payload.subarray(5) })
+      else {
+        const message = { type: payload[0], id: payload.readUInt32BE(1), body: payload.subarray(5) }
+        this.messages.push(message)
+        if (message.type === PART) this.message(READ, 0, u32(message.body.length)) // or no more parts come
+      }
     }
   }
 }

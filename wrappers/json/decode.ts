@@ -4,7 +4,7 @@ import type { CodecLimits, Refs } from '../codec.js'
 import { MAX_BIGINT_BYTES, rebuiltError } from '../codec/sendable.js'
 import { isStreamKind } from '../codec/stream-kind.js'
 import { scan } from './scan.js'
-import { Tag, wellFormed } from './tags.js'
+import { Tag, weights, wellFormed } from './tags.js'
 
 const fail = (what: string): never => {
   throw new StageError('PROTOCOL_ERROR', `malformed message: ${what}`)
@@ -15,6 +15,7 @@ const specials: Readonly<Record<string, number>> = Object.assign(Object.create(n
 /** One for each message. JSON.parse runs only when the size of what it makes is known. */
 export class Decoder {
   private depth = 0
+  private nodes = 0
   /** Only an escape can bring a lone surrogate: without any, texts need not be looked through. */
   private escaped = false
 
@@ -35,7 +36,8 @@ export class Decoder {
     if (start < 0 || end > bytes.length) fail('it ends in the middle of a value')
     // a container may be two brackets deep, and a leaf in the innermost too
     const { nodes, depth } = scan(bytes, start, end, maxNodes, maxDepth * 2 + 2)
-    if (nodes > maxNodes) fail(`it has more than ${maxNodes} elements and properties`)
+    this.nodes = maxNodes
+    this.weigh(nodes)
     if (depth > maxDepth * 2 + 2) this.tooDeep()
     const text = bytes.toString('utf8', start, end)
     this.escaped = text.includes('\\u')
@@ -44,6 +46,10 @@ export class Decoder {
     } catch (error) {
       throw new StageError('PROTOCOL_ERROR', 'malformed message: it is not JSON', { cause: error })
     }
+  }
+
+  private weigh(nodes: number): void {
+    if ((this.nodes -= nodes) < 0) fail(`it has more than ${this.limits.maxNodes} elements and properties`)
   }
 
   private tooDeep(): never {
@@ -95,6 +101,7 @@ export class Decoder {
   // ── tags ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private tagged(tag: string, content: unknown): unknown {
+    this.weigh(weights.get(tag) ?? 0)
     switch (tag) {
       case Tag.undefined: return undefined
       case Tag.number: return specials[this.text(content)] ?? fail('a number that is none')

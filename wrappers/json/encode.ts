@@ -5,7 +5,7 @@ import {
   INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,
 } from '../codec/sendable.js'
 import { streamKind } from '../codec/stream-kind.js'
-import { Tag, wellFormed } from './tags.js'
+import { Tag, weights, wellFormed } from './tags.js'
 
 // here and not imported: only a constant of its own module is inlined
 const hasOwn = Object.prototype.hasOwnProperty
@@ -74,7 +74,7 @@ export class Encoder {
   }
 
   private tag(name: string, content: unknown): unknown {
-    this.count(1)
+    this.count(1 + (weights.get(name) ?? 0))
     return { [name]: content }
   }
 

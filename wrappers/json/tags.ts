@@ -1,3 +1,5 @@
+import { SLOW, SLOWEST } from '../codec/weight.js'
+
 /**
  * An object with exactly one property, whose name begins with `$`, says what JSON cannot: the name says what it is. One
  * of the user's own that looks so has one more `$` in front of its name.
@@ -25,6 +27,12 @@ export const Tag = {
   /** [kind, its number]. */
   stream: '$stream',
 } as const
+
+/** What a tag costs beside the elements and properties of its text. */
+export const weights: ReadonlyMap<string, number> = new Map<string, number>([
+  ...[Tag.bigint, Tag.date, Tag.buffer, Tag.map, Tag.set].map((tag) => [tag, SLOW] as const),
+  ...[Tag.binary, Tag.error].map((tag) => [tag, SLOWEST] as const),
+])
 
 interface Text {
   isWellFormed(): boolean

@@ -2,6 +2,7 @@ import { StageError } from '../../src/errors.js'
 import type { CodecLimits, Refs } from '../codec.js'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { binaryFault, binaryKinds, rebuiltBinary } from '../codec/binary.js'
+import { SLOW, SLOWEST } from '../codec/weight.js'
 import { MAX_BIGINT_BYTES, rebuiltError } from '../codec/sendable.js'
 import { isStreamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
@@ -153,6 +154,7 @@ export class Decoder {
   }
 
   private buffer(size: number): Buffer {
+    this.weigh(SLOW)
     const at = this.skip(size)
     const copy = Buffer.allocUnsafe(size)
     this.bytes.copy(copy, 0, at, at + size)
@@ -164,8 +166,12 @@ export class Decoder {
   /** Before anything is allocated for `size` values, each of which takes a byte at least. */
   private enter(size: number): void {
     if (size > this.end - this.at) truncated()
-    if ((this.nodes -= size) < 0) fail(`it has more than ${this.maxNodes} elements and properties`)
+    this.weigh(size)
     if (++this.depth > this.maxDepth) fail(`it is nested deeper than ${this.maxDepth}`)
+  }
+
+  private weigh(nodes: number): void {
+    if ((this.nodes -= nodes) < 0) fail(`it has more than ${this.maxNodes} elements and properties`)
   }
 
   private array(length: number): unknown[] {
@@ -211,6 +217,7 @@ export class Decoder {
     const type = this.u8()
     if (size > this.end - this.at) truncated()
     const end = this.at + size
+    if (type >= Ext.bigint && type <= Ext.error) this.weigh(type === Ext.binary || type === Ext.error ? SLOWEST : SLOW)
     const value = this.content(type, size)
     if (this.at !== end) fail(`an extension of type ${type} has a wrong length`)
     return value

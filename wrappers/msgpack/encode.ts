@@ -4,6 +4,7 @@ import type { Callable, CodecLimits, Refs } from '../codec.js'
 import {
   INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooMany, typedArrayName, unbox, unsendable,
 } from '../codec/sendable.js'
+import { SLOW, SLOWEST } from '../codec/weight.js'
 import { streamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
 import { Output } from './output.js'
@@ -128,6 +129,7 @@ export class Encoder extends Output {
     const hex = magnitude.toString(16)
     const size = (hex.length + 1) >> 1
     this.needContent(size)
+    this.count(SLOW)
     this.ext(size + 1, Ext.bigint)
     this.bytes[this.at++] = value < 0n ? 1 : 0
     this.at += this.bytes.write(hex.length & 1 ? `0${hex}` : hex, this.at, size, 'hex')
@@ -135,11 +137,13 @@ export class Encoder extends Output {
 
   private date(value: Date): void {
     this.need(10)
+    this.count(SLOW)
     this.ext(8, Ext.date)
     this.at = this.bytes.writeDoubleBE(getTime.call(value), this.at)
   }
 
   private buffer(value: Uint8Array): void {
+    this.count(SLOW)
     this.needContent(value.length)
     this.sized(value.length, 0xc4)
     this.bytes.set(value, this.at)
@@ -151,6 +155,7 @@ export class Encoder extends Output {
     if (kind < 0) refuse(`is a ${name}, which cannot be sent: send its bytes as a Buffer`)
     const size = content.length
     this.needContent(size)
+    this.count(SLOWEST)
     this.ext(size + 1, Ext.binary)
     this.bytes[this.at++] = kind
     this.bytes.set(content, this.at)
@@ -274,7 +279,7 @@ export class Encoder extends Output {
 
   private container(type: number, length: number): number {
     this.enter()
-    this.count(length)
+    this.count(length + (type === Ext.error ? SLOWEST : SLOW))
     return this.open(type, length)
   }
 }

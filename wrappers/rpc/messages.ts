@@ -13,6 +13,7 @@
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
  *     ENDED     a stream whose end has been read
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame
+ *     READ      0 · how many bytes of PARTs have been read (4)
  *     START     a stream that was passed in a value: whoever got it has begun to read
  *
  * Whoever dialled uses odd ids and the other even ones, counting up; an id that does not go up is an error, so that
@@ -41,13 +42,18 @@ export const CREDIT = 14
 export const PART = 15
 export const ENDED = 16
 export const START = 17
+export const READ = 18
 
 /** Type and id. */
 export const HEAD = 5
 /** A message that came in parts, joined. */
 export const MESSAGE_MAX_BYTES = 4 * 1024 * 1024 + 512
+/** Bytes of PARTs that may be on their way, so that small messages find little of them in front. */
+export const PARTS_WINDOW_BYTES = 256 * 1024
 /** So many messages that came in parts may be unfinished at once, each as large as one can be. */
 export const UNFINISHED_MAX = 4
+/** A peer that reads nothing of a large message for so long is given up. */
+export const STOPPED_MS = 30_000
 /** Nobody has begun to use what came in a value. */
 export const UNREAD_MS = 60_000
 export const OPEN_CALLS_MAX = 10_000

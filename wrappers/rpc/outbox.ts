@@ -1,5 +1,6 @@
 import type { Framed } from '../framing.js'
-import { DIRECT_MAX_BYTES, HEAD, PART, UNFINISHED_MAX } from './messages.js'
+import { StageError } from '../../src/errors.js'
+import { DIRECT_MAX_BYTES, HEAD, PART, PARTS_WINDOW_BYTES, UNFINISHED_MAX } from './messages.js'
 import type { Source, Turns } from './turns.js'
 
 /** A whole message on its way: its type, its id, and the rest; and how much of it has been sent. */
@@ -23,6 +24,7 @@ class Lane implements Source {
 
   turn(): boolean {
     for (const [key, letter] of this.letters) {
+      if (this.outbox.waits(letter, this)) return false
       if (!this.outbox.send(letter)) return true
       this.letters.delete(key)
       this.outbox.done(this)
@@ -52,8 +54,14 @@ export class Outbox {
   /** Those whose turns have not begun. */
   readonly #later = new Map<number, Buffer>()
   #keys = 0
+  /** Bytes of PARTs that the peer has not said to have read, and those that wait for it to do so. */
+  #ahead = 0
+  readonly #stopped = new Set<Lane>()
+  /** Since when the peer has read none of them, by the clock. */
+  stoppedSince = Infinity
 
-  constructor(private readonly framed: Framed, private readonly turns: Turns) {}
+  /** @param onstopped  the peer has to read before more is sent; when that is, by the clock, is what it returns */
+  constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly onstopped: () => number) {}
 
   /** What goes at once must not be much, as everything urgent stands behind it. */
   get full(): boolean {
@@ -106,12 +114,35 @@ export class Outbox {
     return letter.sent === 0 ? 'unsent' : 'begun'
   }
 
+  /** Whether the next of a letter is a PART, and too many of them are on their way. */
+  waits(letter: Letter, lane: Lane): boolean {
+    if (this.#ahead < PARTS_WINDOW_BYTES || this.#left(letter) <= this.framed.maxFrameBytes - HEAD) return false
+    this.#stopped.add(lane)
+    if (this.stoppedSince === Infinity) this.stoppedSince = this.onstopped()
+    return true
+  }
+
+  /** The peer has read so many bytes of PARTs. @throws StageError PROTOCOL_ERROR */
+  onread(bytes: number): void {
+    if (bytes === 0 || bytes > this.#ahead) throw new StageError('PROTOCOL_ERROR', `${bytes} bytes of parts read, of ${this.#ahead} that were sent`)
+    this.#ahead -= bytes
+    this.stoppedSince = Infinity
+    const stopped = [...this.#stopped]
+    this.#stopped.clear()
+    for (const lane of stopped) this.turns.add(lane)
+  }
+
+  /** What is left of its body. */
+  #left({ message, sent }: Letter): number {
+    return message.length - Math.max(sent, HEAD)
+  }
+
   /** Sends one frame of a letter; true when that was the last. */
   send(letter: Letter): boolean {
     const { framed } = this
     const { message } = letter
     const from = letter.sent
-    const last = message.length - Math.max(from, HEAD) <= framed.maxFrameBytes - HEAD
+    const last = this.#left(letter) <= framed.maxFrameBytes - HEAD
     if (last && from === 0) {
       framed.frame(message)
       letter.sent = message.length
@@ -124,6 +155,7 @@ export class Outbox {
       if (!last) writer.bytes[writer.at - HEAD] = PART
       writer.at += message.copy(writer.bytes, writer.at, begin, letter.sent)
       framed.commit()
+      if (!last) this.#ahead += letter.sent - begin
     }
     this.held -= letter.sent - from
     return last
@@ -148,6 +180,8 @@ export class Outbox {
     }
     this.#large.clear()
     this.#later.clear()
+    this.#stopped.clear()
+    this.stoppedSince = Infinity
   }
 
   #begin(id: number, message: Buffer): void {

@@ -76,7 +76,7 @@ export class Rpc extends Channel implements Top {
       offer: (stream, kind) => this.#passing.offer(stream, kind),
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
-    }, end.dialled)
+    }, end.dialled, () => this.#onstopped())
     this.methods = new Methods(this.#wire, () => host.visible(peer))
     this.port = this.#streams = new Streams(this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, refs)
@@ -219,8 +219,20 @@ export class Rpc extends Channel implements Top {
     }
   }
 
+  /** @returns the time */
+  #onstopped(): number {
+    const { clock, deadlines } = this.host
+    const now = clock.now()
+    deadlines.note(now + M.STOPPED_MS)
+    return now
+  }
+
   #sweep(now: number): number {
-    let next = Infinity
+    let next = this.#wire.stoppedSince + M.STOPPED_MS
+    if (next <= now) {
+      this.destroy(new StageError('SLOW_PEER', `${this.peer.name} read nothing for ${M.STOPPED_MS} ms of what waits for it`, { executed: 'unknown', peer: this.peer }))
+      return Infinity
+    }
     for (const [id, call] of this.#pending) {
       if (call.endsAt > now) {
         if (call.endsAt < next) next = call.endsAt
@@ -276,6 +288,7 @@ export class Rpc extends Channel implements Top {
       case M.DATA: this.uses++; return this.#streams.ondata(id, own(bytes, at, end))
       case M.START: return this.#streams.onstart(id)
       case M.END: return this.#streams.onend(id)
+      case M.READ: return this.#wire.onread(u32(bytes, at, end))
       case M.ENDED: return this.#streams.onended(id)
       case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
       case M.CREDIT: return this.#streams.oncredit(id, u32(bytes, at, end))

@@ -2,7 +2,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PIECE_MAX_BYTES, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -17,16 +17,19 @@ export class Wire {
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Writer>()
   #partial = 0
+  /** Bytes of PARTs that were read, and the peer was not told. */
+  #unsaid = 0
   /** Of the frame that comes in pieces: its id and type. */
   #dividing = 0
   #divided = DATA
   #nextId: number
   #lastId: number
 
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean) {
+  /** @param onstopped  a large message waits until the peer has read of it; returns the time, by the clock */
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean, onstopped: () => number) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.turns = new Turns(() => framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
-    this.#outbox = new Outbox(framed, this.turns)
+    this.#outbox = new Outbox(framed, this.turns, onstopped)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
@@ -34,6 +37,11 @@ export class Wire {
   /** Bytes held for the peer. */
   get held(): number {
     return this.framed.held + this.#outbox.held
+  }
+
+  /** Since when a large message waits for the peer to read of it, by the clock; else Infinity. */
+  get stoppedSince(): number {
+    return this.#outbox.stoppedSince
   }
 
   /** Nothing waits that must still be sent. */
@@ -214,6 +222,11 @@ export class Wire {
     else onmessage(DATA, this.#dividing, bytes, start, end, false)
   }
 
+  /** The peer has read so many bytes of parts. @throws StageError PROTOCOL_ERROR */
+  onread(bytes: number): void {
+    this.#outbox.onread(bytes)
+  }
+
   decode(bytes: Buffer, at: number, end: number): unknown {
     return this.codec.decode(bytes, at, end, this.refs)
   }
@@ -236,6 +249,10 @@ export class Wire {
     if (parts.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
     if (this.#partial > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`)
     append(parts, piece)
+    this.#unsaid += piece.length
+    if (this.#unsaid < PARTS_WINDOW_BYTES / 4) return
+    this.signal(READ, 0, this.#unsaid)
+    this.#unsaid = 0
   }
 
   #drop(id: number, parts: Writer): void {
