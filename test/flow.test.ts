@@ -4,6 +4,7 @@ import test from 'ava'
 import type { StageError } from '../src/index.js'
 import { pair } from '../src/pair.js'
 import { msgpack } from '../wrappers/codec.js'
+import { systemClock } from '../src/clock.js'
 import { frame } from '../wrappers/framing.js'
 import { CALL, CREDIT, GOAWAY, RELEASE, RESET } from '../wrappers/rpc/messages.js'
 import { Wire } from '../wrappers/rpc/wire.js'
@@ -96,7 +97,7 @@ test('numbers that are no ids push no call of the same number out of the queue, 
   const [inner, far] = pair()
   const got: string[] = []
   const other = frame(far)
-  const wire = new Wire(frame(inner), msgpack(), { give: () => 0, take: () => undefined }, true, () => 0)
+  const wire = new Wire(frame(inner), msgpack(), { give: () => 0, take: () => undefined }, systemClock, true)
   for (let i = 0; i < 30; i++) {
     const id = wire.newId()
     wire.finish(id, wire.begin(CALL, id), Buffer.alloc(60_000), true)

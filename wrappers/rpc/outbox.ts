@@ -1,3 +1,4 @@
+import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { StageError } from '../../src/errors.js'
 import { DIRECT_MAX_BYTES, HEAD, PART, PARTS_WINDOW_BYTES, UNFINISHED_MAX } from './messages.js'
@@ -59,9 +60,10 @@ export class Outbox {
   readonly #stopped = new Set<Lane>()
   /** Since when the peer has read none of them, by the clock. */
   stoppedSince = Infinity
+  /** Called when that begins. */
+  onstopped = (): void => {}
 
-  /** @param onstopped  the peer has to read before more is sent; when that is, by the clock, is what it returns */
-  constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly onstopped: () => number) {}
+  constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly clock: Clock) {}
 
   /** What goes at once must not be much, as everything urgent stands behind it. */
   get full(): boolean {
@@ -118,7 +120,10 @@ export class Outbox {
   waits(letter: Letter, lane: Lane): boolean {
     if (this.#ahead < PARTS_WINDOW_BYTES || this.#left(letter) <= this.framed.maxFrameBytes - HEAD) return false
     this.#stopped.add(lane)
-    if (this.stoppedSince === Infinity) this.stoppedSince = this.onstopped()
+    if (this.stoppedSince === Infinity) {
+      this.stoppedSince = this.clock.now()
+      this.onstopped()
+    }
     return true
   }
 

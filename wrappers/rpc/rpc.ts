@@ -76,7 +76,8 @@ export class Rpc extends Channel implements Top {
       offer: (stream, kind) => this.#passing.offer(stream, kind),
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
-    }, end.dialled, () => this.#onstopped())
+    }, host.clock, end.dialled)
+    this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     this.methods = new Methods(this.#wire, () => host.visible(peer))
     this.port = this.#streams = new Streams(this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, refs)
@@ -142,7 +143,8 @@ export class Rpc extends Channel implements Top {
     this.#room()
     const id = this.#wire.newId()
     const writer = this.#wire.begin(typeof target === 'number' ? M.REF : M.CALL, id)
-    putU32(writer, Math.max(1, Math.ceil(call.endsAt - this.host.clock.now())))
+    const now = this.#wire.calledAt = this.host.clock.now()
+    putU32(writer, Math.max(1, Math.ceil(call.endsAt - now)))
     writer.bytes[writer.at++] = call.depth
     if (typeof target === 'number') putU32(writer, target)
     else putName(writer, target)
@@ -217,14 +219,6 @@ export class Rpc extends Channel implements Top {
       answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
       return answer
     }
-  }
-
-  /** @returns the time */
-  #onstopped(): number {
-    const { clock, deadlines } = this.host
-    const now = clock.now()
-    deadlines.note(now + M.STOPPED_MS)
-    return now
   }
 
   #sweep(now: number): number {
@@ -323,7 +317,7 @@ export class Rpc extends Channel implements Top {
   }
 
   #flushed(): void {
-    this.#wire.turns.pump()
+    this.#wire.flushed()
     this.#serving.resumed()
     if (this.#drained) this.#settled()
   }

