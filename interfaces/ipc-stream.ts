@@ -74,7 +74,7 @@ export function said(socket: Socket): Socket {
     }
     return more
   }
-  return socket
+  return Object.assign(socket, { givesBack: true })
 }
 
 const bytesOf = (chunk: Buffer | string, encoding: BufferEncoding): Buffer => typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
