@@ -102,8 +102,8 @@ test('numbers that are no ids push no call of the same number out of the queue, 
     const id = wire.newId()
     wire.finish(id, wire.begin(CALL, id), Buffer.alloc(60_000), true)
   }
-  t.true(wire.waits(51), 'or it is not crowded at all')
-  const waiting = Array.from({ length: 30 }, (_, i) => 2 * i + 1).find((id) => wire.waits(id))
+  t.true(wire.awaits(51, () => {}), 'or it is not crowded at all')
+  const waiting = Array.from({ length: 30 }, (_, i) => 2 * i + 1).find((id) => wire.awaits(id, () => {}))
   for (const id of [51, 51, 1]) wire.order(RELEASE, id, 1)
   wire.order(GOAWAY, 51)
   for (let i = 0; i < 4000; i++) wire.signal(CREDIT, 1, 1) // until nothing goes at once that could wait

@@ -9,8 +9,8 @@ export interface ChannelPort {
   readonly maxPieceBytes: number
   /** Whether it may send at once, without waiting for its turn. */
   free(): boolean
-  /** Not even the message that opens it has been sent. */
-  opening(id: number): boolean
+  /** Not even the message that opens it has been sent; it is told when it has. */
+  opening(channel: Channel): boolean
   /** How much it may send: nothing where only the link's credit is used up, and then it is told when there is more. */
   allowed(channel: Channel): number
   /** It has more to send, and waits for its turn. */
@@ -116,7 +116,7 @@ export class Channel extends Duplex implements Source {
   turn(): boolean {
     const waiting = this.#waiting
     if (!waiting) return false
-    if (this.port.opening(this.id)) return true
+    if (this.port.opening(this)) return false
     const size = Math.min(waiting.rest.length, this.port.allowed(this), this.port.maxPieceBytes)
     if (size <= 0) return false
     this.port.data(this, waiting.rest.subarray(0, size))

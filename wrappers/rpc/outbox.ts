@@ -9,6 +9,8 @@ class Letter {
   sent = 0
   /** What must come right behind it. */
   readonly behind: Buffer[] = []
+  /** Called once all of it has left. */
+  onsent: (() => void) | undefined
 
   constructor(readonly message: Buffer) {}
 
@@ -30,6 +32,7 @@ class Lane implements Source {
       this.letters.delete(key)
       this.outbox.done(this)
       for (const message of letter.behind) this.outbox.send(new Letter(message))
+      letter.onsent?.()
       if (this.outbox.congested) break
     }
     return this.letters.size > 0
@@ -100,8 +103,11 @@ export class Outbox {
     return true
   }
 
-  has(id: number): boolean {
-    return this.#ordered.letters.has(id)
+  /** Whether the message that brings this id waits; `onsent` is called when it has left. */
+  awaits(id: number, onsent: () => void): boolean {
+    const letter = this.#ordered.letters.get(id)
+    if (letter) letter.onsent = onsent
+    return letter !== undefined
   }
 
   /**

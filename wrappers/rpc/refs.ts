@@ -20,6 +20,8 @@ export class LinkRefs implements Refs {
   readonly #taken = new Map<number, Taken>()
   readonly #registry = new FinalizationRegistry<number>((id) => this.#forget(id))
   #next = 1
+  #lending = false
+  #lent: number[] | undefined
 
   /**
    * @param stub     makes what stands for the peer's function of that number
@@ -45,7 +47,21 @@ export class LinkRefs implements Refs {
       this.#given.set(id, { fn, held: 0 })
     }
     ;(this.#given.get(id) as Given).held++
+    if (this.#lending) (this.#lent ??= []).push(id)
     return id
+  }
+
+  /** Notes from now on which numbers are given. */
+  lend(): void {
+    this.#lending = true
+  }
+
+  /** @returns those given since `lend`, if any */
+  lent(): readonly number[] | undefined {
+    const lent = this.#lent
+    this.#lending = false
+    this.#lent = undefined
+    return lent
   }
 
   back(id: number): void {

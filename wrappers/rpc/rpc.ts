@@ -58,6 +58,8 @@ export class Rpc extends Channel implements Top {
   readonly #passing: Passing
   /** The streams in the arguments of calls that wait. */
   readonly #carried = new Map<number, readonly Channel[]>()
+  /** The functions in them. */
+  readonly #lent = new Map<number, readonly number[]>()
   readonly #unsweep: () => void
   readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => this.#message(type, id, bytes, at, end, taken)
   #goneOut = false
@@ -148,8 +150,15 @@ export class Rpc extends Channel implements Top {
     writer.bytes[writer.at++] = call.depth
     if (typeof target === 'number') putU32(writer, target)
     else putName(writer, target)
-    this.#wire.finish(id, writer, call.args, true)
+    this.#refs.lend()
+    let lent: readonly number[] | undefined
+    try {
+      this.#wire.finish(id, writer, call.args, true)
+    } finally {
+      lent = this.#refs.lent()
+    }
     this.#pending.set(id, call)
+    if (lent) this.#lent.set(id, lent)
     if (this.#passing.offering) {
       const offered = this.#passing.offered()
       this.#carried.set(id, offered)
@@ -167,6 +176,9 @@ export class Rpc extends Channel implements Top {
     const unsent = withdrawn === 'unsent'
     if (withdrawn) this.#serving.resumed() // there is room again, without anything having been sent
     this.#uncarry(id, reason, withdrawn !== undefined)
+    const lent = this.#lent.get(id)
+    this.#lent.delete(id)
+    if (lent && withdrawn) for (const ref of lent) this.#refs.back(ref) // nobody has heard of them
     if (!unsent) {
       try {
         this.#wire.signal(M.CANCEL, id)
@@ -299,6 +311,7 @@ export class Rpc extends Channel implements Top {
       return
     }
     this.#pending.delete(id)
+    if (this.#lent.size > 0) this.#lent.delete(id)
     if (this.#carried.size > 0) {
       if (error) this.#uncarry(id, error)
       else this.#carried.delete(id)
@@ -350,6 +363,7 @@ export class Rpc extends Channel implements Top {
     const pending = [...this.#pending.values()]
     this.#pending.clear()
     this.#carried.clear()
+    this.#lent.clear()
     this.#wire.clear()
     this.#unsweep()
     for (const call of pending) call.settle(lost)

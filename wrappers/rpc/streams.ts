@@ -137,8 +137,8 @@ export class Streams implements ChannelPort {
     return turns.empty && !turns.congested()
   }
 
-  opening(id: number): boolean {
-    return id !== 0 && this.wire.waits(id)
+  opening(channel: Channel): boolean {
+    return channel.id !== 0 && this.wire.awaits(channel.id, () => channel.resumed())
   }
 
   allowed(channel: Channel): number {

@@ -197,9 +197,9 @@ export class Wire {
     return this.#outbox.held === 0 ? undefined : this.#outbox.withdraw(id)
   }
 
-  /** Whether the message that brings this id still waits. */
-  waits(id: number): boolean {
-    return this.#outbox.held > 0 && this.#outbox.has(id)
+  /** Whether the message that brings this id still waits; `onsent` is called when it has left. */
+  awaits(id: number, onsent: () => void): boolean {
+    return this.#outbox.held > 0 && this.#outbox.awaits(id, onsent)
   }
 
   /** What nobody asks beforehand grows too: answers that are errors, and the small ones that cannot wait. */
