@@ -37,6 +37,11 @@ export function collect(target: object): () => void {
   return () => { for (const cell of of) cell() }
 }
 
+/** Nobody holds anything any more: takes what never came to the application, as with calls that were not begun. */
+export function collectRest(): void {
+  for (const target of [...cells.keys()]) collect(target)()
+}
+
 /** Runs `fn` in a world where only `collect` collects. */
 export async function withoutGarbage<T>(fn: () => Promise<T>): Promise<T> {
   const own = { WeakRef, FinalizationRegistry }

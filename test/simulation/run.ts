@@ -1,6 +1,6 @@
 import { makeCall, type Call } from './calls.js'
 import { checkClosed, checkEmpty, checkLinks, checkQuiet, checkStep, checkViews } from './checks.js'
-import { withoutGarbage } from './garbage.js'
+import { collectRest, withoutGarbage } from './garbage.js'
 import type { Host } from './host.js'
 import { openFlow } from './streams.js'
 import { act, flood } from './traffic.js'
@@ -77,6 +77,7 @@ async function quiet(world: World): Promise<void> {
   await streams(world)
   await clock.run(2000)
   checkLinks(world, odd)
+  collectRest()
   for (const host of world.up) for (const pattern of host.keeps) host.stage.keep(pattern, false)
   await clock.run(75_000) // no link is idle for that long
   if (world.up.some((host) => host.stage.stats()['draining'])) await clock.run(12_000) // just then
