@@ -172,21 +172,22 @@ export class LiveLink implements Link {
     const pinger = this.#pinger
     if (!pinger?.ping) return
     this.#pulse = clock.setTimeout(() => {
-      this.#await(clock.now())
+      this.#await()
       pinger.ping?.().then(() => { this.#pulse?.cancel(); if (!this.#closed) this.#beat() }, ignore)
     }, afterMs)
   }
 
-  /** Judges the peer when its answer is late. @param since  when it was asked, or was last seen to read */
-  #await(since: number): void {
+  /**
+   * Judges the peer when its answer is late, whatever the carrier still takes: that is no sign of life, as a kernel takes
+   * megabytes for a peer that is gone.
+   */
+  #await(): void {
     const { clock } = this.options
     const due = clock.now() + PONG_MS
     const judge = (): void => {
-      const moved = this.#pinger?.moved
-      // the ping stands behind what is being taken slowly: it is alive
-      if (moved !== undefined && moved > since) return this.#await(moved)
       const { peer } = this
-      this.close(new StageError(moved === undefined ? 'DISCONNECTED' : 'SLOW_PEER', `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms${moved === undefined ? '' : ', and takes nothing of what is sent to it'}`, { executed: 'unknown', peer }))
+      const full = this.#pinger?.full ?? false
+      this.close(new StageError(full ? 'SLOW_PEER' : 'DISCONNECTED', `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms${full ? ', and takes nothing of what is sent to it' : ''}`, { executed: 'unknown', peer }))
     }
     this.#pulse = clock.setTimeout(() => {
       // after a stall of our own the answer may be waiting behind this timer: poll once before judging

@@ -160,8 +160,8 @@ export interface Top extends Duplex {
   ping?(): Promise<void>
   /** What was written is its writer's again once the callback came; of a stream that does not say so, never. */
   readonly givesBack?: boolean
-  /** When the carrier last took some of what waits for it, by the clock; undefined while nothing waits. */
-  readonly moved?: number | undefined
+  /** The carrier takes nothing at the moment, and something waits for it. */
+  readonly full?: boolean
   /** One more stream to the same peer, over the same link. Without it the top itself is the one stream. */
   openStream?(): Duplex
   /** Called with each stream that the peer opens; false if nobody wants it. Set by the stage. */

@@ -90,14 +90,8 @@ export class Framed extends Duplex implements Top {
     return this.#slabs.size + this.#inFlight
   }
 
-  /** The carrier takes nothing at the moment. */
-  get blocked(): boolean {
+  get full(): boolean {
     return this.#blocked
-  }
-
-  /** When the carrier last took something, by the clock; undefined while nothing waits for it. */
-  get moved(): number | undefined {
-    return this.#blocked ? this.#movedAt : undefined
   }
 
   /**

@@ -35,7 +35,7 @@ export class Wire {
 
   constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
-    this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.blocked || framed.encoding || framed.destroyed)
+    this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.turns, clock)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
