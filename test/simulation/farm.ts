@@ -58,6 +58,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
       guard()
       if ('done' in told) finish(told.done)
       else if (row && row.from >= row.to) row = take()
+      if (!child.connected) return // what it said before it was let go
       if (over || !row) child.disconnect()
       else if ('ready' in told) child.send(row)
     })

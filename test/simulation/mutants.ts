@@ -28,7 +28,7 @@ export const mutants: readonly Mutant[] = [
   mutant('no ping', 'P8', 'src/link.js', 'if (!pinger?.ping)', 'if (pinger)', { slow: true }),
   mutant('every second credit is dropped', 'streams without faults end', 'wrappers/rpc/streams.js',
     'this.wire.signal(CREDIT, channel.id, bytes);', 'this.odd = !this.odd;\n if (this.odd)\n this.wire.signal(CREDIT, channel.id, bytes);'),
-  mutant('calls that failed stay in the map', 'stats().calls', 'wrappers/rpc/rpc.js', 'this.#pending.delete(id);\n        if (this.#carried', 'if (!error)\n this.#pending.delete(id);\n        if (this.#carried'),
+  mutant('calls that failed stay in the map', 'stats().calls', 'wrappers/rpc/rpc.js', 'this.#pending.delete(id);\n        if (this.#lent', 'if (!error)\n this.#pending.delete(id);\n        if (this.#lent'),
   mutant('an empty view is believed', 'P5', 'src/directory.js', 'else if (forgot)', 'else if (forgot && false)'),
   mutant('no deadlines', 'P9', 'src/deadlines.js', 'if (at >= this.#earliest)', 'if (at > 0)'),
   mutant("'no' is claimed for what may have run", 'P10', 'wrappers/rpc/rpc.js', "{ executed: 'unknown', cause: error?.cause ?? error, peer: this.peer }", "{ executed: 'no', cause: error?.cause ?? error, peer: this.peer }"),
