@@ -90,6 +90,7 @@ export class Framed extends Duplex implements Top {
     return this.#slabs.size + this.#inFlight
   }
 
+  /** The carrier takes nothing at the moment. */
   get full(): boolean {
     return this.#blocked
   }
