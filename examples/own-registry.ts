@@ -120,22 +120,20 @@ export class FileRegistry implements Registry {
     for (;;) {
       const version = Math.max(0, ...await this.#versions(namespace))
       if (version === 0) return { version, state: { generation: '', born: 0, listed: {}, lapsed: {} } }
-      try {
-        return { version, state: JSON.parse(await readFile(join(this.folder, namespace, `${version}.json`), 'utf8')) as State }
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error // else it has been replaced in this moment
-      }
+      const text = await readFile(join(this.folder, namespace, `${version}.json`), 'utf8').catch(absent)
+      if (text !== undefined) return { version, state: JSON.parse(text) as State } // else it has been replaced in this moment
     }
   }
 
-  /** The compare-and-set: a link to a version that is there already fails. @returns false when somebody was first */
+  /** The compare-and-set: a link to a version that is there already fails. @returns false when somebody was first, or emptied it */
   async #write(namespace: string, version: number, state: State): Promise<boolean> {
+    await mkdir(join(this.folder, namespace), { recursive: true })
     const draft = join(this.folder, namespace, `${randomUUID()}.draft`)
-    await writeFile(draft, JSON.stringify(state))
     try {
+      await writeFile(draft, JSON.stringify(state))
       await link(draft, join(this.folder, namespace, `${version}.json`))
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+      if (['EEXIST', 'ENOENT'].includes((error as NodeJS.ErrnoException).code!)) return false
       throw error
     } finally {
       await rm(draft, { force: true })
@@ -150,9 +148,14 @@ export class FileRegistry implements Registry {
   }
 
   async #versions(namespace: string): Promise<number[]> {
-    await mkdir(join(this.folder, namespace), { recursive: true })
-    return (await readdir(join(this.folder, namespace))).map((name) => /^(\d+)\.json$/.exec(name)).flatMap((found) => found ? [Number(found[1])] : [])
+    const names = await readdir(join(this.folder, namespace)).catch(absent)
+    return (names ?? []).map((name) => /^(\d+)\.json$/.exec(name)).flatMap((found) => found ? [Number(found[1])] : [])
   }
+}
+
+/** What is not there is nothing: anybody may empty the folder at any time. */
+function absent(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT') throw error
 }
 
 function sweep(state: State, now: number): void {

@@ -145,7 +145,7 @@ registrySuite(test, async () => {
   return {
     open: () => new FileRegistry(folder),
     empty: async () => {
-      for (const namespace of await readdir(folder)) await rm(join(folder, namespace), { recursive: true, force: true })
+      for (const namespace of await readdir(folder)) await rm(join(folder, namespace), { recursive: true, force: true, maxRetries: 5 })
     },
     close: () => rm(folder, { recursive: true, force: true }),
   }

@@ -402,7 +402,10 @@ class Scene {
   async until(done: () => boolean, ms = 5000, step = 20, each?: () => Promise<unknown>): Promise<void> {
     let next = this.now() + step
     for (const end = this.now() + ms; !done();) {
-      if (this.now() > end) throw new Error(`it did not happen within ${Math.round(ms)} ms: ${done.toString()}`)
+      if (this.now() > end) {
+        const cause = this.#watches.find(({ error }) => error !== undefined)?.error
+        throw new Error(`it did not happen within ${Math.round(ms)} ms: ${done.toString()}${cause === undefined ? '' : '; a watch had thrown its cause'}`, { cause })
+      }
       await this.pass(Math.min(20, step))
       if (each && this.now() >= next) {
         next += step
