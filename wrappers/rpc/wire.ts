@@ -7,9 +7,12 @@ import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES,
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
-/** So long after a call streams leave room for the next. */
+/** So long after a call streams and large messages leave room for the next. */
 const CALLED_MS = 5
+/** Turns of the event loop between what they send, and how often it is a pause instead. */
 const REST_TURNS = 6
+const PAUSE_ROUNDS = 4
+const PAUSE_MS = 1
 
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
@@ -30,6 +33,7 @@ export class Wire {
   /** When a call was last sent or came, by the clock. */
   calledAt = -Infinity
   #resting = false
+  #rounds = 0
   #nextId: number
   #lastId: number
 
@@ -173,23 +177,27 @@ export class Wire {
 
   /**
    * Everything was handed to the carrier: whoever waits for his turn goes on. Where calls go over the same link, a few
-   * turns of the event loop later: both ends collect less garbage in a row and poll more often, which costs a stream a
-   * tenth of its bytes a second and takes three quarters off the slowest calls.
+   * turns of the event loop later, so that both ends poll more often; and every few rounds after a pause. What a stream
+   * brings is garbage soon after, and while V8 marks it beside a program of few megabytes, which it does as often as a
+   * hundred times a second, a peer that sends as fast as it can leaves no core to the calls: without the pauses a stream
+   * is three times as fast, and the slowest calls take ten times as long.
    */
   flushed(): void {
     if (this.turns.empty || this.#resting) return
     if (this.clock.now() - this.calledAt > CALLED_MS) return this.turns.pump()
     this.#resting = true
+    this.#rounds++
     this.#rest(REST_TURNS)
   }
 
   #rest(turns: number): void {
     if (this.closed) return
+    const pause = turns === 1 && this.#rounds % PAUSE_ROUNDS === 0
     this.clock.setTimeout(() => {
       if (turns > 1) return this.#rest(turns - 1)
       this.#resting = false
       this.turns.pump()
-    }, 0, true)
+    }, pause ? PAUSE_MS : 0, true)
   }
 
   /** Takes back the message that brings this id. @returns 'unsent', 'begun' or undefined when it has left */
