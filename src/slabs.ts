@@ -47,6 +47,19 @@ export class Slabs {
     return bytes.subarray(from, from + size)
   }
 
+  /** Takes what was written from `at` on, with its memory where it is large: to copy 4 MiB holds up everybody else. */
+  cut(at: number): Buffer {
+    const { current } = this
+    const { bytes } = current
+    const piece = bytes.subarray(at, current.at)
+    current.at = at
+    if (piece.length <= SLAB_MAX) return Buffer.from(piece)
+    const rest = bytes.subarray(this.#from, at)
+    const next = this.#fresh(Math.max(SLAB_MAX, rest.length))
+    next.at = rest.copy(next.bytes)
+    return piece
+  }
+
   /** The carrier has let go of so much of a slab. */
   back(slab: Slab, size: number): void {
     slab.out -= size

@@ -11,13 +11,13 @@ export class Writer {
     this.bytes = Buffer.allocUnsafeSlow(size)
   }
 
-  /** Makes room for `size` more bytes. */
-  need(size: number): void {
-    if (this.at + size > this.bytes.length) this.#grow(size)
+  /** Makes room for `size` more bytes. @param most  that it grows to in advance */
+  need(size: number, most = Infinity): void {
+    if (this.at + size > this.bytes.length) this.#grow(size, most)
   }
 
-  #grow(size: number): void {
-    const grown = Buffer.allocUnsafeSlow(Math.max(this.bytes.length * 2, this.at + size))
+  #grow(size: number, most: number): void {
+    const grown = Buffer.allocUnsafeSlow(Math.max(Math.min(this.bytes.length * 2, most), this.at + size))
     this.bytes.copy(grown, 0, 0, this.at)
     this.bytes = grown
   }

@@ -50,10 +50,11 @@ export interface Codec {
    */
   encode(value: unknown, out: Writer, refs: Refs): void
   /**
-   * Reads the one value that is exactly `[start, end)`. Nothing in it is a view of `bytes`.
+   * Reads the one value that is exactly `[start, end)`. Nothing in it is a view of `bytes`, unless they are given away.
+   * @param given  nobody else has `bytes`: a Buffer that is most of them may be a view; default false
    * @throws StageError PROTOCOL_ERROR
    */
-  decode(bytes: Buffer, start: number, end: number, refs: Refs): unknown
+  decode(bytes: Buffer, start: number, end: number, refs: Refs, given?: boolean): unknown
 }
 
 /** The same for both directions, so that what was sent can be received. */
@@ -98,11 +99,11 @@ export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
         if (!outer) encoder = mine
       }
     },
-    decode(bytes, start, end, refs) {
+    decode(bytes, start, end, refs, given = false) {
       const mine = decoder ?? new Decoder(all)
       decoder = undefined
       try {
-        return mine.decode(bytes, start, end, refs)
+        return mine.decode(bytes, start, end, refs, given)
       } finally {
         decoder = mine
       }

@@ -39,6 +39,7 @@ const PINGS_MS = 10_000
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
   readonly maxFrameBytes: number
+  heardAt = -Infinity
   /** Takes each payload instead of the readable side: `bytes` from `start` to `end`, good only during the call. */
   onframe: ((bytes: Buffer, start: number, end: number) => void) | undefined
   /**
@@ -129,11 +130,11 @@ export class Framed extends Duplex implements Top {
     this.#schedule()
   }
 
-  /** Takes back what was begun, as a copy: it is larger than a frame and has to go in parts. */
+  /** Takes back what was begun, to be sent later or in parts. */
   detach(): Buffer {
-    const payload = Buffer.from(this.#slabs.current.bytes.subarray(this.#begun + HEAD, this.#slabs.current.at))
-    this.cancel()
-    return payload
+    const from = this.#begun
+    this.#begun = -1
+    return this.#slabs.cut(from).subarray(HEAD)
   }
 
   /** Takes back what was begun. */
@@ -237,6 +238,7 @@ export class Framed extends Duplex implements Top {
   // ── in: out of the chunk, without a copy where the frame lies in one ────────────────────────────────────────────
 
   #take(chunk: Buffer): void {
+    this.heardAt = this.clock.now()
     let at = 0
     if (this.#rest > 0) {
       at = Math.min(this.#rest, chunk.length)
@@ -265,7 +267,7 @@ export class Framed extends Duplex implements Top {
       this.#parts.push(at === 0 ? chunk : chunk.subarray(at))
       this.#partial = chunk.length - at
     }
-    this.#partialSince = this.clock.now()
+    this.#partialSince = this.heardAt
     this.#watch()
   }
 

@@ -160,6 +160,8 @@ export class Raw {
   closed = false
   readonly messages: Message[] = []
   pongs = 0
+  /** Says of large messages what it has read. */
+  reads = true
   #held = Buffer.alloc(0)
 
   private constructor(readonly socket: Socket, readonly id: string, readonly greeting: Greeting) {
@@ -214,7 +216,7 @@ export class Raw {
       else {
         const message = { type: payload[0], id: payload.readUInt32BE(1), body: payload.subarray(5) }
         this.messages.push(message)
-        if (message.type === PART) this.message(READ, 0, u32(message.body.length)) // or no more parts come
+        if (message.type === PART && this.reads) this.message(READ, 0, u32(message.body.length)) // or no more parts come
       }
     }
   }

@@ -6,7 +6,7 @@ import type { World } from './world.js'
 const HELD_MAX_BYTES = 20 * 1024 * 1024
 
 /** Above it nothing is begun for that peer; and so many calls of it may wait then. */
-const HELD_SERVING_BYTES = 4 * 1024 * 1024
+const HELD_SERVING_BYTES = 11 * 1024 * 1024
 const OPEN_CALLS_MAX = 10_000
 
 /** What holds at every moment. */

@@ -28,6 +28,7 @@ export class Decoder {
   private doubles = 0
   private view: DataView | undefined
   private refs: Refs | undefined
+  private given = false
   private readonly keys = new KeyCache()
   private readonly maxBytes: number
   private readonly maxNodes: number
@@ -39,7 +40,7 @@ export class Decoder {
     this.maxDepth = limits.maxDepth
   }
 
-  decode(bytes: Buffer, start: number, end: number, refs: Refs): unknown {
+  decode(bytes: Buffer, start: number, end: number, refs: Refs, given: boolean): unknown {
     this.bytes = bytes
     this.at = start
     this.end = end
@@ -47,6 +48,7 @@ export class Decoder {
     this.depth = 0
     this.doubles = 0
     this.refs = refs
+    this.given = given
     try {
       if (end - start > this.maxBytes) fail(`it has more than ${this.maxBytes} bytes`)
       if (start < 0 || end > bytes.length) truncated()
@@ -156,6 +158,7 @@ export class Decoder {
   private buffer(size: number): Buffer {
     this.weigh(SLOW)
     const at = this.skip(size)
+    if (this.given && size * 2 >= this.bytes.length) return this.bytes.subarray(at, at + size)
     const copy = Buffer.allocUnsafe(size)
     this.bytes.copy(copy, 0, at, at + size)
     return copy

@@ -60,10 +60,11 @@ export const OPEN_CALLS_MAX = 10_000
 export const STREAMS_MAX = 1000
 export const REFS_MAX = 10_000
 export const DEPTH_MAX = 32
-/** Unsent bytes for one peer; above it calls fail rather than wait, and at twice as much the peer is given up. */
+/**
+ * Unsent bytes for one peer, of calls and of answers each, so that neither holds up the other: above it they fail
+ * rather than wait. With twice as much altogether the peer is given up.
+ */
 export const HELD_MAX_BYTES = 16 * 1024 * 1024
-/** Above it nothing is begun for a peer that takes its answers too slowly. */
-export const HELD_SERVING_BYTES = 4 * 1024 * 1024
 /** Of a stream, in one frame. */
 export const PIECE_MAX_BYTES = 32 * 1024
 /** Above it streams and large messages wait for their turns. */

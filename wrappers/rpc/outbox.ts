@@ -23,15 +23,16 @@ class Letter {
 class Lane implements Source {
   readonly letters = new Map<number, Letter>()
 
-  constructor(private readonly outbox: Outbox) {}
+  /** @param answers  it has no others */
+  constructor(private readonly outbox: Outbox, readonly answers: boolean) {}
 
   turn(): boolean {
     for (const [key, letter] of this.letters) {
       if (this.outbox.waits(letter, this)) return false
-      if (!this.outbox.send(letter)) return true
+      if (!this.outbox.send(letter, this)) return true
       this.letters.delete(key)
       this.outbox.done(this)
-      for (const message of letter.behind) this.outbox.send(new Letter(message))
+      for (const message of letter.behind) this.outbox.send(new Letter(message), this)
       letter.onsent?.()
       if (this.outbox.congested) break
     }
@@ -51,8 +52,10 @@ const LARGE_MAX = UNFINISHED_MAX - 1
 export class Outbox {
   /** Bytes that wait here. */
   held = 0
-  readonly #ordered = new Lane(this)
-  readonly #answers = new Lane(this)
+  /** Those of them that are of answers. */
+  answering = 0
+  readonly #ordered = new Lane(this, false)
+  readonly #answers = new Lane(this, true)
   /** Each is one message that takes its own turns. */
   readonly #large = new Set<Lane>()
   /** Those whose turns have not begun. */
@@ -91,7 +94,7 @@ export class Outbox {
     if (message.length <= this.framed.maxFrameBytes) return this.#put(this.#answers, id, message)
     if (this.#large.size < LARGE_MAX) return this.#begin(id, message)
     this.#later.set(id, message)
-    this.held += message.length
+    this.#count(message.length, true)
   }
 
   /** Puts a message behind the one of that id, if that one waits. */
@@ -99,7 +102,7 @@ export class Outbox {
     const letter = this.#ordered.letters.get(id)
     if (!letter) return false
     letter.behind.push(message)
-    this.held += message.length
+    this.#count(message.length, false)
     return true
   }
 
@@ -118,7 +121,7 @@ export class Outbox {
     const letter = this.#ordered.letters.get(id)
     if (!letter) return undefined
     this.#ordered.letters.delete(id)
-    this.held -= LETTER_BYTES + letter.left + letter.behind.reduce((sum, { length }) => sum + length, 0)
+    this.#count(-LETTER_BYTES - letter.left - letter.behind.reduce((sum, { length }) => sum + length, 0), false)
     return letter.sent === 0 ? 'unsent' : 'begun'
   }
 
@@ -149,7 +152,7 @@ export class Outbox {
   }
 
   /** Sends one frame of a letter; true when that was the last. */
-  send(letter: Letter): boolean {
+  send(letter: Letter, lane: Lane): boolean {
     const { framed } = this
     const { message } = letter
     const from = letter.sent
@@ -168,23 +171,23 @@ export class Outbox {
       framed.commit()
       if (!last) this.#ahead += letter.sent - begin
     }
-    this.held -= letter.sent - from
+    this.#count(from - letter.sent, lane.answers)
     return last
   }
 
   /** A letter of that lane is through. */
   done(lane: Lane): void {
-    this.held -= LETTER_BYTES
+    this.#count(-LETTER_BYTES, lane.answers)
     if (!this.#large.delete(lane)) return
     for (const [id, message] of this.#later) {
       this.#later.delete(id)
-      this.held -= message.length
+      this.#count(-message.length, true)
       return this.#begin(id, message)
     }
   }
 
   clear(): void {
-    this.held = 0
+    this.held = this.answering = 0
     for (const lane of [this.#ordered, this.#answers, ...this.#large]) {
       lane.letters.clear()
       this.turns.remove(lane)
@@ -196,14 +199,19 @@ export class Outbox {
   }
 
   #begin(id: number, message: Buffer): void {
-    const lane = new Lane(this)
+    const lane = new Lane(this, true)
     this.#large.add(lane)
     this.#put(lane, id, message)
   }
 
   #put(lane: Lane, key: number, message: Buffer): void {
     lane.letters.set(key, new Letter(message))
-    this.held += LETTER_BYTES + message.length
+    this.#count(LETTER_BYTES + message.length, lane.answers)
     this.turns.add(lane)
+  }
+
+  #count(bytes: number, answers: boolean): void {
+    this.held += bytes
+    if (answers) this.answering += bytes
   }
 }

@@ -179,14 +179,7 @@ export class Rpc extends Channel implements Top {
     const lent = this.#lent.get(id)
     this.#lent.delete(id)
     if (lent && withdrawn) for (const ref of lent) this.#refs.back(ref) // nobody has heard of them
-    if (!unsent) {
-      try {
-        this.#wire.signal(M.CANCEL, id)
-      } catch {
-        // a getter in arguments that are just being encoded has aborted this call: their frame must end first
-        process.nextTick(() => this.#wire.signal(M.CANCEL, id))
-      }
-    }
+    if (!unsent) this.#wire.signal(M.CANCEL, id)
     this.#settled()
     return unsent
   }
@@ -215,8 +208,8 @@ export class Rpc extends Channel implements Top {
   }
 
   #room(): void {
-    const { held } = this.#wire
-    if (held > M.HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${this.peer.name} reads slower than it is sent to: ${held} bytes wait for it`, { peer: this.peer })
+    const { asking } = this.#wire
+    if (asking > M.HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${this.peer.name} reads slower than it is sent to: ${asking} bytes wait for it`, { peer: this.peer })
   }
 
   #stub(ref: number): Callable {
@@ -283,8 +276,8 @@ export class Rpc extends Channel implements Top {
   #message(type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean): void {
     switch (type) {
       case M.CALL: case M.REF: this.uses++; return this.#serving.oncall(type, id, bytes, at, end, taken)
-      case M.CAST: this.uses++; return this.#serving.oncast(bytes, at, end)
-      case M.RESULT: return this.#onanswer(id, null, this.#wire.decode(bytes, at, end))
+      case M.CAST: this.uses++; return this.#serving.oncast(bytes, at, end, taken)
+      case M.RESULT: return this.#onanswer(id, null, this.#wire.decode(bytes, at, end, taken))
       case M.ERROR: return this.#onanswer(id, fromWire(this.#wire.decode(bytes, at, end), this.peer), undefined)
       case M.CANCEL: return this.#serving.oncancel(id)
       case M.RELEASE: return this.#refs.released(id, u32(bytes, at, end))

@@ -5,7 +5,7 @@ import type { Clock, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { thrownToWire } from './errors.js'
 import { Incoming, type Inherit } from './incoming.js'
-import { DEPTH_MAX, ERROR, HELD_MAX_BYTES, HELD_SERVING_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
+import { DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
 import { dispose, type Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
@@ -89,7 +89,7 @@ export class Serving implements Source {
       at += 1 + method.length
       handler = this.#find(method)
     }
-    const args = this.#args(bytes, at, end)
+    const args = this.#args(bytes, at, end, taken)
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
@@ -100,10 +100,10 @@ export class Serving implements Source {
     this.#admit(id, { handler, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, size, streams), args, since: now })
   }
 
-  oncast(bytes: Buffer, at: number, end: number): void {
+  oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
     const depth = bytes[at]
     const method = name(bytes, at + 1, end)
-    const args = this.#args(bytes, at + 2 + method.length, end)
+    const args = this.#args(bytes, at + 2 + method.length, end, taken)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
     const overload = this.#overload(now, Infinity, end - at)
@@ -152,9 +152,9 @@ export class Serving implements Source {
     this.#bytes = 0
   }
 
-  /** The peer takes its answers so slowly that no more are made. */
+  /** The peer takes its answers so slowly that the largest one would find no room. */
   get #unread(): boolean {
-    return this.port.wire.held > HELD_SERVING_BYTES
+    return this.port.wire.room < MESSAGE_MAX_BYTES
   }
 
   /**
@@ -186,8 +186,8 @@ export class Serving implements Source {
     this.port.onsettled()
   }
 
-  #args(bytes: Buffer, at: number, end: number): unknown[] {
-    const args = this.port.wire.decode(bytes, at, end)
+  #args(bytes: Buffer, at: number, end: number, taken: boolean): unknown[] {
+    const args = this.port.wire.decode(bytes, at, end, taken)
     if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are no list: ${describe(args)}`)
     return args
   }
@@ -236,7 +236,7 @@ export class Serving implements Source {
     if (id < 0 || call.cancelled) return dispose(value)
     const { wire, passing } = this.port
     try {
-      if (wire.held > HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
+      if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
       wire.value(RESULT, id, value, passing)
     } catch (error) {
       dispose(value)
@@ -250,7 +250,7 @@ export class Serving implements Source {
     if (id < 0 || call.cancelled) return
     const wire = thrownToWire(call.method, thrown)
     try {
-      this.#reply(id, this.port.wire.held > HELD_MAX_BYTES ? { ...wire, cause: undefined } : wire)
+      this.#reply(id, this.port.wire.room < 0 ? { ...wire, cause: undefined } : wire)
     } catch {
       this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
     }
@@ -262,7 +262,9 @@ export class Serving implements Source {
   }
 
   #reply(id: number, error: WireError): void {
-    this.port.wire.value(ERROR, id, error)
+    const { wire, passing } = this.port
+    wire.value(ERROR, id, error, passing)
+    passing.offered() // what was thrown may bring streams along
   }
 }
 

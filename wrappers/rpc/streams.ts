@@ -171,11 +171,7 @@ export class Streams implements ChannelPort {
     if (channel.unheard || this.wire.withdraw(channel.id) === 'unsent') return
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
     const plain = toWire(told)
-    try {
-      this.wire.reset(channel.id, !(told.cause instanceof Error) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
-    } catch {
-      this.wire.reset(channel.id, plain) // what the source failed of cannot be sent
-    }
+    this.wire.reset(channel.id, !(told.cause instanceof Error) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
   }
 
   credit(channel: Channel, bytes: number): void {

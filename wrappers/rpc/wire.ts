@@ -50,6 +50,16 @@ export class Wire {
     return this.framed.held + this.#outbox.held
   }
 
+  /** Those of them that are not of answers. */
+  get asking(): number {
+    return this.held - this.#outbox.answering
+  }
+
+  /** How many bytes of answers may still be held: more do not fit, or would come near to the peer's being given up. */
+  get room(): number {
+    return Math.min(HELD_MAX_BYTES - this.#outbox.answering, 2 * HELD_MAX_BYTES - MESSAGE_MAX_BYTES - this.held)
+  }
+
   /** Calls `fn` whenever a large message begins to wait for the peer. */
   onstopped(fn: () => void): void {
     this.#outbox.onstopped = fn
@@ -67,7 +77,7 @@ export class Wire {
 
   newId(): number {
     const id = this.#nextId
-    this.#nextId = (id + 2) >>> 0
+    this.#nextId = (id + 2) >>> 0 || 2 // 0 is the stream that is the link
     return id
   }
 
@@ -124,19 +134,26 @@ export class Wire {
   }
 
   /**
-   * Goes at once, as bytes of other streams must not come before the end that makes room for them.
-   * @throws StageError BAD_ARGUMENT · PROTOCOL_ERROR it is larger than a frame
+   * Goes at once, as bytes of other streams must not come before the end that makes room for them; without its cause
+   * where that cannot be sent, or is larger than a frame.
    */
   reset(id: number, error: WireError): void {
     if (this.closed) return
-    this.#encode(error, this.begin(RESET, id))
-    this.framed.commit()
+    if (this.framed.encoding) return this.#behind(() => this.reset(id, error))
+    try {
+      this.#encode(error, this.begin(RESET, id))
+      this.framed.commit()
+    } catch (failed) {
+      if (error.cause === undefined) throw failed
+      return this.reset(id, { ...error, cause: undefined })
+    }
     this.#check()
   }
 
   /** A message without a value, or with one number, that is in nobody's way. */
   signal(type: number, id: number, number?: number): void {
     if (this.closed) return
+    if (this.framed.encoding) return this.#behind(() => this.signal(type, id, number))
     this.#signal(type, id, number)
     this.framed.commit()
     this.#check()
@@ -152,6 +169,7 @@ export class Wire {
   /** The same behind the message that brings this id, which may still wait here. */
   follow(type: number, id: number, number?: number): void {
     if (this.closed) return
+    if (this.framed.encoding) return this.#behind(() => this.follow(type, id, number))
     this.#signal(type, id, number)
     if (this.#outbox.held === 0) this.framed.commit()
     else {
@@ -208,6 +226,11 @@ export class Wire {
   /** Whether the message that brings this id still waits; `onsent` is called when it has left. */
   awaits(id: number, onsent: () => void): boolean {
     return this.#outbox.held > 0 && this.#outbox.awaits(id, onsent)
+  }
+
+  /** A getter in what is being encoded has ended a call or a stream: the frame that was begun must end first. */
+  #behind(say: () => void): void {
+    process.nextTick(say)
   }
 
   /** What nobody asks beforehand grows too: answers that are errors, and the small ones that cannot wait. */
@@ -268,8 +291,9 @@ export class Wire {
     this.#outbox.onread(bytes)
   }
 
-  decode(bytes: Buffer, at: number, end: number): unknown {
-    return this.codec.decode(bytes, at, end, this.refs)
+  /** @param taken  it came in parts, and was joined for this alone */
+  decode(bytes: Buffer, at: number, end: number, taken = false): unknown {
+    return this.codec.decode(bytes, at, end, this.refs, taken)
   }
 
   clear(): void {
@@ -314,7 +338,7 @@ interface Offering {
 type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => void
 
 function append(writer: Writer, piece: Buffer): void {
-  writer.need(piece.length)
+  writer.need(piece.length, MESSAGE_MAX_BYTES)
   piece.copy(writer.bytes, writer.at)
   writer.at += piece.length
 }
