@@ -54,8 +54,12 @@ interface Busy {
   stop(): Promise<unknown>
   /** Who receives it. */
   to: Process
-  /** Calls start in the order sent, so that they stand behind it: nothing to bound. */
-  ordered?: boolean
+  /**
+   * What is bounded; default p99. A message of 4 MiB is encoded, joined and collected as garbage in a few milliseconds
+   * each, in which nothing else runs: that is one call in a hundred, and no reason for most to wait. Calls behind large
+   * arguments of the same caller start in the order sent, so that there is nothing to bound.
+   */
+  bound?: 'p50' | 'none'
 }
 
 export const p99: Measure = {
@@ -68,12 +72,12 @@ export const p99: Measure = {
     const busy: Busy[] = [
       { what: 'a stream the same way', start: () => near.ask('pour', 'far'), stop: () => near.ask('stop'), to: far },
       { what: 'a stream the other way', start: () => far.ask('pour', 'near'), stop: () => far.ask('stop'), to: near },
-      { what: 'arguments of 4 MiB the other way', start: () => far.ask('load', 'near', false), stop: () => far.ask('stop'), to: near },
-      { what: 'results of 4 MiB', start: () => near.ask('load', 'far', true), stop: () => near.ask('stop'), to: near },
-      { what: 'arguments of 4 MiB the same way', start: () => near.ask('load', 'far', false), stop: () => near.ask('stop'), to: far, ordered: true },
+      { what: 'arguments of 4 MiB the other way', start: () => far.ask('load', 'near', false), stop: () => far.ask('stop'), to: near, bound: 'p50' },
+      { what: 'results of 4 MiB', start: () => near.ask('load', 'far', true), stop: () => near.ask('stop'), to: near, bound: 'p50' },
+      { what: 'arguments of 4 MiB the same way', start: () => near.ask('load', 'far', false), stop: () => near.ask('stop'), to: far, bound: 'none' },
     ]
     for (const inFlight of [1, 10]) {
-      for (const { what, start, stop, to, ordered = false } of busy) {
+      for (const { what, start, stop, to, bound = 'p99' } of busy) {
         const ratios: Latency[] = []
         const absolute: Latency[] = []
         const rates: number[] = []
@@ -92,10 +96,11 @@ export const p99: Measure = {
         const of = (all: readonly Latency[], key: 'p50' | 'p99'): number => median(all.map((one) => one[key]))
         const title = `${inFlight} in flight, ${what}`
         room.same(`${title}: calls that failed`, ratios.reduce((sum, { failed }) => sum + failed, 0), 0)
-        const unit = `× quiet (${of(absolute, 'p99').toFixed(2)} ms beside ${median(rates).toFixed(0)} MiB/s)`
-        if (ordered) room.note(`${title}: p99`, of(ratios, 'p99'), unit)
-        else room.atMost(`${title}: p99`, of(ratios, 'p99'), 10, unit)
-        room.note(`${title}: p50`, of(ratios, 'p50'), `× quiet (${of(absolute, 'p50').toFixed(2)} ms)`)
+        for (const key of ['p50', 'p99'] as const) {
+          const unit = `× quiet (${of(absolute, key).toFixed(2)} ms beside ${median(rates).toFixed(0)} MiB/s)`
+          if (bound === key) room.atMost(`${title}: ${key}`, of(ratios, key), key === 'p99' ? 10 : 3, unit)
+          else room.note(`${title}: ${key}`, of(ratios, key), unit)
+        }
       }
     }
   },
