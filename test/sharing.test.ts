@@ -131,6 +131,54 @@ test('P13: a stream that nobody reads holds up its writer, and nobody else', asy
   t.true(stopped() > 4 * MIB, `${stopped()}: and it goes on when it is read`)
 })
 
+const readers: [title: string, read: (stream: Duplex, take: (chunk: Buffer) => Promise<void>) => void][] = [
+  ['iterates', async (stream, take) => { for await (const chunk of stream) await take(chunk as Buffer) }],
+  ['pauses at each chunk', (stream, take) => { stream.on('data', (chunk: Buffer) => { stream.pause(); void take(chunk).then(() => stream.resume()) }) }],
+  ['reads once each time it is told to', (stream, take) => { stream.on('readable', () => { const chunk = stream.read() as Buffer | null; if (chunk) void take(chunk) }) }],
+  ['waits for so many bytes at once', (stream, take) => { stream.on('readable', () => { for (let chunk; (chunk = stream.read(3000) as Buffer | null);) void take(chunk) }) }],
+  ['waits for a few bytes at once', (stream, take) => { stream.on('readable', () => { for (let chunk; (chunk = stream.read(7) as Buffer | null);) void take(chunk) }) }],
+]
+
+for (const [title, read] of readers) {
+  test(`P13: small and large writes arrive in order where the reader is slow and ${title}`, async (t) => {
+    const { clock, a, streams } = await two(t)
+    const stream = a.to('b')
+    const sent: Buffer[] = []
+    const got: Buffer[] = []
+    stream.write('x')
+    await clock.advance(20)
+    read(streams[0], async (chunk) => { got.push(chunk); if (got.length % 3 === 0) await new Promise<void>((resolve) => { clock.setTimeout(resolve, 2) }) })
+    for (let i = 0; i < 1500; i++) {
+      const chunk = Buffer.alloc(i % 50 === 49 ? 20_000 : 1 + (i * 7919) % 300, i % 251)
+      sent.push(chunk)
+      stream.write(chunk)
+      if (i % 7 === 0) await clock.advance(1)
+    }
+    const all = Buffer.concat([Buffer.from('x'), ...sent])
+    await clock.advance(5000)
+    stream.end() // what comes behind it is not what brings the last bytes
+    const before = Buffer.concat(got).length
+    t.true(all.length - before < 3000, `${before} of ${all.length}`)
+    await clock.advance(1000)
+    t.true(Buffer.concat(got).equals(all))
+  })
+}
+
+test('P13: a reader that waits for more bytes than came gets them, however few come at a time', async (t) => {
+  const { clock, a, streams } = await two(t)
+  const stream = a.to('b')
+  const got: string[] = []
+  for (let i = 0; i < 25; i++) {
+    stream.write(String(i % 10))
+    await clock.advance(10)
+    if (i === 0) streams[0].on('readable', () => { for (let chunk; (chunk = streams[0].read(10) as Buffer | null);) got.push(String(chunk)) })
+  }
+  t.deepEqual(got, ['0123456789', '0123456789'])
+  stream.end()
+  await clock.advance(50)
+  t.deepEqual(got, ['0123456789', '0123456789', '01234'])
+})
+
 test('P13: streams that nobody reads use up the credit of the link, and the next one goes on', async (t) => {
   const { clock, a, b, streams } = await two(t)
   const stopped = Array.from({ length: 32 }, () => pour(a.to('b')))

@@ -1,13 +1,20 @@
 /** Peers that send much: one after the other, as each of them keeps this process busy. */
+import type { Duplex } from 'node:stream'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import { VirtualClock } from '../helpers/virtual-clock.js'
 import { u32 } from '../helpers/raw-peer.js'
-import { CALL, CANCEL, ERROR, MIB, OPEN, PART, RESET, RESULT, call, frames, scene, served } from '../helpers/mallory.js'
+import { CALL, CANCEL, DATA, END, ERROR, MIB, OPEN, PART, RESET, RESULT, call, frames, scene, served } from '../helpers/mallory.js'
 import type { StageError } from '../../src/index.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
 
 nothingUnhandled(test)
+
+setFlagsFromString('--expose-gc')
+const gc = runInNewContext('gc') as () => void
+const memory = (): number => { gc(); const { heapUsed, external } = process.memoryUsage(); return heapUsed + external }
 
 for (const [title, message] of [
   ['calls of what is not there', (id: number) => call(id, 'missing')],
@@ -102,6 +109,33 @@ for (const [title, body] of [
     await until(() => ends.length === 1, 10_000)
     t.is(ends[0]?.code, 'PROTOCOL_ERROR')
     t.true(process.memoryUsage().heapUsed - before < 150 * MIB)
+    t.true(await served(web))
+  })
+}
+
+for (const [title, streams, each, atOnce] of [['all of one stream', 1, 256 * 1024, 64], ['a little of many streams', 128, 4 * 1024, 1]] as const) {
+  test.serial(`single bytes that nobody reads cost little more than their credit, and come whole and in order once somebody does: ${title}`, async (t) => {
+    const { api, web, raw, ends } = await scene(t)
+    const got: Duplex[] = []
+    api.on('stream', (stream) => { got.push(stream) })
+    const ids = Array.from({ length: streams }, (_, i) => 2 * i + 1)
+    for (const id of ids) raw.message(OPEN, id)
+    await until(() => got.length === streams)
+    const before = memory()
+    for (let sent = 0; sent < each; sent += atOnce) {
+      raw.socket.write(frames(ids.flatMap((id) => Array.from({ length: atOnce }, (_, i) => Buffer.concat([Buffer.from([DATA]), u32(id), Buffer.from([(sent + i) % 251])])))))
+      await new Promise((resolve) => setImmediate(resolve)) // so that the stage turns to other things in between
+    }
+    await until(() => api.stats()['unreadBytes'] === streams * each, 20_000)
+    const cost = memory() - before
+    t.true(cost < 4 * streams * each + MIB, `${cost} bytes for ${streams * each}`)
+    for (const id of ids) raw.message(END, id)
+    for (const stream of got) {
+      const bytes = Buffer.concat(await stream.toArray() as Buffer[])
+      t.is(bytes.length, each)
+      t.true(bytes.every((byte, i) => byte === i % 251))
+    }
+    t.deepEqual(ends, [])
     t.true(await served(web))
   })
 }

@@ -1,7 +1,11 @@
 import { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import { STREAM_WINDOW_BYTES } from './messages.js'
+import { Writer } from '../../src/writer.js'
+import { PIECE_MAX_BYTES, STREAM_WINDOW_BYTES } from './messages.js'
 import type { Source } from './turns.js'
+
+/** Below it pieces are put together while their reader is behind: each chunk costs a hundred bytes beside its own. */
+const SMALL_BYTES = 1024
 
 /** What a channel needs of the connection that carries it. */
 export interface ChannelPort {
@@ -55,6 +59,10 @@ export class Channel extends Duplex implements Source {
   /** Somebody reads, or has read. */
   started: boolean
   #waiting: { rest: Buffer; done: () => void } | undefined
+  /** Small pieces that came while the reader had enough: one chunk, once it asks. */
+  #gathered: Writer | undefined
+  /** The reader wants more, and nothing came since. */
+  #asked = false
   #ended = false
   /** Everything up to its end, and the peer knows. */
   #read = false
@@ -63,7 +71,8 @@ export class Channel extends Duplex implements Source {
   #finishing: (() => void) | undefined
 
   constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false }: ChannelOptions = {}) {
-    super({ allowHalfOpen: !accepted, readableHighWaterMark: STREAM_WINDOW_BYTES / 4, writableHighWaterMark: STREAM_WINDOW_BYTES / 4 })
+    // the window says how far ahead the peer may be; that the reader has enough is said as soon as it has anything
+    super({ allowHalfOpen: !accepted, readableHighWaterMark: 1, writableHighWaterMark: STREAM_WINDOW_BYTES / 4 })
     if (port) this.port = port
     this.started = !lazy
     this.on('error', () => {}) // nobody need listen for the process to live on
@@ -76,14 +85,40 @@ export class Channel extends Duplex implements Source {
     if (this.#ended || !this.started || this.owed > STREAM_WINDOW_BYTES) {
       throw new StageError('PROTOCOL_ERROR', this.#ended ? 'data behind the end of a stream' : this.started ? 'more data on a stream than was granted' : 'data on a stream that nobody reads yet')
     }
-    if (!this.destroyed) this.push(piece)
+    if (this.destroyed) return
+    if (piece.length < SMALL_BYTES && this.readableLength > 0 && !this.#asked) return this.#gather(piece)
+    this.#give()
+    this.#asked = false
+    this.push(own(piece))
+  }
+
+  #gather(piece: Buffer): void {
+    if (this.#gathered && this.#gathered.at + piece.length > PIECE_MAX_BYTES) this.#give()
+    const writer = this.#gathered ??= new Writer(SMALL_BYTES)
+    writer.need(piece.length)
+    writer.at += piece.copy(writer.bytes, writer.at)
+  }
+
+  /** Hands on what was gathered. @returns whether there was anything */
+  #give(): boolean {
+    const gathered = this.#gathered
+    if (!gathered) return false
+    this.#gathered = undefined
+    this.push(gathered.bytes.subarray(0, gathered.at))
+    return true
+  }
+
+  /** Nothing comes behind what has come. */
+  protected pushEnd(): void {
+    this.#give()
+    this.push(null)
   }
 
   onend(): void {
     if (this.#ended) throw new StageError('PROTOCOL_ERROR', 'a stream that ended twice')
     this.#ended = true
     if (this.destroyed) return
-    this.push(null)
+    this.pushEnd()
     // with nothing left to read there is nothing that could still fail
     if (this.readableLength === 0) this.#told()
     else this.once('end', () => this.#told())
@@ -147,21 +182,27 @@ export class Channel extends Duplex implements Source {
   /** Called before what is being read has left the buffer: what that makes room for is known a moment later. */
   override _read(): void {
     this.#start()
+    this.#asked = !this.#give()
     process.nextTick(grant, this)
   }
 
   /** `_read` is not called again before something comes, and nothing may come before what is taken here was given back. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size)
-    if (chunk !== null && this.owed - this.readableLength >= this.port.worthBytes) process.nextTick(grant, this)
+    if (chunk !== null && this.#taken >= this.port.worthBytes) process.nextTick(grant, this)
     return chunk
   }
 
   /** Gives back what was taken since, once it is worth a message. */
   grant(): void {
-    const taken = this.owed - this.readableLength
+    const taken = this.#taken
     if (taken < this.port.worthBytes || this.#ended || this.destroyed) return
     this.port.credit(this, taken)
+  }
+
+  /** Of what is owed, what the reader has. */
+  get #taken(): number {
+    return this.owed - this.readableLength - (this.#gathered?.at ?? 0)
   }
 
   #start(): void {
@@ -177,6 +218,7 @@ export class Channel extends Duplex implements Source {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#waiting = undefined
+    this.#gathered = undefined
     if (this.incomplete) this.port.reset(this, error)
     this.port.closed(this)
     done(error)
@@ -184,3 +226,8 @@ export class Channel extends Duplex implements Source {
 }
 
 const grant = (channel: Channel): void => channel.grant()
+
+/** A piece outlives the chunk that it came in; a large one may keep it, a small one must not. */
+function own(piece: Buffer): Buffer {
+  return piece.length * 4 >= piece.buffer.byteLength ? piece : Buffer.from(piece)
+}

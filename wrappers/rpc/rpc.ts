@@ -284,7 +284,7 @@ export class Rpc extends Channel implements Top {
       case M.METHODS: return this.host.onmethods(this.peer, this.methods.onmethods(this.#wire.decode(bytes, at, end)))
       case M.GOAWAY: return this.#ongoaway(id === 1)
       case M.OPEN: this.uses++; return this.#streams.onopen(id, this.onstream)
-      case M.DATA: this.uses++; return this.#streams.ondata(id, own(bytes, at, end))
+      case M.DATA: this.uses++; return this.#streams.ondata(id, bytes.subarray(at, end))
       case M.START: return this.#streams.onstart(id)
       case M.END: return this.#streams.onend(id)
       case M.READ: return this.#wire.onread(u32(bytes, at, end))
@@ -339,7 +339,7 @@ export class Rpc extends Channel implements Top {
   #carrierEnded(): void {
     if (!this.incomplete) return
     if (this.#goneIn && this.#pending.size === 0 && this.#streams.size === 0) {
-      if (!this.readableEnded) this.push(null)
+      if (!this.readableEnded) this.pushEnd()
       return
     }
     this.destroy(new StageError('DISCONNECTED', `${this.peer.name} ended the connection without a goodbye`, { executed: 'unknown', peer: this.peer }))
@@ -370,10 +370,4 @@ export class Rpc extends Channel implements Top {
     if (error ?? this.incomplete) this.framed.destroy(error ?? undefined)
     done(error)
   }
-}
-
-/** A piece of a stream outlives the chunk that it came in; a large one may keep it, a small one must not. */
-function own(bytes: Buffer, at: number, end: number): Buffer {
-  const piece = bytes.subarray(at, end)
-  return piece.length * 4 >= bytes.buffer.byteLength ? piece : Buffer.from(piece)
 }
