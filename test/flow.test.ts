@@ -1,5 +1,5 @@
 /** What is under way on one link: nothing is lost, mixed up or held without bound, however much of it there is. */
-import { Readable } from 'node:stream'
+import { Readable, type Duplex } from 'node:stream'
 import test from 'ava'
 import type { StageError } from '../src/index.js'
 import { pair } from '../src/pair.js'
@@ -129,3 +129,33 @@ test('a peer that asks for a little of everything is answered in any case, and i
   t.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
   t.is(a.links()[0]?.id, id)
 })
+
+for (const [title, end, expected] of [
+  ['it is destroyed', ({ stream }) => stream.destroy(), 'CANCELLED'],
+  ['it is destroyed with an error', ({ stream }) => stream.destroy(new TypeError('mine')), 'mine'],
+  ['its peer gives it up', ({ far }) => far.destroy(new Error('enough')), 'CANCELLED'],
+  ['its link is cut', ({ network }) => { network.cut() }, 'DISCONNECTED'],
+] as [string, (scene: { stream: Duplex; far: Duplex; network: { cut(): void } }) => void, string][]) {
+  test(`whoever waits for a write or the end of a stream is told when ${title}`, async (t) => {
+    const { clock, network, stage } = virtualMesh(t)
+    const [a, b] = [stage('a'), stage('b')] as const
+    const came: Duplex[] = []
+    b.on('stream', (far) => { came.push(far.on('error', () => {})) })
+    await advance(clock, Promise.all([a.ready(), b.ready()]))
+    await clock.advance(100)
+    const told: string[] = []
+    const tell = (name: string) => (error?: Error | null): void => { told.push(`${name} ${(error as StageError | undefined)?.code ?? error?.message ?? 'done'}`) }
+    for (const size of [MIB, 10]) {
+      const stream = await advance(clock, new Promise<Duplex>((resolve, reject) => { a.to('b', (error, one) => { if (error) reject(error); else resolve(one) }) }))
+      stream.on('error', () => {})
+      stream.write(Buffer.alloc(size), tell('first'))
+      stream.write('x', tell('second'))
+      stream.end('y', tell('end'))
+      await clock.advance(100)
+      end({ stream, far: came.at(-1) as Duplex, network })
+      await clock.advance(100)
+      if (size === MIB) t.deepEqual(told.splice(0), ['first', 'second', 'end'].map((name) => `${name} ${expected}`))
+      else t.deepEqual(told.map((one) => one.replace(/ERR_STREAM_DESTROYED/, expected)), ['first done', 'second done', `end ${expected}`]) // Node may be first with an end
+    }
+  })
+}

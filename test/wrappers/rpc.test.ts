@@ -1,6 +1,7 @@
 import test from 'ava'
 import { DeadlineSweep } from '../../src/deadlines.js'
 import { systemClock } from '../../src/clock.js'
+import { pair } from '../../src/pair.js'
 import type { LinkEnd, Mesh } from '../../src/types.js'
 import { frame } from '../../wrappers/framing.js'
 import { rpc } from '../../wrappers/rpc/layer.js'
@@ -17,3 +18,18 @@ wrapperSuite(test, () => {
   const { wrap } = rpc().mount(mesh())
   return function rpcOverFrames(stream: Duplex, end: LinkEnd) { return wrap(frame(stream), end) }
 }, { name: 'rpc, the stream that is the link' })
+
+test('whoever waits for a write to the stream that is the link is told when it is cut', async (t) => {
+  const [near, far] = pair()
+  const { wrap } = rpc().mount(mesh())
+  const link = wrap(frame(near), { peer: { id: 'far', name: 'far' }, dialled: true } as LinkEnd)
+  const told: (Error | null | undefined)[] = []
+  link.write(Buffer.alloc(1024 * 1024), (error) => { told.push(error) })
+  link.end('x', ((error?: Error) => { told.push(error) }) as () => void)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(told, [])
+  far.destroy()
+  near.destroy(new Error('cut'))
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(told.map((error) => error?.message), ['cut', 'cut'])
+})

@@ -58,7 +58,7 @@ export class Channel extends Duplex implements Source {
   unheard = false
   /** Somebody reads, or has read. */
   started: boolean
-  #waiting: { rest: Buffer; done: () => void } | undefined
+  #waiting: { rest: Buffer; done: Done } | undefined
   /** Small pieces that came while the reader had enough: one chunk, once it asks. */
   #gathered: Writer | undefined
   /** The reader wants more, and nothing came since. */
@@ -171,7 +171,7 @@ export class Channel extends Duplex implements Source {
 
   // ── from the user ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     this.#start()
     if (chunk.length === 0) return done()
     this.#waiting = { rest: chunk, done }
@@ -217,13 +217,21 @@ export class Channel extends Duplex implements Source {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.#waiting = undefined
-    this.#gathered = undefined
     if (this.incomplete) this.port.reset(this, error)
     this.port.closed(this)
+    this.abandon(error)
     done(error)
   }
+
+  /** Node tells those who wait for an end, but nobody while a write is under way: it ends with the error of the stream. */
+  protected abandon(error: Error | null): void {
+    const done = this.#waiting?.done
+    this.#waiting = this.#gathered = undefined
+    if (done) process.nextTick(done, error ?? new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' }))
+  }
 }
+
+type Done = (error?: Error | null) => void
 
 const grant = (channel: Channel): void => channel.grant()
 

@@ -364,6 +364,7 @@ export class Rpc extends Channel implements Top {
     this.#streams.clear(lost)
     this.#passing.clear()
     this.#refs.clear()
+    this.abandon(lost)
     this.#drained?.()
     this.methods.close()
     this.host.onclose(this)
