@@ -40,6 +40,12 @@ test('an object that looks like a tag stays what it is', (t) => {
   t.is(text({ $date: 5, more: 1 }), '{"$date":5,"more":1}')
 })
 
+test('names that become one when they are made well-formed are one, and no tag', (t) => {
+  t.is(text({ '$\ud800': 1, '$\ud801': 2 }), '{"$$\ufffd":2}')
+  t.deepEqual(trip<unknown>({ '$\ud800': 1, '$\ud801': 2 }), { '$\ufffd': 2 })
+  t.deepEqual(trip<unknown>({ $a: 1, '$\ud800': 1, '$\ufffd': 2 }), { $a: 1, '$\ufffd': 2 })
+})
+
 test('no toJSON is asked', (t) => {
   const one = Object.assign(Object.create({ toJSON: () => 'never' }) as object, { a: 1 })
   t.is(text(one), '{"a":1}')

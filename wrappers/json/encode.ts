@@ -186,8 +186,8 @@ export class Encoder {
     }
     this.path.pop()
     checkSent(size, tag)
-    // one that could be taken for a tag
-    return size === 1 && last[0] === '$' ? { [`$${last}`]: copy[last] } : copy
+    // one that could be taken for a tag; two names may have become one when they were made well-formed
+    return last[0] === '$' && (size === 1 || Object.keys(copy).length === 1) ? { [`$${last}`]: copy[last] } : copy
   }
 
   /** What is neither an array nor plain nor binary. */
