@@ -2,8 +2,13 @@ import { execFile } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import { StageError } from '../src/index.js'
+import type { Callable } from '../wrappers/codec.js'
+import { REFS_MAX } from '../wrappers/rpc/messages.js'
+import { LinkRefs } from '../wrappers/rpc/refs.js'
 import { realMesh } from './helpers/mesh.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
@@ -99,4 +104,40 @@ test('a call that is cancelled before it was begun takes no stream of a later on
   await t.throwsAsync(cancelled, { code: 'CANCELLED' })
   await busy
   t.is(await sum, 3)
+})
+
+test('ten thousand functions are with a peer, and one more is refused before anything is sent', async (t) => {
+  const { stage } = realMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  const kept: unknown[] = []
+  b.to('*').provide('keep', (...given: unknown[]) => { kept.push(...given) })
+  const mine = Array.from({ length: REFS_MAX }, (_, i) => () => i)
+  await a.to('b').call('keep', ...mine)
+  const [{ id }] = a.links()
+  const more = await t.throwsAsync(a.to('b').call('keep', () => 0), { instanceOf: StageError })
+  t.is(more.executed, 'no')
+  t.regex(more.message, /the peer holds 10000 functions/)
+  t.is(kept.length, REFS_MAX)
+  await a.to('b').call('keep', mine[7]) // no new one
+  t.is(kept.length, REFS_MAX + 1)
+  t.is(await (kept[7] as () => Promise<number>)(), 7)
+  t.is(a.links()[0]?.id, id)
+})
+
+test('with ten thousand functions of a peer, one that comes again just when its stub was collected is no new one', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const released: number[] = []
+  const kept: Callable[] = []
+  const refs = new LinkRefs((id) => () => Promise.resolve(id), (id) => { released.push(id) })
+  for (let id = 1; id < REFS_MAX; id++) kept.push(refs.take(id) as Callable)
+  refs.take(REFS_MAX) // which nobody keeps
+  await new Promise((resolve) => setImmediate(resolve))
+  gc() // its finalizer would come a moment later
+  kept.push(refs.take(REFS_MAX) as Callable)
+  t.is(await kept.at(-1)?.(), REFS_MAX)
+  t.throws(() => refs.take(REFS_MAX + 1), { code: 'PROTOCOL_ERROR' })
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(released, [])
+  t.is(refs.size, REFS_MAX)
 })

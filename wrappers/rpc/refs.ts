@@ -75,7 +75,7 @@ export class LinkRefs implements Refs {
       known.received++
       return alive
     }
-    if (this.#taken.size >= REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
+    if (!known && this.#taken.size >= REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
     const stub = this.stub(id)
     this.#taken.set(id, { stub: new WeakRef(stub), received: (known?.received ?? 0) + 1 })
     this.#registry.register(stub, id)
