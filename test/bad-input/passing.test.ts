@@ -107,3 +107,17 @@ test('an answer in parts that nobody waits for any more is read all the same, so
   await until(() => ends.length === 1 || raw.got(RESET).length === 1)
   t.is(raw.got(RESET)[0]?.id, 1)
 })
+
+test('streams above a thousand, in arguments, are reset once each', async (t) => {
+  const { api, raw, ends } = await scene(t)
+  const kept: unknown[] = []
+  api.to('*').provide('keep', (given: unknown[]) => { kept.push(...given) })
+  const ids = Array.from({ length: 1003 }, (_, i) => 2 * i + 3)
+  raw.call(1, 'keep', Buffer.concat([Buffer.from([0x91, 0xdc, ids.length >> 8, ids.length & 255]), ...ids.map((id) => stream(id))]))
+  await until(() => raw.got(RESULT, 1).length === 1)
+  t.is(kept.length, 1003)
+  t.deepEqual(raw.got(RESET).map(({ id }) => id), ids.slice(-3))
+  for (const { body } of raw.got(RESET)) t.regex(body.toString('latin1'), /OVERLOADED[^]*no/)
+  t.is(api.stats()['streams'], 1000)
+  t.deepEqual(ends, [])
+})

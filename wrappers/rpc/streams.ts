@@ -50,9 +50,7 @@ export class Streams implements ChannelPort {
   /** One that the peer has put into a value; where there are too many it comes broken. */
   accept(id: number, options: ChannelOptions): Channel {
     if (this.#open.size < STREAMS_MAX) return this.add(id, options)
-    const error = new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' })
-    this.refuse(id, error)
-    return new Channel(id, this, options).destroy(error)
+    return new Channel(id, this, options).destroy(new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
   }
 
   /** The peer has not heard of it, and never will. */
