@@ -240,6 +240,44 @@ test('P12: above 16 MiB unsent calls and casts are refused before anything is se
   t.is(await code(advance(clock, a.to('b').call('echo', 1))), 'done')
 })
 
+test('P12: casts to a peer that does not answer wait for a link up to 16 MiB, those above are dropped, and others get theirs', async (t) => {
+  const { clock, network, stage } = virtualMesh(t)
+  const [a, b, c] = [stage('a'), stage('b'), stage('c')] as const
+  const got: number[] = []
+  b.to('*').provide('note', (n: number) => { got.push(n) })
+  c.to('*').provide('echo', (value: unknown) => value)
+  await advance(clock, Promise.all([a.ready(), b.ready(), c.ready()]))
+  await advance(clock, a.to('c').call('echo', 1))
+  network.hold()
+  const held = (): number => Number(a.stats()['heldBytes'])
+  for (let n = 0; n < 100; n++) a.to('b').cast('note', n, Buffer.alloc(MIB / 2))
+  t.true(held() > 16 * MIB && held() < 17.5 * MIB, `${held()}`)
+  await clock.advance(11_000)
+  t.is(held(), 0, 'and not longer than their deadline')
+  for (let n = 0; n < 50_000; n++) a.to('b').cast('note', n)
+  t.true(held() > 16 * MIB && held() < 17.5 * MIB, `${held()}: small ones weigh what keeping them costs`)
+  network.release()
+  t.is(await advance(clock, a.to('c').call('echo', 1)), 1)
+  await clock.advance(20_000)
+  t.is(held(), 0)
+  t.true(got.length > 1000)
+  t.deepEqual(got, Array.from(got, (_, i) => i))
+  a.to('b').cast('note', got.length)
+  await clock.advance(100)
+  t.is(got.at(-1), got.length - 1)
+})
+
+test('P12: casts wait for a registry that does not answer up to 16 MiB', async (t) => {
+  const { clock, stage, cutOff } = virtualMesh(t)
+  const a = stage('a')
+  cutOff(a, true)
+  for (let n = 0; n < 100; n++) a.to('b').cast('note', Buffer.alloc(MIB / 2))
+  const held = Number(a.stats()['heldBytes'])
+  t.true(held > 16 * MIB && held < 17.5 * MIB, `${held}`)
+  await clock.advance(11_000)
+  t.is(a.stats()['heldBytes'], 0)
+})
+
 test('a peer that takes its answers slowly is served no further, and goes on when it reads', async (t) => {
   const { api, raw, ends } = await scene(t)
   let begun = 0

@@ -1,13 +1,13 @@
 import { bounded } from '../../src/bounded.js'
 import { StageError, describe } from '../../src/errors.js'
 import { log } from '../../src/log.js'
-import type { Layer, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
+import type { Layer, Link, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { msgpack, type Codec, type Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Answers } from './answers.js'
 import { Invocation, type Caller } from './invocation.js'
-import { CAST, HEAD } from './messages.js'
+import { CAST, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import type { Handler, RpcVerbs } from './types.js'
@@ -34,6 +34,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   const shown = new Shown(mesh)
   const { clock, deadlines, timeoutMs } = mesh
   const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set() }
+  const casts = new Casts()
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
     clock, deadlines, codec, timeoutMs,
@@ -54,10 +55,10 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
       rpcs.add(one)
       return one
     },
-    target: verbs(caller, provisions, codec),
+    target: verbs(caller, provisions, casts, codec),
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
     stats: () => {
-      const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: 0, unreadBytes: 0 }
+      const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
       return sum
     },
@@ -74,12 +75,12 @@ type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll'>]: (selection: Sel
   callAll(selection: Selection<Rpc>, method: string, ...args: unknown[]): Answers<unknown>
 }
 
-function verbs(caller: Caller, provisions: Provisions, codec: Codec): Verbs {
+function verbs(caller: Caller, provisions: Provisions, casts: Casts, codec: Codec): Verbs {
   return {
      
     call: (selection, method, ...args) => call(caller, selection, method, args),
     callAll: (selection, method, ...args) => callAll(caller, selection, method, args),
-    cast: (selection, method, ...args) => cast(caller, selection, method, args, codec),
+    cast: (selection, method, ...args) => cast(caller, selection, method, args, casts, codec),
     provide: (selection, method, handler: Handler) => provisions.add(selection, method, handler),
     unprovide: (selection, method) => void provisions.remove(selection, method),
     as: (selection) => remote((method, args) => call(caller, selection, method, args)),
@@ -137,22 +138,61 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
   return answers
 }
 
-function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], codec: Codec): void {
+function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, codec: Codec): void {
   if (!isMethod(method)) throw noSuch(method)
   const message = encodeCast(codec, selection.options.depth ?? 0, method, args)
-  bounded(caller, selection, (known) => selection.known(known), (error) => {
-    if (error) return log('cast', `${method} to ${selection.label} was dropped: ${error.message}`)
+  const dropped = (to: string, why: Error): void => log('cast', `${method} to ${to} was dropped: ${why.message}`)
+  casts.wait('', message, (done) => bounded(caller, selection, (known) => selection.known(known), done), (error) => {
+    if (error) return dropped(selection.label, error)
     for (const peer of selection.matches()) {
-      bounded(caller, selection, (done) => selection.reach(peer, done), (failure, link) => {
+      casts.wait(peer.id, message, (done) => bounded(caller, selection, (reached) => selection.reach(peer, reached), done), (failure, link) => {
         try {
           if (failure) throw failure
           link?.top.cast(message)
         } catch (thrown) {
-          log('cast', `${method} to ${peer.name} (${peer.id}) was dropped: ${(thrown as Error).message}`)
+          dropped(`${peer.name} (${peer.id})`, thrown as Error)
         }
       })
     }
   })
+}
+
+type Done = (error: StageError | null, link?: Link<Rpc>) => void
+
+/** What waiting costs beside the message: a timer, and whom to tell. */
+const CAST_BYTES = 1024
+
+/** Casts that wait for a link, or for the registry to say who is there: so many bytes for each peer, and no more. */
+class Casts {
+  /** Of all of them. A message counts for each peer that it waits for. */
+  bytes = 0
+  readonly #byPeer = new Map<string, number>()
+
+  /**
+   * @param id     whom it waits for; '' for the registry
+   * @param begin  calls what it is given once, perhaps at once
+   * @param done   the same with OVERLOADED where too much waits already
+   */
+  wait(id: string, message: Buffer, begin: (done: Done) => void, done: Done): void {
+    const held = this.#byPeer.get(id) ?? 0
+    if (held > HELD_MAX_BYTES) return done(new StageError('OVERLOADED', `${held} bytes wait for a link`, { executed: 'no' }))
+    let over = false
+    let counted = 0
+    begin((error, link) => {
+      over = true
+      this.#count(id, -counted)
+      done(error, link)
+    })
+    if (!over) this.#count(id, counted = message.buffer.byteLength + CAST_BYTES)
+  }
+
+  #count(id: string, bytes: number): void {
+    if (bytes === 0) return
+    this.bytes += bytes
+    const held = (this.#byPeer.get(id) ?? 0) + bytes
+    if (held > 0) this.#byPeer.set(id, held)
+    else this.#byPeer.delete(id)
+  }
 }
 
 const NO_REFS: Refs = {
