@@ -104,6 +104,31 @@ test('casts wait in the same queue, and what is above the bound is dropped', asy
   t.deepEqual(begun.order, [2])
 })
 
+test('64 MiB of arguments are being served on one link, the next call is refused before it runs, and calls go on when there is room', async (t) => {
+  const { clock, webs: [web], api } = await busy(t, 1)
+  const release: (() => void)[] = []
+  api.to('*').provide('keep', (bytes: Buffer) => new Promise<number>((resolve) => release.push(() => { resolve(bytes.length) })))
+  const most = Buffer.alloc(4 * 1024 * 1024 - 64)
+  const code = ({ code: one, executed }: StageError): string => `${one} ${executed}`
+  const call = (bytes: Buffer): Promise<unknown> => web.to('api', { timeoutMs: 60_000 }).call('keep', bytes).catch(code)
+  const kept: Promise<unknown>[] = []
+  for (let n = 1; n <= 16; n++) {
+    kept.push(call(most)) // one at a time, or they would be too much for the caller
+    for (let waited = 0; release.length < n && waited < 100; waited++) await clock.advance(1)
+  }
+  t.is(release.length, 16)
+  t.is(await advance(clock, call(most)), 'OVERLOADED no')
+  t.is(await advance(clock, web.to('api').call('work', 1).catch(code)), undefined, 'and a small one fits beside them')
+  release.splice(0, 1)[0]()
+  t.is(await advance(clock, kept[0]), most.length)
+  const more = call(most)
+  for (let waited = 0; release.length < 16 && waited < 100; waited++) await clock.advance(1)
+  t.is(release.length, 16)
+  for (const one of release) one()
+  t.deepEqual(await advance(clock, Promise.all([...kept, more])), Array.from({ length: 17 }, () => most.length))
+  t.is(api.stats()['serving'], 0)
+})
+
 test('ten thousand calls are open at the caller, and one more is refused there', async (t) => {
   const { clock, webs: [web], api } = await busy(t, 1)
   const controller = new AbortController()
