@@ -7,6 +7,7 @@ import duplexify from 'duplexify'
 import test, { type ExecutionContext } from 'ava'
 import through2 from 'through2'
 import { StageError } from '../src/index.js'
+import { realMesh } from './helpers/mesh.js'
 import { nothingUnhandled } from './helpers/unhandled.js'
 import { until } from './helpers/until.js'
 import { all, pair, ways } from './helpers/ways.js'
@@ -215,3 +216,42 @@ test('a stream in a cast is BAD_ARGUMENT', async (t) => {
   t.throws(() => { from.to(to.name).cast('hello', bytes('x')) }, { instanceOf: StageError, code: 'BAD_ARGUMENT' })
   t.throws(() => { from.to(to.name).cast('hello', [count(1)]) }, { instanceOf: StageError, code: 'BAD_ARGUMENT' })
 })
+
+/** Throws whatever it is asked for, but for what is named. */
+const touchy = (...but: PropertyKey[]): object => new Proxy({ x: 1 }, { get(_, key) { if (but.includes(key)) return undefined; throw new Error(`no ${String(key)} here`) } })
+
+for (const standing of [true, false]) {
+  test(`an argument that throws when it is looked at is BAD_ARGUMENT, and nobody else is disturbed: ${standing ? 'over a standing link' : 'of a call that waits for its link'}`, async (t) => {
+    const { stage } = realMesh(t)
+    const [from, to] = [stage('near'), stage('far')]
+    const ends: unknown[] = []
+    for (const one of [from, to]) one.on('unlink', (_, error) => { ends.push(error) })
+    to.to('*').provide('hello', () => 'far')
+    if (standing) await from.to('far').call('hello')
+    const beside = from.to('far').call('hello')
+    const error = await failure(from.to('far', { timeoutMs: 2000 }).call('hello', touchy()))
+    t.true(error instanceof StageError)
+    t.is(error.code, 'BAD_ARGUMENT')
+    t.is(await beside, 'far')
+    t.deepEqual(ends, [])
+    t.like(from.stats(), { calls: 0, links: 1 })
+  })
+}
+
+for (const [title, make, code] of [
+  ['when it is looked at', () => touchy(), 'REMOTE_ERROR'],
+  ['when it is sent', () => touchy('then'), 'BAD_ARGUMENT'],
+] as const) {
+  for (const [kind, handler] of [['plain', make], ['async', async () => { await null; return make() }]] as const) {
+    test(`a result that throws ${title} is an error of its call, and nobody else is disturbed: ${kind}`, async (t) => {
+      const [from, to] = await pair(t)
+      const ends: unknown[] = []
+      for (const one of [from, to]) one.on('unlink', (_, error) => { ends.push(error) })
+      to.to('*').provide('make', handler)
+      t.is((await failure(from.to('far', { timeoutMs: 2000 }).call('make'))).code, code)
+      t.is(await from.to('far').call('hello'), 'far')
+      t.deepEqual(ends, [])
+      await until(() => to.stats()['serving'] === 0)
+    })
+  }
+}

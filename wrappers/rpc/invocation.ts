@@ -161,8 +161,8 @@ export class Invocation implements Outgoing {
     this.#unlisten?.()
     this.#stopWaiting?.()
     this.caller.waiting.delete(this)
-    if (error) { if (!this.only) for (const one of [...this.args, ...this.carried]) dispose(one) } // where all were asked, others may read
-    else if (this.selection.options.signal) bind(value, this.selection.options.signal)
+    if (!error && this.selection.options.signal) bind(value, this.selection.options.signal)
     this.done(error, value)
+    if (error && !this.only) for (const one of [...this.args, ...this.carried]) dispose(one) // where all were asked, others may read
   }
 }

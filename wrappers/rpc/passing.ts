@@ -232,8 +232,9 @@ const once = (source: object): boolean => streamKind(source) !== 1 || typeof (so
 
 /** Ends a stream or iterable that nobody will read, unless somebody reads it already. */
 export function dispose(value: unknown): void {
-  if (typeof value !== 'object' || value === null || taken.has(value) || streamKind(value) === 0) return
+  if (typeof value !== 'object' || value === null || taken.has(value)) return
   try {
+    if (streamKind(value) === 0) return // looking at it runs its getters
     const { destroy } = value as { destroy?: () => void }
     if (typeof destroy === 'function') destroy.call(value)
     else leave(value)
