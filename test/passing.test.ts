@@ -63,6 +63,27 @@ for (const [title, make] of ways) {
     await until(() => from.stats()['streams'] === 0 && to.stats()['streams'] === 0)
   })
 
+  test(`${title}: a Writable or Duplex that is ended without a write ends at its owner, as an argument and as a result`, async (t) => {
+    const [from, to] = await make(t)
+    const ended: string[] = []
+    const sinks = {
+      writable: (): Writable => new Writable({ write(_, __, done) { done() }, final(done) { ended.push('writable'); done() } }),
+      duplex: (): Writable => new Duplex({ read() {}, write(_, __, done) { done() }, final(done) { ended.push('duplex'); this.push(null); done() } }),
+    }
+    const read = async (out: Writable): Promise<void> => { if (out instanceof Duplex) out.resume(); out.end(); await once(out, 'finish') }
+    const unread = async (out: Writable): Promise<void> => { out.end(); await once(out, 'finish'); out.destroy() }
+    for (const [kind, sink] of Object.entries(sinks)) {
+      for (const [how, end] of Object.entries({ read, unread })) {
+        to.to('*').provide(`${how}.${kind}`, end)
+        to.to('*').provide(kind, sink)
+        await from.to(to.name).call(`${how}.${kind}`, sink())
+        await end(await from.to(to.name).call<Writable>(kind))
+      }
+    }
+    await until(() => ended.length === 8)
+    t.is(ended.filter((kind) => kind === 'duplex').length, 4)
+  })
+
   test(`${title}: a Duplex goes both ways`, async (t) => {
     const [from, to] = await make(t)
     const upper = (): Duplex => through2(function (this: Duplex, chunk: Buffer, _: string, done: () => void) { this.push(String(chunk).toUpperCase()); done() }) as Duplex

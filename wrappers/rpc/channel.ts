@@ -212,6 +212,7 @@ export class Channel extends Duplex implements Source {
   }
 
   override _final(done: () => void): void {
+    this.#start() // nothing need have been written
     this.#finishing = done
     this.port.end(this.id)
   }
