@@ -276,3 +276,34 @@ for (const [title, make, code] of [
     })
   }
 }
+
+/** Of a class, as what is plain is none. */
+const like = (over: object): object => Object.create({ on() { return this }, once() { return this }, listeners: () => [], read: () => null, pipe() { return this }, ...over }) as object
+
+for (const [title, listeners] of [
+  ['has no listeners', undefined],
+  ['throws when asked for its listeners', () => { throw new Error('no listeners') }],
+  ['has listeners that are none', () => undefined],
+] as const) {
+  test(`a stream-like object that ${title} is BAD_ARGUMENT and takes no slot`, async (t) => {
+    const [from, to] = await pair(t)
+    to.to('*').provide('make', () => [like({ listeners })])
+    for (let i = 0; i < 3; i++) {
+      t.is((await failure(from.to('far').call('hello', like({ listeners })))).code, 'BAD_ARGUMENT')
+      t.is((await failure(from.to('far').call('make'))).code, 'BAD_ARGUMENT')
+    }
+    t.deepEqual([from, to].map((one) => one.stats()['streams']), [0, 0])
+  })
+}
+
+test('a stream-like object that throws when it is read is an error of its reader, and the link stands', async (t) => {
+  const [from, to] = await pair(t)
+  const ends: unknown[] = []
+  from.on('unlink', (_, error) => { ends.push(error) })
+  to.to('*').provide('read', (values: AsyncIterable<Buffer>) => all(values))
+  const error = await failure(from.to('far').call('read', like({ pipe() { throw new Error('no pipe') } })))
+  t.is(error.code, 'REMOTE_ERROR')
+  t.regex(error.message, /no pipe/)
+  t.deepEqual(ends, [])
+  await until(() => from.stats()['streams'] === 0 && to.stats()['streams'] === 0)
+})

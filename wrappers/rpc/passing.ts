@@ -71,8 +71,8 @@ export class Passing {
   }
 
   offer(source: object, kind: StreamKind): number {
-    const channel = this.streams.add(this.wire.newId(), {})
     if (kind !== 1) hush(source as Duplex) // its reader is told, once there is one
+    const channel = this.streams.add(this.wire.newId(), {})
     this.#sources.set(channel, { source, kind })
     this.#offered.push(channel)
     channel.once('started', () => this.#begin(channel))
@@ -123,12 +123,16 @@ export class Passing {
     const { source, kind } = this.#sources.get(channel) ?? {}
     if (!source) return
     this.#sources.delete(channel)
-    if (once(source)) {
-      if (taken.has(source)) return void channel.destroy(new StageError('BAD_ARGUMENT', 'this stream is being read by somebody else already: one that was passed to several can be read by one', { executed: 'no' }))
-      taken.add(source)
+    try {
+      if (once(source)) {
+        if (taken.has(source)) return void channel.destroy(new StageError('BAD_ARGUMENT', 'this stream is being read by somebody else already: one that was passed to several can be read by one', { executed: 'no' }))
+        taken.add(source)
+      }
+      if (kind === 1 || kind === 3) void this.#feed(channel, source as AsyncIterable<unknown>)
+      else this.#join(channel, source as Duplex, kind as StreamKind)
+    } catch (thrown) {
+      channel.destroy(failed(thrown)) // it is the user's, and not all that looks like a stream is one
     }
-    if (kind === 1 || kind === 3) void this.#feed(channel, source as AsyncIterable<unknown>)
-    else this.#join(channel, source as Duplex, kind as StreamKind)
   }
 
   async #feed(channel: Channel, source: AsyncIterable<unknown>): Promise<void> {
@@ -170,11 +174,8 @@ export class Passing {
   }
 
   #join(channel: Channel, source: Duplex, kind: StreamKind): void {
-    channel.once('error', (error) => source.destroy(error)) // before pump does, which tells nothing of why
-    source.on('error', (error: Error) => {
-      const { code, message, cause } = thrownToWire('the stream', error)
-      channel.destroy(new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause }))
-    })
+    channel.once('error', (error) => (source as Partial<Duplex>).destroy?.(error)) // before pump does, which tells nothing of why
+    source.on('error', (error: Error) => channel.destroy(failed(error)))
     if (source.destroyed) return void channel.destroy(new StageError('REMOTE_ERROR', 'the stream was over before anybody read it', { executed: 'yes', cause: source.errored ?? undefined }))
     if (kind === 4) channel.end()
     else pump(source, channel, nothing)
@@ -208,6 +209,11 @@ export class Passing {
     }
     return next
   }
+}
+
+function failed(thrown: unknown): StageError {
+  const { code, message, cause } = thrownToWire('the stream', thrown)
+  return new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause })
 }
 
 function hush(stream: Duplex): void {
