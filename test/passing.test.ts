@@ -165,6 +165,7 @@ const hostile: [title: string, make: () => object, tells: RegExp][] = [
   ['whose next is no promise and no result', () => ({ [Symbol.asyncIterator]: () => ({ next: () => undefined }) }), /failed/],
   ['of a value that cannot be sent', async function* () { yield Symbol('x') }, /symbol/i],
   ['of a stream', async function* () { yield bytes('inner') }, /stream/],
+  ['of a function', async function* () { yield { deep: () => 'called' } }, /^(read failed: )?\.deep is a function.*as an argument/],
   ['of five megabytes', async function* () { yield Buffer.alloc(5_000_000) }, /in parts/],
   ['which throws what cannot be sent', async function* () { throw { of: Symbol('x') } }, /failed/],
 ]
@@ -180,6 +181,7 @@ for (const [title, make, tells] of hostile) {
     t.regex((await failure(from.to(to.name).call('read', make()))).message, tells)
     t.is(await from.to(to.name).call('hello'), 'far')
     await until(() => from.stats()['streams'] === 0 && to.stats()['streams'] === 0)
+    t.deepEqual([from, to].map((one) => one.stats()['functions']), [0, 0])
   })
 }
 
@@ -202,14 +204,6 @@ for (const [title, end] of leaving) {
     await until(() => to.stats()['streams'] === 0)
   })
 }
-
-test('functions that a stream yields can be called', async (t) => {
-  const [from, to] = await pair(t)
-  to.to('*').provide('make', async function* () { yield () => 'first'; yield { deep: () => 'second' } })
-  const [one, two] = await all(await from.to(to.name).call<AsyncIterable<never>>('make')) as unknown as [() => Promise<string>, { deep(): Promise<string> }]
-  t.is(await one(), 'first')
-  t.is(await two.deep(), 'second')
-})
 
 /** An argument that is over before it is read. */
 const dead: [title: string, make: () => Readable, code: string | undefined][] = [

@@ -49,6 +49,7 @@ const spoilt: [title: string, says: (raw: Raw, id: number) => void][] = [
   ['an end in the head of a value', (raw, id) => { raw.message(DATA, id, [0, 0, 0]); raw.message(END, id) }],
   ['an empty value', (raw, id) => raw.message(DATA, id, item(0, 0, []))],
   ['what is no msgpack', (raw, id) => raw.message(DATA, id, item(0, 1, [0xc1]))],
+  ['a function in a value', (raw, id) => raw.message(DATA, id, item(0, 6, [0xd6, 1, 0, 0, 0, 7]))],
   ['a stream in a value', (raw, id) => raw.message(DATA, id, item(0, 8, [...stream(99)]))],
   ['a failure that is a number', (raw, id) => raw.message(DATA, id, item(1, 1, [5]))],
   ['a failure that is empty', (raw, id) => raw.message(DATA, id, item(1, 0, []))],

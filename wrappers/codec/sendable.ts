@@ -3,8 +3,12 @@ import { types } from 'node:util'
 import { StageError, describe } from '../../src/errors.js'
 import type { Refs } from '../codec.js'
 
-/** Thrown within, with the second half of the message; the first half is the path. */
-export class Refusal extends Error {}
+/** Thrown within, and by what stands for functions and streams, with the second half of the message; the first half is the path. */
+export class Refusal extends StageError {
+  constructor(what: string) {
+    super('BAD_ARGUMENT', what)
+  }
+}
 
 export const refuse = (what: string): never => {
   throw new Refusal(what)
@@ -17,6 +21,7 @@ export const MAX_BIGINT_BYTES = 1024 * 1024
 const MAX_BIGINT_BITS = BigInt(MAX_BIGINT_BYTES * 8)
 
 export const STREAM = 'is a stream or an async iterable, which cannot be sent here: pass it as a stream of its own, with to()'
+export const FUNCTION = 'is a function, which cannot be sent in a stream of values: pass it as an argument of a call'
 const STREAM_OTHER = 'is a stream of a kind that cannot be sent: pass one of Node\'s'
 const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
 const PROMISE = 'is a promise: await it first'

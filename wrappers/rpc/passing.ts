@@ -4,6 +4,7 @@ import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
+import { FUNCTION, refuse } from '../codec/sendable.js'
 import { streamKind, type Codec, type Refs, type StreamKind } from '../codec.js'
 import { Channel } from './channel.js'
 import { elsewhere, fromWire, thrownToWire, toWire } from './errors.js'
@@ -25,6 +26,11 @@ const taken = new WeakSet<object>()
 const channels = new WeakMap<object, Channel>()
 const nothing = (): void => {}
 const NONE: readonly Channel[] = []
+/** For a value inside of a stream, of which nobody knows whether it arrives: what it would lend could not be taken back. */
+const PLAIN: Refs = {
+  give: () => refuse(FUNCTION),
+  take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in a stream of values') },
+}
 
 /**
  * Async iterables and Node streams in arguments and results. Each gets a stream of the link, on which nothing happens
@@ -39,8 +45,7 @@ export class Passing {
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
-  /** @param functions  what a value inside of a stream may hold: no further streams */
-  constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer, private readonly functions: Refs) {
+  constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer) {
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
   }
 
@@ -153,7 +158,7 @@ export class Passing {
         const next = await iterator.next()
         if (next.done || over) break
         const { value } = next
-        await written(channel, item(VALUE, (writer) => this.host.codec.encode(value, writer, this.functions)))
+        await written(channel, item(VALUE, (writer) => this.host.codec.encode(value, writer, PLAIN)))
         if (++ahead >= AHEAD) await new Promise<void>((resolve) => { go = () => { if (ahead < AHEAD || channel.destroyed) resolve() }; go() })
       }
       over = true
@@ -167,9 +172,9 @@ export class Passing {
 
   #failure(failed: object, writer: Parameters<Codec['encode']>[1]): void {
     try {
-      this.host.codec.encode(failed, writer, this.functions)
+      this.host.codec.encode(failed, writer, PLAIN)
     } catch {
-      this.host.codec.encode({ ...failed, cause: undefined }, writer, this.functions)
+      this.host.codec.encode({ ...failed, cause: undefined }, writer, PLAIN)
     }
   }
 
@@ -195,7 +200,7 @@ export class Passing {
 
   #values(channel: Channel): Values {
     return new Values(channel, (kind, bytes, at, end) => {
-      const value = this.host.codec.decode(bytes, at, end, this.functions)
+      const value = this.host.codec.decode(bytes, at, end, PLAIN)
       if (kind === VALUE) return value
       throw fromWire(value, this.peer)
     })
