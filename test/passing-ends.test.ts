@@ -178,3 +178,82 @@ for (const [title, size, most] of [['small values', 0, 256 + 64], ['values of 1 
     await values.return?.()
   })
 }
+
+/** Streams wherever a value can have them, and whether they were ended. */
+function everywhere(): { value: object; ends(): Record<string, boolean> } {
+  const made = Object.fromEntries(['inside', 'list', 'map', 'set', 'beside'].map((where) => [where, new Readable({ read() {} })]))
+  const values = { left: false, next: () => new Promise(() => {}), return() { this.left = true; return Promise.resolve({ done: true }) }, [Symbol.asyncIterator]() { return this } }
+  const value = { inside: made['inside'], deep: [[made['list'], values], new Map<unknown, unknown>([['it', { file: made['map'] }]]), new Set([made['set']])] }
+  return {
+    value: [value, made['beside']],
+    ends: () => ({ ...Object.fromEntries(Object.entries(made).map(([where, { destroyed }]) => [where, destroyed])), values: values.left }),
+  }
+}
+const ENDED = { inside: true, list: true, map: true, set: true, beside: true, values: true }
+
+test('a call that is never sent ends the streams in its arguments, however deep', async (t) => {
+  const { clock, stages: [a] } = await virtual(t)
+  const [nobody, unsendable, aborted, misnamed] = [everywhere(), everywhere(), everywhere(), everywhere()]
+  t.is(await code(advance(clock, a.to('nobody', { timeoutMs: 100 }).call('go', nobody.value))), 'NO_SUCH_PEER')
+  t.deepEqual(nobody.ends(), ENDED)
+  t.is(await code(a.to('b').call('hello', unsendable.value, Symbol('x'))), 'BAD_ARGUMENT')
+  t.deepEqual(unsendable.ends(), ENDED)
+  t.is(await code(a.to('b', { signal: AbortSignal.abort() }).call('hello', aborted.value)), 'CANCELLED')
+  t.deepEqual(aborted.ends(), ENDED)
+  t.is(await code(a.to('b').call('then', misnamed.value)), 'NO_SUCH_METHOD')
+  t.deepEqual(misnamed.ends(), ENDED)
+})
+
+test('a result that cannot be sent, or that nobody waits for, ends the streams in it, however deep', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  const [unsendable, late] = [everywhere(), everywhere()]
+  let answer!: () => void
+  b.to('*').provide('make', () => [unsendable.value, Symbol('x')])
+  b.to('*').provide('late', () => new Promise((resolve) => { answer = () => { resolve({ of: late.value }) } }))
+  t.is(await code(a.to('b').call('make')), 'BAD_ARGUMENT')
+  t.deepEqual(unsendable.ends(), ENDED)
+  const controller = new AbortController()
+  const call = code(a.to('b', { signal: controller.signal }).call('late'))
+  await clock.advance(10)
+  controller.abort()
+  await clock.advance(10)
+  answer()
+  await clock.advance(10)
+  t.is(await call, 'CANCELLED')
+  t.deepEqual(late.ends(), ENDED)
+})
+
+test('looking for streams to end runs no getter, takes no exception further, and comes to an end', async (t) => {
+  const { clock, stages: [a] } = await virtual(t)
+  let read = 0
+  const trap = (): never => { throw new Error('trapped') }
+  const { value, ends } = everywhere()
+  const hostile = [{ get file() { read++; return new Readable() } }, new Proxy({}, { getPrototypeOf: trap, ownKeys: trap, getOwnPropertyDescriptor: trap, get: trap }), new Proxy([1], { get: trap })]
+  t.is(await code(advance(clock, a.to('nobody', { timeoutMs: 100 }).call('go', hostile, ...hostile, value))), 'NO_SUCH_PEER')
+  t.deepEqual(ends(), ENDED)
+  t.is(read, 0)
+  const circle: Record<string, unknown> = {}
+  for (let i = 0; i < 10; i++) circle[i] = circle
+  const wrapped: unknown[] = []
+  for (let i = 0; i < 100_000; i++) wrapped[0] = [wrapped[0]]
+  const stream = new Readable({ read() {} })
+  const endless = [circle, wrapped, new Array(4_000_000), new Proxy([], { get: (_, key) => key === 'length' ? 1e15 : undefined }), stream]
+  const since = performance.now()
+  t.is(await code(advance(clock, a.to('nobody', { timeoutMs: 100 }).call('go', ...endless))), 'NO_SUCH_PEER')
+  t.true(performance.now() - since < 5000)
+  t.true(stream.destroyed, 'the outermost come first')
+})
+
+test('a call of a passed function that is not sent ends the streams in its arguments', async (t) => {
+  const { clock, network, stages: [a, b] } = await virtual(t)
+  let fn!: (...args: unknown[]) => Promise<unknown>
+  b.to('*').provide('take', (given: typeof fn) => { fn = given })
+  await advance(clock, a.to('b').call('take', () => 'called'))
+  const [unsendable, late] = [everywhere(), everywhere()]
+  t.is(await code(fn(unsendable.value, Symbol('x'))), 'BAD_ARGUMENT')
+  t.deepEqual(unsendable.ends(), ENDED)
+  network.cut()
+  await clock.advance(100)
+  t.is(await code(fn(late.value)), 'DISCONNECTED')
+  t.deepEqual(late.ends(), ENDED)
+})

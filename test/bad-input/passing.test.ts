@@ -1,7 +1,10 @@
 /** Peers that break the rules of streams inside of values. */
+import { Readable } from 'node:stream'
 import test from 'ava'
 import type { StageError } from '../../src/index.js'
-import { CALL, DATA, END, ENDED, MIB, OPEN, PART, RESET, RESULT, START, scene, served } from '../helpers/mallory.js'
+import { Writer } from '../../src/writer.js'
+import { msgpack } from '../../wrappers/codec.js'
+import { CALL, DATA, END, ENDED, ERROR, MIB, OPEN, PART, RESET, RESULT, START, scene, served } from '../helpers/mallory.js'
 import { u32, type Raw } from '../helpers/raw-peer.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
@@ -9,6 +12,7 @@ import { all } from '../helpers/ways.js'
 
 nothingUnhandled(test)
 
+const REF = 2
 /** As msgpack: the stream of that id; kind 1 are values, 2 bytes. */
 const stream = (id: number, kind = 1): Buffer => Buffer.concat([Buffer.from([0xc7, 5, 8, kind]), u32(id)])
 const calls = (raw: Raw, id: number, ...values: (Buffer | number[])[]): void => raw.call(id, 'read', Buffer.concat([Buffer.from([0x90 + values.length]), ...values.map((one) => Buffer.from(one))]))
@@ -122,3 +126,22 @@ test('streams above a thousand, in arguments, are reset once each', async (t) =>
   t.is(api.stats()['streams'], 1000)
   t.deepEqual(ends, [])
 })
+
+for (const code of ['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED']) {
+  test(`a call of a function that is answered ${code} is not tried elsewhere, and its streams end`, async (t) => {
+    const { api, raw } = await scene(t)
+    let fn!: (...args: unknown[]) => Promise<unknown>
+    api.to('*').provide('take', (given: typeof fn) => { fn = given })
+    raw.call(1, 'take', Buffer.from([0x91, 0xd6, 1, 0, 0, 0, 7]))
+    await until(() => raw.got(RESULT, 1).length === 1)
+    const streams = Array.from({ length: 3 }, () => new Readable({ read() {} }))
+    const called = fn(streams[0], { deep: streams[1] }, new Map([[1, streams[2]]])).then(() => 'none', (error: StageError) => error.code)
+    await until(() => raw.got(REF).length === 1)
+    const answer = new Writer()
+    msgpack().encode({ code, message: 'no', executed: 'no' }, answer, { give: () => 0, take: () => 0 })
+    raw.message(ERROR, raw.got(REF)[0].id, answer.bytes.subarray(0, answer.at))
+    t.is(await called, code)
+    await until(() => streams.every((one) => one.destroyed))
+    t.is(api.stats()['streams'], 0)
+  })
+}

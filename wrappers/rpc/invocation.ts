@@ -1,9 +1,10 @@
 import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
+import { dispose } from './dispose.js'
 import { DEPTH_MAX } from './messages.js'
 import { elsewhere } from './errors.js'
-import { bind, dispose } from './passing.js'
+import { bind } from './passing.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
 /** What a call needs that is no property of its selection. */
@@ -27,7 +28,7 @@ const RESEND_MS = 1
 export class Invocation implements Outgoing {
   readonly endsAt: number
   readonly depth: number
-  carried: readonly object[] = []
+  carried?: readonly object[]
   #settled = false
   #link: Link<Rpc> | undefined
   #id = 0
@@ -163,6 +164,6 @@ export class Invocation implements Outgoing {
     this.caller.waiting.delete(this)
     if (!error && this.selection.options.signal) bind(value, this.selection.options.signal)
     this.done(error, value)
-    if (error && !this.only) for (const one of [...this.args, ...this.carried]) dispose(one) // where all were asked, others may read
+    if (error && !this.only) dispose(this.carried ?? this.args) // where all were asked, others may read
   }
 }

@@ -6,6 +6,7 @@ import { Writer } from '../../src/writer.js'
 import { msgpack, type Codec, type Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Answers } from './answers.js'
+import { dispose } from './dispose.js'
 import { Invocation, type Caller } from './invocation.js'
 import { CAST, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
@@ -99,7 +100,10 @@ function expire(waiting: Set<Invocation>, now: number): number {
 
 function call(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    if (!isMethod(method)) return reject(noSuch(method))
+    if (!isMethod(method)) {
+      reject(noSuch(method))
+      return dispose(args)
+    }
     new Invocation(caller, selection, method, args, undefined, (error, value) => {
       if (error) reject(error)
       else resolve(value)

@@ -7,6 +7,7 @@ import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { FUNCTION, refuse } from '../codec/sendable.js'
 import { streamKind, type Codec, type Refs, type StreamKind } from '../codec.js'
 import { Channel } from './channel.js'
+import { dispose, leave, taken } from './dispose.js'
 import { elsewhere, fromWire, thrownToWire, toWire } from './errors.js'
 import { UNREAD_MS } from './messages.js'
 import type { Streams } from './streams.js'
@@ -20,8 +21,6 @@ export interface PassingHost {
   readonly codec: Codec
 }
 
-/** Those that can be read once, and are being read. */
-const taken = new WeakSet<object>()
 /** The channel behind what was handed out. */
 const channels = new WeakMap<object, Channel>()
 const nothing = (): void => {}
@@ -240,27 +239,6 @@ function written(channel: Channel, bytes: Buffer): Promise<void> | undefined {
 
 /** Whether it can be read only once: Node's streams, and iterators such as generators. */
 const once = (source: object): boolean => streamKind(source) !== 1 || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
-
-/** Ends a stream or iterable that nobody will read, unless somebody reads it already. */
-export function dispose(value: unknown): void {
-  if (typeof value !== 'object' || value === null || taken.has(value)) return
-  try {
-    if (streamKind(value) === 0) return // looking at it runs its getters
-    const { destroy } = value as { destroy?: () => void }
-    if (typeof destroy === 'function') destroy.call(value)
-    else leave(value)
-  } catch {
-    // as below
-  }
-}
-
-function leave(iterator: { return?: () => unknown }): void {
-  try {
-    Promise.resolve(iterator.return?.()).catch(nothing)
-  } catch {
-    // it is the user's, and what it thinks of its end is its own
-  }
-}
 
 /** What the signal of a call ends as well: the stream that was its answer. */
 export function bind(value: unknown, signal: AbortSignal): void {

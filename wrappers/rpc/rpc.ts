@@ -4,6 +4,7 @@ import type { Deadlines, LinkEnd, Peer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Channel } from './channel.js'
+import { dispose } from './dispose.js'
 import { fromWire } from './errors.js'
 import * as M from './messages.js'
 import { Methods } from './methods.js'
@@ -34,10 +35,12 @@ export interface Outgoing {
   /** By the clock's `now()`. */
   readonly endsAt: number
   readonly depth: number
-  /** The streams in its arguments when it was last sent. */
+  /** The streams in its arguments when it was last sent; undefined while it never was. */
   carried?: readonly object[]
   settle(error: StageError | null, value?: unknown): void
 }
+
+const NONE: readonly object[] = []
 
 /**
  * The calls and streams of one link, over its frames. It is a Duplex too: the one stream that needs no opening.
@@ -163,7 +166,7 @@ export class Rpc extends Channel implements Top {
       const offered = this.#passing.offered()
       this.#carried.set(id, offered)
       call.carried = this.#passing.sourcesOf(offered)
-    }
+    } else call.carried = NONE
     this.host.deadlines.note(call.endsAt)
     this.uses++
     return id
@@ -215,11 +218,20 @@ export class Rpc extends Channel implements Top {
   #stub(ref: number): Callable {
     return (...args: unknown[]): Promise<unknown> => {
       const answer = new Promise<unknown>((resolve, reject) => {
-        this.send({
+        const call: Outgoing = {
           method: `function ${ref}`, args, depth: 0,
           endsAt: this.host.clock.now() + this.host.timeoutMs,
-          settle: (error, value) => { if (error) reject(error); else resolve(value) },
-        }, ref)
+          settle: (error, value) => {
+            if (!error) return resolve(value)
+            reject(error)
+            dispose(call.carried ?? args) // there is nobody else to try
+          },
+        }
+        try {
+          this.send(call, ref)
+        } catch (error) {
+          call.settle(error as StageError)
+        }
       })
       answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
       return answer

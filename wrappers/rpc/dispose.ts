@@ -1,0 +1,62 @@
+import { types } from 'node:util'
+import { mapEntries, setValues } from '../codec/sendable.js'
+import { streamKind } from '../codec.js'
+
+/** As deep and as many as a value that can be sent. */
+const MAX_DEPTH = 64
+const MAX_NODES = 250_000
+
+/** Streams and iterators that can be read once, and are being read. */
+export const taken = new WeakSet<object>()
+
+/**
+ * Ends the streams and iterables in what was not sent, unless somebody reads them already: where the codec would have
+ * found them, the outermost first. It is the user's value, and may do anything when it is looked at: no getter is run.
+ */
+export function dispose(value: unknown): void {
+  if (!isObject(value)) return
+  let left = MAX_NODES
+  let level = [value]
+  for (let depth = 0; level.length > 0 && depth <= MAX_DEPTH; depth++) {
+    const next: object[] = []
+    for (const one of level) {
+      try {
+        for (const inner of within(one)) {
+          if (left-- <= 0) break
+          if (isObject(inner)) next.push(inner)
+        }
+      } catch {
+        // as for the next one
+      }
+    }
+    level = next
+  }
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+/** What is in a container; what is none is ended, if it is a stream. */
+function* within(value: object): Generator {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (Array.isArray(value)) for (let i = 0; i < value.length; i++) yield Object.getOwnPropertyDescriptor(value, i)?.value
+  else if (types.isMap(value)) for (const entry of mapEntries.call(value)) yield* entry
+  else if (types.isSet(value)) yield* setValues.call(value)
+  else if ((prototype !== Object.prototype && prototype !== null) || Object.hasOwn(value, Symbol.asyncIterator)) end(value)
+  else for (const key of Object.keys(value)) yield Object.getOwnPropertyDescriptor(value, key)?.value
+}
+
+function end(value: object): void {
+  if (taken.has(value) || streamKind(value) === 0) return
+  const { destroy } = value as { destroy?: () => void }
+  if (typeof destroy === 'function') destroy.call(value)
+  else leave(value)
+}
+
+/** Ends an iterator. */
+export function leave(iterator: { return?: () => unknown }): void {
+  try {
+    Promise.resolve(iterator.return?.()).catch(() => {})
+  } catch {
+    // it is the user's, and what it thinks of its end is its own
+  }
+}
