@@ -12,7 +12,7 @@ import { all } from '../helpers/ways.js'
 
 nothingUnhandled(test)
 
-const REF = 2
+const REF = 2, CREDIT = 14
 /** As msgpack: the stream of that id; kind 1 are values, 2 bytes. */
 const stream = (id: number, kind = 1): Buffer => Buffer.concat([Buffer.from([0xc7, 5, 8, kind]), u32(id)])
 const calls = (raw: Raw, id: number, ...values: (Buffer | number[])[]): void => raw.call(id, 'read', Buffer.concat([Buffer.from([0x90 + values.length]), ...values.map((one) => Buffer.from(one))]))
@@ -143,5 +143,50 @@ for (const code of ['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED']) {
     t.is(await called, code)
     await until(() => streams.every((one) => one.destroyed))
     t.is(api.stats()['streams'], 0)
+  })
+}
+
+/** Sends of one value on each stream what their credit allows, until no more of it comes. @returns bytes sent on each */
+async function pushed(raw: Raw, ids: number[], size: number, sent = ids.map(() => 0)): Promise<number[]> {
+  for (let quiet = 0; quiet < 10; quiet++) {
+    const given = new Map<number, number>()
+    for (const { id, body } of raw.got(CREDIT)) given.set(id, (given.get(id) ?? 0) + body.readUInt32BE())
+    const out = ids.map((id, i) => sent[i] - (given.get(id) ?? 0))
+    let together = out.reduce((a, b) => a + b)
+    for (const [i, id] of ids.entries()) {
+      const piece = Math.min(size - sent[i], 32_768, 256 * 1024 - out[i], Math.max(4 * MIB - together, 4096 - out[i]))
+      if (piece <= 0) continue
+      raw.message(DATA, id, sent[i] === 0 ? item(0, size, []) : [], Buffer.alloc(piece - (sent[i] === 0 ? 5 : 0)))
+      sent[i] += piece
+      together += piece
+      quiet = 0
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  return sent
+}
+
+for (const [title, size, streams] of [['of 4 MiB', 4 * MIB, 12], ['of 250 KiB', 250 * 1024, 120]] as const) {
+  test(`values ${title} that never end on many streams take no more than 20 MiB of a link, and nothing of another`, async (t) => {
+    const { api, web, raw, ends } = await scene(t)
+    let read = 0
+    api.to('*').provide('read', (values: AsyncIterable<unknown>) => { void all(values).catch(() => {}).finally(() => { read++ }) })
+    const ids = Array.from({ length: streams }, (_, i) => 4 * i + 3)
+    for (const id of ids) raw.call(id - 2, 'read', Buffer.concat([Buffer.from([0x91]), stream(id)]))
+    await until(() => raw.got(START).length === streams)
+    const sent = await pushed(raw, ids, size)
+    const sum = sent.reduce((a, b) => a + b)
+    const unread = Number(api.stats()['unreadBytes'])
+    for (const held of [sum, unread]) t.true(held <= 21 * MIB && held > 16 * MIB, `${sum} sent, ${unread} unread`)
+    t.true(await served(web))
+    t.deepEqual(ends, [])
+    const rest = ids.filter((_, i) => sent[i] < size)
+    for (const id of ids.filter((one) => !rest.includes(one))) raw.message(RESET, id, Buffer.from([0x80]))
+    await until(() => read === streams - rest.length)
+    const more = await pushed(raw, rest, size, sent.filter((one) => one < size))
+    t.true(more.filter((one) => one === size).length >= Math.min(4, rest.length), 'what was given up made room')
+    raw.socket.destroy()
+    await until(() => read === streams)
+    t.like(api.stats(), { streams: 0, unreadBytes: 0 })
   })
 }

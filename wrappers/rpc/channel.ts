@@ -58,6 +58,8 @@ export class Channel extends Duplex implements Source {
   unheard = false
   /** Somebody reads, or has read. */
   started: boolean
+  /** Bytes read that are still held for what is behind them. */
+  #kept = 0
   #waiting: { rest: Buffer; done: Done } | undefined
   /** Small pieces that came while the reader had enough: one chunk, once it asks. */
   #gathered: Writer | undefined
@@ -200,9 +202,15 @@ export class Channel extends Duplex implements Source {
     this.port.credit(this, taken)
   }
 
+  /** So many of the bytes that were read are only put aside: what can come instead of them must wait. */
+  keep(bytes: number): void {
+    this.#kept = bytes
+    if (this.#taken >= this.port.worthBytes) process.nextTick(grant, this)
+  }
+
   /** Of what is owed, what the reader has. */
   get #taken(): number {
-    return this.owed - this.readableLength - (this.#gathered?.at ?? 0)
+    return this.owed - this.readableLength - this.#kept - (this.#gathered?.at ?? 0)
   }
 
   #start(): void {

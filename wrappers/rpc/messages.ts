@@ -78,6 +78,8 @@ export const STREAM_WINDOW_BYTES = 256 * 1024
 /** The same for all streams of a link together; each may have the reserve beyond it. */
 export const LINK_WINDOW_BYTES = 4 * 1024 * 1024
 export const RESERVE_BYTES = 4 * 1024
+/** Unfinished values of all async iterables of a link together, beyond what its streams may be ahead. */
+export const VALUES_MAX_BYTES = 16 * 1024 * 1024
 
 /** What the wire calls an error. */
 export interface WireError {

@@ -10,6 +10,7 @@ import { Channel } from './channel.js'
 import { dispose, leave, taken } from './dispose.js'
 import { elsewhere, fromWire, thrownToWire, toWire } from './errors.js'
 import { UNREAD_MS } from './messages.js'
+import { Room } from './room.js'
 import type { Streams } from './streams.js'
 import { AHEAD, FAILURE, VALUE, Values, item } from './values.js'
 import type { Wire } from './wire.js'
@@ -41,6 +42,7 @@ export class Passing {
   /** Received and not in use yet, with the time until when that may be so. */
   readonly #unread = new Map<Channel, number>()
   readonly #unsweep: () => void
+  readonly #room = new Room()
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
@@ -51,6 +53,11 @@ export class Passing {
   /** Something was offered since the last `took`. */
   get offering(): boolean {
     return this.#offered.length > 0
+  }
+
+  /** Bytes that unfinished values of the peer's take, or will. */
+  get unfinished(): number {
+    return this.#room.used
   }
 
   /** What the last value that was encoded brings along. */
@@ -198,7 +205,8 @@ export class Passing {
   // ── what is the peer's ────────────────────────────────────────────────────────────────────────────────────────
 
   #values(channel: Channel): Values {
-    return new Values(channel, (kind, bytes, at, end) => {
+    channel.once('close', () => this.#room.leave(channel)) // not left to whoever reads it: that would hold it, and it may be let go of
+    return new Values(channel, this.#room, (kind, bytes, at, end) => {
       const value = this.host.codec.decode(bytes, at, end, PLAIN)
       if (kind === VALUE) return value
       throw fromWire(value, this.peer)

@@ -115,7 +115,7 @@ export class Rpc extends Channel implements Top {
   }
 
   counts(): { calls: number; serving: number; streams: number; functions: number; heldBytes: number; unreadBytes: number } {
-    return { calls: this.#pending.size, serving: this.#serving.size, streams: this.#streams.size, functions: this.#refs.size, heldBytes: this.#wire.held, unreadBytes: this.#streams.unread }
+    return { calls: this.#pending.size, serving: this.#serving.size, streams: this.#streams.size, functions: this.#refs.size, heldBytes: this.#wire.held, unreadBytes: this.#streams.unread + this.#passing.unfinished }
   }
 
   openStream(): Channel {

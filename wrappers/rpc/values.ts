@@ -1,7 +1,8 @@
 import { StageError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Channel } from './channel.js'
-import { MESSAGE_MAX_BYTES } from './messages.js'
+import { MESSAGE_MAX_BYTES, PIECE_MAX_BYTES } from './messages.js'
+import type { Room } from './room.js'
 
 /** Each value on a channel: a kind (1 byte), its length (4), and the encoded value. */
 const ITEM_HEAD = 5
@@ -23,6 +24,7 @@ export function item(kind: number, encode: (writer: Writer) => void): Buffer {
 }
 
 const TOOK = Buffer.alloc(1)
+const NOTHING = Buffer.alloc(0)
 
 /** Somebody who let go of one without a word: its source has to be told. */
 const abandoned = new FinalizationRegistry<Channel>((channel) => channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it')))
@@ -30,17 +32,29 @@ const abandoned = new FinalizationRegistry<Channel>((channel) => channel.destroy
 /**
  * The values of an async iterable of the peer's, which begins when the first one is asked for. Leaving the loop, or
  * letting go of it, ends the source.
+ *
+ * What has come and was not taken counts as unread, so that a peer can make nobody hold more than its streams may be
+ * ahead. Only a value that is not whole takes room of its own, which all of them share: where there is none, as much of
+ * it as fits into the credit of its stream comes, and the rest when others have been taken.
  */
 export class Values<T = unknown> implements AsyncIterableIterator<T> {
   readonly #chunks: AsyncIterator<Buffer, undefined>
-  readonly #came = new Writer(0)
+  /** What came and was not taken: from `#from` to `#to`. */
+  #bytes: Buffer = NOTHING
   #from = 0
+  #to = 0
+  #asked = false
+  /** Room for the next value, in bytes. */
+  #granted = 0
   #last: Promise<unknown> = Promise.resolve()
   #over = false
   #taken = 0
 
-  /** @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol */
-  constructor(private readonly channel: Channel, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T) {
+  /**
+   * @param room    which somebody leaves for it once the channel is closed
+   * @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol
+   */
+  constructor(private readonly channel: Channel, private readonly room: Room, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T) {
     this.#chunks = channel[Symbol.asyncIterator]()
     abandoned.register(this, channel)
   }
@@ -52,8 +66,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
-    this.#over = true
-    this.channel.destroy(this.channel.readableEnded ? undefined : new StageError('CANCELLED', 'the reader wants no more'))
+    this.#end(this.channel.readableEnded ? undefined : new StageError('CANCELLED', 'the reader wants no more'))
     return Promise.resolve({ done: true, value: undefined })
   }
 
@@ -73,9 +86,10 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   async #take(): Promise<IteratorResult<T, undefined>> {
     while (!this.#over) {
       const size = this.#size()
-      if (size !== undefined && this.#came.at - this.#from >= size) return { done: false, value: this.#read(size) }
-      const { done, value } = await this.#chunks.next()
-      if (done && this.#came.at > this.#from) throw this.#fail('a stream of values that ended in the middle of one')
+      if (size !== undefined && this.#to - this.#from >= size) return { done: false, value: this.#read(size) }
+      if (size !== undefined) this.#ask(size)
+      const { done, value } = await this.#next()
+      if (done && this.#to > this.#from) throw this.#fail('a stream of values that ended in the middle of one')
       if (done) break
       this.#append(value)
     }
@@ -83,43 +97,90 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     return { done: true, value: undefined }
   }
 
+  async #next(): Promise<IteratorResult<Buffer, undefined>> {
+    try {
+      return await this.#chunks.next()
+    } catch (error) {
+      this.#end()
+      throw error
+    }
+  }
+
   /** Of the next value with its head; undefined while not even that is there. */
   #size(): number | undefined {
-    if (this.#came.at - this.#from < ITEM_HEAD) return undefined
-    const size = this.#came.bytes.readUInt32BE(this.#from + 1)
+    if (this.#to - this.#from < ITEM_HEAD) return undefined
+    const size = this.#bytes.readUInt32BE(this.#from + 1)
     if (size > MESSAGE_MAX_BYTES) throw this.#fail(`a value of ${size} bytes; at most ${MESSAGE_MAX_BYTES} are allowed`)
     return ITEM_HEAD + size
   }
 
+  #ask(size: number): void {
+    if (this.#asked) return
+    this.#asked = true
+    this.room.ask(this.channel, size - ITEM_HEAD, () => {
+      this.#granted = size
+      this.#keep()
+    })
+  }
+
   #read(size: number): T {
-    const { bytes } = this.#came
+    const bytes = this.#bytes
     const at = this.#from
     this.#from += size
     if (++this.#taken % (AHEAD / 2) === 0) this.channel.write(TOOK)
+    if (this.#asked) {
+      this.#asked = false
+      this.#granted = 0
+      this.room.leave(this.channel)
+    }
+    const left = this.#to - this.#from
+    if (left * 4 < bytes.length) this.#move(left) // or little would keep the room of much
+    this.#keep()
     try {
       return this.decode(bytes[at], bytes, at + ITEM_HEAD, at + size)
     } catch (error) {
-      this.#over = true
-      this.channel.destroy(error as Error)
+      this.#end(error as Error)
       throw error
     }
   }
 
   #append(chunk: Buffer): void {
-    const came = this.#came
-    if (this.#from > 0) {
-      came.bytes.copyWithin(0, this.#from, came.at)
-      came.at -= this.#from
+    const left = this.#to - this.#from
+    if (left === 0) {
+      this.#bytes = chunk
       this.#from = 0
+      this.#to = chunk.length
+    } else {
+      const needed = left + chunk.length
+      if (this.#to + chunk.length > this.#bytes.length) this.#move(this.#granted > 0 ? Math.max(needed, this.#granted + PIECE_MAX_BYTES) : 2 * needed)
+      this.#to += chunk.copy(this.#bytes, this.#to)
     }
-    came.need(chunk.length)
-    came.at += chunk.copy(came.bytes, came.at)
+    this.#keep()
+  }
+
+  /** Puts what is there into a buffer of that size. */
+  #move(size: number): void {
+    const bytes = size === 0 ? NOTHING : Buffer.allocUnsafeSlow(size)
+    this.#to = this.#bytes.copy(bytes, 0, this.#from, this.#to)
+    this.#from = 0
+    this.#bytes = bytes
+  }
+
+  #keep(): void {
+    this.channel.keep(Math.max(0, this.#to - this.#from - this.#granted))
   }
 
   #fail(message: string): StageError {
     const error = new StageError('PROTOCOL_ERROR', message)
-    this.#over = true
-    this.channel.destroy(error)
+    this.#end(error)
     return error
+  }
+
+  #end(error?: Error): void {
+    this.#over = true
+    this.#bytes = NOTHING
+    this.#from = this.#to = 0
+    this.room.leave(this.channel)
+    this.channel.destroy(error)
   }
 }
