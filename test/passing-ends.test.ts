@@ -238,9 +238,7 @@ test('looking for streams to end runs no getter, takes no exception further, and
   for (let i = 0; i < 100_000; i++) wrapped[0] = [wrapped[0]]
   const stream = new Readable({ read() {} })
   const endless = [circle, wrapped, new Array(4_000_000), new Proxy([], { get: (_, key) => key === 'length' ? 1e15 : undefined }), stream]
-  const since = performance.now()
   t.is(await code(advance(clock, a.to('nobody', { timeoutMs: 100 }).call('go', ...endless))), 'NO_SUCH_PEER')
-  t.true(performance.now() - since < 5000)
   t.true(stream.destroyed, 'the outermost come first')
 })
 

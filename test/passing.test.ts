@@ -244,7 +244,7 @@ for (const standing of [true, false]) {
     to.to('*').provide('hello', () => 'far')
     if (standing) await from.to('far').call('hello')
     const beside = from.to('far').call('hello')
-    const error = await failure(from.to('far', { timeoutMs: 2000 }).call('hello', touchy()))
+    const error = await failure(from.to('far').call('hello', touchy()))
     t.true(error instanceof StageError)
     t.is(error.code, 'BAD_ARGUMENT')
     t.is(await beside, 'far')
@@ -263,7 +263,7 @@ for (const [title, make, code] of [
       const ends: unknown[] = []
       for (const one of [from, to]) one.on('unlink', (_, error) => { ends.push(error) })
       to.to('*').provide('make', handler)
-      t.is((await failure(from.to('far', { timeoutMs: 2000 }).call('make'))).code, code)
+      t.is((await failure(from.to('far').call('make'))).code, code)
       t.is(await from.to('far').call('hello'), 'far')
       t.deepEqual(ends, [])
       await until(() => to.stats()['serving'] === 0)
