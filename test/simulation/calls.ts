@@ -19,7 +19,7 @@ export interface Call {
 }
 
 /** What no stage of a sound mesh ever hears. */
-const FOREIGN: ReadonlySet<Code> = new Set(['PROTOCOL_ERROR', 'BAD_ARGUMENT', 'BAD_NAME', 'WRONG_NAMESPACE', 'AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'NO_SUCH_METHOD', 'NAME_TAKEN'])
+export const FOREIGN: ReadonlySet<Code> = new Set(['PROTOCOL_ERROR', 'BAD_ARGUMENT', 'BAD_NAME', 'WRONG_NAMESPACE', 'AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'NO_SUCH_METHOD', 'NAME_TAKEN'])
 const LATE_MS = 100
 const lastStarted = new WeakMap<World, Map<string, number>>()
 
@@ -65,7 +65,7 @@ export function late(call: Call): void {
 }
 
 /** A handler's first line. */
-function ran(host: Host, n: number): Call | undefined {
+export function ran(host: Host, n: number): Call | undefined {
   const { world } = host
   const call = world.calls.get(n)
   if (!call || !host.alive) return undefined
@@ -85,7 +85,7 @@ function ran(host: Host, n: number): Call | undefined {
 }
 
 /** Runs a handler's body, counted. */
-async function serve(host: Host, n: number, body: () => unknown): Promise<unknown> {
+export async function serve(host: Host, n: number, body: () => unknown): Promise<unknown> {
   if (!ran(host, n)) return new Promise(() => {})
   host.open.serving++
   try {
@@ -95,7 +95,7 @@ async function serve(host: Host, n: number, body: () => unknown): Promise<unknow
   }
 }
 
-const sleep = (host: Host, ms: number): Promise<void> => new Promise((resolve) => { host.clock.setTimeout(resolve, ms) })
+export const sleep = (host: Host, ms: number): Promise<void> => new Promise((resolve) => { host.clock.setTimeout(resolve, ms) })
 
 export function provide(host: Host): void {
   const { stage, world } = host
@@ -127,7 +127,7 @@ export function provide(host: Host): void {
 
 async function nested(host: Host, context: CallContext, to: string, ms: number): Promise<void> {
   const left = context.deadline - host.clock.wall()
-  await through(host, context.to(to), to, Math.max(1, left), ms > 0 ? 'slow' : 'quick', ms).catch(() => {})
+  await through(host, context.to(to), to, Math.max(1, left), ms > 0 ? 'slow' : 'quick', [ms]).catch(() => {})
 }
 
 /** A call of a function that was passed; its deadline is the default one. */
@@ -154,25 +154,30 @@ export interface Order {
 }
 
 export function makeCall(host: Host, { to, method, args, options }: Order): void {
-  void through(host, host.stage.to(to, options), to, options.timeoutMs, method, ...args).catch(() => {})
+  void through(host, host.stage.to(to, options), to, options.timeoutMs, method, args).catch(() => {})
 }
 
 /** A call with a function: it stays callable until the other end has let go of it. */
 export function makeCallBack(host: Host, to: string, times: number, timeoutMs: number): void {
   const fn = (n: number): number => { ran(host, n); return n }
-  void through(host, host.stage.to(to, { timeoutMs }), to, timeoutMs, 'back', times, fn).catch(() => {})
+  void through(host, host.stage.to(to, { timeoutMs }), to, timeoutMs, 'back', [times, fn]).catch(() => {})
 }
 
-async function through(host: Host, target: Target, to: string, timeoutMs: number, method: Order['method'], ...args: unknown[]): Promise<void> {
+/**
+ * A call, judged from its begin to its end.
+ * @param right  whether that is the answer; default: the number of the call
+ */
+export async function through(host: Host, target: Target, to: string, timeoutMs: number, method: string, args: readonly unknown[], right?: (value: unknown) => boolean): Promise<unknown> {
   const call = begin(host, timeoutMs, to)
   const { world } = host
   world.tell(host.label, `calls ${call.n} ${method} on ${to} within ${timeoutMs.toFixed(0)} ms`)
   host.open.calls++
   try {
     const value: unknown = await target.call(method, call.n, ...args)
-    const right = method === 'big' ? Buffer.isBuffer(value) && value.equals(args[0] as Buffer) : value === call.n
-    if (!right && host.alive) world.fail(`call ${call.n} of ${method} was answered ${String(value).slice(0, 100)}`)
+    right ??= (one) => method === 'big' ? Buffer.isBuffer(one) && one.equals(args[0] as Buffer) : one === call.n
+    if (!right(value) && host.alive) world.fail(`call ${call.n} of ${method} was answered ${String(value).slice(0, 100)}`)
     settle(call, 'value')
+    return value
   } catch (error) {
     settle(call, error as StageError)
     throw error

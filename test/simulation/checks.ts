@@ -1,5 +1,6 @@
 import { late } from './calls.js'
 import type { Host } from './host.js'
+import { checkPassed, openPassed } from './passed.js'
 import type { World } from './world.js'
 
 /** Unsent for one peer, and the one message more that may go over it. */
@@ -8,6 +9,9 @@ const HELD_MAX_BYTES = 20 * 1024 * 1024
 /** Above it nothing is begun for that peer; and so many calls of it may wait then. */
 const HELD_SERVING_BYTES = 11 * 1024 * 1024
 const OPEN_CALLS_MAX = 10_000
+/** What all streams of a link may have unread, and what each of them may beyond it. */
+const UNREAD_MAX_BYTES = 4 * 1024 * 1024
+const UNREAD_RESERVE_BYTES = 4 * 1024
 
 /** What holds at every moment. */
 export function checkStep(world: World): void {
@@ -23,9 +27,13 @@ export function checkStep(world: World): void {
     over('calls', open.calls)
     // a peer that does not take what was sent to it is not served, and its calls wait meanwhile
     over('serving', open.serving + ((held['heldBytes'] ?? 0) > HELD_SERVING_BYTES ? OPEN_CALLS_MAX : 0))
-    over('streams', host.streams.size)
-    over('heldBytes', HELD_MAX_BYTES * Math.max(1, (held['links'] ?? 0) + (held['draining'] ?? 0)))
+    over('streams', host.streams.size + openPassed(host))
+    const links = (held['links'] ?? 0) + (held['draining'] ?? 0)
+    over('heldBytes', HELD_MAX_BYTES * Math.max(1, links))
+    const ways = links + 2 // and the one to oneself, with both of its ends
+    over('unreadBytes', UNREAD_MAX_BYTES * ways + UNREAD_RESERVE_BYTES * ((held['streams'] ?? 0) + ways))
   }
+  checkPassed(world)
 }
 
 /** Every live stage sees the others, and so does the registry. */
@@ -69,12 +77,16 @@ export function checkQuiet(world: World): void {
     if (streams > 0) world.fail(`${host.label} holds ${streams} streams, where nothing goes on`)
     if (host.streams.size > 0) world.fail(`${host.label}: ${host.streams.size} streams have not ended`)
     if (open.calls > 0 || open.serving > 0) world.fail(`${host.label}: ${open.calls} calls have not ended, nor ${open.serving} handlers`)
+    const left = openPassed(host)
+    if (left > 0) world.fail(`P13: ${host.label}: ${left} streams in calls have not ended`)
   }
 }
 
 /** Nothing is left of a stage that was closed. */
 export function checkClosed(world: World, host: Host): void {
   for (const [what, count] of Object.entries(host.stage.stats())) if (count !== 0) world.fail(`P23: ${host.label} is closed and holds ${count} ${what}`)
+  const left = openPassed(host)
+  if (left > 0) world.fail(`P23: ${host.label} is closed, and ${left} streams in calls have not ended`)
 }
 
 /** Nothing is left of anything. */

@@ -4,6 +4,7 @@ import { seeded } from '../helpers/mesh.js'
 import { provide, type Call } from './calls.js'
 import { Client } from './registry.js'
 import { HostClock } from './host-clock.js'
+import { providePassed } from './passed.js'
 import { accept, type OpenEnd } from './streams.js'
 import type { World } from './world.js'
 
@@ -79,6 +80,7 @@ export class Host {
     const { ttlMs, idleLinkMs, secret } = climate
     this.stage = new Stage(name, this.client, this.port, { ttlMs, idleLinkMs, secret, clock: this.clock, random } as StageOptions)
     provide(this)
+    providePassed(this)
     this.#watch()
   }
 

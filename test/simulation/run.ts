@@ -2,6 +2,7 @@ import { makeCall, type Call } from './calls.js'
 import { checkClosed, checkEmpty, checkLinks, checkQuiet, checkStep, checkViews } from './checks.js'
 import { collectRest, withoutGarbage } from './garbage.js'
 import type { Host } from './host.js'
+import { checkPassed, glut, pass } from './passed.js'
 import { openFlow } from './streams.js'
 import { act, flood } from './traffic.js'
 import { Trouble } from './trouble.js'
@@ -36,16 +37,20 @@ export function simulate(seed: number, print?: (line: string) => void): Promise<
 
 /** Traffic and trouble. */
 async function storm(world: World): Promise<void> {
-  const { chance, clock } = world
+  const { chance, clock, passing } = world
   const trouble = new Trouble(world)
   const until = clock.now() + chance.between(5000, 30_000)
   const gapMs = chance.between(20, 400)
   const troubled = chance.one([0.02, 0.05, 0.1, 0.2])
   const floods = chance.odds(0.02)
+  const passes = passing.one([0.05, 0.2, 0.5])
+  const gluts = passing.odds(0.03)
   while (clock.now() < until) {
     if (floods && chance.odds(0.01)) flood(world)
     if (chance.odds(troubled)) trouble.strike()
     else for (let n = chance.odds(0.15) ? chance.between(2, 8) : 1; n > 0; n--) act(world)
+    if (passing.odds(passes)) pass(world)
+    if (gluts && passing.odds(0.01)) glut(world)
     await clock.run(chance.between(0, gapMs * 2))
     checkStep(world)
   }
@@ -79,7 +84,10 @@ async function quiet(world: World): Promise<void> {
   checkLinks(world, odd)
   collectRest()
   for (const host of world.up) for (const pattern of host.keeps) host.stage.keep(pattern, false)
-  await clock.run(75_000) // no link is idle for that long
+  for (let waited = 0; waited < 75_000; waited += 1000) { // no link is idle for that long
+    await clock.run(1000)
+    checkPassed(world)
+  }
   if (world.up.some((host) => host.stage.stats()['draining'])) await clock.run(12_000) // just then
   checkStep(world)
   checkQuiet(world)

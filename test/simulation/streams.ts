@@ -4,7 +4,7 @@ import { seeded } from '../helpers/mesh.js'
 import type { Host } from './host.js'
 import type { World } from './world.js'
 
-const PERIOD = 65_536
+export const PERIOD = 65_536
 const noise = seeded('bytes of streams').bytes(PERIOD)
 const doubled = Buffer.concat([noise, noise])
 const HEAD = 16
@@ -51,8 +51,8 @@ function known(world: World): Map<number, Flow> {
   return all
 }
 
-/** `size` bytes of the direction from `at` on. */
-const bytes = (direction: number, at: number, size: number): Buffer => {
+/** `size` bytes of the direction from `at` on, at most `PERIOD`. */
+export const bytes = (direction: number, at: number, size: number): Buffer => {
   const from = (direction * 7919 + at) % PERIOD
   return doubled.subarray(from, from + size)
 }

@@ -66,7 +66,8 @@ export function flood(world: World): void {
   if (!other) return
   const silent = (from: string, to: string): boolean => from === host.address && to === other.address
   network.hold(silent)
+  world.troubles++
   world.tell('*', `${host.label} floods ${other.label}, which hears nothing`)
   for (let i = 0; i < 60; i++) makeCall(host, { to: other.name, method: 'sink', args: [large], options: { timeoutMs: 5000 } })
-  world.clock.setTimeout(() => { network.release(silent); world.troubledAt = world.clock.now() }, 6000)
+  world.clock.setTimeout(() => { network.release(silent); world.troubles--; world.troubledAt = world.clock.now() }, 6000)
 }

@@ -45,7 +45,8 @@ export class Trouble {
 
   #for(ms: number, end: () => void): void {
     const { clock } = this.world
-    const once = (): void => { timer.cancel(); this.#ends.delete(once); this.world.troubledAt = clock.now(); end() }
+    this.world.troubles++
+    const once = (): void => { timer.cancel(); this.#ends.delete(once); this.world.troubles--; this.world.troubledAt = clock.now(); end() }
     const timer = clock.setTimeout(once, ms)
     this.#ends.add(once)
   }

@@ -22,6 +22,8 @@ export interface Climate {
 export class World {
   readonly clock = new VirtualClock()
   readonly chance: Chance
+  /** For streams in calls, so that the rest of the world is the same with and without them. */
+  readonly passing: Chance
   readonly network: MemoryNetwork
   readonly server: Server
   readonly climate: Climate
@@ -33,11 +35,14 @@ export class World {
   readonly #signals = new Map<AbortSignal, Host>()
   /** The last moment at which anything was disturbed. */
   troubledAt = 0
+  /** How much is wrong just now. */
+  troubles = 0
   readonly #hash = createHash('sha1')
   #events = 0
 
   constructor(readonly seed: number, private readonly print?: (line: string) => void) {
     this.chance = new Chance(`world ${seed}`)
+    this.passing = new Chance(`passed ${seed}`)
     const { chance } = this
     this.climate = {
       names: ['a', 'b', 'c', 'd', 'e', 'f'].slice(0, chance.between(3, 7)).map((name, i) => i === 2 && chance.odds(0.3) ? 'b' : name),
