@@ -11,10 +11,27 @@ import type { World } from './world.js'
 /** In 10 s to one address: far more than the back-off allows, however often a link breaks in between. */
 const DIALS_MAX = 100
 
+/** What the framing writes at once at most; what is shorter ends with a whole frame. */
+const WRITE_MAX = 256 * 1024
+const CALL = 1
+
+/** The first call among the frames that begin with this chunk, as it was sent. */
+function callIn(chunk: Buffer): Buffer | undefined {
+  for (let at = 0; at + 16 <= chunk.length && chunk[at] <= 2;) {
+    const end = at + 4 + chunk.readUIntBE(at + 1, 3)
+    if (end > chunk.length) return undefined
+    if (chunk[at] === 0 && chunk[at + 4] === CALL) return chunk.subarray(at, end)
+    at = end
+  }
+  return undefined
+}
+
 /** The interface of a process: once that is gone, nothing comes from it any more. */
 class Port implements Interface {
   readonly scheme = 'memory'
   dead = false
+  /** So many calls are sent twice from now on, as no stage does. */
+  stutters = 0
   readonly #inner: MemoryInterface
   /** When each address was dialled. */
   readonly #dials = new Map<string, number[]>()
@@ -28,17 +45,32 @@ class Port implements Interface {
   }
 
   listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
-    return this.#inner.listen(onstream)
+    return this.#inner.listen((stream) => onstream(this.#stuttering(stream)))
   }
 
-  connect(address: string, signal: AbortSignal): Promise<Duplex> {
+  async connect(address: string, signal: AbortSignal): Promise<Duplex> {
     if (this.dead) return new Promise(() => {})
     this.#count(address)
-    return this.#inner.connect(address, signal)
+    return this.#stuttering(await this.#inner.connect(address, signal))
   }
 
   close(): Promise<void> {
     return this.#inner.close()
+  }
+
+  #stuttering(stream: Duplex): Duplex {
+    const write = stream.write.bind(stream) as (chunk: Buffer, done: () => void) => boolean
+    let whole = true
+    stream.write = ((chunk: Buffer, done: () => void): boolean => {
+      const again = whole && this.stutters > 0 ? callIn(chunk) : undefined
+      whole = chunk.length < WRITE_MAX
+      if (!again) return write(chunk, done)
+      this.stutters--
+      this.world.stuttered = true
+      this.world.troubledAt = this.world.clock.now()
+      return write(Buffer.concat([chunk, again]), done)
+    }) as Duplex['write']
+    return stream
   }
 
   #count(address: string): void {

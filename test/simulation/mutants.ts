@@ -51,6 +51,15 @@ export const mutants: readonly Mutant[] = [
   mutant('nobody takes out the dead', 'P3', 'src/sweeper.js', 'this.sweep().catch', 'Promise.resolve().catch'),
   mutant('the calls of a dead link wait on', 'P9', 'wrappers/rpc/rpc.js', 'call.settle(lost);', ''),
   mutant('a goodbye is not heard', 'P7', 'wrappers/rpc/rpc.js', 'this.ondrain?.(leaving);', ''),
+  mutant('an id may come twice', 'P10', 'wrappers/rpc/wire.js', 'if (((id - this.#lastId) | 0) <= 0)', 'if (false)'),
+  mutant('the source of values goes on when its reader has left', 'P13', 'wrappers/rpc/passing.js', "channel.once('close', stop);", ''),
+  mutant('the source that failed looks ended', 'P13', 'wrappers/rpc/passing.js', 'await written(channel, item(FAILURE, (writer) => this.#failure(failed, writer)));', ''),
+  mutant('a source runs ahead of its reader', 'P13', 'wrappers/rpc/passing.js', 'if (++ahead >= AHEAD)', 'if (false)'),
+  mutant('what nobody begins to read has no end', 'P13', 'wrappers/rpc/passing.js', 'if (until <= now)', 'if (false)'),
+  mutant('the streams of a call that failed go on', 'P13', 'wrappers/rpc/rpc.js', 'const carried = this.#carried.get(id);', 'const carried = undefined;'),
+  mutant('all streams together may have unread what they like', 'stats().unreadBytes', 'wrappers/rpc/streams.js', 'const together = Math.max(', 'const together = Math.max(Infinity, ', { seeds: 2000, slow: true }),
+  mutant('a ping is judged at once after a stall', 'P5', 'src/link.js', 'if (clock.now() - due > STALL_MS)', 'if (false)', { seeds: 2000, slow: true }),
+  mutant('a ping is not judged after a stall', 'P8', 'src/link.js', 'this.#pulse = clock.setTimeout(judge, STALL_MS);', '{}', { seeds: 2000, slow: true }),
   mutant('an interface keeps its timer', 'timers', 'interfaces/memory.js', 'this.#alive?.cancel();', ''),
 ]
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { Readable, Writable } from 'node:stream'
 import { StageError, type CallContext, type TargetOptions } from '../../src/index.js'
-import { FOREIGN, ran, serve, sleep, through } from './calls.js'
+import { isForeign, ran, serve, sleep, through } from './calls.js'
 import type { Chance } from './chance.js'
 import type { Host } from './host.js'
 import { PERIOD, bytes } from './streams.js'
@@ -239,7 +239,7 @@ function judge(host: Host, passed: Passed, error: unknown): void {
   const { kind, failsAt, count } = passed
   world.tell(host.label, `${name(passed)} fails: ${String((error as Error).message)}`)
   if (!(error instanceof StageError)) return world.fail(`P13: ${name(passed)} failed with ${String(error)}`)
-  if (FOREIGN.has(error.code)) return world.fail(`P13: ${name(passed)} failed with ${error.code} ${error.message}`)
+  if (isForeign(world, error.code)) return world.fail(`P13: ${name(passed)} failed with ${error.code} ${error.message}`)
   if (error.code !== 'REMOTE_ERROR') return
   if (failsAt > count) world.fail(`P13: ${name(passed)} failed with ${error.message}, and its source has not`)
   else if (kind === 'values' && passed.read !== failsAt) world.fail(`P13: ${name(passed)} has failed behind ${failsAt} items, and ${passed.read} came`)

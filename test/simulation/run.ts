@@ -4,7 +4,7 @@ import { collectRest, withoutGarbage } from './garbage.js'
 import type { Host } from './host.js'
 import { checkPassed, glut, pass } from './passed.js'
 import { openFlow } from './streams.js'
-import { act, flood } from './traffic.js'
+import { act, flood, stutter } from './traffic.js'
 import { Trouble } from './trouble.js'
 import { World } from './world.js'
 
@@ -45,16 +45,19 @@ async function storm(world: World): Promise<void> {
   const floods = chance.odds(0.02)
   const passes = passing.one([0.05, 0.2, 0.5])
   const gluts = passing.odds(0.03)
+  const stutters = passing.odds(0.1)
   while (clock.now() < until) {
     if (floods && chance.odds(0.01)) flood(world)
     if (chance.odds(troubled)) trouble.strike()
     else for (let n = chance.odds(0.15) ? chance.between(2, 8) : 1; n > 0; n--) act(world)
     if (passing.odds(passes)) pass(world)
+    if (stutters && passing.odds(0.02)) stutter(world)
     if (gluts && passing.odds(0.01)) glut(world)
     await clock.run(chance.between(0, gapMs * 2))
     checkStep(world)
   }
   trouble.end()
+  for (const host of world.hosts) host.port.stutters = 0
   world.calm()
   world.troubledAt = clock.now()
   world.tell('*', 'it is quiet')

@@ -118,7 +118,7 @@ function follow(host: Host, stream: Duplex, end: OpenEnd, what: string): Promise
     told = true
     if (!host.alive) return
     world.tell(host.label, `${what}: ${error.message}`)
-    if (error instanceof StageError && error.code === 'PROTOCOL_ERROR') world.fail(`${what}: ${error.message}`)
+    if (error instanceof StageError && error.code === 'PROTOCOL_ERROR' && !world.stuttered) world.fail(`${what}: ${error.message}`)
   })
   return new Promise((resolve) => {
     const over = (): void => { host.streams.delete(end); resolve() }

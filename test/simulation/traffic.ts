@@ -71,3 +71,12 @@ export function flood(world: World): void {
   for (let i = 0; i < 60; i++) makeCall(host, { to: other.name, method: 'sink', args: [large], options: { timeoutMs: 5000 } })
   world.clock.setTimeout(() => { network.release(silent); world.troubles--; world.troubledAt = world.clock.now() }, 6000)
 }
+
+/** Some process sends its next call twice. */
+export function stutter(world: World): void {
+  const { passing, running } = world
+  if (running.length === 0) return
+  const host = passing.one(running)
+  world.tell('*', `${host.label} stutters`)
+  host.port.stutters = 1
+}

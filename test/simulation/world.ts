@@ -37,6 +37,8 @@ export class World {
   troubledAt = 0
   /** How much is wrong just now. */
   troubles = 0
+  /** Somebody has sent a call twice, which costs him his link. */
+  stuttered = false
   readonly #hash = createHash('sha1')
   #events = 0
 
