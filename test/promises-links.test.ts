@@ -334,3 +334,21 @@ test('stages that close, one after the other or at once, wait for nothing once n
     t.true(clock.now() - from < 500, `${clock.now() - from} ms`)
   }
 })
+
+test('P8: a peer that answers no ping is gone as DISCONNECTED, and as SLOW_PEER where it takes nothing of what is sent to it', async (t) => {
+  for (const full of [false, true]) {
+    const { clock, stage, network } = virtualMesh(t)
+    const [a, b] = [stage('a'), stage('b')] as const
+    b.to('*').provide('f', () => 1)
+    await advance(clock, a.to('b').call('f'))
+    const ends: string[] = []
+    a.on('unlink', (_, error) => ends.push(error?.code ?? 'goodbye'))
+    network.hold()
+    const call = a.to('b', { timeoutMs: 60_000 }).call('f', Buffer.alloc(full ? 1_000_000 : 10)).then(() => 'done', ({ code, executed }: StageError) => `${code} ${executed}`)
+    await clock.advance(15_100)
+    const code = full ? 'SLOW_PEER' : 'DISCONNECTED'
+    t.deepEqual(ends, [code])
+    t.is(await call, `${code} unknown`)
+    network.release()
+  }
+})

@@ -3,7 +3,8 @@ import { Duplex } from 'node:stream'
 import test from 'ava'
 import { StageError } from '../../src/index.js'
 import { pair } from '../../src/pair.js'
-import { frame, type Framed } from '../../wrappers/framing.js'
+import { Framed, frame } from '../../wrappers/framing.js'
+import { VirtualClock } from '../helpers/virtual-clock.js'
 import { wrapperSuite } from '../suites/wrapper.js'
 
 wrapperSuite(test, () => function framing(stream) { return frame(stream) }, { name: 'framing' })
@@ -140,4 +141,23 @@ test('whoever takes the beginning of a frame gets the rest as it comes, and no e
   far.on('error', () => {}).end()
   const [error] = await once(a, 'error') as [StageError]
   t.is(error.code, 'DISCONNECTED')
+})
+
+test('a carrier that takes nothing of what waits for 30 s is given up as SLOW_PEER, and one that takes a little is not', async (t) => {
+  for (const takes of [false, true]) {
+    const clock = new VirtualClock()
+    const takers: (() => void)[] = []
+    const carrier = new Duplex({ highWaterMark: 600_000, read() {}, write(_chunk, _encoding, done) { takers.push(done) } })
+    const a = new Framed(carrier, {}, clock)
+    for (let i = 0; i < 20; i++) a.frame(Buffer.alloc(60_000))
+    await clock.advance(29_000)
+    t.false(a.destroyed)
+    if (takes) takers.shift()?.()
+    await clock.advance(1500)
+    t.is(a.destroyed, !takes)
+    if (!takes) t.regex(`${(a.errored as StageError).code} ${a.errored?.message}`, /^SLOW_PEER the peer took nothing of \d+ bytes for 30000 ms/)
+    await clock.advance(30_000)
+    t.is((a.errored as StageError | null)?.code, 'SLOW_PEER', 'and then nothing again')
+    t.is(clock.pending, 0)
+  }
 })
