@@ -7,6 +7,7 @@ import type { StageError } from '../../src/index.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
 import { pair } from '../helpers/ways.js'
+import type { Assertions } from '../suites/test.js'
 
 nothingUnhandled(test)
 
@@ -14,6 +15,11 @@ setFlagsFromString('--expose-gc')
 const gc = runInNewContext('gc') as () => void
 const heap = (): number => { gc(); return process.memoryUsage().heapUsed }
 const MIB = 1024 * 1024
+/** Eventually: what is let go of takes more than one collection. */
+async function within(t: Assertions, before: number, most: number): Promise<void> {
+  await until(() => heap() - before < most * MIB).catch(() => {})
+  t.true(heap() - before < most * MIB)
+}
 
 /** A thousand at a time. @returns what each thousand took, in milliseconds */
 async function repeat(one: (n: number) => Promise<unknown>): Promise<number[]> {
@@ -36,7 +42,7 @@ test.serial('a hundred thousand calls with one signal leave no listener, and the
   const [first, last] = [median(took.slice(0, 25)), median(took.slice(-25))]
   t.true(last < 5 * first, `a thousand took ${first} ms, and ${last} ms in the end`)
   t.is(getEventListeners(signal, 'abort').length, 0)
-  t.true(heap() - before < 8 * MIB)
+  await within(t, before, 8)
 })
 
 test.serial('a hundred thousand names of methods that are not there', async (t) => {
@@ -45,7 +51,7 @@ test.serial('a hundred thousand names of methods that are not there', async (t) 
   for (let n = 0; n < 2000; n++) await code(`warm${n}`)
   const before = heap()
   await repeat(async (n) => { if (await code(`missing${n}`) !== 'NO_SUCH_METHOD') t.fail() })
-  t.true(heap() - before < 8 * MIB)
+  await within(t, before, 8)
   t.like(b.stats(), { serving: 0, functions: 0, streams: 0 })
 })
 
@@ -63,7 +69,7 @@ test.serial('a hundred thousand names of stages that are not there', async (t) =
     const waiting = Array.from({ length: 500 }, (_, n) => a.to(`nobody${round * 500 + n}`, { signal: controller.signal }).call('hello').catch(() => {}))
     if (round === 19) { controller.abort(); await Promise.all(waiting) }
   }
-  t.true(heap() - before < 12 * MIB)
+  await within(t, before, 12)
   t.like(a.stats(), { calls: 0, waiting: 0 })
   t.is(getEventListeners(controller.signal, 'abort').length, 0)
 })
@@ -80,6 +86,6 @@ test.serial('forty thousand streams in arguments and results that nobody reads t
   for (let n = 0; n < 20; n++) await Promise.all(Array.from({ length: 100 }, one))
   const before = heap()
   for (let n = 0; n < 200; n++) await Promise.all(Array.from({ length: 100 }, one))
-  t.true(heap() - before < 16 * MIB)
+  await within(t, before, 16)
   await until(() => a.stats()['streams'] === 0 && b.stats()['streams'] === 0)
 })

@@ -90,6 +90,7 @@ export const tooLong = (maxBytes: number): never => refuse(`takes more than ${ma
 
 /** What an encoder throws in the end. */
 export function unsendable(thrown: unknown, path: readonly (string | number)[]): StageError {
+  if (thrown instanceof StageError && thrown.code === 'OVERLOADED') return thrown // this link has enough functions or streams
   const refused = thrown instanceof Refusal
   const what = refused ? thrown.message : `cannot be read, it threw ${describe(thrown instanceof Error ? thrown.message : thrown)}: send a plain copy of it`
   return new StageError('BAD_ARGUMENT', `${where(path)} ${what}`, { executed: 'no', ...(refused ? {} : { cause: thrown }) })
