@@ -193,7 +193,10 @@ export class Host {
       on('link', peer)
       this.#assign(peer)
     })
-    stage.on('unlink', (peer, error) => on(`unlink (${error?.message ?? 'goodbye'})`, peer))
+    stage.on('unlink', (peer, error) => {
+      on(`unlink (${error?.message ?? 'goodbye'})`, peer)
+      if (error && /did not answer a ping/.test(error.message)) this.#acquit(peer)
+    })
     stage.on('error', (error) => { if (this.alive) world.tell(this.label, `error: ${error.message}`) })
     stage.on('stream', (stream, peer) => accept(this, stream, peer))
   }
@@ -205,6 +208,15 @@ export class Host {
     const host = world.hosts.find((one) => one.alive && !one.closing && one.stage.id === peer.id)
     // what befell it may show as late as its lease and the grace end, and a view is under way
     if (host && host.impairedUntil + world.climate.ttlMs + 5000 < world.clock.now()) world.fail(`P5: ${this.label} declares ${host.label} dead, which was well all the time`)
+  }
+
+  /** P8: whoever could hear a ping, and whose answer could be heard, is not given up; that this one stood still itself is no excuse. */
+  #acquit(peer: Peer): void {
+    const { world } = this
+    const since = world.clock.now() - 16_000
+    const other = world.hosts.find((one) => one.alive && one.stage.id === peer.id)
+    if (!this.alive || !other || world.heldUntil >= since || other.pauses.some(({ until }) => until >= since)) return
+    world.fail(`P8: ${this.label} gives up its link to ${other.label}, which was well all the time`)
   }
 
   /** Those that waited for this link go over it, in the order in which they were made. */

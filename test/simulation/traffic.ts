@@ -67,6 +67,7 @@ export function flood(world: World): void {
   const silent = (from: string, to: string): boolean => from === host.address && to === other.address
   network.hold(silent)
   world.troubles++
+  world.heldUntil = Math.max(world.heldUntil, world.clock.now() + 6000)
   world.tell('*', `${host.label} floods ${other.label}, which hears nothing`)
   for (let i = 0; i < 60; i++) makeCall(host, { to: other.name, method: 'sink', args: [large], options: { timeoutMs: 5000 } })
   world.clock.setTimeout(() => { network.release(silent); world.troubles--; world.troubledAt = world.clock.now() }, 6000)

@@ -51,6 +51,18 @@ export class Trouble {
     this.#ends.add(once)
   }
 
+  #holds = 0
+
+  #holdFor(ms: number, end: () => void): void {
+    const { world } = this
+    this.#holds++
+    world.heldUntil = Infinity
+    this.#for(ms, () => {
+      if (--this.#holds === 0) world.heldUntil = world.clock.now()
+      end()
+    })
+  }
+
   #pair(): [Host, Host] | undefined {
     const { chance, up } = this.world
     if (up.length < 2) return undefined
@@ -86,7 +98,7 @@ export class Trouble {
     const since = clock.now()
     const before = new Map([one, two].map((host) => [host, host.linkTo((host === one ? two : one).stage.id)]))
     let over = false
-    this.#for(ms, () => { over = true; network.release(silent) })
+    this.#holdFor(ms, () => { over = true; network.release(silent) })
     // P8: in 15 s both of them know, unless they stood still themselves
     for (const [host, link] of before) {
       if (!link) continue
@@ -106,7 +118,7 @@ export class Trouble {
     world.tell('*', `an island of ${island.size} for ${ms} ms`)
     const apart = (from: string, to: string): boolean => island.has(from) !== island.has(to)
     network.hold(apart)
-    this.#for(ms, () => network.release(apart))
+    this.#holdFor(ms, () => network.release(apart))
   }
 
   #refuse(): void {

@@ -35,6 +35,8 @@ export class World {
   readonly #signals = new Map<AbortSignal, Host>()
   /** The last moment at which anything was disturbed. */
   troubledAt = 0
+  /** Until when something kept what one process said from another; Infinity while it goes on. */
+  heldUntil = -Infinity
   /** How much is wrong just now. */
   troubles = 0
   /** Somebody has sent a call twice, which costs him his link. */
