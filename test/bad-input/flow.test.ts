@@ -53,7 +53,7 @@ for (const [title, end, code] of [['one byte a second', 10_000, 'PROTOCOL_ERROR'
 }
 
 test('frames that are split at every place, and such as are cut off there', async (t) => {
-  const { mesh, api, web, raw, ends } = await scene(t)
+  const { api, web, raw, ends } = await scene(t)
   const two = frames([call(1, 'greet'), call(3, 'greet')])
   for (let at = 1; at < two.length; at++) {
     const ids = [4 * at + 1, 4 * at + 3]
@@ -72,10 +72,15 @@ test('frames that are split at every place, and such as are cut off there', asyn
     await until(() => one.closed)
   }
   await until(() => api.links().every(({ peer }) => peer.name !== 'mallory'))
+  const [, ...cut] = ends.map((error) => error?.message ?? 'goodbye')
+  const between = cut.filter((message) => !/in the middle of a frame/.test(message))
+  t.is(cut.length, two.length - 1)
+  t.is(between.length, 1, between.join()) // right behind the first of the two
+  t.regex(between[0], /without a goodbye/)
   t.true(await served(web))
   t.like(api.stats(), { streams: 0, serving: 0, heldBytes: 0 })
-  t.truthy(mesh)
 })
+
 const filled = (raw: Raw, streams: number, each: number): void => {
   for (let i = 0; i < streams; i++) raw.message(OPEN, 2 * i + 1)
   for (let i = 0; i < streams; i++) for (let sent = 0; sent < each; sent += 32_768) raw.message(DATA, 2 * i + 1, Buffer.alloc(Math.min(32_768, each - sent)))

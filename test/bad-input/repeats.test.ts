@@ -39,7 +39,7 @@ test.serial('a hundred thousand calls with one signal leave no listener, and the
   await Promise.all(Array.from({ length: 1000 }, () => a.to('far', { signal }).call('hello')))
   const before = heap()
   const took = await repeat(() => a.to('far', { signal }).call('hello'))
-  const [first, last] = [median(took.slice(0, 25)), median(took.slice(-25))]
+  const [first, last] = [median(took.slice(0, 10)), median(took.slice(-10))]
   t.true(last < 5 * first, `a thousand took ${first} ms, and ${last} ms in the end`)
   t.is(getEventListeners(signal, 'abort').length, 0)
   await within(t, before, 8)
@@ -49,8 +49,9 @@ test.serial('a hundred thousand names of methods that are not there', async (t) 
   const [a, b] = await pair(t)
   const code = (name: string): Promise<string> => a.to('far').call(name).then(() => 'none', (error: StageError) => error.code)
   for (let n = 0; n < 2000; n++) await code(`warm${n}`)
+  const long = 'missing'.padEnd(110, '-') // what remembers one shows
   const before = heap()
-  await repeat(async (n) => { if (await code(`missing${n}`) !== 'NO_SUCH_METHOD') t.fail() })
+  await repeat(async (n) => { if (await code(`${long}${n}`) !== 'NO_SUCH_METHOD') t.fail() })
   await within(t, before, 8)
   t.like(b.stats(), { serving: 0, functions: 0, streams: 0 })
 })
