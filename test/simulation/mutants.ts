@@ -58,8 +58,7 @@ export const mutants: readonly Mutant[] = [
   mutant('what nobody begins to read has no end', 'P13', 'wrappers/rpc/passing.js', 'if (until <= now)', 'if (false)'),
   mutant('the streams of a call that failed go on', 'P13', 'wrappers/rpc/rpc.js', 'const carried = this.#carried.get(id);', 'const carried = undefined;'),
   mutant('all streams together may have unread what they like', 'stats().unreadBytes', 'wrappers/rpc/streams.js', 'const together = Math.max(', 'const together = Math.max(Infinity, ', { seeds: 2000, slow: true }),
-  mutant('a ping is judged at once after a stall', 'P8', 'src/link.js', 'if (clock.now() - due > STALL_MS)', 'if (false)', { seeds: 2000, slow: true }),
-  mutant('a ping is not judged after a stall', 'P8', 'src/link.js', 'this.#pulse = clock.setTimeout(judge, STALL_MS);', '{}', { seeds: 2000, slow: true }),
+  mutant('a ping is not answered', 'P8', 'wrappers/framing.js', 'this.#control(PONG);', '{}'),
   mutant('an interface keeps its timer', 'timers', 'interfaces/memory.js', 'this.#alive?.cancel();', ''),
 ]
 

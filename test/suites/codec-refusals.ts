@@ -98,6 +98,23 @@ export function refusals(check: Check, { factory, encode, decode, trip, malforme
     }
   })
 
+  check('what is dear to make counts for more, on both ways', (t) => {
+    const dear: [unknown, number][] = [[Buffer.alloc(0), 84_000], [1n, 84_000], [new Date(0), 84_000], [new Map(), 84_000], [new Set(), 84_000], [new Uint8Array(0), 28_000], [new ArrayBuffer(0), 28_000], [new Error('x'), 28_000]]
+    for (const [one, count] of dear) {
+      const many = Array<unknown>(count).fill(one)
+      refused(t, many, /more than 250000/)
+      malformed(t, encode(many, factory({ maxNodes: 1_000_000 })), /more than 250000/)
+    }
+  })
+
+  check('what would be too long is not copied first', (t) => {
+    for (const value of ['x'.repeat(8_000_000), '€'.repeat(3_000_000), Buffer.alloc(8_000_000), new Uint8Array(8_000_000), 1n << 8_000_000n]) {
+      const out = new Writer(16)
+      fails(t, () => factory({ maxBytes: 1000 }).encode(value, out, noRefs), /more than 1000 bytes/)
+      t.true(out.bytes.length < 100_000, `${out.bytes.length}`)
+    }
+  })
+
   check('functions given for a value that failed are taken back', (t) => {
     const refs = new Table()
     const codec = factory()
