@@ -52,8 +52,10 @@ export async function dial(
     }
   }
   // that nobody listens is the answer only where all of them say so
-  const first = failures.find((one) => !refuses(one)) ?? failures[0]
-  if (first) return failures.length === 1 ? first : new StageError(first.code, failures.map((one) => one.message).join('; '), { cause: first.cause, peer })
+  const others = failures.filter((one) => !refuses(one))
+  const told = others.length > 0 ? others : failures
+  const [first] = told
+  if (first) return told.length === 1 ? first : new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${peer.addresses.join(', ') || 'none'}, here are interfaces for ${interfaces.map((one) => one.scheme).join(', ')}`, { peer })
 }
 

@@ -56,6 +56,8 @@ export interface StageEvents {
 export type StreamCallback<Top extends Duplex = Duplex> = (error: StageError | null, stream: Top, peer: Peer) => void
 
 const MAX_MS = 86_400_000
+/** The last two are for tests. */
+const STAGE_OPTIONS = ['namespace', 'chain', 'unique', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'clock', 'random']
 
 /** @throws StageError BAD_ARGUMENT */
 export function checkMs(option: string, ms: unknown, least = 0): void {
@@ -72,8 +74,10 @@ export function checkOptions(options: TargetOptions): TargetOptions {
   return options
 }
 
-/** @throws StageError BAD_ARGUMENT; TypeError when it would listen beyond this machine without a proof */
+/** @throws StageError BAD_ARGUMENT; TypeError for an option that is none, or when it would listen beyond this machine without a proof */
 export function checkStageOptions(options: StageOptions, interfaces: readonly Interface[]): void {
+  const unknown = Object.keys(options).find((name) => !STAGE_OPTIONS.includes(name))
+  if (unknown !== undefined) throw new TypeError(`${JSON.stringify(unknown)} is no option of a stage; there are ${STAGE_OPTIONS.slice(0, -2).join(', ')}`)
   const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
   if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
     throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)

@@ -226,8 +226,8 @@ export class Picked implements Selection {
         })
         return
       }
-      // none is left of those not tried: nothing to wait for
-      if (tried?.size && this.matches().every((one) => tried.has(one.id))) return end(this.why(0))
+      // none is left of those not tried, which cannot be reached either: nothing to wait for
+      if (tried?.size && this.matches().every((one) => tried.has(one.id) || failed.has(one.id))) return end(this.why(0))
       const errors = [...failed.values()]
       if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0])
       for (const [id, error] of failed) if (!FINAL.has(error.code)) failed.delete(id)

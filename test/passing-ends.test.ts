@@ -1,9 +1,10 @@
 /** How streams inside calls end: unread, left, cancelled, cut off, refused, passed twice; and how far ahead they get. */
+import { createReadStream } from 'node:fs'
 import { PassThrough, Readable } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
-import type { StageError } from '../src/index.js'
+import { StageError } from '../src/index.js'
 import { advance, virtualMesh } from './helpers/mesh.js'
 import { nothingUnhandled } from './helpers/unhandled.js'
 import { until } from './helpers/until.js'
@@ -254,4 +255,32 @@ test('a call of a passed function that is not sent ends the streams in its argum
   await clock.advance(100)
   t.is(await code(fn(late.value)), 'DISCONNECTED')
   t.deepEqual(late.ends(), ENDED)
+})
+
+for (const way of ['an argument', 'a result'] as const) {
+  test(`a Readable of objects that has nothing to give ends when its reader leaves: ${way}`, async (t) => {
+    const { clock, stages: [a, b] } = await virtual(t)
+    const source = new Readable({ objectMode: true, read() {} })
+    source.push({ n: 1 })
+    const first = async (values: AsyncIterable<unknown>): Promise<unknown> => { for await (const value of values) return value }
+    b.to('*').provide('take', first)
+    b.to('*').provide('give', () => source)
+    const got = way === 'an argument' ? a.to('b').call('take', source) : a.to('b').call<Readable>('give').then(first)
+    t.deepEqual(await advance(clock, got), { n: 1 })
+    await clock.advance(100)
+    t.true(source.destroyed)
+    t.deepEqual([a.stats()['streams'], b.stats()['streams']], [0, 0])
+  })
+}
+
+test('a file that is not there is what its reader is told of, whether it failed before or after the call', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  b.to('*').provide('take', async (stream: Readable) => { for await (const _ of stream) void _ })
+  const early = createReadStream('/nonexistent/photo.jpg').on('error', () => {})
+  await until(() => early.destroyed)
+  for (const stream of [createReadStream('/nonexistent/photo.jpg'), early]) {
+    const error = await t.throwsAsync(advance(clock, a.to('b').call('take', stream)), { instanceOf: StageError })
+    t.is(error.code, 'REMOTE_ERROR')
+    t.regex(error.message, /ENOENT.*photo\.jpg/)
+  }
 })

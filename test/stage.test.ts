@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises'
 import pump from 'pump'
 import test from 'ava'
 import { Stage, StageError, framing, rpc, tap, type Entry, type Layer } from '../src/index.js'
-import { realMesh } from './helpers/mesh.js'
+import { advance, realMesh, virtualMesh } from './helpers/mesh.js'
 import { until } from './helpers/until.js'
 
 interface Api {
@@ -284,6 +284,26 @@ test('NO_SUCH_METHOD tries each other match once', async (t) => {
   const web = stage('web')
   await until(() => web.peers().length === 3)
   for (let i = 0; i < 6; i++) t.is(await web.to('g').call('only-here'), able.id)
+})
+
+test('NO_SUCH_METHOD does not wait for a match that refuses connections', async (t) => {
+  const { clock, stage, network } = virtualMesh(t)
+  const [web, alive, dead] = [stage('web'), stage('g'), stage('g')] as const
+  await advance(clock, Promise.all([web.ready(), alive.ready(), dead.ready()]))
+  await clock.advance(100)
+  const address = web.lookup('g').find((peer) => peer.id === dead.id)!.addresses[0]
+  network.refuse((_from, to) => to === address)
+  for (let i = 0; i < 4; i++) {
+    const from = clock.now()
+    const error = await t.throwsAsync(advance(clock, web.to('g').call('nope'), 11_000, 10), { instanceOf: StageError })
+    t.is(error.code, 'NO_SUCH_METHOD')
+    t.true(clock.now() - from <= 1000, `${clock.now() - from} ms`)
+    await clock.advance(500)
+  }
+})
+
+test('a misspelt option of a stage is none', (t) => {
+  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is no option of a stage; there are namespace, / })
 })
 
 test('own matches are served in process, with copies and errors as if remote', async (t) => {

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Stage, framing, rpc, type Registry, type StageError } from '../src/index.js'
+import { Stage, framing, rpc, type CallContext, type Registry, type StageError } from '../src/index.js'
 
 /** This file is checked by the compiler: each `@ts-expect-error` is an error that a user must get. It never runs. */
 export async function typed(stage: Stage, registry: Registry): Promise<void> {
@@ -27,6 +27,10 @@ export async function typed(stage: Stage, registry: Registry): Promise<void> {
 
   class Impl { constructor(readonly n: number) {} plus(m: number): number { return this.n + m } }
   const sum: number = await stage.to('impl').as<Impl>().plus(2)
+  class Served { async slow(this: CallContext, n: number): Promise<number> { return this.to('db').call<number>('query', n) } same<T>(value: T): Promise<T> { return Promise.resolve(value) } }
+  const answer: number = await stage.to('served').as<Served>().slow(3)
+  const same: 'x' = await stage.to('served').as<Served>().same('x' as const)
+  void [answer, same]
 
   // en-masse's form, without annotations
   stage.to('*').provide('greet', (name, cb) => cb('hi there, ' + name))

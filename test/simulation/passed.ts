@@ -50,8 +50,6 @@ interface Passed extends Plan {
   whole: boolean
   /** Its call has failed at its caller. */
   failed: boolean
-  /** Since when it is sure to have no reader any more. */
-  lostAt: number
   /** Since when nothing is to be expected of it, where nothing is broken. */
   endsBy: number
   /** What came of it may not be collected: when that happens is no function of the seed. */
@@ -317,7 +315,7 @@ export function glut(world: World): void {
 function begin(host: Host, to: string, asArgument: boolean, plan: Plan, chance: Chance): void {
   const { world, clock } = host
   const { all, open } = known(world)
-  const passed: Passed = { ...plan, id: all.length, asked: !asArgument, made: 0, read: 0, over: false, used: false, whole: false, failed: false, lostAt: Infinity, endsBy: Infinity, doneAt: Infinity, judged: false }
+  const passed: Passed = { ...plan, id: all.length, asked: !asArgument, made: 0, read: 0, over: false, used: false, whole: false, failed: false, endsBy: Infinity, doneAt: Infinity, judged: false }
   all.push(passed)
   open.add(passed)
   const timeoutMs = chance.one([chance.between(20, 400), chance.between(500, 4000), chance.between(4000, 20_000)])
@@ -356,10 +354,8 @@ export function checkPassed(world: World): void {
   }
 }
 
-/** What stood inside of a value that was never sent, or has come to nobody, is left to whoever made it. */
-const isStray = ({ deep, failed, asked, user }: Passed): boolean => deep && failed && (asked || !user)
 const there = (host: Host | undefined): boolean => host?.alive ?? false
-const isDone = (passed: Passed): boolean => (passed.over || !there(passed.owner) || isStray(passed)) && (passed.used || !there(passed.user))
+const isDone = (passed: Passed): boolean => (passed.over || !there(passed.owner)) && (passed.used || !there(passed.user))
 
 function check(world: World, passed: Passed): void {
   const { owner, user, kind, made, read: taken, endsBy } = passed
@@ -368,14 +364,10 @@ function check(world: World, passed: Passed): void {
   if (!owner || !there(owner) || owner.clock.paused || owner.due(now) > now) return
   const bound = kind === 'values' ? AHEAD : kind === 'objects' ? AHEAD + 32 : 600_000
   if (user && there(user) && made - taken > bound) fail(`is ${made - taken} ahead of its reader`)
-  if (passed.over || isStray(passed)) return
+  if (passed.over) return
   const whole = passed.whole && passed.used // and all of it has come to a sink that may still be busy with it
   const unlinked = passed.link && !whole && !owner.closing && !owner.stage.stats()['draining'] && !owner.stage.links().some(({ id }) => id === passed.link)
-  if (unlinked || (passed.failed && !passed.asked)) {
-    passed.lostAt = Math.min(passed.lostAt, now)
-    // Node's own iterator of a Readable ends it only behind the item that it waits for
-    if (now - passed.lostAt >= (kind === 'objects' ? passed.paceMs : 0)) fail(unlinked ? `goes on without the link to ${user?.label}` : 'goes on, though its call has failed')
-  }
+  if (unlinked || (passed.failed && !passed.asked)) fail(unlinked ? `goes on without the link to ${user?.label}` : 'goes on, though its call has failed')
   if (user && there(user) && world.troubles === 0 && now > Math.max(endsBy, world.troubledAt) + ROUND_MS) fail(`goes on ${(now - endsBy).toFixed(0)} ms after it was of no more use to ${user.label}`)
 }
 

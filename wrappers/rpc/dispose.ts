@@ -47,15 +47,15 @@ function* within(value: object): Generator {
 
 function end(value: object): void {
   if (taken.has(value) || streamKind(value) === 0) return
-  const { destroy } = value as { destroy?: () => void }
-  if (typeof destroy === 'function') destroy.call(value)
-  else leave(value)
+  leave(value, value)
 }
 
-/** Ends an iterator. */
-export function leave(iterator: { return?: () => unknown }): void {
+/** Ends a source that is read by an iterator; one of Node's by itself, as its iterator would wait for the next item first. */
+export function leave(source: object, iterator: { return?: () => unknown }): void {
   try {
-    Promise.resolve(iterator.return?.()).catch(() => {})
+    const { destroy } = source as { destroy?: () => void }
+    if (typeof destroy === 'function') destroy.call(source)
+    else Promise.resolve(iterator.return?.()).catch(() => {})
   } catch {
     // it is the user's, and what it thinks of its end is its own
   }

@@ -150,7 +150,7 @@ export class Passing {
     let over = false
     let iterator: AsyncIterator<unknown> | undefined
     const stop = (): void => {
-      if (!over && iterator) leave(iterator)
+      if (!over && iterator) leave(source, iterator)
       over = true
     }
     channel.once('close', stop)
@@ -187,7 +187,7 @@ export class Passing {
   #join(channel: Channel, source: Duplex, kind: StreamKind): void {
     channel.once('error', (error) => (source as Partial<Duplex>).destroy?.(error)) // before pump does, which tells nothing of why
     source.on('error', (error: Error) => channel.destroy(failed(error)))
-    if (source.destroyed) return void channel.destroy(new StageError('REMOTE_ERROR', 'the stream was over before anybody read it', { executed: 'yes', cause: source.errored ?? undefined }))
+    if (source.destroyed) return void channel.destroy(source.errored ? failed(source.errored) : new StageError('REMOTE_ERROR', 'the stream was over before anybody read it', { executed: 'yes' }))
     if (kind === 4) channel.end()
     else pump(source, channel, nothing)
     // one direction may be over already, as of a PassThrough that was filled before

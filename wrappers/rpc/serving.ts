@@ -95,7 +95,7 @@ export class Serving implements Source {
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
-    if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'this stage is closing')
+    if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, size)
     if (overload) return refuse('OVERLOADED', overload)
     this.#admit(id, { handler, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, size, streams), args, since: now })
