@@ -57,6 +57,8 @@ interface Passed extends Plan {
   /** Since when both ends are done, as far as there is somebody there. */
   doneAt: number
   judged: boolean
+  /** Where it is one. */
+  sink?: Writable
 }
 
 const UNREAD_MS = 60_000
@@ -146,7 +148,7 @@ function make(host: Host, passed: Passed): object {
 function sink(host: Host, passed: Passed, destroy: (error: Error | null, done: (error: Error | null) => void) => void): Writable {
   const { world } = host
   const { count, failsAt, paceMs } = passed
-  return new Writable({
+  return passed.sink = new Writable({
     destroy,
     write(chunk: Buffer, _, done) {
       if (host.alive) takeBytes(world, passed, chunk)
@@ -365,9 +367,9 @@ function check(world: World, passed: Passed): void {
   const bound = kind === 'values' ? AHEAD : kind === 'objects' ? AHEAD + 32 : 600_000
   if (user && there(user) && made - taken > bound) fail(`is ${made - taken} ahead of its reader`)
   if (passed.over) return
-  const whole = passed.whole && passed.used // and all of it has come to a sink that may still be busy with it
-  const unlinked = passed.link && !whole && !owner.closing && !owner.stage.stats()['draining'] && !owner.stage.links().some(({ id }) => id === passed.link)
-  if (unlinked || (passed.failed && !passed.asked)) fail(unlinked ? `goes on without the link to ${user?.label}` : 'goes on, though its call has failed')
+  const arrived = passed.sink?.writableEnded // all of it has come to a sink that may still be busy with it
+  const unlinked = passed.link && !owner.closing && !owner.stage.stats()['draining'] && !owner.stage.links().some(({ id }) => id === passed.link)
+  if (!arrived && (unlinked || (passed.failed && !passed.asked))) fail(unlinked ? `goes on without the link to ${user?.label}` : 'goes on, though its call has failed')
   if (user && there(user) && world.troubles === 0 && now > Math.max(endsBy, world.troubledAt) + ROUND_MS) fail(`goes on ${(now - endsBy).toFixed(0)} ms after it was of no more use to ${user.label}`)
 }
 
