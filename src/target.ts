@@ -59,11 +59,14 @@ export function targetClass(context: Bounds, verbs: NonNullable<Mounted['target'
   }
   const duplexify = Duplexify.prototype as unknown as Record<string, (...args: unknown[]) => unknown>
   // connects on the first read or write, and on an end without either
-  for (const method of ['_read', '_write'] as const) {
-    proto[method] = function (this: Duplex, ...args: unknown[]) {
-      connect(this)
-      return duplexify[method].apply(this, args)
-    }
+  proto['_read'] = function (this: Duplex, ...args: unknown[]) {
+    connect(this)
+    return duplexify['_read'].apply(this, args)
+  }
+  proto['_write'] = function (this: Duplex & { _corked: number }, data: unknown, encoding: unknown, done: (error?: Error) => void) {
+    connect(this)
+    // duplexify writes within uncork(): whoever listens for `drain` behind it, as with Node's own streams, must hear it
+    return duplexify['_write'].call(this, data, encoding, this._corked ? (error?: Error) => { process.nextTick(done, error) } : done)
   }
   // duplexify takes the callback of an inner end() for its finish, and Node calls that one for an error as well
   proto['_finish'] = function (this: Joint, done: () => void) {

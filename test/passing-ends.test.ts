@@ -182,15 +182,15 @@ for (const [title, size, most] of [['small values', 0, 256 + 64], ['values of 1 
 
 /** Streams wherever a value can have them, and whether they were ended. */
 function everywhere(): { value: object; ends(): Record<string, boolean> } {
-  const made = Object.fromEntries(['inside', 'list', 'map', 'set', 'beside'].map((where) => [where, new Readable({ read() {} })]))
+  const made = Object.fromEntries(['inside', 'list', 'map', 'set', 'instance', 'cause', 'beside'].map((where) => [where, new Readable({ read() {} })]))
   const values = { left: false, next: () => new Promise(() => {}), return() { this.left = true; return Promise.resolve({ done: true }) }, [Symbol.asyncIterator]() { return this } }
-  const value = { inside: made['inside'], deep: [[made['list'], values], new Map<unknown, unknown>([['it', { file: made['map'] }]]), new Set([made['set']])] }
+  const value = { inside: made['inside'], deep: [[made['list'], values], new Map<unknown, unknown>([['it', { file: made['map'] }]]), new Set([made['set']]), new (class Own { file = made['instance'] })(), new Error('failed', { cause: made['cause'] })] }
   return {
     value: [value, made['beside']],
     ends: () => ({ ...Object.fromEntries(Object.entries(made).map(([where, { destroyed }]) => [where, destroyed])), values: values.left }),
   }
 }
-const ENDED = { inside: true, list: true, map: true, set: true, beside: true, values: true }
+const ENDED = { inside: true, list: true, map: true, set: true, instance: true, cause: true, beside: true, values: true }
 
 test('a call that is never sent ends the streams in its arguments, however deep', async (t) => {
   const { clock, stages: [a] } = await virtual(t)
@@ -283,4 +283,22 @@ test('a file that is not there is what its reader is told of, whether it failed 
     t.is(error.code, 'REMOTE_ERROR')
     t.regex(error.message, /ENOENT.*photo\.jpg/)
   }
+})
+
+test('streams in what a handler throws end where they go to nobody', async (t) => {
+  const { clock, stages: [a, b] } = await virtual(t)
+  const [late, unsendable] = [new Readable({ read() {} }), new Readable({ read() {} })]
+  let fail!: () => void
+  b.to('*').provide('late', () => new Promise((_, reject) => { fail = () => { reject(Object.assign(new Error('late'), { cause: late })) } }))
+  b.to('*').provide('odd', () => { throw { status: 500, body: unsendable, symbol: Symbol('x') } })
+  const controller = new AbortController()
+  const call = code(a.to('b', { signal: controller.signal }).call('late'))
+  await clock.advance(10)
+  controller.abort()
+  await clock.advance(10)
+  fail()
+  t.is(await call, 'CANCELLED')
+  t.is(await code(advance(clock, a.to('b').call('odd'))), 'REMOTE_ERROR')
+  await clock.advance(10)
+  t.deepEqual([late.destroyed, unsendable.destroyed], [true, true])
 })

@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
+import { promisify } from 'node:util'
 import test from 'ava'
 import { MemoryInterface, MemoryNetwork, TcpInterface, Stage, MemoryRegistry, framing, latency, rpc, tap, type StageOptions } from '../src/index.js'
 import { realMesh } from './helpers/mesh.js'
+import { compiled } from './helpers/own-process.js'
 import { streamSuite, type Ends } from './suites/stream.js'
 import type { Assertions } from './suites/test.js'
 
@@ -60,3 +63,34 @@ streamSuite(test, (t) => {
   const { stage } = realMesh(t)
   return handed(stage('near', { chain: [] }), stage('far', { chain: [] }))
 }, { name: 'the bare stream over memory, chain: []' })
+
+test('drain comes after uncork(), as with streams of Node', async (t) => {
+  const [near, far] = two(t)
+  far.on('stream', (stream) => { stream.resume() })
+  const stream = near.to('far')
+  await new Promise((resolve) => { stream.write('x', resolve) })
+  stream.cork()
+  t.false(stream.write(Buffer.alloc(20_000)))
+  stream.uncork()
+  await once(stream, 'drain')
+  t.pass()
+})
+
+test('what a listener of a stream throws is the process\'s to hear, and ends nothing else on the link', async (t) => {
+  const script = `
+    const { MemoryInterface, Stage } = await import(${JSON.stringify(compiled('src/index.js'))})
+    process.on('uncaughtException', (error) => console.log('uncaught:', error.message))
+    const [near, far] = ['near', 'far'].map((name) => new Stage(name, 'memory:listener', new MemoryInterface()))
+    far.to('*').provide('slow', () => new Promise((resolve) => setTimeout(resolve, 200, 'answered')))
+    let came = 0
+    far.on('stream', (stream) => stream.on('data', () => { if (++came === 2) throw new Error('a bug') }))
+    const stream = near.to('far')
+    stream.write('one')
+    const slow = near.to('far').call('slow')
+    setTimeout(() => stream.write('two'), 50)
+    setTimeout(() => stream.end('three'), 100)
+    console.log(await slow, came)
+    await Promise.all([near.close(), far.close()])`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])
+  t.is(stdout, 'uncaught: a bug\nanswered 3\n')
+})

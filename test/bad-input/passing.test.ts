@@ -117,14 +117,52 @@ test('streams above a thousand, in arguments, are reset once each', async (t) =>
   const { api, raw, ends } = await scene(t)
   const kept: unknown[] = []
   api.to('*').provide('keep', (given: unknown[]) => { kept.push(...given) })
-  const ids = Array.from({ length: 1003 }, (_, i) => 2 * i + 3)
+  const ids = Array.from({ length: 1000 }, (_, i) => 2 * i + 3)
   raw.call(1, 'keep', Buffer.concat([Buffer.from([0x91, 0xdc, ids.length >> 8, ids.length & 255]), ...ids.map((id) => stream(id))]))
   await until(() => raw.got(RESULT, 1).length === 1)
+  const more = [2005, 2007, 2009]
+  raw.call(2003, 'keep', Buffer.concat([Buffer.from([0x91, 0x93]), ...more.map((id) => stream(id))]))
+  await until(() => raw.got(RESULT, 2003).length === 1)
   t.is(kept.length, 1003)
-  t.deepEqual(raw.got(RESET).map(({ id }) => id), ids.slice(-3))
+  t.deepEqual(raw.got(RESET).map(({ id }) => id), more)
   for (const { body } of raw.got(RESET)) t.regex(body.toString('latin1'), /OVERLOADED[^]*no/)
   t.is(api.stats()['streams'], 1000)
   t.deepEqual(ends, [])
+})
+
+test('what was put aside of a stream of values counts as unread, also behind its end', async (t) => {
+  const { api, raw, ends } = await scene(t)
+  let values!: AsyncIterableIterator<Buffer>
+  api.to('*').provide('read', async (given: typeof values) => { values = given; await values.next() })
+  const value = (size: number): Buffer => Buffer.concat([Buffer.from([0]), u32(size + 5), Buffer.from([0xc6]), u32(size), Buffer.alloc(size)])
+  calls(raw, 1, stream(3))
+  await until(() => raw.got(START, 3).length === 1)
+  raw.message(DATA, 3, value(10), value(30_000))
+  raw.message(END, 3)
+  await until(() => raw.got(RESULT, 1).length === 1)
+  raw.call(5, 'greet')
+  await until(() => raw.got(RESULT, 5).length === 1)
+  t.true(Number(api.stats()['unreadBytes']) > 30_000, `${api.stats()['unreadBytes']}`)
+  t.deepEqual([raw.got(ENDED, 3).length, raw.got(RESET).length], [0, 0])
+  t.is((await values.next()).value?.length, 30_000)
+  t.true((await values.next()).done)
+  await until(() => raw.got(ENDED, 3).length === 1)
+  raw.message(ENDED, 3)
+  await until(() => api.stats()['streams'] === 0)
+  t.is(api.stats()['unreadBytes'], 0)
+  t.deepEqual(ends, [])
+})
+
+test('one call with more streams than may be open ends the link, before it costs anything', async (t) => {
+  const { api, web, raw, ends } = await scene(t)
+  let ran = 0
+  api.to('*').provide('keep', () => { ran++ })
+  const ids = Array.from({ length: 1001 }, (_, i) => 2 * i + 3)
+  raw.call(1, 'keep', Buffer.concat([Buffer.from([0x91, 0xdc, ids.length >> 8, ids.length & 255]), ...ids.map((id) => stream(id))]))
+  await until(() => ends.length === 1)
+  t.is(ends[0]?.code, 'PROTOCOL_ERROR')
+  t.deepEqual([ran, raw.got(RESET).length, api.stats()['streams']], [0, 0, 0])
+  t.is(await web.to('api').call('greet'), 'hi')
 })
 
 for (const code of ['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED']) {
@@ -161,7 +199,9 @@ async function pushed(raw: Raw, ids: number[], size: number, sent = ids.map(() =
       together += piece
       quiet = 0
     }
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    const probe = raw.probes += 2 // answered behind all of that
+    raw.call(probe, 'greet')
+    await until(() => raw.got(RESULT, probe).length === 1)
   }
   return sent
 }

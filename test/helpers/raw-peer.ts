@@ -160,6 +160,8 @@ export class Raw {
   closed = false
   readonly messages: Message[] = []
   pongs = 0
+  /** The id of the last call that only asks whether all was read. */
+  probes = 1_000_001
   /** Says of large messages what it has read. */
   reads = true
   #held = Buffer.alloc(0)

@@ -58,8 +58,9 @@ export class Channel extends Duplex implements Source {
   unheard = false
   /** Somebody reads, or has read. */
   started: boolean
-  /** Bytes read that are still held for what is behind them. */
+  /** Bytes read that are still held for what is behind them, and what waits until there are none. */
   #kept = 0
+  #untaken: (() => void)[] = []
   #waiting: { rest: Buffer; done: Done } | undefined
   /** Small pieces that came while the reader had enough: one chunk, once it asks. */
   #gathered: Writer | undefined
@@ -122,8 +123,25 @@ export class Channel extends Duplex implements Source {
     if (this.destroyed) return
     this.pushEnd()
     // with nothing left to read there is nothing that could still fail
-    if (this.readableLength === 0) this.#told()
-    else this.once('end', () => this.#told())
+    const told = (): void => this.#afterwards(() => this.#told())
+    if (this.readableLength === 0) told()
+    else this.once('end', told)
+  }
+
+  /** Once nothing is put aside: until then it is not read, and may not leave the account. */
+  #afterwards(fn: () => void): void {
+    if (this.#kept > 0) this.#untaken.push(fn)
+    else fn()
+  }
+
+  /** Called while a frame is being read: what a listener throws is no breach of the peer's, and nobody's here to catch. */
+  override push(chunk: unknown): boolean {
+    try {
+      return super.push(chunk)
+    } catch (thrown) {
+      process.nextTick(() => { throw thrown })
+      return true
+    }
   }
 
   #told(): void {
@@ -205,6 +223,7 @@ export class Channel extends Duplex implements Source {
   /** So many of the bytes that were read are only put aside: what can come instead of them must wait. */
   keep(bytes: number): void {
     this.#kept = bytes
+    if (bytes === 0) for (const fn of this.#untaken.splice(0)) fn()
     if (this.#taken >= this.port.worthBytes) process.nextTick(grant, this)
   }
 
@@ -222,7 +241,7 @@ export class Channel extends Duplex implements Source {
   override _final(done: () => void): void {
     this.#start() // nothing need have been written
     this.#finishing = done
-    this.port.end(this.id)
+    this.#afterwards(() => this.port.end(this.id))
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {

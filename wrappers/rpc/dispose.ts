@@ -35,19 +35,23 @@ export function dispose(value: unknown): void {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
-/** What is in a container; what is none is ended, if it is a stream. */
+/** What is in a value; a stream is ended. */
 function* within(value: object): Generator {
-  const prototype: unknown = Object.getPrototypeOf(value)
   if (Array.isArray(value)) for (let i = 0; i < value.length; i++) yield Object.getOwnPropertyDescriptor(value, i)?.value
   else if (types.isMap(value)) for (const entry of mapEntries.call(value)) yield* entry
   else if (types.isSet(value)) yield* setValues.call(value)
-  else if ((prototype !== Object.prototype && prototype !== null) || Object.hasOwn(value, Symbol.asyncIterator)) end(value)
-  else for (const key of Object.keys(value)) yield Object.getOwnPropertyDescriptor(value, key)?.value
+  else if (isStream(value)) {
+    if (!taken.has(value)) leave(value, value)
+  } else {
+    for (const key of types.isNativeError(value) ? ['cause'] : Object.keys(value)) yield Object.getOwnPropertyDescriptor(value, key)?.value
+  }
 }
 
-function end(value: object): void {
-  if (taken.has(value) || streamKind(value) === 0) return
-  leave(value, value)
+/** Plain objects are not asked, unless they say that they are: they may have getters. */
+function isStream(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  const plain = prototype === Object.prototype || prototype === null
+  return (!plain || Object.hasOwn(value, Symbol.asyncIterator)) && streamKind(value) !== 0
 }
 
 /** Ends a source that is read by an iterator; one of Node's by itself, as its iterator would wait for the next item first. */

@@ -9,7 +9,7 @@ import { streamKind, type Codec, type Refs, type StreamKind } from '../codec.js'
 import { Channel } from './channel.js'
 import { dispose, leave, taken } from './dispose.js'
 import { elsewhere, fromWire, thrownToWire, toWire } from './errors.js'
-import { UNREAD_MS } from './messages.js'
+import { STREAMS_MAX, UNREAD_MS } from './messages.js'
 import { Room } from './room.js'
 import type { Streams } from './streams.js'
 import { AHEAD, FAILURE, VALUE, Values, item } from './values.js'
@@ -100,6 +100,7 @@ export class Passing {
   }
 
   accept(id: number, kind: StreamKind): object {
+    if (this.#accepted.length >= STREAMS_MAX) throw new StageError('PROTOCOL_ERROR', `a value with more than ${STREAMS_MAX} streams`)
     this.wire.fresh(id)
     const channel = this.streams.accept(id, { accepted: kind !== 4, lazy: true })
     this.#accepted.push(channel)

@@ -248,13 +248,15 @@ export class Serving implements Source {
   }
 
   #fail(id: number, call: Incoming, thrown: unknown): void {
-    if (id < 0 || call.cancelled) return
+    if (id < 0 || call.cancelled) return dispose(thrown)
     const wire = thrownToWire(call.method, thrown)
     try {
-      this.#reply(id, this.port.wire.room < 0 ? { ...wire, cause: undefined } : wire)
+      if (this.port.wire.room >= 0) return this.#reply(id, wire)
+      this.#reply(id, { ...wire, cause: undefined })
     } catch {
       this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
     }
+    dispose(thrown)
   }
 
   #refuse(id: number, code: Code, message: string, streams: readonly Channel[]): void {

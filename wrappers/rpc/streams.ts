@@ -35,7 +35,12 @@ export class Streams implements ChannelPort {
   /** @throws StageError OVERLOADED */
   open(): Channel {
     const channel = this.add(this.wire.newId(), {})
-    this.wire.order(OPEN, channel.id)
+    try {
+      this.wire.order(OPEN, channel.id)
+    } catch (error) {
+      this.forget(channel)
+      throw error
+    }
     return channel
   }
 
