@@ -18,6 +18,9 @@ const report = await fuzz({
   seed: Number(values.seed), inputs: Number(values.inputs), subject: values.subject, failures: Number(values.failures),
   only: values.only === undefined ? undefined : Number(values.only),
   onprogress: (done) => process.stderr.write(`\r${done} of ${values.inputs}, ${Math.round((performance.now() - started) / 1000)} s `),
+}).catch((error: unknown) => {
+  console.error(error) // while it runs, nobody else would say so
+  process.exit(2)
 })
 process.stderr.write('\n')
 for (const { subject, what, again, bytes } of report.failures) console.log(`${again}\n  ${subject}: ${what}\n  ${bytes.length} bytes: ${bytes.toString('hex', 0, 200)}${bytes.length > 200 ? '…' : ''}\n`)

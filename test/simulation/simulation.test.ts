@@ -2,7 +2,7 @@ import test from 'ava'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { farm } from './farm.js'
-import { catchMutants, mutants } from './mutants.js'
+import { catchMutants, checkMutants, mutants } from './mutants.js'
 import { simulate } from './run.js'
 
 const SEEDS = 120
@@ -29,6 +29,10 @@ test.serial('the same seed is the same world, event by event, in every process',
     t.is(hashes.get(seed), outcomes[0].hash)
     t.true(outcomes[0].events > 100)
   }
+})
+
+test('every mutant has its place in the code', (t) => {
+  t.notThrows(() => { checkMutants(mutants) })
 })
 
 test.serial('what is broken on purpose is caught', async (t) => {
