@@ -178,17 +178,14 @@ export class LiveLink implements Link {
   }
 
   /**
-   * Judges the peer when its answer is late and nothing else of it came either: over a slow network the answer may stand
-   * behind a transfer. Where only our own direction is dead, the peer judges by the same rule, and its end reaches us.
-   * What the carrier still takes is no sign of life, as a kernel takes megabytes for a peer that is gone.
+   * Judges the peer when its answer is late, whatever else goes on. What the carrier still takes is no sign of life, as a
+   * kernel takes megabytes for a peer that is gone; nor is what comes of the peer a sign that it hears us.
    */
   #await(): void {
     const { clock } = this.options
     const due = clock.now() + PONG_MS
     const judge = (): void => {
       const { peer } = this
-      const left = (this.#pinger?.heardAt ?? -Infinity) + PONG_MS - clock.now()
-      if (left > 0) return void (this.#pulse = clock.setTimeout(judge, left))
       const full = this.#pinger?.full ?? false
       this.close(new StageError(full ? 'SLOW_PEER' : 'DISCONNECTED', `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms${full ? ', and takes nothing of what is sent to it' : ''}`, { executed: 'unknown', peer }))
     }

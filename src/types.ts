@@ -162,8 +162,6 @@ export interface Top extends Duplex {
   readonly givesBack?: boolean
   /** The carrier takes nothing at the moment, and something waits for it. */
   readonly full?: boolean
-  /** By the clock: when something of the peer last came. */
-  readonly heardAt?: number
   /** One more stream to the same peer, over the same link. Without it the top itself is the one stream. */
   openStream?(): Duplex
   /** Called with each stream that the peer opens; false if nobody wants it. Set by the stage. */

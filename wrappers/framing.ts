@@ -39,7 +39,6 @@ const PINGS_MS = 10_000
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
   readonly maxFrameBytes: number
-  heardAt = -Infinity
   /** Takes each payload instead of the readable side: `bytes` from `start` to `end`, good only during the call. */
   onframe: ((bytes: Buffer, start: number, end: number) => void) | undefined
   /**
@@ -238,7 +237,6 @@ export class Framed extends Duplex implements Top {
   // ── in: out of the chunk, without a copy where the frame lies in one ────────────────────────────────────────────
 
   #take(chunk: Buffer): void {
-    this.heardAt = this.clock.now()
     let at = 0
     if (this.#rest > 0) {
       at = Math.min(this.#rest, chunk.length)
@@ -267,7 +265,7 @@ export class Framed extends Duplex implements Top {
       this.#parts.push(at === 0 ? chunk : chunk.subarray(at))
       this.#partial = chunk.length - at
     }
-    this.#partialSince = this.heardAt
+    this.#partialSince = this.clock.now()
     this.#watch()
   }
 
