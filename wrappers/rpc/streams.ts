@@ -122,7 +122,8 @@ export class Streams implements ChannelPort {
     const all = [...this.#open.values()]
     this.#open.clear()
     this.#starved.clear()
-    for (const channel of all) channel.destroy(channel.incomplete ? reason : undefined)
+    // one whose end has come is whole, and its reader has not heard of it yet
+    for (const channel of all) channel.destroy(channel.incomplete || !channel.readableEnded ? reason : undefined)
   }
 
   // ── what a channel asks ───────────────────────────────────────────────────────────────────────────────────────
