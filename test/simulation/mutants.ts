@@ -32,7 +32,7 @@ export const mutants: readonly Mutant[] = [
   mutant('an empty view is believed', 'P5', 'src/directory.js', 'else if (forgot)', 'else if (forgot && false)'),
   mutant('no deadlines', 'P9', 'src/deadlines.js', 'if (at >= this.#earliest)', 'if (at > 0)'),
   mutant("'no' is claimed for what may have run", 'P10', 'wrappers/rpc/rpc.js', "{ executed: 'unknown', cause: error?.cause ?? error, peer: this.peer }", "{ executed: 'no', cause: error?.cause ?? error, peer: this.peer }"),
-  mutant('a stream that was cut off ends cleanly', 'P13', 'wrappers/rpc/streams.js', 'channel.destroy(channel.incomplete ? reason : undefined);', 'channel.push(null);'),
+  mutant('a stream that was cut off ends cleanly', 'P13', 'wrappers/rpc/streams.js', 'channel.destroy(channel.incomplete || !channel.readableEnded ? reason : undefined);', 'channel.push(null);'),
   mutant('a byte is lost where a stream waits for credit', 'P13', 'wrappers/rpc/channel.js', 'waiting.rest = waiting.rest.subarray(size);', 'waiting.rest = waiting.rest.subarray(size + 1);'),
   mutant('no arbiter: each connection becomes a link', 'P7', 'src/links.js', 'if (slot.current && (slot.current.link?.open ?? true))', 'if (slot.current && false)'),
   mutant('an id goes on after its lease was lost', 'P1, P4', 'src/tenure.js', '-Infinity;\n        this.id = newId(this.options.random);', '-Infinity;'),

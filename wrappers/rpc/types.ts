@@ -30,8 +30,8 @@ export type Answer<T = unknown> =
 /** What `as<Api>()` makes of a class or type: its methods, each returning a promise. */
 export type Remote<Api> = {
   readonly [Name in keyof Api as Name extends `_${string}` ? never : Api[Name] extends (...args: never[]) => unknown ? Name : never]:
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- one that returns a promise stays as it is, type parameters and all, but for the `this` of a handler
-    Api[Name] extends (this: any, ...args: any[]) => Promise<unknown> ? (unknown extends ThisParameterType<Api[Name]> ? Api[Name] : OmitThisParameter<Api[Name]>)
+    // one that returns a promise stays as it is, type parameters and all, but for the `this` of a handler
+    Api[Name] extends (this: never, ...args: never[]) => Promise<unknown> ? (unknown extends ThisParameterType<Api[Name]> ? Api[Name] : OmitThisParameter<Api[Name]>)
       : Api[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
 }
 
