@@ -16,18 +16,25 @@ export function mountChain(
   items: readonly ChainItem[], chain: ChainLink[], mesh: (index: number) => Mesh, verbs: Readonly<Record<string, Verb>>,
 ): { mounted: readonly Mounted[]; verbs: Readonly<Record<string, Verb>> } {
   const mounted: Mounted[] = []
-  const all = { ...verbs }
+  const own: { index: number; target: Readonly<Record<string, Verb>> }[] = []
+  let last = -1
   for (const [index, item] of items.entries()) {
     if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item as Wrapper })
     else if ('wrap' in item) chain.push(item)
     else {
       const layer = (item as Layer).mount(mesh(index))
       mounted.push(layer)
-      chain.push({ name: item.name, wrap: layer.wrap })
-      for (const [name, verb] of Object.entries(layer.target ?? {})) {
-        // the last layer's own output is the top: nothing to look up for each call
-        all[name] = index === items.length - 1 ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
-      }
+      chain.push({ name: item.name, wrap: layer.wrap ?? ((stream, end) => { layer.attach?.(stream, end); return stream }) })
+      if (layer.target) own.push({ index, target: layer.target })
+      if (!layer.wrap) continue // the top stays that of the layer below
+    }
+    last = index
+  }
+  const all = { ...verbs }
+  for (const { index, target } of own) {
+    for (const [name, verb] of Object.entries(target)) {
+      // the last one's own output is the top: nothing to look up for each call
+      all[name] = index === last ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
     }
   }
   return { mounted, verbs: all }

@@ -1,5 +1,5 @@
 import { checkEntry } from './entry.js'
-import { asError, describe } from './errors.js'
+import { StageError, asError, describe } from './errors.js'
 import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
 import { jitter } from './random.js'
@@ -114,6 +114,16 @@ export class Directory {
   leave(id: string): void {
     const entry = this.#entries.get(id)
     if (entry) this.#part(entry, 'closed')
+  }
+
+  isSuspect(id: string): boolean {
+    return this.#suspects.has(id)
+  }
+
+  /** Asks the registry now: what it answers is newer than anything that was seen. */
+  async listed(id: string): Promise<boolean> {
+    for await (const { entries } of this.options.registry.watch(this.options.namespace, this.#ending.signal)) return entries.some((entry) => entry.id === id)
+    throw new StageError('CLOSED', 'this stage is closed')
   }
 
   async close(): Promise<void> {

@@ -18,11 +18,13 @@ export const isCode = (value: unknown): value is Code => typeof value === 'strin
  */
 export type Executed = 'no' | 'unknown' | 'yes'
 
+/** Of a TIMEOUT: where the time went. */
+export type Phase = 'connecting' | 'queued' | 'running'
+
 export interface StageErrorDetails {
   executed?: Executed
   cause?: unknown
-  /** Of a TIMEOUT: where the time went. */
-  phase?: 'connecting' | 'queued' | 'running'
+  phase?: Phase
   peer?: Peer | undefined
 }
 
@@ -31,7 +33,7 @@ export class StageError extends Error {
   override readonly name = 'StageError'
   readonly code: Code
   readonly executed: Executed
-  readonly phase?: 'connecting' | 'queued' | 'running'
+  readonly phase?: Phase
   readonly peer?: Peer
 
   constructor(code: Code, message: string, details: StageErrorDetails = {}) {

@@ -13,7 +13,9 @@ import { LocalRegistry } from '../registries/local/registry.js'
 import { MemoryRegistry } from '../registries/memory.js'
 import { RedisRegistry } from '../registries/redis/registry.js'
 import { framing } from '../wrappers/framing.js'
+import { actors } from '../wrappers/actors/layer.js'
 import { rpc } from '../wrappers/rpc/layer.js'
+import type { Actor, ActorCallOptions, ActorClass, ActorFactory, Explained, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
 import type { Target } from '../wrappers/rpc/types.js'
 
 export { StageError, codes, type Code, type Executed } from './errors.js'
@@ -21,6 +23,10 @@ export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './opt
 export type { PartReason } from './directory.js'
 export type * from './types.js'
 export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+export type {
+  Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions,
+  Params, ReminderOptions, Self, UntypedActor, Update, Watchable,
+} from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
@@ -32,6 +38,7 @@ export { RedisRegistry } from '../registries/redis/registry.js'
 export { frame, framing } from '../wrappers/framing.js'
 export { msgpack } from '../wrappers/codec.js'
 export { json } from '../wrappers/json.js'
+export { actors } from '../wrappers/actors/layer.js'
 export { rpc } from '../wrappers/rpc/layer.js'
 export { tap } from '../wrappers/tap.js'
 export { latency } from '../wrappers/latency.js'
@@ -62,7 +69,8 @@ export class Stage extends StageCore {
       if (typeof (one as Partial<Interface> | null)?.listen !== 'function') throw new TypeError('the third argument is an interface or a list of them; options come fourth')
     }
     const carriers = interfaces === undefined ? defaultInterfaces(known, given, { clock, random }) : [interfaces].flat()
-    super(name, given, { registry: known, interfaces: carriers, chain: defaultChain(), clock, random })
+    const store = typeof given.store === 'string' ? open(given.store, { clock, random }) : given.store
+    super(name, given, { registry: known, store, interfaces: carriers, chain: defaultChain(), clock, random })
   }
 
   override to<Top extends Duplex>(to: To, callback: StreamCallback<Top>): Target
@@ -79,10 +87,61 @@ export class Stage extends StageCore {
   call<T = any>(uri: string, ...args: unknown[]): Promise<T> {
     return this.verb('call')(uri, ...args) as Promise<T>
   }
+
+  /**
+   * Hosts a type of actors: this stage may be the one on which they live. On every stage that may host them.
+   * @throws TypeError the options are not right, or the pattern overlaps another · no store
+   */
+  define<const Pattern extends string, T extends object>(type: ActorClass<Pattern, T>): this
+  define<const Pattern extends string, T extends object>(type: ActorFactory<Pattern, T>): this
+  define(type: unknown): this {
+    this.verb('define')(type)
+    return this
+  }
+
+  /**
+   * Hosts an object that exists already, under an address of its own; it is not durable.
+   * @returns takes it away again
+   * @throws StageError NAME_TAKEN another stage has that address · BAD_NAME · STORE_UNAVAILABLE
+   */
+  host(address: string, object: object): Promise<() => Promise<void>> {
+    return this.verb('host')(address, object) as Promise<() => Promise<void>>
+  }
+
+  /**
+   * An actor, wherever it lives; the first call makes it active.
+   * @throws StageError BAD_NAME · BAD_ARGUMENT; its calls NO_SUCH_ACTOR no stage hosts it in time · NO_SUCH_METHOD ·
+   *   NO_SUCH_PROPERTY · TIMEOUT · CANCELLED · DISCONNECTED · OVERLOADED · DEADLOCK · FENCED · STORE_UNAVAILABLE ·
+   *   STATE_CORRUPT · REMOTE_ERROR (`cause`: what it threw) · BAD_ARGUMENT · CLOSED
+   */
+  actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T> {
+    return this.verb('actor')(address, options) as Actor<T>
+  }
+
+  /**
+   * Properties of an actor over time: what they are now, then each committed change, also after it has moved. Begins
+   * when it is called; leaving the loop ends it, and so does the signal, with CANCELLED.
+   * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · the first value did not come in time: as of a call
+   */
+  observe<T, const Name extends Watchable<T> = Watchable<T>>(actor: Actor<T>, names: readonly Name[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Name>>
+  observe<T = Record<string, unknown>>(address: string, names: readonly Watchable<T>[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Watchable<T>>>
+  observe(actor: unknown, names: readonly string[], options?: ObserveOptions): AsyncIterableIterator<never> {
+    return this.verb('observe')(actor, names, options) as AsyncIterableIterator<never>
+  }
+
+  /** The actors that are active on this stage. */
+  actors(): readonly HostedActor[] {
+    return this.verb('actors')() as readonly HostedActor[]
+  }
+
+  /** What is known of an actor: who has it, and what it is doing. Does not make it active. */
+  explain(actor: string | object): Promise<Explained> {
+    return this.verb('explain')(actor) as Promise<Explained>
+  }
 }
 
-/** framing → rpc. */
-const defaultChain = (): readonly ChainItem[] => [framing(), rpc()]
+/** framing → rpc → actors. */
+const defaultChain = (): readonly ChainItem[] => [framing(), rpc(), actors()]
 
 /** Whoever is in this process, on this machine, and beyond it. */
 function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: { clock: Parts['clock']; random: Parts['random'] }): Interface[] {

@@ -11,7 +11,7 @@ export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, a
 export interface StageOptions {
   /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
   namespace?: string | undefined
-  /** The wrappers in order; default framing → rpc. `[]` is the bare socket. Both ends need the same. */
+  /** The wrappers in order; default framing → rpc → actors. `[]` is the bare socket. Both ends need the same. */
   chain?: readonly ChainItem[] | undefined
   /** Refuses to share the name: a second live stage of it fails with `NAME_TAKEN`. */
   unique?: boolean | undefined
@@ -19,6 +19,8 @@ export interface StageOptions {
   secret?: string | undefined
   /** Allows to listen beyond this machine without a secret. */
   insecure?: boolean | undefined
+  /** Whose store keeps the actors, as an object or as a URL; default that of the registry. Closed with the last stage that uses it. */
+  store?: Registry | string | undefined
   /** Default deadline of what is done through `to()`, in milliseconds; default 10 000. */
   timeoutMs?: number | undefined
   /** A link unused for this long closes, in milliseconds; default 60 000. */
@@ -30,6 +32,8 @@ export interface StageOptions {
 /** What the public door fills in, and what tests put in its place. */
 export interface Parts {
   registry: Registry
+  /** Whose store holds the actors; default the registry's own. */
+  store?: Registry | undefined
   interfaces: readonly Interface[]
   chain: readonly ChainItem[]
   clock: Clock
@@ -57,7 +61,7 @@ export type StreamCallback<Top extends Duplex = Duplex> = (error: StageError | n
 
 const MAX_MS = 86_400_000
 /** The last two are for tests. */
-const STAGE_OPTIONS = ['namespace', 'chain', 'unique', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'clock', 'random']
+const STAGE_OPTIONS = ['namespace', 'chain', 'unique', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store', 'clock', 'random']
 
 /** @throws StageError BAD_ARGUMENT */
 export function checkMs(option: string, ms: unknown, least = 0): void {

@@ -1,5 +1,6 @@
 import { StageError, describe } from './errors.js'
 import { checkPattern, matches } from './pattern.js'
+import { byKey } from './rendezvous.js'
 import type { Directory } from './directory.js'
 import type { LiveLink } from './link.js'
 import type { Links } from './links.js'
@@ -253,26 +254,3 @@ function checkPeer(value: Peer): Peer {
   if (typeof (value as Peer | null)?.id === 'string' && typeof value.name === 'string') return value
   throw new StageError('BAD_ARGUMENT', `to() got ${describe(value)}: expected a name, a pattern, a peer, or a list of them`)
 }
-
-/** Rendezvous hashing: each key has an order of its own over the peers, so one that leaves moves only its own keys. */
-function byKey(peers: readonly Peer[], key: string, tried?: ReadonlySet<string>, failed?: ReadonlyMap<string, StageError>): Peer | undefined {
-  let best: Peer | undefined
-  let most = -1
-  for (const peer of peers) {
-    if (tried?.has(peer.id) || failed?.has(peer.id)) continue
-    const weight = hash(`${key}\n${peer.id}`)
-    if (weight <= most) continue
-    best = peer
-    most = weight
-  }
-  return best
-}
-
-/** FNV-1a with a last mix: spread, not secrecy. */
-function hash(text: string): number {
-  let h = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  return (h ^ (h >>> 13)) >>> 0
-}
-

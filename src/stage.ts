@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { onAbort } from './abort.js'
 import { bounded, type Bounds } from './bounded.js'
 import { mountChain, type ChainLink } from './chain.js'
+import { alive } from './alive.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { StageError, asError } from './errors.js'
@@ -18,7 +19,7 @@ import { retain } from './shared.js'
 import { openStream, targetClass, type TargetClass } from './target.js'
 import { Tenure } from './tenure.js'
 import { within } from './within.js'
-import type { Entry, LinkEnd, Mesh, Mounted, Peer, TargetOptions, To, Wrapper } from './types.js'
+import type { Entry, LinkEnd, Mesh, Mounted, Peer, Store, TargetOptions, To, Wrapper } from './types.js'
 
 /** Everything that exists from the first use on. */
 interface Running {
@@ -47,8 +48,9 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** Ids that a kept link is being made to. */
   readonly #holding = new Set<string>()
   readonly #persistent = new Set<(peer: Peer) => void>()
-  readonly #release: () => Promise<void>
+  readonly #release: readonly (() => Promise<void>)[]
   #running: Running | undefined
+  #opened: Store | undefined
   #draining = false
   /** Closing, while what is being served ends. */
   #serving = false
@@ -64,7 +66,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     checkStageOptions(options, parts.interfaces)
     this.#options = options
     this.#parts = parts
-    this.#release = retain(parts.registry)
+    this.#release = [...new Set([parts.registry, parts.store ?? parts.registry])].map(retain)
     // whoever made it may still set the namespace and the chain; a stage that nobody touches is listed all the same
     process.nextTick(() => { if (!this.#closing) this.#run() })
   }
@@ -183,6 +185,11 @@ export class StageCore extends EventEmitter<StageEvents> {
     throw new TypeError(`${name}() needs a layer that this stage's chain does not have`)
   }
 
+  #store(): Store | undefined {
+    const { registry } = this.#parts
+    return this.#opened ??= (this.#parts.store ?? registry).store?.(this.#namespace)
+  }
+
   #beforeUse(what: string): void {
     if (this.#running || this.#closing) throw new TypeError(`${what}() comes before the first use of the stage: call it right after the constructor`)
   }
@@ -204,6 +211,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const deadlines = new DeadlineSweep(clock)
     const tenure = new Tenure({
       registry, clock, random, ttlMs, entry,
+      onrenewed: () => { for (const layer of running.mounted) layer.onlease?.('renewed') },
       onlost: (before) => this.#onlost(before),
       onerror: (error) => this.#error(error),
     })
@@ -216,7 +224,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onpart: (peer, reason) => this.#onpart(peer, reason),
       onupdate: (peer) => { links.refresh(peer.id); this.#hold(peer) },
       onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
-      onchange: () => wake(surroundings.waiting),
+      onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
       onerror: (error) => this.#error(error),
     })
     const bounds: Bounds = { clock, timeoutMs }
@@ -245,11 +253,15 @@ export class StageCore extends EventEmitter<StageEvents> {
       clock, random, deadlines, timeoutMs,
       get self() { return self() },
       peers: () => directory.lookup('*'),
+      alive: (id) => alive(directory, links, id),
       links: () => [...links.all()].map((link) => link.seenBy(layer)),
       select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options), layer),
       target: (to, options = {}) => new running.target(new Picked(surroundings, to, checkOptions(options))),
+      store: () => this.#store(),
+      verb: (name) => this.verb(name),
       announce: (key, value) => { this.#announces[key] = value; void tenure.update() },
       valid: () => tenure.valid(),
+      leaseMs: () => tenure.leftMs(),
       emit: (event, name, peer) => void this.#tell(event, name, peer),
       error: (error) => this.#error(error),
     })
@@ -310,12 +322,13 @@ export class StageCore extends EventEmitter<StageEvents> {
       await step(1500, 'leaving the registry; the entry will lapse', () => tenure.close())
       await step(500, 'the watch', () => directory.close())
       for (const layer of mounted) layer.close?.()
+      if (this.#opened) await step(500, 'the store', () => (this.#opened as Store).close())
       deadlines.close()
       surroundings.turns.clear()
       this.#persistent.clear()
       this.#keeps.clear()
     }
-    await Promise.all([...interfaces.map((one) => step(1000, `the interface ${one.scheme}`, () => one.close())), step(1000, 'the registry', this.#release)])
+    await Promise.all([...interfaces.map((one) => step(1000, `the interface ${one.scheme}`, () => one.close())), ...this.#release.map((release) => step(1000, 'the registry', release))])
     log(this.name, 'closed')
   }
 
@@ -356,6 +369,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   #onlost(before: string): void {
     const running = this.#run()
     this.#ids.add(running.tenure.id)
+    for (const layer of running.mounted) layer.onlease?.('lost')
     log(this.name, `lost its lease: ${before} is gone, goes on as ${running.tenure.id}`)
     running.links.reset(new StageError('DISCONNECTED', `this stage lost its lease and goes on as ${running.tenure.id}`, { executed: 'unknown' }))
     this.#error(new StageError('DISCONNECTED', `the registry had taken out ${this.name} (${before}): its lease was not renewed in time`, { executed: 'unknown' }))

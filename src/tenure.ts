@@ -10,6 +10,8 @@ export interface TenureOptions {
   ttlMs: number
   /** The entry as it should be listed now, under `id`. */
   entry(id: string): Entry
+  /** A heartbeat was answered. */
+  onrenewed(): void
   /** The lease was lost: `before` is gone for good, and `id` has been replaced. */
   onlost(before: string): void
   /** A try failed; the next follows by itself. */
@@ -58,8 +60,13 @@ export class Tenure {
 
   /** Nobody else may believe by now that this stage is gone: its last renewal was sent less than 0.8 TTL ago. */
   valid(): boolean {
+    return this.leftMs() > 0
+  }
+
+  /** How long that is still so without another renewal. */
+  leftMs(): number {
     const { clock, ttlMs } = this.options
-    return Math.max(clock.now() - this.#sentAt, clock.wall() - this.#sentWall) < 0.8 * ttlMs
+    return Math.max(0, 0.8 * ttlMs - Math.max(clock.now() - this.#sentAt, clock.wall() - this.#sentWall))
   }
 
   /** The id counts as gone to somebody: gives it up, and begins anew with another. */
@@ -121,6 +128,7 @@ export class Tenure {
     }
     this.#sentAt = sentAt
     this.#sentWall = sentWall
+    this.options.onrenewed()
   }
 
   async #lost(): Promise<void> {

@@ -268,11 +268,18 @@ export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> 
 }
 
 export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
-  readonly wrap: Wrapper<In, Out>
+  /** Without it the layer only uses what the one below returns, which stays the top. */
+  readonly wrap?: Wrapper<In, Out>
+  /** In place of `wrap`: called with what the layer below returned for a new link. */
+  readonly attach?: (stream: In, end: LinkEnd) => void
   /** Verbs of `to()`: each gets the selection that it was called on, then its arguments. A later layer's hide an earlier one's. */
   readonly target?: Readonly<Record<string, (selection: Selection<Out>, ...args: never[]) => unknown>>
   /** Verbs of the stage: `stage.verb(name)`. */
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
+  /** The live peers, or what they announce, may have changed. */
+  onpeers?(): void
+  /** A heartbeat was answered; or the lease is lost, and the stage goes on with another id. */
+  onlease?(what: 'renewed' | 'lost'): void
   /** The stage is closing: takes no new work, and resolves when what was begun here has ended. */
   drain?(): Promise<void>
   /** Counters for `stats()`. */
@@ -305,17 +312,28 @@ export interface Mesh<T = Top> {
   readonly deadlines: Deadlines
   readonly timeoutMs: number
   /** Live peers without ourselves. */
-  peers(): readonly Peer[]
+  peers(): readonly Entry[]
+  /**
+   * Whether the stage of that id lives, as far as can be found out: it is linked, or it is listed and does not refuse
+   * connections. An id that was never seen is asked of the registry now. @throws StageError REGISTRY_UNAVAILABLE
+   */
+  alive(id: string): Promise<boolean>
   /** Open links, the one to ourselves among them when it is in use. */
   links(): Iterable<Link<T>>
   /** Selects like `to()`, for calls that layers make for others. */
   select(to: To, options?: TargetOptions): Selection<T>
   /** What `to()` returns, for layers that hand one out: `this.to()` of a handler. Not before the chain is mounted. */
   target(to: To, options?: TargetOptions): unknown
+  /** Claims and state of actors, opened with the first use; undefined if neither the registry nor the options bring one. */
+  store(): Store | undefined
+  /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
+  verb(name: string): (...args: never[]) => unknown
   /** Changes what our entry says under `announces`. */
   announce(key: string, value: unknown): void
   /** The lease is certain to hold: at this moment nobody else may believe that we are gone. */
   valid(): boolean
+  /** How long that is still so without a heartbeat, in milliseconds. */
+  leaseMs(): number
   emit(event: 'methodAdded' | 'methodRemoved', name: string, peer: Peer): void
   error(error: Error): void
 }

@@ -16,13 +16,13 @@ const mesh = (): Mesh<never> => {
 
 wrapperSuite(test, () => {
   const { wrap } = rpc().mount(mesh())
-  return function rpcOverFrames(stream: Duplex, end: LinkEnd) { return wrap(frame(stream), end) }
+  return function rpcOverFrames(stream: Duplex, end: LinkEnd) { return wrap!(frame(stream), end) }
 }, { name: 'rpc, the stream that is the link' })
 
 test('whoever waits for a write to the stream that is the link is told when it is cut', async (t) => {
   const [near, far] = pair()
   const { wrap } = rpc().mount(mesh())
-  const link = wrap(frame(near), { peer: { id: 'far', name: 'far' }, dialled: true } as LinkEnd)
+  const link = wrap!(frame(near), { peer: { id: 'far', name: 'far' }, dialled: true } as LinkEnd)
   const told: (Error | null | undefined)[] = []
   link.write(Buffer.alloc(1024 * 1024), (error) => { told.push(error) })
   link.end('x', ((error?: Error) => { told.push(error) }) as () => void)

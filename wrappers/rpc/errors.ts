@@ -1,8 +1,9 @@
-import { StageError, describe, isCode, type Executed } from '../../src/errors.js'
+import { StageError, describe, isCode, type Executed, type Phase } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import type { WireError } from './messages.js'
 
 const TEXT_MAX = 1024
+const PHASES: ReadonlySet<unknown> = new Set(['connecting', 'queued', 'running'])
 const EXECUTED: ReadonlySet<unknown> = new Set(['no', 'unknown', 'yes'])
 
 /** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
@@ -11,6 +12,13 @@ export const elsewhere = (error: Error | null | undefined): boolean => error ins
 
 /** Our own errors as they travel: a code, a bounded text, never a stack. */
 export const toWire = (error: StageError): WireError => ({ code: error.code, message: error.message.slice(0, TEXT_MAX), executed: error.executed })
+
+/** What a layer above answers with: an error of ours as it is, with its cause as far as that may travel. */
+export const saidToWire = (error: StageError): WireError => ({
+  ...toWire(error),
+  ...(error.cause === undefined ? {} : { cause: read(error.cause).cause }),
+  ...(error.phase ? { phase: error.phase } : {}),
+})
 
 /** What a handler threw, as far as it may travel: a plain value as it is, an Error by its name, message and code. */
 export function thrownToWire(method: string, thrown: unknown): WireError {
@@ -40,10 +48,11 @@ function plain(error: Error): Error {
 
 /** Rebuilt from what came: a code of our list or none at all, and no class is looked up. */
 export function fromWire(value: unknown, peer: Peer): StageError {
-  const { code, message, executed, cause } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
+  const { code, message, executed, cause, phase } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
   return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message', {
     executed: EXECUTED.has(executed) ? executed as Executed : 'unknown',
     peer,
     ...(cause === undefined ? {} : { cause }),
+    ...(PHASES.has(phase) ? { phase: phase as Phase } : {}),
   })
 }

@@ -16,6 +16,8 @@ export class Incoming implements CallContext {
   #reason: StageError | undefined
   /** The caller does not wait any more. */
   cancelled = false
+  /** Called when that comes to be. */
+  onend: (() => void) | undefined
 
   /**
    * @param endsAt   by the clock's `now()`; Infinity for a cast
@@ -57,5 +59,6 @@ export class Incoming implements CallContext {
     this.cancelled = true
     this.#reason = reason
     this.#abort?.abort(reason)
+    this.onend?.()
   }
 }

@@ -5,7 +5,7 @@
  *     REF       the same for a function that was passed: its number (4) in place of the method
  *     CAST      id 0 · depth (1) · length of the method (1) · method · arguments; never answered
  *     RESULT    id of the call · value
- *     ERROR     id of the call · { code, message, executed, cause? }
+ *     ERROR     id of the call · { code, message, executed, cause?, phase? }
  *     CANCEL    id of the call
  *     RELEASE   number of a function · how many times less it is held (4)
  *     METHODS   0 · { added, removed }: what this end shows to the other; the first one comes even if empty
@@ -87,4 +87,5 @@ export interface WireError {
   message: string
   executed: string
   cause?: unknown
+  phase?: string | undefined
 }

@@ -12,6 +12,7 @@ import { Passing } from './passing.js'
 import { LinkRefs } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
 import { Streams } from './streams.js'
+import type { Service } from './types.js'
 import { Wire, putName, putU32, u32 } from './wire.js'
 
 /** What all links of one stage share. */
@@ -53,6 +54,8 @@ export class Rpc extends Channel implements Top {
   /** Begins and ends of calls and streams so far. */
   uses = 0
   readonly methods: Methods
+  /** What the layer above serves here. */
+  services: ReadonlyMap<string, Service> | undefined
   readonly #pending = new Map<number, Outgoing>()
   readonly #wire: Wire
   readonly #refs: LinkRefs
@@ -88,6 +91,7 @@ export class Rpc extends Channel implements Top {
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
       peer, wire: this.#wire, passing: this.#passing,
+      service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },
     }, host)

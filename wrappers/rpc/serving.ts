@@ -4,14 +4,14 @@ import { log } from '../../src/log.js'
 import type { Clock, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from './dispose.js'
-import { thrownToWire } from './errors.js'
+import { saidToWire, thrownToWire, toWire } from './errors.js'
 import { Incoming, type Inherit } from './incoming.js'
 import { DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
 import type { Source } from './turns.js'
-import type { Handler } from './types.js'
+import type { Handler, Service } from './types.js'
 import { u32, type Wire } from './wire.js'
 
 /** Where the handlers of one stage are found. */
@@ -31,6 +31,8 @@ export interface ServingPort {
   readonly peer: Peer
   /** The streams in arguments and results. */
   readonly passing: Passing
+  /** What the layer above serves. */
+  service(name: string): Service | undefined
   /** Finds a function of ours that went to the peer. */
   passed(ref: number): Handler | undefined
   /** Called behind the answer of each call that took time. */
@@ -39,7 +41,9 @@ export interface ServingPort {
 
 /** A call that has come and was not begun. */
 interface Queued {
-  readonly handler: Handler
+  /** Or what the layer above serves. */
+  readonly handler: Handler | undefined
+  readonly service?: Service | undefined
   readonly call: Incoming
   readonly args: unknown[]
   readonly since: number
@@ -80,6 +84,7 @@ export class Serving implements Source {
     at += 5
     let method: string
     let handler: Handler | undefined
+    let service: Service | undefined
     if (type === REF) {
       const ref = u32(bytes, at, end)
       method = `function ${ref}`
@@ -88,17 +93,18 @@ export class Serving implements Source {
     } else {
       method = name(bytes, at, end)
       at += 1 + method.length
-      handler = this.#find(method)
+      if (method[0] === '@') service = this.port.service(method)
+      else handler = this.#find(method)
     }
     const args = this.#args(bytes, at, end, taken)
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
-    if (!handler) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
+    if (!handler && !service) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, size)
     if (overload) return refuse('OVERLOADED', overload)
-    this.#admit(id, { handler, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, size, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, size, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
@@ -204,11 +210,12 @@ export class Serving implements Source {
   }
 
   /** Runs the handler; only what is thenable is awaited. */
-  #invoke(id: number, { handler, call, args }: Queued): void {
+  #invoke(id: number, { handler, service, call, args }: Queued): void {
+    if (service) return this.#serve(id, service, call, args)
     let result: unknown
     let later = false
     try {
-      result = handler.apply(call, args)
+      result = handler?.apply(call, args)
       later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
     } catch (thrown) {
       this.#bytes -= call.bytes
@@ -223,6 +230,26 @@ export class Serving implements Source {
       (value) => { this.#answer(id, call, value); this.#done(id, call) },
       (thrown: unknown) => { this.#fail(id, call, thrown); this.#done(id, call) },
     )
+  }
+
+  /** The layer above answers at once or later, and what it says is encoded in that moment. */
+  #serve(id: number, service: Service, call: Incoming, args: unknown[]): void {
+    this.#calls.set(id, call)
+    service(call, args, (error, value) => {
+      if (this.#calls.get(id) !== call) return dispose(value)
+      if (error) this.#say(id, call, error)
+      else this.#answer(id, call, value)
+      this.#done(id, call)
+    })
+  }
+
+  #say(id: number, call: Incoming, error: StageError): void {
+    if (call.cancelled) return
+    try {
+      this.#reply(id, saidToWire(error))
+    } catch {
+      this.#reply(id, toWire(error)) // its cause cannot be sent
+    }
   }
 
   #done(id: number, call: Incoming): void {

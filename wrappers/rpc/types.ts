@@ -22,6 +22,22 @@ export interface CallContext {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- so that handlers need no annotations
 export type Handler = (this: CallContext, ...args: any[]) => unknown
 
+/** A call to the layer above. */
+export interface ServiceCall extends CallContext {
+  /** By the clock's `now()`. */
+  readonly endsAt: number
+  /** How many calls deep it is. */
+  readonly depth: number
+  /** Called when nobody waits for the answer any more. */
+  onend: (() => void) | undefined
+}
+
+/**
+ * What a layer above serves on a link, under names that begin with `@`: no peer is told of them, and nobody can provide
+ * them. It answers each call once, at once or later; what it says is encoded in that moment, an error of ours as it is.
+ */
+export type Service = (call: ServiceCall, args: readonly unknown[], answer: (error: StageError | null, value?: unknown) => void) => void
+
 /** One answer of `callAll`: `error` or `value`. */
 export type Answer<T = unknown> =
   | { readonly peer: Peer; readonly value: T; readonly error?: undefined }

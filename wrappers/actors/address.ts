@@ -1,0 +1,72 @@
+import { StageError, describe } from '../../src/errors.js'
+
+export const ADDRESS_MAX_BYTES = 512
+const SEGMENTS_MAX = 16
+
+const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text)
+
+/** @throws StageError BAD_NAME */
+export function checkAddress(value: unknown): string {
+   
+  if (typeof value === 'string' && value !== '' && !/[\x00-\x1f\x7f{}]/.test(value) && Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && isWellFormed(value) && value.split('.').every((part) => part !== '')) return value
+  throw new StageError('BAD_NAME', `${describe(value)} is not the address of an actor: expected parts like players.42, none of them empty, with no braces or control characters, of at most ${ADDRESS_MAX_BYTES} bytes`)
+}
+
+/** `players.{id}`: parts between dots, each a word or a parameter, which stands for one part. */
+export class Pattern {
+  readonly #parts: readonly { readonly word: string; readonly param: boolean }[]
+
+  /** @throws TypeError */
+  constructor(readonly text: string) {
+    const names = new Set<string>()
+    const parts = typeof text === 'string' ? text.split('.') : []
+    this.#parts = parts.map((part) => {
+      const name = /^\{([A-Za-z]\w*)\}$/.exec(part)?.[1]
+      if (name === undefined && (part === '' || !/^[^{}\s]+$/.test(part))) throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
+      if (name !== undefined && names.has(name)) throw this.#bad(`it has two parameters named ${name}`)
+      if (name !== undefined) names.add(name)
+      return { word: name ?? part, param: name !== undefined }
+    })
+    if (parts.length === 0 || parts.length > SEGMENTS_MAX) throw this.#bad(`it has ${parts.length} parts; expected 1 to ${SEGMENTS_MAX}`)
+    if (Buffer.byteLength(text) > 256) throw this.#bad('it is longer than 256 bytes')
+  }
+
+  /** What the parameters stand for in an address, or undefined if it is none of this pattern. */
+  match(address: string): Record<string, string> | undefined {
+    const parts = address.split('.')
+    if (parts.length !== this.#parts.length) return undefined
+    const params: Record<string, string> = {}
+    for (let i = 0; i < parts.length; i++) {
+      const { word, param } = this.#parts[i]
+      if (param) params[word] = parts[i]
+      else if (word !== parts[i]) return undefined
+    }
+    return params
+  }
+
+  /** Whether some address is of both. */
+  overlaps(other: Pattern): boolean {
+    if (this.#parts.length !== other.#parts.length) return false
+    return this.#parts.every(({ word, param }, i) => param || other.#parts[i].param || word === other.#parts[i].word)
+  }
+
+  #bad(why: string): TypeError {
+    return new TypeError(`${describe(this.text)} is not a pattern of addresses: ${why}`)
+  }
+}
+
+const known = new Map<string, Pattern | undefined>()
+
+/** A pattern that another stage announces; undefined if it is none. */
+export function announced(text: unknown): Pattern | undefined {
+  if (typeof text !== 'string') return undefined
+  if (!known.has(text)) {
+    if (known.size >= 1000) known.clear() // they come from others: bounded
+    try {
+      known.set(text, new Pattern(text))
+    } catch {
+      known.set(text, undefined)
+    }
+  }
+  return known.get(text)
+}

@@ -1,0 +1,62 @@
+/**
+ * What a call within one stage hands over: the same as if it had gone over a link, and nothing that both ends share.
+ */
+import { StageError } from '../../src/errors.js'
+import { Writer } from '../../src/writer.js'
+import { msgpack, type Callable, type Refs } from '../codec.js'
+
+const codec = msgpack()
+const scratch = new Writer(1024)
+let busy = false
+
+/** Functions become ones that return promises, streams stay what they are; all else is encoded and decoded. */
+class Passed implements Refs {
+  readonly #list: unknown[] = []
+
+  give(fn: Callable): number {
+    return this.#list.push((...args: unknown[]): Promise<unknown> => {
+      const answer = new Promise((resolve) => { resolve(fn(...copied(args) as unknown[])) }).then(copied, (thrown: unknown) => {
+        throw new StageError('REMOTE_ERROR', `a function that was passed failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { executed: 'yes', cause: thrown })
+      })
+      answer.catch(() => {}) // handled, as that of a function that came over a link
+      return answer
+    }) - 1
+  }
+
+  take(id: number): unknown {
+    return this.#list[id]
+  }
+
+  offer(stream: object): number {
+    return this.#list.push(stream) - 1
+  }
+
+  accept(id: number): unknown {
+    return this.#list[id]
+  }
+}
+
+const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
+
+/** @throws StageError BAD_ARGUMENT it could not be sent */
+export function copied(value: unknown): unknown {
+  if (plain(value)) return value
+  const refs = new Passed()
+  const writer = busy ? new Writer(1024) : scratch
+  const outer = busy
+  busy = true
+  try {
+    writer.at = 0
+    codec.encode(value, writer, refs)
+    return codec.decode(writer.bytes, 0, writer.at, refs)
+  } finally {
+    busy = outer
+    if (scratch.bytes.length > 1024 * 1024 && !busy) scratch.bytes = Buffer.allocUnsafeSlow(1024)
+  }
+}
+
+/** The same for a list of arguments, which is not copied where each of them is a plain value. */
+export function copiedAll(args: readonly unknown[]): readonly unknown[] {
+  for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args) as unknown[]
+  return args
+}

@@ -1,0 +1,99 @@
+import { StageError, describe } from '../../src/errors.js'
+import { Pattern } from './address.js'
+import { dataNames, hasData, isPublic } from './members.js'
+import type { ActorClass, ActorFactory, ActorOptions, Self } from './types.js'
+
+const OPTIONS = [
+  'pattern', 'constructor', 'create', 'durable', 'commit', 'version', 'migrate', 'readonly', 'reentrant', 'placement', 'share',
+  'idleMs', 'maxActors', 'mailbox', 'slowTurnMs',
+]
+
+/** A type of actors, checked. */
+export class Definition {
+  readonly pattern: Pattern
+  readonly durable: boolean
+  readonly explicit: boolean
+  readonly version: number
+  readonly readonly: ReadonlySet<string>
+  readonly reentrant: boolean
+  readonly local: boolean
+  readonly share: boolean
+  readonly idleMs: number
+  readonly maxActors: number
+  readonly mailbox: number
+  readonly slowTurnMs: number
+  readonly #names: readonly string[] | undefined
+
+  /** @throws TypeError */
+  constructor(private readonly options: ActorOptions & { readonly constructor?: unknown; readonly create?: unknown; readonly migrate?: unknown }) {
+    if (typeof options !== 'object' || options === null) throw new TypeError(`define() got ${describe(options)}: expected { pattern, constructor or create, … }`)
+    const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+    if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a type of actors; there are ${OPTIONS.join(', ')}`)
+    this.pattern = new Pattern(options.pattern)
+    const made = Object.hasOwn(options, 'constructor') ? options.constructor : undefined
+    if ((made === undefined) === (options.create === undefined)) throw this.#bad('needs either constructor or create, one of them')
+    if (typeof (made ?? options.create) !== 'function') throw this.#bad(`has a ${made ? 'constructor' : 'create'} that is ${describe(made ?? options.create)}: expected a function`)
+    const { durable = false, commit = 'turn', placement = 'any', version = 1 } = options
+    if (typeof durable !== 'boolean' && !isNames(durable)) throw this.#bad(`has durable: ${describe(durable)}; expected true or the names of properties`)
+    if (commit !== 'turn' && commit !== 'explicit') throw this.#bad(`has commit: ${describe(commit)}; expected 'turn' or 'explicit'`)
+    if (placement !== 'any' && placement !== 'local') throw this.#bad(`has placement: ${describe(placement)}; expected 'local' or 'any'`)
+    if (options.migrate !== undefined && typeof options.migrate !== 'function') throw this.#bad('has a migrate that is no function')
+    if (options.readonly !== undefined && !isNames(options.readonly)) throw this.#bad(`has readonly: ${describe(options.readonly)}; expected the names of methods`)
+    this.durable = durable !== false
+    this.#names = typeof durable === 'boolean' ? undefined : durable
+    this.explicit = commit === 'explicit'
+    this.version = this.#count('version', version, version)
+    this.readonly = new Set(options.readonly)
+    this.reentrant = options.reentrant ?? false
+    this.local = placement === 'local'
+    this.share = options.share ?? false
+    this.idleMs = this.#count('idleMs', options.idleMs, 300_000)
+    this.maxActors = this.#count('maxActors', options.maxActors, Infinity)
+    this.mailbox = this.#count('mailbox', options.mailbox, 1000)
+    this.slowTurnMs = this.#count('slowTurnMs', options.slowTurnMs, 5000)
+    const missing = [...this.readonly].find((name) => !isPublic(name))
+    if (missing !== undefined) throw this.#bad(`names ${describe(missing)} readonly, which is no public method`)
+  }
+
+  /** A new object of it. What its constructor throws goes through. */
+  make(params: Record<string, string>, self: Self): object {
+    const { constructor, create } = this.options as unknown as { constructor: ActorClass<string, object>['constructor'] } & Pick<ActorFactory<string, object>, 'create'>
+    const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
+    if (typeof made !== 'object' || made === null) throw new TypeError(`create() of ${this.pattern.text} returned ${describe(made)}: expected an object`)
+    if (typeof (made as { then?: unknown }).then === 'function') throw new TypeError(`create() of ${this.pattern.text} returned a promise: make the object at once, and wait in its activate()`)
+    return made
+  }
+
+  /** The properties of this object that are kept now. */
+  durableNames(object: object): string[] {
+    if (!this.#names) return dataNames(object)
+    return this.#names.filter((name) => hasData(object, name))
+  }
+
+  /** What an older version kept, in the present shape. @throws StageError STATE_CORRUPT */
+  migrated(from: number, data: () => Record<string, unknown>): Record<string, unknown> {
+    const { migrate } = this.options
+    if (from > this.version) throw new StageError('STATE_CORRUPT', `its state was kept by version ${from} of ${this.pattern.text}, and this stage has version ${this.version}: bring it up to date`)
+    if (!migrate) throw new StageError('STATE_CORRUPT', `its state was kept by version ${from} of ${this.pattern.text}, which has version ${this.version} and no migrate()`)
+    let made: unknown
+    try {
+      made = migrate(from, data())
+    } catch (error) {
+      throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} failed on a state of version ${from}: ${error instanceof Error ? error.message : describe(error)}`, { cause: error })
+    }
+    if (typeof made === 'object' && made !== null) return made as Record<string, unknown>
+    throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected the properties`)
+  }
+
+  #count(name: string, value: unknown, fallback: number): number {
+    if (value === undefined) return fallback
+    if (typeof value === 'number' && value > 0) return value
+    throw this.#bad(`has ${name}: ${describe(value)}; expected a number above 0`)
+  }
+
+  #bad(why: string): TypeError {
+    return new TypeError(`the type of actors ${describe(this.options.pattern)} ${why}`)
+  }
+}
+
+const isNames = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== '' && name !== '__proto__' && name !== 'self')

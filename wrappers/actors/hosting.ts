@@ -1,0 +1,336 @@
+import { StageError } from '../../src/errors.js'
+import { jitter, newId } from '../../src/random.js'
+import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
+import type { Rpc } from '../rpc/rpc.js'
+import { Activation, type ActivationHost } from './activation.js'
+import { Definition } from './definition.js'
+import type { Outgoing } from './self.js'
+import { moved, type Turn } from './turn.js'
+import type { ActorOptions, Explained, HostedActor } from './types.js'
+
+/** Under which a stage announces what it hosts. */
+export const LAYER = 'actors'
+
+export interface Announced {
+  readonly types: readonly string[]
+  /** Single objects, under addresses that no type tells. */
+  readonly objects: boolean
+}
+
+/** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
+const LOOKS = 5
+const LOOK_MIN_MS = 100
+/** How often the owner of an actor may change while it is claimed. */
+const CLAIMS_MAX = 8
+const DUE_MS = 5000
+const DUE_MAX = 100
+
+/** The actors that this stage hosts. */
+export class Hosting implements ActivationHost {
+  readonly #types: Definition[] = []
+  readonly #objects = new Map<string, { definition: Definition; object: object }>()
+  readonly #activations = new Map<string, Activation>()
+  readonly #counts = new Map<Definition, number>()
+  /** Turns that wait or run, and have a deadline. */
+  readonly #noted = new Set<Turn>()
+  readonly #paused = new Set<Activation>()
+  readonly #unsweep: () => void
+  #look: Timer | undefined
+  #due: Timer | undefined
+  #closing = false
+  #warned = false
+
+  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
+    this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+  }
+
+  // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws TypeError */
+  define(options: ActorOptions): void {
+    const definition = new Definition(options)
+    const rival = this.#types.find((one) => one.pattern.overlaps(definition.pattern))
+    if (rival) throw new TypeError(`the pattern ${definition.pattern.text} overlaps ${rival.pattern.text}, which is defined already: an address must be of one type`)
+    const { store } = this
+    if (definition.durable && store.warning && !this.#warned) {
+      this.#warned = true
+      this.mesh.error(new Error(store.warning))
+    }
+    this.#types.push(definition)
+    this.#announce()
+    this.#watchIdle()
+    this.#watchDue()
+  }
+
+  /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
+  async host(address: string, object: object): Promise<() => Promise<void>> {
+    if (this.typeOf(address)) throw new TypeError(`${address} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
+    if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
+    const definition = new Definition({ pattern: address, create: () => object })
+    this.#objects.set(address, { definition, object })
+    this.#announce()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.locate(address, (error, owner) => {
+          if (error) reject(error)
+          else if (owner === this.mesh.self.id) resolve()
+          else reject(new StageError('NAME_TAKEN', `${address} is hosted by another stage (${owner ?? 'unknown'})`))
+        })
+      })
+    } catch (error) {
+      this.#objects.delete(address)
+      this.#announce()
+      throw error
+    }
+    return async () => {
+      if (!this.#objects.delete(address)) return
+      this.#announce()
+      const activation = this.#activations.get(address)
+      if (!activation) return
+      activation.stop('closing')
+      await new Promise<void>((resolve) => { activation.whenOver(resolve) })
+    }
+  }
+
+  typeOf(address: string): Definition | undefined {
+    return this.#types.find((one) => one.pattern.match(address))
+  }
+
+  /** Whether a call to that address may be served here. */
+  hosts(address: string): boolean {
+    return !this.#closing && (this.#objects.has(address) || this.typeOf(address) !== undefined)
+  }
+
+  active(address: string): Activation | undefined {
+    return this.#activations.get(address)
+  }
+
+  actors(): readonly HostedActor[] {
+    const now = this.mesh.clock.now()
+    return [...this.#activations.values()].map((one) => described(one, now))
+  }
+
+  /** What `explain` wants to know of one that is active here. */
+  described(address: string): Partial<Explained> | undefined {
+    const one = this.#activations.get(address)
+    if (!one) return undefined
+    const now = this.mesh.clock.now()
+    const { pattern, fence, queue, watchers, idleMs } = described(one, now)
+    return {
+      pattern, fence, queue, watchers, idleMs, turn: one.running.map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
+      last: one.last, version: one.version, leaseMs: Math.round(this.mesh.leaseMs()),
+    }
+  }
+
+  get store(): Store {
+    const store = this.mesh.store()
+    if (!store) throw new TypeError('actors need a store, and neither the registry nor the option `store` of this stage brings one')
+    return store
+  }
+
+  stats(): Record<string, number> {
+    return { actors: this.#activations.size, turns: this.#noted.size }
+  }
+
+  // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Takes a call on, or says that it came to the wrong stage. */
+  receive(address: string, turn: Turn): void {
+    const activation = this.#activations.get(address) ?? this.#activate(address)
+    if (activation instanceof StageError) return turn.answer(activation)
+    activation.push(turn)
+  }
+
+  /**
+   * Says which stage has the claim, and takes it if nobody has.
+   * @param done  with no owner: not this stage, and it does not know who
+   */
+  locate(address: string, done: (error: StageError | null, owner?: string) => void): void {
+    const present = this.#activations.get(address)
+    if (present?.stopping && this.#closing) return present.whenOver(() => done(null))
+    const activation = present ?? this.#activate(address)
+    if (!(activation instanceof StageError)) activation.whenClaimed(done)
+    else if (activation.code === 'REFUSED') done(null)
+    else done(activation)
+  }
+
+  #activate(address: string): Activation | StageError {
+    if (this.#closing) return moved(address)
+    const given = this.#objects.get(address)
+    const definition = given?.definition ?? this.typeOf(address)
+    if (!definition) return moved(address)
+    if ((this.#counts.get(definition) ?? 0) >= definition.maxActors && !this.#makeRoom(definition)) {
+      return new StageError('OVERLOADED', `${definition.maxActors} actors of ${definition.pattern.text} are active, and none of them is idle`, { executed: 'no' })
+    }
+    const activation = new Activation(this, definition, address, definition.pattern.match(address) ?? {}, given?.object)
+    this.#activations.set(address, activation)
+    this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
+    void activation.start()
+    return activation
+  }
+
+  async claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+    const { mesh } = this
+    const activation = newId(mesh.random)
+    let over: string | undefined
+    for (let tries = 0; tries < CLAIMS_MAX; tries++) {
+      const stage = mesh.self.id
+      if (!mesh.valid()) await this.#certain()
+      const found = await this.store.claim(address, { stage, activation, over })
+      if (!found.owner) return { fence: { epoch: found.epoch, activation }, committed: found }
+      // what this stage had before and does not know any more is as good as free
+      if (found.owner.stage !== stage && await mesh.alive(found.owner.stage)) return { owner: found.owner.stage }
+      over = found.owner.activation
+    }
+    throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
+  }
+
+  readonly #uncertain = new Set<() => void>()
+
+  #certain(): Promise<void> {
+    return new Promise((resolve) => { this.#uncertain.add(resolve) })
+  }
+
+  // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
+
+  note(turn: Turn): void {
+    if (turn.endsAt === Infinity) return
+    this.#noted.add(turn)
+    this.mesh.deadlines.note(turn.endsAt)
+  }
+
+  pause(activation: Activation): void {
+    this.#paused.add(activation)
+  }
+
+  ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void {
+    const { address, definition } = activation
+    if (this.#activations.get(address) === activation) {
+      this.#activations.delete(address)
+      const count = (this.#counts.get(definition) ?? 1) - 1
+      if (count > 0) this.#counts.set(definition, count)
+      else this.#counts.delete(definition)
+    }
+    this.#paused.delete(activation)
+    for (const turn of left) {
+      if (again && !this.#closing) this.receive(address, turn)
+      else turn.move(owner)
+    }
+  }
+
+  // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  renewed(): void {
+    for (const go of [...this.#uncertain]) {
+      this.#uncertain.delete(go)
+      go()
+    }
+    for (const activation of [...this.#paused]) {
+      this.#paused.delete(activation)
+      activation.resume()
+    }
+  }
+
+  /** The stage is dead to everybody else, and its actors with it. */
+  lost(): void {
+    const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
+    for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+  }
+
+  /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */
+  async drain(): Promise<void> {
+    this.#closing = true
+    this.#announce()
+    for (const go of [...this.#uncertain]) go()
+    await Promise.all([...this.#activations.values()].map((one) => new Promise<void>((resolve) => {
+      one.whenOver(resolve)
+      one.stop('closing')
+    })))
+  }
+
+  close(): void {
+    this.#closing = true
+    this.#unsweep()
+    this.#look?.cancel()
+    this.#due?.cancel()
+    const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
+    for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+    this.#noted.clear()
+    this.#uncertain.clear()
+  }
+
+  #announce(): void {
+    const types = this.#closing ? [] : this.#types.map((one) => one.pattern.text)
+    this.mesh.announce(LAYER, { types, objects: !this.#closing && this.#objects.size > 0 } satisfies Announced)
+  }
+
+  #sweep(now: number): number {
+    let next = Infinity
+    for (const turn of [...this.#noted]) {
+      if (turn.over) this.#noted.delete(turn)
+      else if (turn.endsAt <= now) {
+        this.#noted.delete(turn)
+        turn.cancel(late(turn))
+      } else if (turn.endsAt < next) next = turn.endsAt
+    }
+    return next
+  }
+
+  #watchIdle(): void {
+    this.#look?.cancel()
+    const least = Math.min(...this.#types.map((one) => one.idleMs))
+    if (least === Infinity || this.#closing) return
+    const { clock, random } = this.mesh
+    this.#look = clock.setTimeout(() => {
+      const now = clock.now()
+      for (const one of this.#activations.values()) if (now - one.usedAt >= one.definition.idleMs && one.idle && !this.#objects.has(one.address)) one.stop('idle')
+      this.#watchIdle()
+    }, Math.max(LOOK_MIN_MS, jitter(random, least / LOOKS, 0.1)))
+  }
+
+  /** @returns whether one of that type was put away, or will be at once */
+  #makeRoom(definition: Definition): boolean {
+    let oldest: Activation | undefined
+    for (const one of this.#activations.values()) if (one.definition === definition && one.idle && (!oldest || one.usedAt < oldest.usedAt)) oldest = one
+    oldest?.stop('idle')
+    return oldest !== undefined
+  }
+
+  /** One stage of those that host a type looks for reminders of actors that are not active. */
+  #watchDue(): void {
+    if (this.#due || this.#closing) return
+    const { clock, random } = this.mesh
+    this.#due = clock.setTimeout(() => {
+      this.#due = undefined
+      void this.#wakeDue().finally(() => this.#watchDue())
+    }, jitter(random, DUE_MS, 0.1))
+  }
+
+  async #wakeDue(): Promise<void> {
+    const { mesh } = this
+    if (!mesh.valid() || !isFirst(mesh)) return
+    const due = await this.store.due(DUE_MAX).catch(() => [])
+    for (const address of due) if (!this.#activations.has(address)) this.wake(address)
+  }
+}
+
+/** Of the stages that host anything, the one with the least id: that one looks for all. */
+function isFirst(mesh: Mesh<Rpc>): boolean {
+  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.self.id)
+}
+
+/** What a peer says that it hosts, if it can be read. */
+export function announcedBy(announces: Readonly<Record<string, unknown>>): Announced | undefined {
+  const { types, objects } = (announces[LAYER] ?? {}) as Partial<Record<keyof Announced, unknown>>
+  return Array.isArray(types) ? { types: types as readonly string[], objects: objects === true } : undefined
+}
+
+function late(turn: Turn): StageError {
+  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.method} was not begun in time: ${turn.of?.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
+  return new StageError('TIMEOUT', `${turn.method} of ${turn.of?.address ?? 'an actor'} did not end in time`, { phase: 'running', executed: 'unknown' })
+}
+
+const described = (one: Activation, now: number): HostedActor => ({
+  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.queued,
+  turns: one.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+})

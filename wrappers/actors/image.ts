@@ -1,0 +1,137 @@
+/**
+ * The properties of an actor as bytes: what a turn has changed, at any depth, is what encodes otherwise than before.
+ */
+import { StageError, describe } from '../../src/errors.js'
+import { Writer } from '../../src/writer.js'
+import { msgpack, type Refs } from '../codec.js'
+import { FUNCTION, refuse } from '../codec/sendable.js'
+
+export const STATE_MAX_BYTES = 4 * 1024 * 1024
+const FORMAT = 1
+
+const codec = msgpack()
+const DATA: Refs = {
+  give: () => refuse(FUNCTION),
+  take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in what is only data') },
+}
+
+/** The encoded values of some properties, by name. Never changed once made. */
+export type Image = ReadonlyMap<string, Buffer>
+export const NOTHING: Image = new Map()
+
+const scratch = new Writer(1024)
+let writing = false
+
+/** @throws StageError BAD_ARGUMENT */
+export function encode(value: unknown): Buffer {
+  const writer = new Writer(256)
+  codec.encode(value, writer, DATA)
+  return writer.bytes.subarray(0, writer.at)
+}
+
+export const decode = (bytes: Buffer): unknown => codec.decode(bytes, 0, bytes.length, DATA)
+
+/**
+ * The properties as they are now.
+ * @param before  the last image of the same properties: where nothing has changed, this very object is returned
+ * @throws StageError BAD_ARGUMENT what one of them holds is no data
+ */
+export function capture(object: object, names: readonly string[], before: Image): Image {
+  let next: Map<string, Buffer> | undefined
+  for (const name of names) {
+    const known = before.get(name)
+    const bytes = encodedOr(known, (object as Record<string, unknown>)[name], name)
+    if (bytes !== known) (next ??= new Map(before)).set(name, bytes)
+  }
+  const has = next ?? before
+  if (has.size > names.length) {
+    const left = new Set(names)
+    for (const name of [...has.keys()]) if (!left.has(name)) (next ??= new Map(before)).delete(name)
+  }
+  return next ?? before
+}
+
+/** The same bytes as `known` if the value still encodes to them, without making anything. */
+function encodedOr(known: Buffer | undefined, value: unknown, name: string): Buffer {
+  if (writing) return encode(value) // a getter in a value has got us here
+  writing = true
+  scratch.at = 0
+  try {
+    codec.encode(value, scratch, DATA)
+    const { bytes, at } = scratch
+    if (known?.length === at && known.compare(bytes, 0, at) === 0) return known
+    return Buffer.from(bytes.subarray(0, at))
+  } catch (error) {
+    throw new StageError('BAD_ARGUMENT', `the property ${describe(name)} cannot be kept: ${(error as Error).message}`)
+  } finally {
+    writing = false
+    if (scratch.bytes.length > 1024 * 1024) scratch.bytes = Buffer.allocUnsafeSlow(1024)
+  }
+}
+
+/** The names whose values differ. */
+export function differing(a: Image, b: Image): string[] {
+  const names = new Set([...a.keys(), ...b.keys()])
+  return [...names].filter((name) => a.get(name) !== b.get(name))
+}
+
+/** Puts properties back to what an image says; those that it does not have are taken away. */
+export function restore(object: object, names: readonly string[], image: Image): void {
+  const target = object as Record<string, unknown>
+  for (const name of new Set([...names, ...image.keys()])) {
+    const bytes = image.get(name)
+    if (!bytes) Reflect.deleteProperty(target, name)
+    else if (!same(target[name], bytes)) target[name] = decode(bytes)
+  }
+}
+
+function same(value: unknown, bytes: Buffer): boolean {
+  try {
+    return encode(value).equals(bytes)
+  } catch {
+    return false
+  }
+}
+
+/** What is kept of an actor in the store. */
+export interface Kept {
+  /** Of the shape of its state, as its type says. */
+  readonly version: number
+  readonly image: Image
+  readonly reminders: readonly Reminder[]
+}
+
+export interface Reminder {
+  readonly name: string
+  /** By the store's clock. */
+  readonly at: number
+  /** Milliseconds between two; undefined: once. */
+  readonly everyMs?: number | undefined
+  readonly method: string
+  readonly args: readonly unknown[]
+  readonly missed: 'skip' | 'once'
+}
+
+/** @throws StageError BAD_ARGUMENT over the limit */
+export function encodeKept({ version, image, reminders }: Kept): Buffer {
+  const bytes = encode([FORMAT, version, image, reminders])
+  if (bytes.length > STATE_MAX_BYTES) throw new StageError('BAD_ARGUMENT', `the state has ${bytes.length} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
+  return bytes
+}
+
+/** @throws StageError STATE_CORRUPT */
+export function decodeKept(bytes: Buffer): Kept {
+  try {
+    const [format, version, image, reminders] = decode(bytes) as unknown[]
+    if (format === FORMAT && Number.isSafeInteger(version) && image instanceof Map && Array.isArray(reminders) &&
+      [...image].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
+      return { version: version as number, image: image as Image, reminders }
+    }
+  } catch {}
+  throw new StageError('STATE_CORRUPT', `what the store has of it (${bytes.length} bytes) is not a state that this version wrote; it is left as it is`)
+}
+
+function isReminder(value: unknown): value is Reminder {
+  const { name, at, everyMs, method, args, missed } = (value ?? {}) as Partial<Record<keyof Reminder, unknown>>
+  return typeof name === 'string' && typeof at === 'number' && (everyMs === undefined || typeof everyMs === 'number') && typeof method === 'string' && Array.isArray(args) && (missed === 'skip' || missed === 'once')
+}

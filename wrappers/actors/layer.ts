@@ -1,0 +1,92 @@
+import type { Layer, Mesh, Mounted, TargetOptions, To } from '../../src/types.js'
+import { checkMs } from '../../src/options.js'
+import { StageError, describe } from '../../src/errors.js'
+import type { Rpc } from '../rpc/rpc.js'
+import type { Service } from '../rpc/types.js'
+import { checkAddress } from './address.js'
+import { explain } from './explain.js'
+import { Hosting } from './hosting.js'
+import { Observers } from './observers.js'
+import { addressOf, remote } from './proxy.js'
+import { CALL, LOCATE, Routes, WORD_MS } from './routes.js'
+import type { Inherited } from './self.js'
+import { EXPLAIN, WAKE, prepare } from './tasks.js'
+import { Turn } from './turn.js'
+import type { ActorCallOptions, ActorOptions, ObserveOptions } from './types.js'
+
+export type * from './types.js'
+
+/** Actors, hosted and called over what rpc offers: the third layer of the default chain. */
+export function actors(): Layer<Rpc, Rpc> {
+  return { name: 'actors', mount }
+}
+
+function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
+  const actor = (given: unknown, options: ActorCallOptions = {}, inherit?: () => Inherited | undefined): object => {
+    const address = checkAddress(addressOf(given))
+    const checked = checkOptions(options)
+    return remote(address, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done))
+  }
+  const hosting: Hosting = new Hosting(mesh, {
+    actor: (address, options, inherit) => actor(address, options, inherit),
+    target: (to: To, options: TargetOptions) => mesh.target(to, options),
+  }, (address) => routes.call(address, WAKE, [], {}, undefined, () => {}))
+  const routes = new Routes(mesh, hosting)
+  const observers = new Observers(mesh, routes)
+  const services = served(hosting)
+  return {
+    attach: (rpc) => {
+      if (!('services' in rpc)) throw new TypeError('actors() needs rpc() right below it in the chain')
+      rpc.services = services
+    },
+    host: {
+      define: (options: ActorOptions) => hosting.define(options),
+      host: (address: string, object: object) => hosting.host(checkAddress(address), object),
+      actor: (address: unknown, options?: ActorCallOptions) => actor(address, options),
+      observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) => observers.observe(checkAddress(addressOf(address)), names, options),
+      actors: () => hosting.actors(),
+      explain: (address: unknown) => explain(mesh, hosting, checkAddress(addressOf(address))),
+    },
+    onpeers: () => routes.changed(),
+    onlease: (what) => {
+      if (what === 'renewed') return hosting.renewed()
+      hosting.lost()
+      routes.lost()
+    },
+    drain: () => hosting.drain(),
+    stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
+    close: () => {
+      observers.close()
+      hosting.close()
+      routes.close()
+    },
+  }
+}
+
+/** What other stages may ask of this one. */
+function served(hosting: Hosting): ReadonlyMap<string, Service> {
+  const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not what an actor is asked for`)
+  return new Map<string, Service>([
+    [CALL, (call, [address, method, args, chain], answer) => {
+      if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
+      // the caller waits a little longer than its deadline, for our word on where the time went
+      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, Array.isArray(chain) ? chain.map(String) : undefined, (error, value) => { call.onend = undefined; answer(error, value) })
+      prepare(turn)
+      call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+      hosting.receive(address, turn)
+    }],
+    [LOCATE, (_, [address], answer) => {
+      if (typeof address !== 'string') return answer(bad(address))
+      hosting.locate(address, (error, owner) => answer(error, owner ?? ''))
+    }],
+    [EXPLAIN, (_, [address], answer) => answer(null, hosting.described(String(address)))],
+  ])
+}
+
+function checkOptions(options: ActorCallOptions): ActorCallOptions {
+  const unknown = Object.keys(options).find((name) => !['timeoutMs', 'signal', 'mode'].includes(name))
+  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of actor(); there are timeoutMs and signal`)
+  checkMs('timeoutMs', options.timeoutMs)
+  return options
+}
+

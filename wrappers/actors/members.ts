@@ -1,0 +1,59 @@
+import { EventEmitter } from 'node:events'
+
+/** What no actor shows, though its class may have it: the hooks, and what every object or promise is asked for. */
+const HIDDEN: ReadonlySet<string> = new Set([
+  'constructor', 'prototype', '__proto__', 'then', 'catch', 'finally', 'toString', 'toLocaleString', 'toJSON', 'valueOf',
+  'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'inspect', 'self', 'activate', 'deactivate',
+])
+/** Whose methods nobody wrote for an actor. */
+const ENDS: ReadonlySet<unknown> = new Set([null, Object.prototype, Function.prototype, Array.prototype, EventEmitter.prototype])
+
+export type Method = (this: object, ...args: unknown[]) => unknown
+
+/** Whether a property or method of that name may be seen from outside. */
+export const isPublic = (name: unknown): name is string => typeof name === 'string' && name !== '' && name[0] !== '_' && !HIDDEN.has(name)
+
+const NONE: ReadonlyMap<string, Method> = new Map()
+const found = new WeakMap<object, Map<string, Method>>()
+
+/** The public methods of an object's class and of those that it extends, by name. A name from the wire only looks up this Map. */
+export function methodsOf(object: object): ReadonlyMap<string, Method> {
+  const prototype = Object.getPrototypeOf(object) as object | null
+  if (prototype === null) return NONE
+  let methods = found.get(prototype)
+  if (methods) return methods
+  methods = new Map()
+  for (let level: unknown = prototype; !ENDS.has(level); level = Object.getPrototypeOf(level)) {
+    for (const name of Object.getOwnPropertyNames(level)) {
+      const value: unknown = Object.getOwnPropertyDescriptor(level, name)?.value
+      if (typeof value === 'function' && isPublic(name) && !methods.has(name)) methods.set(name, value as Method)
+    }
+  }
+  found.set(prototype, methods)
+  return methods
+}
+
+/** The functions among an object's own properties, which are methods too; undefined if there are none. */
+export function ownMethods(object: object): Map<string, Method> | undefined {
+  let methods: Map<string, Method> | undefined
+  for (const name of Object.keys(object)) {
+    const value: unknown = Object.getOwnPropertyDescriptor(object, name)?.value
+    if (typeof value === 'function' && isPublic(name)) (methods ??= new Map()).set(name, value)
+  }
+  return methods
+}
+
+/** A hook, wherever it is defined. */
+export function hook(object: object, name: 'activate' | 'deactivate'): Method | undefined {
+  const value: unknown = (object as Record<string, unknown>)[name]
+  return typeof value === 'function' ? value as Method : undefined
+}
+
+/** An own property that holds data, whatever its name; functions and accessors are none. */
+export function hasData(object: object, name: string): boolean {
+  const own = Object.getOwnPropertyDescriptor(object, name)
+  return own !== undefined && 'value' in own && typeof own.value !== 'function'
+}
+
+/** The public properties that hold data. */
+export const dataNames = (object: object): string[] => Object.keys(object).filter((name) => isPublic(name) && hasData(object, name))

@@ -1,0 +1,259 @@
+import { onAbort } from '../../src/abort.js'
+import { cancelled } from '../../src/bounded.js'
+import { StageError, describe } from '../../src/errors.js'
+import type { Mesh, Timer } from '../../src/types.js'
+import type { Rpc } from '../rpc/rpc.js'
+import type { Told } from './history.js'
+import { NOTHING, decode, type Image } from './image.js'
+import { isPublic } from './members.js'
+import type { Routes } from './routes.js'
+import { WATCH } from './tasks.js'
+import type { ObserveOptions } from './types.js'
+
+type Mode = 'latest' | 'every'
+/** What a loop is given. */
+type Shown = Record<string, unknown> & { version: number; reset?: true }
+
+/** Updates that wait for one loop, in mode `every`; beyond them it gets one that is marked `reset`. */
+const WAITING_MAX = 1024
+const PAUSE_MS = 100
+const PAUSE_MAX_MS = 2000
+/** Another try cannot mend these. */
+const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME', 'CLOSED', 'CANCELLED'])
+const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
+
+/** All that this stage watches. Loops over the same properties share one stream of changes. */
+export class Observers {
+  readonly #feeds = new Map<string, Feed>()
+
+  constructor(private readonly mesh: Mesh<Rpc>, private readonly routes: Routes) {}
+
+  /** @throws StageError BAD_ARGUMENT */
+  observe(address: string, names: readonly string[], options: ObserveOptions): Observer {
+    if (!isList(names)) throw new StageError('BAD_ARGUMENT', `observe() got ${describe(names)}: expected the names of properties, at least one`)
+    const { mode = 'latest' } = options
+    if (mode !== 'latest' && mode !== 'every') throw new StageError('BAD_ARGUMENT', `mode is ${describe(mode)}: expected 'latest' or 'every'`)
+    for (const name of names) {
+      if (RESERVED.has(name)) throw new StageError('BAD_ARGUMENT', `a property named ${name} cannot be watched: each update has a field of that name`)
+      if (!isPublic(name)) throw new StageError('NO_SUCH_PROPERTY', `${describe(name)} cannot be a public property`)
+    }
+    const sorted = [...new Set(names)].sort()
+    const key = JSON.stringify([address, mode, ...sorted])
+    let feed = this.#feeds.get(key)
+    if (!feed) {
+      feed = new Feed(this.mesh, this.routes, address, sorted, mode, () => this.#feeds.delete(key))
+      this.#feeds.set(key, feed)
+    }
+    return new Observer(feed, this.mesh, options)
+  }
+
+  get stats(): Record<string, number> {
+    return { observers: [...this.#feeds.values()].reduce((sum, feed) => sum + feed.size, 0) }
+  }
+
+  close(): void {
+    for (const feed of [...this.#feeds.values()]) feed.fail(new StageError('CLOSED', 'this stage was closed'))
+  }
+}
+
+/** The changes of some properties of one actor, wherever it is, for all the loops here that watch them. */
+class Feed {
+  readonly #observers = new Set<Observer>()
+  #image: Image = NOTHING
+  #version = 0
+  #where: { epoch: number; activation: string; seq: number } | undefined
+  #stream: AsyncIterator<Told> | undefined
+  #pause: { timer: Timer; go(): void } | undefined
+  #over = false
+  /** Why there is no value yet. */
+  failure: StageError | undefined
+
+  constructor(private readonly mesh: Mesh<Rpc>, private readonly routes: Routes, readonly address: string, private readonly names: readonly string[], private readonly mode: Mode, private readonly onend: () => void) {}
+
+  get size(): number {
+    return this.#observers.size
+  }
+
+  add(observer: Observer): void {
+    this.#observers.add(observer)
+    if (this.#where) observer.push(this.#image, this.#version, false)
+    if (this.#observers.size === 1 && !this.#where) void this.#run()
+  }
+
+  remove(observer: Observer): void {
+    if (this.#observers.delete(observer) && this.#observers.size === 0) this.#end()
+  }
+
+  fail(error: StageError): void {
+    const all = [...this.#observers]
+    this.#observers.clear()
+    this.#end()
+    for (const observer of all) observer.fail(error)
+  }
+
+  #end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.onend()
+    this.#pause?.go()
+    void this.#stream?.return?.().catch(() => {})
+  }
+
+  async #run(): Promise<void> {
+    let pause = PAUSE_MS
+    while (!this.#over) {
+      try {
+        const stream = this.#stream = (await this.#open())[Symbol.asyncIterator]()
+        if (this.#over) return void stream.return?.()
+        for (let next = await stream.next(); !next.done; next = await stream.next()) {
+          if (this.#over) return
+          this.#apply(next.value)
+          pause = PAUSE_MS
+        }
+      } catch (error) {
+        if (this.#over) return
+        this.failure = error as StageError
+        if (FINAL.has(this.failure.code)) return this.fail(this.failure)
+      }
+      this.#stream = undefined
+      await new Promise<void>((resolve) => { this.#pause = { go: resolve, timer: this.mesh.clock.setTimeout(resolve, pause) } })
+      this.#pause?.timer.cancel()
+      pause = Math.min(PAUSE_MAX_MS, pause * 2)
+    }
+  }
+
+  #open(): Promise<AsyncIterable<Told>> {
+    const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
+    return new Promise((resolve, reject) => {
+      this.routes.call(this.address, WATCH, [this.names, this.mode, seen], {}, undefined, (error, value) => {
+        if (error) reject(error)
+        else resolve(value as AsyncIterable<Told>)
+      })
+    })
+  }
+
+  #apply(told: Told): void {
+    const { whole } = told
+    const before = this.#where
+    if (!whole) {
+      if (!before || told.seq <= before.seq) return
+      before.seq = told.seq
+      this.#show(new Map([...this.#image, ...told.values]), told.version, false)
+      return
+    }
+    if (before && whole.epoch < before.epoch) throw new StageError('FENCED', `${this.address} was watched at an owner of the past`)
+    const version = this.#version
+    const same = before?.activation === whole.activation
+    this.#where = { epoch: whole.epoch, activation: whole.activation, seq: told.seq }
+    if (same && told.seq === before.seq) return
+    // elsewhere, at the version that was seen last: nothing is missing
+    if (before && !same && whole.kept && told.version === version) {
+      this.#image = told.values
+      return
+    }
+    this.#show(told.values, told.version, before !== undefined && (!same || this.mode === 'every'))
+  }
+
+  #show(image: Image, version: number, reset: boolean): void {
+    this.#image = image
+    this.#version = version
+    for (const observer of [...this.#observers]) observer.push(image, version, reset)
+  }
+}
+
+const isList = (names: readonly string[]): boolean => Array.isArray(names) && names.length > 0
+
+interface Waiting {
+  readonly image: Image
+  readonly version: number
+  readonly reset: boolean
+}
+
+/** One loop over the updates of an actor. */
+export class Observer implements AsyncIterableIterator<Shown> {
+  #queue: Waiting[] = []
+  readonly #asked: { resolve(result: IteratorResult<Shown, undefined>): void; reject(error: Error): void }[] = []
+  #failed: StageError | undefined
+  #over = false
+  #started = false
+  #timer: Timer | undefined
+  #unlisten: (() => void) | undefined
+
+  constructor(private readonly feed: Feed, mesh: Mesh<Rpc>, private readonly options: ObserveOptions) {
+    const { signal, timeoutMs = mesh.timeoutMs } = options
+    if (signal?.aborted) {
+      this.#failed = cancelled(signal)
+      return
+    }
+    if (signal) this.#unlisten = onAbort(signal, () => { this.feed.remove(this); this.fail(cancelled(signal)) })
+    // whoever waits for the first value keeps the process alive until then
+    this.#timer = mesh.clock.setTimeout(() => {
+      feed.remove(this)
+      this.fail(feed.failure ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
+    }, timeoutMs, true)
+    feed.add(this)
+  }
+
+  next(): Promise<IteratorResult<Shown, undefined>> {
+    const first = this.#queue.shift()
+    if (first) return Promise.resolve({ done: false, value: shown(first) })
+    if (this.#failed) {
+      const error = this.#failed
+      this.#failed = undefined
+      this.#over = true
+      return Promise.reject(error)
+    }
+    if (this.#over) return Promise.resolve({ done: true, value: undefined })
+    return new Promise((resolve, reject) => { this.#asked.push({ resolve, reject }) })
+  }
+
+  return(): Promise<IteratorResult<Shown, undefined>> {
+    this.#end()
+    this.#over = true
+    this.#queue = []
+    this.feed.remove(this)
+    for (const one of this.#asked.splice(0)) one.resolve({ done: true, value: undefined })
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  push(image: Image, version: number, reset: boolean): void {
+    if (!this.#started) this.#timer?.cancel()
+    this.#started = true
+    const asked = this.#asked.shift()
+    if (asked) return asked.resolve({ done: false, value: shown({ image, version, reset }) })
+    const waits = this.#queue.length
+    const merge = waits > 0 && (this.options.mode !== 'every' || waits >= WAITING_MAX)
+    if (!merge) return void this.#queue.push({ image, version, reset })
+    // what waits is passed over: in mode `every` that is a gap, and said so
+    this.#queue = [{ image, version, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
+  }
+
+  /** The last thing that it yields. */
+  fail(error: StageError): void {
+    this.#end()
+    if (this.#over) return
+    const asked = this.#asked.splice(0)
+    if (asked.length === 0) this.#failed = error
+    else this.#over = true
+    for (const one of asked) one.reject(error)
+  }
+
+  #end(): void {
+    this.#timer?.cancel()
+    this.#unlisten?.()
+  }
+}
+
+const shown = ({ image, version, reset }: Waiting): Shown => ({
+  ...Object.fromEntries([...image].map(([name, bytes]) => [name, bytes.length > 0 ? decode(bytes) : undefined])),
+  version,
+  ...(reset ? { reset } : {}),
+})

@@ -1,0 +1,42 @@
+import type { StageError } from '../../src/errors.js'
+import { isPublic } from './members.js'
+import { GET } from './tasks.js'
+
+/** Calls a method of one actor, or asks for something (`@…`). */
+export type Invoke = (name: string, args: readonly unknown[], done: (error: StageError | null, value?: unknown) => void) => void
+
+/** The address behind each proxy, for what takes one in place of an address. */
+const addresses = new WeakMap<object, string>()
+export const addressOf = (value: unknown): unknown => typeof value === 'object' && value !== null ? addresses.get(value) ?? value : value
+
+/**
+ * An actor from afar. Each of its names is a function that calls the method, and a promise in waiting: awaiting it reads
+ * the property. What promises, inspection and iteration look for is not there.
+ */
+export function remote(address: string, invoke: Invoke): object {
+  const members = new Map<string, unknown>()
+  const proxy = new Proxy(Object.create(null) as object, {
+    get(_, name) {
+      if (typeof name === 'symbol') return undefined
+      const known = members.get(name)
+      if (known || !isPublic(name)) return known
+      const made = member(name, invoke)
+      members.set(name, made)
+      return made
+    },
+  })
+  addresses.set(proxy, address)
+  return proxy
+}
+
+function member(name: string, invoke: Invoke): unknown {
+  const ask = (what: string, args: readonly unknown[]): Promise<unknown> => new Promise((resolve, reject) => {
+    invoke(what, args, (error, value) => { if (error) reject(error); else resolve(value) })
+  })
+  const method = (...args: unknown[]): Promise<unknown> => ask(name, args)
+  return Object.assign(method, {
+    then: (...then: Parameters<Promise<unknown>['then']>) => ask(GET, [name]).then(...then),
+    catch: (...then: Parameters<Promise<unknown>['catch']>) => ask(GET, [name]).catch(...then),
+    finally: (...then: Parameters<Promise<unknown>['finally']>) => ask(GET, [name]).finally(...then),
+  })
+}

@@ -1,0 +1,121 @@
+import type { Timer } from '../../src/types.js'
+import type { Activation } from './activation.js'
+import type { Reminder } from './image.js'
+import { StageError, describe } from '../../src/errors.js'
+import { isPublic } from './members.js'
+import { encode } from './image.js'
+import { Turn } from './turn.js'
+import type { ReminderOptions } from './types.js'
+
+export const REMINDERS_MAX = 100
+/** One that is later than this counts as missed: nobody could wake the actor. */
+const MISSED_MS = 30_000
+const MAX_MS = 2 ** 31 - 1
+
+/**
+ * What an actor wants to be called for, at times of the store's clock. It is kept with the state, and changes with the
+ * commits of turns: one that has run is taken out by the very commit that keeps what it did.
+ */
+export class Reminders {
+  #kept: readonly Reminder[]
+  #now: Map<string, Reminder>
+  /** Since the last commit. */
+  changed = false
+  #timer: Timer | undefined
+  /** Its turn is waiting or running. */
+  readonly #due = new Set<string>()
+  #closed = false
+
+  /** @param offset  the store's time when our clock was at 0 */
+  constructor(private readonly activation: Activation, private readonly offset: number, kept: readonly Reminder[] = []) {
+    this.#kept = kept
+    this.#now = byName(kept)
+  }
+
+  get list(): readonly Reminder[] {
+    return [...this.#now.values()]
+  }
+
+  /** When the actor has to be woken, should it not be active. */
+  get next(): number | undefined {
+    const times = this.list.map((one) => one.at)
+    return times.length > 0 ? Math.min(...times) : undefined
+  }
+
+  /** @throws TypeError · StageError OVERLOADED · BAD_ARGUMENT */
+  set(name: string, method: string, { afterMs, everyMs, missed = 'once', args = [] }: ReminderOptions): void {
+    if (typeof name !== 'string' || name === '' || name.length > 128) throw new TypeError(`a reminder named ${describe(name)}: expected a name of 1 to 128 characters`)
+    if (!isPublic(method)) throw new TypeError(`a reminder calls a public method, not ${describe(method)}`)
+    if (!(afterMs >= 0 && Number.isFinite(afterMs))) throw new TypeError(`afterMs is ${describe(afterMs)}: expected milliseconds from now`)
+    if (everyMs !== undefined && !(everyMs >= 1 && Number.isFinite(everyMs))) throw new TypeError(`everyMs is ${describe(everyMs)}: expected milliseconds, at least 1`)
+    if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
+    encode(args) // here, and not when it is committed, so that whoever set it is told
+    if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
+    this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args, missed })
+    this.changed = true
+  }
+
+  forget(name: string): void {
+    if (this.#now.delete(name)) this.changed = true
+  }
+
+  /** What there is now is being committed. */
+  taken(): void {
+    this.changed = false
+    this.#kept = this.list
+    this.arm()
+  }
+
+  putBack(): void {
+    if (!this.changed) return
+    this.#now = byName(this.#kept)
+    this.changed = false
+  }
+
+  /** Waits for the earliest that is committed. */
+  arm(): void {
+    this.#timer?.cancel()
+    if (this.#closed) return
+    const next = Math.min(...this.#kept.filter((one) => !this.#due.has(one.name)).map((one) => one.at))
+    if (next === Infinity) return
+    this.#timer = this.activation.host.mesh.clock.setTimeout(() => this.#fire(), Math.min(MAX_MS, Math.max(0, next - this.#time())))
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+  }
+
+  #time(): number {
+    return this.offset + this.activation.host.mesh.clock.now()
+  }
+
+  #fire(): void {
+    const now = this.#time()
+    for (const one of this.#kept) if (one.at <= now && !this.#due.has(one.name)) this.#begin(one)
+    this.arm()
+  }
+
+  #begin(reminder: Reminder): void {
+    const { activation } = this
+    const { name, at, everyMs, method, args, missed } = reminder
+    this.#due.add(name)
+    activation.push(new Turn('@reminder', [], Infinity, 0, [], (error) => {
+      this.#due.delete(name)
+      if (this.#closed) return
+      if (error) activation.host.mesh.error(new Error(`the reminder ${name} of the actor ${activation.address} failed: ${error.message}`, { cause: error }))
+      this.arm()
+    }, () => {
+      const current = this.#now.get(name)
+      if (current !== reminder && current?.at !== at) return undefined // replaced or forgotten since
+      const now = this.#time()
+      this.changed = true
+      if (everyMs === undefined) this.#now.delete(name)
+      else this.#now.set(name, { ...reminder, at: at + everyMs * Math.max(1, Math.ceil((now - at) / everyMs)) })
+      if (missed === 'skip' && now - at > MISSED_MS) return undefined
+      return activation.call(method, args)
+    }))
+  }
+}
+
+const byName = (list: readonly Reminder[]): Map<string, Reminder> => new Map(list.map((one) => [one.name, one]))

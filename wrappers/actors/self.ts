@@ -1,0 +1,116 @@
+import { either } from '../../src/abort.js'
+import { StageError } from '../../src/errors.js'
+import type { Fence, TargetOptions, To } from '../../src/types.js'
+import type { Target } from '../rpc/types.js'
+import type { Activation } from './activation.js'
+import { Reminders } from './reminders.js'
+import { Timers } from './timers.js'
+import { scope, type Turn } from './turn.js'
+import type { Actor, ActorCallOptions, ActorTimer, ReminderOptions, Self, UntypedActor } from './types.js'
+
+/** What calls of a turn inherit from it. */
+export interface Inherited {
+  readonly endsAt: number
+  readonly signal: AbortSignal | undefined
+  readonly depth: number
+  readonly chain: readonly string[]
+}
+
+/** How an actor reaches others: `inherit` is asked with each call. */
+export interface Outgoing {
+  actor(address: string, options: ActorCallOptions, inherit: () => Inherited | undefined): object
+  target(to: To, options: TargetOptions): unknown
+}
+
+export class ActorSelf implements Self {
+  readonly #activation: Activation
+  readonly outgoing: Outgoing
+  #lost: AbortController | undefined
+  #reason: StageError | undefined
+
+  constructor(activation: Activation, outgoing: Outgoing) {
+    this.#activation = activation
+    this.outgoing = outgoing
+  }
+
+  get address(): string {
+    return this.#activation.address
+  }
+
+  get fence(): Fence {
+    return this.#activation.fence!
+  }
+
+  get signal(): AbortSignal {
+    this.#lost ??= new AbortController()
+    if (this.#reason) this.#lost.abort(this.#reason)
+    return this.#lost.signal
+  }
+
+  actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
+    return this.outgoing.actor(address, options, () => this.#inherited()) as Actor<T>
+  }
+
+  to(to: To, options: TargetOptions = {}): Target {
+    const turn = this.#inherited()
+    if (!turn) return this.outgoing.target(to, options) as Target
+    const left = Math.max(1, turn.endsAt - this.#activation.host.mesh.clock.now())
+    return this.outgoing.target(to, {
+      ...options,
+      ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
+      signal: options.signal && turn.signal ? either(turn.signal, options.signal) : options.signal ?? turn.signal,
+      depth: turn.depth + 1,
+    }) as Target
+  }
+
+  after(ms: number, fn: () => unknown): ActorTimer {
+    return this.#timers.set(ms, fn, false)
+  }
+
+  every(ms: number, fn: () => unknown): ActorTimer {
+    return this.#timers.set(ms, fn, true)
+  }
+
+  remind(name: string, method: string, options: ReminderOptions): void {
+    this.#reminders.set(name, method, options)
+  }
+
+  forget(name: string): void {
+    this.#reminders.forget(name)
+  }
+
+  save(): Promise<void> {
+    return this.#activation.save()
+  }
+
+  deactivate(): void {
+    this.#activation.stop('asked')
+  }
+
+  abort(reason: StageError): void {
+    this.#reason = reason
+    this.#lost?.abort(reason)
+  }
+
+  get #timers(): Timers {
+    this.#check()
+    return this.#activation.timers ??= new Timers(this.#activation)
+  }
+
+  get #reminders(): Reminders {
+    this.#check()
+    return this.#activation.ownReminders()
+  }
+
+  #check(): void {
+    if (this.#reason) throw this.#reason
+    if (!this.#activation.fence) throw new TypeError('an actor has timers and reminders once it is made: set them in activate() or later')
+  }
+
+  #inherited(): Inherited | undefined {
+    const inside = scope.getStore()
+    const turn: Turn | undefined = inside?.of === this.#activation ? inside : this.#activation.turn
+    if (!turn || turn.over) return undefined
+    return { endsAt: turn.endsAt, signal: turn.signal, depth: turn.depth, chain: [...turn.chain, turn.name] }
+  }
+}

@@ -1,0 +1,37 @@
+/** What the library itself asks of an actor, as turns among the others. */
+import { StageError, describe } from '../../src/errors.js'
+import type { Activation } from './activation.js'
+import { History, type Seen } from './history.js'
+import type { Turn } from './turn.js'
+
+export const GET = '@get'
+export const WATCH = '@watch'
+/** Makes it active, and nothing else. */
+export const WAKE = '@wake'
+
+const WATCHED_MAX = 100
+
+/** Makes a turn of the library's own run what its name says. */
+export function prepare(turn: Turn): void {
+  if (turn.method[0] !== '@') return
+  const { args } = turn
+  turn.own = turn.shared = true
+  switch (turn.method) {
+    case GET: turn.task = (activation) => activation.read(args[0]); break
+    case WATCH: turn.task = (activation) => watch(activation, args); break
+    case WAKE: turn.task = () => undefined; break
+  }
+}
+
+function watch(activation: Activation, [names, mode, seen]: readonly unknown[]): unknown {
+  if (!Array.isArray(names) || names.length === 0 || names.length > WATCHED_MAX || (mode !== 'latest' && mode !== 'every')) {
+    throw new StageError('BAD_ARGUMENT', `${describe(names)} cannot be watched: expected 1 to ${WATCHED_MAX} names of properties`)
+  }
+  activation.history ??= new History(activation)
+  return activation.history.watch(names as string[], mode, isSeen(seen) ? seen : undefined)
+}
+
+const isSeen = (value: unknown): value is Seen =>
+  typeof value === 'object' && value !== null && typeof (value as Seen).activation === 'string' && Number.isSafeInteger((value as Seen).seq)
+
+export const EXPLAIN = '@explain'

@@ -1,0 +1,89 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { StageError } from '../../src/errors.js'
+import type { Activation } from './activation.js'
+
+export type Answer = (error: StageError | null, value?: unknown) => void
+
+/** What a turn runs in place of a method. */
+export type Task = (activation: Activation) => unknown
+
+/** Which turn is running, where several of one actor may at once; asked only there, as it costs more than a short turn. */
+export const scope = new AsyncLocalStorage<Turn>()
+
+const NONE: readonly string[] = []
+
+/** One call to one actor, from its arrival to its end. */
+export class Turn {
+  /** Counts those of an activation; 0 until it begins. */
+  id = 0
+  /** When it came, and later when it began; by the clock's `now()`. */
+  since = 0
+  /** Changes nothing: may run with others of its kind. */
+  shared = false
+  /** Runs within another turn, whose chain of calls it belongs to. */
+  inner = false
+  /** It has been answered; its code may still run. */
+  over = false
+  /** Its task is one of the library's own, and what that throws stands for itself. */
+  own = false
+  /** Whose it is, once it was taken on. */
+  of: Activation | undefined
+  #abort: AbortController | undefined
+
+  /**
+   * @param method  its name; `@…` where a task runs
+   * @param endsAt  when its caller stops waiting; Infinity where nobody waits
+   * @param chain   the turns that wait for it, the outermost first
+   */
+  constructor(
+    readonly method: string,
+    readonly args: readonly unknown[],
+    readonly endsAt: number,
+    readonly depth: number,
+    readonly chain: readonly string[] = NONE,
+    private readonly done: Answer,
+    public task?: Task,
+  ) {}
+
+  /** Under which the calls that it makes know it. */
+  get name(): string {
+    return `${this.of?.address ?? ''}#${this.id}`
+  }
+
+  /** Fires when nobody waits for it any more. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.over) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  /** The first answer counts. */
+  answer(error: StageError | null, value?: unknown): void {
+    if (this.over) return
+    this.over = true
+    this.done(error, value)
+  }
+
+  /** Nobody waits any more: takes it out of the queue, or tells those that it calls. */
+  cancel(error: StageError): void {
+    if (this.over) return
+    this.answer(error)
+    this.#abort?.abort(error)
+    this.of?.forgotten(this)
+  }
+
+  /** This stage does not host the actor (any more). @param owner  the id of the stage that does, if that is known */
+  move(owner?: string): void {
+    this.answer(moved(this.of?.address ?? 'the actor', owner))
+  }
+}
+
+/** The answer to a call that came to the wrong stage. */
+export const moved = (address: string, owner = ''): StageError => new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })
+
+/** Where to go with a call that was answered so; '' if that is not known. Undefined for any other error. */
+export function movedTo(error: StageError): string | undefined {
+  if (error.executed !== 'no') return undefined
+  const to = (error.cause as { moved?: unknown } | null | undefined)?.moved
+  return typeof to === 'string' ? to : undefined
+}

@@ -1,0 +1,161 @@
+import type { Fence, TargetOptions, To } from '../../src/types.js'
+import type { Target } from '../rpc/types.js'
+
+type Names<Pattern extends string> = Pattern extends `${string}{${infer Name}}${infer Rest}` ? Name | Names<Rest> : never
+
+/** What the parameters of a pattern stand for: `rooms.{room}.seats.{n}` → `{ room: string, n: string }`. */
+export type Params<Pattern extends string> = { [Name in Names<Pattern>]: string }
+
+/** How a type of actors behaves, whatever makes its objects. */
+export interface ActorOptions<Pattern extends string = string> {
+  /** The addresses of its actors: parts between dots, each a word or a parameter. */
+  readonly pattern: Pattern
+  /** Keeps public properties in the store: `true` all that hold data, a list those (and others by name). Default: none. */
+  readonly durable?: boolean | readonly string[] | undefined
+  /** `turn` (the default) commits what a turn has changed before it answers; `explicit` leaves it to `self.save()`. */
+  readonly commit?: 'turn' | 'explicit' | undefined
+  /** Of the shape of the durable state; default 1. */
+  readonly version?: number | undefined
+  /** Makes the present shape out of what an older version kept. */
+  readonly migrate?: ((from: number, data: Record<string, unknown>) => Record<string, unknown>) | undefined
+  /** Methods that change nothing: they run together. */
+  readonly readonly?: readonly string[] | undefined
+  /** A call that comes back through the actor's own chain of calls runs within its turn, rather than to fail with DEADLOCK. */
+  readonly reentrant?: boolean | undefined
+  /** `local`: an actor lives with the first caller that hosts its type. Default: anywhere, by its address. */
+  readonly placement?: 'local' | 'any' | undefined
+  /** Calls within a stage pass arguments and results as they are, shared memory and all. Default false. */
+  readonly share?: boolean | undefined
+  /** An actor that nobody used for so long is collected, in milliseconds; default 300 000. */
+  readonly idleMs?: number | undefined
+  /** Of this type on one stage; above it the one that was not used for longest is collected. Default: no limit. */
+  readonly maxActors?: number | undefined
+  /** Calls that may wait for one actor; default 1000. */
+  readonly mailbox?: number | undefined
+  /** A turn that takes longer is reported, in milliseconds; default 5000. */
+  readonly slowTurnMs?: number | undefined
+}
+
+/** Actors that are instances of a class, or of an ES5 constructor; it gets the parameters of the address. */
+export interface ActorClass<Pattern extends string, T extends object> extends ActorOptions<Pattern> {
+  readonly constructor: new (params: Params<Pattern>) => T
+  readonly create?: undefined
+}
+
+/** Actors that a function makes. */
+export interface ActorFactory<Pattern extends string, T extends object> extends ActorOptions<Pattern> {
+  readonly create: (params: Params<Pattern>, self: Self) => T
+}
+
+/** Why an actor is put away: `fenced` and `lost` mean that it has no claim any more, and nothing is kept of what it does. */
+export type DeactivateReason = 'idle' | 'closing' | 'asked' | 'fenced' | 'lost' | 'store'
+
+export interface ActorCallOptions {
+  /** Milliseconds for finding, activating, queueing and running together; default that of the stage. */
+  readonly timeoutMs?: number | undefined
+  /** Cancels; the reason becomes the cause of `CANCELLED`. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A timer of an actor; it ends with the activation. */
+export interface ActorTimer {
+  cancel(): void
+}
+
+export interface ReminderOptions {
+  /** From now, in milliseconds. */
+  readonly afterMs: number
+  /** Again and again, in milliseconds; default once. */
+  readonly everyMs?: number | undefined
+  /** What becomes of times that passed while nobody could wake the actor: `once` (the default) makes one of them, `skip` none. */
+  readonly missed?: 'skip' | 'once' | undefined
+  /** Of the method; data only. */
+  readonly args?: readonly unknown[] | undefined
+}
+
+/** What an actor has of the mesh: `this.self`, and the second argument of `create`. */
+export interface Self {
+  readonly address: string
+  /** Proves the claim; for whatever else this actor changes. */
+  readonly fence: Fence
+  /** Fires when the claim is lost. */
+  readonly signal: AbortSignal
+  /** Another actor, by calls that inherit the deadline, the signal and the chain of the turn that makes them. */
+  actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T>
+  /** Like `stage.to()`, with the same inheritance. */
+  to(to: To, options?: TargetOptions): Target
+  /** Runs `fn` as a turn of its own after `ms`. */
+  after(ms: number, fn: () => unknown): ActorTimer
+  /** Runs `fn` as a turn again and again; the period counts from the end of the last one. */
+  every(ms: number, fn: () => unknown): ActorTimer
+  /**
+   * Calls a method of this actor at its time, also after a crash or a restart of everything: at least once. It is kept
+   * with the state of the turn that asks for it, under its name; the same name again replaces it.
+   */
+  remind(name: string, method: string, options: ReminderOptions): void
+  /** Takes a reminder back. */
+  forget(name: string): void
+  /** Commits what is durable now. @throws StageError FENCED · STORE_UNAVAILABLE · BAD_ARGUMENT */
+  save(): Promise<void>
+  /** Puts this actor away when its present turn has ended; the next call makes it anew. */
+  deactivate(): void
+}
+
+/** An actor of which nothing is known to the compiler. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
+export type UntypedActor = Record<string, (...args: any[]) => any>
+
+type Hook = 'activate' | 'deactivate' | 'self'
+
+/** An actor from afar: its methods, each returning a promise, and its properties, each read by awaiting it. */
+export type Actor<T> = {
+  readonly [Name in keyof T as Name extends `_${string}` | Hook ? never : Name]:
+    T[Name] extends (this: never, ...args: never[]) => Promise<unknown> ? OmitThisParameter<T[Name]>
+      : T[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>>
+        : PromiseLike<T[Name]>
+}
+
+/** The names of the properties that can be watched. */
+export type Watchable<T> = { [Name in keyof T & string]: Name extends `_${string}` | Hook ? never : T[Name] extends (...args: never[]) => unknown ? never : Name }[keyof T & string]
+
+export interface ObserveOptions extends ActorCallOptions {
+  /** `latest` (the default) merges what could not be delivered in time, `every` yields each committed change. */
+  readonly mode?: 'latest' | 'every' | undefined
+}
+
+/** What a watcher gets: all the properties that it watches, as one turn left them. */
+export type Update<T, Name extends keyof T> = { readonly [N in Name]: T[N] } & {
+  /** Commits of the actor so far. */
+  readonly version: number
+  /** Between the last update and this one some may be missing: history could not be resumed. */
+  readonly reset?: true
+}
+
+/** One actor that this stage hosts. */
+export interface HostedActor {
+  readonly address: string
+  readonly pattern: string
+  readonly fence: Fence | undefined
+  /** Calls that wait. */
+  readonly queue: number
+  /** What runs. */
+  readonly turns: readonly string[]
+  /** Links and loops that watch it. */
+  readonly watchers: number
+  /** Milliseconds since it was last used. */
+  readonly idleMs: number
+}
+
+export interface Explained extends Partial<Omit<HostedActor, 'address' | 'turns'>> {
+  readonly address: string
+  /** Undefined while it is not active. */
+  readonly owner: { readonly id: string; readonly name: string } | undefined
+  /** How long the lease of its stage holds without a renewal, in milliseconds. */
+  readonly leaseMs?: number
+  /** What runs at the moment, and for how long, in milliseconds. */
+  readonly turn?: readonly { readonly method: string; readonly ms: number }[]
+  /** Commits so far, if the store knows it. */
+  readonly version?: number
+  /** The calls before, the newest last. */
+  readonly last?: readonly { readonly method: string; readonly ms: number; readonly error?: string }[]
+}
