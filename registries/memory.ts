@@ -3,6 +3,8 @@
  * what tests and simulations run on; `fail` and `empty` make it misbehave like one over a network.
  */
 import { onAbort } from '../src/abort.js'
+import * as claims from '../src/claims.js'
+import type { ActorRecord, Outcome } from '../src/claims.js'
 import { systemClock } from '../src/clock.js'
 import { EntryReader } from '../src/entry.js'
 import { StageError } from '../src/errors.js'
@@ -11,7 +13,9 @@ import type { Kind, Seen, Table } from '../src/ledger.js'
 import { Listings } from '../src/listing.js'
 import type { Steps } from '../src/listing.js'
 import { newId, systemRandom } from '../src/random.js'
-import type { Clock, Entry, Lease, Random, Registry, View } from '../src/types.js'
+import { Stores } from '../src/storing.js'
+import type { StoreSteps } from '../src/storing.js'
+import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Random, Registry, Store, View } from '../src/types.js'
 import { Views } from '../src/views.js'
 
 export interface MemoryRegistryOptions {
@@ -28,6 +32,7 @@ export class MemoryRegistry implements Registry {
   readonly #clock: Clock
   readonly #random: Random
   readonly #listings: Listings
+  readonly #stores = new Stores()
   readonly #watches = new Set<AbortController>()
   #closed = false
 
@@ -58,11 +63,16 @@ export class MemoryRegistry implements Registry {
     }
   }
 
+  store(namespace: string): Store {
+    return this.#stores.open(this.address, namespace, () => new MemoryStore(this.#room, namespace, this.#clock))
+  }
+
   close(): Promise<void> {
     if (!this.#closed) {
       this.#closed = true
       this.#listings.close()
       for (const ending of this.#watches) ending.abort()
+      void this.#stores.close()
       this.#room.leave()
     }
     return Promise.resolve()
@@ -73,9 +83,14 @@ export class MemoryRegistry implements Registry {
     this.#room.fail(failing)
   }
 
-  /** Forgets everything, as a server that was restarted without its data. */
+  /** Forgets everything, claims and states of actors too, as a server that was restarted without its data. */
   empty(): void {
     this.#room.empty()
+  }
+
+  /** Takes out what is stored of one actor, as a person would by hand. */
+  forget(namespace: string, actor: string): void {
+    this.#room.actors(namespace).delete(actor)
   }
 
   /** Puts a record there as a person would by hand; it is held for a minute. */
@@ -121,6 +136,7 @@ export class MemoryRegistry implements Registry {
 /** What the instances of one name share. */
 class Room {
   readonly spaces = new Map<string, Space>()
+  readonly #actors = new Map<string, Map<string, ActorRecord>>()
   #users = 0
   #failing = false
 
@@ -137,22 +153,30 @@ class Room {
     if (--this.#users === 0) rooms.delete(this.name)
   }
 
-  /** @throws StageError REGISTRY_UNAVAILABLE */
-  check(): void {
-    if (this.#failing) throw this.#away()
+  /** What is stored of the actors of a namespace. */
+  actors(namespace: string): Map<string, ActorRecord> {
+    const actors = this.#actors.get(namespace) ?? new Map<string, ActorRecord>()
+    this.#actors.set(namespace, actors)
+    return actors
+  }
+
+  /** @throws StageError of that code */
+  check(code: 'REGISTRY_UNAVAILABLE' | 'STORE_UNAVAILABLE' = 'REGISTRY_UNAVAILABLE'): void {
+    if (this.#failing) throw this.#away(code)
   }
 
   fail(failing: boolean): void {
     this.#failing = failing
-    if (failing) for (const space of this.spaces.values()) space.end(this.#away())
+    if (failing) for (const space of this.spaces.values()) space.end(this.#away('REGISTRY_UNAVAILABLE'))
   }
 
   empty(): void {
     for (const space of this.spaces.values()) space.table.clear()
+    for (const actors of this.#actors.values()) actors.clear()
   }
 
-  #away(): StageError {
-    return new StageError('REGISTRY_UNAVAILABLE', `the registry memory:${this.name} was told to fail; it works again after fail(false)`)
+  #away(code: 'REGISTRY_UNAVAILABLE' | 'STORE_UNAVAILABLE'): StageError {
+    return new StageError(code, `the registry memory:${this.name} was told to fail; it works again after fail(false)`)
   }
 }
 
@@ -210,3 +234,46 @@ class MapTable implements Table {
     for (const rows of Object.values(this.#rows)) rows.clear()
   }
 }
+
+/** What actors of one namespace were and whose they are. Who gets a state gets a copy of it, as from everywhere else. */
+class MemoryStore implements StoreSteps {
+  constructor(private readonly room: Room, private readonly namespace: string, private readonly clock: Clock) {}
+
+  async claim(actor: string, claim: Claim): Promise<Claimed> {
+    const answer = this.#step(actor, (record) => claims.claim(record, claim, this.clock.wall()))
+    return answer.owner ? answer : copied(answer)
+  }
+
+  async commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'> {
+    return this.#step(actor, (record) => claims.commit(record, fence, { ...commit, data: Buffer.from(commit.data) }))
+  }
+
+  async release(actor: string, fence: Fence): Promise<void> {
+    return this.#step(actor, (record) => claims.release(record, fence))
+  }
+
+  async look(actor: string): ReturnType<Store['look']> {
+    const known = claims.look(this.#actors().get(actor), this.clock.wall())
+    return known && copied(known)
+  }
+
+  async due(limit: number): Promise<readonly string[]> {
+    const now = this.clock.wall()
+    const waiting = [...this.#actors()].flatMap(([actor, { wake }]) => wake !== undefined && wake <= now ? [{ actor, wake }] : [])
+    return waiting.sort((a, b) => a.wake - b.wake || Buffer.compare(Buffer.from(a.actor), Buffer.from(b.actor))).slice(0, limit).map(({ actor }) => actor)
+  }
+
+  #step<T>(actor: string, run: (record: ActorRecord | undefined) => Outcome<T>): T {
+    const actors = this.#actors()
+    const { answer, record } = run(actors.get(actor))
+    if (record) actors.set(actor, record)
+    return answer
+  }
+
+  #actors(): Map<string, ActorRecord> {
+    this.room.check('STORE_UNAVAILABLE')
+    return this.room.actors(this.namespace)
+  }
+}
+
+const copied = <T extends Committed>(answer: T): T => ({ ...answer, data: answer.data && Buffer.from(answer.data) })

@@ -155,7 +155,7 @@ export interface Commit {
   readonly id: string
   /** The version that it makes: the last one + 1. */
   readonly version: number
-  /** At most 4 MiB and what framing it needs; opaque to the store. */
+  /** At most 4 MiB and what framing it needs; opaque to the store, and the store's from here on: nobody changes its bytes. */
   readonly data: Buffer
   /** When the actor wants to be woken, by the store's time; undefined: never. Replaces what was there. */
   readonly wake?: number | undefined
@@ -172,6 +172,8 @@ export interface Commit {
 export interface Store extends Closable {
   /** For messages, without credentials. */
   readonly address: string
+  /** What this store may lose; said once in the log when the first durable type is defined. */
+  readonly warning?: string
   /**
    * Takes the right to host an actor that has no owner, or the one named by `over`: raises its fence, then reads.
    * The same activation again gets the same answer, as long as it owns the actor.

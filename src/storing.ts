@@ -1,0 +1,131 @@
+import { StageError, describe } from './errors.js'
+import { checkName } from './pattern.js'
+import type { Claim, Claimed, Commit, Fence, Store } from './types.js'
+
+/** The longest address of an actor, in bytes of UTF-8. */
+export const MAX_ACTOR_BYTES = 512
+/** The largest state: a message of 4 MiB, and what framing it needs. */
+export const MAX_STATE_BYTES = 4 * 1024 * 1024 + 64 * 1024
+const MAX_ID_BYTES = 128
+const MAX_DUE = 10_000
+/** The last moment that a Date can tell. */
+const MAX_TIME = 8.64e15
+
+/** What a store does with arguments that are in order; the steps reject with a StageError. */
+export type StoreSteps = Pick<Store, 'claim' | 'commit' | 'release' | 'look' | 'due'> & { close?(): Promise<void> }
+
+/** The stores that one registry instance gave out: they end with it. */
+export class Stores {
+  readonly #open = new Set<Store>()
+  #closed = false
+
+  /** @throws StageError BAD_NAME if the namespace is none */
+  open(address: string, namespace: string, make: () => StoreSteps, warning?: string): Store {
+    checkName(namespace, 'the namespace')
+    const store = new GuardedStore(address, make(), () => this.#open.delete(store), warning)
+    this.#open.add(store)
+    if (this.#closed) void store.close()
+    return store
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#open].map((store) => store.close()))
+  }
+}
+
+/** The door of every store of ours: what is out of its limits does not come in, and nothing does once it was closed. */
+class GuardedStore implements Store {
+  readonly warning?: string
+  #closing: Promise<void> | undefined
+
+  constructor(readonly address: string, private readonly steps: StoreSteps, private readonly onclose: () => void, warning?: string) {
+    if (warning !== undefined) this.warning = warning
+  }
+
+  async claim(actor: string, claim: Claim): Promise<Claimed> {
+    this.#check({ actor, claim })
+    return this.steps.claim(actor, claim)
+  }
+
+  async commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'> {
+    this.#check({ actor, fence, commit })
+    return this.steps.commit(actor, fence, commit)
+  }
+
+  async release(actor: string, fence: Fence): Promise<void> {
+    this.#check({ actor, fence })
+    return this.steps.release(actor, fence)
+  }
+
+  async look(actor: string): ReturnType<Store['look']> {
+    this.#check({ actor })
+    return this.steps.look(actor)
+  }
+
+  async due(limit: number): Promise<readonly string[]> {
+    this.#check({ limit })
+    return this.steps.due(limit)
+  }
+
+  close(): Promise<void> {
+    if (!this.#closing) {
+      this.onclose()
+      this.#closing = this.steps.close?.() ?? Promise.resolve()
+    }
+    return this.#closing
+  }
+
+  #check(given: Arguments): void {
+    if (this.#closing) throw new StageError('CLOSED', `the store ${this.address} was closed`)
+    checkArguments(given)
+  }
+}
+
+export interface Arguments {
+  readonly actor?: string
+  readonly claim?: Claim
+  readonly fence?: Fence
+  readonly commit?: Commit
+  readonly limit?: number
+}
+
+/**
+ * Looks at the arguments of any method of a store, so that all stores take the same.
+ * @throws StageError BAD_ARGUMENT saying what is wrong with which
+ */
+export function checkArguments({ actor, claim, fence, commit, limit }: Arguments): void {
+  if (actor !== undefined) expect(isText(actor, MAX_ACTOR_BYTES), 'the address of an actor', actor, `1 to ${MAX_ACTOR_BYTES} bytes of printable text`)
+  if (claim) {
+    checkId('the stage of a claim', claim.stage)
+    checkId('the activation of a claim', claim.activation)
+    if (claim.over !== undefined) checkId('the activation that a claim is made over', claim.over)
+    if (claim.floor !== undefined) expect(isCount(claim.floor), 'the floor of a claim', claim.floor, 'an epoch')
+  }
+  if (fence) {
+    expect(isCount(fence.epoch), 'the epoch of a fence', fence.epoch, 'the epoch that a claim gave')
+    checkId('the activation of a fence', fence.activation)
+  }
+  if (commit) {
+    const { id, version, data, wake } = commit
+    checkId('the id of a commit', id)
+    expect(isCount(version) && version > 0, 'the version of a commit', version, 'the last one + 1')
+    expect(Buffer.isBuffer(data), 'the data of a commit', data, 'a Buffer')
+    expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, `at most ${MAX_STATE_BYTES}: keep less in the actor`)
+    if (wake !== undefined) expect(Number.isFinite(wake) && Math.abs(wake) <= MAX_TIME, 'the wake of a commit', wake, 'milliseconds since 1970')
+  }
+  if (limit !== undefined) expect(isCount(limit) && limit > 0 && limit <= MAX_DUE, 'the limit', limit, `1 to ${MAX_DUE}`)
+}
+
+const checkId = (what: string, value: string): void => expect(isText(value, MAX_ID_BYTES), what, value, `1 to ${MAX_ID_BYTES} bytes of printable text`)
+
+function expect(good: boolean, what: string, found: unknown, wanted: string): void {
+  if (!good) throw new StageError('BAD_ARGUMENT', `${what} is ${describe(found)}; expected ${wanted}`)
+}
+
+/** Printable, and the same text again when it comes back from UTF-8, which half a surrogate pair does not. */
+const isText = (value: unknown, maxBytes: number): boolean =>
+  typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= maxBytes && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(value)
+
+/** One less than the greatest that is exact, so that there is always a next one. */
+const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value < Number.MAX_SAFE_INTEGER

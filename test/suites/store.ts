@@ -1,0 +1,471 @@
+/**
+ * What every store must do, as tests. To run it on your own:
+ *
+ *     import test from 'ava'
+ *     import { storeSuite } from 'stagemesh/test/suites/store'
+ *     storeSuite(test, async () => ({ open: () => new MyRegistry(…), close: async () => {} }))
+ */
+import { setImmediate as breath, setTimeout as sleep } from 'node:timers/promises'
+import { StageError } from '../../src/errors.js'
+import { MAX_ACTOR_BYTES, MAX_STATE_BYTES } from '../../src/storing.js'
+import type { Claim, Claimed, Closable, Commit, Fence, Store } from '../../src/types.js'
+import type { Assertions, Test } from './test.js'
+
+/** The part of a registry that is tried here. */
+export interface Brings extends Closable {
+  store(namespace: string): Store
+}
+
+/** An empty registry that nobody else uses. */
+export interface StorePlace {
+  /** One more client of it. */
+  open(): Brings
+  /** Lets that much time pass for the store; default: waits. */
+  advance?(ms: number): Promise<void>
+  /** Deletes what is stored of an actor, behind the store's back. Without it that test is left out. */
+  forget?(namespace: string, actor: string): Promise<void>
+  /** Makes it forget everything. Without it that test is left out. */
+  empty?(): Promise<void>
+  /** Puts it out of reach, and back. Without it that test is left out. */
+  fail?(failing: boolean): Promise<void>
+  close(): Promise<void>
+}
+
+export interface StoreSuiteOptions {
+  /** Before the titles. */
+  name?: string
+  /** How many race for one actor; default 200. */
+  racers?: number
+}
+
+const NS = 'suite'
+const HOUR_MS = 3_600_000
+let count = 0
+/** A name that was not there before. */
+const fresh = (what: string): string => `${what}-${process.pid}-${++count}`
+
+export function storeSuite(test: Test, factory: (t: Assertions) => Promise<StorePlace>, { name = 'store', racers = 200 }: StoreSuiteOptions = {}): void {
+  const check = (title: string, run: (t: Assertions, scene: Scene) => Promise<void>) =>
+    test(`${name}: ${title}`, async (t) => {
+      const scene = new Scene(await factory(t))
+      t.teardown(() => scene.close())
+      await run(t, scene)
+    })
+
+  check('an actor that nobody has is given to who claims it, with nothing committed', async (t, { store }) => {
+    t.is(await store.look('x'), undefined)
+    const mine = claimOf()
+    const answer = await granted(store.claim('x', mine))
+    t.deepEqual([answer.version, answer.data], [0, undefined])
+    t.true(answer.epoch >= Math.floor(answer.now) - 1000 && answer.epoch <= answer.now + 1000, `its first epoch is the time: ${answer.epoch}, ${answer.now}`)
+    const known = await store.look('x')
+    t.deepEqual({ ...known, now: 0 }, { epoch: answer.epoch, owner: { stage: mine.stage, activation: mine.activation, epoch: answer.epoch }, version: 0, data: undefined, now: 0 })
+    t.true(Math.abs(known!.now - answer.now) < 60_000)
+  })
+
+  check('of an actor that somebody has nothing is taken', async (t, scene) => {
+    const owner = await scene.hold('x')
+    const { store } = scene
+    for (const over of [undefined, 'somebody else']) {
+      const answer = await scene.client().claim('x', claimOf({ over, floor: owner.epoch + 100 }))
+      t.deepEqual(answer, { owner: { stage: owner.stage, activation: owner.activation, epoch: owner.epoch } })
+    }
+    t.is(await store.commit('x', owner, commitOf(1)), 'ok')
+  })
+
+  check('the owner that a claim names is put out, and what it had committed is found', async (t, scene) => {
+    const owner = await scene.hold('x')
+    t.is(await scene.store.commit('x', owner, commitOf(1, 'first')), 'ok')
+    const answer = await granted(scene.client().claim('x', claimOf({ over: owner.activation })))
+    t.deepEqual([answer.epoch, answer.version, String(answer.data)], [owner.epoch + 1, 1, 'first'])
+  })
+
+  check('a claim whose answer was lost gets the same one again', async (t, scene) => {
+    const { store } = scene
+    const mine = claimOf()
+    const first = await granted(store.claim('x', mine))
+    const again = await granted(scene.client().claim('x', mine))
+    t.deepEqual({ ...again, now: 0 }, { ...first, now: 0 })
+    await store.commit('x', { ...mine, epoch: first.epoch }, commitOf(1, 'first'))
+    const over = claimOf({ over: mine.activation, floor: first.epoch + 10 })
+    const [one, two] = [await granted(store.claim('x', over)), await granted(store.claim('x', over))]
+    t.deepEqual([one.epoch, one.version, String(one.data)], [first.epoch + 11, 1, 'first'])
+    t.deepEqual({ ...two, now: 0 }, { ...one, now: 0 })
+    t.true('owner' in await store.claim('x', mine), 'who was put out does not get it back by asking again')
+  })
+
+  check('who releases an actor leaves it to anybody, with its epoch and state', async (t, scene) => {
+    const { store } = scene
+    const owner = await scene.hold('x')
+    await store.commit('x', owner, commitOf(1, 'first'))
+    await store.release('x', owner)
+    await store.release('x', owner)
+    const known = await store.look('x')
+    t.deepEqual([known!.owner, known!.epoch, known!.version, String(known!.data)], [undefined, owner.epoch, 1, 'first'])
+    t.is(await store.commit('x', owner, commitOf(2)), 'fenced', 'it was given up')
+    const answer = await granted(scene.client().claim('x', claimOf()))
+    t.deepEqual([answer.epoch, answer.version, String(answer.data)], [owner.epoch + 1, 1, 'first'])
+  })
+
+  check('only the owner can release an actor', async (t, scene) => {
+    const { store } = scene
+    const old = await scene.hold('x')
+    const owner = await scene.hold('x', { over: old.activation })
+    for (const fence of [old, { ...owner, epoch: owner.epoch + 1 }, { ...owner, epoch: owner.epoch - 1 }, { ...owner, activation: 'another' }]) await store.release('x', fence)
+    t.is((await store.look('x'))!.owner?.activation, owner.activation)
+    await store.release('nobody ever claimed it', owner)
+    t.is(await store.look('nobody ever claimed it'), undefined)
+  })
+
+  check('a commit makes the next version, and no other', async (t, scene) => {
+    const { store } = scene
+    const owner = await scene.hold('x')
+    const answers = []
+    for (const [version, text] of [[2, 'too far'], [1, 'one'], [1, 'once more'], [3, 'too far'], [2, 'two'], [1, 'back']] as const) answers.push(await store.commit('x', owner, commitOf(version, text)))
+    t.deepEqual(answers, ['fenced', 'ok', 'fenced', 'fenced', 'ok', 'fenced'])
+    const known = await store.look('x')
+    t.deepEqual([known!.version, String(known!.data)], [2, 'two'])
+  })
+
+  check('a commit whose answer was lost is recognised, and made once', async (t, scene) => {
+    const { store } = scene
+    const owner = await scene.hold('x')
+    const commit = commitOf(1, 'first')
+    t.is(await store.commit('x', owner, commit), 'ok')
+    t.is(await scene.client().commit('x', owner, { ...commit, data: Buffer.from('the same id') }), 'ok')
+    const known = await store.look('x')
+    t.deepEqual([known!.version, String(known!.data)], [1, 'first'])
+    t.is(await store.commit('x', owner, commitOf(2, 'second')), 'ok')
+    t.is(await store.commit('x', owner, commit), 'fenced', 'it is not the last one any more')
+    t.is(String((await store.look('x'))!.data), 'second')
+  })
+
+  check('who has no claim commits nothing', async (t, scene) => {
+    const { store } = scene
+    const old = await scene.hold('x')
+    await store.commit('x', old, commitOf(1, 'old'))
+    const owner = await scene.hold('x', { over: old.activation })
+    const last = commitOf(2, 'last')
+    await store.commit('x', owner, last)
+    for (const fence of [old, { ...owner, epoch: old.epoch }, { ...owner, epoch: owner.epoch + 1 }, { ...old, epoch: owner.epoch }]) {
+      t.is(await store.commit('x', fence, commitOf(3, 'not mine')), 'fenced')
+      t.is(await store.commit('x', fence, last), 'fenced', 'to know its id is not enough')
+    }
+    t.is(await store.commit('nobody ever claimed it', owner, commitOf(1)), 'fenced')
+    t.is(await store.look('nobody ever claimed it'), undefined)
+    t.deepEqual([(await store.look('x'))!.version, String((await store.look('x'))!.data)], [2, 'last'])
+  })
+
+  check('an epoch is beyond the highest that the claimer knows of', async (t, scene) => {
+    const { store } = scene
+    const future = Date.UTC(2200, 0, 1)
+    const first = await granted(store.claim('x', claimOf({ floor: future })))
+    t.is(first.epoch, future + 1)
+    const owner = (await store.look('x'))!.owner!
+    const second = await granted(store.claim('x', claimOf({ over: owner.activation, floor: 5 })))
+    t.is(second.epoch, future + 2, 'a floor below is no matter')
+    const now = (await store.look('x'))!.owner!
+    t.is((await granted(store.claim('x', claimOf({ over: now.activation, floor: future + 99 })))).epoch, future + 100)
+  })
+
+  check(`of ${racers} who claim at the same moment one gets it`, async (t, scene) => {
+    const clients = [scene.store, scene.client(), scene.client(), scene.client()]
+    const tries = Array.from({ length: racers }, () => claimOf())
+    const answers = await Promise.all(tries.map((one, i) => clients[i % clients.length].claim('x', one)))
+    const won = tries.filter((_, i) => !answers[i].owner)
+    t.is(won.length, 1)
+    const { stage, activation } = won[0]
+    const { epoch } = (await scene.store.look('x'))!
+    for (const answer of answers) if (answer.owner) t.deepEqual(answer, { owner: { stage, activation, epoch } })
+  })
+
+  check(`of ${racers} who take an actor over at the same moment one gets it`, async (t, scene) => {
+    const clients = [scene.store, scene.client(), scene.client(), scene.client()]
+    const owner = await scene.hold('x')
+    await scene.store.commit('x', owner, commitOf(1, 'first'))
+    const tries = Array.from({ length: racers }, () => claimOf({ over: owner.activation }))
+    const answers = await Promise.all(tries.map((one, i) => clients[i % clients.length].claim('x', one)))
+    const won = answers.filter((answer) => !answer.owner)
+    t.is(won.length, 1)
+    t.deepEqual(won.map((answer) => !answer.owner && [answer.epoch, answer.version, String(answer.data)]), [[owner.epoch + 1, 1, 'first']])
+    t.is((await scene.store.look('x'))!.epoch, owner.epoch + 1)
+  })
+
+  check('of those who commit the same version at the same moment one does', async (t, scene) => {
+    const clients = [scene.store, scene.client(), scene.client(), scene.client()]
+    const owner = await scene.hold('x')
+    for (let version = 1; version <= 10; version++) {
+      const tries = Array.from({ length: 12 }, (_, i) => commitOf(version, `${version} by ${i}`))
+      const answers = await Promise.all(tries.map((one, i) => clients[i % clients.length].commit('x', owner, one)))
+      const won = tries.filter((_, i) => answers[i] === 'ok')
+      t.is(won.length, 1)
+      t.is(String((await scene.store.look('x'))!.data), String(won[0].data))
+    }
+  })
+
+  check('what a claim reads is the last there will ever be of the owner before it', async (t, scene) => {
+    const [before, after] = [scene.client(), scene.client()]
+    const round = async (n: number): Promise<void> => {
+      const actor = `x${n}`
+      const old = await scene.hold(actor, {}, before)
+      t.is(await before.commit(actor, old, commitOf(1, 'one')), 'ok')
+      const writes = async (): Promise<number> => {
+        for (let version = 2; ; version++) {
+          if (await before.commit(actor, old, commitOf(version, `v${version}`)) === 'fenced') return version - 1
+          await breath() // where a commit takes no time, nothing else would happen any more
+        }
+      }
+      const takes = async (): Promise<Claimed> => {
+        await sleep(n % 8) // somewhere among the commits
+        return after.claim(actor, claimOf({ over: old.activation }))
+      }
+      const [written, claimed] = await Promise.all([writes(), takes()])
+      const { version, data, epoch } = await granted(Promise.resolve(claimed))
+      t.is(version, written, 'each commit that was acknowledged, and none that was not')
+      t.is(String(data), version === 1 ? 'one' : `v${version}`)
+      const known = await scene.store.look(actor)
+      t.deepEqual([known!.version, known!.epoch, String(known!.data)], [version, epoch, String(data)])
+    }
+    await Promise.all(Array.from({ length: 60 }, (_, n) => round(n)))
+  })
+
+  check('an actor that was deleted behind its back is claimed anew, and the owner from before is refused', async (t, scene) => {
+    if (!scene.place.forget) return void t.pass()
+    const { store } = scene
+    const [owner, other] = [await scene.hold('x'), await scene.hold('y')]
+    await store.commit('x', owner, commitOf(1, 'gone', HOUR_MS))
+    await scene.place.forget(NS, 'x')
+    t.is(await store.look('x'), undefined)
+    t.is(await store.commit('x', owner, commitOf(2)), 'fenced')
+    await store.release('x', owner)
+    t.is(await store.look('x'), undefined)
+    const answer = await granted(store.claim('x', claimOf({ floor: owner.epoch })))
+    t.deepEqual([answer.version, answer.data, answer.epoch > owner.epoch], [0, undefined, true])
+    t.is(await store.commit('x', owner, commitOf(1)), 'fenced')
+    t.is(await store.commit('y', other, commitOf(1)), 'ok')
+  })
+
+  check('a store that forgot everything refuses the owners from before', async (t, scene) => {
+    if (!scene.place.empty) return void t.pass()
+    const { store } = scene
+    const owner = await scene.hold('x')
+    await store.commit('x', owner, commitOf(1, 'gone', 1))
+    await scene.place.empty()
+    t.is(await store.commit('x', owner, commitOf(2)), 'fenced')
+    t.deepEqual([await store.look('x'), await store.due(10)], [undefined, []])
+    const answer = await granted(store.claim('x', claimOf({ floor: owner.epoch })))
+    t.deepEqual([answer.version, answer.data, answer.epoch > owner.epoch], [0, undefined, true])
+  })
+
+  check('a state is any bytes', async (t, scene) => {
+    const { store } = scene
+    const owner = await scene.hold('x')
+    const every = Buffer.from(Array.from({ length: 256 * 3 }, (_, i) => i % 256))
+    const large = Buffer.alloc(MAX_STATE_BYTES, every)
+    const states = [every, Buffer.alloc(0), Buffer.from([0]), Buffer.from([0xff, 0xfe]), Buffer.from('\r\n$-1\r\n'), large, Buffer.alloc(40_000, every), Buffer.alloc(0)]
+    let version = 0
+    for (const data of states) {
+      t.is(await store.commit('x', owner, { id: fresh('commit'), version: ++version, data }), 'ok')
+      const found = (await store.look('x'))!.data
+      t.true(Buffer.isBuffer(found) && found.equals(data), `${data.length} bytes come back`)
+    }
+    await store.commit('x', owner, { id: fresh('commit'), version: ++version, data: large })
+    const answer = await granted(scene.client().claim('x', claimOf({ over: owner.activation })))
+    t.true(answer.data!.equals(large))
+  })
+
+  check('who got a state may do with it what he likes', async (t, scene) => {
+    const { store } = scene
+    const owner = await scene.hold('x')
+    await store.commit('x', owner, commitOf(1, 'first'));
+    (await store.look('x'))!.data!.fill(0);
+    (await granted(store.claim('x', { stage: owner.stage, activation: owner.activation }))).data!.fill(0)
+    t.is(String((await store.look('x'))!.data), 'first')
+  })
+
+  check('an address is any printable text', async (t, scene) => {
+    const { store } = scene
+    const addresses = [
+      'counter/a b', 'счётчик/日本', '{x}', '}{', '{', '}', '{other}:actor:x', `it's`, '"quoted"', '`', 'a:b', 'a,b', '*', '?', '[a]', '\\', '..', '/', '%00', '$1',
+      '__proto__', 'constructor', 'toString', 'X', 'x', 'e\u0301', '\u00e9', '😀', '👩‍👩‍👧', '\uffee', '\u{10fffd}', ' ', ' x', 'x ', '0', '1e3', 'x'.repeat(MAX_ACTOR_BYTES), '😀'.repeat(MAX_ACTOR_BYTES / 4),
+    ]
+    for (const actor of addresses) {
+      const answer = await store.claim(actor, claimOf())
+      t.is(answer.owner, undefined, `${actor} is another one than those before`)
+    }
+    await Promise.all(addresses.map(async (actor) => {
+      const { activation, epoch } = (await store.look(actor))!.owner!
+      t.is(await store.commit(actor, { activation, epoch }, commitOf(1, actor, 1)), 'ok')
+    }))
+    for (const actor of addresses) t.is(String((await store.look(actor))!.data), actor)
+    t.deepEqual([...await store.due(1000)].sort(), [...addresses].sort())
+  })
+
+  check('what is out of its limits is refused', async (t, scene) => {
+    const { store } = scene
+    const owner = await scene.hold('x')
+    const bad = (promise: Promise<unknown>) => code(promise)
+    const addresses = ['', 'x'.repeat(MAX_ACTOR_BYTES + 1), 'é'.repeat(MAX_ACTOR_BYTES / 2 + 1), 'a\0', 'a\n', '\x1b[m', '\x7f', '\x85', '\u2028', '\ud800', 'x\udc00', 5 as unknown as string]
+    for (const actor of addresses) {
+      const codes = await Promise.all([bad(store.claim(actor, claimOf())), bad(store.commit(actor, owner, commitOf(1))), bad(store.release(actor, owner)), bad(store.look(actor))])
+      t.deepEqual(codes, ['BAD_ARGUMENT', 'BAD_ARGUMENT', 'BAD_ARGUMENT', 'BAD_ARGUMENT'], JSON.stringify(actor))
+    }
+    const commits: Partial<Commit>[] = [
+      { data: Buffer.alloc(MAX_STATE_BYTES + 1) }, { data: 'text' as unknown as Buffer }, { id: '' }, { id: 'a\n' }, { version: 0 }, { version: 1.5 }, { version: NaN }, { version: 2 ** 53 },
+      { wake: NaN }, { wake: Infinity }, { wake: 1e300 }, { wake: '5' as unknown as number },
+    ]
+    for (const change of commits) t.is(await bad(store.commit('x', owner, { ...commitOf(1), ...change })), 'BAD_ARGUMENT', Object.keys(change)[0])
+    const claims: Partial<Claim>[] = [{ stage: '' }, { activation: '' }, { activation: 'x'.repeat(1000) }, { over: '' }, { floor: -1 }, { floor: 0.5 }, { floor: Infinity }, { floor: 2 ** 53 }]
+    for (const change of claims) t.is(await bad(store.claim('y', claimOf(change))), 'BAD_ARGUMENT', JSON.stringify(change))
+    for (const fence of [{ ...owner, epoch: NaN }, { ...owner, epoch: -1 }, { ...owner, activation: '' }]) t.is(await bad(store.commit('x', fence, commitOf(1))), 'BAD_ARGUMENT')
+    for (const limit of [0, -1, 1.5, NaN, 1e9]) t.is(await bad(store.due(limit)), 'BAD_ARGUMENT')
+    t.deepEqual([(await store.look('x'))!.version, await store.look('y')], [0, undefined])
+    for (const namespace of ['', 'a b', '{a}', 'x'.repeat(200)]) t.is(await bad((async () => scene.registry().store(namespace))()), 'BAD_NAME')
+  })
+
+  check('namespaces do not see each other', async (t, scene) => {
+    const here = await scene.hold('x')
+    for (const namespace of ['suite2', 'suit', 'suite:actor', 'Suite']) {
+      const there = scene.client(namespace)
+      t.is(await there.look('x'), undefined)
+      t.is((await there.claim('x', claimOf())).owner, undefined)
+      t.is(await there.commit('x', here, commitOf(1)), 'fenced')
+      await there.release('x', here)
+    }
+    t.is(await scene.store.commit('x', here, commitOf(1, 'here', 1)), 'ok')
+    t.deepEqual([await scene.store.due(10), await scene.client('suite2').due(10)], [['x'], []])
+  })
+
+  check('those whose time has come are told, the earliest first', async (t, scene) => {
+    const { store } = scene
+    const owners = new Map<string, Fence>()
+    let now = 0
+    for (const actor of ['a', 'b', 'c', 'd', 'e']) {
+      const mine = claimOf()
+      const answer = await granted(store.claim(actor, mine))
+      now = answer.now
+      owners.set(actor, { epoch: answer.epoch, activation: mine.activation })
+    }
+    const wakes = { a: now - 10, b: now - 30.5, c: undefined, d: now - 20, e: now + HOUR_MS }
+    for (const [actor, wake] of Object.entries(wakes)) await store.commit(actor, owners.get(actor)!, commitOf(1, actor, wake))
+    t.deepEqual(await store.due(10), ['b', 'd', 'a'])
+    t.deepEqual(await store.due(2), ['b', 'd'], 'no more than were asked for')
+    await store.commit('b', owners.get('b')!, commitOf(2, 'b', now - 1))
+    await store.commit('c', owners.get('c')!, commitOf(2)) // refused: it changes nothing
+    await store.commit('d', owners.get('d')!, commitOf(2))
+    t.deepEqual(await scene.client().due(10), ['a', 'b'], 'each commit replaces what was there')
+    await store.release('a', owners.get('a')!)
+    t.deepEqual(await store.due(10), ['a', 'b'], 'also of one that was released')
+    const next = await scene.hold('a')
+    await scene.hold('b', { over: owners.get('b')!.activation })
+    t.deepEqual(await store.due(10), ['a', 'b'], 'and of one that somebody has')
+    await store.commit('a', next, commitOf(2))
+    t.deepEqual(await store.due(10), ['b'])
+  })
+
+  check('a time to be woken at comes', async (t, scene) => {
+    const { store } = scene
+    const mine = claimOf()
+    const { epoch, now } = await granted(store.claim('x', mine))
+    await store.commit('x', { epoch, activation: mine.activation }, commitOf(1, '', now + 3000))
+    t.deepEqual(await store.due(10), [])
+    await scene.pass(3100)
+    t.deepEqual(await store.due(10), ['x'])
+  })
+
+  check('what was closed does nothing more, and leaves others alone', async (t, scene) => {
+    const registry = scene.registry()
+    const [one, other] = [registry.store(NS), registry.store(NS)]
+    const mine = claimOf()
+    const { epoch } = await granted(one.claim('x', mine))
+    await Promise.all([one.close(), one.close()])
+    await one.close()
+    const owner = { epoch, activation: mine.activation }
+    t.deepEqual(await everyCode(one, owner), Array(5).fill('CLOSED'))
+    t.is(await other.commit('x', owner, commitOf(1, 'first')), 'ok')
+    await registry.close()
+    t.deepEqual(await everyCode(other, owner), Array(5).fill('CLOSED'), 'a registry closes the stores it gave out')
+    t.deepEqual(await everyCode(registry.store(NS), owner), Array(5).fill('CLOSED'))
+    t.is(String((await scene.store.look('x'))!.data), 'first')
+  })
+
+  check('closing at once, before anything was done or while it is, is fine', async (t, scene) => {
+    await scene.registry().store(NS).close()
+    const registry = scene.registry()
+    const store = registry.store(NS)
+    const doing = [store.claim('x', claimOf()), store.look('x')].map(code)
+    await registry.close()
+    for (const one of await Promise.all(doing)) t.true([undefined, 'CLOSED'].includes(one), one)
+  })
+
+  check('a store out of reach says so, and works again after', async (t, scene) => {
+    if (!scene.place.fail) return void t.pass()
+    const { store } = scene
+    const owner = await scene.hold('x')
+    await store.commit('x', owner, commitOf(1, 'first'))
+    await scene.place.fail(true)
+    t.deepEqual(await everyCode(store, owner), Array(5).fill('STORE_UNAVAILABLE'))
+    await scene.place.fail(false)
+    t.is(await store.commit('x', owner, commitOf(2, 'second')), 'ok')
+    t.deepEqual([(await store.look('x'))!.version, (await store.look('x'))!.owner?.activation], [2, owner.activation])
+  })
+
+  check('a store says where it is', async (t, { store }) => {
+    t.true(typeof store.address === 'string' && store.address !== '')
+    t.true(['string', 'undefined'].includes(typeof store.warning))
+  })
+}
+
+const claimOf = (change: Partial<Claim> = {}): Claim => ({ stage: fresh('stage'), activation: fresh('activation'), ...change })
+const commitOf = (version: number, text = '', wake?: number): Commit => ({ id: fresh('commit'), version, data: Buffer.from(text), wake })
+
+/** The answer to a claim that must succeed. */
+async function granted(answer: Promise<Claimed>): Promise<Extract<Claimed, { epoch: number }>> {
+  const claimed = await answer
+  if (claimed.owner) throw new Error(`it is owned by ${JSON.stringify(claimed.owner)}`)
+  return claimed
+}
+
+const code = (promise: Promise<unknown>): Promise<string | undefined> =>
+  promise.then(() => undefined, (error: unknown) => error instanceof StageError ? error.code : String(error))
+
+/** What each method fails with. */
+const everyCode = (store: Store, owner: Fence): Promise<(string | undefined)[]> =>
+  Promise.all([store.claim('x', claimOf()), store.commit('x', owner, commitOf(1)), store.release('x', owner), store.look('x'), store.due(1)].map(code))
+
+/** One test's place and its clients. */
+class Scene {
+  readonly store: Store
+  readonly #opened: Brings[] = []
+
+  constructor(readonly place: StorePlace) {
+    this.store = this.client()
+  }
+
+  registry(): Brings {
+    const registry = this.place.open()
+    this.#opened.push(registry)
+    return registry
+  }
+
+  /** A store of a client of its own. */
+  client(namespace = NS): Store {
+    return this.registry().store(namespace)
+  }
+
+  /** Claims an actor that can be had. */
+  async hold(actor: string, change: Partial<Claim> = {}, store = this.store): Promise<Fence & { stage: string }> {
+    const { stage, activation, ...rest } = claimOf(change)
+    const { epoch } = await granted(store.claim(actor, { stage, activation, ...rest }))
+    return { stage, activation, epoch }
+  }
+
+  pass(ms: number): Promise<unknown> {
+    return this.place.advance ? this.place.advance(ms) : sleep(ms)
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#opened.map((registry) => registry.close()))
+    await this.place.close()
+  }
+}
