@@ -1,4 +1,4 @@
-import { onAbort } from '../../src/abort.js'
+import { either, onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
@@ -265,7 +265,7 @@ export class Routes {
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
     const { clock, timeoutMs } = this.mesh
     const endsAt = Math.min(clock.now() + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
-    const signal = options.signal ?? inherited?.signal
+    const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
     new ActorCall(this.route(address), name, args, endsAt, signal, inherited, done).start()
   }
 
