@@ -175,6 +175,30 @@ test('graceful', async (t) => {
   ended(t, await run(t, 'graceful'), 'the call is being served: SIGTERM', 'answered: the whole answer', 'the server ended with 0', 'the next call: NO_SUCH_PEER')
 })
 
+test('player', async (t) => {
+  ended(t, await run(t, 'player'), '42 has 100 hp', 'hp 100', /^hp -?\d+$/, /^hp -?\d+, dead$/)
+})
+
+test('chat-room', async (t) => {
+  const result = await run(t, 'chat-room')
+  ended(t, result, 'room: alice joins', 'room: bob joins', 'alice: is anybody here?', 'alice: goodbye', 'bob, who came later, saw the same: true', '3 lines for whoever comes next', 'eve: eve is not in lobby')
+  t.regex(result.output, /^bob: I am$/m)
+})
+
+test('cart', async (t) => {
+  ended(t, await run(t, 'cart'), 'total 100', 'REMOTE_ERROR: -5 of apple', 'total 100', 'its stage has closed', 'total 100, apples 2', 'on another stage: true, commits so far: 2')
+})
+
+test('towtruck', async (t) => {
+  const twice = (line: string): string[] => [line, line]
+  ended(t, await run(t, 'towtruck'), ...twice('invoke/1/hello: {"hello":"from actor 1"}'), ...twice('invoke/2/bar: {"hello from bar":{"farewell":true}}'), ...twice('invoke/1/bar: {"hello from bar":{"farewell":true}}'),
+    ...twice('invoke/1/constructor: {"error":"no /invoke/1/constructor: expected /invoke/id/method"}'))
+})
+
+test('game-loop', async (t) => {
+  ended(t, await run(t, 'game-loop'), 'I took 10 damage from the bomb', 'I took 90 damage from the bomb', 'the game saw it too: true; the enemy reads 0 hp', 'taken away again: NO_SUCH_ACTOR')
+})
+
 /** The root of the package, from where this file lies once compiled. */
 const root = new URL('../../', import.meta.url)
 
