@@ -74,7 +74,8 @@ function ended(t: ExecutionContext, { code, signal, output, left }: Ended, ...li
 const demo = [
   /^1\. /, /ok: three peers/, /^2\. /, /ok: the calls were spread over both replicas/, /^3\. /, /ok: all four answered/, /^4\. /,
   /ok: the receiver computed the same sha256/, /^5\. /, /ok: every call ended in an answer/, /ok: \d+ calls that began after the kill were answered/,
-  /^6\. /, /ok: its peers are: neighbour/, /ok: a call to greeter ends in NO_SUCH_PEER/, /^All as expected/,
+  /^6\. /, /ok: the player lives in another process/, /ok: every attack counted once: dead after 100/, /ok: it saw them in order and to the end/,
+  /^7\. /, /ok: its peers are: neighbour/, /ok: a call to greeter ends in NO_SUCH_PEER/, /^All as expected/,
 ]
 
 test('demo', async (t) => {
