@@ -3,6 +3,7 @@ import { jitter, newId } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost } from './activation.js'
+import { checkAddress } from './address.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
@@ -156,6 +157,11 @@ export class Hosting implements ActivationHost {
 
   #activate(address: string): Activation | StageError {
     if (this.#closing) return moved(address)
+    try {
+      checkAddress(address) // a peer may not have looked
+    } catch (error) {
+      return error as StageError
+    }
     const given = this.#objects.get(address)
     const definition = given?.definition ?? this.typeOf(address)
     if (!definition) return moved(address)
