@@ -1,4 +1,4 @@
-import { StageError } from '../../src/errors.js'
+import { StageError, describe } from '../../src/errors.js'
 import { jitter, newId } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
@@ -67,6 +67,7 @@ export class Hosting implements ActivationHost {
   async host(address: string, object: object): Promise<() => Promise<void>> {
     if (this.typeOf(address)) throw new TypeError(`${address} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
     if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
+    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${address}: expected an object that can be given its self`)
     const definition = new Definition({ pattern: address, create: () => object })
     this.#objects.set(address, { definition, object })
     this.#announce()
