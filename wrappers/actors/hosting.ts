@@ -242,6 +242,7 @@ export class Hosting implements ActivationHost {
   lost(): void {
     const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+    for (const address of this.#objects.keys()) this.locate(address, () => {}) // nobody else can
   }
 
   /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */
