@@ -1,8 +1,10 @@
-import { StageError } from '../../src/errors.js'
-import { jitter, newId } from '../../src/random.js'
+import { StageError, describe } from '../../src/errors.js'
+import { jitter } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost } from './activation.js'
+import { checkAddress } from './address.js'
+import { Claims } from './claims.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
@@ -20,8 +22,6 @@ export interface Announced {
 /** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
 const LOOKS = 5
 const LOOK_MIN_MS = 100
-/** How often the owner of an actor may change while it is claimed. */
-const CLAIMS_MAX = 8
 const DUE_MS = 5000
 const DUE_MAX = 100
 
@@ -34,6 +34,7 @@ export class Hosting implements ActivationHost {
   /** Turns that wait or run, and have a deadline. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
+  readonly claims: Claims
   readonly #unsweep: () => void
   #look: Timer | undefined
   #due: Timer | undefined
@@ -42,6 +43,7 @@ export class Hosting implements ActivationHost {
 
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+    this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
   }
 
   // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -66,6 +68,7 @@ export class Hosting implements ActivationHost {
   async host(address: string, object: object): Promise<() => Promise<void>> {
     if (this.typeOf(address)) throw new TypeError(`${address} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
     if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
+    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${address}: expected an object that can be given its self`)
     const definition = new Definition({ pattern: address, create: () => object })
     this.#objects.set(address, { definition, object })
     this.#announce()
@@ -156,6 +159,11 @@ export class Hosting implements ActivationHost {
 
   #activate(address: string): Activation | StageError {
     if (this.#closing) return moved(address)
+    try {
+      checkAddress(address) // a peer may not have looked
+    } catch (error) {
+      return error as StageError
+    }
     const given = this.#objects.get(address)
     const definition = given?.definition ?? this.typeOf(address)
     if (!definition) return moved(address)
@@ -169,29 +177,11 @@ export class Hosting implements ActivationHost {
     return activation
   }
 
-  async claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
-    const { mesh } = this
-    const activation = newId(mesh.random)
-    let over: string | undefined
-    for (let tries = 0; tries < CLAIMS_MAX; tries++) {
-      const stage = mesh.self.id
-      if (!mesh.valid()) await this.#certain()
-      const found = await this.store.claim(address, { stage, activation, over })
-      if (!found.owner) return { fence: { epoch: found.epoch, activation }, committed: found }
-      // what this stage had before and does not know any more is as good as free
-      if (found.owner.stage !== stage && await mesh.alive(found.owner.stage)) return { owner: found.owner.stage }
-      over = found.owner.activation
-    }
-    throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
-  }
-
-  readonly #uncertain = new Set<() => void>()
-
-  #certain(): Promise<void> {
-    return new Promise((resolve) => { this.#uncertain.add(resolve) })
-  }
-
   // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
+
+  claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+    return this.claims.take(address)
+  }
 
   note(turn: Turn): void {
     if (turn.endsAt === Infinity) return
@@ -221,27 +211,30 @@ export class Hosting implements ActivationHost {
   // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
 
   renewed(): void {
-    for (const go of [...this.#uncertain]) {
-      this.#uncertain.delete(go)
-      go()
-    }
+    this.claims.renewed()
     for (const activation of [...this.#paused]) {
       this.#paused.delete(activation)
       activation.resume()
     }
   }
 
+  /** The registry began a new history, and the store may have: what is not in it any more is nobody's. */
+  forgot(): void {
+    void this.claims.verify([...this.#activations.values()])
+  }
+
   /** The stage is dead to everybody else, and its actors with it. */
   lost(): void {
     const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+    for (const address of this.#objects.keys()) this.locate(address, () => {}) // nobody else can
   }
 
   /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */
   async drain(): Promise<void> {
     this.#closing = true
     this.#announce()
-    for (const go of [...this.#uncertain]) go()
+    this.claims.renewed()
     await Promise.all([...this.#activations.values()].map((one) => new Promise<void>((resolve) => {
       one.whenOver(resolve)
       one.stop('closing')
@@ -256,7 +249,7 @@ export class Hosting implements ActivationHost {
     const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
-    this.#uncertain.clear()
+    this.claims.close()
   }
 
   #announce(): void {
