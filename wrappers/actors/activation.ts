@@ -545,7 +545,7 @@ export class Activation {
   /** All data there is; what cannot be encoded stands for itself. */
   #image(): Map<string, Buffer> {
     const image = new Map<string, Buffer>()
-    for (const name of dataNames(this.instance!)) {
+    for (const name of new Set([...dataNames(this.instance!), ...this.definition.durable ? this.definition.durableNames(this.instance!) : []])) {
       try {
         image.set(name, encode((this.instance as Record<string, unknown>)[name]))
       } catch {} // nothing could be said about it
