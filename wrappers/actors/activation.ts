@@ -332,7 +332,7 @@ export class Activation {
 
   /** The turn of ours that waits for this one to end. */
   #cycle(turn: Turn): string | undefined {
-    for (const one of this.running) if (turn.chain.includes(one.name)) return one.name
+    for (const one of this.running) if (!one.ended && turn.chain.includes(one.name)) return one.name
     return undefined
   }
 
@@ -414,6 +414,7 @@ export class Activation {
   /** The code of a turn has ended. */
   #done(turn: Turn, error: StageError | null, value?: unknown): void {
     const took = this.host.mesh.clock.now() - turn.since
+    turn.ended = true
     this.#remember(turn, took, error)
     if (took > this.definition.slowTurnMs) this.host.mesh.error(new Error(`${turn.method} of the actor ${this.address} took ${ms(took)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
     if (this.#isOver) return // it was answered when the claim was lost
