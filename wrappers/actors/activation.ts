@@ -19,7 +19,7 @@ export interface ActivationHost {
   readonly store: Store
   /** @returns the fence and what was committed, or the id of the stage that has it */
   claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
-  /** The turn waits or runs: it is ended at its deadline. */
+  /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
   note(turn: Turn): void
   /** The lease of the stage is not certain at the moment; `resume()` is called when it is. */
   pause(activation: Activation): void
@@ -384,6 +384,8 @@ export class Activation {
       // where several run at once, only the context of each tells which of them makes a call
       result = !turn.own && (turn.shared || this.definition.reentrant) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
+        turn.slowAt = now + this.definition.slowTurnMs
+        this.host.note(turn)
         void Promise.resolve(result).then((value) => this.#done(turn, null, value), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown)))
         return
       }
@@ -416,7 +418,8 @@ export class Activation {
     const took = this.host.mesh.clock.now() - turn.since
     turn.ended = true
     this.#remember(turn, took, error)
-    if (took > this.definition.slowTurnMs) this.host.mesh.error(new Error(`${turn.method} of the actor ${this.address} took ${ms(took)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
+    if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
+    turn.slowAt = Infinity
     if (this.#isOver) return // it was answered when the claim was lost
     if (turn.inner) {
       this.#inner?.delete(turn)
@@ -469,6 +472,13 @@ export class Activation {
     turn.answer(error, value)
     this.#running = undefined
     this.#next()
+  }
+
+  /** Says once that it takes long, while it does: it may never end. */
+  slow(turn: Turn): void {
+    turn.slowAt = 0
+    const { clock, error } = this.host.mesh
+    error(new Error(`${turn.method} of the actor ${this.address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
   }
 
   #remember(turn: Turn, took: number, error: StageError | null): void {
