@@ -451,7 +451,7 @@ export class Activation {
     try {
       if (!error && !definition.explicit) commit = this.#commit(turn.endsAt)
     } catch (failure) {
-      error = failure as StageError
+      error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
       this.#putBack()
     }
     if (!commit) {
