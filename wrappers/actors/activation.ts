@@ -429,7 +429,12 @@ export class Activation {
     }
     if (turn.shared) {
       this.#shared?.delete(turn)
-      const changed = turn.own ? [] : this.#unfixed()
+      let changed: readonly string[] = []
+      try {
+        if (!turn.own) changed = this.#unfixed()
+      } catch (failure) {
+        return this.#spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${this.address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      }
       if (changed.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${this.address} is readonly, and has changed ${changed.join(', ')}: it was put back`, { executed: 'yes' })
       turn.answer(error, value)
       return this.#next()
@@ -446,13 +451,13 @@ export class Activation {
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { definition } = this
     if (!definition.durable && !this.history && !this.reminders?.changed) return this.#conclude(turn, error, value)
-    if (error) this.#putBack()
+    if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
       if (!error && !definition.explicit) commit = this.#commit(turn.endsAt)
     } catch (failure) {
       error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
-      this.#putBack()
+      if (!this.#putBack(turn, error)) return
     }
     if (!commit) {
       this.#publish()
@@ -546,11 +551,23 @@ export class Activation {
     return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
   }
 
-  /** A turn has failed: what is durable is again what was committed. */
-  #putBack(): void {
+  /** A turn has failed: what is durable is again what was committed. @returns false if its object does not let itself be put back: it is given up */
+  #putBack(turn: Turn, error: StageError): boolean {
     const { definition, instance } = this
-    if (definition.durable) restore(instance!, definition.durableNames(instance!), this.#committed)
-    this.reminders?.putBack()
+    try {
+      if (definition.durable) restore(instance!, definition.durableNames(instance!), this.#committed)
+      this.reminders?.putBack()
+      return true
+    } catch (failure) {
+      this.#spoilt(turn, error, failure)
+      return false
+    }
+  }
+
+  #spoilt(turn: Turn, error: StageError, why: unknown): void {
+    this.#report('putting back what a turn had changed', why)
+    turn.answer(error)
+    this.drop('store', error)
   }
 
   /** All data there is; what cannot be encoded stands for itself. */
