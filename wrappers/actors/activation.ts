@@ -60,6 +60,8 @@ export class Activation {
   #own: Map<string, Method> | undefined
   /** What is kept, as it was committed; or as it was made, before the first commit. */
   #committed: Image = NOTHING
+  /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
+  #settled: Image = NOTHING
   /** All data while turns run that may change nothing. */
   #fixed: Image | undefined
   #saving: Promise<void> | undefined
@@ -235,7 +237,7 @@ export class Activation {
       if (definition.durable) this.#restored(object, kept.version, kept.image)
     }
     this.#own = ownMethods(object)
-    if (definition.durable) this.#committed = capture(object, definition.durableNames(object), committed.data ? this.#committed : NOTHING)
+    if (definition.durable) this.#settled = this.#committed = capture(object, definition.durableNames(object), NOTHING)
   }
 
   /** Puts what was kept into a new object; what an older type kept and this one does not is left out. */
@@ -454,7 +456,8 @@ export class Activation {
     if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error && !definition.explicit) commit = this.#commit(turn.endsAt)
+      if (!error && definition.explicit && definition.durable) this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
+      else if (!error) commit = this.#commit(turn.endsAt)
     } catch (failure) {
       error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
       if (!this.#putBack(turn, error)) return
@@ -511,6 +514,7 @@ export class Activation {
     if (next === this.#committed && !reminders?.changed) return undefined
     const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
     reminders?.taken()
+    this.#settled = next
     const saving = this.#saved(data, until).then(() => { this.#committed = next })
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
     return saving
@@ -555,7 +559,7 @@ export class Activation {
   #putBack(turn: Turn, error: StageError): boolean {
     const { definition, instance } = this
     try {
-      if (definition.durable) restore(instance!, definition.durableNames(instance!), this.#committed)
+      if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed)
       this.reminders?.putBack()
       return true
     } catch (failure) {
