@@ -94,6 +94,7 @@ export class Activation {
         const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
         await within(host.mesh.clock, HOOK_MS, Promise.resolve(activate.call(this.instance!)), slow)
         this.#own = ownMethods(this.instance!)
+        await this.#saving
         if (definition.durable && !definition.explicit && !this.#isOver) await this.#commit(host.mesh.clock.now() + HOOK_MS)
       }
     } catch (error) {
@@ -265,6 +266,7 @@ export class Activation {
       if (deactivate) {
         const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
         await within(clock, GOODBYE_MS, Promise.resolve(deactivate.call(this.instance!, this.#reason)), slow)
+        await this.#saving
         if (this.definition.durable && !this.definition.explicit && !this.#isOver) await this.#commit(clock.now() + GOODBYE_MS)
       }
     } catch (error) {
@@ -453,6 +455,8 @@ export class Activation {
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { definition } = this
     if (!definition.durable && !this.history && !this.reminders?.changed) return this.#conclude(turn, error, value)
+    // a save() that nobody waited for: two commits at once would be of the same version
+    if (this.#saving) return void this.#saving.then(() => { if (!this.#isOver) this.#settle(turn, error, value) })
     if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
