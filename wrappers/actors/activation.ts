@@ -252,7 +252,7 @@ export class Activation {
       if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
       throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${asError(error).message}`, { cause: error })
     }
-    for (const [name, value] of Object.entries(values)) if (name !== '__proto__') (object as Record<string, unknown>)[name] = value
+    for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
   }
 
   async #leave(): Promise<void> {
