@@ -30,6 +30,8 @@ export interface ActivationHost {
 
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
+/** A store that has not answered by then is away. */
+export const STORE_MS = 5000
 /** How long a commit is tried again where its outcome is not known. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
@@ -283,7 +285,8 @@ export class Activation {
   async #release(): Promise<void> {
     const { host, fence, address } = this
     if (!fence) return
-    await host.store.release(address, fence).catch((error: unknown) => this.#report('giving it up', error))
+    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
+    await within(host.mesh.clock, STORE_MS, host.store.release(address, fence), slow).catch((error: unknown) => this.#report('giving it up', error))
   }
 
   #report(what: string, thrown: unknown): void {

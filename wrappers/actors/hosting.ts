@@ -1,8 +1,9 @@
-import { StageError, describe } from '../../src/errors.js'
+import { StageError, asError, describe } from '../../src/errors.js'
 import { jitter, newId } from '../../src/random.js'
-import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
+import type { Claim, Claimed, Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
+import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { Activation, type ActivationHost } from './activation.js'
+import { Activation, STORE_MS, type ActivationHost } from './activation.js'
 import { checkAddress } from './address.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
@@ -183,13 +184,23 @@ export class Hosting implements ActivationHost {
     for (let tries = 0; tries < CLAIMS_MAX; tries++) {
       const stage = mesh.self.id
       if (!mesh.valid()) await this.#certain()
-      const found = await this.store.claim(address, { stage, activation, over })
+      const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) return { fence: { epoch: found.epoch, activation }, committed: found }
       // what this stage had before and does not know any more is as good as free
       if (found.owner.stage !== stage && await mesh.alive(found.owner.stage)) return { owner: found.owner.stage }
       over = found.owner.activation
     }
     throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
+  }
+
+  /** @throws StageError whatever a store rejects with, and also when it does not answer at all */
+  async #claimed(address: string, claim: Claim): Promise<Claimed> {
+    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${this.store.address} did not answer a claim in time`)
+    try {
+      return await within(this.mesh.clock, STORE_MS, this.store.claim(address, claim), slow)
+    } catch (thrown) {
+      throw thrown instanceof StageError ? thrown : new StageError('STORE_UNAVAILABLE', `the store ${this.store.address} failed: ${asError(thrown).message}`, { cause: thrown })
+    }
   }
 
   readonly #uncertain = new Set<() => void>()
