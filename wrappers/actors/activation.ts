@@ -539,7 +539,7 @@ export class Activation {
         answer = await within(clock, COMMIT_MS, host.store.commit(address, this.fence!, commit), slow)
       } catch (error) {
         // the same commit again is recognised, should the first one have arrived
-        if ((error as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
+        if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
           await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
           continue
         }
@@ -558,7 +558,7 @@ export class Activation {
   }
 
   #uncommitted(error: unknown): StageError {
-    const { code, message } = error as StageError
+    const { code, message } = asError(error) as StageError
     return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
   }
 
