@@ -94,7 +94,8 @@ export class Activation {
       const activate = hook(this.instance!, 'activate')
       if (activate) {
         const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
-        await within(host.mesh.clock, HOOK_MS, Promise.resolve(activate.call(this.instance!)), slow)
+        const active = this.#theirs(() => activate.call(this.instance!))
+        await within(host.mesh.clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
         this.#own = ownMethods(this.instance!)
         await this.#saving
         if (definition.durable && !definition.explicit && !this.#isOver) await this.#commit(host.mesh.clock.now() + HOOK_MS)
@@ -217,7 +218,8 @@ export class Activation {
   #failed(thrown: unknown): void {
     if (this.#isOver) return
     const own = thrown instanceof StageError && (thrown.code !== 'FENCED')
-    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(thrown).message}`, { executed: 'no', cause: thrown })
+    const cause: unknown = thrown instanceof Thrown ? thrown.cause : thrown
+    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
     const left = this.#taken()
     const claimed = this.fence !== undefined
     this.#over(error)
@@ -226,9 +228,17 @@ export class Activation {
     this.host.ended(this, [], false)
   }
 
+  #theirs<T>(run: () => T): T {
+    try {
+      return run()
+    } catch (thrown) {
+      throw new Thrown(thrown)
+    }
+  }
+
   #make(committed: Committed): void {
     const { definition } = this
-    const object = this.given ?? definition.make(this.params, this.self)
+    const object = this.given ?? this.#theirs(() => definition.make(this.params, this.self))
     if (!Object.isExtensible(object)) throw new TypeError(`the object of ${this.address} cannot be extended, so that it could not be given its self`)
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
@@ -627,6 +637,13 @@ export class Activation {
 
   #publish(): void {
     this.history?.publish(this)
+  }
+}
+
+/** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
+class Thrown extends Error {
+  constructor(override readonly cause: unknown) {
+    super()
   }
 }
 
