@@ -31,7 +31,7 @@ export class Hosting implements ActivationHost {
   readonly #objects = new Map<string, { definition: Definition; object: object }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
-  /** Turns that wait or run, and have a deadline. */
+  /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
   readonly claims: Claims
@@ -184,9 +184,10 @@ export class Hosting implements ActivationHost {
   }
 
   note(turn: Turn): void {
-    if (turn.endsAt === Infinity) return
+    const at = Math.min(turn.endsAt, turn.slowAt)
+    if (at === Infinity) return
     this.#noted.add(turn)
-    this.mesh.deadlines.note(turn.endsAt)
+    this.mesh.deadlines.note(at)
   }
 
   pause(activation: Activation): void {
@@ -260,11 +261,11 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.over) this.#noted.delete(turn)
-      else if (turn.endsAt <= now) {
-        this.#noted.delete(turn)
-        turn.cancel(late(turn))
-      } else if (turn.endsAt < next) next = turn.endsAt
+      if (turn.slowAt > 0 && turn.slowAt <= now) turn.of?.slow(turn)
+      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
+      const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
+      if (at === Infinity) this.#noted.delete(turn)
+      else if (at < next) next = at
     }
     return next
   }
