@@ -22,13 +22,13 @@ export class Pattern {
     const parts = typeof text === 'string' ? text.split('.') : []
     this.#parts = parts.map((part) => {
       const name = /^\{([A-Za-z]\w*)\}$/.exec(part)?.[1]
-      if (name === undefined && (part === '' || !/^[^{}\s]+$/.test(part))) throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
+      if (name === undefined && !/^[^{}\x00-\x1f\x7f]+$/.test(part)) throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
       if (name !== undefined && names.has(name)) throw this.#bad(`it has two parameters named ${name}`)
       if (name !== undefined) names.add(name)
       return { word: name ?? part, param: name !== undefined }
     })
     if (parts.length === 0 || parts.length > SEGMENTS_MAX) throw this.#bad(`it has ${parts.length} parts; expected 1 to ${SEGMENTS_MAX}`)
-    if (Buffer.byteLength(text) > 256) throw this.#bad('it is longer than 256 bytes')
+    if (Buffer.byteLength(text) > ADDRESS_MAX_BYTES) throw this.#bad(`it is longer than ${ADDRESS_MAX_BYTES} bytes`)
   }
 
   /** What the parameters stand for in an address, or undefined if it is none of this pattern. */

@@ -60,3 +60,19 @@ export function copiedAll(args: readonly unknown[]): readonly unknown[] {
   for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args) as unknown[]
   return args
 }
+
+/** An error as it would have come over a link: what was thrown is told by its name, message and code, and shares nothing. */
+export function copiedError(error: StageError): StageError {
+  const { code, message, executed, phase, cause } = error
+  if (plain(cause)) return error
+  let told: { cause?: unknown } = {}
+  try {
+    told = { cause: copied(cause instanceof Error ? bare(cause) : cause) }
+  } catch {} // it could not be sent
+  return new StageError(code, message, { executed, ...(phase ? { phase } : {}), ...told })
+}
+
+function bare({ name, message, code }: Error & { code?: unknown }): Error {
+  const copy = Object.assign(new Error(message), typeof code === 'string' || typeof code === 'number' ? { code } : {})
+  return Object.defineProperty(copy, 'name', { value: name, configurable: true, writable: true })
+}

@@ -32,7 +32,8 @@ export class Definition {
     this.pattern = new Pattern(options.pattern)
     const made = Object.hasOwn(options, 'constructor') ? options.constructor : undefined
     if ((made === undefined) === (options.create === undefined)) throw this.#bad('needs either constructor or create, one of them')
-    if (typeof (made ?? options.create) !== 'function') throw this.#bad(`has a ${made ? 'constructor' : 'create'} that is ${describe(made ?? options.create)}: expected a function`)
+    const maker = made === undefined ? 'create' : 'constructor'
+    if (typeof options[maker] !== 'function') throw this.#bad(`has a ${maker} that is ${describe(options[maker])}: expected a function`)
     const { durable = false, commit = 'turn', placement = 'any', version = 1 } = options
     if (typeof durable !== 'boolean' && !isNames(durable)) throw this.#bad(`has durable: ${describe(durable)}; expected true or the names of properties`)
     if (commit !== 'turn' && commit !== 'explicit') throw this.#bad(`has commit: ${describe(commit)}; expected 'turn' or 'explicit'`)
@@ -42,15 +43,15 @@ export class Definition {
     this.durable = durable !== false
     this.#names = typeof durable === 'boolean' ? undefined : durable
     this.explicit = commit === 'explicit'
-    this.version = this.#count('version', version, version)
+    this.version = this.#count('version', version, 1)
     this.readonly = new Set(options.readonly)
-    this.reentrant = options.reentrant ?? false
+    this.reentrant = this.#flag('reentrant', options.reentrant)
     this.local = placement === 'local'
-    this.share = options.share ?? false
-    this.idleMs = this.#count('idleMs', options.idleMs, 300_000)
-    this.maxActors = this.#count('maxActors', options.maxActors, Infinity)
+    this.share = this.#flag('share', options.share)
+    this.idleMs = this.#above0('idleMs', options.idleMs, 300_000)
+    this.maxActors = options.maxActors === Infinity ? Infinity : this.#count('maxActors', options.maxActors, Infinity)
     this.mailbox = this.#count('mailbox', options.mailbox, 1000)
-    this.slowTurnMs = this.#count('slowTurnMs', options.slowTurnMs, 5000)
+    this.slowTurnMs = this.#above0('slowTurnMs', options.slowTurnMs, 5000)
     const missing = [...this.readonly].find((name) => !isPublic(name))
     if (missing !== undefined) throw this.#bad(`names ${describe(missing)} readonly, which is no public method`)
   }
@@ -85,10 +86,21 @@ export class Definition {
     throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected the properties`)
   }
 
-  #count(name: string, value: unknown, fallback: number): number {
+  #above0(name: string, value: unknown, fallback: number): number {
     if (value === undefined) return fallback
     if (typeof value === 'number' && value > 0) return value
     throw this.#bad(`has ${name}: ${describe(value)}; expected a number above 0`)
+  }
+
+  #count(name: string, value: unknown, fallback: number): number {
+    if (value === undefined) return fallback
+    if (Number.isSafeInteger(value) && Number(value) > 0) return Number(value)
+    throw this.#bad(`has ${name}: ${describe(value)}; expected a whole number above 0`)
+  }
+
+  #flag(name: string, value: unknown): boolean {
+    if (value === undefined || typeof value === 'boolean') return value ?? false
+    throw this.#bad(`has ${name}: ${describe(value)}; expected true or false`)
   }
 
   #bad(why: string): TypeError {

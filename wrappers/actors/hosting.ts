@@ -1,8 +1,9 @@
-import { StageError } from '../../src/errors.js'
+import { StageError, describe } from '../../src/errors.js'
 import { jitter, newId } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost } from './activation.js'
+import { checkAddress } from './address.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
@@ -66,6 +67,7 @@ export class Hosting implements ActivationHost {
   async host(address: string, object: object): Promise<() => Promise<void>> {
     if (this.typeOf(address)) throw new TypeError(`${address} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
     if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
+    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${address}: expected an object that can be given its self`)
     const definition = new Definition({ pattern: address, create: () => object })
     this.#objects.set(address, { definition, object })
     this.#announce()
@@ -156,6 +158,11 @@ export class Hosting implements ActivationHost {
 
   #activate(address: string): Activation | StageError {
     if (this.#closing) return moved(address)
+    try {
+      checkAddress(address) // a peer may not have looked
+    } catch (error) {
+      return error as StageError
+    }
     const given = this.#objects.get(address)
     const definition = given?.definition ?? this.typeOf(address)
     if (!definition) return moved(address)
@@ -235,6 +242,7 @@ export class Hosting implements ActivationHost {
   lost(): void {
     const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+    for (const address of this.#objects.keys()) this.locate(address, () => {}) // nobody else can
   }
 
   /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */

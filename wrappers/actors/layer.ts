@@ -1,5 +1,5 @@
 import type { Layer, Mesh, Mounted, TargetOptions, To } from '../../src/types.js'
-import { checkMs } from '../../src/options.js'
+import { checkOptions as checkTarget } from '../../src/options.js'
 import { StageError, describe } from '../../src/errors.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
@@ -24,7 +24,7 @@ export function actors(): Layer<Rpc, Rpc> {
 function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   const actor = (given: unknown, options: ActorCallOptions = {}, inherit?: () => Inherited | undefined): object => {
     const address = checkAddress(addressOf(given))
-    const checked = checkOptions(options)
+    const checked = checkOptions(options, 'actor')
     return remote(address, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done))
   }
   const hosting: Hosting = new Hosting(mesh, {
@@ -43,7 +43,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       define: (options: ActorOptions) => hosting.define(options),
       host: (address: string, object: object) => hosting.host(checkAddress(address), object),
       actor: (address: unknown, options?: ActorCallOptions) => actor(address, options),
-      observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) => observers.observe(checkAddress(addressOf(address)), names, options),
+      observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) => observers.observe(checkAddress(addressOf(address)), names, checkOptions(options, 'observe')),
       actors: () => hosting.actors(),
       explain: (address: unknown) => explain(mesh, hosting, checkAddress(addressOf(address))),
     },
@@ -83,10 +83,14 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
   ])
 }
 
-function checkOptions(options: ActorCallOptions): ActorCallOptions {
-  const unknown = Object.keys(options).find((name) => !['timeoutMs', 'signal', 'mode'].includes(name))
-  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of actor(); there are timeoutMs and signal`)
-  checkMs('timeoutMs', options.timeoutMs)
+const OPTIONS = { actor: ['timeoutMs', 'signal'], observe: ['timeoutMs', 'signal', 'mode'] }
+
+/** @throws StageError BAD_ARGUMENT; TypeError for an option that is none */
+function checkOptions<T extends ActorCallOptions>(options: T, verb: keyof typeof OPTIONS): T {
+  const unknown = Object.keys(options).find((name) => !OPTIONS[verb].includes(name))
+  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of ${verb}(); there are ${OPTIONS[verb].join(', ')}`)
+  const { timeoutMs, signal } = options
+  checkTarget({ timeoutMs, signal })
   return options
 }
 

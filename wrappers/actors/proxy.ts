@@ -24,6 +24,9 @@ export function remote(address: string, invoke: Invoke): object {
       members.set(name, made)
       return made
     },
+    set(_, name) {
+      throw new TypeError(`${String(name)} of ${address} cannot be set from afar: call a method that does it`)
+    },
   })
   addresses.set(proxy, address)
   return proxy

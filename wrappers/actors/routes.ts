@@ -5,7 +5,7 @@ import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer, Timer } from '../../src/types.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import { announced } from './address.js'
-import { copied, copiedAll } from './copy.js'
+import { copied, copiedAll, copiedError } from './copy.js'
 import { announcedBy, type Hosting } from './hosting.js'
 import type { Inherited } from './self.js'
 import { prepare } from './tasks.js'
@@ -298,7 +298,9 @@ export class Routes {
     }
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       try {
-        call.settle(error, error || share ? value : copied(value))
+        if (share) call.settle(error, value)
+        else if (error) call.settle(copiedError(error))
+        else call.settle(null, copied(value))
       } catch (failure) {
         call.settle(new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' }))
       }

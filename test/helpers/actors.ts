@@ -1,0 +1,176 @@
+import { MemoryRegistry, StageError, framing, rpc, type ChainItem, type Claim, type Claimed, type Code, type Commit, type Fence, type Layer, type Registry, type Stage, type StageOptions, type Store } from '../../src/index.js'
+import type { Rpc } from '../../wrappers/rpc/rpc.js'
+import type { ExecutionContext } from 'ava'
+import type { Assertions } from '../suites/test.js'
+import { advance, virtualMesh, type Mesh } from './mesh.js'
+import type { VirtualClock } from './virtual-clock.js'
+
+type Step = 'claim' | 'commit' | 'release' | 'look' | 'due'
+
+/** What is wrong with a store at the moment. */
+export interface Trouble {
+  /** Milliseconds until a step is taken. */
+  beforeMs?: number
+  /** Milliseconds until the answer is there. */
+  afterMs?: number
+  /** The step is not taken, and rejects. */
+  fail?: Error
+  /** The step is taken, and its answer is lost: it rejects. */
+  lose?: Error
+  /** The answer never comes. */
+  hang?: 'before' | 'after'
+}
+
+export const away = (): StageError => new StageError('STORE_UNAVAILABLE', 'the store of this test is away')
+
+/** A stage's way to the store, which can be slow, broken or silent for each kind of step. */
+export class Shelf implements Registry {
+  readonly address: string
+  /** Steps that were begun, as they were asked for. */
+  readonly steps: { step: Step; actor: string; commit?: Commit; claim?: Claim }[] = []
+  readonly #inner: MemoryRegistry
+  #trouble: (step: Step, actor: string) => Trouble | undefined = () => undefined
+
+  constructor(inner: MemoryRegistry, private readonly clock: VirtualClock) {
+    this.#inner = inner
+    this.address = inner.address
+  }
+
+  /** From now on; without an argument all is well again. */
+  trouble(what: Trouble | ((step: Step, actor: string) => Trouble | undefined) = {}, ...only: Step[]): void {
+    const fixed = typeof what === 'function' ? what : () => what
+    this.#trouble = (step, actor) => only.length === 0 || only.includes(step) ? fixed(step, actor) : undefined
+  }
+
+  count(step: Step, actor?: string): number {
+    return this.steps.filter((one) => one.step === step && (actor === undefined || one.actor === actor)).length
+  }
+
+  store(namespace: string): Store {
+    const store = this.#inner.store(namespace)
+    return {
+      address: store.address,
+      claim: (actor: string, claim: Claim): Promise<Claimed> => this.#take({ step: 'claim', actor, claim }, () => store.claim(actor, claim)),
+      commit: (actor: string, fence: Fence, commit: Commit) => this.#take({ step: 'commit', actor, commit }, () => store.commit(actor, fence, commit)),
+      release: (actor: string, fence: Fence) => this.#take({ step: 'release', actor }, () => store.release(actor, fence)),
+      look: (actor: string) => this.#take({ step: 'look', actor }, () => store.look(actor)),
+      due: (limit: number) => this.#take({ step: 'due', actor: '' }, () => store.due(limit)),
+      close: () => store.close(),
+    }
+  }
+
+  publish: Registry['publish'] = () => Promise.reject(new Error('a store only'))
+  watch: Registry['watch'] = () => { throw new Error('a store only') }
+
+  close(): Promise<void> {
+    return this.#inner.close()
+  }
+
+  async #take<T>(one: Shelf['steps'][number], take: () => Promise<T>): Promise<T> {
+    this.steps.push(one)
+    const { beforeMs = 0, afterMs = 0, fail, lose, hang } = this.#trouble(one.step, one.actor) ?? {}
+    if (beforeMs > 0) await this.#wait(beforeMs)
+    if (fail) throw fail
+    if (hang === 'before') await new Promise(() => {})
+    const answer = await take()
+    if (afterMs > 0) await this.#wait(afterMs)
+    if (hang === 'after') await new Promise(() => {})
+    if (lose) throw lose
+    return answer
+  }
+
+  #wait(ms: number): Promise<void> {
+    return new Promise((resolve) => { this.clock.setTimeout(resolve, ms) })
+  }
+}
+
+export interface Node {
+  stage: Stage
+  shelf: Shelf
+  /** Where it listens. */
+  address: string
+  /** Why something failed that nobody waits for. */
+  errors: string[]
+}
+
+export interface ActorMesh extends Mesh<VirtualClock> {
+  /** One more stage, with a way of its own to the one store. */
+  add(name: string, prepare?: (stage: Stage) => void, options?: StageOptions): Promise<Node>
+  /** Lets time pass until it has settled. */
+  go<T>(promise: Promise<T>, ms?: number, step?: number): Promise<T>
+  /** How it fails, and how far it had got. */
+  fails(promise: Promise<unknown>, code: Code, executed?: StageError['executed']): Promise<StageError>
+  /** Its process is gone: connections are reset, nobody listens there, its lease runs out and nothing of it reaches the store. */
+  crash(node: Node): void
+  /** It hears and says nothing more, and its connections stand. */
+  silence(node: Node): void
+}
+
+/** A mesh on a clock that the test moves, whose stages each have a store that can be disturbed. */
+export function actorMesh(t: Pick<Assertions, 'teardown'> & Pick<ExecutionContext, 'is' | 'fail' | 'true'>, options: { seed?: number; latencyMs?: number } = {}): ActorMesh {
+  const mesh = virtualMesh(t, options)
+  const { clock, network, registry } = mesh
+  const room = registry.address.slice('memory:'.length)
+  const go = async <T>(promise: Promise<T>, ms?: number, step?: number): Promise<T> => {
+    promise.catch(() => {})
+    return advance(clock, promise, ms, step)
+  }
+  const silent = (node: Node): void => {
+    mesh.cutOff(node.stage, true)
+    node.shelf.trouble({ hang: 'before' })
+  }
+  return {
+    ...mesh, go,
+    add: async (name, prepare, more = {}) => {
+      const shelf = new Shelf(new MemoryRegistry(room, { clock }), clock)
+      const stage = mesh.stage(name, { ...more, store: shelf })
+      const errors: string[] = []
+      stage.on('error', (error) => errors.push(error.message))
+      prepare?.(stage)
+      const listening = new Promise<string>((resolve) => stage.once('listening', ([address]) => resolve(address)))
+      await go(stage.ready())
+      await clock.advance(20)
+      return { stage, shelf, address: await listening, errors }
+    },
+    fails: async (promise, code, executed) => {
+      const outcome = await go(promise.then((value) => ({ value }), (error: unknown) => ({ error })))
+      if (!('error' in outcome)) throw new Error(`expected ${code}, and it resolved with ${JSON.stringify(outcome.value)}`)
+      const { error } = outcome
+      if (!(error instanceof StageError)) throw error
+      t.is(error.code, code, error.message)
+      if (executed) t.is(error.executed, executed, `${code}: ${error.message}`)
+      return error
+    },
+    crash: (node) => {
+      silent(node)
+      network.refuse(node.address)
+      network.cut(node.address)
+    },
+    silence: (node) => {
+      silent(node)
+      network.hold(node.address)
+    },
+  }
+}
+
+/** A chain whose actors are forged: with it a stage can ask another for whatever a peer of ill will could. */
+export function forging(): ChainItem[] {
+  const layer: Layer<Rpc, Rpc> = {
+    name: 'actors',
+    mount: (mesh) => ({
+      attach: () => {},
+      host: {
+        forge: (id: string, service: string, args: readonly unknown[]) => new Promise((resolve, reject) => {
+          mesh.select(mesh.peers().find((one) => one.id === id) ?? id).acquire(undefined, (error, link) => {
+            if (!link) return reject(error!)
+            link.top.send({ method: service, args, endsAt: mesh.clock.now() + 5000, depth: 0, settle: (failure, value) => { if (failure) reject(failure); else resolve(value) } }, service)
+          })
+        }),
+      },
+    }),
+  }
+  return [framing(), rpc(), layer]
+}
+
+/** Asks the stage of that id, from one whose chain is `forging()`. */
+export const forge = (from: Stage, id: string, service: string, args: readonly unknown[]): Promise<unknown> => from.verb('forge')(id, service, args) as Promise<unknown>
