@@ -70,6 +70,9 @@ function failed({ n, host }: Call, { address, method, circle }: Ask, { code, exe
     case 'DEADLOCK':
       if (!circle) world.fail(`P17: ${n} ${method} of ${address} is no circle of calls: ${message}`)
       break
+    case 'CLOSED':
+      if (!host.closing) world.fail(`${n} ${method} of ${address} failed, though ${host.label} is not closed: ${message}`)
+      break
     case 'STATE_CORRUPT': case 'NO_SUCH_PROPERTY': case 'NO_SUCH_PEER':
       world.fail(`${n} ${method} of ${address} failed: ${code} ${message}`)
   }

@@ -70,15 +70,17 @@ export async function checkOwners(world: World): Promise<void> {
   await clock.run(PROBE_MS)
   for (const watch of fresh) {
     watch.undisturbed = true
-    if (watch.count !== 1) world.fail(`P21: once it was quiet ${watch.host.label} got ${watch.count} values of ${watch.plan.address} at first`)
+    if (watch.count !== 1 && play.maxActors === undefined) world.fail(`P21: once it was quiet ${watch.host.label} got ${watch.count} values of ${watch.plan.address} at first`)
   }
   const probes = play.addresses.flatMap((address) => up.map((host) => probe(host, { address, ...PROBES[kindOf(address)], args: [], timeoutMs: PROBE_MS })))
   const circle = play.addresses.filter((one) => kindOf(one) === 'counters')
   const round = probe(chance.one(up), { address: circle[0], method: 'relay', args: [[circle[circle.length - 1], circle[0]], 60_000, []], timeoutMs: PROBE_MS, changes: 'kept' })
   await clock.run(PROBE_MS + 1000)
-  for (const one of probes) if (!one.ok) world.fail(`once it was quiet ${one.ask.method} of ${one.ask.address} by ${one.host.label} failed: ${one.why}`)
-  if (!round.ok) world.fail(`P17: once it was quiet a circle of calls did not fail at once: ${round.why}`)
-  for (const watch of fresh) checkSeen(world, watch, up.length)
+  // of more than may be active at once on a stage some are turned away
+  const tight = (address: string): boolean => play.maxActors !== undefined && kindOf(address) === 'counters'
+  for (const one of probes) if (!one.ok && !tight(one.ask.address)) world.fail(`once it was quiet ${one.ask.method} of ${one.ask.address} by ${one.host.label} failed: ${one.why}`)
+  if (!round.ok && !tight(circle[0])) world.fail(`P17: once it was quiet a circle of calls did not fail at once: ${round.why}`)
+  for (const watch of fresh) if (!tight(watch.plan.address)) checkSeen(world, watch, up.length)
   for (const host of up) for (const watch of host.watches) watch.checkNewest()
   for (const address of play.addresses) checkOne(world, address)
   for (const host of up) for (const watch of [...host.watches]) watch.leave()

@@ -37,7 +37,7 @@ export function choosePlay(chance: Chance, names: readonly string[]): Play {
     addresses,
     idleMs: chance.one([1000, 6000, 30_000]),
     maxActors: chance.odds(0.15) ? 2 : undefined,
-    mailbox: chance.odds(0.2) ? 4 : undefined,
+    mailbox: chance.odds(0.2) ? 10 : undefined,
     placement: chance.odds(0.3) ? 'local' : 'any',
     apart: chance.odds(0.4),
   }
