@@ -2,7 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
-import type { Link, Mesh, Peer, Timer } from '../../src/types.js'
+import type { Link, Mesh, Peer } from '../../src/types.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import { announced } from './address.js'
 import { copied, copiedAll, copiedError } from './copy.js'
@@ -343,9 +343,15 @@ export class Routes {
       }
       const { clock } = mesh
       const endsAt = clock.now() + LOCATE_MS
-      let timer: Timer | undefined
+      let giveUp = (): void => {}
+      const end = (): void => { timer.cancel(); this.#changes.delete(look) }
+      const leave = (error: StageError): void => { end(); giveUp(); reject(error) }
+      // one that has most likely crashed is dialled on until its lease lapses: nobody waits here for that
+      const look = (): void => { if (!this.find(peer.id)) leave(new StageError('DISCONNECTED', `${peer.name} cannot be reached`, { executed: 'no', peer })) }
+      const timer = clock.setTimeout(() => leave(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer })), LOCATE_MS)
+      this.#changes.add(look)
       const settle = (error: StageError | null, link?: Link<Rpc>): void => {
-        timer?.cancel()
+        end()
         if (!link) return reject(error!)
         const asked: Outgoing = {
           method: LOCATE, args: [address], endsAt, depth: 0,
@@ -357,11 +363,7 @@ export class Routes {
           reject(thrown)
         }
       }
-      const giveUp = mesh.select(peer).reach(peer, settle)
-      timer = clock.setTimeout(() => {
-        giveUp()
-        reject(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer }))
-      }, LOCATE_MS)
+      giveUp = mesh.select(peer).reach(peer, settle)
     })
   }
 
