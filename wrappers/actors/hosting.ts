@@ -202,6 +202,7 @@ export class Hosting implements ActivationHost {
 
   note(turn: Turn): void {
     if (turn.endsAt === Infinity) return
+    turn.noted = this.#noted
     this.#noted.add(turn)
     this.mesh.deadlines.note(turn.endsAt)
   }

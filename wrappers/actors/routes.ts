@@ -131,6 +131,7 @@ export class Route {
   forget(call: ActorCall): void {
     const at = this.#queue.indexOf(call)
     if (at >= 0) this.#queue.splice(at, 1)
+    this.routes.unnote(call)
   }
 
   /** Its deadline has passed before it could be sent. */
@@ -285,6 +286,11 @@ export class Routes {
   note(call: ActorCall): void {
     this.#waiting.add(call)
     this.mesh.deadlines.note(call.deadline)
+  }
+
+  /** It has ended: nothing holds it until its deadline. */
+  unnote(call: ActorCall): void {
+    this.#waiting.delete(call)
   }
 
   /** Runs a call here: without a link, and as if there were one. */
