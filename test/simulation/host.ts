@@ -107,6 +107,8 @@ export class Host {
   /** The last call of each actor that has begun. */
   readonly started = new Map<string, number>()
   readonly watches = new Set<Watch>()
+  /** When others of them ended; the call that one began with may not have been answered yet. */
+  unwatched: number[] = []
   readonly streams = new Set<OpenEnd>()
   /** Calls that wait for a link, by the id of their target. */
   readonly waiting = new Map<string, Call[]>()

@@ -7,6 +7,8 @@ import type { World } from './world.js'
 
 const MAILBOX = 1000
 const PROBE_MS = 4000
+/** The default deadline, and what its sweep takes. */
+const CALL_MS = 10_200
 /** From a call that waits on a link to a silent process to an answer elsewhere. */
 const MOVED_MS = { reset: 3000, silent: 20_000, closed: 2000 }
 
@@ -32,12 +34,13 @@ export function checkActors(host: Host, held: Readonly<Record<string, number>>):
   over('observers', watches.size)
   over('actors', addresses.length)
   for (const { address, queue } of host.stage.actors()) if (queue > mailbox) world.fail(`P12: ${queue} calls wait for ${address} on ${host.label}`)
-  over('actorCalls', open.acts + watches.size + addresses.length)
+  host.unwatched = host.unwatched.filter((at) => at > host.clock.now() - CALL_MS)
+  over('actorCalls', open.acts + watches.size + host.unwatched.length + addresses.length)
   for (const watch of watches) if (watch.late()) world.fail(`P9: ${host.label} has not begun to watch ${watch.plan.address} in time`)
 }
 
 /** Calls that the library itself makes, at most: to find an actor, to wake it, to watch it. */
-export const ownCalls = (host: Host): number => host.open.acts + host.watches.size + 2 * host.world.play.addresses.length
+export const ownCalls = (host: Host): number => host.open.acts + host.watches.size + host.unwatched.length + 2 * host.world.play.addresses.length
 
 /** Calls that others have here: those that wait or run, and those that ask where an actor is. */
 export function ownServing(host: Host): number {

@@ -65,6 +65,7 @@ async function storm(world: World): Promise<void> {
   for (const host of world.hosts) host.port.stutters = 0
   world.calm()
   world.troubledAt = clock.now()
+  world.quiet = true
   world.tell('*', 'it is quiet')
 }
 

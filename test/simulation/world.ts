@@ -50,6 +50,8 @@ export class World {
   heldUntil = -Infinity
   /** How much is wrong just now. */
   troubles = 0
+  /** Nothing goes wrong any more. */
+  quiet = false
   /** Somebody has sent a call twice, which costs him his link. */
   stuttered = false
   readonly #hash = createHash('sha1')
