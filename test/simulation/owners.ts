@@ -48,8 +48,8 @@ export function ownServing(host: Host): number {
   return host.stage.actors().reduce((sum, { queue, turns }) => sum + queue + turns.length, 0) + world.play.addresses.length * world.hosts.length
 }
 
-/** Streams of changes: one for each loop here, and for each of others. */
-export const ownStreams = (world: World): number => world.hosts.reduce((sum, { watches }) => sum + watches.size, 0) * 2
+/** Streams of changes: those of loops here and of others, also when their end is still under way. */
+export const ownStreams = (world: World): number => world.hosts.reduce((sum, { watches, unwatched }) => sum + watches.size + unwatched.length, 0) * 2
 
 // ── once it is quiet ──────────────────────────────────────────────────────────────────────────────────────────────
 
