@@ -542,12 +542,14 @@ export class Activation {
     const { clock, random } = host.mesh
     const last = Math.min(until, clock.now() + COMMIT_MS)
     const commit = { id: newId(random), version: this.version + 1, data, wake: this.reminders?.next }
+    let lost = false // the answer to one try, which may have been performed
     for (let wait = RETRY_MS; ; wait *= 2) {
       let answer: 'ok' | 'fenced'
       try {
         const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer a commit in time`)
         answer = await within(clock, COMMIT_MS, host.store.commit(address, this.fence!, commit), slow)
       } catch (error) {
+        lost = true
         // the same commit again is recognised, should the first one have arrived
         if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
           await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
@@ -561,7 +563,7 @@ export class Activation {
         this.version++
         return
       }
-      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed is not kept`, { executed: 'yes' })
+      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })
       this.drop('fenced', fenced)
       throw fenced
     }

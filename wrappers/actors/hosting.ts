@@ -186,6 +186,7 @@ export class Hosting implements ActivationHost {
   note(turn: Turn): void {
     const at = Math.min(turn.endsAt, turn.slowAt)
     if (at === Infinity) return
+    turn.noted = this.#noted
     this.#noted.add(turn)
     this.mesh.deadlines.note(at)
   }

@@ -2,7 +2,7 @@ import { either, onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
-import type { Link, Mesh, Peer, Timer } from '../../src/types.js'
+import type { Link, Mesh, Peer } from '../../src/types.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import { announced } from './address.js'
 import { copied, copiedAll, copiedError } from './copy.js'
@@ -131,6 +131,7 @@ export class Route {
   forget(call: ActorCall): void {
     const at = this.#queue.indexOf(call)
     if (at >= 0) this.#queue.splice(at, 1)
+    this.routes.unnote(call)
   }
 
   /** Its deadline has passed before it could be sent. */
@@ -287,6 +288,11 @@ export class Routes {
     this.mesh.deadlines.note(call.deadline)
   }
 
+  /** It has ended: nothing holds it until its deadline. */
+  unnote(call: ActorCall): void {
+    this.#waiting.delete(call)
+  }
+
   /** Runs a call here: without a link, and as if there were one. */
   local(address: string, call: ActorCall): void {
     const share = this.hosting.active(address)?.definition.share ?? this.hosting.typeOf(address)?.share ?? false
@@ -345,9 +351,15 @@ export class Routes {
       }
       const { clock } = mesh
       const endsAt = clock.now() + LOCATE_MS
-      let timer: Timer | undefined
+      let giveUp = (): void => {}
+      const end = (): void => { timer.cancel(); this.#changes.delete(look) }
+      const leave = (error: StageError): void => { end(); giveUp(); reject(error) }
+      // one that has most likely crashed is dialled on until its lease lapses: nobody waits here for that
+      const look = (): void => { if (!this.find(peer.id)) leave(new StageError('DISCONNECTED', `${peer.name} cannot be reached`, { executed: 'no', peer })) }
+      const timer = clock.setTimeout(() => leave(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer })), LOCATE_MS)
+      this.#changes.add(look)
       const settle = (error: StageError | null, link?: Link<Rpc>): void => {
-        timer?.cancel()
+        end()
         if (!link) return reject(error!)
         const asked: Outgoing = {
           method: LOCATE, args: [address], endsAt, depth: 0,
@@ -359,11 +371,7 @@ export class Routes {
           reject(thrown)
         }
       }
-      const giveUp = mesh.select(peer).reach(peer, settle)
-      timer = clock.setTimeout(() => {
-        giveUp()
-        reject(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer }))
-      }, LOCATE_MS)
+      giveUp = mesh.select(peer).reach(peer, settle)
     })
   }
 
