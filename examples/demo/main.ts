@@ -59,17 +59,10 @@ function wantedRegistry(): string | undefined {
 
 async function run(): Promise<void> {
   console.log(`stagemesh demo\n   registry  ${registry.replace(/\/\/[^@/]*@/, '//')}\n   namespace ${namespace}`)
-  const greeters = [start('greeter'), start('greeter')]
-  start('receiver')
-  const caller = start('caller')
-  caller.on('message', (message: Message) => {
-    const victim = 'kill' in message ? greeters.find((one) => one.pid === message.kill) : undefined
-    if (!victim) return
-    killed.add(victim)
-    victim.once('exit', () => caller.send({ killed: victim.pid }))
-    victim.kill('SIGKILL')
-  })
-  await done(caller)
+  for (const role of ['greeter', 'greeter', 'receiver']) start(role)
+  await done(armed(start('caller')))
+  for (const role of ['arena', 'arena', 'watcher']) start(role)
+  await done(armed(start('attacker')))
   await done(start('outsider', { STAGE_NAMESPACE: `${namespace}-other` }))
 }
 
@@ -82,6 +75,18 @@ function start(role: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
   child.once('exit', (code, signal) => {
     children.delete(child)
     if (!leaving && !killed.has(child)) fail(new Error(`${role} (process ${child.pid}) ended with ${signal ?? code}`))
+  })
+  return child
+}
+
+/** One that may have others killed, by their process ids. */
+function armed(child: ChildProcess): ChildProcess {
+  child.on('message', (message: Message) => {
+    const victim = 'kill' in message ? [...children].find((one) => one.pid === message.kill) : undefined
+    if (!victim) return
+    killed.add(victim)
+    victim.once('exit', () => child.send({ killed: victim.pid }))
+    victim.kill('SIGKILL')
   })
   return child
 }

@@ -19,7 +19,7 @@ export interface ActivationHost {
   readonly store: Store
   /** @returns the fence and what was committed, or the id of the stage that has it */
   claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
-  /** The turn waits or runs: it is ended at its deadline. */
+  /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
   note(turn: Turn): void
   /** The lease of the stage is not certain at the moment; `resume()` is called when it is. */
   pause(activation: Activation): void
@@ -30,6 +30,8 @@ export interface ActivationHost {
 
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
+/** A store that has not answered by then is away. */
+export const STORE_MS = 5000
 /** How long a commit is tried again where its outcome is not known. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
@@ -60,6 +62,8 @@ export class Activation {
   #own: Map<string, Method> | undefined
   /** What is kept, as it was committed; or as it was made, before the first commit. */
   #committed: Image = NOTHING
+  /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
+  #settled: Image = NOTHING
   /** All data while turns run that may change nothing. */
   #fixed: Image | undefined
   #saving: Promise<void> | undefined
@@ -90,8 +94,10 @@ export class Activation {
       const activate = hook(this.instance!, 'activate')
       if (activate) {
         const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
-        await within(host.mesh.clock, HOOK_MS, Promise.resolve(activate.call(this.instance!)), slow)
+        const active = this.#theirs(() => activate.call(this.instance!))
+        await within(host.mesh.clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
         this.#own = ownMethods(this.instance!)
+        await this.#saving
         if (definition.durable && !definition.explicit && !this.#isOver) await this.#commit(host.mesh.clock.now() + HOOK_MS)
       }
     } catch (error) {
@@ -212,7 +218,8 @@ export class Activation {
   #failed(thrown: unknown): void {
     if (this.#isOver) return
     const own = thrown instanceof StageError && (thrown.code !== 'FENCED')
-    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(thrown).message}`, { executed: 'no', cause: thrown })
+    const cause: unknown = thrown instanceof Thrown ? thrown.cause : thrown
+    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
     const left = this.#taken()
     const claimed = this.fence !== undefined
     this.#over(error)
@@ -221,9 +228,17 @@ export class Activation {
     this.host.ended(this, [], false)
   }
 
+  #theirs<T>(run: () => T): T {
+    try {
+      return run()
+    } catch (thrown) {
+      throw new Thrown(thrown)
+    }
+  }
+
   #make(committed: Committed): void {
     const { definition } = this
-    const object = this.given ?? definition.make(this.params, this.self)
+    const object = this.given ?? this.#theirs(() => definition.make(this.params, this.self))
     if (!Object.isExtensible(object)) throw new TypeError(`the object of ${this.address} cannot be extended, so that it could not be given its self`)
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
@@ -235,7 +250,7 @@ export class Activation {
       if (definition.durable) this.#restored(object, kept.version, kept.image)
     }
     this.#own = ownMethods(object)
-    if (definition.durable) this.#committed = capture(object, definition.durableNames(object), committed.data ? this.#committed : NOTHING)
+    if (definition.durable) this.#settled = this.#committed = capture(object, definition.durableNames(object), NOTHING)
   }
 
   /** Puts what was kept into a new object; what an older type kept and this one does not is left out. */
@@ -249,7 +264,7 @@ export class Activation {
       if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
       throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${asError(error).message}`, { cause: error })
     }
-    for (const [name, value] of Object.entries(values)) if (name !== '__proto__') (object as Record<string, unknown>)[name] = value
+    for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
   }
 
   async #leave(): Promise<void> {
@@ -263,6 +278,7 @@ export class Activation {
       if (deactivate) {
         const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
         await within(clock, GOODBYE_MS, Promise.resolve(deactivate.call(this.instance!, this.#reason)), slow)
+        await this.#saving
         if (this.definition.durable && !this.definition.explicit && !this.#isOver) await this.#commit(clock.now() + GOODBYE_MS)
       }
     } catch (error) {
@@ -279,7 +295,8 @@ export class Activation {
   async #release(): Promise<void> {
     const { host, fence, address } = this
     if (!fence) return
-    await host.store.release(address, fence).catch((error: unknown) => this.#report('giving it up', error))
+    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
+    await within(host.mesh.clock, STORE_MS, host.store.release(address, fence), slow).catch((error: unknown) => this.#report('giving it up', error))
   }
 
   #report(what: string, thrown: unknown): void {
@@ -332,7 +349,7 @@ export class Activation {
 
   /** The turn of ours that waits for this one to end. */
   #cycle(turn: Turn): string | undefined {
-    for (const one of this.running) if (turn.chain.includes(one.name)) return one.name
+    for (const one of this.running) if (!one.ended && turn.chain.includes(one.name)) return one.name
     return undefined
   }
 
@@ -384,6 +401,8 @@ export class Activation {
       // where several run at once, only the context of each tells which of them makes a call
       result = !turn.own && (turn.shared || this.definition.reentrant) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
+        turn.slowAt = now + this.definition.slowTurnMs
+        this.host.note(turn)
         void Promise.resolve(result).then((value) => this.#done(turn, null, value), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown)))
         return
       }
@@ -414,8 +433,10 @@ export class Activation {
   /** The code of a turn has ended. */
   #done(turn: Turn, error: StageError | null, value?: unknown): void {
     const took = this.host.mesh.clock.now() - turn.since
+    turn.ended = true
     this.#remember(turn, took, error)
-    if (took > this.definition.slowTurnMs) this.host.mesh.error(new Error(`${turn.method} of the actor ${this.address} took ${ms(took)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
+    if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
+    turn.slowAt = Infinity
     if (this.#isOver) return // it was answered when the claim was lost
     if (turn.inner) {
       this.#inner?.delete(turn)
@@ -425,7 +446,12 @@ export class Activation {
     }
     if (turn.shared) {
       this.#shared?.delete(turn)
-      const changed = turn.own ? [] : this.#unfixed()
+      let changed: readonly string[] = []
+      try {
+        if (!turn.own) changed = this.#unfixed()
+      } catch (failure) {
+        return this.#spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${this.address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      }
       if (changed.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${this.address} is readonly, and has changed ${changed.join(', ')}: it was put back`, { executed: 'yes' })
       turn.answer(error, value)
       return this.#next()
@@ -442,13 +468,16 @@ export class Activation {
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { definition } = this
     if (!definition.durable && !this.history && !this.reminders?.changed) return this.#conclude(turn, error, value)
-    if (error) this.#putBack()
+    // a save() that nobody waited for: two commits at once would be of the same version
+    if (this.#saving) return void this.#saving.then(() => { if (!this.#isOver) this.#settle(turn, error, value) })
+    if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error && !definition.explicit) commit = this.#commit(turn.endsAt)
+      if (!error && definition.explicit && definition.durable) this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
+      else if (!error) commit = this.#commit(turn.endsAt)
     } catch (failure) {
-      error = failure as StageError
-      this.#putBack()
+      error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
+      if (!this.#putBack(turn, error)) return
     }
     if (!commit) {
       this.#publish()
@@ -468,6 +497,13 @@ export class Activation {
     turn.answer(error, value)
     this.#running = undefined
     this.#next()
+  }
+
+  /** Says once that it takes long, while it does: it may never end. */
+  slow(turn: Turn): void {
+    turn.slowAt = 0
+    const { clock, error } = this.host.mesh
+    error(new Error(`${turn.method} of the actor ${this.address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
   }
 
   #remember(turn: Turn, took: number, error: StageError | null): void {
@@ -495,6 +531,7 @@ export class Activation {
     if (next === this.#committed && !reminders?.changed) return undefined
     const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
     reminders?.taken()
+    this.#settled = next
     const saving = this.#saved(data, until).then(() => { this.#committed = next })
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
     return saving
@@ -514,7 +551,7 @@ export class Activation {
       } catch (error) {
         lost = true
         // the same commit again is recognised, should the first one have arrived
-        if ((error as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
+        if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
           await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
           continue
         }
@@ -533,21 +570,33 @@ export class Activation {
   }
 
   #uncommitted(error: unknown): StageError {
-    const { code, message } = error as StageError
+    const { code, message } = asError(error) as StageError
     return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
   }
 
-  /** A turn has failed: what is durable is again what was committed. */
-  #putBack(): void {
+  /** A turn has failed: what is durable is again what was committed. @returns false if its object does not let itself be put back: it is given up */
+  #putBack(turn: Turn, error: StageError): boolean {
     const { definition, instance } = this
-    if (definition.durable) restore(instance!, definition.durableNames(instance!), this.#committed)
-    this.reminders?.putBack()
+    try {
+      if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed)
+      this.reminders?.putBack()
+      return true
+    } catch (failure) {
+      this.#spoilt(turn, error, failure)
+      return false
+    }
+  }
+
+  #spoilt(turn: Turn, error: StageError, why: unknown): void {
+    this.#report('putting back what a turn had changed', why)
+    turn.answer(error)
+    this.drop('store', error)
   }
 
   /** All data there is; what cannot be encoded stands for itself. */
   #image(): Map<string, Buffer> {
     const image = new Map<string, Buffer>()
-    for (const name of dataNames(this.instance!)) {
+    for (const name of new Set([...dataNames(this.instance!), ...this.definition.durable ? this.definition.durableNames(this.instance!) : []])) {
       try {
         image.set(name, encode((this.instance as Record<string, unknown>)[name]))
       } catch {} // nothing could be said about it
@@ -590,6 +639,13 @@ export class Activation {
 
   #publish(): void {
     this.history?.publish(this)
+  }
+}
+
+/** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
+class Thrown extends Error {
+  constructor(override readonly cause: unknown) {
+    super()
   }
 }
 

@@ -1,9 +1,10 @@
 import { StageError, describe } from '../../src/errors.js'
-import { jitter, newId } from '../../src/random.js'
+import { jitter } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost } from './activation.js'
 import { checkAddress } from './address.js'
+import { Claims } from './claims.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
@@ -21,8 +22,6 @@ export interface Announced {
 /** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
 const LOOKS = 5
 const LOOK_MIN_MS = 100
-/** How often the owner of an actor may change while it is claimed. */
-const CLAIMS_MAX = 8
 const DUE_MS = 5000
 const DUE_MAX = 100
 
@@ -32,9 +31,10 @@ export class Hosting implements ActivationHost {
   readonly #objects = new Map<string, { definition: Definition; object: object }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
-  /** Turns that wait or run, and have a deadline. */
+  /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
+  readonly claims: Claims
   readonly #unsweep: () => void
   #look: Timer | undefined
   #due: Timer | undefined
@@ -43,6 +43,7 @@ export class Hosting implements ActivationHost {
 
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+    this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
   }
 
   // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,35 +177,18 @@ export class Hosting implements ActivationHost {
     return activation
   }
 
-  async claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
-    const { mesh } = this
-    const activation = newId(mesh.random)
-    let over: string | undefined
-    for (let tries = 0; tries < CLAIMS_MAX; tries++) {
-      const stage = mesh.self.id
-      if (!mesh.valid()) await this.#certain()
-      const found = await this.store.claim(address, { stage, activation, over })
-      if (!found.owner) return { fence: { epoch: found.epoch, activation }, committed: found }
-      // what this stage had before and does not know any more is as good as free
-      if (found.owner.stage !== stage && await mesh.alive(found.owner.stage)) return { owner: found.owner.stage }
-      over = found.owner.activation
-    }
-    throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
-  }
-
-  readonly #uncertain = new Set<() => void>()
-
-  #certain(): Promise<void> {
-    return new Promise((resolve) => { this.#uncertain.add(resolve) })
-  }
-
   // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
 
+  claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+    return this.claims.take(address)
+  }
+
   note(turn: Turn): void {
-    if (turn.endsAt === Infinity) return
+    const at = Math.min(turn.endsAt, turn.slowAt)
+    if (at === Infinity) return
     turn.noted = this.#noted
     this.#noted.add(turn)
-    this.mesh.deadlines.note(turn.endsAt)
+    this.mesh.deadlines.note(at)
   }
 
   pause(activation: Activation): void {
@@ -229,14 +213,16 @@ export class Hosting implements ActivationHost {
   // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
 
   renewed(): void {
-    for (const go of [...this.#uncertain]) {
-      this.#uncertain.delete(go)
-      go()
-    }
+    this.claims.renewed()
     for (const activation of [...this.#paused]) {
       this.#paused.delete(activation)
       activation.resume()
     }
+  }
+
+  /** The registry began a new history, and the store may have: what is not in it any more is nobody's. */
+  forgot(): void {
+    void this.claims.verify([...this.#activations.values()])
   }
 
   /** The stage is dead to everybody else, and its actors with it. */
@@ -250,7 +236,7 @@ export class Hosting implements ActivationHost {
   async drain(): Promise<void> {
     this.#closing = true
     this.#announce()
-    for (const go of [...this.#uncertain]) go()
+    this.claims.renewed()
     await Promise.all([...this.#activations.values()].map((one) => new Promise<void>((resolve) => {
       one.whenOver(resolve)
       one.stop('closing')
@@ -265,7 +251,7 @@ export class Hosting implements ActivationHost {
     const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
-    this.#uncertain.clear()
+    this.claims.close()
   }
 
   #announce(): void {
@@ -276,11 +262,11 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.over) this.#noted.delete(turn)
-      else if (turn.endsAt <= now) {
-        this.#noted.delete(turn)
-        turn.cancel(late(turn))
-      } else if (turn.endsAt < next) next = turn.endsAt
+      if (turn.slowAt > 0 && turn.slowAt <= now) turn.of?.slow(turn)
+      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
+      const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
+      if (at === Infinity) this.#noted.delete(turn)
+      else if (at < next) next = at
     }
     return next
   }

@@ -1,4 +1,4 @@
-import { onAbort } from '../../src/abort.js'
+import { either, onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
@@ -272,7 +272,7 @@ export class Routes {
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
     const { clock, timeoutMs } = this.mesh
     const endsAt = Math.min(clock.now() + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
-    const signal = options.signal ?? inherited?.signal
+    const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
     new ActorCall(this.route(address), name, args, endsAt, signal, inherited, done).start()
   }
 
@@ -347,8 +347,10 @@ export class Routes {
   }
 
   /** Asks a stage which one has the claim. */
-  ask(peer: Peer, address: string): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
+  async ask(peer: Peer, address: string): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
     const { mesh } = this
+    // one that has crashed stays listed for a while, and nobody need wait for a link to it
+    if (peer.id !== mesh.self.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
       if (peer.id === mesh.self.id) {
         return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner }) })

@@ -24,6 +24,10 @@ export class Turn {
   inner = false
   /** It has been answered; its code may still run. */
   over = false
+  /** When it will have taken long; 0 once that was said. */
+  slowAt = Infinity
+  /** Its code has ended; what it changed may still be on its way to the store. */
+  ended = false
   /** Its task is one of the library's own, and what that throws stands for itself. */
   own = false
   /** Whose it is, once it was taken on. */
