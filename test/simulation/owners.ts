@@ -1,4 +1,4 @@
-import type { HostedActor } from '../../src/index.js'
+import type { HostedActor } from '../../wrappers/actors/types.js'
 import { invoke, type Ask } from './acting.js'
 import type { Host } from './host.js'
 import { isKept, kindOf } from './play.js'

@@ -1,4 +1,4 @@
-import type { Claim, Claimed, Commit, Fence } from '../../src/index.js'
+import type { Claim, Claimed, Commit, Fence } from '../../src/types.js'
 import { decode, decodeKept } from '../../wrappers/actors/image.js'
 import type { World } from './world.js'
 

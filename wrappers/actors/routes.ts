@@ -26,6 +26,9 @@ const DEPTH_MAX = 32
 /** Another try cannot mend these. */
 const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
 
+/** Why a stage could not be asked: of a call that waits for that the deadline passes. */
+const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
+
 const NONE: readonly string[] = []
 
 /** One call of an actor, from its first wait to its one end. */
@@ -136,7 +139,10 @@ export class Route {
 
   /** Its deadline has passed before it could be sent. */
   expire(call: ActorCall): void {
-    call.end(this.#failure ?? this.routes.why(this.address, call))
+    const failure = this.#failure
+    if (!failure) return call.end(this.routes.why(this.address, call))
+    const { code, message } = failure
+    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
   }
 
   settled(call: ActorCall, error: StageError | null, value: unknown): void {
