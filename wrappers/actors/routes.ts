@@ -263,6 +263,7 @@ export class Routes {
   readonly #waiting = new Set<ActorCall>()
   readonly #changes = new Set<() => void>()
   readonly #unsweep: () => void
+  #leaving = false
   #closed = false
 
   constructor(readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting) {
@@ -271,6 +272,7 @@ export class Routes {
 
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
     const { clock, timeoutMs } = this.mesh
+    if (this.#leaving && !inherited) return done(new StageError('CLOSED', 'this stage is closed'))
     const endsAt = Math.min(clock.now() + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
     const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
     new ActorCall(this.route(address), name, args, endsAt, signal, inherited, done).start()
@@ -379,6 +381,12 @@ export class Routes {
       }
       giveUp = mesh.select(peer).reach(peer, settle)
     })
+  }
+
+  /** Takes no calls but those of turns; resolves when none waits to be sent. */
+  async drain(): Promise<void> {
+    this.#leaving = true
+    while (this.#waiting.size > 0 && !this.#closed) await this.change(PAUSE_MS)
   }
 
   /** Waits until the peers change, or so long. */
