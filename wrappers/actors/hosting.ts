@@ -76,7 +76,7 @@ export class Hosting implements ActivationHost {
       await new Promise<void>((resolve, reject) => {
         this.locate(address, (error, owner) => {
           if (error) reject(error)
-          else if (owner === this.mesh.self.id) resolve()
+          else if (owner === this.mesh.id) resolve()
           else reject(new StageError('NAME_TAKEN', `${address} is hosted by another stage (${owner ?? 'unknown'})`))
         })
       })
@@ -186,6 +186,7 @@ export class Hosting implements ActivationHost {
   note(turn: Turn): void {
     const at = Math.min(turn.endsAt, turn.slowAt)
     if (at === Infinity) return
+    turn.noted = this.#noted
     this.#noted.add(turn)
     this.mesh.deadlines.note(at)
   }
@@ -310,7 +311,7 @@ export class Hosting implements ActivationHost {
 
 /** Of the stages that host anything, the one with the least id: that one looks for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {
-  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.self.id)
+  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
 }
 
 /** What a peer says that it hosts, if it can be read. */
