@@ -24,6 +24,8 @@ export interface DirectoryOptions {
   onupdate(entry: Entry): void
   /** An id that was reported gone is listed: its stage does not know, and has to be told. */
   onzombie(entry: Entry): void
+  /** The registry began a new history. */
+  onforgot(): void
   /** Anything that may make a waiting selection succeed. */
   onchange(): void
   onerror(error: Error): void
@@ -167,6 +169,7 @@ export class Directory {
     const { clock, own, namespace, onjoin, onupdate, onzombie } = this.options
     const forgot = this.#generation !== undefined && this.#generation !== view.generation
     this.#generation = view.generation
+    if (forgot) this.options.onforgot()
     const listed = new Map<string, Entry>()
     for (const entry of view.entries) {
       if (!this.#isEntry(entry, namespace) || own(entry.id)) continue

@@ -224,6 +224,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onpart: (peer, reason) => this.#onpart(peer, reason),
       onupdate: (peer) => { links.refresh(peer.id); this.#hold(peer) },
       onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
+      onforgot: () => { for (const layer of running.mounted) layer.onlease?.('forgot') },
       onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
       onerror: (error) => this.#error(error),
     })

@@ -280,8 +280,8 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
   /** The live peers, or what they announce, may have changed. */
   onpeers?(): void
-  /** A heartbeat was answered; or the lease is lost, and the stage goes on with another id. */
-  onlease?(what: 'renewed' | 'lost'): void
+  /** A heartbeat was answered; or the lease is lost, and the stage goes on with another id; or the registry has another past. */
+  onlease?(what: 'renewed' | 'lost' | 'forgot'): void
   /** The stage is closing: takes no new work, and resolves when what was begun here has ended. */
   drain?(): Promise<void>
   /** Counters for `stats()`. */

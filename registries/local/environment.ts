@@ -2,8 +2,8 @@
  * One lmdb folder as one process uses it. lmdb allows one environment per path and process, so instances share it and
  * count themselves.
  *
- * A step reads what it needs, decides, and hands lmdb a batch of writes that is carried out only if the namespace is
- * still at the version that was read; otherwise it is taken again. The file's one write lock is therefore held by
+ * A step reads what it needs, decides, and hands lmdb a batch of writes that is carried out only if the namespace, or the
+ * actor, is still at the version that was read; otherwise it is taken again. The file's one write lock is therefore held by
  * lmdb's own thread for microseconds, and never while a process waits for its event loop. Nothing here waits for that
  * lock on the event loop either: a process that was stopped while it held it blocks the writes of all others until it
  * goes on or is killed, and to them the registry is away. Reads always work.
@@ -20,15 +20,28 @@ import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
 import { checkFile } from './folder.js'
 
-type Key = [kind: string, namespace: string, id: string]
-type Rows = Database<string, Key>
+export type Key = [kind: string, namespace: string, id: string] | [kind: string, namespace: string, at: number, id: string]
+export type Rows = Database<string, Key>
+/** A write under way: whether its condition was met, and when it is on the disk. */
+export type Written = Promise<boolean> & { readonly flushed?: Promise<unknown> }
+/** What a step came to: its answer, should what it writes be written. */
+export interface Attempt<T> {
+  readonly answer: T
+  readonly written?: Written | undefined
+  /** It must outlive this machine, too. */
+  readonly lasting?: boolean
+}
 
 const environments = new Map<string, Environment>()
 
-/** Address space, not memory or disk: the file is as big as what it holds. */
+/** Address space to begin with, not memory or disk: the file is as big as what it holds, and lmdb doubles the map when it is full. */
 const MAP_BYTES = 2 ** 28
 /** Processes on one machine that may have it open at a time. */
 const MAX_READERS = 4096
+
+const HELD = 'a process that has this folder open is stopped in the middle of one (continue or end it)'
+/** EIO, which is also how lmdb calls a write that was cut short, EFBIG and ENOSPC. */
+const FULL: ReadonlySet<unknown> = new Set([5, 27, 28])
 
 export class Environment {
   #users = 0
@@ -38,6 +51,8 @@ export class Environment {
   #closing: Promise<void> | undefined
   /** Writes go one after another, so that those of one process do not overtake each other. */
   #tail: Promise<unknown> = Promise.resolve()
+  /** How many changes took too long and are still under way. */
+  #overdue = 0
 
   readonly #data: string
 
@@ -65,51 +80,91 @@ export class Environment {
    * @throws StageError REGISTRY_UNAVAILABLE
    */
   async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger) => T): Promise<T> {
-    const turn = this.#tail.then(() => this.#attempt(namespace, clock, random, run))
+    const turn = this.#tail.then(() => this.#attempt((rows) => {
+      const table = new Rowset(rows, namespace)
+      const answer = run(new Ledger(table, namespace, clock.wall(), newId(random)))
+      return { answer, written: table.commit() }
+    }))
     this.#tail = turn.catch(() => {}) // also of one that nobody waits for any more: the next may not overtake it
-    return await within(clock, limitMs, turn, () => this.#away(`no write was possible for ${limitMs} ms: a process that has this registry open is stopped in the middle of one (continue or end it), or this machine is too busy for its TTL`))
+    return await within(clock, limitMs, turn, () => this.#away(`no write was possible for ${limitMs} ms: ${HELD}, or this machine is too busy for its TTL`))
+  }
+
+  /**
+   * One atomic step that brings a condition of its own, and is taken again until that is met: those of different rows
+   * go side by side.
+   * @throws StageError REGISTRY_UNAVAILABLE; at once while an earlier one still waits, so that nothing piles up behind it
+   */
+  async change<T>(clock: Clock, limitMs: number, step: (rows: Rows) => Attempt<T>): Promise<T> {
+    if (this.#overdue > 0) throw this.#away(`a write has been waiting for more than ${limitMs} ms: ${HELD}`)
+    const turn = this.#attempt(step)
+    return await within(clock, limitMs, turn, () => {
+      this.#overdue++
+      void turn.catch(() => {}).then(() => { this.#overdue-- })
+      return this.#away(`no write was possible for ${limitMs} ms: ${HELD}, or this machine is too busy`)
+    })
+  }
+
+  /** What `run` finds in the newest state. */
+  async find<T>(run: (rows: Rows) => T): Promise<T> {
+    try {
+      await this.refresh()
+      return await this.#use(run)
+    } catch (error) {
+      throw await this.#broken(error)
+    }
   }
 
   /** What is listed; `seen` spares the work if nothing has changed since. */
   async read(namespace: string, seen?: Seen): Promise<Snapshot | 'same' | undefined> {
-    const rows = await this.#open()
     try {
-      rows.resetReadTxn()
-      const table = new Rowset(rows, namespace)
-      if (seen && same(seen, parseState(table.get('state', '')))) return 'same'
-      return snapshot(table)
+      return await this.#use((rows) => {
+        const table = new Rowset(rows, namespace)
+        if (seen && same(seen, parseState(table.get('state', '')))) return 'same'
+        return snapshot(table)
+      })
     } catch (error) {
-      throw this.#broken(error)
+      throw await this.#broken(error)
     }
   }
 
   /** Opens the file that is at the path now, should it have been replaced. */
   async refresh(): Promise<void> {
-    if (this.#file === undefined || await this.#fileNow() === this.#file) return
+    const known = this.#file
+    if (known === undefined || await this.#fileNow() === known || this.#file !== known) return
     log(`local:${this.path}`, 'its files were replaced or deleted; opening it anew')
     await this.#close()
   }
 
-  async #attempt<T>(namespace: string, clock: Clock, random: Random, run: (ledger: Ledger) => T): Promise<T> {
-    await this.refresh()
-    const rows = await this.#open()
+  async #attempt<T>(step: (rows: Rows) => Attempt<T>): Promise<T> {
     try {
       for (;;) {
-        rows.resetReadTxn()
-        const table = new Rowset(rows, namespace)
-        const answer = run(new Ledger(table, namespace, clock.wall(), newId(random)))
-        if (await table.commit()) return answer
+        await this.refresh()
+        const { answer, written, lasting } = await this.#use(step)
+        if (written && !await written) continue
+        if (lasting) await written?.flushed
+        return answer
       }
     } catch (error) {
-      throw this.#broken(error)
+      throw await this.#broken(error)
     }
   }
 
-  async #open(): Promise<Rows> {
+  /** Runs something on the open rows, at their newest state. */
+  async #use<T>(run: (rows: Rows) => T): Promise<T> {
+    for (;;) {
+      const opening = this.#open()
+      const rows = await opening
+      if (opening !== this.#rows) continue // somebody has begun to close them, and to touch them would be the end of the process
+      rows.resetReadTxn()
+      return run(rows)
+    }
+  }
+
+  #open(): Promise<Rows> {
     if (this.#users === 0) throw new StageError('CLOSED', `the registry local:${this.path} was closed`)
     return this.#rows ??= this.#opened().catch((error: unknown) => {
       this.#rows = undefined
-      throw this.#broken(error)
+      throw error
     })
   }
 
@@ -117,7 +172,12 @@ export class Environment {
     const { openAsClass } = await import('lmdb')
     await checkFile(this.#data)
     await this.#closing // the same path would be given the same environment once more
-    const options: RootDatabaseOptionsWithPath = { path: this.path, noSubdir: false, encoding: 'string', useVersions: true, mapSize: MAP_BYTES, maxReaders: MAX_READERS }
+    const options: RootDatabaseOptionsWithPath & { batchStartThreshold: number } = {
+      path: this.path, noSubdir: false, encoding: 'string', useVersions: true, mapSize: MAP_BYTES, maxReaders: MAX_READERS, separateFlushed: true,
+      // with either of these lmdb's thread would take the lock and wait for our event loop; of a batch of a whole turn
+      // that failed it also leaves a promise behind that nobody can catch
+      eventTurnBatching: false, batchStartThreshold: Infinity,
+    }
     const rows = openWithoutWaiting(openAsClass(options) as unknown as RowsClass)
     this.#file = await this.#fileNow()
     return rows
@@ -131,14 +191,17 @@ export class Environment {
   async #close(): Promise<void> {
     const rows = this.#rows
     this.#rows = this.#file = undefined
-    this.#closing = rows?.then((opened) => opened.close()).catch(() => {})
+    if (rows) this.#closing = rows.then((opened) => opened.close()).catch(() => {})
     await this.#closing
   }
 
-  #broken(error: unknown): StageError {
-    if (error instanceof StageError) return error
-    const { message } = asError(error)
-    return this.#away(`${message}; the path must be a folder that this user may write to, with nothing else in it: pass another one, or delete it while no stage runs`, error)
+  async #broken(thrown: unknown): Promise<StageError> {
+    if (thrown instanceof StageError) return thrown
+    // of a write that failed, lmdb says why in a promise of its own, which must be waited for: nobody else does
+    const { commitError } = thrown as { commitError?: Promise<never> }
+    const error: Error & { code?: unknown } = asError(commitError ? await commitError.catch((cause: unknown) => cause) : thrown)
+    if (commitError && FULL.has(error.code)) return this.#away(`${error.message}: the disk is full, or the file may not grow beyond a limit (ulimit -f); free some`, error)
+    return this.#away(`${error.message}; the path must be a folder that this user may write to, with nothing else in it: pass another one, or delete it while no stage runs`, error)
   }
 
   #away(why: string, cause?: unknown): StageError {
@@ -170,17 +233,17 @@ class Rowset implements Table {
 
   * list(kind: Kind): Iterable<readonly [string, string]> {
     const ids = new Set<string>()
-    for (const { key } of this.rows.getRange({ start: this.#key(kind, ''), end: this.#key(kind, '\uffff') })) ids.add(key[2])
-    for (const { key } of this.#writes.values()) if (key[0] === kind) ids.add(key[2])
+    for (const { key } of this.rows.getRange({ start: this.#key(kind, ''), end: this.#key(kind, '\uffff') })) ids.add(key[2] as string)
+    for (const { key } of this.#writes.values()) if (key[0] === kind) ids.add(key[2] as string)
     for (const id of ids) {
       const text = this.get(kind, id)
       if (text !== undefined) yield [id, text]
     }
   }
 
-  /** @returns whether the namespace was still as it was read; if not, nothing was written */
-  async commit(): Promise<boolean> {
-    if (this.#writes.size === 0) return true
+  /** Whether the namespace is still as it was read; if not, nothing is written. Undefined if there is nothing to write. */
+  commit(): Written | undefined {
+    if (this.#writes.size === 0) return undefined
     const state = this.#key('state', '')
     const text = this.get('state', '')! // the ledger has made one at least
     this.#writes.delete('state ')

@@ -12,11 +12,13 @@ import type { Steps } from '../../src/listing.js'
 import type { Ledger, Seen } from '../../src/ledger.js'
 import { log } from '../../src/log.js'
 import { systemRandom } from '../../src/random.js'
-import type { Clock, Entry, Lease, Random, Registry, Timer, View } from '../../src/types.js'
+import { Stores } from '../../src/storing.js'
+import type { Clock, Entry, Lease, Random, Registry, Store, Timer, View } from '../../src/types.js'
 import { Views, Witness } from '../../src/views.js'
 import { within } from '../../src/within.js'
 import { Environment } from './environment.js'
 import { defaultFolder, makeFolder } from './folder.js'
+import { LocalStore } from './store.js'
 
 export interface LocalRegistryOptions {
   clock?: Clock | undefined
@@ -37,6 +39,7 @@ export class LocalRegistry implements Registry {
   readonly #clock: Clock
   readonly #random: Random
   readonly #listings: Listings
+  readonly #stores = new Stores()
   readonly #polls = new Map<string, Poll>()
   readonly #witnesses = new Map<string, Witness>()
   #environment: Promise<Environment> | undefined
@@ -79,6 +82,11 @@ export class LocalRegistry implements Registry {
     }
   }
 
+  /** In the same folder: it lasts as long as that does, over the end of this machine too. */
+  store(namespace: string): Store {
+    return this.#stores.open(this.address, namespace, () => new LocalStore(() => this.#open(), namespace, this.#clock))
+  }
+
   /** What was seen outlives a watch: the next one must notice what happened in between. */
   #witness(namespace: string): Witness {
     const witness = this.#witnesses.get(namespace) ?? new Witness()
@@ -92,6 +100,7 @@ export class LocalRegistry implements Registry {
 
   async #close(): Promise<void> {
     this.#listings.close()
+    await this.#stores.close()
     for (const poll of this.#polls.values()) poll.stop()
     const environment = await this.#environment?.catch(() => undefined)
     if (!environment) return

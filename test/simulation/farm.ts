@@ -14,6 +14,8 @@ export interface FarmOptions {
 }
 
 const ROW = 20
+/** Of one process: what crashed in its worlds is never taken apart, and a heap full of that makes the next ones slow. */
+const ROWS_MAX = 15
 /** A world takes a tenth of a second; one that takes so long has no end. */
 const STUCK_MS = 60_000
 
@@ -40,6 +42,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
     if (!row) return resolve()
     const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     let watch: NodeJS.Timeout | undefined
+    let rows = 1
     const finish = (outcome: Outcome): void => {
       if (over || !row) return
       row = { from: outcome.seed + 1, to: row.to }
@@ -57,7 +60,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
     child.on('message', (told: Told) => {
       guard()
       if ('done' in told) finish(told.done)
-      else if (row && row.from >= row.to) row = take()
+      else if (row && row.from >= row.to) row = rows++ < ROWS_MAX ? take() : undefined
       if (!child.connected) return // what it said before it was let go
       if (over || !row) child.disconnect()
       else if ('ready' in told) child.send(row)

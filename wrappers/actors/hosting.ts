@@ -1,10 +1,10 @@
-import { StageError, asError, describe } from '../../src/errors.js'
-import { jitter, newId } from '../../src/random.js'
-import type { Claim, Claimed, Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
-import { within } from '../../src/within.js'
+import { StageError, describe } from '../../src/errors.js'
+import { jitter } from '../../src/random.js'
+import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { Activation, STORE_MS, type ActivationHost } from './activation.js'
+import { Activation, type ActivationHost } from './activation.js'
 import { checkAddress } from './address.js'
+import { Claims } from './claims.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
@@ -22,8 +22,6 @@ export interface Announced {
 /** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
 const LOOKS = 5
 const LOOK_MIN_MS = 100
-/** How often the owner of an actor may change while it is claimed. */
-const CLAIMS_MAX = 8
 const DUE_MS = 5000
 const DUE_MAX = 100
 
@@ -36,6 +34,7 @@ export class Hosting implements ActivationHost {
   /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
+  readonly claims: Claims
   readonly #unsweep: () => void
   #look: Timer | undefined
   #due: Timer | undefined
@@ -44,6 +43,7 @@ export class Hosting implements ActivationHost {
 
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+    this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
   }
 
   // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -177,39 +177,11 @@ export class Hosting implements ActivationHost {
     return activation
   }
 
-  async claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
-    const { mesh } = this
-    const activation = newId(mesh.random)
-    let over: string | undefined
-    for (let tries = 0; tries < CLAIMS_MAX; tries++) {
-      const stage = mesh.self.id
-      if (!mesh.valid()) await this.#certain()
-      const found = await this.#claimed(address, { stage, activation, over })
-      if (!found.owner) return { fence: { epoch: found.epoch, activation }, committed: found }
-      // what this stage had before and does not know any more is as good as free
-      if (found.owner.stage !== stage && await mesh.alive(found.owner.stage)) return { owner: found.owner.stage }
-      over = found.owner.activation
-    }
-    throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
-  }
-
-  /** @throws StageError whatever a store rejects with, and also when it does not answer at all */
-  async #claimed(address: string, claim: Claim): Promise<Claimed> {
-    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${this.store.address} did not answer a claim in time`)
-    try {
-      return await within(this.mesh.clock, STORE_MS, this.store.claim(address, claim), slow)
-    } catch (thrown) {
-      throw thrown instanceof StageError ? thrown : new StageError('STORE_UNAVAILABLE', `the store ${this.store.address} failed: ${asError(thrown).message}`, { cause: thrown })
-    }
-  }
-
-  readonly #uncertain = new Set<() => void>()
-
-  #certain(): Promise<void> {
-    return new Promise((resolve) => { this.#uncertain.add(resolve) })
-  }
-
   // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
+
+  claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+    return this.claims.take(address)
+  }
 
   note(turn: Turn): void {
     const at = Math.min(turn.endsAt, turn.slowAt)
@@ -240,14 +212,16 @@ export class Hosting implements ActivationHost {
   // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
 
   renewed(): void {
-    for (const go of [...this.#uncertain]) {
-      this.#uncertain.delete(go)
-      go()
-    }
+    this.claims.renewed()
     for (const activation of [...this.#paused]) {
       this.#paused.delete(activation)
       activation.resume()
     }
+  }
+
+  /** The registry began a new history, and the store may have: what is not in it any more is nobody's. */
+  forgot(): void {
+    void this.claims.verify([...this.#activations.values()])
   }
 
   /** The stage is dead to everybody else, and its actors with it. */
@@ -261,7 +235,7 @@ export class Hosting implements ActivationHost {
   async drain(): Promise<void> {
     this.#closing = true
     this.#announce()
-    for (const go of [...this.#uncertain]) go()
+    this.claims.renewed()
     await Promise.all([...this.#activations.values()].map((one) => new Promise<void>((resolve) => {
       one.whenOver(resolve)
       one.stop('closing')
@@ -276,7 +250,7 @@ export class Hosting implements ActivationHost {
     const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
-    this.#uncertain.clear()
+    this.claims.close()
   }
 
   #announce(): void {

@@ -4,6 +4,7 @@ import { StageError, describe } from '../../src/errors.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { checkAddress } from './address.js'
+import { DEPOSED } from './claims.js'
 import { explain } from './explain.js'
 import { Hosting } from './hosting.js'
 import { Observers } from './observers.js'
@@ -38,6 +39,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     attach: (rpc) => {
       if (!('services' in rpc)) throw new TypeError('actors() needs rpc() right below it in the chain')
       rpc.services = services
+      hosting.claims.linked(rpc)
     },
     host: {
       define: (options: ActorOptions) => hosting.define(options),
@@ -50,6 +52,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     onpeers: () => routes.changed(),
     onlease: (what) => {
       if (what === 'renewed') return hosting.renewed()
+      if (what === 'forgot') return hosting.forgot()
       hosting.lost()
       routes.lost()
     },
@@ -78,6 +81,10 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
     [LOCATE, (_, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))
       hosting.locate(address, (error, owner) => answer(error, owner ?? ''))
+    }],
+    [DEPOSED, (_, [addresses], answer) => {
+      if (Array.isArray(addresses)) hosting.claims.deposed(addresses)
+      answer(null)
     }],
     [EXPLAIN, (_, [address], answer) => answer(null, hosting.described(String(address)))],
   ])

@@ -1,0 +1,122 @@
+/**
+ * What actors of one namespace were and whose they are, in the folder of the registry. An actor has two rows, its state
+ * and the rest, so that claiming and releasing it need not write its state anew; and one among the wakes, if it wants
+ * to be woken. All three are changed together, if the actor is still as it was read.
+ */
+import type { Database } from 'lmdb'
+import * as claims from '../../src/claims.js'
+import type { ActorRecord, Outcome } from '../../src/claims.js'
+import { StageError } from '../../src/errors.js'
+import type { StoreSteps } from '../../src/storing.js'
+import type { Claim, Claimed, Clock, Commit, Fence, Store } from '../../src/types.js'
+import type { Attempt, Environment, Key, Rows, Written } from './environment.js'
+
+const LIMIT_MS = 3000
+
+export class LocalStore implements StoreSteps {
+  constructor(private readonly open: () => Promise<Environment>, private readonly namespace: string, private readonly clock: Clock) {}
+
+  claim(actor: string, claim: Claim): Promise<Claimed> {
+    return this.#change(actor, (record) => claims.claim(record, claim, this.clock.wall()))
+  }
+
+  commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'> {
+    return this.#change(actor, (record) => claims.commit(record, fence, commit), commit.data)
+  }
+
+  release(actor: string, fence: Fence): Promise<void> {
+    return this.#change(actor, (record) => claims.release(record, fence))
+  }
+
+  look(actor: string): ReturnType<Store['look']> {
+    return this.#asStore(async (environment) => environment.find((rows) => claims.look(new Row(rows, this.namespace, actor).record, this.clock.wall())))
+  }
+
+  due(limit: number): Promise<readonly string[]> {
+    return this.#asStore(async (environment) => environment.find((rows) => {
+      const found: string[] = []
+      for (const key of rows.getKeys({ start: ['wake', this.namespace, Number.MIN_SAFE_INTEGER, ''], end: ['wake', this.namespace, Math.floor(this.clock.wall()) + 1, ''] })) {
+        const [, , at, actor] = key as [string, string, number, string]
+        if (new Row(rows, this.namespace, actor).record?.wake === at) found.push(actor) // else somebody has deleted the actor by hand
+        if (found.length === limit) break
+      }
+      return found
+    }))
+  }
+
+  /** @param data  what is committed, if it is a commit: the only step that writes the state, and needs not to read it */
+  #change<T>(actor: string, run: (record: ActorRecord | undefined) => Outcome<T>, data?: Buffer): Promise<T> {
+    return this.#asStore(async (environment) => environment.change(this.clock, LIMIT_MS, (rows): Attempt<T> => {
+      const row = new Row(rows, this.namespace, actor)
+      const { answer, record } = run(data && row.record ? { ...row.record, data: undefined } : row.record)
+      return { answer, written: record && row.write(record, data), lasting: data !== undefined }
+    }))
+  }
+
+  async #asStore<T>(run: (environment: Environment) => Promise<T>): Promise<T> {
+    try {
+      return await run(await this.open())
+    } catch (error) {
+      if (!(error instanceof StageError) || error.code !== 'REGISTRY_UNAVAILABLE') throw error
+      throw new StageError('STORE_UNAVAILABLE', error.message.replace(/^the registry/, 'the store'), { cause: error.cause })
+    }
+  }
+}
+
+/** One actor in the file, as it is at this moment. */
+class Row {
+  readonly record: ActorRecord | undefined
+  readonly #version: number | undefined
+  readonly #key: Key
+  readonly #dataKey: Key
+
+  constructor(private readonly rows: Rows, private readonly namespace: string, private readonly actor: string) {
+    this.#key = ['actor', namespace, actor]
+    this.#dataKey = ['data', namespace, actor]
+    const entry = rows.getEntry(this.#key)
+    this.#version = entry?.version
+    this.record = parse(entry?.value, () => rows.getBinary(this.#dataKey))
+  }
+
+  /** Whether the actor is still as it was read; if not, nothing is written. */
+  write(record: ActorRecord, data: Buffer | undefined): Written {
+    const { rows } = this
+    // a row that was deleted and made anew in between must not look like this one
+    const next = this.#version === undefined ? record.epoch : this.#version + 1
+    const write = (): void => {
+      void rows.put(this.#key, textOf(record), next)
+      if (data) void (rows as Database<string | Buffer, Key>).put(this.#dataKey, data, 1)
+      const before = this.record?.wake
+      if (before === record.wake) return
+      if (before !== undefined) void rows.remove(this.#wakeKey(before))
+      if (record.wake !== undefined) void rows.put(this.#wakeKey(record.wake), '', 1)
+    }
+    return this.#version === undefined ? rows.ifNoExists(this.#key, write) : rows.ifVersion(this.#key, this.#version, write)
+  }
+
+  #wakeKey(at: number): Key {
+    return ['wake', this.namespace, at, this.actor]
+  }
+}
+
+/** `parse` reads it back. */
+const textOf = ({ epoch, owner, version, commitId, wake }: ActorRecord): string => JSON.stringify({ epoch, ...owner, version, commit: commitId, wake })
+
+/** A row as it was written, its state read only if somebody looks at it; undefined if people wrote something else there. */
+function parse(text: string | undefined, data: () => Buffer | undefined): ActorRecord | undefined {
+  if (text === undefined) return undefined
+  try {
+    const { epoch, stage, activation, version, commit, wake } = JSON.parse(text) as Record<string, unknown>
+    if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(version) || typeof commit !== 'string') return undefined
+    return {
+      epoch: epoch as number,
+      owner: typeof stage === 'string' && typeof activation === 'string' ? { stage, activation } : undefined,
+      version: version as number,
+      commitId: commit,
+      get data() { return data() },
+      wake: typeof wake === 'number' ? wake : undefined,
+    }
+  } catch {
+    return undefined
+  }
+}
