@@ -387,11 +387,21 @@ export class Routes {
     for (const route of this.#byAddress.values()) route.reset()
   }
 
+  /** Another stage may serve it. */
+  #hosted(address: string): boolean {
+    return this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
+  }
+
   why(address: string, call: ActorCall): StageError {
-    const hosted = this.hosting.hosts(address) || this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
-    if (hosted) return new StageError('TIMEOUT', `${call.method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
+    if (this.hosting.hosts(address) || this.#hosted(address)) return new StageError('TIMEOUT', `${call.method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
     const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
     return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'}`)
+  }
+
+  /** Resolves when what waited for an actor of ours that has moved off is on its way to where it is now. */
+  async sent(): Promise<void> {
+    const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.stop && this.#hosted(call.route.address)
+    while (!this.#closed && [...this.#waiting].some(waits)) await this.change(PAUSE_MS)
   }
 
   close(): void {
