@@ -335,8 +335,10 @@ export class Routes {
   }
 
   /** Asks a stage which one has the claim. */
-  ask(peer: Peer, address: string): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
+  async ask(peer: Peer, address: string): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
     const { mesh } = this
+    // one that has crashed stays listed for a while, and nobody need wait for a link to it
+    if (peer.id !== mesh.self.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
       if (peer.id === mesh.self.id) {
         return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner }) })
