@@ -185,7 +185,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
       this.#failed = cancelled(signal)
       return
     }
-    if (signal) this.#unlisten = onAbort(signal, () => { this.feed.remove(this); this.fail(cancelled(signal)) })
+    if (signal) this.#unlisten = onAbort(signal, () => { this.feed.remove(this); this.#queue = []; this.fail(cancelled(signal)) })
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       feed.remove(this)
