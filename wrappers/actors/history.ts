@@ -59,12 +59,11 @@ export class History {
 
   /** A turn has ended, and what it kept is committed. */
   publish(activation: Activation): void {
-    const names = [...this.image.keys()]
     let next: Image
     try {
-      next = activation.shown(names, this.image)
-    } catch (error) {
-      return this.end(error as StageError)
+      next = activation.shown([...this.image.keys()], this.image)
+    } catch {
+      next = this.#shownOf(activation)
     }
     const values = new Map([...next].filter(([name, bytes]) => this.image.get(name) !== bytes))
     if (values.size === 0) return
@@ -74,6 +73,22 @@ export class History {
     this.#bytes += bytes
     while (this.#changes.length > CHANGES_MAX || this.#bytes > BYTES_MAX) this.#bytes -= this.#changes.shift()!.bytes
     for (const watcher of [...this.#watchers]) watcher.wake()
+  }
+
+  /** One of them cannot be told: whoever watches it is told that, and nobody else. */
+  #shownOf(activation: Activation): Image {
+    let next: Image = NOTHING
+    for (const name of this.image.keys()) {
+      try {
+        next = new Map([...next, ...activation.shown([name], this.image)])
+      } catch (error) {
+        for (const watcher of [...this.#watchers]) if (watcher.watches(name)) {
+          this.#watchers.delete(watcher)
+          watcher.fail(error as StageError)
+        }
+      }
+    }
+    return next
   }
 
   /** Everything of these properties. */
@@ -156,6 +171,10 @@ export class Watcher implements AsyncIterableIterator<Told> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return()
+  }
+
+  watches(name: string): boolean {
+    return this.#names.has(name)
   }
 
   wake(): void {
