@@ -94,6 +94,13 @@ class Feed {
     for (const observer of all) observer.fail(error)
   }
 
+  /** Why nothing has come so far, if that is known. */
+  why(): StageError | undefined {
+    if (this.failure) return this.failure
+    const why = this.routes.why(this.address, `watching ${this.address}`)
+    return why.code === 'NO_SUCH_ACTOR' ? why : undefined
+  }
+
   #end(): void {
     if (this.#over) return
     this.#over = true
@@ -192,7 +199,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       feed.remove(this)
-      this.fail(feed.failure ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
+      this.fail(feed.why() ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
     }, timeoutMs, true)
     feed.add(this)
   }

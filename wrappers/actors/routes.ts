@@ -135,7 +135,7 @@ export class Route {
 
   /** Its deadline has passed before it could be sent. */
   expire(call: ActorCall): void {
-    call.end(this.#failure ?? this.routes.why(this.address, call))
+    call.end(this.#failure ?? this.routes.why(this.address, call.method))
   }
 
   settled(call: ActorCall, error: StageError | null, value: unknown): void {
@@ -394,8 +394,8 @@ export class Routes {
     return this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
   }
 
-  why(address: string, call: ActorCall): StageError {
-    if (this.hosting.hosts(address) || this.#hosted(address)) return new StageError('TIMEOUT', `${call.method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
+  why(address: string, method: string): StageError {
+    if (this.hosting.hosts(address) || this.#hosted(address)) return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
     const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
     return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'}`)
   }
