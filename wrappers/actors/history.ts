@@ -37,6 +37,8 @@ export class History {
   image: Image = NOTHING
   readonly #watchers = new Set<Watcher>()
   #changes: Change[] = []
+  /** When each of them changed last. */
+  readonly #changedAt = new Map<string, number>()
   #bytes = 0
   #over: StageError | undefined
 
@@ -69,6 +71,7 @@ export class History {
     if (values.size === 0) return
     this.image = next
     const bytes = [...values.values()].reduce((sum, one) => sum + one.length, 64)
+    for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
     this.#changes.push({ seq: ++this.seq, version: activation.version, values, bytes })
     this.#bytes += bytes
     while (this.#changes.length > CHANGES_MAX || this.#bytes > BYTES_MAX) this.#bytes -= this.#changes.shift()!.bytes
@@ -107,6 +110,8 @@ export class History {
    */
   after(seq: number, names: ReadonlySet<string>, merge: boolean): Told | 'gone' | undefined {
     if (seq > this.seq) return 'gone'
+    // those of others may have been many: none of them matters here
+    if (Math.max(...[...names].map((name) => this.#changedAt.get(name) ?? 0)) <= seq) return undefined
     if (seq < this.seq - this.#changes.length) return 'gone'
     const values = new Map<string, Buffer>()
     let last: Change | undefined
@@ -195,7 +200,10 @@ export class Watcher implements AsyncIterableIterator<Told> {
 
   #take(): Told | undefined {
     const told = this.#seq === undefined ? 'gone' : this.history.after(this.#seq, this.#names, this.mode === 'latest')
-    if (!told) return undefined
+    if (!told) {
+      this.#seq = this.history.seq
+      return undefined
+    }
     const found = told === 'gone' ? this.history.whole(this.names) : told
     this.#seq = found.seq
     return found
