@@ -74,7 +74,7 @@ export class History {
     for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
     this.#changes.push({ seq: ++this.seq, version: activation.version, values, bytes })
     this.#bytes += bytes
-    while (this.#changes.length > CHANGES_MAX || this.#bytes > BYTES_MAX) this.#bytes -= this.#changes.shift()!.bytes
+    while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
     for (const watcher of [...this.#watchers]) watcher.wake()
   }
 
