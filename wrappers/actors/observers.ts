@@ -16,6 +16,7 @@ type Shown = Record<string, unknown> & { version: number; reset?: true }
 
 /** Updates that wait for one loop, in mode `every`; beyond them it gets one that is marked `reset`. */
 const WAITING_MAX = 1024
+const WAITING_MAX_BYTES = 4 * 1024 * 1024
 const PAUSE_MS = 100
 const PAUSE_MAX_MS = 2000
 /** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
@@ -92,6 +93,13 @@ class Feed {
     this.#observers.clear()
     this.#end()
     for (const observer of all) observer.fail(error)
+  }
+
+  /** Why nothing has come so far, if that is known. */
+  why(): StageError | undefined {
+    if (this.failure) return this.failure
+    const why = this.routes.why(this.address, `watching ${this.address}`)
+    return why.code === 'NO_SUCH_ACTOR' ? why : undefined
   }
 
   #end(): void {
@@ -175,6 +183,8 @@ interface Waiting {
 /** One loop over the updates of an actor. */
 export class Observer implements AsyncIterableIterator<Shown> {
   #queue: Waiting[] = []
+  /** Of what waits and is not the same as in front of it. */
+  #bytes = 0
   readonly #asked: { resolve(result: IteratorResult<Shown, undefined>): void; reject(error: Error): void }[] = []
   #failed: StageError | undefined
   #over = false
@@ -192,13 +202,14 @@ export class Observer implements AsyncIterableIterator<Shown> {
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       feed.remove(this)
-      this.fail(feed.failure ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
+      this.fail(feed.why() ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
     }, timeoutMs, true)
     feed.add(this)
   }
 
   next(): Promise<IteratorResult<Shown, undefined>> {
     const first = this.#queue.shift()
+    if (this.#queue.length === 0) this.#bytes = 0
     if (first) return Promise.resolve({ done: false, value: shown(first) })
     if (this.#failed) {
       const error = this.#failed
@@ -232,9 +243,12 @@ export class Observer implements AsyncIterableIterator<Shown> {
     this.#started = true
     const asked = this.#asked.shift()
     if (asked) return asked.resolve({ done: false, value: shown({ image, version, reset }) })
-    const waits = this.#queue.length
-    const merge = waits > 0 && (this.options.mode !== 'every' || waits >= WAITING_MAX)
+    const before = this.#queue.at(-1)?.image
+    for (const [name, bytes] of image) if (before?.get(name) !== bytes) this.#bytes += bytes.length
+    const merge = before && (this.options.mode !== 'every' || this.#queue.length >= WAITING_MAX || this.#bytes > WAITING_MAX_BYTES)
     if (!merge) return void this.#queue.push({ image, version, reset })
+    this.#bytes = 0
+    for (const bytes of image.values()) this.#bytes += bytes.length
     // what waits is passed over: in mode `every` that is a gap, and said so
     this.#queue = [{ image, version, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
   }
