@@ -442,7 +442,8 @@ export class Activation {
 
   /** The code of a turn has ended. */
   #done(turn: Turn, error: StageError | null, value?: unknown): void {
-    const took = this.host.mesh.clock.now() - turn.since
+    this.usedAt = this.host.mesh.clock.now()
+    const took = this.usedAt - turn.since
     turn.ended = true
     this.#remember(turn, took, error)
     if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
