@@ -57,6 +57,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       routes.lost()
     },
     drain: async () => {
+      observers.close() // they never end by themselves, and the links would wait for what they read
       routes.leave()
       await hosting.drain()
       await routes.sent()
