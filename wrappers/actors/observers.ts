@@ -178,6 +178,7 @@ interface Waiting {
   readonly image: Image
   readonly version: number
   readonly reset: boolean
+  readonly bytes: number
 }
 
 /** One loop over the updates of an actor. */
@@ -209,7 +210,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
 
   next(): Promise<IteratorResult<Shown, undefined>> {
     const first = this.#queue.shift()
-    if (this.#queue.length === 0) this.#bytes = 0
+    this.#bytes -= first?.bytes ?? 0
     if (first) return Promise.resolve({ done: false, value: shown(first) })
     if (this.#failed) {
       const error = this.#failed
@@ -243,14 +244,16 @@ export class Observer implements AsyncIterableIterator<Shown> {
     this.#started = true
     const asked = this.#asked.shift()
     if (asked) return asked.resolve({ done: false, value: shown({ image, version, reset }) })
-    const before = this.#queue.at(-1)?.image
-    for (const [name, bytes] of image) if (before?.get(name) !== bytes) this.#bytes += bytes.length
-    const merge = before && (this.options.mode !== 'every' || this.#queue.length >= WAITING_MAX || this.#bytes > WAITING_MAX_BYTES)
-    if (!merge) return void this.#queue.push({ image, version, reset })
-    this.#bytes = 0
-    for (const bytes of image.values()) this.#bytes += bytes.length
+    const before = this.#queue.at(-1)
+    const bytes = size(image, before?.image)
+    const merge = before && (this.options.mode !== 'every' || this.#queue.length >= WAITING_MAX || this.#bytes + bytes > WAITING_MAX_BYTES)
+    if (!merge) {
+      this.#bytes += bytes
+      return void this.#queue.push({ image, version, reset, bytes })
+    }
     // what waits is passed over: in mode `every` that is a gap, and said so
-    this.#queue = [{ image, version, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
+    this.#bytes = size(image)
+    this.#queue = [{ image, version, bytes: this.#bytes, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
   }
 
   /** The last thing that it yields. */
@@ -269,7 +272,10 @@ export class Observer implements AsyncIterableIterator<Shown> {
   }
 }
 
-const shown = ({ image, version, reset }: Waiting): Shown => ({
+/** Of what is not the same as before. */
+const size = (image: Image, before?: Image): number => [...image].reduce((sum, [name, bytes]) => before?.get(name) === bytes ? sum : sum + bytes.length, 0)
+
+const shown = ({ image, version, reset }: Omit<Waiting, 'bytes'>): Shown => ({
   ...Object.fromEntries([...image].map(([name, bytes]) => [name, bytes.length > 0 ? decode(bytes) : undefined])),
   version,
   ...(reset ? { reset } : {}),
