@@ -99,6 +99,8 @@ test('demo: told to stop in the middle, it takes all of its processes with it', 
   t.deepEqual(left, [])
 })
 
+const cart = ['total 100', 'REMOTE_ERROR: -5 of apple', 'total 100', 'its stage has closed', 'total 100, apples 2', 'on another stage: true, commits so far: 2']
+
 const redisTest = hasRedis ? test : test.skip
 redisTest(`demo on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
   const server = await RedisServer.start()
@@ -106,6 +108,7 @@ redisTest(`demo on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
   ended(t, await run(t, 'demo/main', { args: ['--registry', server.url] }), ...demo)
   t.is(await server.run(['DBSIZE']), 0, 'nothing of the run is left there')
   ended(t, await run(t, 'swap-registry', { args: [server.url] }), 'hi there, bob', /^found on redis:/)
+  ended(t, await run(t, 'cart', { args: [server.url] }), ...cart)
 })
 
 test('demo: a registry that is not there ends it with what to do, and everything is cleaned up', async (t) => {
@@ -187,7 +190,9 @@ test('chat-room', async (t) => {
 })
 
 test('cart', async (t) => {
-  ended(t, await run(t, 'cart'), 'total 100', 'REMOTE_ERROR: -5 of apple', 'total 100', 'its stage has closed', 'total 100, apples 2', 'on another stage: true, commits so far: 2')
+  const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  for (const args of [[], [`local:${folder}`]]) ended(t, await run(t, 'cart', { args }), ...cart)
 })
 
 test('towtruck', async (t) => {

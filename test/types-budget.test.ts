@@ -1,7 +1,6 @@
 /** What the compiler has to do for actors, counted in instantiations of types, which are the same on every machine. */
-import { fileURLToPath } from 'node:url'
 import test from 'ava'
-import ts from 'typescript'
+import { checkTypes } from './helpers/check-types.js'
 
 const METHODS = 200
 const PROPERTIES = 50
@@ -12,7 +11,7 @@ const times = (count: number, line: (i: number) => string): string => Array.from
 
 /** A program with a class of a size that nobody should have, and every member of it used from afar. */
 const program = (methods: number, properties: number): string => `
-import type { Stage } from '../src/index.js'
+import type { Stage } from '../../src/index.js'
 class Big {
   ${times(properties, (i) => `p${i} = ${i % 2 ? '0' : `{ x: ${i} }`}`)}
   ${times(methods, (i) => i % 2 ? `m${i}(a: number): string { return String(a + ${i}) }` : `async m${i}<T>(value: T): Promise<T> { return value }`)}
@@ -26,25 +25,9 @@ export async function use(stage: Stage): Promise<void> {
   for await (const { p1, p2 } of stage.observe<Big>('big.1', ['p1', 'p2'])) { const some: [number, { x: number }] = [p1, p2]; void some }
 }`
 
-/** @returns how many instantiations it takes, and what is wrong with it */
-function check(text: string): { instantiations: number; errors: string[] } {
-  const file = fileURLToPath(new URL('./of-the-budget.ts', import.meta.url))
-  const options: ts.CompilerOptions = {
-    strict: true, noEmit: true, skipLibCheck: true, target: ts.ScriptTarget.ES2022, lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
-    module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, types: ['node'],
-  }
-  const host = ts.createCompilerHost(options)
-  const { fileExists, getSourceFile } = host
-  host.fileExists = (name) => name === file || fileExists(name)
-  host.getSourceFile = (name, ...rest) => name === file ? ts.createSourceFile(name, text, ts.ScriptTarget.ES2022) : getSourceFile.call(host, name, ...rest)
-  const checked = ts.createProgram([file], options, host)
-  const errors = ts.getPreEmitDiagnostics(checked).map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, '\n'))
-  return { instantiations: checked.getInstantiationCount(), errors }
-}
-
 test('a class of 200 methods and 50 properties, all of them used from afar, is cheap for the compiler', (t) => {
-  const half = check(program(METHODS / 2, PROPERTIES / 2))
-  const whole = check(program(METHODS, PROPERTIES))
+  const half = checkTypes(program(METHODS / 2, PROPERTIES / 2))
+  const whole = checkTypes(program(METHODS, PROPERTIES))
   t.deepEqual([half.errors, whole.errors], [[], []])
   const perMember = whole.instantiations / (METHODS + PROPERTIES)
   const growth = whole.instantiations / half.instantiations

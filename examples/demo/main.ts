@@ -14,6 +14,7 @@ import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { keysOf } from 'stagemesh/registries/redis/scripts'
+import { actorKey } from 'stagemesh/registries/redis/store-scripts'
 import type { Message } from './role.js'
 
 const LIMIT_MS = 19_000
@@ -112,7 +113,7 @@ async function leave(): Promise<void> {
   await Promise.all(gone)
 }
 
-/** A Redis would keep the record of this run: takes out the keys of its two namespaces. */
+/** A Redis would keep the record of this run: takes out the keys of its two namespaces, and the player. */
 async function forget(): Promise<void> {
   if (!/^rediss?:/.test(registry)) return
   const { Redis } = await import('ioredis')
@@ -121,7 +122,7 @@ async function forget(): Promise<void> {
   try {
     await redis.connect()
     // one by one, which a cluster takes too
-    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`)]) await redis.del(key)
+    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKey(namespace, 'players.42')]) await redis.del(key)
   } finally {
     redis.disconnect()
   }

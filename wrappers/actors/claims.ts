@@ -38,7 +38,7 @@ export class Claims {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       if (!mesh.valid()) await this.#certain()
       if (this.#closed) break
-      const stage = mesh.self.id
+      const stage = mesh.id
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
         if (before !== undefined) this.#depose(before, address)

@@ -80,7 +80,7 @@ export class Hosting implements ActivationHost {
       await new Promise<void>((resolve, reject) => {
         this.locate(address, (error, owner) => {
           if (error) reject(error)
-          else if (owner === this.mesh.self.id) resolve()
+          else if (owner === this.mesh.id) resolve()
           else reject(new StageError('NAME_TAKEN', `${address} is hosted by another stage (${owner ?? 'unknown'})`))
         })
       })
@@ -325,7 +325,7 @@ export class Hosting implements ActivationHost {
 
 /** Of the stages that host anything, the one with the least id: that one looks for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {
-  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.self.id)
+  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
 }
 
 /** What a peer says that it hosts, if it can be read. */

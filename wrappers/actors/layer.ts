@@ -56,7 +56,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       hosting.lost()
       routes.lost()
     },
-    drain: () => hosting.drain(),
+    drain: async () => void await Promise.all([hosting.drain(), routes.drain()]),
     stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
     close: () => {
       observers.close()
