@@ -46,6 +46,8 @@ export class Activation {
   instance: object | undefined
   /** When it was last used; by the clock's `now()`. */
   usedAt: number
+  /** When the store last said that it is ours. */
+  heardAt = -Infinity
   /** Commits of the actor so far. */
   version = 0
   readonly self: ActorSelf
@@ -573,6 +575,7 @@ export class Activation {
         throw failure
       }
       if (answer === 'ok') {
+        this.heardAt = clock.now()
         this.version++
         return
       }
