@@ -19,7 +19,7 @@ const WAITING_MAX = 1024
 const PAUSE_MS = 100
 const PAUSE_MAX_MS = 2000
 /** Another try cannot mend these. */
-const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME', 'CLOSED', 'CANCELLED'])
+const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME'])
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
 /** All that this stage watches. Loops over the same properties share one stream of changes. */
