@@ -29,12 +29,15 @@ local function read(key)
 end
 `
 
-/** KEYS: actor. ARGV: stage, activation, the activation that it is claimed over or '', floor. */
+/** KEYS: actor, wakes. ARGV: stage, activation, the activation that it is claimed over or '', floor, address. */
 export const CLAIM = script('', `${common}
 local epoch, version, stage, activation = read(KEYS[1])
 if activation and activation ~= ARGV[2] and activation ~= ARGV[3] then return { 'owned', num(epoch), stage, activation } end
 if activation ~= ARGV[2] then
-  if not epoch then redis.call('DEL', KEYS[1]) end
+  if not epoch then -- deleted by hand, perhaps, and something was left
+    redis.call('DEL', KEYS[1])
+    redis.call('ZREM', KEYS[2], ARGV[5])
+  end
   epoch = math.max(epoch and epoch + 1 or now, tonumber(ARGV[4]) + 1)
   redis.call('HSET', KEYS[1], 'epoch', num(epoch), 'stage', ARGV[1], 'activation', ARGV[2], 'version', num(version))
 end

@@ -21,7 +21,7 @@ export class RedisStore implements StoreSteps {
   }
 
   async claim(actor: string, { stage, activation, over = '', floor = 0 }: Claim): Promise<Claimed> {
-    const [what, epoch, ...rest] = await this.#run(CLAIM, [actorKey(this.namespace, actor)], [stage, activation, over, String(floor)]) as [Buffer, Buffer, ...unknown[]]
+    const [what, epoch, ...rest] = await this.#run(CLAIM, [actorKey(this.namespace, actor), wakesKey(this.namespace)], [stage, activation, over, String(floor), actor]) as [Buffer, Buffer, ...unknown[]]
     if (String(what) === 'granted') {
       const [version, now, data] = rest as [Buffer, Buffer, Buffer | null]
       return { epoch: Number(epoch), version: Number(version), data: data ?? undefined, now: Number(now) }

@@ -163,7 +163,7 @@ function tests(): void {
   test('the scripts run without flags too, as before Redis 7', async (t) => {
     const server = await serve(t)
     const run = (script: Script, keys: string[], ...args: string[]) => server.run(['EVAL', script.plain.text, keys.length, ...keys, ...args]) as Promise<string[]>
-    const [what, epoch] = await run(scripts.CLAIM, [key('x')], 'stage', 'mine', '', '0')
+    const [what, epoch] = await run(scripts.CLAIM, [key('x'), scripts.wakesKey(NS)], 'stage', 'mine', '', '0', 'x')
     t.is(what, 'granted')
     t.is(await run(scripts.COMMIT, [key('x'), scripts.wakesKey(NS)], epoch, 'mine', 'id', '1', '5', 'x', 'data') as unknown, 'ok')
     t.deepEqual((await run(scripts.LOOK, [key('x')])).toSpliced(2, 1), [epoch, '1', 'stage', 'mine', 'data'])
