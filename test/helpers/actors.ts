@@ -1,5 +1,7 @@
-import { MemoryRegistry, StageError, framing, rpc, type ChainItem, type Claim, type Claimed, type Code, type Commit, type Fence, type Layer, type Registry, type Stage, type StageOptions, type Store } from '../../src/index.js'
+import { MemoryRegistry, StageError, framing, rpc, type ChainItem, type Code, type Fence, type Layer, type Registry, type Stage, type StageOptions, type Store } from '../../src/index.js'
+import type { Claim, Claimed, Commit } from '../../src/types.js'
 import type { Rpc } from '../../wrappers/rpc/rpc.js'
+import type { Service } from '../../wrappers/rpc/types.js'
 import type { ExecutionContext } from 'ava'
 import type { Assertions } from '../suites/test.js'
 import { advance, virtualMesh, type Mesh } from './mesh.js'
@@ -153,21 +155,24 @@ export function actorMesh(t: Pick<Assertions, 'teardown'> & Pick<ExecutionContex
   }
 }
 
-/** A chain whose actors are forged: with it a stage can ask another for whatever a peer of ill will could. */
-export function forging(): ChainItem[] {
+/** A chain whose actors are forged: with it a stage can ask and answer whatever a peer of ill will could. */
+export function forging({ types, services = {} }: { types?: readonly string[]; services?: Record<string, Service> } = {}): ChainItem[] {
   const layer: Layer<Rpc, Rpc> = {
     name: 'actors',
-    mount: (mesh) => ({
-      attach: () => {},
-      host: {
-        forge: (id: string, service: string, args: readonly unknown[]) => new Promise((resolve, reject) => {
-          mesh.select(mesh.peers().find((one) => one.id === id) ?? id).acquire(undefined, (error, link) => {
-            if (!link) return reject(error!)
-            link.top.send({ method: service, args, endsAt: mesh.clock.now() + 5000, depth: 0, settle: (failure, value) => { if (failure) reject(failure); else resolve(value) } }, service)
-          })
-        }),
-      },
-    }),
+    mount: (mesh) => {
+      if (types) mesh.announce('actors', { types, objects: false })
+      return {
+        attach: (link) => { link.services = new Map(Object.entries(services)) },
+        host: {
+          forge: (id: string, service: string, args: readonly unknown[]) => new Promise((resolve, reject) => {
+            mesh.select(mesh.peers().find((one) => one.id === id) ?? id).acquire(undefined, (error, link) => {
+              if (!link) return reject(error!)
+              link.top.send({ method: service, args, endsAt: mesh.clock.now() + 5000, depth: 0, settle: (failure, value) => { if (failure) reject(failure); else resolve(value) } }, service)
+            })
+          }),
+        },
+      }
+    },
   }
   return [framing(), rpc(), layer]
 }

@@ -19,7 +19,7 @@ export interface ActivationHost {
   readonly store: Store
   /** @returns the fence and what was committed, or the id of the stage that has it */
   claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
-  /** The turn waits or runs: it is ended at its deadline. */
+  /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
   note(turn: Turn): void
   /** The lease of the stage is not certain at the moment; `resume()` is called when it is. */
   pause(activation: Activation): void
@@ -30,12 +30,15 @@ export interface ActivationHost {
 
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
+/** A store that has not answered by then is away. */
+export const STORE_MS = 5000
 /** How long a commit is tried again where its outcome is not known. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
 const LAST = 5
+const NO_METHODS: ReadonlyMap<string, Method> = new Map()
 
 /** One actor on this stage, from its claim to its end. */
 export class Activation {
@@ -57,15 +60,19 @@ export class Activation {
   #inner: Set<Turn> | undefined
   #count = 0
   #going = false
+  #methods: ReadonlyMap<string, Method> = NO_METHODS
   #own: Map<string, Method> | undefined
   /** What is kept, as it was committed; or as it was made, before the first commit. */
   #committed: Image = NOTHING
+  /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
+  #settled: Image = NOTHING
   /** All data while turns run that may change nothing. */
   #fixed: Image | undefined
   #saving: Promise<void> | undefined
   /** The store's clock when ours was at 0. */
   #storeTime = 0
-  /** Method, milliseconds and outcome of the last turns. */
+  #ran = 0
+  /** Method, milliseconds and outcome of the last turns, around and around. */
   #last: (string | number)[] | undefined
   #claimed: ((error: StageError | null, owner?: string) => void)[] | undefined = []
   #ended: (() => void)[] | undefined
@@ -84,14 +91,16 @@ export class Activation {
       const found = await host.claim(address)
       if ('owner' in found) return this.#elsewhere(found.owner)
       this.fence = found.fence
-      this.#tellClaimed(null, host.mesh.self.id)
+      this.#tellClaimed(null, host.mesh.id)
       if (this.#isOver) return void this.#release()
       this.#make(found.committed)
       const activate = hook(this.instance!, 'activate')
       if (activate) {
         const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
-        await within(host.mesh.clock, HOOK_MS, Promise.resolve(activate.call(this.instance!)), slow)
+        const active = this.#theirs(() => activate.call(this.instance!))
+        await within(host.mesh.clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
         this.#own = ownMethods(this.instance!)
+        await this.#saving
         if (definition.durable && !definition.explicit && !this.#isOver) await this.#commit(host.mesh.clock.now() + HOOK_MS)
       }
     } catch (error) {
@@ -143,13 +152,17 @@ export class Activation {
   /** The last turns, the newest last. */
   get last(): readonly { method: string; ms: number; error?: string }[] {
     const flat = this.#last ?? []
-    return Array.from({ length: flat.length / 3 }, (_, i) => ({ method: String(flat[3 * i]), ms: Number(flat[3 * i + 1]), ...(flat[3 * i + 2] ? { error: String(flat[3 * i + 2]) } : {}) }))
+    const count = flat.length / 3
+    return Array.from({ length: count }, (_, i) => {
+      const at = 3 * ((this.#ran + i) % count)
+      return { method: String(flat[at]), ms: Number(flat[at + 1]), ...(flat[at + 2] ? { error: String(flat[at + 2]) } : {}) }
+    })
   }
 
   /** Calls back with the id of the stage that has the claim. */
   whenClaimed(done: (error: StageError | null, owner?: string) => void): void {
     if (this.#claimed) this.#claimed.push(done)
-    else done(null, this.host.mesh.self.id)
+    else done(null, this.host.mesh.id)
   }
 
   /** Calls back when it is over. */
@@ -212,7 +225,8 @@ export class Activation {
   #failed(thrown: unknown): void {
     if (this.#isOver) return
     const own = thrown instanceof StageError && (thrown.code !== 'FENCED')
-    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(thrown).message}`, { executed: 'no', cause: thrown })
+    const cause: unknown = thrown instanceof Thrown ? thrown.cause : thrown
+    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
     const left = this.#taken()
     const claimed = this.fence !== undefined
     this.#over(error)
@@ -221,12 +235,21 @@ export class Activation {
     this.host.ended(this, [], false)
   }
 
+  #theirs<T>(run: () => T): T {
+    try {
+      return run()
+    } catch (thrown) {
+      throw new Thrown(thrown)
+    }
+  }
+
   #make(committed: Committed): void {
     const { definition } = this
-    const object = this.given ?? definition.make(this.params, this.self)
+    const object = this.given ?? this.#theirs(() => definition.make(this.params, this.self))
     if (!Object.isExtensible(object)) throw new TypeError(`the object of ${this.address} cannot be extended, so that it could not be given its self`)
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
+    this.#methods = methodsOf(object)
     this.version = committed.version
     this.#storeTime = committed.now - this.host.mesh.clock.now()
     if (committed.data) {
@@ -235,7 +258,7 @@ export class Activation {
       if (definition.durable) this.#restored(object, kept.version, kept.image)
     }
     this.#own = ownMethods(object)
-    if (definition.durable) this.#committed = capture(object, definition.durableNames(object), committed.data ? this.#committed : NOTHING)
+    if (definition.durable) this.#settled = this.#committed = capture(object, definition.durableNames(object), NOTHING)
   }
 
   /** Puts what was kept into a new object; what an older type kept and this one does not is left out. */
@@ -249,7 +272,7 @@ export class Activation {
       if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
       throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${asError(error).message}`, { cause: error })
     }
-    for (const [name, value] of Object.entries(values)) if (name !== '__proto__') (object as Record<string, unknown>)[name] = value
+    for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
   }
 
   async #leave(): Promise<void> {
@@ -263,6 +286,7 @@ export class Activation {
       if (deactivate) {
         const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
         await within(clock, GOODBYE_MS, Promise.resolve(deactivate.call(this.instance!, this.#reason)), slow)
+        await this.#saving
         if (this.definition.durable && !this.definition.explicit && !this.#isOver) await this.#commit(clock.now() + GOODBYE_MS)
       }
     } catch (error) {
@@ -279,7 +303,8 @@ export class Activation {
   async #release(): Promise<void> {
     const { host, fence, address } = this
     if (!fence) return
-    await host.store.release(address, fence).catch((error: unknown) => this.#report('giving it up', error))
+    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
+    await within(host.mesh.clock, STORE_MS, host.store.release(address, fence), slow).catch((error: unknown) => this.#report('giving it up', error))
   }
 
   #report(what: string, thrown: unknown): void {
@@ -300,7 +325,8 @@ export class Activation {
     }
     if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle)), address].map((one) => one.replace(/#\d+$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
     if (this.#queue.length >= definition.mailbox) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
-    turn.since = this.usedAt = this.host.mesh.clock.now()
+    if (turn.since === 0) turn.since = this.host.mesh.clock.now()
+    this.usedAt = turn.since
     turn.shared = turn.shared || definition.readonly.has(turn.method)
     this.#queue.push(turn)
     if (this.#phase === 'active' && this.#queue.length === 1) this.#next()
@@ -332,7 +358,7 @@ export class Activation {
 
   /** The turn of ours that waits for this one to end. */
   #cycle(turn: Turn): string | undefined {
-    for (const one of this.running) if (turn.chain.includes(one.name)) return one.name
+    for (const one of this.running) if (!one.ended && turn.chain.includes(one.name)) return one.name
     return undefined
   }
 
@@ -341,7 +367,7 @@ export class Activation {
     if (this.#going) return
     this.#going = true
     const { clock } = this.host.mesh
-    const until = clock.now() + SLICE_MS
+    let until = Infinity
     try {
       while (this.#free) {
         if (this.#phase === 'stopping') {
@@ -350,10 +376,13 @@ export class Activation {
         }
         const turn = this.#queue[0]
         if (this.#phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
-        if (!this.host.mesh.valid()) return this.host.pause(this)
-        if (this.#count > 0 && clock.now() > until) return void clock.setTimeout(() => this.#next(), 0, true)
-        this.#queue.shift()
-        this.#begin(turn)
+        const now = clock.now()
+        if (!this.host.mesh.valid(now)) return this.host.pause(this)
+        if (until === Infinity) until = now + SLICE_MS
+        else if (now > until) return void clock.setTimeout(() => this.#next(), 0, true)
+        if (this.#queue.length === 1) this.#queue.pop()
+        else this.#queue.shift()
+        this.#begin(turn, now)
       }
     } finally {
       this.#going = false
@@ -365,9 +394,7 @@ export class Activation {
     return this.#running === undefined
   }
 
-  #begin(turn: Turn): void {
-    const { clock } = this.host.mesh
-    const now = clock.now()
+  #begin(turn: Turn, now = this.host.mesh.clock.now()): void {
     if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${this.behind(turn)}`, { phase: 'queued', executed: 'no' }))
     turn.since = now
     turn.id = ++this.#count
@@ -384,6 +411,8 @@ export class Activation {
       // where several run at once, only the context of each tells which of them makes a call
       result = !turn.own && (turn.shared || this.definition.reentrant) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
+        turn.slowAt = now + this.definition.slowTurnMs
+        this.host.note(turn)
         void Promise.resolve(result).then((value) => this.#done(turn, null, value), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown)))
         return
       }
@@ -399,7 +428,7 @@ export class Activation {
   }
 
   #method(name: string): Method {
-    const method = methodsOf(this.instance!).get(name) ?? this.#own?.get(name)
+    const method = this.#methods.get(name) ?? this.#own?.get(name)
     if (!method) throw new NoSuchMethod(`${this.address} has no public method ${JSON.stringify(name.slice(0, 128))}`)
     return method
   }
@@ -414,8 +443,10 @@ export class Activation {
   /** The code of a turn has ended. */
   #done(turn: Turn, error: StageError | null, value?: unknown): void {
     const took = this.host.mesh.clock.now() - turn.since
+    turn.ended = true
     this.#remember(turn, took, error)
-    if (took > this.definition.slowTurnMs) this.host.mesh.error(new Error(`${turn.method} of the actor ${this.address} took ${ms(took)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
+    if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
+    turn.slowAt = Infinity
     if (this.#isOver) return // it was answered when the claim was lost
     if (turn.inner) {
       this.#inner?.delete(turn)
@@ -425,7 +456,12 @@ export class Activation {
     }
     if (turn.shared) {
       this.#shared?.delete(turn)
-      const changed = turn.own ? [] : this.#unfixed()
+      let changed: readonly string[] = []
+      try {
+        if (!turn.own) changed = this.#unfixed()
+      } catch (failure) {
+        return this.#spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${this.address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      }
       if (changed.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${this.address} is readonly, and has changed ${changed.join(', ')}: it was put back`, { executed: 'yes' })
       turn.answer(error, value)
       return this.#next()
@@ -442,13 +478,16 @@ export class Activation {
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { definition } = this
     if (!definition.durable && !this.history && !this.reminders?.changed) return this.#conclude(turn, error, value)
-    if (error) this.#putBack()
+    // a save() that nobody waited for: two commits at once would be of the same version
+    if (this.#saving) return void this.#saving.then(() => { if (!this.#isOver) this.#settle(turn, error, value) })
+    if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error && !definition.explicit) commit = this.#commit(turn.endsAt)
+      if (!error && definition.explicit && definition.durable) this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
+      else if (!error) commit = this.#commit(turn.endsAt)
     } catch (failure) {
-      error = failure as StageError
-      this.#putBack()
+      error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
+      if (!this.#putBack(turn, error)) return
     }
     if (!commit) {
       this.#publish()
@@ -470,10 +509,19 @@ export class Activation {
     this.#next()
   }
 
+  /** Says once that it takes long, while it does: it may never end. */
+  slow(turn: Turn): void {
+    turn.slowAt = 0
+    const { clock, error } = this.host.mesh
+    error(new Error(`${turn.method} of the actor ${this.address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
+  }
+
   #remember(turn: Turn, took: number, error: StageError | null): void {
     const last = this.#last ??= []
-    if (last.length >= 3 * LAST) last.splice(0, 3)
-    last.push(turn.method, Math.round(took), error?.code ?? '')
+    const at = 3 * (this.#ran++ % LAST)
+    last[at] = turn.method
+    last[at + 1] = Math.round(took)
+    last[at + 2] = error?.code ?? ''
   }
 
   // ── what it keeps ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -495,6 +543,7 @@ export class Activation {
     if (next === this.#committed && !reminders?.changed) return undefined
     const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
     reminders?.taken()
+    this.#settled = next
     const saving = this.#saved(data, until).then(() => { this.#committed = next })
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
     return saving
@@ -505,14 +554,16 @@ export class Activation {
     const { clock, random } = host.mesh
     const last = Math.min(until, clock.now() + COMMIT_MS)
     const commit = { id: newId(random), version: this.version + 1, data, wake: this.reminders?.next }
+    let lost = false // the answer to one try, which may have been performed
     for (let wait = RETRY_MS; ; wait *= 2) {
       let answer: 'ok' | 'fenced'
       try {
         const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer a commit in time`)
         answer = await within(clock, COMMIT_MS, host.store.commit(address, this.fence!, commit), slow)
       } catch (error) {
+        lost = true
         // the same commit again is recognised, should the first one have arrived
-        if ((error as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
+        if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
           await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
           continue
         }
@@ -524,28 +575,40 @@ export class Activation {
         this.version++
         return
       }
-      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed is not kept`, { executed: 'yes' })
+      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })
       this.drop('fenced', fenced)
       throw fenced
     }
   }
 
   #uncommitted(error: unknown): StageError {
-    const { code, message } = error as StageError
+    const { code, message } = asError(error) as StageError
     return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
   }
 
-  /** A turn has failed: what is durable is again what was committed. */
-  #putBack(): void {
+  /** A turn has failed: what is durable is again what was committed. @returns false if its object does not let itself be put back: it is given up */
+  #putBack(turn: Turn, error: StageError): boolean {
     const { definition, instance } = this
-    if (definition.durable) restore(instance!, definition.durableNames(instance!), this.#committed)
-    this.reminders?.putBack()
+    try {
+      if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed)
+      this.reminders?.putBack()
+      return true
+    } catch (failure) {
+      this.#spoilt(turn, error, failure)
+      return false
+    }
+  }
+
+  #spoilt(turn: Turn, error: StageError, why: unknown): void {
+    this.#report('putting back what a turn had changed', why)
+    turn.answer(error)
+    this.drop('store', error)
   }
 
   /** All data there is; what cannot be encoded stands for itself. */
   #image(): Map<string, Buffer> {
     const image = new Map<string, Buffer>()
-    for (const name of dataNames(this.instance!)) {
+    for (const name of new Set([...dataNames(this.instance!), ...this.definition.durable ? this.definition.durableNames(this.instance!) : []])) {
       try {
         image.set(name, encode((this.instance as Record<string, unknown>)[name]))
       } catch {} // nothing could be said about it
@@ -588,6 +651,13 @@ export class Activation {
 
   #publish(): void {
     this.history?.publish(this)
+  }
+}
+
+/** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
+class Thrown extends Error {
+  constructor(override readonly cause: unknown) {
+    super()
   }
 }
 

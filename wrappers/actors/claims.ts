@@ -1,8 +1,9 @@
-import { StageError } from '../../src/errors.js'
+import { StageError, asError } from '../../src/errors.js'
 import { newId } from '../../src/random.js'
-import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
+import type { Claim, Claimed, Committed, Fence, Mesh, Store } from '../../src/types.js'
+import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
-import type { Activation } from './activation.js'
+import { STORE_MS, type Activation } from './activation.js'
 
 /** How often the owner of an actor may change while it is claimed. */
 const TRIES_MAX = 8
@@ -37,8 +38,8 @@ export class Claims {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       if (!mesh.valid()) await this.#certain()
       if (this.#closed) break
-      const stage = mesh.self.id
-      const found = await this.store().claim(address, { stage, activation, over })
+      const stage = mesh.id
+      const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
         if (before !== undefined) this.#depose(before, address)
         return { fence: { epoch: found.epoch, activation }, committed: found }
@@ -50,6 +51,17 @@ export class Claims {
       before = owner.stage === stage ? undefined : owner.stage
     }
     throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
+  }
+
+  /** @throws StageError whatever a store rejects with, and also when it does not answer at all */
+  async #claimed(address: string, claim: Claim): Promise<Claimed> {
+    const store = this.store()
+    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${store.address} did not answer a claim in time`)
+    try {
+      return await within(this.mesh.clock, STORE_MS, store.claim(address, claim), slow)
+    } catch (thrown) {
+      throw thrown instanceof StageError ? thrown : new StageError('STORE_UNAVAILABLE', `the store ${store.address} failed: ${asError(thrown).message}`, { cause: thrown })
+    }
   }
 
   /** The lease of the stage is certain again. */

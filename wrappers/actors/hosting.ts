@@ -31,7 +31,7 @@ export class Hosting implements ActivationHost {
   readonly #objects = new Map<string, { definition: Definition; object: object }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
-  /** Turns that wait or run, and have a deadline. */
+  /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
   readonly claims: Claims
@@ -76,7 +76,7 @@ export class Hosting implements ActivationHost {
       await new Promise<void>((resolve, reject) => {
         this.locate(address, (error, owner) => {
           if (error) reject(error)
-          else if (owner === this.mesh.self.id) resolve()
+          else if (owner === this.mesh.id) resolve()
           else reject(new StageError('NAME_TAKEN', `${address} is hosted by another stage (${owner ?? 'unknown'})`))
         })
       })
@@ -184,9 +184,11 @@ export class Hosting implements ActivationHost {
   }
 
   note(turn: Turn): void {
-    if (turn.endsAt === Infinity) return
+    const at = Math.min(turn.endsAt, turn.slowAt)
+    if (at === Infinity) return
+    turn.noted = this.#noted
     this.#noted.add(turn)
-    this.mesh.deadlines.note(turn.endsAt)
+    this.mesh.deadlines.note(at)
   }
 
   pause(activation: Activation): void {
@@ -260,11 +262,11 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.over) this.#noted.delete(turn)
-      else if (turn.endsAt <= now) {
-        this.#noted.delete(turn)
-        turn.cancel(late(turn))
-      } else if (turn.endsAt < next) next = turn.endsAt
+      if (turn.slowAt > 0 && turn.slowAt <= now) turn.of?.slow(turn)
+      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
+      const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
+      if (at === Infinity) this.#noted.delete(turn)
+      else if (at < next) next = at
     }
     return next
   }
@@ -309,7 +311,7 @@ export class Hosting implements ActivationHost {
 
 /** Of the stages that host anything, the one with the least id: that one looks for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {
-  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.self.id)
+  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
 }
 
 /** What a peer says that it hosts, if it can be read. */

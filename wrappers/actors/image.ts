@@ -2,6 +2,7 @@
  * The properties of an actor as bytes: what a turn has changed, at any depth, is what encodes otherwise than before.
  */
 import { StageError, describe } from '../../src/errors.js'
+import { MAX_STATE_BYTES } from '../../src/storing.js'
 import { Writer } from '../../src/writer.js'
 import { msgpack, type Refs } from '../codec.js'
 import { FUNCTION, refuse } from '../codec/sendable.js'
@@ -10,6 +11,8 @@ export const STATE_MAX_BYTES = 4 * 1024 * 1024
 const FORMAT = 1
 
 const codec = msgpack()
+/** Of properties as bytes, and what frames them. */
+const whole = msgpack({ maxBytes: MAX_STATE_BYTES })
 const DATA: Refs = {
   give: () => refuse(FUNCTION),
   take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in what is only data') },
@@ -23,13 +26,13 @@ const scratch = new Writer(1024)
 let writing = false
 
 /** @throws StageError BAD_ARGUMENT */
-export function encode(value: unknown): Buffer {
+export function encode(value: unknown, by = codec): Buffer {
   const writer = new Writer(256)
-  codec.encode(value, writer, DATA)
+  by.encode(value, writer, DATA)
   return writer.bytes.subarray(0, writer.at)
 }
 
-export const decode = (bytes: Buffer): unknown => codec.decode(bytes, 0, bytes.length, DATA)
+export const decode = (bytes: Buffer, by = codec): unknown => by.decode(bytes, 0, bytes.length, DATA)
 
 /**
  * The properties as they are now.
@@ -114,15 +117,16 @@ export interface Reminder {
 
 /** @throws StageError BAD_ARGUMENT over the limit */
 export function encodeKept({ version, image, reminders }: Kept): Buffer {
-  const bytes = encode([FORMAT, version, image, reminders])
-  if (bytes.length > STATE_MAX_BYTES) throw new StageError('BAD_ARGUMENT', `the state has ${bytes.length} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
+  const size = [...image].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
+  const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, image, reminders], whole)
+  if (!bytes) throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
   return bytes
 }
 
 /** @throws StageError STATE_CORRUPT */
 export function decodeKept(bytes: Buffer): Kept {
   try {
-    const [format, version, image, reminders] = decode(bytes) as unknown[]
+    const [format, version, image, reminders] = decode(bytes, whole) as unknown[]
     if (format === FORMAT && Number.isSafeInteger(version) && image instanceof Map && Array.isArray(reminders) &&
       [...image].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
       return { version: version as number, image: image as Image, reminders }

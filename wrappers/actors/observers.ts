@@ -18,17 +18,18 @@ type Shown = Record<string, unknown> & { version: number; reset?: true }
 const WAITING_MAX = 1024
 const PAUSE_MS = 100
 const PAUSE_MAX_MS = 2000
-/** Another try cannot mend these. */
+/** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
 const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME'])
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
 /** All that this stage watches. Loops over the same properties share one stream of changes. */
 export class Observers {
   readonly #feeds = new Map<string, Feed>()
+  #closed = false
 
   constructor(private readonly mesh: Mesh<Rpc>, private readonly routes: Routes) {}
 
-  /** @throws StageError BAD_ARGUMENT */
+  /** @throws StageError BAD_ARGUMENT · CLOSED */
   observe(address: string, names: readonly string[], options: ObserveOptions): Observer {
     if (!isList(names)) throw new StageError('BAD_ARGUMENT', `observe() got ${describe(names)}: expected the names of properties, at least one`)
     const { mode = 'latest' } = options
@@ -37,6 +38,7 @@ export class Observers {
       if (RESERVED.has(name)) throw new StageError('BAD_ARGUMENT', `a property named ${name} cannot be watched: each update has a field of that name`)
       if (!isPublic(name)) throw new StageError('NO_SUCH_PROPERTY', `${describe(name)} cannot be a public property`)
     }
+    if (this.#closed) throw new StageError('CLOSED', 'this stage is closed')
     const sorted = [...new Set(names)].sort()
     const key = JSON.stringify([address, mode, ...sorted])
     let feed = this.#feeds.get(key)
@@ -52,6 +54,7 @@ export class Observers {
   }
 
   close(): void {
+    this.#closed = true
     for (const feed of [...this.#feeds.values()]) feed.fail(new StageError('CLOSED', 'this stage was closed'))
   }
 }
@@ -185,7 +188,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
       this.#failed = cancelled(signal)
       return
     }
-    if (signal) this.#unlisten = onAbort(signal, () => { this.feed.remove(this); this.fail(cancelled(signal)) })
+    if (signal) this.#unlisten = onAbort(signal, () => { this.feed.remove(this); this.#queue = []; this.fail(cancelled(signal)) })
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       feed.remove(this)

@@ -24,10 +24,16 @@ export class Turn {
   inner = false
   /** It has been answered; its code may still run. */
   over = false
+  /** When it will have taken long; 0 once that was said. */
+  slowAt = Infinity
+  /** Its code has ended; what it changed may still be on its way to the store. */
+  ended = false
   /** Its task is one of the library's own, and what that throws stands for itself. */
   own = false
   /** Whose it is, once it was taken on. */
   of: Activation | undefined
+  /** Where it is held for the sake of its deadline; not beyond its end. */
+  noted: Set<Turn> | undefined
   #abort: AbortController | undefined
 
   /**
@@ -61,6 +67,7 @@ export class Turn {
   answer(error: StageError | null, value?: unknown): void {
     if (this.over) return
     this.over = true
+    this.noted?.delete(this)
     this.done(error, value)
   }
 
