@@ -58,7 +58,9 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     },
     drain: async () => {
       observers.close() // they never end by themselves, and the links would wait for what they read
-      await Promise.all([hosting.drain(), routes.drain()])
+      routes.leave()
+      await hosting.drain()
+      await routes.sent()
     },
     stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
     close: () => {
