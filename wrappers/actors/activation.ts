@@ -197,7 +197,9 @@ export class Activation {
   #taken(): readonly Turn[] {
     const left = this.#queue.filter((turn) => !turn.over)
     this.#queue = []
-    return left
+    // timers and reminders are of this object, and not of the one that is made next
+    for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.address} was put away before`))
+    return left.filter((turn) => !turn.over)
   }
 
   #tellClaimed(error: StageError | null, owner?: string): void {
