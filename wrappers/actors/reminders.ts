@@ -112,7 +112,7 @@ export class Reminders {
       const now = this.#time()
       this.changed = true
       if (everyMs === undefined) this.#now.delete(name)
-      else this.#now.set(name, { ...reminder, at: at + everyMs * Math.max(1, Math.ceil((now - at) / everyMs)) })
+      else this.#now.set(name, { ...reminder, at: at + everyMs * (Math.floor(Math.max(0, now - at) / everyMs) + 1) })
       if (missed === 'skip' && now - at > MISSED_MS) return undefined
       return activation.call(method, args)
     }))
