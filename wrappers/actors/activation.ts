@@ -475,8 +475,11 @@ export class Activation {
     if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error && definition.explicit && definition.durable) this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
-      else if (!error) commit = this.#commit(turn.endsAt)
+      if (!error && definition.explicit && definition.durable) {
+        this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
+        // a reminder that has run is taken out, or it would be due for ever
+        if (turn.method === '@reminder') commit = this.#commit(turn.endsAt, false)
+      } else if (!error) commit = this.#commit(turn.endsAt)
     } catch (failure) {
       error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
       if (!this.#putBack(turn, error)) return
@@ -525,15 +528,15 @@ export class Activation {
     this.#publish()
   }
 
-  /** Undefined if there is nothing to commit. @throws StageError BAD_ARGUMENT */
-  #commit(until: number): Promise<void> | undefined {
+  /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
+  #commit(until: number, all = true): Promise<void> | undefined {
     const { definition, instance } = this
-    const next = definition.durable ? capture(instance!, definition.durableNames(instance!), this.#committed) : NOTHING
+    const next = !all ? this.#committed : definition.durable ? capture(instance!, definition.durableNames(instance!), this.#committed) : NOTHING
     const { reminders } = this
     if (next === this.#committed && !reminders?.changed) return undefined
     const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
     reminders?.taken()
-    this.#settled = next
+    if (all) this.#settled = next
     const saving = this.#saved(data, until).then(() => { this.#committed = next })
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
     return saving
