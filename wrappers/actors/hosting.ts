@@ -24,6 +24,8 @@ const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
 const DUE_MAX = 100
+/** One that was woken and is still due stands back for others that long. */
+const WOKEN_MS = 30_000
 
 /** The actors that this stage hosts. */
 export class Hosting implements ActivationHost {
@@ -38,6 +40,8 @@ export class Hosting implements ActivationHost {
   readonly #unsweep: () => void
   #look: Timer | undefined
   #due: Timer | undefined
+  /** Until when. */
+  readonly #woken = new Map<string, number>()
   #closing = false
   #warned = false
 
@@ -303,8 +307,13 @@ export class Hosting implements ActivationHost {
   async #wakeDue(): Promise<void> {
     const { mesh } = this
     if (!mesh.valid() || !isFirst(mesh)) return
-    const due = await this.store.due(DUE_MAX).catch(() => [])
-    for (const address of due) if (!this.#activations.has(address)) this.wake(address)
+    const now = mesh.clock.now()
+    for (const [address, until] of this.#woken) if (until <= now) this.#woken.delete(address)
+    const due = await this.store.due(DUE_MAX + this.#woken.size).catch(() => [])
+    for (const address of due.filter((one) => !this.#activations.has(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
+      this.#woken.set(address, now + WOKEN_MS)
+      this.wake(address)
+    }
   }
 }
 
