@@ -1,9 +1,9 @@
 /** One end of one measurement; `run.ts` starts it. */
 import type { Contender } from './contender.js'
 import { raw } from './raw.js'
-import { stagemesh } from './stagemesh.js'
+import { actor, stagemesh } from './stagemesh.js'
 
-const contenders: Record<string, Contender> = { raw, stagemesh }
+const contenders: Record<string, Contender> = { raw, stagemesh, actor }
 const [role, name, place, inFlight, seconds] = process.argv.slice(2) as [string, string, string, string, string]
 const contender = contenders[name] as Contender
 process.once('disconnect', () => process.exit())

@@ -19,3 +19,20 @@ export const stagemesh: Contender = {
     return () => stage.to('echo').call('echo', SMALL)
   },
 }
+
+/** The same as a call of an actor. */
+export const actor: Contender = {
+  async serve() {
+    const place = mkdtempSync(join(tmpdir(), 'stagemesh-bench-'))
+    const stage = new Stage('echo', new LocalRegistry(place), new TcpInterface())
+    stage.define({ pattern: 'echo', create: () => ({ echo: (value: unknown) => value }) })
+    await stage.ready()
+    return place
+  },
+  async connect(place) {
+    const stage = new Stage('caller', new LocalRegistry(place), new TcpInterface())
+    await stage.ready()
+    const echo = stage.actor<{ echo(value: unknown): unknown }>('echo')
+    return () => echo.echo(SMALL)
+  },
+}

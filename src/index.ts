@@ -15,18 +15,18 @@ import { RedisRegistry } from '../registries/redis/registry.js'
 import { framing } from '../wrappers/framing.js'
 import { actors } from '../wrappers/actors/layer.js'
 import { rpc } from '../wrappers/rpc/layer.js'
-import type { Actor, ActorCallOptions, ActorClass, ActorFactory, Explained, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
+import type { Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
 import type { Target } from '../wrappers/rpc/types.js'
 
 export { StageError, codes, type Code, type Executed } from './errors.js'
 export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
-export type * from './types.js'
-export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+// what else a layer or a store of one's own needs is in stagemesh/types
 export type {
-  Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions,
-  Params, ReminderOptions, Self, UntypedActor, Update, Watchable,
-} from '../wrappers/actors/types.js'
+  Clock, Entry, Fence, Interface, Layer, Lease, Peer, Random, Registry, Store, TargetOptions, Timer, To, View, Wrapper,
+} from './types.js'
+export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+export type { Actor, ActorCallOptions, DeactivateReason, Explained, ObserveOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
@@ -44,7 +44,7 @@ export { tap } from '../wrappers/tap.js'
 export { latency } from '../wrappers/latency.js'
 
 /** What tests and simulations put in place of the machine's own. */
-export interface Injected {
+interface Injected {
   clock?: Parts['clock']
   random?: Parts['random']
 }
@@ -92,9 +92,7 @@ export class Stage extends StageCore {
    * Hosts a type of actors: this stage may be the one on which they live. On every stage that may host them.
    * @throws TypeError the options are not right, or the pattern overlaps another · no store
    */
-  define<const Pattern extends string, T extends object>(type: ActorClass<Pattern, T>): this
-  define<const Pattern extends string, T extends object>(type: ActorFactory<Pattern, T>): this
-  define(type: unknown): this {
+  define<const Pattern extends string, T extends object>(type: ActorClass<Pattern, T> | ActorFactory<Pattern, T>): this {
     this.verb('define')(type)
     return this
   }
@@ -123,10 +121,8 @@ export class Stage extends StageCore {
    * when it is called; leaving the loop ends it, and so does the signal, with CANCELLED.
    * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · the first value did not come in time: as of a call
    */
-  observe<T, const Name extends Watchable<T> = Watchable<T>>(actor: Actor<T>, names: readonly Name[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Name>>
-  observe<T = Record<string, unknown>>(address: string, names: readonly Watchable<T>[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Watchable<T>>>
-  observe(actor: unknown, names: readonly string[], options?: ObserveOptions): AsyncIterableIterator<never> {
-    return this.verb('observe')(actor, names, options) as AsyncIterableIterator<never>
+  observe<T = UntypedActor, Name extends Watchable<T> = Watchable<T>>(actor: ActorOf<T> | string, names: readonly Name[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Name>> {
+    return this.verb('observe')(actor, names, options) as AsyncIterableIterator<Update<T, Name>>
   }
 
   /** The actors that are active on this stage. */
@@ -135,7 +131,7 @@ export class Stage extends StageCore {
   }
 
   /** What is known of an actor: who has it, and what it is doing. Does not make it active. */
-  explain(actor: string | object): Promise<Explained> {
+  explain(actor: ActorOf<unknown> | string): Promise<Explained> {
     return this.verb('explain')(actor) as Promise<Explained>
   }
 }

@@ -253,6 +253,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const mesh = (layer: number): Mesh => ({
       clock, random, deadlines, timeoutMs,
       get self() { return self() },
+      get id() { return tenure.id },
       peers: () => directory.lookup('*'),
       alive: (id) => alive(directory, links, id),
       links: () => [...links.all()].map((link) => link.seenBy(layer)),
@@ -261,7 +262,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       store: () => this.#store(),
       verb: (name) => this.verb(name),
       announce: (key, value) => { this.#announces[key] = value; void tenure.update() },
-      valid: () => tenure.valid(),
+      valid: (now) => tenure.valid(now),
       leaseMs: () => tenure.leftMs(),
       emit: (event, name, peer) => void this.#tell(event, name, peer),
       error: (error) => this.#error(error),

@@ -59,14 +59,14 @@ export class Tenure {
   }
 
   /** Nobody else may believe by now that this stage is gone: its last renewal was sent less than 0.8 TTL ago. */
-  valid(): boolean {
-    return this.leftMs() > 0
+  valid(now?: number): boolean {
+    return this.leftMs(now) > 0
   }
 
   /** How long that is still so without another renewal. */
-  leftMs(): number {
+  leftMs(now = this.options.clock.now()): number {
     const { clock, ttlMs } = this.options
-    return Math.max(0, 0.8 * ttlMs - Math.max(clock.now() - this.#sentAt, clock.wall() - this.#sentWall))
+    return Math.max(0, 0.8 * ttlMs - Math.max(now - this.#sentAt, clock.wall() - this.#sentWall))
   }
 
   /** The id counts as gone to somebody: gives it up, and begins anew with another. */

@@ -307,8 +307,10 @@ export interface Link<T = Top> extends LinkEnd {
 
 /** The narrow view of its stage that a layer gets. */
 export interface Mesh<T = Top> {
-  /** Our own entry as it is now; the id changes after a lost lease. */
+  /** Our own entry as it is now; made anew each time. */
   readonly self: Entry
+  /** The id in it, which changes after a lost lease. */
+  readonly id: string
   readonly clock: Clock
   readonly random: Random
   readonly deadlines: Deadlines
@@ -332,8 +334,11 @@ export interface Mesh<T = Top> {
   verb(name: string): (...args: never[]) => unknown
   /** Changes what our entry says under `announces`. */
   announce(key: string, value: unknown): void
-  /** The lease is certain to hold: at this moment nobody else may believe that we are gone. */
-  valid(): boolean
+  /**
+   * The lease is certain to hold: at this moment nobody else may believe that we are gone.
+   * @param now  of the clock, where it was read a moment ago
+   */
+  valid(now?: number): boolean
   /** How long that is still so without a heartbeat, in milliseconds. */
   leaseMs(): number
   emit(event: 'methodAdded' | 'methodRemoved', name: string, peer: Peer): void

@@ -74,7 +74,8 @@ function ended(t: ExecutionContext, { code, signal, output, left }: Ended, ...li
 const demo = [
   /^1\. /, /ok: three peers/, /^2\. /, /ok: the calls were spread over both replicas/, /^3\. /, /ok: all four answered/, /^4\. /,
   /ok: the receiver computed the same sha256/, /^5\. /, /ok: every call ended in an answer/, /ok: \d+ calls that began after the kill were answered/,
-  /^6\. /, /ok: its peers are: neighbour/, /ok: a call to greeter ends in NO_SUCH_PEER/, /^All as expected/,
+  /^6\. /, /ok: the player lives in another process/, /ok: every attack counted once: dead after 100/, /ok: it saw them in order and to the end/,
+  /^7\. /, /ok: its peers are: neighbour/, /ok: a call to greeter ends in NO_SUCH_PEER/, /^All as expected/,
 ]
 
 test('demo', async (t) => {
@@ -98,6 +99,8 @@ test('demo: told to stop in the middle, it takes all of its processes with it', 
   t.deepEqual(left, [])
 })
 
+const cart = ['total 100', 'REMOTE_ERROR: -5 of apple', 'total 100', 'its stage has closed', 'total 100, apples 2', 'on another stage: true, commits so far: 2']
+
 const redisTest = hasRedis ? test : test.skip
 redisTest(`demo on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
   const server = await RedisServer.start()
@@ -105,6 +108,7 @@ redisTest(`demo on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
   ended(t, await run(t, 'demo/main', { args: ['--registry', server.url] }), ...demo)
   t.is(await server.run(['DBSIZE']), 0, 'nothing of the run is left there')
   ended(t, await run(t, 'swap-registry', { args: [server.url] }), 'hi there, bob', /^found on redis:/)
+  ended(t, await run(t, 'cart', { args: [server.url] }), ...cart)
 })
 
 test('demo: a registry that is not there ends it with what to do, and everything is cleaned up', async (t) => {
@@ -173,6 +177,32 @@ test('own-chain', async (t) => {
 
 test('graceful', async (t) => {
   ended(t, await run(t, 'graceful'), 'the call is being served: SIGTERM', 'answered: the whole answer', 'the server ended with 0', 'the next call: NO_SUCH_PEER')
+})
+
+test('player', async (t) => {
+  ended(t, await run(t, 'player'), '42 has 100 hp', 'hp 100', /^hp -?\d+$/, /^hp -?\d+, dead$/)
+})
+
+test('chat-room', async (t) => {
+  const result = await run(t, 'chat-room')
+  ended(t, result, 'room: alice joins', 'room: bob joins', 'alice: is anybody here?', 'alice: goodbye', 'bob, who came later, saw the same: true', '3 lines for whoever comes next', 'eve: eve is not in lobby')
+  t.regex(result.output, /^bob: I am$/m)
+})
+
+test('cart', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  for (const args of [[], [`local:${folder}`]]) ended(t, await run(t, 'cart', { args }), ...cart)
+})
+
+test('towtruck', async (t) => {
+  const twice = (line: string): string[] => [line, line]
+  ended(t, await run(t, 'towtruck'), ...twice('invoke/1/hello: {"hello":"from actor 1"}'), ...twice('invoke/2/bar: {"hello from bar":{"farewell":true}}'), ...twice('invoke/1/bar: {"hello from bar":{"farewell":true}}'),
+    ...twice('invoke/1/constructor: {"error":"no /invoke/1/constructor: expected /invoke/id/method"}'))
+})
+
+test('game-loop', async (t) => {
+  ended(t, await run(t, 'game-loop'), 'I took 10 damage from the bomb', 'I took 90 damage from the bomb', 'the game saw it too: true; the enemy reads 0 hp', 'taken away again: NO_SUCH_ACTOR')
 })
 
 /** The root of the package, from where this file lies once compiled. */

@@ -14,6 +14,7 @@ import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { keysOf } from 'stagemesh/registries/redis/scripts'
+import { actorKey } from 'stagemesh/registries/redis/store-scripts'
 import type { Message } from './role.js'
 
 const LIMIT_MS = 19_000
@@ -59,17 +60,10 @@ function wantedRegistry(): string | undefined {
 
 async function run(): Promise<void> {
   console.log(`stagemesh demo\n   registry  ${registry.replace(/\/\/[^@/]*@/, '//')}\n   namespace ${namespace}`)
-  const greeters = [start('greeter'), start('greeter')]
-  start('receiver')
-  const caller = start('caller')
-  caller.on('message', (message: Message) => {
-    const victim = 'kill' in message ? greeters.find((one) => one.pid === message.kill) : undefined
-    if (!victim) return
-    killed.add(victim)
-    victim.once('exit', () => caller.send({ killed: victim.pid }))
-    victim.kill('SIGKILL')
-  })
-  await done(caller)
+  for (const role of ['greeter', 'greeter', 'receiver']) start(role)
+  await done(armed(start('caller')))
+  for (const role of ['arena', 'arena', 'watcher']) start(role)
+  await done(armed(start('attacker')))
   await done(start('outsider', { STAGE_NAMESPACE: `${namespace}-other` }))
 }
 
@@ -82,6 +76,18 @@ function start(role: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
   child.once('exit', (code, signal) => {
     children.delete(child)
     if (!leaving && !killed.has(child)) fail(new Error(`${role} (process ${child.pid}) ended with ${signal ?? code}`))
+  })
+  return child
+}
+
+/** One that may have others killed, by their process ids. */
+function armed(child: ChildProcess): ChildProcess {
+  child.on('message', (message: Message) => {
+    const victim = 'kill' in message ? [...children].find((one) => one.pid === message.kill) : undefined
+    if (!victim) return
+    killed.add(victim)
+    victim.once('exit', () => child.send({ killed: victim.pid }))
+    victim.kill('SIGKILL')
   })
   return child
 }
@@ -107,7 +113,7 @@ async function leave(): Promise<void> {
   await Promise.all(gone)
 }
 
-/** A Redis would keep the record of this run: takes out the keys of its two namespaces. */
+/** A Redis would keep the record of this run: takes out the keys of its two namespaces, and the player. */
 async function forget(): Promise<void> {
   if (!/^rediss?:/.test(registry)) return
   const { Redis } = await import('ioredis')
@@ -116,7 +122,7 @@ async function forget(): Promise<void> {
   try {
     await redis.connect()
     // one by one, which a cluster takes too
-    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`)]) await redis.del(key)
+    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKey(namespace, 'players.42')]) await redis.del(key)
   } finally {
     redis.disconnect()
   }

@@ -7,7 +7,7 @@ const neighbour = new Stage('neighbour')
 process.once('disconnect', () => void neighbour.close())
 
 await play(stage, async () => {
-  title(`6. A second namespace on the same registry: ${stage.namespace}`)
+  title(`7. A second namespace on the same registry: ${stage.namespace}`)
   await neighbour.ready()
   expect((await stage.to('neighbour').methods()).length === 0, 'the outsider finds its neighbour')
   const names = stage.peers().map((peer) => peer.name)

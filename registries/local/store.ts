@@ -113,7 +113,7 @@ function parse(text: string | undefined, data: () => Buffer | undefined): ActorR
       owner: typeof stage === 'string' && typeof activation === 'string' ? { stage, activation } : undefined,
       version: version as number,
       commitId: commit,
-      get data() { return data() },
+      get data() { return version === 0 ? undefined : data() }, // what is there then was left of one that was deleted by hand
       wake: typeof wake === 'number' ? wake : undefined,
     }
   } catch {

@@ -5,7 +5,7 @@ import { within } from '../../src/within.js'
 import { failure } from './failure.js'
 import { isCluster } from './target.js'
 import type { Client, Target } from './target.js'
-import type { Script } from './scripts.js'
+import type { Script } from './script.js'
 
 /** How long a connection may take to be made and checked, in milliseconds. */
 const CONNECT_MS = 3000
@@ -21,34 +21,41 @@ export class Connection {
   /** Its Redis is older than 7.0 and knows no flags of scripts. */
   #plain = false
 
-  /** @param commandMs  how long a command may stay without an answer; then the connection counts as dead */
-  constructor(private readonly target: Target, private readonly clock: Clock, private readonly commandMs: number) {}
+  /**
+   * @param commandMs  how long a command may stay without an answer; then the connection counts as dead
+   * @param what       whose it is: what its errors speak of
+   */
+  constructor(private readonly target: Target, private readonly clock: Clock, private readonly commandMs: number, private readonly what: 'registry' | 'store' = 'registry') {}
 
-  /** @throws StageError REGISTRY_UNAVAILABLE · AUTH_FAILED · CLOSED */
+  /** @throws StageError REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE · AUTH_FAILED · CLOSED */
   async run<T>(command: (client: Client) => Promise<T>): Promise<T> {
-    if (this.#closed) throw new StageError('CLOSED', `the registry ${this.target.address} was closed`)
+    if (this.#closed) throw this.#over()
     const connecting = this.#client ??= this.#connect()
     let client: Client | undefined
     try {
       client = await connecting
       return await command(client)
     } catch (error) {
-      if (this.#closed) throw new StageError('CLOSED', `the registry ${this.target.address} was closed`)
+      if (this.#closed) throw this.#over()
       // what Redis itself answered leaves a good connection, but for answers that depend on which server it is
       if (!client || !isReply(error) || /^(READONLY|LOADING|MASTERDOWN|NOAUTH|CLUSTERDOWN)/.test(error.message)) this.#drop(connecting, client)
-      throw failure(this.target.address, error)
+      throw failure(this.target.address, error, this.what)
     }
   }
 
-  /** Runs a script by its hash, and by its text where Redis does not know it (any more). */
-  script(script: Script, keys: readonly string[], args: readonly string[]): Promise<unknown> {
+  /**
+   * Runs a script by its hash, and by its text where Redis does not know it (any more).
+   * @param as  what its answer consists of
+   */
+  script(script: Script, keys: readonly string[], args: readonly (string | Buffer)[], as: 'text' | 'bytes' = 'text'): Promise<unknown> {
     return this.run(async (client) => {
+      const call = (name: string, what: string) => client[as === 'text' ? 'call' : 'callBuffer'](name, what, keys.length, ...keys, ...args)
       const run = async ({ sha, text }: { sha: string, text: string }) => {
         try {
-          return await client.evalsha(sha, keys.length, ...keys, ...args)
+          return await call('evalsha', sha)
         } catch (error) {
           if (!(error instanceof Error) || !error.message.includes('NOSCRIPT')) throw error
-          return await client.eval(text, keys.length, ...keys, ...args)
+          return await call('eval', text)
         }
       }
       if (this.#plain) return run(script.plain)
@@ -88,7 +95,7 @@ export class Connection {
       if (client) this.#destroy(client)
       this.#client = undefined
       // connect() says only "Connection is closed."; the reason comes as an event
-      throw failure(this.target.address, cause ?? error)
+      throw failure(this.target.address, cause ?? error, this.what)
     }
   }
 
@@ -113,7 +120,12 @@ export class Connection {
       log(this.target.address, `is Redis ${version}; before 7.0 a full one refuses renewals too`)
     }
     const policy = info.get('maxmemory_policy')
-    if (policy !== undefined && policy !== 'noeviction') log(this.target.address, `has maxmemory-policy ${policy} and may forget stages when it is full; set it to noeviction`)
+    if (policy !== undefined && policy !== 'noeviction') log(this.target.address, `has maxmemory-policy ${policy} and may forget stages and actors when it is full; set it to noeviction`)
+    if (this.what === 'store' && info.get('aof_enabled') === '0') log(this.target.address, 'keeps no append-only file, so that what was committed last is lost when it restarts; set appendonly yes')
+  }
+
+  #over(): StageError {
+    return new StageError('CLOSED', `the ${this.what} ${this.target.address} was closed`)
   }
 
   #drop(connecting: Promise<Client> | undefined, client: Client | undefined): void {

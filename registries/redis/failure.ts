@@ -15,7 +15,7 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/LOADING/, 'it is still loading its data; try again in a moment'],
   [/READONLY|is a replica/, 'this one is a replica and takes no writes; use the address of the master, or a client with sentinels'],
   [/MASTERDOWN/, 'it is a replica that has lost its master; use the address of the master'],
-  [/OOM/, 'it has used up its maxmemory; raise it or free some (listed stages stay listed)'],
+  [/OOM/, 'it has used up its maxmemory; raise it or free some (listed stages stay listed, and actors can be released)'],
   [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'the cluster is not complete at the moment; pass a Cluster client and try again'],
   [/BUSY/, 'a script of somebody else runs there for too long; SCRIPT KILL ends it'],
   [/WRONGTYPE/, 'a key that begins with "stagemesh:" holds something else; delete it, or use another database'],
@@ -26,9 +26,10 @@ const advice: readonly (readonly [RegExp, string])[] = [
 /**
  * An error of ioredis or of Redis as ours.
  * @param address  for the message, without credentials
- * @returns StageError AUTH_FAILED if the credentials are not enough, else REGISTRY_UNAVAILABLE
+ * @param what     what is not available then
+ * @returns StageError AUTH_FAILED if the credentials are not enough, else REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE
  */
-export function failure(address: string, thrown: unknown): StageError {
+export function failure(address: string, thrown: unknown, what: 'registry' | 'store'): StageError {
   if (thrown instanceof StageError) return thrown
   const error = asError(thrown)
   const said = words(error)
@@ -41,7 +42,7 @@ export function failure(address: string, thrown: unknown): StageError {
     return new StageError('AUTH_FAILED', `Redis at ${address} wants other credentials (${said}); put them in the URL: redis://user:password@host:6379`, { cause })
   }
   const hint = advice.find(([pattern]) => pattern.test(said))?.[1] ?? 'try again, and look into its log'
-  return new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} is not available (${said}): ${hint}`, { cause })
+  return new StageError(what === 'store' ? 'STORE_UNAVAILABLE' : 'REGISTRY_UNAVAILABLE', `the ${what} ${address} is not available (${said}): ${hint}`, { cause })
 }
 
 /** What an error says in one line; several addresses of one host make an AggregateError without words of its own. */

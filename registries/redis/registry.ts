@@ -1,7 +1,7 @@
 /**
  * The registry on a Redis: what it holds can be read with redis-cli (`docs/protocol.md` names the keys), each step is
  * one script, and a watch is a blocking read of a log. An instance has one connection for commands, and one more for
- * each namespace that it watches.
+ * each namespace that it watches, and for each store.
  */
 import { systemClock } from '../../src/clock.js'
 import { parseEntry } from '../../src/entry.js'
@@ -10,11 +10,13 @@ import type { Answer, Listed, Published, Renewed } from '../../src/ledger.js'
 import { Listings } from '../../src/listing.js'
 import type { Steps } from '../../src/listing.js'
 import { newId, systemRandom } from '../../src/random.js'
-import type { Clock, Entry, Lease, Random, Registry, View } from '../../src/types.js'
+import { Stores } from '../../src/storing.js'
+import type { Clock, Entry, Lease, Random, Registry, Store, View } from '../../src/types.js'
 import { Witness } from '../../src/views.js'
 import { Connection } from './connection.js'
 import { BLOCK_MS, Feed } from './feed.js'
 import { PUBLISH, REMOVE, RENEW, SWEEP, keysOf } from './scripts.js'
+import { RedisStore, warningOf } from './store.js'
 import { clientTarget, urlTarget } from './target.js'
 import type { Client, Target } from './target.js'
 
@@ -40,6 +42,7 @@ export class RedisRegistry implements Registry {
   readonly #commands: Connection
   readonly #listings: Listings
   readonly #feeds = new Map<string, Feed>()
+  readonly #stores = new Stores()
   readonly #witnesses = new Map<string, Witness>()
   #closed = false
 
@@ -76,12 +79,17 @@ export class RedisRegistry implements Registry {
     }
   }
 
+  /** On the same Redis, over a connection of its own. */
+  store(namespace: string): Store {
+    return this.#stores.open(this.address, namespace, () => new RedisStore(this.#target, this.#clock, namespace), warningOf(this.address))
+  }
+
   close(): Promise<void> {
     this.#closed = true
     this.#listings.close()
     for (const feed of this.#feeds.values()) feed.stop()
     this.#commands.close()
-    return Promise.resolve()
+    return this.#stores.close()
   }
 
   #feed(namespace: string): Feed {

@@ -5,20 +5,14 @@
  * Keys of namespace `ns`, in this order: state, peers, leases, names, lapsed, log (see `keysOf`). The first argument is
  * always a fresh random string: the next generation, should one begin, and the mark of what this run changes.
  */
-import { createHash } from 'node:crypto'
 import { LAPSED_MS, MOURN_TTLS, SWEEP_MAX, SWEEP_MS } from '../../src/ledger.js'
 import { GRACE_MS } from '../../src/sweeper.js'
+import { script as whole } from './script.js'
+import type { Script } from './script.js'
 
 /** All keys of a namespace, with one hash tag, so that a cluster keeps them together. */
 export const keysOf = (namespace: string): string[] =>
   ['state', 'peers', 'leases', 'names', 'lapsed', 'log'].map((kind) => `stagemesh:{${namespace}}:${kind}`)
-
-export interface Script {
-  readonly text: string
-  readonly sha: string
-  /** The same for a Redis before 7.0, which has no flags. */
-  readonly plain: Omit<Script, 'plain'>
-}
 
 const LOG_MAX = 10_000
 
@@ -183,10 +177,5 @@ end
 return { 'view', generation, num(revision), mark, past, redis.call('ZRANGE', LAPSED, 0, -1), records }`)
 
 function script(flags: string, body: string): Script {
-  const text = common + body
-  return { ...hashed(`#!lua${flags && ` flags=${flags}`}\n${text}`), plain: hashed(text) }
-}
-
-function hashed(text: string): Omit<Script, 'plain'> {
-  return { text, sha: createHash('sha1').update(text).digest('hex') }
+  return whole(flags, common + body)
 }

@@ -1,5 +1,6 @@
 import test from 'ava'
-import type { ReminderOptions, Self, Stage } from '../../src/index.js'
+import type { Self, Stage } from '../../src/index.js'
+import type { ReminderOptions } from '../../wrappers/actors/types.js'
 import { actorMesh, away, type ActorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 

@@ -1,4 +1,5 @@
-import { MemoryRegistry, StageError, framing, rpc, type ChainItem, type Claim, type Claimed, type Code, type Commit, type Fence, type Layer, type Registry, type Stage, type StageOptions, type Store } from '../../src/index.js'
+import { MemoryRegistry, StageError, framing, rpc, type ChainItem, type Code, type Fence, type Layer, type Registry, type Stage, type StageOptions, type Store } from '../../src/index.js'
+import type { Claim, Claimed, Commit } from '../../src/types.js'
 import type { Rpc } from '../../wrappers/rpc/rpc.js'
 import type { Service } from '../../wrappers/rpc/types.js'
 import type { ExecutionContext } from 'ava'

@@ -3,14 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { StageError, type Code, type Executed } from '../../src/errors.js'
-import type { Orders, Question, Reply } from '../processes/child.js'
+import type { Orders as ChildOrders } from '../processes/child.js'
 import type { Assertions } from '../suites/test.js'
+import type { Orders, Question, Reply } from './answering.js'
 import { compiled } from './own-process.js'
 
 type T = Pick<Assertions, 'teardown'>
 
 /** A process with stages in it, and the way to tell it what to do. */
-export class Process {
+export class Process<O extends Orders = ChildOrders> {
   readonly ended: Promise<void>
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   #count = 0
@@ -29,9 +30,9 @@ export class Process {
     }))
   }
 
-  /** Ended by its id when the test ends, however that does. */
-  static start(t: T, options: ForkOptions = {}): Process {
-    const one = new Process(fork(compiled('test/processes/child.js'), [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [], ...options }))
+  /** Ended by its id when the test ends, however that does. @param program  what runs in it: ends with `answering()` */
+  static start<O extends Orders = ChildOrders>(t: T, options: ForkOptions = {}, program = 'test/processes/child.js'): Process<O> {
+    const one = new Process<O>(fork(compiled(program), [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [], ...options }))
     t.teardown(() => one.kill())
     return one
   }
@@ -40,13 +41,13 @@ export class Process {
     return this.child.pid ?? 0
   }
 
-  ask<O extends keyof Orders>(order: O, ...args: Parameters<Orders[O]>): ReturnType<Orders[O]> {
+  ask<K extends keyof O & string>(order: K, ...args: Parameters<O[K]>): ReturnType<O[K]> {
     const n = ++this.#count
     return new Promise<unknown>((resolve, reject) => {
       if (!this.child.connected) return reject(new Error('the process has ended'))
       this.#waiting.set(n, { resolve, reject })
       this.child.send({ n, order, args } satisfies Question)
-    }) as ReturnType<Orders[O]>
+    }) as ReturnType<O[K]>
   }
 
   signal(signal: NodeJS.Signals): void {

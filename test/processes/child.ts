@@ -3,9 +3,9 @@
  * each question, and ends with its parent.
  */
 import { TcpInterface, Stage, type StageOptions } from '../../src/index.js'
-import { StageError, asError } from '../../src/errors.js'
 import type { TcpOptions } from '../../interfaces/tcp.js'
 import type { TargetOptions } from '../../src/types.js'
+import { answering } from '../helpers/answering.js'
 import { journal, sight, type Note, type Sight } from '../helpers/journal.js'
 import { listed } from '../helpers/listed.js'
 import { Load, serveWork, type Outcome } from '../helpers/load.js'
@@ -18,12 +18,6 @@ export interface Opening {
   file?: string
   tcp?: TcpOptions
   options?: StageOptions
-}
-
-export interface Failure {
-  code: string
-  executed: string
-  message: string
 }
 
 interface Held {
@@ -77,23 +71,5 @@ const orders = {
 }
 
 export type Orders = typeof orders
-export interface Question {
-  n: number
-  order: keyof Orders
-  args: unknown[]
-}
-export interface Reply {
-  n: number
-  value?: unknown
-  error?: Failure
-}
 
-process.once('disconnect', () => process.exit())
-process.on('message', ({ n, order, args }: Question) => {
-  const reply = (rest: Omit<Reply, 'n'>) => void process.send?.({ n, ...rest })
-  const run = orders[order] as (...all: unknown[]) => Promise<unknown>
-  run(...args).then((value) => reply({ value }), (thrown: unknown) => {
-    const { message } = asError(thrown)
-    reply({ error: thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message } })
-  })
-})
+answering(orders)

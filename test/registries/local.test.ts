@@ -1,16 +1,15 @@
-import { spawn, spawnSync } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { open } from 'lmdb'
 import { LocalRegistry } from '../../registries/local/registry.js'
 import { makeFolder } from '../../registries/local/folder.js'
+import { Child, stallMeter } from '../helpers/printing-child.js'
+import { until as within } from '../helpers/until.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 
 const NS = sampleEntry().namespace
@@ -31,38 +30,8 @@ registrySuite(test, async () => {
   }
 }, { name: 'local', ttlMs: 2000 })
 
-class Child {
-  readonly lines: string[] = []
-  readonly ended: Promise<void>
-
-  private constructor(readonly process: ChildProcess) {
-    createInterface(process.stdout!).on('line', (line) => this.lines.push(line))
-    this.ended = new Promise((resolve) => process.once('exit', () => resolve()))
-  }
-
-  static start(t: ExecutionContext, ...args: string[]): Child {
-    const program = fileURLToPath(new URL('../helpers/local-child.js', import.meta.url))
-    const child = new Child(spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] }))
-    t.teardown(() => child.kill())
-    return child
-  }
-
-  kill(): Promise<void> {
-    this.process.kill('SIGKILL')
-    return this.ended
-  }
-
-  async stopped(): Promise<boolean> {
-    return / T /.test(await readFile(`/proc/${this.process.pid}/stat`, 'utf8'))
-  }
-}
-
-async function until(done: () => boolean | Promise<boolean>, ms = 15_000): Promise<void> {
-  for (const end = performance.now() + ms; !await done();) {
-    if (performance.now() > end) throw new Error(`it did not happen within ${ms} ms: ${done.toString()}`)
-    await sleep(20)
-  }
-}
+const start = (t: ExecutionContext, ...args: string[]) => Child.start(t, 'local-child', ...args)
+const until = (done: () => boolean | Promise<boolean>, ms = 15_000) => within(done, ms)
 
 async function place(t: ExecutionContext): Promise<{ path: string, registry: LocalRegistry }> {
   const path = await folder()
@@ -85,7 +54,7 @@ test('a killed process is gone from the view of another within TTL and grace', a
   const { path, registry } = await place(t)
   await beating(t, registry, 1000)
   const watch = new Watch(registry, NS)
-  const child = Child.start(t, 'stage', path, '1000')
+  const child = start(t, 'stage', path, '1000')
   await until(() => watch.ids.length === 2 && child.lines.includes('ok'))
   await child.kill()
   const id = child.lines[0]
@@ -96,7 +65,7 @@ test('a killed process is gone from the view of another within TTL and grace', a
 test('a process that stood still for longer than its lease is told so', async (t) => {
   const { path, registry } = await place(t)
   const watch = new Watch(registry, NS)
-  const child = Child.start(t, 'stage', path, '1000')
+  const child = start(t, 'stage', path, '1000')
   await until(() => child.lines.includes('ok'))
   child.process.kill('SIGSTOP')
   await sleep(1500)
@@ -115,7 +84,7 @@ test('processes that write at the same moment do not undo each other', async (t)
   const { path, registry } = await place(t)
   const watch = new Watch(registry, NS)
   const at = String(Date.now() + 2500)
-  const crowd = Array.from({ length: 3 }, () => Child.start(t, 'crowd', path, at))
+  const crowd = Array.from({ length: 3 }, () => start(t, 'crowd', path, at))
   await until(() => crowd.every(({ lines }) => lines.includes('done')), 30_000)
   const got = crowd.flatMap(({ lines }) => lines.filter((line) => line.startsWith('unique')))
   t.is(got.length, 40)
@@ -130,14 +99,14 @@ test('while a process is stopped inside a write the registry is away for others,
   const lease = await registry.publish(entry, 5000)
   const watch = new Watch(registry, NS)
   await until(() => watch.ids.length === 1)
-  const holder = Child.start(t, 'hold', path)
+  const holder = start(t, 'hold', path)
   await until(() => holder.stopped())
   const stalls = stallMeter(t)
   await t.throwsAsync(lease.renew(), { code: 'REGISTRY_UNAVAILABLE', message: /stopped in the middle/ })
   await t.throwsAsync(lease.renew(), { code: 'REGISTRY_UNAVAILABLE' })
   t.is(watch.error, undefined, 'reading goes on')
   // neither does a new process wait on its event loop while it opens the folder
-  const child = Child.start(t, 'stage', path, '5000')
+  const child = start(t, 'stage', path, '5000')
   await sleep(1000)
   t.true(stalls() < 500, `the event loop stood for ${stalls()} ms`)
   await holder.kill()
@@ -150,7 +119,7 @@ test('while a process is stopped inside a write the registry is away for others,
 test('a registry closes in time although a process is stopped inside a write', async (t) => {
   const { path, registry } = await place(t)
   const lease = await registry.publish(sampleEntry(), 5000)
-  const holder = Child.start(t, 'hold', path)
+  const holder = start(t, 'hold', path)
   await until(() => holder.stopped())
   await t.throwsAsync(lease.renew(), { code: 'REGISTRY_UNAVAILABLE' })
   const since = performance.now()
@@ -158,18 +127,6 @@ test('a registry closes in time although a process is stopped inside a write', a
   t.true(performance.now() - since < 5000)
   await holder.kill()
 })
-
-/** The longest time for which nothing else could run. */
-function stallMeter(t: ExecutionContext): () => number {
-  let last = performance.now()
-  let worst = 0
-  const timer = setInterval(() => {
-    worst = Math.max(worst, performance.now() - last - 10)
-    last = performance.now()
-  }, 10)
-  t.teardown(() => clearInterval(timer))
-  return () => worst
-}
 
 test('instances of one process share the environment of a path, however it is spelled', async (t) => {
   const { path, registry } = await place(t)

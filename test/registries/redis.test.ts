@@ -8,6 +8,7 @@ import type { ExecutionContext } from 'ava'
 import { Cluster, Redis } from 'ioredis'
 import { ACL_LINE } from '../../registries/redis/failure.js'
 import { RedisRegistry } from '../../registries/redis/registry.js'
+import type { Script } from '../../registries/redis/script.js'
 import * as scripts from '../../registries/redis/scripts.js'
 import { systemClock } from '../../src/clock.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
@@ -221,7 +222,7 @@ function tests(): void {
     const server = await serve(t)
     const { id } = sampleEntry()
     const keys = scripts.keysOf(NS)
-    const run = (script: scripts.Script, ...args: string[]) => server.run(['EVAL', script.plain.text, keys.length, ...keys, 'fresh', ...args]) as Promise<string[]>
+    const run = (script: Script, ...args: string[]) => server.run(['EVAL', script.plain.text, keys.length, ...keys, 'fresh', ...args]) as Promise<string[]>
     t.is((await run(scripts.PUBLISH, id, '{}', 'a', '0', '5000'))[0], 'ok')
     t.is((await run(scripts.RENEW, id, '{}', 'a', '0', '5000', '', '0', ''))[0], 'ok')
     t.is((await run(scripts.SWEEP, id))[0], 'ok')

@@ -1,5 +1,6 @@
 import { late } from './calls.js'
 import type { Host } from './host.js'
+import { checkActors, ownCalls, ownServing, ownStreams } from './owners.js'
 import { checkPassed, openPassed } from './passed.js'
 import type { World } from './world.js'
 
@@ -24,10 +25,11 @@ export function checkStep(world: World): void {
     const over = (what: string, most: number): void => {
       if ((held[what] ?? 0) > most) world.fail(`${host.label} holds ${held[what]} ${what}; the application knows of ${most}`)
     }
-    over('calls', open.calls)
+    over('calls', open.calls + ownCalls(host))
     // a peer that does not take what was sent to it is not served, and its calls wait meanwhile
-    over('serving', open.serving + ((held['heldBytes'] ?? 0) > HELD_SERVING_BYTES ? OPEN_CALLS_MAX : 0))
-    over('streams', host.streams.size + openPassed(host))
+    over('serving', open.serving + ownServing(host) + ((held['heldBytes'] ?? 0) > HELD_SERVING_BYTES ? OPEN_CALLS_MAX : 0))
+    over('streams', host.streams.size + openPassed(host) + ownStreams(world))
+    checkActors(host, held)
     const links = (held['links'] ?? 0) + (held['draining'] ?? 0)
     over('heldBytes', HELD_MAX_BYTES * Math.max(1, links))
     const ways = links + 2 // and the one to oneself, with both of its ends

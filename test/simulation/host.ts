@@ -5,7 +5,10 @@ import { provide, type Call } from './calls.js'
 import { Client } from './registry.js'
 import { HostClock } from './host-clock.js'
 import { providePassed } from './passed.js'
+import { hostRoles } from './roles.js'
+import { StoreWay } from './store.js'
 import { accept, type OpenEnd } from './streams.js'
+import type { Watch } from './watching.js'
 import type { World } from './world.js'
 
 /** In 10 s to one address: far more than the back-off allows, however often a link breaks in between. */
@@ -86,15 +89,26 @@ export class Host {
   readonly label: string
   readonly clock: HostClock
   readonly client: Client
+  /** To the store of actors. */
+  readonly way: StoreWay
   readonly port: Port
   readonly stage: Stage
   alive = true
   closing: Promise<void> | undefined
   /** Others may find it gone, though it lives: it stood still, or could not reach the registry, until then. */
   impairedUntil = -Infinity
+  /** Others may have been told that nobody is there. */
+  refusedUntil = -Infinity
+  /** A way to another was lost, or the own id with all ways. */
+  unlinkedAt = -Infinity
   readonly pauses: { from: number; until: number }[] = []
   /** What the application here has begun and what has not ended: upper bounds of what the stage may hold. */
-  readonly open = { calls: 0, serving: 0 }
+  readonly open = { calls: 0, serving: 0, acts: 0 }
+  /** The last call of each actor that has begun. */
+  readonly started = new Map<string, number>()
+  readonly watches = new Set<Watch>()
+  /** When others of them ended; the call that one began with may not have been answered yet. */
+  unwatched: number[] = []
   readonly streams = new Set<OpenEnd>()
   /** Calls that wait for a link, by the id of their target. */
   readonly waiting = new Map<string, Call[]>()
@@ -107,12 +121,14 @@ export class Host {
     const random = seeded(`host ${seed} ${index}`)
     this.label = `${name}${index}`
     this.clock = new HostClock(clock)
-    this.client = new Client(world.server, this.clock, random, world.climate.ttlMs / 3)
+    this.way = new StoreWay(world.vault, this.clock)
+    this.client = new Client(world.server, this.clock, random, world.climate.ttlMs / 3, this.way)
     this.port = new Port(world, this.clock)
     const { ttlMs, idleLinkMs, secret } = climate
     this.stage = new Stage(name, this.client, this.port, { ttlMs, idleLinkMs, secret, clock: this.clock, random } as StageOptions)
     provide(this)
     providePassed(this)
+    hostRoles(this)
     this.#watch()
   }
 
@@ -127,6 +143,7 @@ export class Host {
     this.clock.die()
     this.port.dead = true
     this.client.cut('silent')
+    this.way.cut('silent')
     void this.port.close()
     if (reset) network.cut(this.address)
     else network.hold(this.address)
@@ -195,9 +212,13 @@ export class Host {
     })
     stage.on('unlink', (peer, error) => {
       on(`unlink (${error?.message ?? 'goodbye'})`, peer)
+      this.unlinkedAt = this.clock.now()
       if (error && /did not answer a ping/.test(error.message)) this.#acquit(peer)
     })
-    stage.on('error', (error) => { if (this.alive) world.tell(this.label, `error: ${error.message}`) })
+    stage.on('error', (error) => {
+      if (this.alive) world.tell(this.label, `error: ${error.message}`)
+      if (error.message.startsWith('the registry had taken out')) this.unlinkedAt = this.clock.now()
+    })
     stage.on('stream', (stream, peer) => accept(this, stream, peer))
   }
 

@@ -1,12 +1,14 @@
 import { onAbort } from '../../src/abort.js'
 import { EntryReader } from '../../src/entry.js'
-import { Ledger, same, snapshot, type Kind, type Seen, type Table } from '../../src/ledger.js'
+import { Ledger, same, snapshot, type Kind, type Published, type Renewed, type Seen, type Table } from '../../src/ledger.js'
 import { Listings } from '../../src/listing.js'
 import { newId } from '../../src/random.js'
+import { Stores } from '../../src/storing.js'
 import { Views } from '../../src/views.js'
-import { StageError, type Clock, type Entry, type Lease, type Random, type Registry, type Timer, type View } from '../../src/index.js'
+import { StageError, type Clock, type Entry, type Lease, type Random, type Registry, type Store, type Timer, type View } from '../../src/index.js'
 import type { Chance } from './chance.js'
 import type { HostClock } from './host-clock.js'
+import type { StoreWay } from './store.js'
 
 const NAMESPACE = 'default'
 const away = (): StageError => new StageError('REGISTRY_UNAVAILABLE', 'the registry is out of reach')
@@ -70,15 +72,18 @@ export class Server {
 /** One stage's way to it. It can be cut so that everything is refused, or so that nothing is ever answered. */
 export class Client implements Registry {
   readonly address = 'sim:'
+  /** When the last heartbeat that was acknowledged had been sent. */
+  renewedAt = -Infinity
   #cut: 'refused' | 'silent' | undefined
   #closed = false
   #notices: Timer | undefined
   readonly #listings: Listings
+  readonly #stores = new Stores()
   readonly #watches = new Set<() => void>()
   #waiting: (() => void)[] = []
 
   /** @param noticesMs  so long a watch is silent before its driver gives it up, as those of real registries do */
-  constructor(private readonly server: Server, private readonly clock: HostClock, random: Random, private readonly noticesMs: number) {
+  constructor(private readonly server: Server, private readonly clock: HostClock, random: Random, private readonly noticesMs: number, private readonly way: StoreWay) {
     this.#listings = new Listings(clock, random)
   }
 
@@ -92,8 +97,8 @@ export class Client implements Registry {
 
   publish(entry: Entry, ttlMs: number): Promise<Lease> {
     return this.#listings.publish({
-      publish: (listed) => this.#ask((ledger) => ledger.publish(listed)),
-      renew: (listed, seen) => this.#ask((ledger) => ledger.renew(listed, seen)),
+      publish: (listed) => this.#beat((ledger) => ledger.publish(listed)),
+      renew: (listed, seen) => this.#beat((ledger) => ledger.renew(listed, seen)),
       sweep: (except) => this.#ask((ledger) => ledger.sweep(except)),
       remove: (id) => this.#ask((ledger) => ledger.remove(id)),
     }, entry, ttlMs)
@@ -120,8 +125,13 @@ export class Client implements Registry {
     }
   }
 
+  store(namespace: string): Store {
+    return this.#stores.open(this.address, namespace, () => this.way)
+  }
+
   close(): Promise<void> {
     this.#closed = true
+    void this.#stores.close()
     this.#listings.close()
     for (const end of this.#watches) end()
     this.cut(undefined)
@@ -143,6 +153,13 @@ export class Client implements Registry {
       })
     }
     if (!this.#closed && (this.#cut || this.server.failing)) throw away()
+  }
+
+  async #beat<T extends Published | Renewed>(run: (ledger: Ledger) => T): Promise<T> {
+    const sentAt = this.clock.now()
+    const told = await this.#ask(run)
+    if ('answer' in told) this.renewedAt = told.answer === 'lost' ? -Infinity : Math.max(this.renewedAt, sentAt)
+    return told
   }
 
   #ask<T>(run: (ledger: Ledger) => T): Promise<T> {

@@ -2,7 +2,9 @@ import { makeCall, type Call } from './calls.js'
 import { checkClosed, checkEmpty, checkLinks, checkQuiet, checkStep, checkViews } from './checks.js'
 import { collectRest, withoutGarbage } from './garbage.js'
 import type { Host } from './host.js'
+import { checkMoves, checkOwed, checkOwners } from './owners.js'
 import { checkPassed, glut, pass } from './passed.js'
+import { playOn } from './playing.js'
 import { openFlow } from './streams.js'
 import { act, flood, stutter } from './traffic.js'
 import { Trouble } from './trouble.js'
@@ -30,6 +32,7 @@ export function simulate(seed: number, print?: (line: string) => void): Promise<
     await clock.run(chance.between(0, 500))
     await storm(world)
     await quiet(world)
+    if (world.acting.odds(0.4)) await checkMoves(world)
     await end(world)
     return { seed, broken: world.broken, ...world.trace() }
   })
@@ -37,7 +40,7 @@ export function simulate(seed: number, print?: (line: string) => void): Promise<
 
 /** Traffic and trouble. */
 async function storm(world: World): Promise<void> {
-  const { chance, clock, passing } = world
+  const { chance, clock, passing, acting } = world
   const trouble = new Trouble(world)
   const until = clock.now() + chance.between(5000, 30_000)
   const gapMs = chance.between(20, 400)
@@ -46,11 +49,13 @@ async function storm(world: World): Promise<void> {
   const passes = passing.one([0.05, 0.2, 0.5])
   const gluts = passing.odds(0.03)
   const stutters = passing.odds(0.1)
+  const plays = acting.one([0.1, 0.4, 0.8])
   while (clock.now() < until) {
     if (floods && chance.odds(0.01)) flood(world)
     if (chance.odds(troubled)) trouble.strike()
     else for (let n = chance.odds(0.15) ? chance.between(2, 8) : 1; n > 0; n--) act(world)
     if (passing.odds(passes)) pass(world)
+    if (acting.odds(plays)) playOn(world)
     if (stutters && passing.odds(0.02)) stutter(world)
     if (gluts && passing.odds(0.01)) glut(world)
     await clock.run(chance.between(0, gapMs * 2))
@@ -60,6 +65,7 @@ async function storm(world: World): Promise<void> {
   for (const host of world.hosts) host.port.stutters = 0
   world.calm()
   world.troubledAt = clock.now()
+  world.quiet = true
   world.tell('*', 'it is quiet')
 }
 
@@ -81,6 +87,7 @@ async function quiet(world: World): Promise<void> {
   }
   await clock.run(5000)
   for (const probe of probes) if (probe.settled !== 'value') world.fail(`once it was quiet call ${probe.n} of ${probe.host.label} failed: ${String(probe.settled)}`)
+  await checkOwners(world)
   const odd = checkLinks(world)
   await streams(world)
   await clock.run(2000)
@@ -94,6 +101,7 @@ async function quiet(world: World): Promise<void> {
   if (world.up.some((host) => host.stage.stats()['draining'])) await clock.run(12_000) // just then
   checkStep(world)
   checkQuiet(world)
+  checkOwed(world)
 }
 
 /** Beyond any window, both ways: without faults, and with readers that read, it comes to its end soon. */

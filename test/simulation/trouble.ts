@@ -1,4 +1,5 @@
 import type { Host } from './host.js'
+import { slowDown, storeTroubles } from './store-trouble.js'
 import type { World } from './world.js'
 
 /** Everything that goes wrong in a world, each for a while. */
@@ -12,6 +13,7 @@ export class Trouble {
   constructor(private readonly world: World) {
     // every world has its own ills: some of them often, others not at all
     const { chance } = world
+    this.#kinds.push(...storeTroubles(world, (ms, end) => this.#for(ms, end)))
     this.#weights = this.#kinds.map(() => chance.odds(0.4) ? 0 : chance.float() ** 2)
   }
 
@@ -29,7 +31,7 @@ export class Trouble {
     for (const end of [...this.#ends]) end()
   }
 
-  readonly #kinds: readonly (() => void)[] = [
+  readonly #kinds: (() => void)[] = [
     () => this.#cut(),
     () => this.#silence(),
     () => this.#part(),
@@ -130,7 +132,11 @@ export class Trouble {
     const refused = (_from: string, to: string): boolean => to === host.address
     network.refuse(refused)
     if (chance.odds(0.7)) network.cut(host.address)
-    this.#for(chance.between(500, 8000), () => network.release(refused))
+    host.refusedUntil = Infinity
+    this.#for(chance.between(500, 8000), () => {
+      network.release(refused)
+      host.refusedUntil = world.clock.now()
+    })
   }
 
   #pause(): void {
@@ -184,7 +190,8 @@ export class Trouble {
     if (!this.#registry(ms)) return
     world.tell('*', `the registry is away for ${ms} ms`)
     world.server.fail(true)
-    this.#for(ms, () => world.server.fail(false))
+    if (!world.play.apart) world.vault.failing = true
+    this.#for(ms, () => this.#calm())
   }
 
   #empty(): void {
@@ -193,6 +200,8 @@ export class Trouble {
     if (!this.#registry(0, world.climate.ttlMs + 5000)) return
     world.tell('*', 'the registry forgets everything')
     world.server.empty()
+    world.emptiedAt = world.clock.now()
+    if (!world.play.apart) world.vault.forget()
   }
 
   /** Writes are slow, views come late, and answers get lost. */
@@ -207,7 +216,15 @@ export class Trouble {
     server.answerMs = () => server.chance.between(0, answer)
     server.viewMs = () => server.chance.between(0, view)
     server.lossy = chance.odds(0.3)
-    this.#for(ms, () => world.calm())
+    if (!world.play.apart) slowDown(world.vault, request, answer, server.lossy)
+    this.#for(ms, () => this.#calm())
+  }
+
+  /** Whatever the registry went through is over, also for the store that is part of it. */
+  #calm(): void {
+    const { world } = this
+    if (world.play.apart) world.calmRegistry()
+    else world.calm()
   }
 
   #cutOff(): void {
@@ -218,11 +235,12 @@ export class Trouble {
     const how = chance.one(['refused', 'silent'] as const)
     const ms = chance.odds(0.3) ? world.climate.ttlMs + chance.between(0, 6000) : chance.between(100, 4000)
     world.tell('*', `${host.label} cannot reach the registry for ${ms} ms (${how})`)
-    host.client.cut(how)
+    const ways = world.play.apart ? [host.client] : [host.client, host.way]
+    for (const way of ways) way.cut(how)
     host.impairedUntil = Infinity
     this.#for(ms, () => {
       if (!host.alive) return
-      host.client.cut(undefined)
+      for (const way of ways) way.cut(undefined)
       host.impairedUntil = world.clock.now()
     })
   }

@@ -6,7 +6,10 @@ import { VirtualClock } from '../helpers/virtual-clock.js'
 import { Chance } from './chance.js'
 import type { Call } from './calls.js'
 import { Host } from './host.js'
+import { choosePlay, type Play } from './play.js'
 import { Server } from './registry.js'
+import { Vault } from './store.js'
+import { Truth } from './truth.js'
 
 /** What is different from seed to seed beside the events themselves. */
 export interface Climate {
@@ -24,9 +27,15 @@ export class World {
   readonly chance: Chance
   /** For streams in calls, so that the rest of the world is the same with and without them. */
   readonly passing: Chance
+  /** For actors, likewise. */
+  readonly acting: Chance
   readonly network: MemoryNetwork
   readonly server: Server
+  /** What keeps the actors. */
+  readonly vault: Vault
+  readonly truth: Truth
   readonly climate: Climate
+  readonly play: Play
   /** Every process there ever was. */
   readonly hosts: Host[] = []
   readonly calls = new Map<number, Call>()
@@ -35,10 +44,14 @@ export class World {
   readonly #signals = new Map<AbortSignal, Host>()
   /** The last moment at which anything was disturbed. */
   troubledAt = 0
+  /** When the registry last forgot everything. */
+  emptiedAt = -Infinity
   /** Until when something kept what one process said from another; Infinity while it goes on. */
   heldUntil = -Infinity
   /** How much is wrong just now. */
   troubles = 0
+  /** Nothing goes wrong any more. */
+  quiet = false
   /** Somebody has sent a call twice, which costs him his link. */
   stuttered = false
   readonly #hash = createHash('sha1')
@@ -47,6 +60,7 @@ export class World {
   constructor(readonly seed: number, private readonly print?: (line: string) => void) {
     this.chance = new Chance(`world ${seed}`)
     this.passing = new Chance(`passed ${seed}`)
+    this.acting = new Chance(`actors ${seed}`)
     const { chance } = this
     this.climate = {
       names: ['a', 'b', 'c', 'd', 'e', 'f'].slice(0, chance.between(3, 7)).map((name, i) => i === 2 && chance.odds(0.3) ? 'b' : name),
@@ -59,6 +73,9 @@ export class World {
     const { latencyMs } = this.climate
     this.network = new MemoryNetwork({ clock: this.clock, random: seeded(`network ${seed}`), latencyMs: () => weather.between(0, latencyMs + 1) })
     this.server = new Server(this.clock, seeded(`server ${seed}`), new Chance(`server ${seed}`))
+    this.truth = new Truth(this)
+    this.vault = new Vault(this.clock, new Chance(`store ${seed}`), this.truth)
+    this.play = choosePlay(this.acting, this.climate.names)
     this.calm()
   }
 
@@ -79,8 +96,19 @@ export class World {
     return host
   }
 
-  /** The registry as it is when nothing is wrong with it. */
+  /** The registry and the store as they are when nothing is wrong with them. */
   calm(): void {
+    this.calmRegistry()
+    this.calmStore()
+  }
+
+  calmStore(): void {
+    const { vault } = this
+    vault.requestMs = vault.answerMs = () => vault.chance.between(0, 4)
+    vault.lossy = vault.failing = false
+  }
+
+  calmRegistry(): void {
     const { server } = this
     server.requestMs = server.answerMs = () => server.chance.between(0, 4)
     server.viewMs = () => server.chance.between(0, 8)

@@ -233,7 +233,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     if (!scene.place.forget) return void t.pass()
     const { store } = scene
     const [owner, other] = [await scene.hold('x'), await scene.hold('y')]
-    await store.commit('x', owner, commitOf(1, 'gone', HOUR_MS))
+    await store.commit('x', owner, commitOf(1, 'gone', 5))
     await scene.place.forget(NS, 'x')
     t.is(await store.look('x'), undefined)
     t.is(await store.commit('x', owner, commitOf(2)), 'fenced')
@@ -241,8 +241,10 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is(await store.look('x'), undefined)
     const answer = await granted(store.claim('x', claimOf({ floor: owner.epoch })))
     t.deepEqual([answer.version, answer.data, answer.epoch > owner.epoch], [0, undefined, true])
+    t.is((await store.look('x'))!.data, undefined)
     t.is(await store.commit('x', owner, commitOf(1)), 'fenced')
     t.is(await store.commit('y', other, commitOf(1)), 'ok')
+    t.deepEqual(await store.due(10), [], 'when it wanted to be woken was forgotten, too')
   })
 
   check('a store that forgot everything refuses the owners from before', async (t, scene) => {

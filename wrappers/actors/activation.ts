@@ -38,6 +38,7 @@ const RETRY_MS = 100
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
 const LAST = 5
+const NO_METHODS: ReadonlyMap<string, Method> = new Map()
 
 /** One actor on this stage, from its claim to its end. */
 export class Activation {
@@ -45,6 +46,8 @@ export class Activation {
   instance: object | undefined
   /** When it was last used; by the clock's `now()`. */
   usedAt: number
+  /** When the store last said that it is ours. */
+  heardAt = -Infinity
   /** Commits of the actor so far. */
   version = 0
   readonly self: ActorSelf
@@ -59,6 +62,7 @@ export class Activation {
   #inner: Set<Turn> | undefined
   #count = 0
   #going = false
+  #methods: ReadonlyMap<string, Method> = NO_METHODS
   #own: Map<string, Method> | undefined
   /** What is kept, as it was committed; or as it was made, before the first commit. */
   #committed: Image = NOTHING
@@ -69,7 +73,8 @@ export class Activation {
   #saving: Promise<void> | undefined
   /** The store's clock when ours was at 0. */
   #storeTime = 0
-  /** Method, milliseconds and outcome of the last turns. */
+  #ran = 0
+  /** Method, milliseconds and outcome of the last turns, around and around. */
   #last: (string | number)[] | undefined
   #claimed: ((error: StageError | null, owner?: string) => void)[] | undefined = []
   #ended: (() => void)[] | undefined
@@ -88,7 +93,7 @@ export class Activation {
       const found = await host.claim(address)
       if ('owner' in found) return this.#elsewhere(found.owner)
       this.fence = found.fence
-      this.#tellClaimed(null, host.mesh.self.id)
+      this.#tellClaimed(null, host.mesh.id)
       if (this.#isOver) return void this.#release()
       this.#make(found.committed)
       const activate = hook(this.instance!, 'activate')
@@ -149,13 +154,17 @@ export class Activation {
   /** The last turns, the newest last. */
   get last(): readonly { method: string; ms: number; error?: string }[] {
     const flat = this.#last ?? []
-    return Array.from({ length: flat.length / 3 }, (_, i) => ({ method: String(flat[3 * i]), ms: Number(flat[3 * i + 1]), ...(flat[3 * i + 2] ? { error: String(flat[3 * i + 2]) } : {}) }))
+    const count = flat.length / 3
+    return Array.from({ length: count }, (_, i) => {
+      const at = 3 * ((this.#ran + i) % count)
+      return { method: String(flat[at]), ms: Number(flat[at + 1]), ...(flat[at + 2] ? { error: String(flat[at + 2]) } : {}) }
+    })
   }
 
   /** Calls back with the id of the stage that has the claim. */
   whenClaimed(done: (error: StageError | null, owner?: string) => void): void {
     if (this.#claimed) this.#claimed.push(done)
-    else done(null, this.host.mesh.self.id)
+    else done(null, this.host.mesh.id)
   }
 
   /** Calls back when it is over. */
@@ -244,6 +253,7 @@ export class Activation {
     if (!Object.isExtensible(object)) throw new TypeError(`the object of ${this.address} cannot be extended, so that it could not be given its self`)
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
+    this.#methods = methodsOf(object)
     this.version = committed.version
     this.#storeTime = committed.now - this.host.mesh.clock.now()
     if (committed.data) {
@@ -319,7 +329,8 @@ export class Activation {
     }
     if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle)), address].map((one) => one.replace(/#\d+$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
     if (this.#queue.length >= definition.mailbox) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
-    turn.since = this.usedAt = this.host.mesh.clock.now()
+    if (turn.since === 0) turn.since = this.host.mesh.clock.now()
+    this.usedAt = turn.since
     turn.shared = turn.shared || definition.readonly.has(turn.method)
     this.#queue.push(turn)
     if (this.#phase === 'active' && this.#queue.length === 1) this.#next()
@@ -360,7 +371,7 @@ export class Activation {
     if (this.#going) return
     this.#going = true
     const { clock } = this.host.mesh
-    const until = clock.now() + SLICE_MS
+    let until = Infinity
     try {
       while (this.#free) {
         if (this.#phase === 'stopping') {
@@ -369,10 +380,13 @@ export class Activation {
         }
         const turn = this.#queue[0]
         if (this.#phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
-        if (!this.host.mesh.valid()) return this.host.pause(this)
-        if (this.#count > 0 && clock.now() > until) return void clock.setTimeout(() => this.#next(), 0, true)
-        this.#queue.shift()
-        this.#begin(turn)
+        const now = clock.now()
+        if (!this.host.mesh.valid(now)) return this.host.pause(this)
+        if (until === Infinity) until = now + SLICE_MS
+        else if (now > until) return void clock.setTimeout(() => this.#next(), 0, true)
+        if (this.#queue.length === 1) this.#queue.pop()
+        else this.#queue.shift()
+        this.#begin(turn, now)
       }
     } finally {
       this.#going = false
@@ -384,9 +398,7 @@ export class Activation {
     return this.#running === undefined
   }
 
-  #begin(turn: Turn): void {
-    const { clock } = this.host.mesh
-    const now = clock.now()
+  #begin(turn: Turn, now = this.host.mesh.clock.now()): void {
     if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${this.behind(turn)}`, { phase: 'queued', executed: 'no' }))
     turn.since = now
     turn.id = ++this.#count
@@ -420,7 +432,7 @@ export class Activation {
   }
 
   #method(name: string): Method {
-    const method = methodsOf(this.instance!).get(name) ?? this.#own?.get(name)
+    const method = this.#methods.get(name) ?? this.#own?.get(name)
     if (!method) throw new NoSuchMethod(`${this.address} has no public method ${JSON.stringify(name.slice(0, 128))}`)
     return method
   }
@@ -434,7 +446,8 @@ export class Activation {
 
   /** The code of a turn has ended. */
   #done(turn: Turn, error: StageError | null, value?: unknown): void {
-    const took = this.host.mesh.clock.now() - turn.since
+    this.usedAt = this.host.mesh.clock.now()
+    const took = this.usedAt - turn.since
     turn.ended = true
     this.#remember(turn, took, error)
     if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
@@ -513,8 +526,10 @@ export class Activation {
 
   #remember(turn: Turn, took: number, error: StageError | null): void {
     const last = this.#last ??= []
-    if (last.length >= 3 * LAST) last.splice(0, 3)
-    last.push(turn.method, Math.round(took), error?.code ?? '')
+    const at = 3 * (this.#ran++ % LAST)
+    last[at] = turn.method
+    last[at + 1] = Math.round(took)
+    last[at + 2] = error?.code ?? ''
   }
 
   // ── what it keeps ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -547,12 +562,14 @@ export class Activation {
     const { clock, random } = host.mesh
     const last = Math.min(until, clock.now() + COMMIT_MS)
     const commit = { id: newId(random), version: this.version + 1, data, wake: this.reminders?.next }
+    let lost = false // the answer to one try, which may have been performed
     for (let wait = RETRY_MS; ; wait *= 2) {
       let answer: 'ok' | 'fenced'
       try {
         const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer a commit in time`)
         answer = await within(clock, COMMIT_MS, host.store.commit(address, this.fence!, commit), slow)
       } catch (error) {
+        lost = true
         // the same commit again is recognised, should the first one have arrived
         if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && !this.#isOver) {
           await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
@@ -563,10 +580,11 @@ export class Activation {
         throw failure
       }
       if (answer === 'ok') {
+        this.heardAt = clock.now()
         this.version++
         return
       }
-      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed is not kept`, { executed: 'yes' })
+      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })
       this.drop('fenced', fenced)
       throw fenced
     }

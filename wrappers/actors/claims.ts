@@ -38,8 +38,8 @@ export class Claims {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       if (!mesh.valid()) await this.#certain()
       if (this.#closed) break
-      const stage = mesh.self.id
-      const found = await this.#asked(address, { stage, activation, over })
+      const stage = mesh.id
+      const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
         if (before !== undefined) this.#depose(before, address)
         return { fence: { epoch: found.epoch, activation }, committed: found }
@@ -54,7 +54,7 @@ export class Claims {
   }
 
   /** @throws StageError whatever a store rejects with, and also when it does not answer at all */
-  async #asked(address: string, claim: Claim): Promise<Claimed> {
+  async #claimed(address: string, claim: Claim): Promise<Claimed> {
     const store = this.store()
     const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${store.address} did not answer a claim in time`)
     try {

@@ -1,7 +1,7 @@
 import { StageError, describe } from '../../src/errors.js'
 import { Pattern } from './address.js'
 import { dataNames, hasData, isPublic } from './members.js'
-import type { ActorClass, ActorFactory, ActorOptions, Self } from './types.js'
+import type { ActorOptions, Self } from './types.js'
 
 const OPTIONS = [
   'pattern', 'constructor', 'create', 'durable', 'commit', 'version', 'migrate', 'readonly', 'reentrant', 'placement', 'share',
@@ -34,6 +34,7 @@ export class Definition {
     if ((made === undefined) === (options.create === undefined)) throw this.#bad('needs either constructor or create, one of them')
     const maker = made === undefined ? 'create' : 'constructor'
     if (typeof options[maker] !== 'function') throw this.#bad(`has a ${maker} that is ${describe(options[maker])}: expected a function`)
+    if (made !== undefined && !isConstructor(made)) throw this.#bad('has a constructor that makes no objects: an arrow function or a method belongs into create')
     const { durable = false, commit = 'turn', placement = 'any', version = 1 } = options
     if (typeof durable !== 'boolean' && !isNames(durable)) throw this.#bad(`has durable: ${describe(durable)}; expected true or the names of properties`)
     if (commit !== 'turn' && commit !== 'explicit') throw this.#bad(`has commit: ${describe(commit)}; expected 'turn' or 'explicit'`)
@@ -58,7 +59,7 @@ export class Definition {
 
   /** A new object of it. What its constructor throws goes through. */
   make(params: Record<string, string>, self: Self): object {
-    const { constructor, create } = this.options as unknown as { constructor: ActorClass<string, object>['constructor'] } & Pick<ActorFactory<string, object>, 'create'>
+    const { constructor, create } = this.options as unknown as { constructor: new (params: Record<string, string>) => unknown; create(params: Record<string, string>, self: Self): unknown }
     const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
     if (typeof made !== 'object' || made === null) throw new TypeError(`create() of ${this.pattern.text} returned ${describe(made)}: expected an object`)
     if (typeof (made as { then?: unknown }).then === 'function') throw new TypeError(`create() of ${this.pattern.text} returned a promise: make the object at once, and wait in its activate()`)
@@ -109,3 +110,13 @@ export class Definition {
 }
 
 const isNames = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== '' && name !== '__proto__' && name !== 'self')
+
+/** Whether `new` can be used on it, without using it. */
+function isConstructor(made: unknown): boolean {
+  try {
+    Reflect.construct(Object, [], made as new () => unknown)
+    return true
+  } catch {
+    return false
+  }
+}

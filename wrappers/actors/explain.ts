@@ -11,12 +11,12 @@ const WAIT_MS = 5000
 export async function explain(mesh: Mesh<Rpc>, hosting: Hosting, address: string): Promise<Explained> {
   const known = await hosting.store.look(address)
   const id = known?.owner?.stage
-  const peer = id === mesh.self.id ? mesh.self : mesh.peers().find((one) => one.id === id)
+  const peer = id === mesh.id ? mesh.self : mesh.peers().find((one) => one.id === id)
   const owner = known?.owner && id !== undefined ? { id, name: peer?.name ?? 'a stage that is gone' } : undefined
   const kept = { address, owner, ...(known ? { version: known.version } : {}) }
   if (!peer || !known?.owner) return kept
   const { epoch, activation } = known.owner
-  const told = id === mesh.self.id ? hosting.described(address) : await ask(mesh, peer.id, address).catch(() => undefined)
+  const told = id === mesh.id ? hosting.described(address) : await ask(mesh, peer.id, address).catch(() => undefined)
   return { ...kept, fence: { epoch, activation }, ...told }
 }
 

@@ -26,6 +26,8 @@ const DUE_MS = 5000
 const DUE_MAX = 100
 /** One that was woken and is still due stands back for others that long. */
 const WOKEN_MS = 30_000
+/** Claims that are in use are looked at so often, if no commit has told meanwhile that they are good. */
+const VERIFY_MS = 20_000
 
 /** The actors that this stage hosts. */
 export class Hosting implements ActivationHost {
@@ -44,9 +46,11 @@ export class Hosting implements ActivationHost {
   readonly #woken = new Map<string, number>()
   #closing = false
   #warned = false
+  #verifiedAt: number
 
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+    this.#verifiedAt = mesh.clock.now()
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
   }
 
@@ -80,7 +84,7 @@ export class Hosting implements ActivationHost {
       await new Promise<void>((resolve, reject) => {
         this.locate(address, (error, owner) => {
           if (error) reject(error)
-          else if (owner === this.mesh.self.id) resolve()
+          else if (owner === this.mesh.id) resolve()
           else reject(new StageError('NAME_TAKEN', `${address} is hosted by another stage (${owner ?? 'unknown'})`))
         })
       })
@@ -190,6 +194,7 @@ export class Hosting implements ActivationHost {
   note(turn: Turn): void {
     const at = Math.min(turn.endsAt, turn.slowAt)
     if (at === Infinity) return
+    turn.noted = this.#noted
     this.#noted.add(turn)
     this.mesh.deadlines.note(at)
   }
@@ -300,8 +305,18 @@ export class Hosting implements ActivationHost {
     const { clock, random } = this.mesh
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
+      void this.#verify()
       void this.#wakeDue().finally(() => this.#watchDue())
     }, jitter(random, DUE_MS, 0.1))
+  }
+
+  /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
+  async #verify(): Promise<void> {
+    const now = this.mesh.clock.now()
+    const since = this.#verifiedAt
+    if (now - since < VERIFY_MS || !this.mesh.valid()) return
+    this.#verifiedAt = now
+    await this.claims.verify([...this.#activations.values()].filter((one) => one.heardAt < since && (one.usedAt >= since || !one.idle)))
   }
 
   async #wakeDue(): Promise<void> {
@@ -319,7 +334,7 @@ export class Hosting implements ActivationHost {
 
 /** Of the stages that host anything, the one with the least id: that one looks for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {
-  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.self.id)
+  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
 }
 
 /** What a peer says that it hosts, if it can be read. */

@@ -44,7 +44,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     host: {
       define: (options: ActorOptions) => hosting.define(options),
       host: (address: string, object: object) => hosting.host(checkAddress(address), object),
-      actor: (address: unknown, options?: ActorCallOptions) => actor(address, options),
+      actor,
       observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) => observers.observe(checkAddress(addressOf(address)), names, checkOptions(options, 'observe')),
       actors: () => hosting.actors(),
       explain: (address: unknown) => explain(mesh, hosting, checkAddress(addressOf(address))),
@@ -56,7 +56,12 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       hosting.lost()
       routes.lost()
     },
-    drain: () => hosting.drain().then(() => routes.sent()),
+    drain: async () => {
+      observers.close() // they never end by themselves, and the links would wait for what they read
+      routes.leave()
+      await hosting.drain()
+      await routes.sent()
+    },
     stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
     close: () => {
       observers.close()

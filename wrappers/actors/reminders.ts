@@ -11,9 +11,9 @@ export const REMINDERS_MAX = 100
 /** One that is later than this counts as missed: nobody could wake the actor. */
 const MISSED_MS = 30_000
 const MAX_MS = 2 ** 31 - 1
-/** Until one whose turn has failed is tried again: it doubles. */
-const AGAIN_MS = 1000
-const AGAIN_MAX_MS = 60_000
+/** One that failed is tried again. */
+const RETRY_MS = 1000
+const RETRY_MAX_MS = 60_000
 
 /**
  * What an actor wants to be called for, at times of the store's clock. It is kept with the state, and changes with the
@@ -27,8 +27,8 @@ export class Reminders {
   #timer: Timer | undefined
   /** Its turn is waiting or running. */
   readonly #due = new Set<string>()
-  /** Those whose turns have failed: not before then. */
-  readonly #again = new Map<string, { at: number; pauseMs: number }>()
+  /** Those that failed: for how long they wait, and until when by the store's clock. */
+  readonly #failed = new Map<string, { readonly ms: number; readonly until: number }>()
   #closed = false
 
   /** @param offset  the store's time when our clock was at 0 */
@@ -58,11 +58,12 @@ export class Reminders {
     encode(args) // here, and not when it is committed, so that whoever set it is told
     if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
     this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args, missed })
-    this.#again.delete(name)
+    this.#failed.delete(name)
     this.changed = true
   }
 
   forget(name: string): void {
+    this.#failed.delete(name)
     if (this.#now.delete(name)) this.changed = true
   }
 
@@ -83,7 +84,7 @@ export class Reminders {
   arm(): void {
     this.#timer?.cancel()
     if (this.#closed) return
-    const next = Math.min(...this.#kept.filter((one) => !this.#due.has(one.name)).map((one) => this.#from(one)))
+    const next = Math.min(...this.#kept.filter((one) => !this.#due.has(one.name)).map((one) => this.#begins(one)))
     if (next === Infinity) return
     this.#timer = this.activation.host.mesh.clock.setTimeout(() => this.#fire(), Math.min(MAX_MS, Math.max(0, next - this.#time())))
   }
@@ -97,14 +98,19 @@ export class Reminders {
     return this.offset + this.activation.host.mesh.clock.now()
   }
 
-  #from({ name, at }: Reminder): number {
-    return Math.max(at, this.#again.get(name)?.at ?? 0)
-  }
-
   #fire(): void {
     const now = this.#time()
-    for (const one of this.#kept) if (this.#from(one) <= now && !this.#due.has(one.name)) this.#begin(one)
+    for (const one of this.#kept) if (this.#begins(one) <= now && !this.#due.has(one.name)) this.#begin(one)
     this.arm()
+  }
+
+  #begins({ name, at }: Reminder): number {
+    return Math.max(at, this.#failed.get(name)?.until ?? 0)
+  }
+
+  #again(name: string): void {
+    const ms = Math.min(RETRY_MAX_MS, 2 * (this.#failed.get(name)?.ms ?? RETRY_MS / 2))
+    this.#failed.set(name, { ms, until: this.#time() + ms })
   }
 
   #begin(reminder: Reminder): void {
@@ -114,9 +120,8 @@ export class Reminders {
     activation.push(new Turn('@reminder', [], Infinity, 0, [], (error) => {
       this.#due.delete(name)
       if (this.#closed) return
-      const pauseMs = Math.min(AGAIN_MAX_MS, 2 * (this.#again.get(name)?.pauseMs ?? AGAIN_MS / 2))
-      if (error) this.#again.set(name, { at: this.#time() + pauseMs, pauseMs })
-      else this.#again.delete(name)
+      if (error) this.#again(name)
+      else this.#failed.delete(name)
       if (error) activation.host.mesh.error(new Error(`the reminder ${name} of the actor ${activation.address} failed: ${error.message}`, { cause: error }))
       this.arm()
     }, () => {

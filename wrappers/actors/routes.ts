@@ -1,8 +1,8 @@
-import { onAbort } from '../../src/abort.js'
+import { either, onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
-import type { Link, Mesh, Peer, Timer } from '../../src/types.js'
+import type { Link, Mesh, Peer } from '../../src/types.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import { announced } from './address.js'
 import { copied, copiedAll, copiedError } from './copy.js'
@@ -26,6 +26,9 @@ const DEPTH_MAX = 32
 /** Another try cannot mend these. */
 const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
 
+/** Why a stage could not be asked: of a call that waits for that the deadline passes. */
+const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
+
 const NONE: readonly string[] = []
 
 /** One call of an actor, from its first wait to its one end. */
@@ -37,8 +40,11 @@ export class ActorCall implements Outgoing {
   /** Order in which they were made. */
   seq = 0
   hops = 0
-  /** Ends what is under way; the result says whether it was never sent. */
-  stop: ((reason: StageError) => boolean) | undefined
+  /** What runs it, where that is this stage. */
+  turn: Turn | undefined
+  /** Over which it went, under this id, where it is another. */
+  link: Link<Rpc> | undefined
+  id = 0
   #unlisten: (() => void) | undefined
   #over = false
 
@@ -47,6 +53,8 @@ export class ActorCall implements Outgoing {
     /** Of the actor; `@…` where the library asks for something. */
     readonly name: string,
     readonly own: readonly unknown[],
+    /** When it was made; by the clock's `now()`. */
+    readonly since: number,
     readonly deadline: number,
     private readonly signal: AbortSignal | undefined,
     inherited: Inherited | undefined,
@@ -81,8 +89,20 @@ export class ActorCall implements Outgoing {
 
   cancel(error: StageError): void {
     if (this.#over) return
-    const unsent = this.stop?.(error) ?? true
+    if (this.turn) return this.#leave(this.turn, error)
+    const unsent = !this.link || this.route.withdraw(this, this.link, error)
     this.end(new StageError(error.code, error.message, { executed: unsent ? 'no' : 'unknown', cause: error.cause }))
+  }
+
+  #leave(turn: Turn, { code, message, cause }: StageError): void {
+    const error = new StageError(code, message, { executed: turn.id === 0 ? 'no' : 'unknown', cause })
+    turn.cancel(error)
+    this.end(error)
+  }
+
+  /** It was sent, and has not come back. */
+  get under(): boolean {
+    return this.turn !== undefined || this.link !== undefined
   }
 
   /** What came of it where it was sent to. */
@@ -131,16 +151,29 @@ export class Route {
   forget(call: ActorCall): void {
     const at = this.#queue.indexOf(call)
     if (at >= 0) this.#queue.splice(at, 1)
+    this.routes.unnote(call)
+  }
+
+  /** Nobody waits for one that was sent. @returns whether it has not left */
+  withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean {
+    call.link = undefined
+    const unsent = link.top.cancel(call.id, reason)
+    this.#flying--
+    this.#seek()
+    return unsent
   }
 
   /** Its deadline has passed before it could be sent. */
   expire(call: ActorCall): void {
-    call.end(this.#failure ?? this.routes.why(this.address, call.method))
+    const failure = this.#failure
+    if (!failure) return call.end(this.routes.why(this.address, call.method))
+    const { code, message } = failure
+    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
   }
 
   settled(call: ActorCall, error: StageError | null, value: unknown): void {
     this.#flying--
-    call.stop = undefined
+    call.link = call.turn = undefined
     const to = error && this.#elsewhere(error)
     if (to !== undefined && to !== null && !call.over) {
       // those behind it wait until all that were sent have come back, so that none overtakes another
@@ -179,12 +212,12 @@ export class Route {
   #send(call: ActorCall): void {
     const { routes } = this
     this.#flying++
-    if (this.owner === routes.mesh.self.id) return routes.local(this.address, call)
+    if (this.owner === routes.mesh.id) return routes.local(this.address, call)
     const link = this.#link
     if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
     try {
-      const id = link.top.send(call, CALL)
-      call.stop = (reason) => { const unsent = link.top.cancel(id, reason); this.#flying--; this.#seek(); return unsent }
+      call.id = link.top.send(call, CALL)
+      call.link = link
     } catch (error) {
       this.settled(call, error as StageError, undefined)
     }
@@ -256,6 +289,7 @@ export class Routes {
   readonly #waiting = new Set<ActorCall>()
   readonly #changes = new Set<() => void>()
   readonly #unsweep: () => void
+  #leaving = false
   #closed = false
 
   constructor(readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting) {
@@ -264,9 +298,11 @@ export class Routes {
 
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
     const { clock, timeoutMs } = this.mesh
-    const endsAt = Math.min(clock.now() + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
-    const signal = options.signal ?? inherited?.signal
-    new ActorCall(this.route(address), name, args, endsAt, signal, inherited, done).start()
+    if (this.#leaving && !inherited) return done(new StageError('CLOSED', 'this stage is closed'))
+    const now = clock.now()
+    const endsAt = Math.min(now + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
+    const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
+    new ActorCall(this.route(address), name, args, now, endsAt, signal, inherited, done).start()
   }
 
   route(address: string): Route {
@@ -285,6 +321,11 @@ export class Routes {
   note(call: ActorCall): void {
     this.#waiting.add(call)
     this.mesh.deadlines.note(call.deadline)
+  }
+
+  /** It has ended: nothing holds it until its deadline. */
+  unnote(call: ActorCall): void {
+    this.#waiting.delete(call)
   }
 
   /** Runs a call here: without a link, and as if there were one. */
@@ -306,11 +347,8 @@ export class Routes {
       }
     })
     prepare(turn)
-    call.stop = ({ code, message, cause }) => {
-      const unsent = turn.id === 0
-      turn.cancel(new StageError(code, message, { executed: unsent ? 'no' : 'unknown', cause }))
-      return unsent
-    }
+    turn.since = call.since
+    call.turn = turn
     this.hosting.receive(address, turn)
   }
 
@@ -323,7 +361,7 @@ export class Routes {
   /** Whom to ask first: by the address alone, so that all ask the same one. */
   async choose(address: string, tried: ReadonlySet<string>): Promise<Peer | undefined> {
     const { mesh, hosting } = this
-    if (hosting.hosts(address) && hosting.typeOf(address)?.local && !tried.has(mesh.self.id)) return mesh.self
+    if (hosting.hosts(address) && hosting.typeOf(address)?.local && !tried.has(mesh.id)) return mesh.self
     const hosts: Peer[] = mesh.peers().filter((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
     if (hosting.hosts(address)) hosts.push(mesh.self)
     const found = byKey(hosts, address, tried)
@@ -338,16 +376,22 @@ export class Routes {
   async ask(peer: Peer, address: string): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
     const { mesh } = this
     // one that has crashed stays listed for a while, and nobody need wait for a link to it
-    if (peer.id !== mesh.self.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
+    if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
-      if (peer.id === mesh.self.id) {
+      if (peer.id === mesh.id) {
         return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner }) })
       }
       const { clock } = mesh
       const endsAt = clock.now() + LOCATE_MS
-      let timer: Timer | undefined
+      let giveUp = (): void => {}
+      const end = (): void => { timer.cancel(); this.#changes.delete(look) }
+      const leave = (error: StageError): void => { end(); giveUp(); reject(error) }
+      // one that has most likely crashed is dialled on until its lease lapses: nobody waits here for that
+      const look = (): void => { if (!this.find(peer.id)) leave(new StageError('DISCONNECTED', `${peer.name} cannot be reached`, { executed: 'no', peer })) }
+      const timer = clock.setTimeout(() => leave(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer })), LOCATE_MS)
+      this.#changes.add(look)
       const settle = (error: StageError | null, link?: Link<Rpc>): void => {
-        timer?.cancel()
+        end()
         if (!link) return reject(error!)
         const asked: Outgoing = {
           method: LOCATE, args: [address], endsAt, depth: 0,
@@ -359,11 +403,7 @@ export class Routes {
           reject(thrown)
         }
       }
-      const giveUp = mesh.select(peer).reach(peer, settle)
-      timer = clock.setTimeout(() => {
-        giveUp()
-        reject(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer }))
-      }, LOCATE_MS)
+      giveUp = mesh.select(peer).reach(peer, settle)
     })
   }
 
@@ -400,9 +440,14 @@ export class Routes {
     return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'}`)
   }
 
+  /** Takes no more calls but those of turns. */
+  leave(): void {
+    this.#leaving = true
+  }
+
   /** Resolves when what waited for an actor of ours that has moved off is on its way to where it is now. */
   async sent(): Promise<void> {
-    const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.stop && this.#hosted(call.route.address)
+    const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.under && this.#hosted(call.route.address)
     while (!this.#closed && [...this.#waiting].some(waits)) await this.change(PAUSE_MS)
   }
 
@@ -418,7 +463,7 @@ export class Routes {
   #sweep(now: number): number {
     let next = Infinity
     for (const call of [...this.#waiting]) {
-      if (call.over || call.stop) this.#waiting.delete(call)
+      if (call.over || call.under) this.#waiting.delete(call)
       else if (call.deadline <= now) {
         this.#waiting.delete(call)
         call.route.expire(call)

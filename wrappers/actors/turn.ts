@@ -32,6 +32,8 @@ export class Turn {
   own = false
   /** Whose it is, once it was taken on. */
   of: Activation | undefined
+  /** Where it is held for the sake of its deadline; not beyond its end. */
+  noted: Set<Turn> | undefined
   #abort: AbortController | undefined
 
   /**
@@ -65,6 +67,7 @@ export class Turn {
   answer(error: StageError | null, value?: unknown): void {
     if (this.over) return
     this.over = true
+    this.noted?.delete(this)
     this.done(error, value)
   }
 

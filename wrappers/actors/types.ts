@@ -4,14 +4,14 @@ import type { Target } from '../rpc/types.js'
 type Names<Pattern extends string> = Pattern extends `${string}{${infer Name}}${infer Rest}` ? Name | Names<Rest> : never
 
 /** What the parameters of a pattern stand for: `rooms.{room}.seats.{n}` → `{ room: string, n: string }`. */
-export type Params<Pattern extends string> = { [Name in Names<Pattern>]: string }
+export type Params<Pattern extends string> = { readonly [Name in string extends Pattern ? string : Names<Pattern>]: string }
 
-/** How a type of actors behaves, whatever makes its objects. */
-export interface ActorOptions<Pattern extends string = string> {
+/** How a type of actors behaves, whatever makes its objects. `Name`: of its properties and methods, as far as they are known. */
+export interface ActorOptions<Pattern extends string = string, Name extends string = string> {
   /** The addresses of its actors: parts between dots, each a word or a parameter. */
   readonly pattern: Pattern
   /** Keeps public properties in the store: `true` all that hold data, a list those (and others by name). Default: none. */
-  readonly durable?: boolean | readonly string[] | undefined
+  readonly durable?: boolean | readonly Name[] | undefined
   /** `turn` (the default) commits what a turn has changed before it answers; `explicit` leaves it to `self.save()`. */
   readonly commit?: 'turn' | 'explicit' | undefined
   /** Of the shape of the durable state; default 1. */
@@ -19,7 +19,7 @@ export interface ActorOptions<Pattern extends string = string> {
   /** Makes the present shape out of what an older version kept. */
   readonly migrate?: ((from: number, data: Record<string, unknown>) => Record<string, unknown>) | undefined
   /** Methods that change nothing: they run together. */
-  readonly readonly?: readonly string[] | undefined
+  readonly readonly?: readonly Name[] | undefined
   /** A call that comes back through the actor's own chain of calls runs within its turn, rather than to fail with DEADLOCK. */
   readonly reentrant?: boolean | undefined
   /** `local`: an actor lives with the first caller that hosts its type. Default: anywhere, by its address. */
@@ -36,9 +36,14 @@ export interface ActorOptions<Pattern extends string = string> {
   readonly slowTurnMs?: number | undefined
 }
 
+/** Names that the compiler knows, and those of private members, of which it does not tell. */
+type NamesIn<T> = Extract<keyof T, string> | `_${string}`
+/** Of a pattern that is only known when the program runs nothing can be said. */
+type Given<Pattern extends string> = string extends Pattern ? never : Params<Pattern>
+
 /** Actors that are instances of a class, or of an ES5 constructor; it gets the parameters of the address. */
-export interface ActorClass<Pattern extends string, T extends object> extends ActorOptions<Pattern> {
-  readonly constructor: new (params: Params<Pattern>) => T
+export interface ActorClass<Pattern extends string, T extends object> extends ActorOptions<Pattern, NamesIn<NoInfer<T>>> {
+  readonly constructor: (new (params: Given<Pattern>) => T) | ((this: T, params: Given<Pattern>) => void)
   readonly create?: undefined
 }
 
@@ -103,20 +108,41 @@ export interface Self {
 
 /** An actor of which nothing is known to the compiler. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
-export type UntypedActor = Record<string, (...args: any[]) => any>
+export type UntypedActor = Record<string, any>
 
-type Hook = 'activate' | 'deactivate' | 'self'
+/** What no actor shows, though its class may have it; `members.ts` says so when the program runs. */
+type Hidden =
+  | `_${string}` | symbol | 'self' | 'activate' | 'deactivate' | 'then' | 'catch' | 'finally' | 'constructor' | 'prototype' | 'inspect'
+  | 'toString' | 'toLocaleString' | 'toJSON' | 'valueOf' | 'hasOwnProperty' | 'isPrototypeOf' | 'propertyIsEnumerable'
+
+declare const of: unique symbol
+/** How the compiler tells of a remote actor whose it is, from what is otherwise a list of functions and promises. Nothing of it is there when the program runs. */
+export interface ActorOf<T> {
+  readonly [of]?: T
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- called or awaited, as whoever wrote `any` knows best
+type Either = ((...args: any[]) => Promise<any>) & PromiseLike<any>
+
+/** In place of a value that can never be sent. */
+type Refused<Value> = Value extends symbol ? 'a symbol cannot be sent to another stage' : 'a promise cannot be sent to another stage: keep what it resolves to'
 
 /** An actor from afar: its methods, each returning a promise, and its properties, each read by awaiting it. */
-export type Actor<T> = {
-  readonly [Name in keyof T as Name extends `_${string}` | Hook ? never : Name]:
-    T[Name] extends (this: never, ...args: never[]) => Promise<unknown> ? OmitThisParameter<T[Name]>
-      : T[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>>
-        : PromiseLike<T[Name]>
+export type Actor<T> = ActorOf<T> & {
+  readonly [Name in keyof T as Name extends Hidden ? never : Name]-?:
+    0 extends 1 & T[Name] ? Either
+      // a method that returns a promise stays as it is, type parameters and all
+      : NonNullable<T[Name]> extends (this: never, ...args: never[]) => Promise<unknown> ? OmitThisParameter<NonNullable<T[Name]>>
+        : NonNullable<T[Name]> extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>>
+          : PromiseLike<T[Name] extends symbol | Promise<unknown> ? Refused<T[Name]> : T[Name]>
 }
 
 /** The names of the properties that can be watched. */
-export type Watchable<T> = { [Name in keyof T & string]: Name extends `_${string}` | Hook ? never : T[Name] extends (...args: never[]) => unknown ? never : Name }[keyof T & string]
+export type Watchable<T> = {
+  [Name in keyof T & string]: Name extends Hidden | 'version' | 'reset' ? never
+    : 0 extends 1 & T[Name] ? Name
+      : NonNullable<T[Name]> extends (...args: never[]) => unknown ? never : Name
+}[keyof T & string]
 
 export interface ObserveOptions extends ActorCallOptions {
   /** `latest` (the default) merges what could not be delivered in time, `every` yields each committed change. */

@@ -1,6 +1,8 @@
 import { either } from '../../src/abort.js'
 import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
+import type { Inherited } from '../actors/self.js'
+import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import type { Channel } from './channel.js'
 import type { CallContext, Target } from './types.js'
 
@@ -8,6 +10,8 @@ import type { CallContext, Target } from './types.js'
 export interface Inherit {
   readonly clock: Clock
   target(to: To, options: TargetOptions): unknown
+  /** An actor, if a layer above brings them: each call asks what it inherits. */
+  actor(address: string, options: ActorCallOptions, inherit: () => Inherited): unknown
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
@@ -53,6 +57,10 @@ export class Incoming implements CallContext {
       signal: options.signal ? either(this.signal, options.signal) : this.signal,
       depth: this.depth + 1,
     }) as Target
+  }
+
+  actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
+    return this.inherit.actor(address, options, () => ({ endsAt: this.endsAt, signal: this.signal, depth: this.depth, chain: [] })) as Actor<T>
   }
 
   cancel(reason: StageError): void {

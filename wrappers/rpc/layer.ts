@@ -44,6 +44,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
     find: (method, peer) => provisions.find(method, peer),
     visible: (peer) => provisions.visible(peer),
     target: (to, options) => mesh.target(to, options),
+    actor: (...args) => (mesh.verb('actor') as (...args: unknown[]) => unknown)(...args),
     onmethods: (peer, methods) => shown.changed(peer, methods),
     onclose: (one) => { rpcs.delete(one); served() },
     onserved: served,

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Peer, TargetOptions, To } from '../../src/types.js'
 import type { StageError } from '../../src/errors.js'
+import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 
 /** `this` of a handler: the call that it answers. */
 export interface CallContext {
@@ -13,6 +14,8 @@ export interface CallContext {
   readonly deadline: number
   /** Like `stage.to()`, for calls that inherit this one's deadline, signal and depth. */
   to(to: To, options?: TargetOptions): Target
+  /** Like `stage.actor()`, with the same inheritance. @throws TypeError the chain has no actors */
+  actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T>
 }
 
 /**

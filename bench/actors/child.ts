@@ -1,0 +1,106 @@
+/** A process of the run: a host of actors, or some of those who call and watch them. */
+import { LocalRegistry, RedisRegistry, Stage, type StageOptions } from '../../src/index.js'
+import { answering } from '../../test/helpers/answering.js'
+import { listed } from '../../test/helpers/listed.js'
+import { Unfenced } from './broken.js'
+import { Caller, type Calling, type Noted } from './caller.js'
+import { addresses, defineThings } from './things.js'
+import { Watcher, type Mode, type Sighting } from './watcher.js'
+
+export interface Place {
+  /** As a URL. */
+  registry: string
+  ttlMs: number
+  /** Its store ignores the fence. */
+  broken: boolean
+}
+
+export interface Counts {
+  acknowledged: number
+  failed: Record<string, number>
+}
+
+let stage: Stage
+let callers: Caller[] = []
+let stages: Stage[] = []
+const watchers: Watcher[] = []
+
+async function open(name: string, { registry, ttlMs, broken }: Place, prepare?: (stage: Stage) => void): Promise<Stage> {
+  const store = (): Unfenced => new Unfenced(registry.startsWith('redis:') ? new RedisRegistry(registry) : new LocalRegistry(registry.slice('local:'.length)))
+  const options: StageOptions = { ttlMs, ...(broken ? { store: store() } : {}) }
+  const made = new Stage(name, registry, undefined, options)
+  made.on('error', () => {})
+  prepare?.(made)
+  await listed(made)
+  return made
+}
+
+/** Which actors a caller watches: every caller others. */
+function* watched(all: readonly string[], count: number, seed: number): Generator<string> {
+  for (let i = 0; i < count; i++) yield all[(i * 37 + seed * 11) % all.length]!
+}
+
+const orders = {
+  /** @returns its id */
+  async host(name: string, place: Place, idleMs: number): Promise<string> {
+    stage = await open(name, place, (made) => defineThings(made, idleMs))
+    return stage.id
+  },
+  /** The addresses of the actors here. */
+  async hosted(): Promise<string[]> {
+    return stage.actors().map(({ address }) => address)
+  },
+  async callers(names: readonly string[], place: Place, calling: Calling): Promise<void> {
+    stages = await Promise.all(names.map((name) => open(name, place)))
+    callers = stages.map((one, i) => new Caller(one, names[i]!, calling))
+  },
+  async start(): Promise<void> {
+    for (const one of callers) one.start()
+  },
+  /** @param each  how many actors each caller watches in each mode; every fourth of them at its leisure */
+  async watch(each: number, actors: number, seed: number): Promise<void> {
+    const all = addresses(actors)
+    for (const [i, one] of stages.entries()) {
+      for (const [n, mode] of (['every', 'latest'] satisfies Mode[]).entries()) {
+        let count = 0
+        for (const address of watched(all, each, seed + i * 2 + n)) watchers.push(new Watcher(one, address, mode, count++ % 4 === 3 ? 30 : 0))
+      }
+    }
+  },
+  async counts(): Promise<Counts> {
+    const failed: Record<string, number> = {}
+    for (const one of callers) for (const [key, count] of Object.entries(one.failed)) failed[key] = (failed[key] ?? 0) + count
+    return { acknowledged: callers.reduce((sum, one) => sum + one.acknowledged, 0), failed }
+  },
+  async stop(): Promise<void> {
+    await Promise.all(callers.map((one) => one.stop()))
+  },
+  /** One call, noted like the others. @returns what it answered; undefined: it failed */
+  async add(address: string, id: string, ms: number): Promise<unknown> {
+    const counter = stages[0]!.actor(address, { timeoutMs: 5000 })
+    return callers[0]!.note(address, { kind: 'add', argument: id, run: () => counter['add']!(id, ms) })
+  },
+  /** The last look at all of them. @returns what each of them answered */
+  async last(all: readonly string[]): Promise<Record<string, unknown>> {
+    return Object.fromEntries(await Promise.all(all.map(async (address) => [address, await callers[0]!.last(address)] as const)))
+  },
+  async noted(): Promise<{ operations: Noted[]; torn: string[] }> {
+    return { operations: callers.flatMap((one) => one.operations), torn: callers.flatMap((one) => one.torn) }
+  },
+  async sightings(): Promise<Sighting[]> {
+    return watchers.map((one) => one.sighting)
+  },
+  async unwatch(): Promise<void> {
+    await Promise.all(watchers.map((one) => one.stop()))
+  },
+  /** @returns how long it took in milliseconds */
+  async close(): Promise<number> {
+    const since = performance.now()
+    await Promise.all([stage as Stage | undefined, ...stages].map((one) => one?.close()))
+    return performance.now() - since
+  },
+}
+
+export type Orders = typeof orders
+
+answering(orders)

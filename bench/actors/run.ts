@@ -1,0 +1,42 @@
+/**
+ * Actors in real processes to which things happen, and whether what everybody saw can be true:
+ *
+ *     npm run actors:stress -- [--store redis|local] [--operations 100000] [--ttl 1500] [--rate 500] [--fault 4000]
+ *                              [--actors 200] [--hosts 3] [--seconds 1500]
+ *
+ * The exit code is 1 when an acknowledged change was lost or one applied twice, when some actor has no linear history,
+ * when a call that did not run had an effect, or when a watcher missed something. Only processes that it started end.
+ */
+import { parseArgs } from 'node:util'
+import { stress } from './stress.js'
+
+const { values } = parseArgs({ options: {
+  store: { type: 'string', default: 'redis' },
+  operations: { type: 'string', default: '100000' },
+  ttl: { type: 'string', default: '1500' },
+  rate: { type: 'string', default: '500' },
+  fault: { type: 'string', default: '4000' },
+  actors: { type: 'string', default: '200' },
+  hosts: { type: 'string', default: '3' },
+  seconds: { type: 'string', default: '1500' },
+} })
+const { store } = values
+if (store !== 'redis' && store !== 'local') throw new Error(`no store is called ${store}; there are redis and local`)
+
+const WRONG_MAX = 30
+const ends: (() => Promise<void> | void)[] = []
+try {
+  const { wrong, acknowledged, failed, faults, updates, resets, seconds } = await stress({ teardown: (fn) => ends.push(fn) }, {
+    store, operations: Number(values.operations), ttlMs: Number(values.ttl), rate: Number(values.rate), faultMs: Number(values.fault),
+    actors: Number(values.actors), hosts: Number(values.hosts), seconds: Number(values.seconds), say: (line) => console.log(`  ${line}`),
+  })
+  console.log(`${store}: ${acknowledged} operations acknowledged in ${seconds} s`)
+  console.log(`  failed: ${Object.entries(failed).map(([code, count]) => `${code} ${count}`).join(', ') || 'none'}`)
+  console.log(`  faults: ${Object.entries(faults).map(([what, count]) => `${what} ${count}`).join(', ')}`)
+  console.log(`  watchers got ${updates} updates, ${resets} of them marked reset`)
+  for (const line of wrong.slice(0, WRONG_MAX)) console.log(`✗ ${line}`)
+  console.log(wrong.length === 0 ? 'nothing lost, nothing twice, one history each, no gap unsaid' : `${wrong.length} things are wrong`)
+  process.exitCode = wrong.length === 0 ? 0 : 1
+} finally {
+  for (const end of ends.reverse()) await end()
+}

@@ -1,0 +1,113 @@
+/** Hosts and callers in processes of their own, the store that they share, and what happens to them. */
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Process, tempFolder } from '../../test/helpers/process.js'
+import { RedisServer } from '../../test/helpers/redis-server.js'
+import type { Assertions } from '../../test/suites/test.js'
+import type { Calling } from './caller.js'
+import type { Counts, Orders, Place } from './child.js'
+
+export type Kind = 'redis' | 'local'
+export type T = Pick<Assertions, 'teardown'>
+type One = Process<Orders>
+
+const GRACE_MS = 2000
+const CALLERS = 8
+const CALLING_PROCESSES = 3
+
+const start = (t: T): One => Process.start<Orders>(t, { serialization: 'advanced' }, 'bench/actors/child.js')
+
+export class World {
+  readonly hosts: One[] = []
+  readonly callers: One[] = []
+  readonly faults: Record<string, number> = {}
+  #count = 0
+
+  private constructor(private readonly t: T, readonly place: Place, readonly server: RedisServer | undefined, private readonly idleMs: number) {}
+
+  static async make(t: T, kind: Kind, ttlMs: number, { broken = false, idleMs = 1000 } = {}): Promise<World> {
+    const server = kind === 'redis' ? await RedisServer.start() : undefined
+    if (server) t.teardown(() => server.close())
+    const registry = server ? server.url : `local:${join(await tempFolder(t), 'registry')}`
+    return new World(t, { registry, ttlMs, broken }, server, idleMs)
+  }
+
+  async addHost(): Promise<One> {
+    const one = start(this.t)
+    this.hosts.push(one)
+    await one.ask('host', `host-${++this.#count}`, this.place, this.idleMs)
+    return one
+  }
+
+  async addCallers(calling: Calling): Promise<void> {
+    const names = Array.from({ length: CALLERS }, (_, i) => `c${i}`)
+    for (let i = 0; i < CALLING_PROCESSES; i++) this.callers.push(start(this.t))
+    const share = { ...calling, rate: calling.rate / CALLERS, lanes: Math.ceil(calling.lanes / CALLERS) }
+    await Promise.all(this.callers.map((one, i) => one.ask('callers', names.filter((_, n) => n % CALLING_PROCESSES === i), this.place, share)))
+  }
+
+  async counts(): Promise<Counts> {
+    const sum: Counts = { acknowledged: 0, failed: {} }
+    for (const { acknowledged, failed } of await Promise.all(this.callers.map((one) => one.ask('counts')))) {
+      sum.acknowledged += acknowledged
+      for (const [key, count] of Object.entries(failed)) sum.failed[key] = (sum.failed[key] ?? 0) + count
+    }
+    return sum
+  }
+
+  /** One of the things that happen, to one of the hosts or to the server. */
+  async fault(): Promise<void> {
+    const host = this.hosts[Math.floor(Math.random() * this.hosts.length)]!
+    const drawn = Math.random()
+    if (drawn < 0.3) await this.kill(host)
+    else if (drawn < 0.45) await this.close(host)
+    else if (drawn < 0.65 && this.server) await this.restart(this.server)
+    else await this.stop(host)
+  }
+
+  async kill(host: One): Promise<void> {
+    this.#noteFault('kill -9')
+    await host.kill()
+    await this.#replace(host)
+  }
+
+  async close(host: One): Promise<void> {
+    this.#noteFault('close')
+    await host.ask('close')
+    await host.kill()
+    await this.#replace(host)
+  }
+
+  /** Longer than its lease; half of them until somebody else may have taken over. Sometimes another one is killed meanwhile. */
+  async stop(host: One): Promise<void> {
+    const { ttlMs } = this.place
+    this.#noteFault('SIGSTOP')
+    host.signal('SIGSTOP')
+    try {
+      await sleep(ttlMs * 1.2)
+      const other = this.hosts.find((one) => one !== host)
+      if (other && this.server && Math.random() < 0.3) await this.kill(other)
+      if (Math.random() < 0.7) await sleep(GRACE_MS + Math.random() * ttlMs)
+    } finally {
+      host.signal('SIGCONT')
+    }
+  }
+
+  async restart(server: RedisServer): Promise<void> {
+    const hard = Math.random() < 0.5
+    this.#noteFault(`store ${hard ? 'killed' : 'stopped'} and started`)
+    if (hard) await server.kill()
+    else await server.stop()
+    await sleep(Math.random() * 500)
+    await server.restart({ keepData: true })
+  }
+
+  async #replace(host: One): Promise<void> {
+    this.hosts.splice(this.hosts.indexOf(host), 1)
+    await this.addHost()
+  }
+
+  #noteFault(name: string): void {
+    this.faults[name] = (this.faults[name] ?? 0) + 1
+  }
+}

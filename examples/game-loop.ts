@@ -1,0 +1,43 @@
+/**
+ * An object that is there already, in the middle of a game that draws 30 times a second: hosted under an address, it can
+ * be called and watched from anywhere, and the loop goes on using it as before.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MemoryRegistry, Stage } from 'stagemesh'
+
+class Player {
+  hp = 100
+
+  bomb({ damage }: { damage: number }): void {
+    this.hp -= damage
+    console.log(`I took ${damage} damage from the bomb`)
+  }
+}
+
+const registry = new MemoryRegistry()
+const game = new Stage('game', registry)
+const player = new Player()
+const leave = await game.host('players.1', player)
+
+// somebody else, who knows the address and nothing more
+const enemy = new Stage('enemy', registry)
+const throwing = (async () => {
+  const target = enemy.actor<Player>('players.1')
+  await target.bomb({ damage: 10 })
+  await target.bomb({ damage: 90 })
+  return target.hp
+})()
+
+let ticks = 0
+while (player.hp > 0) {
+  ticks++
+  await sleep(33)
+}
+console.log(`the game saw it too: ${ticks > 0}; the enemy reads ${await throwing} hp`)
+
+await leave()
+const error: unknown = await enemy.actor<Player>('players.1', { timeoutMs: 500 }).bomb({ damage: 1 }).catch((thrown: unknown) => thrown)
+console.log(`taken away again: ${(error as { code: string }).code}`)
+
+await enemy.close()
+await game.close()

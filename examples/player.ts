@@ -1,0 +1,51 @@
+/**
+ * Actors in their oldest words: a constructor, a prototype, and a pattern of addresses. `stage` may host players, `client`
+ * attacks one and watches what becomes of it; neither of them makes it, and neither knows where it lives.
+ */
+/* eslint-disable no-var -- ES5, as it was written then */
+import { MemoryRegistry, Stage } from 'stagemesh'
+
+const registry = new MemoryRegistry()
+const stage = new Stage('server', registry)
+
+stage.define({
+  pattern: 'players.{id}',
+  constructor: Player
+});
+
+function Player(this: Player, opts: { id: string }) {
+  this.id = opts.id;
+  this.hp = 100;
+  this.armor = 0.5;
+  this.isDead = false;
+}
+
+Player.prototype = {
+  attack: function(this: Player, damage: number) {
+    var dr = Math.random() * this.armor * damage;
+    damage = damage - dr;
+    this.hp -= damage;
+    this.isDead = this.hp <= 0;
+  }
+};
+
+/** The same for the compiler; plain JavaScript needs neither this nor the types above. */
+interface Player { id: string; hp: number; armor: number; isDead: boolean; attack(damage: number): void }
+
+// ── another stage: another process, as far as it can tell ───────────────────────────────────────────────────────────
+
+const client = new Stage('client', registry)
+const player = client.actor<Player>('players.42')
+console.log(`${await player.id} has ${await player.hp} hp`) // it is made by the first thing that is asked of it
+
+const watching = (async () => {
+  for await (const { hp, isDead } of client.observe(player, ['hp', 'isDead'], { mode: 'every' })) {
+    console.log(`hp ${Math.round(hp)}${isDead ? ', dead' : ''}`)
+    if (isDead) return
+  }
+})()
+while (!await player.isDead) await player.attack(60)
+await watching
+
+await client.close()
+await stage.close()

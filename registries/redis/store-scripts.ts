@@ -1,0 +1,69 @@
+/**
+ * The rules of `src/claims.ts` as scripts, so that each step is one atomic request that takes its time from Redis. Every
+ * script may run twice, because a reply can be lost.
+ *
+ * An actor is a hash: `epoch`, `stage` and `activation` while somebody has it, `version`, `commit` (the id of the last
+ * one), `data`. Its wake is the score of its address in a sorted set that the actors of a namespace share.
+ */
+import { script } from './script.js'
+
+/**
+ * All keys of a namespace have one hash tag, so that a cluster keeps them together: it is what stands between the first
+ * two braces, and an address may have any after them.
+ */
+export const actorKey = (namespace: string, actor: string): string => `stagemesh:{${namespace}}:actor:${actor}`
+export const wakesKey = (namespace: string): string => `stagemesh:{${namespace}}:wakes`
+
+// a number becomes text with %.0f: Lua's own way would write 1.7e+12
+const common = `
+local t = redis.call('TIME')
+local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+local function num(n) return string.format('%.0f', n) end
+local function count(text) return text and string.match(text, '^%d+$') and tonumber(text) end
+-- what is no record is none, as if nobody had ever claimed the actor
+local function read(key)
+  local h = redis.call('HMGET', key, 'epoch', 'version', 'stage', 'activation')
+  local epoch, version = count(h[1]), count(h[2])
+  if not (epoch and version) then return nil, 0, false, false end
+  return epoch, version, h[3], h[3] and h[4]
+end
+`
+
+/** KEYS: actor, wakes. ARGV: stage, activation, the activation that it is claimed over or '', floor, address. */
+export const CLAIM = script('', `${common}
+local epoch, version, stage, activation = read(KEYS[1])
+if activation and activation ~= ARGV[2] and activation ~= ARGV[3] then return { 'owned', num(epoch), stage, activation } end
+if activation ~= ARGV[2] then
+  if not epoch then -- deleted by hand, perhaps, and something was left
+    redis.call('DEL', KEYS[1])
+    redis.call('ZREM', KEYS[2], ARGV[5])
+  end
+  epoch = math.max(epoch and epoch + 1 or now, tonumber(ARGV[4]) + 1)
+  redis.call('HSET', KEYS[1], 'epoch', num(epoch), 'stage', ARGV[1], 'activation', ARGV[2], 'version', num(version))
+end
+return { 'granted', num(epoch), num(version), num(now), redis.call('HGET', KEYS[1], 'data') }`)
+
+/** KEYS: actor, wakes. ARGV: epoch, activation, id, version, wake or '', address, data. */
+export const COMMIT = script('', `${common}
+local epoch, version, stage, activation = read(KEYS[1])
+if not epoch or epoch ~= tonumber(ARGV[1]) or activation ~= ARGV[2] then return 'fenced' end
+if tonumber(ARGV[4]) ~= version + 1 then return redis.call('HGET', KEYS[1], 'commit') == ARGV[3] and 'ok' or 'fenced' end
+redis.call('HSET', KEYS[1], 'version', ARGV[4], 'commit', ARGV[3], 'data', ARGV[7])
+if ARGV[5] == '' then redis.call('ZREM', KEYS[2], ARGV[6]) else redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6]) end
+return 'ok'`)
+
+/** KEYS: actor. ARGV: epoch, activation. A full Redis does this too: it gives something back. */
+export const RELEASE = script('allow-oom', `${common}
+local epoch, version, stage, activation = read(KEYS[1])
+if epoch and epoch == tonumber(ARGV[1]) and activation == ARGV[2] then redis.call('HDEL', KEYS[1], 'stage', 'activation') end
+return 'ok'`)
+
+/** KEYS: actor. Answers nothing if there is no record. */
+export const LOOK = script('no-writes', `${common}
+local epoch, version, stage, activation = read(KEYS[1])
+if not epoch then return {} end
+return { num(epoch), num(version), num(now), stage, activation, redis.call('HGET', KEYS[1], 'data') }`)
+
+/** KEYS: wakes. ARGV: how many at most. */
+export const DUE = script('no-writes', `${common}
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', num(now), 'LIMIT', '0', ARGV[1])`)

@@ -1,0 +1,35 @@
+import { StageError, asError } from '../../src/errors.js'
+
+/** What a process does when its parent asks, by name. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each process has its own
+export type Orders = Record<string, (...args: any[]) => Promise<unknown>>
+
+export interface Failure {
+  code: string
+  executed: string
+  message: string
+}
+export interface Question {
+  n: number
+  order: string
+  args: unknown[]
+}
+export interface Reply {
+  n: number
+  value?: unknown
+  error?: Failure
+}
+
+export function failureOf(thrown: unknown): Failure {
+  const { message } = asError(thrown)
+  return thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message }
+}
+
+/** Does what the parent asks for over IPC, one answer to each question; the process ends with its parent. */
+export function answering(orders: Orders): void {
+  process.once('disconnect', () => process.exit())
+  process.on('message', ({ n, order, args }: Question) => {
+    const reply = (rest: Omit<Reply, 'n'>) => void process.send?.({ n, ...rest })
+    orders[order]!(...args).then((value) => reply({ value }), (thrown: unknown) => reply({ error: failureOf(thrown) }))
+  })
+}

@@ -1,0 +1,211 @@
+import type { Claim, Claimed, Commit, Fence } from '../../src/types.js'
+import { decode, decodeKept } from '../../wrappers/actors/image.js'
+import type { World } from './world.js'
+
+/** One commit, as the store performed it. */
+export interface Version {
+  readonly version: number
+  readonly commitId: string
+  readonly data: Buffer | undefined
+  /** The changes that are in it, in the order in which they were made. */
+  readonly ids: readonly number[]
+  readonly values: ReadonlyMap<string, unknown>
+}
+
+/** Something that a turn is to change, under a number that is kept with the state. */
+export interface Change {
+  readonly n: number
+  readonly address: string
+  /** The change whose turn it belongs to. */
+  outer: number | undefined
+  commits: number
+  /** The commit that brought it, and the past that this one belongs to. */
+  in?: Version
+  past?: number
+  /** Why it may not be committed, ever. */
+  never?: string
+  /** Must be there in the end, if the commit that asked for it was. */
+  owedBy?: number
+}
+
+/** All that became of one actor. Each time the store forgets it, another past begins. */
+export interface Chain {
+  readonly address: string
+  readonly pasts: Version[][]
+  epoch: number
+  activation: string
+  stage: string
+  /** Claimed, and not released since. */
+  held: boolean
+  /** When its calls may last have lost their order: its owner was put out, or had to give it up. */
+  disturbedAt: number
+}
+
+/** Numbers of changes that are no calls, but timers' and reminders', begin behind it. */
+export const OWN = 1_000_000
+const BEFORE: Version = { version: 0, commitId: '', data: undefined, ids: [], values: new Map() }
+
+/** What the store of a world did, told by itself, and whether it may have done so. It knows the rules, and none of the code that keeps them. */
+export class Truth {
+  readonly chains = new Map<string, Chain>()
+  readonly changes = new Map<number, Change>()
+  /** When something was last forgotten. */
+  forgotAt = -Infinity
+  #owns = 0
+
+  constructor(private readonly world: World) {}
+
+  chain(address: string): Chain {
+    let chain = this.chains.get(address)
+    if (!chain) this.chains.set(address, chain = { address, pasts: [[]], epoch: 0, activation: '', stage: '', held: false, disturbedAt: -Infinity })
+    return chain
+  }
+
+  /** The newest commit of an actor; version 0 before the first. */
+  newest(address: string): Version {
+    return this.chain(address).pasts.at(-1)?.at(-1) ?? BEFORE
+  }
+
+  /** A version of one of its pasts. */
+  at(address: string, past: number, version: number): Version | undefined {
+    return version === 0 ? BEFORE : this.chain(address).pasts[past][version - 1]
+  }
+
+  expect(n: number, address: string, outer?: number): Change {
+    const change: Change = { n, address, outer, commits: 0 }
+    this.changes.set(n, change)
+    return change
+  }
+
+  /** Whether these were all changes of the actor at any time. */
+  wasCommitted(address: string, ids: readonly number[]): boolean {
+    return ids.length === 0 || this.chain(address).pasts.some((past) => past.some((one) => one.ids.length === ids.length && one.ids.every((id, i) => id === ids[i])))
+  }
+
+  /** A turn begins with these changes: they are what is committed, if its actor has the claim still. */
+  begins(address: string, activation: string, ids: readonly number[]): void {
+    const chain = this.chain(address)
+    const known = this.newest(address).ids
+    if (!chain.held || chain.activation !== activation) return
+    if (ids.length !== known.length || ids.at(-1) !== known.at(-1)) this.world.fail(`P16: a turn of ${address} begins with ${ids.length} changes up to ${ids.at(-1)}, and ${known.length} up to ${known.at(-1)} are committed`)
+  }
+
+  /** One that no call makes. @param owedBy  the change that it follows from without fail */
+  own(address: string, owedBy?: number): number {
+    const change = this.expect(OWN + ++this.#owns, address)
+    if (owedBy !== undefined) change.owedBy = owedBy
+    return change.n
+  }
+
+  /** It belongs to no other turn any more. */
+  parted(n: number): void {
+    const change = this.changes.get(n)
+    if (change) change.outer = undefined
+  }
+
+  /** From now on it may not be committed any more. */
+  never(n: number, why: string): void {
+    const change = this.changes.get(n)
+    if (!change) return
+    change.never = why
+    if (change.commits > 0) this.world.fail(`P16: the change ${n} of ${change.address} ${why}, and is committed`)
+  }
+
+  disturbed(address: string): void {
+    this.chain(address).disturbedAt = this.world.clock.now()
+  }
+
+  // ── what the store tells ──────────────────────────────────────────────────────────────────────────────────────
+
+  /** @param raised  it was granted anew */
+  claimed(address: string, claim: Claim, answer: Claimed, raised: boolean): void {
+    const { world } = this
+    const chain = this.chain(address)
+    if (answer.owner) {
+      if (raised || answer.owner.epoch !== chain.epoch || answer.owner.activation !== chain.activation) world.fail(`P15: a claim of ${address} is answered with an owner that it does not have`)
+      return
+    }
+    const { version, data } = this.newest(address)
+    if (answer.version !== version || (answer.data === undefined) !== (data === undefined) || !(data?.equals(answer.data!) ?? true)) world.fail(`P16: who claims ${address} is given version ${answer.version}, and the newest is ${version}`)
+    if (!raised) {
+      if (!chain.held || answer.epoch !== chain.epoch || claim.activation !== chain.activation) world.fail(`P15: the claim ${claim.activation} on ${address} is granted again, and is not the present one`)
+      return
+    }
+    world.tell('store', `${address} goes to ${claim.stage} in epoch ${answer.epoch}`)
+    if (answer.epoch <= chain.epoch) world.fail(`P15: ${address} is granted in epoch ${answer.epoch}, behind ${chain.epoch}`)
+    if (chain.held && claim.over !== chain.activation) world.fail(`P15: ${address} is taken from its owner, and the claim does not name it`)
+    if (chain.held) {
+      this.disturbed(address)
+      this.#judge(chain, claim)
+    }
+    Object.assign(chain, { epoch: answer.epoch, activation: claim.activation, stage: claim.stage, held: true })
+  }
+
+  /** @param changed  it was performed now, and not before */
+  committed(address: string, fence: Fence, commit: Commit, answer: 'ok' | 'fenced', changed: boolean): void {
+    const { world } = this
+    const chain = this.chain(address)
+    const last = this.newest(address)
+    const owns = chain.held && fence.epoch === chain.epoch && fence.activation === chain.activation
+    if (!changed) {
+      if (answer === 'ok' && (!owns || commit.id !== last.commitId || commit.version !== last.version)) world.fail(`P16: a commit of ${address} is acknowledged and changes nothing`)
+      if (answer === 'fenced' && owns && commit.version === last.version + 1) world.fail(`P15: the owner of ${address} is refused its version ${commit.version}`)
+      return
+    }
+    world.tell('store', `${address} is at version ${commit.version}`)
+    if (answer !== 'ok') world.fail(`P15: a commit of ${address} is refused and performed`)
+    if (!owns) world.fail(`P15: ${address} is committed in epoch ${fence.epoch}, and the fence is at ${chain.epoch}${chain.held ? '' : ', given up'}`)
+    if (commit.version !== last.version + 1) world.fail(`P16: version ${commit.version} of ${address} follows upon ${last.version}`)
+    this.#append(chain, last, commit)
+  }
+
+  released(address: string, fence: Fence, changed: boolean): void {
+    if (!changed) return
+    const chain = this.chain(address)
+    if (!chain.held || fence.epoch !== chain.epoch || fence.activation !== chain.activation) this.world.fail(`P15: ${address} is released by somebody who does not have it`)
+    chain.held = false
+  }
+
+  /** The store has lost what it had of that actor. */
+  forgot(address: string): void {
+    const chain = this.chain(address)
+    chain.pasts.push([])
+    chain.held = false
+    this.forgotAt = this.world.clock.now()
+    this.disturbed(address)
+  }
+
+  #append(chain: Chain, last: Version, { id, version, data }: Commit): void {
+    const { world } = this
+    const { address, pasts } = chain
+    const values = new Map([...decodeKept(data).image].map(([name, bytes]) => [name, decode(bytes)]))
+    const ids = values.get('ids') as number[]
+    const made: Version = { version, commitId: id, data: Buffer.from(data), ids, values }
+    pasts[pasts.length - 1].push(made)
+    if (last.ids.some((one, i) => ids[i] !== one)) world.fail(`P16: version ${version} of ${address} does not go on from ${last.version}: ${String(last.ids.slice(-5))} became ${String(ids.slice(-5))}`)
+    const fresh = ids.slice(last.ids.length)
+    for (const n of fresh) this.#brought(chain, made, n, fresh)
+    if (values.has('total') && (values.get('total') !== ids.length || values.get('twin') !== ids.length)) world.fail(`P16: version ${version} of ${address} is half a turn: ${String(values.get('total'))} and ${String(values.get('twin'))} of ${ids.length}`)
+  }
+
+  #brought({ address, pasts }: Chain, version: Version, n: number, together: readonly number[]): void {
+    const { world } = this
+    const change = this.changes.get(n)
+    if (!change || change.address !== address) return world.fail(`P16: ${address} has the change ${n}, which is none of its own`)
+    change.in = version
+    change.past = pasts.length - 1
+    if (++change.commits > 1) world.fail(`P16: the change ${n} of ${address} is committed ${change.commits} times`)
+    if (change.never) world.fail(`P16: the change ${n} of ${address} ${change.never}, and is committed`)
+    if (change.outer !== undefined && !together.includes(change.outer)) world.fail(`P17: the change ${n} of ${address} is committed without the turn ${change.outer} that it belongs to`)
+  }
+
+  /** Nothing is taken from whoever lives, runs and reaches the others. */
+  #judge(chain: Chain, { stage }: Claim): void {
+    const { world } = this
+    const { ttlMs } = world.climate
+    const owner = world.hosts.find((one) => one.alive && !one.closing && one.stage.id === chain.stage)
+    if (!owner || stage === chain.stage) return
+    const since = world.clock.now() - ttlMs - 5000
+    if (Math.max(owner.impairedUntil, owner.refusedUntil, this.forgotAt, world.emptiedAt + ttlMs) < since) world.fail(`P15: ${chain.address} is taken from ${owner.label}, which was well all the time`)
+  }
+}
