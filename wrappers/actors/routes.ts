@@ -298,7 +298,7 @@ export class Routes {
 
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
     const { clock, timeoutMs } = this.mesh
-    if (this.#leaving && !inherited) return done(new StageError('CLOSED', 'this stage is closed'))
+    if (this.#closed || (this.#leaving && !inherited)) return done(new StageError('CLOSED', 'this stage is closed'))
     const now = clock.now()
     const endsAt = Math.min(now + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
     const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
