@@ -452,6 +452,7 @@ export class Activation {
     this.#remember(turn, took, error)
     if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
     turn.slowAt = Infinity
+    if (turn.over) turn.noted?.delete(turn)
     if (this.#isOver) return // it was answered when the claim was lost
     if (turn.inner) {
       this.#inner?.delete(turn)

@@ -270,7 +270,7 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.slowAt > 0 && turn.slowAt <= now) turn.of?.slow(turn)
+      if (turn.watched && turn.slowAt <= now) turn.of?.slow(turn)
       if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
       if (at === Infinity) this.#noted.delete(turn)
