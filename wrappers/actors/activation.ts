@@ -28,6 +28,12 @@ export interface ActivationHost {
   outgoing: ActorSelf['outgoing']
 }
 
+/** The call for which an actor is made: the turns that wait for it, and how deep it is. */
+export interface Asking {
+  readonly chain: readonly string[]
+  readonly depth: number
+}
+
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
 /** A store that has not answered by then is away. */
@@ -87,7 +93,8 @@ export class Activation {
 
   // ── its life ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async start(): Promise<void> {
+  /** @param from  the call for which it is made */
+  async start({ chain, depth }: Asking): Promise<void> {
     const { host, address, definition } = this
     try {
       const found = await host.claim(address)
@@ -99,8 +106,12 @@ export class Activation {
       const activate = hook(this.instance!, 'activate')
       if (activate) {
         const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
+        // as within a turn of that call, so that a circle of calls is seen, and ends
+        const turn = this.#running = new Turn('activate', [], host.mesh.clock.now() + HOOK_MS, depth, chain, () => {})
+        turn.of = this
         const active = this.#theirs(() => activate.call(this.instance!))
         await within(host.mesh.clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
+        turn.ended = turn.over = true
         this.#own = ownMethods(this.instance!)
         await this.#saving
         if (definition.durable && !definition.explicit && !this.#isOver) await this.#commit(host.mesh.clock.now() + HOOK_MS)
@@ -109,6 +120,7 @@ export class Activation {
       return this.#failed(error)
     }
     if (this.#isOver) return
+    this.#running = undefined
     if (this.stopping) return void this.#leave()
     this.#phase = 'active'
     this.reminders?.arm()
@@ -323,7 +335,7 @@ export class Activation {
     const { definition, address } = this
     turn.of = this
     const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
-    if (cycle && definition.reentrant) {
+    if (cycle && definition.reentrant && this.#phase !== 'starting') {
       turn.inner = true
       return this.#begin(turn)
     }

@@ -2,7 +2,7 @@ import { StageError, describe } from '../../src/errors.js'
 import { jitter } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { Activation, type ActivationHost } from './activation.js'
+import { Activation, type ActivationHost, type Asking } from './activation.js'
 import { checkAddress } from './address.js'
 import { Claims } from './claims.js'
 import { Definition } from './definition.js'
@@ -23,6 +23,7 @@ export interface Announced {
 const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
+const NOBODY: Asking = { chain: [], depth: 0 }
 const DUE_MAX = 100
 /** One that was woken and is still due stands back for others that long. */
 const WOKEN_MS = 30_000
@@ -147,25 +148,26 @@ export class Hosting implements ActivationHost {
 
   /** Takes a call on, or says that it came to the wrong stage. */
   receive(address: string, turn: Turn): void {
-    const activation = this.#activations.get(address) ?? this.#activate(address)
+    const activation = this.#activations.get(address) ?? this.#activate(address, turn)
     if (activation instanceof StageError) return turn.answer(activation)
     activation.push(turn)
   }
 
   /**
    * Says which stage has the claim, and takes it if nobody has.
+   * @param from  the call that wants to know
    * @param done  with no owner: not this stage, and it does not know who
    */
-  locate(address: string, done: (error: StageError | null, owner?: string) => void): void {
+  locate(address: string, done: (error: StageError | null, owner?: string) => void, from: Asking = NOBODY): void {
     const present = this.#activations.get(address)
     if (present?.stopping && this.#closing) return present.whenOver(() => done(null))
-    const activation = present ?? this.#activate(address)
+    const activation = present ?? this.#activate(address, from)
     if (!(activation instanceof StageError)) activation.whenClaimed(done)
     else if (activation.code === 'REFUSED') done(null)
     else done(activation)
   }
 
-  #activate(address: string): Activation | StageError {
+  #activate(address: string, from: Asking): Activation | StageError {
     if (this.#closing) return moved(address)
     try {
       checkAddress(address) // a peer may not have looked
@@ -181,7 +183,7 @@ export class Hosting implements ActivationHost {
     const activation = new Activation(this, definition, address, definition.pattern.match(address) ?? {}, given?.object)
     this.#activations.set(address, activation)
     this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
-    void activation.start()
+    void activation.start(from)
     return activation
   }
 
