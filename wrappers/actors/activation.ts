@@ -68,6 +68,8 @@ export class Activation {
   #inner: Set<Turn> | undefined
   #count = 0
   #going = false
+  /** It was made, and its activate() has ended. */
+  #started = false
   #methods: ReadonlyMap<string, Method> = NO_METHODS
   #own: Map<string, Method> | undefined
   /** What is kept, as it was committed; or as it was made, before the first commit. */
@@ -121,6 +123,7 @@ export class Activation {
     }
     if (this.#isOver) return
     this.#running = undefined
+    this.#started = true
     if (this.stopping) return void this.#leave()
     this.#phase = 'active'
     this.reminders?.arm()
@@ -380,7 +383,7 @@ export class Activation {
 
   /** Begins what may begin. */
   #next(): void {
-    if (this.#going) return
+    if (this.#going || !this.#started) return
     this.#going = true
     const { clock } = this.host.mesh
     let until = Infinity
