@@ -62,6 +62,8 @@ export class Activation {
   timers: Timers | undefined
   #phase: 'starting' | 'active' | 'stopping' | 'over' = 'starting'
   #reason: DeactivateReason = 'asked'
+  /** To be put away while it was made: behind its first turn, so that whoever waits for it is served. */
+  #asked = false
   #queue: Turn[] = []
   #running: Turn | undefined
   #shared: Set<Turn> | undefined
@@ -192,6 +194,10 @@ export class Activation {
   stop(reason: DeactivateReason): void {
     if (this.#phase === 'over' || (this.#phase === 'stopping' && reason !== 'closing')) return
     const starting = this.#phase === 'starting'
+    if (starting && reason === 'asked') {
+      this.#asked = true
+      return
+    }
     if (this.#phase !== 'stopping') this.#phase = 'stopping'
     this.#reason = reason
     if (!starting) this.#next()
@@ -389,6 +395,10 @@ export class Activation {
     let until = Infinity
     try {
       while (this.#free) {
+        if (this.#asked && this.#phase === 'active' && (this.#count > 0 || this.#queue.length === 0)) {
+          this.#phase = 'stopping'
+          this.#reason = 'asked'
+        }
         if (this.#phase === 'stopping') {
           if (!this.#shared?.size) void this.#leave()
           return
