@@ -64,6 +64,8 @@ export class Activation {
   #reason: DeactivateReason = 'asked'
   /** To be put away while it was made: behind its first turn, so that whoever waits for it is served. */
   #asked = false
+  /** Its deactivate() was called. */
+  #goodbye = false
   #queue: Turn[] = []
   #running: Turn | undefined
   #shared: Set<Turn> | undefined
@@ -210,7 +212,7 @@ export class Activation {
     for (const turn of this.running) turn.cancel(error)
     this.#running = undefined
     const deactivate = this.instance && hook(this.instance, 'deactivate')
-    if (deactivate) void Promise.resolve().then(() => deactivate.call(this.instance!, reason)).catch((thrown: unknown) => this.#report('deactivate()', thrown))
+    if (deactivate && !this.#goodbye) void Promise.resolve().then(() => deactivate.call(this.instance!, reason)).catch((thrown: unknown) => this.#report('deactivate()', thrown))
     this.host.ended(this, this.#taken(), false)
   }
 
@@ -309,6 +311,7 @@ export class Activation {
     try {
       const deactivate = this.instance && hook(this.instance, 'deactivate')
       if (deactivate) {
+        this.#goodbye = true
         const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
         await within(clock, GOODBYE_MS, Promise.resolve(deactivate.call(this.instance!, this.#reason)), slow)
         await this.#saving
