@@ -1,6 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { actorMutants } from './actor-mutants.js'
 import { farm } from './farm.js'
 import type { Outcome } from './run.js'
 
@@ -60,6 +61,7 @@ export const mutants: readonly Mutant[] = [
   mutant('all streams together may have unread what they like', 'stats().unreadBytes', 'wrappers/rpc/streams.js', 'const together = Math.max(', 'const together = Math.max(Infinity, ', { seeds: 2000, slow: true }),
   mutant('a ping is not answered', 'P8', 'wrappers/framing.js', 'this.#control(PONG);', '{}'),
   mutant('an interface keeps its timer', 'timers', 'interfaces/memory.js', 'this.#alive?.cancel();', ''),
+  ...actorMutants.map((one) => mutant(...one)),
 ]
 
 export interface Catch {

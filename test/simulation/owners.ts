@@ -78,19 +78,26 @@ export async function checkOwners(world: World): Promise<void> {
   const probes = play.addresses.flatMap((address) => up.map((host) => probe(host, { address, ...PROBES[kindOf(address)], args: [], timeoutMs: PROBE_MS })))
   const circle = play.addresses.filter((one) => kindOf(one) === 'counters')
   const round = probe(chance.one(up), { address: circle[0], method: 'relay', args: [[circle[circle.length - 1], circle[0]], 60_000, []], timeoutMs: PROBE_MS, changes: 'kept' })
+  const nests = play.addresses.filter((one) => kindOf(one) === 'registers').map((address) => probe(chance.one(up), { address, method: 'nest', args: [PROBE_MS], timeoutMs: PROBE_MS, changes: 'kept' }))
   await clock.run(PROBE_MS + 1000)
   // of more than may be active at once on a stage some are turned away
   const tight = (address: string): boolean => play.maxActors !== undefined && kindOf(address) === 'counters'
   for (const one of probes) if (!one.ok && !tight(one.ask.address)) world.fail(`once it was quiet ${one.ask.method} of ${one.ask.address} by ${one.host.label} failed: ${one.why}`)
   if (!round.ok && !tight(circle[0])) world.fail(`P17: once it was quiet a circle of calls did not fail at once: ${round.why}`)
+  for (const { ask, n, why } of nests) if (![...world.truth.changes.values()].some(({ outer, commits }) => outer === n && commits === 1)) world.fail(`P17: once it was quiet nothing came back to ${n} of ${ask.address}: ${why}`)
   for (const watch of fresh) if (!tight(watch.plan.address)) checkSeen(world, watch, up.length)
   for (const host of up) for (const watch of host.watches) watch.checkNewest()
   for (const address of play.addresses) checkOne(world, address)
   for (const host of up) for (const watch of [...host.watches]) watch.leave()
+  // P20: what waits behind a turn that puts its actor away is not lost
+  const waiting = ['rest', 'add', 'add', 'read'].map((method) => probe(up[0], { address: circle[0], method, args: [], timeoutMs: PROBE_MS, changes: method === 'read' ? undefined : 'kept' }))
+  await clock.run(PROBE_MS)
+  for (const one of waiting) if (!one.ok && !tight(circle[0])) world.fail(`P20: ${one.ask.method} of ${circle[0]}, which was put away meanwhile, failed: ${one.why}`)
 }
 
 interface Probe {
   readonly host: Host
+  readonly n: number
   readonly ask: Ask
   ok: boolean
   over: boolean
@@ -98,7 +105,7 @@ interface Probe {
 }
 
 function probe(host: Host, ask: Ask): Probe {
-  const one: Probe = { host, ask, ok: false, over: false, why: 'it has not settled' }
+  const one: Probe = { host, n: host.world.calls.size + 1, ask, ok: false, over: false, why: 'it has not settled' }
   invoke(host, host.stage.actor(ask.address, { timeoutMs: ask.timeoutMs }), ask).then(() => { one.ok = one.over = true }, (error: unknown) => { one.over = true; one.why = String(error) })
   return one
 }
@@ -153,15 +160,21 @@ export async function checkMoves(world: World): Promise<void> {
   if (!near.ok) return world.fail(`P19: ${address} could not be called: ${near.why}`)
   const how = chance.one(['reset', 'silent', 'closed'] as const)
   world.tell('*', `${owner.host.label} has ${address}, and goes (${how})`)
+  const method = { counters: 'slowAdd', registers: 'slowSet', drafts: 'save', flats: '' }[kindOf(address)]
+  const queued = how === 'closed' ? [1, 2, 3, 4].map(() => probe(caller, { address, method, args: [300], timeoutMs: 10_000, changes: 'kept' })) : []
+  await clock.run(100)
   if (how === 'closed') void owner.host.close()
   else owner.host.crash(how === 'reset')
   const since = clock.now()
   const before = world.truth.newest(address).ids.length
+  const moved = how === 'closed' ? MOVED_MS.closed + 1500 : MOVED_MS[how] // one turn is ended here, and the rest elsewhere
   const waitMs = how === 'silent' ? 1000 : MOVED_MS[how]
   let last: Probe
   do {
     last = await settled(world, probe(caller, { ...first.ask, timeoutMs: waitMs }))
-  } while (!last.ok && clock.now() - since < MOVED_MS[how])
-  if (!last.ok || clock.now() - since > MOVED_MS[how] + 100) world.fail(`P19: ${address} was not elsewhere in ${(clock.now() - since).toFixed(0)} ms after ${owner.host.label} went (${how}): ${last.why}`)
-  else if (world.truth.newest(address).ids.length <= before) world.fail(`P19: ${address} has lost what it was`)
+  } while (!last.ok && clock.now() - since < moved)
+  if (!last.ok || clock.now() - since > moved + 100) world.fail(`P19: ${address} was not elsewhere in ${(clock.now() - since).toFixed(0)} ms after ${owner.host.label} went (${how}): ${last.why}`)
+  if (queued.length > 0) await clock.run(10_000)
+  for (const { ok, why } of queued) if (!ok) world.fail(`P20: a call of ${address} that waited when ${owner.host.label} closed failed: ${why}`)
+  if (world.truth.newest(address).ids.length <= before) world.fail(`P19: ${address} has lost what it was`)
 }

@@ -2,11 +2,14 @@ import type { Self } from '../../src/index.js'
 import { invoke, order } from './acting.js'
 import { ran, sleep } from './calls.js'
 import type { Host } from './host.js'
+import { kindOf } from './play.js'
 import { OWN } from './truth.js'
 
 /** What is asked of each actor here. */
 interface Role {
   readonly self: Self
+  /** What it has of its changes, where it is kept with each turn. */
+  readonly ids?: readonly number[]
 }
 
 /** What runs in one activation. */
@@ -36,12 +39,13 @@ export function shared<T>(host: Host, role: Role, n: number, body: () => T): T {
   return ended(body, () => { now.shared-- })
 }
 
-/** One that comes back to a turn that waits for it. */
+/** One that comes back to a turn that waits for it. Where that has ended meanwhile, or lost the claim, it is one like any other. */
 export function inner<T>(host: Host, role: Role, n: number, outer: number, body: () => T): T {
-  const { world, alive } = host
-  if (!alive || !ran(host, n)) return stuck()
-  if (going.get(role)?.alone !== outer) world.fail(`P17: ${n} of ${role.self.address} belongs to ${outer}, which does not run`)
-  return body()
+  if (going.get(role)?.alone !== outer) {
+    host.world.truth.parted(n)
+    return alone(host, role, n, body)
+  }
+  return host.alive && ran(host, n) ? body() : stuck()
 }
 
 function begun(host: Host, role: Role, n: number): Going | undefined {
@@ -56,6 +60,7 @@ function begun(host: Host, role: Role, n: number): Going | undefined {
   const silence = clock.now() - client.renewedAt
   if (silence >= 0.8 * world.climate.ttlMs) world.fail(`P18: ${n} of ${address} begins on ${host.label}, whose lease was renewed ${silence.toFixed(0)} ms ago`)
   if (host.way.committing.has(fence.activation)) world.fail(`P17: ${n} of ${address} begins before the change before it is committed`)
+  if (role.ids && kindOf(address) !== 'drafts') world.truth.begins(address, fence.activation, role.ids)
   let now = going.get(role)
   if (!now) going.set(role, now = { alone: 0, shared: 0 })
   return now
@@ -243,7 +248,7 @@ function registers(host: Host) {
 
     nestFails(n: number, timeoutMs: number): Promise<void> {
       return alone(host, this, n, async () => {
-        await Promise.all([this._back(n, timeoutMs), this._back(n, timeoutMs)]).catch(none)
+        await Promise.allSettled([this._back(n, timeoutMs), this._back(n, timeoutMs)])
         this._put(n)
         throw told()
       })

@@ -17,7 +17,7 @@ export interface Change {
   readonly n: number
   readonly address: string
   /** The change whose turn it belongs to. */
-  readonly outer: number | undefined
+  outer: number | undefined
   commits: number
   /** The commit that brought it, and the past that this one belongs to. */
   in?: Version
@@ -82,11 +82,25 @@ export class Truth {
     return ids.length === 0 || this.chain(address).pasts.some((past) => past.some((one) => one.ids.length === ids.length && one.ids.every((id, i) => id === ids[i])))
   }
 
+  /** A turn begins with these changes: they are what is committed, if its actor has the claim still. */
+  begins(address: string, activation: string, ids: readonly number[]): void {
+    const chain = this.chain(address)
+    const known = this.newest(address).ids
+    if (!chain.held || chain.activation !== activation) return
+    if (ids.length !== known.length || ids.at(-1) !== known.at(-1)) this.world.fail(`P16: a turn of ${address} begins with ${ids.length} changes up to ${ids.at(-1)}, and ${known.length} up to ${known.at(-1)} are committed`)
+  }
+
   /** One that no call makes. @param owedBy  the change that it follows from without fail */
   own(address: string, owedBy?: number): number {
     const change = this.expect(OWN + ++this.#owns, address)
     if (owedBy !== undefined) change.owedBy = owedBy
     return change.n
+  }
+
+  /** It belongs to no other turn any more. */
+  parted(n: number): void {
+    const change = this.changes.get(n)
+    if (change) change.outer = undefined
   }
 
   /** From now on it may not be committed any more. */

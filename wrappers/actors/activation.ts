@@ -46,6 +46,8 @@ export class Activation {
   instance: object | undefined
   /** When it was last used; by the clock's `now()`. */
   usedAt: number
+  /** When the store last said that it is ours. */
+  heardAt = -Infinity
   /** Commits of the actor so far. */
   version = 0
   readonly self: ActorSelf
@@ -442,7 +444,8 @@ export class Activation {
 
   /** The code of a turn has ended. */
   #done(turn: Turn, error: StageError | null, value?: unknown): void {
-    const took = this.host.mesh.clock.now() - turn.since
+    this.usedAt = this.host.mesh.clock.now()
+    const took = this.usedAt - turn.since
     turn.ended = true
     this.#remember(turn, took, error)
     if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
@@ -572,6 +575,7 @@ export class Activation {
         throw failure
       }
       if (answer === 'ok') {
+        this.heardAt = clock.now()
         this.version++
         return
       }

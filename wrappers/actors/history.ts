@@ -37,6 +37,8 @@ export class History {
   image: Image = NOTHING
   readonly #watchers = new Set<Watcher>()
   #changes: Change[] = []
+  /** When each of them changed last. */
+  readonly #changedAt = new Map<string, number>()
   #bytes = 0
   #over: StageError | undefined
 
@@ -59,21 +61,37 @@ export class History {
 
   /** A turn has ended, and what it kept is committed. */
   publish(activation: Activation): void {
-    const names = [...this.image.keys()]
     let next: Image
     try {
-      next = activation.shown(names, this.image)
-    } catch (error) {
-      return this.end(error as StageError)
+      next = activation.shown([...this.image.keys()], this.image)
+    } catch {
+      next = this.#shownOf(activation)
     }
     const values = new Map([...next].filter(([name, bytes]) => this.image.get(name) !== bytes))
     if (values.size === 0) return
     this.image = next
     const bytes = [...values.values()].reduce((sum, one) => sum + one.length, 64)
+    for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
     this.#changes.push({ seq: ++this.seq, version: activation.version, values, bytes })
     this.#bytes += bytes
-    while (this.#changes.length > CHANGES_MAX || this.#bytes > BYTES_MAX) this.#bytes -= this.#changes.shift()!.bytes
+    while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
     for (const watcher of [...this.#watchers]) watcher.wake()
+  }
+
+  /** One of them cannot be told: whoever watches it is told that, and nobody else. */
+  #shownOf(activation: Activation): Image {
+    let next: Image = NOTHING
+    for (const name of this.image.keys()) {
+      try {
+        next = new Map([...next, ...activation.shown([name], this.image)])
+      } catch (error) {
+        for (const watcher of [...this.#watchers]) if (watcher.watches(name)) {
+          this.#watchers.delete(watcher)
+          watcher.fail(error as StageError)
+        }
+      }
+    }
+    return next
   }
 
   /** Everything of these properties. */
@@ -92,6 +110,8 @@ export class History {
    */
   after(seq: number, names: ReadonlySet<string>, merge: boolean): Told | 'gone' | undefined {
     if (seq > this.seq) return 'gone'
+    // those of others may have been many: none of them matters here
+    if (Math.max(...[...names].map((name) => this.#changedAt.get(name) ?? 0)) <= seq) return undefined
     if (seq < this.seq - this.#changes.length) return 'gone'
     const values = new Map<string, Buffer>()
     let last: Change | undefined
@@ -158,6 +178,10 @@ export class Watcher implements AsyncIterableIterator<Told> {
     await this.return()
   }
 
+  watches(name: string): boolean {
+    return this.#names.has(name)
+  }
+
   wake(): void {
     const waiting = this.#waiting
     const told = waiting && this.#take()
@@ -176,7 +200,10 @@ export class Watcher implements AsyncIterableIterator<Told> {
 
   #take(): Told | undefined {
     const told = this.#seq === undefined ? 'gone' : this.history.after(this.#seq, this.#names, this.mode === 'latest')
-    if (!told) return undefined
+    if (!told) {
+      this.#seq = this.history.seq
+      return undefined
+    }
     const found = told === 'gone' ? this.history.whole(this.names) : told
     this.#seq = found.seq
     return found

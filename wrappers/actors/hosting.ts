@@ -24,6 +24,8 @@ const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
 const DUE_MAX = 100
+/** Claims that are in use are looked at so often, if no commit has told meanwhile that they are good. */
+const VERIFY_MS = 20_000
 
 /** The actors that this stage hosts. */
 export class Hosting implements ActivationHost {
@@ -40,9 +42,11 @@ export class Hosting implements ActivationHost {
   #due: Timer | undefined
   #closing = false
   #warned = false
+  #verifiedAt: number
 
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+    this.#verifiedAt = mesh.clock.now()
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
   }
 
@@ -297,8 +301,18 @@ export class Hosting implements ActivationHost {
     const { clock, random } = this.mesh
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
+      void this.#verify()
       void this.#wakeDue().finally(() => this.#watchDue())
     }, jitter(random, DUE_MS, 0.1))
+  }
+
+  /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
+  async #verify(): Promise<void> {
+    const now = this.mesh.clock.now()
+    const since = this.#verifiedAt
+    if (now - since < VERIFY_MS || !this.mesh.valid()) return
+    this.#verifiedAt = now
+    await this.claims.verify([...this.#activations.values()].filter((one) => one.heardAt < since && (one.usedAt >= since || !one.idle)))
   }
 
   async #wakeDue(): Promise<void> {

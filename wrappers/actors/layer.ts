@@ -56,7 +56,12 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       hosting.lost()
       routes.lost()
     },
-    drain: async () => void await Promise.all([hosting.drain(), routes.drain()]),
+    drain: async () => {
+      observers.close() // they never end by themselves, and the links would wait for what they read
+      routes.leave()
+      await hosting.drain()
+      await routes.sent()
+    },
     stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
     close: () => {
       observers.close()

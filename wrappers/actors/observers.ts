@@ -16,6 +16,7 @@ type Shown = Record<string, unknown> & { version: number; reset?: true }
 
 /** Updates that wait for one loop, in mode `every`; beyond them it gets one that is marked `reset`. */
 const WAITING_MAX = 1024
+const WAITING_MAX_BYTES = 4 * 1024 * 1024
 const PAUSE_MS = 100
 const PAUSE_MAX_MS = 2000
 /** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
@@ -94,6 +95,13 @@ class Feed {
     for (const observer of all) observer.fail(error)
   }
 
+  /** Why nothing has come so far, if that is known. */
+  why(): StageError | undefined {
+    if (this.failure) return this.failure
+    const why = this.routes.why(this.address, `watching ${this.address}`)
+    return why.code === 'NO_SUCH_ACTOR' ? why : undefined
+  }
+
   #end(): void {
     if (this.#over) return
     this.#over = true
@@ -170,11 +178,14 @@ interface Waiting {
   readonly image: Image
   readonly version: number
   readonly reset: boolean
+  readonly bytes: number
 }
 
 /** One loop over the updates of an actor. */
 export class Observer implements AsyncIterableIterator<Shown> {
   #queue: Waiting[] = []
+  /** Of what waits and is not the same as in front of it. */
+  #bytes = 0
   readonly #asked: { resolve(result: IteratorResult<Shown, undefined>): void; reject(error: Error): void }[] = []
   #failed: StageError | undefined
   #over = false
@@ -192,13 +203,14 @@ export class Observer implements AsyncIterableIterator<Shown> {
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       feed.remove(this)
-      this.fail(feed.failure ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
+      this.fail(feed.why() ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
     }, timeoutMs, true)
     feed.add(this)
   }
 
   next(): Promise<IteratorResult<Shown, undefined>> {
     const first = this.#queue.shift()
+    this.#bytes -= first?.bytes ?? 0
     if (first) return Promise.resolve({ done: false, value: shown(first) })
     if (this.#failed) {
       const error = this.#failed
@@ -232,11 +244,16 @@ export class Observer implements AsyncIterableIterator<Shown> {
     this.#started = true
     const asked = this.#asked.shift()
     if (asked) return asked.resolve({ done: false, value: shown({ image, version, reset }) })
-    const waits = this.#queue.length
-    const merge = waits > 0 && (this.options.mode !== 'every' || waits >= WAITING_MAX)
-    if (!merge) return void this.#queue.push({ image, version, reset })
+    const before = this.#queue.at(-1)
+    const bytes = size(image, before?.image)
+    const merge = before && (this.options.mode !== 'every' || this.#queue.length >= WAITING_MAX || this.#bytes + bytes > WAITING_MAX_BYTES)
+    if (!merge) {
+      this.#bytes += bytes
+      return void this.#queue.push({ image, version, reset, bytes })
+    }
     // what waits is passed over: in mode `every` that is a gap, and said so
-    this.#queue = [{ image, version, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
+    this.#bytes = size(image)
+    this.#queue = [{ image, version, bytes: this.#bytes, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
   }
 
   /** The last thing that it yields. */
@@ -255,7 +272,10 @@ export class Observer implements AsyncIterableIterator<Shown> {
   }
 }
 
-const shown = ({ image, version, reset }: Waiting): Shown => ({
+/** Of what is not the same as before. */
+const size = (image: Image, before?: Image): number => [...image].reduce((sum, [name, bytes]) => before?.get(name) === bytes ? sum : sum + bytes.length, 0)
+
+const shown = ({ image, version, reset }: Omit<Waiting, 'bytes'>): Shown => ({
   ...Object.fromEntries([...image].map(([name, bytes]) => [name, bytes.length > 0 ? decode(bytes) : undefined])),
   version,
   ...(reset ? { reset } : {}),

@@ -166,7 +166,7 @@ export class Route {
   /** Its deadline has passed before it could be sent. */
   expire(call: ActorCall): void {
     const failure = this.#failure
-    if (!failure) return call.end(this.routes.why(this.address, call))
+    if (!failure) return call.end(this.routes.why(this.address, call.method))
     const { code, message } = failure
     call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
   }
@@ -407,12 +407,6 @@ export class Routes {
     })
   }
 
-  /** Takes no calls but those of turns; resolves when none waits to be sent. */
-  async drain(): Promise<void> {
-    this.#leaving = true
-    while (this.#waiting.size > 0 && !this.#closed) await this.change(PAUSE_MS)
-  }
-
   /** Waits until the peers change, or so long. */
   change(ms: number): Promise<void> {
     return new Promise((resolve) => {
@@ -435,11 +429,26 @@ export class Routes {
     for (const route of this.#byAddress.values()) route.reset()
   }
 
-  why(address: string, call: ActorCall): StageError {
-    const hosted = this.hosting.hosts(address) || this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
-    if (hosted) return new StageError('TIMEOUT', `${call.method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
+  /** Another stage may serve it. */
+  #hosted(address: string): boolean {
+    return this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
+  }
+
+  why(address: string, method: string): StageError {
+    if (this.hosting.hosts(address) || this.#hosted(address)) return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
     const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
     return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'}`)
+  }
+
+  /** Takes no more calls but those of turns. */
+  leave(): void {
+    this.#leaving = true
+  }
+
+  /** Resolves when what waited for an actor of ours that has moved off is on its way to where it is now. */
+  async sent(): Promise<void> {
+    const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.under && this.#hosted(call.route.address)
+    while (!this.#closed && [...this.#waiting].some(waits)) await this.change(PAUSE_MS)
   }
 
   close(): void {
