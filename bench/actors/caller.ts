@@ -1,6 +1,6 @@
 /** Calls actors all the time and notes what it asked, when, and what came of it. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StageError } from '../../src/errors.js'
+import { StageError, asError } from '../../src/errors.js'
 import type { Stage } from '../../src/index.js'
 import type { CounterSeen, Operation } from '../../test/helpers/linearizable.js'
 import { Counter, Register, addresses, checkOf, clock, isCounter, pairOf, type Look } from './things.js'
@@ -28,6 +28,8 @@ export class Caller {
   acknowledged = 0
   /** How many failed, by code and whether they had run. */
   readonly failed: Record<string, number> = {}
+  /** What the first of each said. */
+  readonly samples: Record<string, string> = {}
   /** What was seen half done. */
   readonly torn: string[] = []
   #lanes: Promise<unknown> | undefined
@@ -85,6 +87,7 @@ export class Caller {
       else {
         const key = error ? `${error.code} ${error.executed}` : String(thrown)
         this.failed[key] = (this.failed[key] ?? 0) + 1
+        this.samples[key] ??= asError(thrown).message
       }
       // a turn that throws keeps nothing: its effect is never to be seen
       this.operations.push({ ...given, kind: kind !== 'fail' ? kind : isCounter(address) ? 'add' : 'write', returned: Infinity, outcome: error?.executed === 'no' || kind === 'fail' ? 'no' : 'unknown' })

@@ -18,6 +18,8 @@ export interface Place {
 export interface Counts {
   acknowledged: number
   failed: Record<string, number>
+  /** What the first of each said. */
+  samples: Record<string, string>
 }
 
 let stage: Stage
@@ -70,7 +72,7 @@ const orders = {
   async counts(): Promise<Counts> {
     const failed: Record<string, number> = {}
     for (const one of callers) for (const [key, count] of Object.entries(one.failed)) failed[key] = (failed[key] ?? 0) + count
-    return { acknowledged: callers.reduce((sum, one) => sum + one.acknowledged, 0), failed }
+    return { acknowledged: callers.reduce((sum, one) => sum + one.acknowledged, 0), failed, samples: Object.assign({}, ...callers.map((one) => one.samples)) as Record<string, string> }
   },
   async stop(): Promise<void> {
     await Promise.all(callers.map((one) => one.stop()))

@@ -14,6 +14,10 @@ export interface Stress {
   rate: number
   /** Milliseconds between two faults, on average. */
   faultMs: number
+  /** And until there were so many. */
+  faults: number
+  /** The store ignores the fence. */
+  broken?: boolean
   /** Given up after so many seconds. */
   seconds: number
   say(line: string): void
@@ -22,6 +26,7 @@ export interface Stress {
 export interface Result {
   acknowledged: number
   failed: Record<string, number>
+  samples: Record<string, string>
   faults: Record<string, number>
   /** Updates that watchers got. */
   updates: number
@@ -36,9 +41,9 @@ const SAY_MS = 10_000
 const WATCHED_EACH = 15
 
 export async function stress(t: T, options: Stress): Promise<Result> {
-  const { store, operations, actors, hosts, ttlMs, rate, faultMs, seconds, say } = options
+  const { store, operations, actors, hosts, ttlMs, rate, faultMs, seconds, broken, say } = options
   const since = clock()
-  const world = await World.make(t, store, ttlMs)
+  const world = await World.make(t, store, ttlMs, { broken })
   await Promise.all(Array.from({ length: hosts }, () => world.addHost()))
   await world.addCallers({ actors, lanes: 128, rate, timeoutMs: 2 * ttlMs, slow: { part: 0.1, ms: 30 } })
   const { callers } = world
@@ -54,7 +59,7 @@ export async function stress(t: T, options: Stress): Promise<Result> {
   })()
   faults.catch(() => {}) // waited for below
   let { acknowledged } = await world.counts()
-  for (let said = clock(); acknowledged < operations; acknowledged = (await world.counts()).acknowledged) {
+  for (let said = clock(); acknowledged < operations || world.happened < options.faults; acknowledged = (await world.counts()).acknowledged) {
     if (clock() - since > seconds * 1000) throw new Error(`only ${acknowledged} of ${operations} operations after ${seconds} s`)
     await Promise.race([sleep(200), faults])
     if (clock() - said < SAY_MS) continue

@@ -15,17 +15,20 @@ const GRACE_MS = 2000
 const CALLERS = 8
 const CALLING_PROCESSES = 3
 
+const any = <One>(all: readonly One[]): One => all[Math.floor(Math.random() * all.length)]!
+
 const start = (t: T): One => Process.start<Orders>(t, { serialization: 'advanced' }, 'bench/actors/child.js')
 
 export class World {
   readonly hosts: One[] = []
   readonly callers: One[] = []
   readonly faults: Record<string, number> = {}
+  #deck: ('kill' | 'close' | 'stop' | 'restart')[] = []
   #count = 0
 
   private constructor(private readonly t: T, readonly place: Place, readonly server: RedisServer | undefined, private readonly idleMs: number) {}
 
-  static async make(t: T, kind: Kind, ttlMs: number, { broken = false, idleMs = 1000 } = {}): Promise<World> {
+  static async make(t: T, kind: Kind, ttlMs: number, { broken = false, idleMs = 1000 }: { broken?: boolean | undefined; idleMs?: number } = {}): Promise<World> {
     const server = kind === 'redis' ? await RedisServer.start() : undefined
     if (server) t.teardown(() => server.close())
     const registry = server ? server.url : `local:${join(await tempFolder(t), 'registry')}`
@@ -47,22 +50,23 @@ export class World {
   }
 
   async counts(): Promise<Counts> {
-    const sum: Counts = { acknowledged: 0, failed: {} }
-    for (const { acknowledged, failed } of await Promise.all(this.callers.map((one) => one.ask('counts')))) {
+    const sum: Counts = { acknowledged: 0, failed: {}, samples: {} }
+    for (const { acknowledged, failed, samples } of await Promise.all(this.callers.map((one) => one.ask('counts')))) {
       sum.acknowledged += acknowledged
+      Object.assign(sum.samples, samples)
       for (const [key, count] of Object.entries(failed)) sum.failed[key] = (sum.failed[key] ?? 0) + count
     }
     return sum
   }
 
-  /** One of the things that happen, to one of the hosts or to the server. */
+  /** The next of the things that happen, to one of the hosts or to the server: in any order, and each as often as the others. */
   async fault(): Promise<void> {
-    const host = this.hosts[Math.floor(Math.random() * this.hosts.length)]!
-    const drawn = Math.random()
-    if (drawn < 0.3) await this.kill(host)
-    else if (drawn < 0.45) await this.close(host)
-    else if (drawn < 0.65 && this.server) await this.restart(this.server)
-    else await this.stop(host)
+    const host = any(this.hosts)
+    if (this.#deck.length === 0) this.#deck = ['kill', 'close', 'stop', ...(this.server ? ['restart' as const] : [])]
+    const next = any(this.#deck)
+    this.#deck.splice(this.#deck.indexOf(next), 1)
+    if (next === 'restart') await this.restart(this.server!)
+    else await this[next](host)
   }
 
   async kill(host: One): Promise<void> {
@@ -105,6 +109,11 @@ export class World {
   async #replace(host: One): Promise<void> {
     this.hosts.splice(this.hosts.indexOf(host), 1)
     await this.addHost()
+  }
+
+  /** How many there were. */
+  get happened(): number {
+    return Object.values(this.faults).reduce((sum, count) => sum + count, 0)
   }
 
   #noteFault(name: string): void {

@@ -130,7 +130,7 @@ export class Connection {
 
   #drop(connecting: Promise<Client> | undefined, client: Client | undefined): void {
     if (this.#client === connecting) this.#client = undefined
-    if (client) this.#destroy(client)
+    if (client && this.#open.has(client)) this.#destroy(client) // once, whatever failed on it
   }
 
   /** At once, without a goodbye to a server that may not answer. */

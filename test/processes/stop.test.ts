@@ -1,29 +1,14 @@
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
-import { LocalRegistry, Stage, StageError } from '../../src/index.js'
+import { Stage, StageError } from '../../src/index.js'
 import { journal, type Note } from '../helpers/journal.js'
 import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { onRedis } from '../helpers/redis.js'
+import { stop } from '../helpers/stopping.js'
 import { until } from '../helpers/until.js'
-import { sampleEntry } from '../suites/registry.js'
 
 const GRACE_MS = 2000
-
-/** Stops it, but not in the middle of a write to a local registry, which would take that away from everybody. */
-async function stop(process: Process, registry: string): Promise<void> {
-  for (;;) {
-    process.signal('SIGSTOP')
-    if (!registry.startsWith('local:')) return
-    const probe = new LocalRegistry(registry.slice('local:'.length))
-    const free = await probe.publish(sampleEntry({ namespace: 'probe' }), 1000).then(() => true, () => false)
-    await probe.close()
-    if (free) return
-    process.signal('SIGCONT')
-    await sleep(50)
-  }
-}
 
 interface Ended {
   atMs: number

@@ -1,0 +1,69 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
+import type { Orders } from '../../bench/actors/child.js'
+import type { Counter } from '../../bench/actors/things.js'
+import { Stage } from '../../src/index.js'
+import { listed } from '../helpers/listed.js'
+import { Process, tempFolder } from '../helpers/process.js'
+import { onRedis } from '../helpers/redis.js'
+import { stop } from '../helpers/stopping.js'
+
+type Host = Process<Orders>
+type Hurt = (owner: Host, registry: string) => Promise<unknown>
+
+/** The default. */
+const TTL_MS = 15_000
+const ACTORS = 30
+
+/** Its owner ends in some way; everybody who asks for one of its actors is answered in time, with what was acknowledged last. */
+async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, withinMs: number): Promise<void> {
+  t.timeout(60_000)
+  const place = { registry, ttlMs: TTL_MS, broken: false }
+  const hosts = [1, 2, 3].map(() => Process.start<Orders>(t, { serialization: 'advanced' }, 'bench/actors/child.js'))
+  await Promise.all(hosts.map((one, i) => one.ask('host', `host-${i}`, place, 300_000)))
+  const caller = new Stage('caller', registry)
+  t.teardown(() => caller.close())
+  await listed(caller)
+  const actor = (i: number, timeoutMs: number) => caller.actor<Counter>(`counters.${i}`, { timeoutMs })
+  await Promise.all(Array.from({ length: ACTORS }, async (_, i) => {
+    for (let n = 1; n <= 1 + i % 4; n++) t.is(await actor(i, 10_000).add(`${n}`, 0), n)
+  }))
+  const owner = hosts[0]!
+  const owned = (await owner.ask('hosted')).map((address) => Number(address.split('.')[1]))
+  t.true(owned.length > 2, `it owns ${owned.length}`)
+
+  const since = performance.now()
+  const hurting = hurt(owner, registry)
+  const took = await Promise.all(owned.map(async (i) => {
+    for (;;) {
+      // what cannot be answered must not hold up the next try
+      const seen = await actor(i, 2 * TTL_MS).add('after', 0).catch(() => undefined)
+      if (seen === undefined) {
+        await sleep(20)
+        continue
+      }
+      t.is(seen, 2 + i % 4, 'it went on from its last acknowledged state')
+      return performance.now() - since
+    }
+  }))
+  await hurting
+  const worst = Math.max(...took)
+  t.log(`${registry.split(':')[0]}: ${owned.length} actors answered after ${Math.round(Math.min(...took))} to ${Math.round(worst)} ms`)
+  t.true(worst <= withinMs, `${worst} ms`)
+}
+
+const cases: readonly [title: string, hurt: Hurt, withinMs: number][] = [
+  ['after kill -9 of an owner, whose connections are reset, its actors answer within 3 s', (owner) => owner.kill(), 3000],
+  ['after an owner fell silent its actors answer within 20 s', (owner, registry) => stop(owner, registry), 20_000],
+  ['after a clean close of an owner its actors answer within 2 s', (owner) => owner.ask('close'), 2000],
+]
+
+for (const [title, hurt, withinMs] of cases) {
+  test(`local: ${title}`, async (t) => {
+    await firstAnswer(t, `local:${join(await tempFolder(t), 'registry')}`, hurt, withinMs)
+  })
+  onRedis(`redis: ${title}`, async (t, { url }) => {
+    await firstAnswer(t, url, hurt, withinMs)
+  })
+}

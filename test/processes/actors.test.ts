@@ -1,0 +1,82 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
+import { judge } from '../../bench/actors/judge.js'
+import { stress } from '../../bench/actors/stress.js'
+import { World, type Kind } from '../../bench/actors/world.js'
+import { RedisRegistry } from '../../src/index.js'
+import { onRedis } from '../helpers/redis.js'
+import { stop } from '../helpers/stopping.js'
+import { until } from '../helpers/until.js'
+
+/** What `npm run actors:stress` does at length. */
+async function short(t: ExecutionContext, store: Kind): Promise<void> {
+  t.timeout(90_000)
+  const { wrong, acknowledged, failed, faults, updates, resets, seconds } = await stress(t, {
+    store, operations: 2000, actors: 200, hosts: 3, ttlMs: 1000, rate: 300, faultMs: 1000, faults: store === 'redis' ? 4 : 3, seconds: 80, say: () => {},
+  })
+  t.log(`${store}: ${acknowledged} acknowledged in ${seconds} s, failed ${JSON.stringify(failed)}, faults ${JSON.stringify(faults)}, ${updates} updates, ${resets} resets`)
+  t.deepEqual(wrong.slice(0, 20), [])
+}
+
+const title = 'hosts are killed, stopped and closed, the store is restarted: nothing acknowledged is lost, nothing is done twice, each actor has one history'
+
+test(`local: ${title}`, (t) => short(t, 'local'))
+
+onRedis(`redis: ${title}`, (t) => short(t, 'redis'))
+
+/** An owner stands still in the middle of its turns, others take over and go on; then it wakes, and would keep what it knows. */
+async function woken(t: ExecutionContext, broken: boolean): Promise<readonly string[]> {
+  const world = await World.make(t, 'local', 1000, { broken, idleMs: 60_000 })
+  const [owner] = await Promise.all([world.addHost(), world.addHost()])
+  await world.addCallers({ actors: 40, lanes: 1, rate: 1, timeoutMs: 5000, slow: { part: 0, ms: 0 } })
+  const caller = world.callers[0]!
+  const all = Array.from({ length: 20 }, (_, i) => `counters.${i}`)
+  for (const address of all) t.is(await caller.ask('add', address, `first of ${address}`, 0), 1)
+  const owned = await owner.ask('hosted')
+  t.true(owned.length > 2, 'it owns some of them')
+
+  const begun = owned.map((address) => caller.ask('add', address, `slow of ${address}`, 1500))
+  await sleep(100)
+  await stop(owner, world.place.registry)
+  await Promise.all(owned.map((address) => {
+    let n = 0
+    return until(async () => await caller.ask('add', address, `later ${++n} of ${address}`, 0) !== undefined, 20_000)
+  }))
+  owner.signal('SIGCONT')
+  t.deepEqual(await Promise.all(begun), begun.map(() => undefined), 'nobody was told that they were done')
+  await sleep(1000)
+
+  await Promise.all(world.hosts.splice(0).map((one) => one.ask('close')))
+  await world.addHost()
+  const last = await caller.ask('last', all)
+  return judge((await caller.ask('noted')).operations, [], last)
+}
+
+test('what an owner that was taken over from still has to say is refused', async (t) => {
+  t.deepEqual(await woken(t, false), [])
+})
+
+test('a store that does not refuse it is caught', async (t) => {
+  const wrong = await woken(t, true)
+  t.log(wrong[0])
+  t.regex(wrong.join('\n'), /was acknowledged, and is lost/)
+})
+
+onRedis('many commits that fail because the server is gone leave one connection behind to end, and not one each', async (t, server) => {
+  const warnings: string[] = []
+  const warned = ({ message }: Error): void => { warnings.push(message) }
+  process.on('warning', warned)
+  t.teardown(() => { process.off('warning', warned) })
+  const registry = new RedisRegistry(server.url)
+  t.teardown(() => registry.close())
+  const store = registry.store('default')
+  const claimed = await store.claim('counters.1', { stage: 'a', activation: 'a' })
+  if (claimed.owner) return t.fail('somebody else has it')
+  server.pause()
+  const fence = { epoch: claimed.epoch, activation: 'a' }
+  const commits = Array.from({ length: 50 }, (_, i) => store.commit('counters.1', fence, { id: `${i}`, version: 1, data: Buffer.from('x') }).then(() => 'ok', () => 'failed'))
+  t.deepEqual(new Set(await Promise.all(commits)), new Set(['failed']))
+  server.resume()
+  await sleep(10)
+  t.deepEqual(warnings, [])
+})
