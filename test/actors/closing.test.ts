@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
-import { actorMesh, away } from '../helpers/actors.js'
+import { actorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 
 nothingUnhandled(test)
@@ -92,6 +92,32 @@ test('what is used of a stage that was closed says so', async (t) => {
   t.deepEqual(a.stage.actors(), [])
 })
 
+test('a turn that outlives its stage is told that all is closed, whatever it uses', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const told: string[] = []
+  const a = await mesh.add('a', (stage) => stage.define({ pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({
+    n: 0, f: () => 1,
+    async outlive() {
+      await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, 30_000) })
+      const use: (() => unknown)[] = [() => self.actor('x.2')['f'](), () => stage.actor('x.2')['f'](), () => self.to('b').call('f'), () => self.save(), () => self.after(5, () => {}), () => self.remind('x', 'f', { afterMs: 5 })]
+      for (const one of use) {
+        try {
+          told.push(String(await one()))
+        } catch (error) {
+          told.push((error as StageError).code)
+        }
+      }
+    },
+  }) }))
+  await mesh.add('b')
+  const call = (a.stage.actor('x.1', { timeoutMs: 60_000 })['outlive']() as Promise<unknown>).then(() => 'ok', (error: StageError) => error.code)
+  await mesh.clock.advance(100)
+  await mesh.go(a.stage.close(), 20_000)
+  t.is(await call, 'CLOSED')
+  await mesh.clock.advance(40_000)
+  t.deepEqual(told, ['CLOSED', 'CLOSED', 'CLOSED', 'FENCED', 'CLOSED', 'CLOSED'])
+})
+
 test('counters of what is held come back to what they were while the stage goes on', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
   const a = await mesh.add('a', (stage) => stage.define({ pattern: 'x.{id}', idleMs: 1000, create: () => ({ n: 0, f() { return ++this.n }, async slow() { await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, 200) }) } }) }))
@@ -109,5 +135,4 @@ test('counters of what is held come back to what they were while the stage goes 
     const { actors, turns, actorCalls, observers, calls: pending, serving, streams } = stage.stats()
     t.deepEqual([actors, turns, actorCalls, observers, pending, serving, streams].map((one) => one ?? 0), [0, 0, 0, 0, 0, 0, 0], stage.name)
   }
-  void away
 })

@@ -312,6 +312,11 @@ test('a slow turn is reported with who called it, while it runs and not only whe
   void go(a.stage.actor('acts.4')['write']('endless', 1e9)).catch(() => {})
   await clock.advance(2000)
   t.is(a.errors.filter((one) => one.includes('acts.4')).length, 1, 'once')
+  for (const { stage } of [a, await add('b')]) {
+    await go(stage.actor(`acts.${stage.name}`, { timeoutMs: 100 })['write']('endless', 1e9).catch(() => {}))
+    await clock.advance(2000)
+    t.is(a.errors.filter((one) => one.includes(`acts.${stage.name}`)).length, 1, 'also when its caller has given up before')
+  }
 })
 
 test('what a turn does after its caller has gone is kept, and the next one waits for it', async (t) => {
