@@ -235,7 +235,7 @@ class MapTable implements Table {
   }
 }
 
-/** What actors of one namespace were and whose they are. Who gets a state gets a copy of it, as from everywhere else. */
+/** What actors of one namespace were and whose they are. Who asks for a state gets a copy of it, as from everywhere else. */
 class MemoryStore implements StoreSteps {
   constructor(private readonly room: Room, private readonly namespace: string, private readonly clock: Clock) {}
 
@@ -245,7 +245,7 @@ class MemoryStore implements StoreSteps {
   }
 
   async commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'> {
-    return this.#step(actor, (record) => claims.commit(record, fence, { ...commit, data: Buffer.from(commit.data) }))
+    return this.#step(actor, (record) => claims.commit(record, fence, commit))
   }
 
   async release(actor: string, fence: Fence): Promise<void> {
