@@ -24,7 +24,7 @@ export function census(): Layer {
   }
 }
 
-// ── above the two layers of the default chain ───────────────────────────────────────────────────────────────────────
+// ── above two layers of the default chain ───────────────────────────────────────────────────────────────────────
 
 async function main(): Promise<void> {
   const chain = [framing(), rpc(), census()]

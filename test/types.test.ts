@@ -1,4 +1,6 @@
 import test from 'ava'
+import type { Link, Mesh, Mounted } from 'stagemesh/types'
+import type { Watchable } from 'stagemesh/wrappers/actors'
 import { Stage, framing, rpc, type CallContext, type Registry, type StageError } from '../src/index.js'
 
 /** This file is checked by the compiler: each `@ts-expect-error` is an error that a user must get. It never runs. */
@@ -52,6 +54,12 @@ export async function typed(stage: Stage, registry: Registry): Promise<void> {
   void new Stage('b', 'local:', undefined, { namespace: 'dev' })
   void new Stage('c', { namespace: 'dev' })
   void [text, count, wrong, sum]
+}
+
+/** What is seldom needed is there under names of its own. */
+export function seldom(mesh: Mesh, link: Link): Mounted {
+  const watchable: Watchable<{ hp: number; hit(): void }> = 'hp'
+  return { stats: () => ({ [watchable]: link.load, [mesh.self.name]: 1 }) }
 }
 
 test('the types are checked by the compiler', (t) => t.pass())

@@ -28,6 +28,12 @@ export interface ActivationHost {
   outgoing: ActorSelf['outgoing']
 }
 
+/** The call for which an actor is made: the turns that wait for it, and how deep it is. */
+export interface Asking {
+  readonly chain: readonly string[]
+  readonly depth: number
+}
+
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
 /** A store that has not answered by then is away. */
@@ -56,12 +62,18 @@ export class Activation {
   timers: Timers | undefined
   #phase: 'starting' | 'active' | 'stopping' | 'over' = 'starting'
   #reason: DeactivateReason = 'asked'
+  /** To be put away while it was made: behind its first turn, so that whoever waits for it is served. */
+  #asked = false
+  /** Its deactivate() was called. */
+  #goodbye = false
   #queue: Turn[] = []
   #running: Turn | undefined
   #shared: Set<Turn> | undefined
   #inner: Set<Turn> | undefined
   #count = 0
   #going = false
+  /** It was made, and its activate() has ended. */
+  #started = false
   #methods: ReadonlyMap<string, Method> = NO_METHODS
   #own: Map<string, Method> | undefined
   /** What is kept, as it was committed; or as it was made, before the first commit. */
@@ -87,7 +99,8 @@ export class Activation {
 
   // ── its life ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async start(): Promise<void> {
+  /** @param from  the call for which it is made */
+  async start({ chain, depth }: Asking): Promise<void> {
     const { host, address, definition } = this
     try {
       const found = await host.claim(address)
@@ -99,8 +112,12 @@ export class Activation {
       const activate = hook(this.instance!, 'activate')
       if (activate) {
         const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
+        // as within a turn of that call, so that a circle of calls is seen, and ends
+        const turn = this.#running = new Turn('activate', [], host.mesh.clock.now() + HOOK_MS, depth, chain, () => {})
+        turn.of = this
         const active = this.#theirs(() => activate.call(this.instance!))
         await within(host.mesh.clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
+        turn.ended = turn.over = true
         this.#own = ownMethods(this.instance!)
         await this.#saving
         if (definition.durable && !definition.explicit && !this.#isOver) await this.#commit(host.mesh.clock.now() + HOOK_MS)
@@ -109,6 +126,8 @@ export class Activation {
       return this.#failed(error)
     }
     if (this.#isOver) return
+    this.#running = undefined
+    this.#started = true
     if (this.stopping) return void this.#leave()
     this.#phase = 'active'
     this.reminders?.arm()
@@ -177,6 +196,10 @@ export class Activation {
   stop(reason: DeactivateReason): void {
     if (this.#phase === 'over' || (this.#phase === 'stopping' && reason !== 'closing')) return
     const starting = this.#phase === 'starting'
+    if (starting && reason === 'asked') {
+      this.#asked = true
+      return
+    }
     if (this.#phase !== 'stopping') this.#phase = 'stopping'
     this.#reason = reason
     if (!starting) this.#next()
@@ -189,7 +212,7 @@ export class Activation {
     for (const turn of this.running) turn.cancel(error)
     this.#running = undefined
     const deactivate = this.instance && hook(this.instance, 'deactivate')
-    if (deactivate) void Promise.resolve().then(() => deactivate.call(this.instance!, reason)).catch((thrown: unknown) => this.#report('deactivate()', thrown))
+    if (deactivate && !this.#goodbye) void Promise.resolve().then(() => deactivate.call(this.instance!, reason)).catch((thrown: unknown) => this.#report('deactivate()', thrown))
     this.host.ended(this, this.#taken(), false)
   }
 
@@ -206,7 +229,9 @@ export class Activation {
   #taken(): readonly Turn[] {
     const left = this.#queue.filter((turn) => !turn.over)
     this.#queue = []
-    return left
+    // timers and reminders are of this object, and not of the one that is made next
+    for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.address} was put away before`))
+    return left.filter((turn) => !turn.over)
   }
 
   #tellClaimed(error: StageError | null, owner?: string): void {
@@ -286,6 +311,7 @@ export class Activation {
     try {
       const deactivate = this.instance && hook(this.instance, 'deactivate')
       if (deactivate) {
+        this.#goodbye = true
         const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
         await within(clock, GOODBYE_MS, Promise.resolve(deactivate.call(this.instance!, this.#reason)), slow)
         await this.#saving
@@ -321,7 +347,7 @@ export class Activation {
     const { definition, address } = this
     turn.of = this
     const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
-    if (cycle && definition.reentrant) {
+    if (cycle && definition.reentrant && this.#phase !== 'starting') {
       turn.inner = true
       return this.#begin(turn)
     }
@@ -366,12 +392,16 @@ export class Activation {
 
   /** Begins what may begin. */
   #next(): void {
-    if (this.#going) return
+    if (this.#going || !this.#started) return
     this.#going = true
     const { clock } = this.host.mesh
     let until = Infinity
     try {
       while (this.#free) {
+        if (this.#asked && this.#phase === 'active' && (this.#count > 0 || this.#queue.length === 0)) {
+          this.#phase = 'stopping'
+          this.#reason = 'asked'
+        }
         if (this.#phase === 'stopping') {
           if (!this.#shared?.size) void this.#leave()
           return
@@ -450,6 +480,7 @@ export class Activation {
     this.#remember(turn, took, error)
     if (took > this.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
     turn.slowAt = Infinity
+    if (turn.over) turn.noted?.delete(turn)
     if (this.#isOver) return // it was answered when the claim was lost
     if (turn.inner) {
       this.#inner?.delete(turn)
@@ -486,8 +517,11 @@ export class Activation {
     if (error && !this.#putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error && definition.explicit && definition.durable) this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
-      else if (!error) commit = this.#commit(turn.endsAt)
+      if (!error && definition.explicit && definition.durable) {
+        this.#settled = capture(this.instance!, definition.durableNames(this.instance!), this.#settled)
+        // a reminder that has run is taken out, or it would be due for ever
+        if (turn.method === '@reminder') commit = this.#commit(turn.endsAt, false)
+      } else if (!error) commit = this.#commit(turn.endsAt)
     } catch (failure) {
       error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
       if (!this.#putBack(turn, error)) return
@@ -538,15 +572,15 @@ export class Activation {
     this.#publish()
   }
 
-  /** Undefined if there is nothing to commit. @throws StageError BAD_ARGUMENT */
-  #commit(until: number): Promise<void> | undefined {
+  /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
+  #commit(until: number, all = true): Promise<void> | undefined {
     const { definition, instance } = this
-    const next = definition.durable ? capture(instance!, definition.durableNames(instance!), this.#committed) : NOTHING
+    const next = !all ? this.#committed : definition.durable ? capture(instance!, definition.durableNames(instance!), this.#committed) : NOTHING
     const { reminders } = this
     if (next === this.#committed && !reminders?.changed) return undefined
     const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
     reminders?.taken()
-    this.#settled = next
+    if (all) this.#settled = next
     const saving = this.#saved(data, until).then(() => { this.#committed = next })
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
     return saving

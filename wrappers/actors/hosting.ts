@@ -2,7 +2,7 @@ import { StageError, describe } from '../../src/errors.js'
 import { jitter } from '../../src/random.js'
 import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { Activation, type ActivationHost } from './activation.js'
+import { Activation, type ActivationHost, type Asking } from './activation.js'
 import { checkAddress } from './address.js'
 import { Claims } from './claims.js'
 import { Definition } from './definition.js'
@@ -23,7 +23,10 @@ export interface Announced {
 const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
+const NOBODY: Asking = { chain: [], depth: 0 }
 const DUE_MAX = 100
+/** One that was woken and is still due stands back for others that long. */
+const WOKEN_MS = 30_000
 /** Claims that are in use are looked at so often, if no commit has told meanwhile that they are good. */
 const VERIFY_MS = 20_000
 
@@ -40,6 +43,8 @@ export class Hosting implements ActivationHost {
   readonly #unsweep: () => void
   #look: Timer | undefined
   #due: Timer | undefined
+  /** Until when. */
+  readonly #woken = new Map<string, number>()
   #closing = false
   #warned = false
   #verifiedAt: number
@@ -71,6 +76,7 @@ export class Hosting implements ActivationHost {
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
   async host(address: string, object: object): Promise<() => Promise<void>> {
     if (this.typeOf(address)) throw new TypeError(`${address} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
     if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${address}: expected an object that can be given its self`)
     const definition = new Definition({ pattern: address, create: () => object })
@@ -143,25 +149,26 @@ export class Hosting implements ActivationHost {
 
   /** Takes a call on, or says that it came to the wrong stage. */
   receive(address: string, turn: Turn): void {
-    const activation = this.#activations.get(address) ?? this.#activate(address)
+    const activation = this.#activations.get(address) ?? this.#activate(address, turn)
     if (activation instanceof StageError) return turn.answer(activation)
     activation.push(turn)
   }
 
   /**
    * Says which stage has the claim, and takes it if nobody has.
+   * @param from  the call that wants to know
    * @param done  with no owner: not this stage, and it does not know who
    */
-  locate(address: string, done: (error: StageError | null, owner?: string) => void): void {
+  locate(address: string, done: (error: StageError | null, owner?: string) => void, from: Asking = NOBODY): void {
     const present = this.#activations.get(address)
     if (present?.stopping && this.#closing) return present.whenOver(() => done(null))
-    const activation = present ?? this.#activate(address)
+    const activation = present ?? this.#activate(address, from)
     if (!(activation instanceof StageError)) activation.whenClaimed(done)
     else if (activation.code === 'REFUSED') done(null)
     else done(activation)
   }
 
-  #activate(address: string): Activation | StageError {
+  #activate(address: string, from: Asking): Activation | StageError {
     if (this.#closing) return moved(address)
     try {
       checkAddress(address) // a peer may not have looked
@@ -177,7 +184,7 @@ export class Hosting implements ActivationHost {
     const activation = new Activation(this, definition, address, definition.pattern.match(address) ?? {}, given?.object)
     this.#activations.set(address, activation)
     this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
-    void activation.start()
+    void activation.start(from)
     return activation
   }
 
@@ -266,7 +273,7 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.slowAt > 0 && turn.slowAt <= now) turn.of?.slow(turn)
+      if (turn.watched && turn.slowAt <= now) turn.of?.slow(turn)
       if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
       if (at === Infinity) this.#noted.delete(turn)
@@ -318,8 +325,13 @@ export class Hosting implements ActivationHost {
   async #wakeDue(): Promise<void> {
     const { mesh } = this
     if (!mesh.valid() || !isFirst(mesh)) return
-    const due = await this.store.due(DUE_MAX).catch(() => [])
-    for (const address of due) if (!this.#activations.has(address)) this.wake(address)
+    const now = mesh.clock.now()
+    for (const [address, until] of this.#woken) if (until <= now) this.#woken.delete(address)
+    const due = await this.store.due(DUE_MAX + this.#woken.size).catch(() => [])
+    for (const address of due.filter((one) => !this.#activations.has(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
+      this.#woken.set(address, now + WOKEN_MS)
+      this.wake(address)
+    }
   }
 }
 

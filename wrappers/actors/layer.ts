@@ -78,14 +78,14 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
     [CALL, (call, [address, method, args, chain], answer) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
       // the caller waits a little longer than its deadline, for our word on where the time went
-      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, Array.isArray(chain) ? chain.map(String) : undefined, (error, value) => { call.onend = undefined; answer(error, value) })
+      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, chainOf(chain), (error, value) => { call.onend = undefined; answer(error, value) })
       prepare(turn)
       call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
       hosting.receive(address, turn)
     }],
-    [LOCATE, (_, [address], answer) => {
+    [LOCATE, ({ depth }, [address, chain], answer) => {
       if (typeof address !== 'string') return answer(bad(address))
-      hosting.locate(address, (error, owner) => answer(error, owner ?? ''))
+      hosting.locate(address, (error, owner) => answer(error, owner ?? ''), { depth, chain: chainOf(chain) })
     }],
     [DEPOSED, (_, [addresses], answer) => {
       if (Array.isArray(addresses)) hosting.claims.deposed(addresses)
@@ -94,6 +94,8 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
     [EXPLAIN, (_, [address], answer) => answer(null, hosting.described(String(address)))],
   ])
 }
+
+const chainOf = (chain: unknown): readonly string[] => Array.isArray(chain) ? chain.map(String) : []
 
 const OPTIONS = { actor: ['timeoutMs', 'signal'], observe: ['timeoutMs', 'signal', 'mode'] }
 

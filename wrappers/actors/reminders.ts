@@ -51,9 +51,10 @@ export class Reminders {
   set(name: string, method: string, { afterMs, everyMs, missed = 'once', args = [] }: ReminderOptions): void {
     if (typeof name !== 'string' || name === '' || name.length > 128) throw new TypeError(`a reminder named ${describe(name)}: expected a name of 1 to 128 characters`)
     if (!isPublic(method)) throw new TypeError(`a reminder calls a public method, not ${describe(method)}`)
-    if (!(afterMs >= 0 && Number.isFinite(afterMs))) throw new TypeError(`afterMs is ${describe(afterMs)}: expected milliseconds from now`)
-    if (everyMs !== undefined && !(everyMs >= 1 && Number.isFinite(everyMs))) throw new TypeError(`everyMs is ${describe(everyMs)}: expected milliseconds, at least 1`)
+    if (!isMs(afterMs, 0)) throw new TypeError(`afterMs is ${describe(afterMs)}: expected milliseconds from now, at most 1e13`)
+    if (everyMs !== undefined && !isMs(everyMs, 1)) throw new TypeError(`everyMs is ${describe(everyMs)}: expected milliseconds, 1 to 1e13`)
     if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
+    if (!Array.isArray(args)) throw new TypeError(`args is ${describe(args)}: expected a list`)
     encode(args) // here, and not when it is committed, so that whoever set it is told
     if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
     this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args, missed })
@@ -129,11 +130,14 @@ export class Reminders {
       const now = this.#time()
       this.changed = true
       if (everyMs === undefined) this.#now.delete(name)
-      else this.#now.set(name, { ...reminder, at: at + everyMs * Math.max(1, Math.ceil((now - at) / everyMs)) })
+      else this.#now.set(name, { ...reminder, at: at + everyMs * (Math.floor(Math.max(0, now - at) / everyMs) + 1) })
       if (missed === 'skip' && now - at > MISSED_MS) return undefined
       return activation.call(method, args)
     }))
   }
 }
+
+/** At most three hundred years. */
+const isMs = (value: unknown, least: number): boolean => typeof value === 'number' && value >= least && value <= 1e13
 
 const byName = (list: readonly Reminder[]): Map<string, Reminder> => new Map(list.map((one) => [one.name, one]))

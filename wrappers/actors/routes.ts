@@ -4,6 +4,7 @@ import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
+import type { Asking } from './activation.js'
 import { announced } from './address.js'
 import { copied, copiedAll, copiedError } from './copy.js'
 import { announcedBy, type Hosting } from './hosting.js'
@@ -263,7 +264,7 @@ export class Route {
         continue
       }
       try {
-        const { owner, link } = await routes.ask(candidate, this.address)
+        const { owner, link } = await routes.ask(candidate, this.address, this.#queue[0])
         if (owner === candidate.id) {
           this.owner = owner
           this.#link = link
@@ -298,7 +299,7 @@ export class Routes {
 
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
     const { clock, timeoutMs } = this.mesh
-    if (this.#leaving && !inherited) return done(new StageError('CLOSED', 'this stage is closed'))
+    if (this.#closed || (this.#leaving && !inherited)) return done(new StageError('CLOSED', 'this stage is closed'))
     const now = clock.now()
     const endsAt = Math.min(now + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
     const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
@@ -372,14 +373,14 @@ export class Routes {
     return known?.owner && !tried.has(known.owner.stage) ? this.find(known.owner.stage) : undefined
   }
 
-  /** Asks a stage which one has the claim. */
-  async ask(peer: Peer, address: string): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
+  /** Asks a stage which one has the claim. @param from  the call that waits for that */
+  async ask(peer: Peer, address: string, from: Asking): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
     const { mesh } = this
     // one that has crashed stays listed for a while, and nobody need wait for a link to it
     if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
       if (peer.id === mesh.id) {
-        return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner }) })
+        return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner }) }, from)
       }
       const { clock } = mesh
       const endsAt = clock.now() + LOCATE_MS
@@ -394,7 +395,7 @@ export class Routes {
         end()
         if (!link) return reject(error!)
         const asked: Outgoing = {
-          method: LOCATE, args: [address], endsAt, depth: 0,
+          method: LOCATE, args: [address, from.chain], endsAt, depth: from.depth,
           settle: (failure, owner) => { if (failure) reject(failure); else resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link }) },
         }
         try {

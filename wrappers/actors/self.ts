@@ -104,7 +104,7 @@ export class ActorSelf implements Self {
 
   #check(): void {
     if (this.#reason) throw this.#reason
-    if (!this.#activation.fence) throw new TypeError('an actor has timers and reminders once it is made: set them in activate() or later')
+    if (!this.#activation.instance) throw new TypeError('an actor has timers and reminders once it is made: set them in activate() or later')
   }
 
   #inherited(): Inherited | undefined {

@@ -1,3 +1,4 @@
+import { describe } from '../../src/errors.js'
 import type { Timer } from '../../src/types.js'
 import type { Activation } from './activation.js'
 import { Turn } from './turn.js'
@@ -17,7 +18,7 @@ export class Timers {
 
   /** @param again  the period counts from the end of the last turn */
   set(ms: number, fn: () => unknown, again: boolean): ActorTimer {
-    if (!(ms >= 0 && ms <= 2 ** 31 - 1)) throw new TypeError(`a timer of ${ms} ms: expected 0 to ${2 ** 31 - 1}`)
+    if (!(typeof ms === 'number' && ms >= 0 && ms <= 2 ** 31 - 1)) throw new TypeError(`a timer of ${describe(ms)} ms: expected 0 to ${2 ** 31 - 1}`)
     if (typeof fn !== 'function') throw new TypeError('a timer needs a function')
     const { host, address } = this.activation
     let timer: Timer | undefined

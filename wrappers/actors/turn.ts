@@ -51,6 +51,11 @@ export class Turn {
     public task?: Task,
   ) {}
 
+  /** Its code runs, and is reported should it take long. */
+  get watched(): boolean {
+    return this.slowAt > 0 && this.slowAt < Infinity
+  }
+
   /** Under which the calls that it makes know it. */
   get name(): string {
     return `${this.of?.address ?? ''}#${this.id}`
@@ -67,7 +72,7 @@ export class Turn {
   answer(error: StageError | null, value?: unknown): void {
     if (this.over) return
     this.over = true
-    this.noted?.delete(this)
+    if (!this.watched) this.noted?.delete(this)
     this.done(error, value)
   }
 
