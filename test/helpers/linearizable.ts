@@ -42,13 +42,7 @@ export function checkCounter(operations: readonly Operation[]): string[] {
     if (typeof place === 'string') wrong.push(place)
     else if (place !== undefined) places[place]!.push(one)
   }
-  // none that comes later in the order may have ended before one that comes earlier began
-  let ended: Operation | undefined
-  for (const group of places.reverse()) {
-    for (const one of group) if (ended && ended.returned < one.invoked) wrong.push(`${told(one)} began after ${told(ended)} had ended, and comes before it`)
-    for (const one of group) if (one.outcome === 'ok' && one.returned < (ended?.returned ?? Infinity)) ended = one
-  }
-  return wrong
+  return [...wrong, ...misplaced(places)]
 }
 
 /** @returns where an operation stands in the order; undefined: nowhere, as it may; or what is wrong */
@@ -73,106 +67,64 @@ function placed(one: Operation, order: readonly string[], at: ReadonlyMap<string
   return 2 * value
 }
 
-/** How an object behaves that is called by one after the other. @returns its next state, or undefined: it would not answer so */
-export type Model = (state: string, operation: Operation) => string | undefined
-
-/** A register: `write`, `swap` (→ what was there before) and `read`. An outcome that is not known fits whatever it was. */
-export const register: Model = (state, { kind, argument = '', result, outcome }) => {
-  if (kind !== 'write' && outcome === 'ok' && result !== state) return undefined
-  return kind === 'read' ? state : argument
-}
-
-/** @returns what is wrong, in words */
+/**
+ * A register of which no value is written twice: `write`, `swap` (→ what was there before) and `read`. What was read
+ * tells which write it follows, and a swap follows one at once: so all operations are in blocks whose inner order is
+ * known, and between which nothing else can have happened. Those blocks must not have to come before each other.
+ * @returns what is wrong, in words
+ */
 export function checkRegister(operations: readonly Operation[]): string[] {
-  const written = new Map(operations.filter(({ kind }) => kind !== 'read').map((one) => [one.argument!, one]))
-  const seen = new Map(operations.filter(({ kind, outcome }) => kind !== 'write' && outcome === 'ok').map((one) => [one.result as string, one]))
-  const wrong = [...seen].flatMap(([value, one]) => {
-    const writer = written.get(value)
-    if (value === '' || (writer && writer.outcome !== 'no')) return []
-    return [`${told(one)} saw ${value}, ${writer ? 'and that write did not run' : 'which nobody wrote'}`]
-  })
+  const start: Operation = { kind: 'write', argument: '', invoked: -Infinity, returned: -Infinity, outcome: 'ok' }
+  const writers = new Map([start, ...operations.filter(({ kind }) => kind !== 'read')].map((one) => [one.argument!, one]))
+  const readers = new Map<string, Operation[]>()
+  const swaps = new Map<string, Operation>()
+  const wrong: string[] = []
+  for (const one of operations) {
+    if (one.kind === 'write' || one.outcome !== 'ok') continue
+    const value = one.result as string
+    const writer = writers.get(value)
+    if (!writer || writer.outcome === 'no') wrong.push(`${told(one)} saw ${value}, ${writer ? 'and that write did not run' : 'which nobody wrote'}`)
+    else if (one.kind === 'read') readers.set(value, [...readers.get(value) ?? [], one])
+    else if (swaps.has(value)) wrong.push(`${told(one)} found what ${told(swaps.get(value)!)} had found`)
+    else swaps.set(value, one)
+  }
   if (wrong.length > 0) return wrong
-  // what may have been written, and was never seen, makes no difference
-  const fault = search(operations.filter((one) => one.outcome === 'ok' || (one.outcome === 'unknown' && seen.has(one.argument ?? ''))), register)
-  return fault === undefined ? [] : [fault]
-}
-
-interface World { readonly state: string; readonly done: ReadonlySet<number> }
-
-const WORLDS_MAX = 50_000
-
-/**
- * Looks for an order in which the model would have answered as they were answered: goes through beginnings and ends as
- * they came, and keeps every state that is possible, with which of the open operations have taken effect in it. Orders
- * are only tried where one ends that has not taken effect, so that the work grows with how many are open at a time.
- * @returns the first operation that fits nowhere, in words
- */
-export function search(operations: readonly Operation[], model: Model, initial = ''): string | undefined {
-  const events = operations.flatMap((one, i) => [{ at: one.invoked, i, end: false }, ...(one.outcome === 'ok' ? [{ at: one.returned, i, end: true }] : [])])
-  events.sort((a, b) => a.at - b.at || Number(a.end) - Number(b.end))
-  const open = new Set<number>()
-  let worlds = new Map<string, World>([['', { state: initial, done: new Set() }]])
-  for (const { i, end } of events) {
-    if (!end) {
-      open.add(i)
-      continue
+  const taken = new Set<Operation>()
+  const blocks: Block[] = []
+  for (const writer of writers.values()) {
+    const { argument, outcome, kind } = writer
+    // one that may have run, and was never seen, makes no difference
+    if (outcome === 'no' || (outcome === 'unknown' && !readers.has(argument!) && !swaps.has(argument!)) || (kind === 'swap' && outcome === 'ok')) continue
+    const places: Operation[][] = []
+    for (let next: Operation | undefined = writer; next && !taken.has(next); next = swaps.get(next.argument!)) {
+      taken.add(next)
+      places.push([next], readers.get(next.argument!) ?? [])
     }
-    const next = new Map<string, World>()
-    const tried = new Set<string>()
-    const stack = [...worlds.values()]
-    for (let world = stack.pop(); world; world = stack.pop()) {
-      if (world.done.has(i)) {
-        const left = { state: world.state, done: new Set([...world.done].filter((one) => one !== i)) }
-        next.set(keyOf(left), left)
-        continue
-      }
-      for (const other of steps(world, open, operations, model)) {
-        const key = keyOf(other)
-        if (tried.has(key)) continue
-        tried.add(key)
-        stack.push(other)
-      }
-      if (tried.size > WORLDS_MAX) return `it could not be decided: ${open.size} were open at a time at ${told(operations[i]!)}`
-    }
-    open.delete(i)
-    if (next.size === 0) return `${told(operations[i]!)} fits into no order; possible before it was ${[...new Set([...worlds.values()].map(({ state }) => state || 'nothing'))].slice(0, 5).join(' or ')}`
-    worlds = settle(next, open, (one) => operations[one]!.outcome === 'unknown')
+    wrong.push(...misplaced(places))
+    const all = places.flat()
+    blocks.push({ first: all.reduce((a, b) => b.returned < a.returned ? b : a), last: all.reduce((a, b) => b.invoked > a.invoked ? b : a) })
   }
-  return undefined
-}
-
-/**
- * Each open operation as the next to take effect. One whose outcome is not known does so only right before one that
- * could not have answered otherwise: before any other it would make no difference that anybody has seen.
- */
-function* steps({ state, done }: World, open: ReadonlySet<number>, operations: readonly Operation[], model: Model): Generator<World> {
-  const left = [...open].filter((one) => !done.has(one))
-  const certain = left.filter((one) => operations[one]!.outcome === 'ok')
-  const others = left.filter((one) => operations[one]!.outcome !== 'ok')
-  for (const one of certain) {
-    const next = model(state, operations[one]!)
-    if (next !== undefined) yield { state: next, done: new Set([...done, one]) }
-    else for (const first of others) {
-      const between = model(state, operations[first]!)
-      const after = between === undefined ? undefined : model(between, operations[one]!)
-      if (after !== undefined) yield { state: after, done: new Set([...done, first, one]) }
-    }
+  for (const one of operations) if (one.kind === 'swap' && one.outcome === 'ok' && !taken.has(one)) wrong.push(`${told(one)} is in a circle of swaps`)
+  for (const [i, one] of blocks.entries()) {
+    const other = blocks.slice(i + 1).find((each) => one.first.returned < each.last.invoked && each.first.returned < one.last.invoked)
+    if (other) wrong.push(`${told(one.last)} began after ${told(other.first)} had ended, and ${told(other.last)} after ${told(one.first)}: neither can come first`)
   }
+  return wrong
 }
 
-/** What never ends, and has taken effect in every possible world, need not be remembered. */
-function settle(worlds: Map<string, World>, open: Set<number>, endless: (one: number) => boolean): Map<string, World> {
-  const all = [...worlds.values()]
-  const certain = [...open].filter((one) => endless(one) && all.every(({ done }) => done.has(one)))
-  if (certain.length === 0) return worlds
-  for (const one of certain) open.delete(one)
-  return new Map(all.map(({ state, done }) => {
-    const world = { state, done: new Set([...done].filter((one) => open.has(one))) }
-    return [keyOf(world), world]
-  }))
+/** Operations that follow each other at once: which of them ended first, and which began last. */
+interface Block { readonly first: Operation; readonly last: Operation }
+
+/** @param places  operations in the order of their effects; where several are at one, they change nothing */
+function misplaced(places: readonly (readonly Operation[])[]): string[] {
+  const wrong: string[] = []
+  let ended: Operation | undefined
+  for (const group of [...places].reverse()) {
+    for (const one of group) if (ended && ended.returned < one.invoked) wrong.push(`${told(one)} began after ${told(ended)} had ended, and comes before it`)
+    for (const one of group) if (one.outcome === 'ok' && one.returned < (ended?.returned ?? Infinity)) ended = one
+  }
+  return wrong
 }
 
-const keyOf = ({ state, done }: World): string => `${[...done].sort((a, b) => a - b).join(' ')} ${state}`
-
-const told = ({ kind, argument, result, outcome }: Operation): string =>
-  `${kind}(${argument ?? ''})${outcome === 'ok' && kind !== 'list' ? ` → ${JSON.stringify(result)}` : outcome === 'unknown' ? ' (outcome not known)' : ''}`
+export const told = ({ kind, argument, result, outcome }: Operation): string =>
+  `${kind}(${argument ?? ''})${outcome === 'ok' && kind !== 'list' && result !== undefined ? ` → ${JSON.stringify(result)}` : outcome === 'unknown' ? ' (outcome not known)' : ''}`
