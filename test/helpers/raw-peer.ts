@@ -15,7 +15,7 @@ import { VirtualClock } from './virtual-clock.js'
 type Test = Pick<Assertions, 'teardown'>
 type Tcp = ConstructorParameters<typeof TcpInterface>[0]
 
-export const CHAIN = ['framing', 'rpc:msgpack']
+export const CHAIN = ['framing', 'rpc:msgpack', 'actors']
 let rooms = 0
 
 export interface TcpMesh<C extends Clock> {
