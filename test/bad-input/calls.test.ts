@@ -167,7 +167,7 @@ test('a getter in the arguments that aborts another call over the same link', as
   await until(() => web.stats()['calls'] === 0)
 })
 
-test('ten thousand calls with one signal leave no listener behind, those made within calls neither', async (t) => {
+test.serial('ten thousand calls with one signal leave no listener behind, those made within calls neither', async (t) => {
   const { api, web } = await two(t)
   const controller = new AbortController()
   const { signal } = controller

@@ -8,21 +8,20 @@ const ROUTES = 'wrappers/actors/routes.js'
 /** What may be wrong with actors. */
 export const actorMutants: readonly Rest[] = [
   // P15
-  ['a commit of whoever had the actor is performed', 'P15', 'src/claims.js', 'if (!record || !owns(record, fence))', 'if (!record)'],
+  ['a commit of whoever had the actor is performed', 'P15', 'src/claims.js', 'if (!record || !owns(record, fence))', 'if (!record)', { slow: true }],
   ['an epoch comes back', 'P15', 'src/claims.js', 'record ? record.epoch + 1', 'record ? record.epoch'],
   ['a claim takes an actor from anybody', 'P15', 'src/claims.js', 'owner.activation !== over', 'false'],
-  ['an actor is released for its next owner', 'P15', 'src/claims.js', 'return record && owns(record, fence) ?', 'return record ?'],
+  ['an actor is released for its next owner', 'P15', 'src/claims.js', 'return record && owns(record, fence) ?', 'return record ?', { slow: true }],
   ['whoever cannot be asked is dead', 'P15', 'wrappers/actors/claims.js', 'await mesh.alive(owner.stage)', 'false'],
   // P16
-  ['a commit of any version is performed', 'P16', 'src/claims.js', 'if (version !== record.version + 1)', 'if (false)'],
+  ['a commit of any version is performed', 'P16', 'src/claims.js', 'if (version !== record.version + 1)', 'if (false)', { slow: true }],
   ['a turn is answered before its commit', 'P16', ACTIVATION, 'commit = this.#commit(turn.endsAt);', 'commit = this.#commit(turn.endsAt), turn.answer(null, value);'],
   ['a commit that failed leaves the actor as it is', 'P16', ACTIVATION, "this.drop('store', failure);\n                throw failure;", 'throw failure;'],
-  ['one that was fenced goes on', 'P15, P16', ACTIVATION, "this.drop('fenced', fenced);", ''],
+  ['one that was fenced goes on', 'P15, P16', ACTIVATION, "this.drop('fenced', fenced);", '', { slow: true }],
   ['what a turn changed before it threw stays', 'P16', ACTIVATION, 'if (error && !this.#putBack(turn, error))', 'if (false)'],
   ['who takes over looks first and claims then', 'P16', 'wrappers/actors/claims.js', 'const found = await this.#claimed(address, { stage, activation, over });',
     'const seen = await this.store().look(address).catch(() => undefined);\n const found = { ...await this.#claimed(address, { stage, activation, over }), ...(seen ? { version: seen.version, data: seen.data } : {}) };', { seeds: 2000, slow: true }],
-  ['a commit is tried again under another id', 'P16', ACTIVATION, 'this.fence, commit)', 'this.fence, { ...commit, id: newId(random) })'],
-  ['a reminder that ran is not taken out', 'P16', 'wrappers/actors/reminders.js', 'this.#now.delete(name);\n            else', '{}\n            else'],
+  ['a reminder that ran is not taken out', 'P16', 'wrappers/actors/reminders.js', 'this.#now.delete(name);\n            else', '{}\n            else', { slow: true }],
   ['a reminder is forgotten with its activation', 'reminders', 'wrappers/actors/reminders.js', 'return times.length > 0 ? Math.min(...times) : undefined;', 'return undefined;'],
   // P17
   ['two turns run at once', 'P17', ACTIVATION, 'return this.#running === undefined;', 'return true;'],
@@ -34,14 +33,14 @@ export const actorMutants: readonly Rest[] = [
   ['turns begin on a lease that may be over', 'P18', ACTIVATION, 'if (!this.host.mesh.valid(now))', 'if (false)'],
   ['a lease counts from its answer', 'P18', 'src/tenure.js', 'this.#sentAt = sentAt;', 'this.#sentAt = clock.now();', { seeds: 2000, slow: true }],
   // P19, P20
-  ['only the registry knows who is dead', 'P19', 'src/alive.js', 'if (directory.isSuspect(id) || dials === DIALS)', 'if (false)'],
+  ['only the registry knows who is dead', 'P19', 'src/alive.js', 'if (directory.isSuspect(id) || dials === DIALS)', 'if (false)', { slow: true }],
   ['one that is put away forgets who waits', 'P20', ACTIVATION, "this.host.ended(this, this.#taken(), this.#reason !== 'closing');", "this.host.ended(this, [], this.#reason !== 'closing');"],
-  ['who closes drops the calls that wait', 'P20', 'wrappers/actors/hosting.js', 'turn.move(owner);', ''],
+  ['who closes drops the calls that wait', 'P20', 'wrappers/actors/hosting.js', 'turn.move(owner);', 'void turn;'],
   ['a call that is moved fails', 'P20', 'wrappers/actors/turn.js', 'this.answer(moved(', "this.answer(new StageError('CANCELLED', 'moved', { executed: 'unknown' }) ?? moved("],
   // P21
   ['every fifth change is told with the next one', 'P21', HISTORY, 'if (values.size === 0)', 'if (values.size === 0 || activation.version % 5 === 0)'],
-  ['a watcher comes back to the present', 'P21', HISTORY, 'more.length === 0 ? seen.seq', 'more.length === 0 ? this.seq'],
-  ['nobody is told of a reset', 'P21', OBSERVERS, "before !== undefined && (!same || this.mode === 'every')", 'false'],
+  ['a watcher comes back to the present', 'P21', HISTORY, 'more.length === 0 ? seen.seq', 'more.length === 0 ? this.seq', { slow: true }],
+  ['nobody is told of a reset', 'P21', OBSERVERS, "before !== undefined && (!same || this.mode === 'every')", 'false', { slow: true }],
   ['what waits for a watcher is not replaced by the newest', 'P21', OBSERVERS, 'this.#queue = [{', 'void [{'],
   ['a watcher ends with the link', 'P21', OBSERVERS, 'if (FINAL.has(this.failure.code))', 'if (true)'],
   // P22
@@ -50,8 +49,8 @@ export const actorMutants: readonly Rest[] = [
   ['the owner goes on telling', 'watchers at the owner', OBSERVERS, 'void this.#stream?.return?.().catch(() => { });', ''],
   // P11
   ['calls that wait for a way go in the wrong order', 'P11', ROUTES, 'const call = this.#queue.shift();', 'const call = this.#queue.pop();'],
-  ['a call that was sent on goes behind those made after it', 'P11', ROUTES, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;'],
+  ['a call that was sent on goes behind those made after it', 'P11', ROUTES, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],
   // what is held
-  ['turns that have ended stay until their deadline, and calls for ever', 'stats().actorCalls', ROUTES, 'this.routes.unnote(call);', ''],
+  ['turns that have ended stay until their deadline, and calls for ever', 'stats().actorCalls', ROUTES, 'this.routes.unnote(call);', '', { slow: true }],
   ['nobody looks for reminders, nor for idle actors', 'stats().actors', 'wrappers/actors/hosting.js', "one.stop('idle');\n            this.#watchIdle();", '{}\n            this.#watchIdle();'],
 ]

@@ -68,7 +68,7 @@ export async function checkOwners(world: World): Promise<void> {
   for (const address of play.addresses) checkOne(world, address)
   const fresh = play.addresses.map((address) => new Watch(chance.one(up), {
     address, names: { counters: ['twin', 'total'], registers: ['by', 'value'], drafts: ['size'], flats: ['count', 'born'] }[kindOf(address)],
-    mode: chance.one(['every', 'latest']), timeoutMs: PROBE_MS, slowMs: 0, bySignal: false,
+    mode: chance.one(['every', 'latest'] as const), timeoutMs: PROBE_MS, slowMs: 200, bySignal: false,
   }))
   await clock.run(PROBE_MS)
   for (const watch of fresh) {

@@ -7,7 +7,7 @@ import { simulate } from './run.js'
 
 const SEEDS = 120
 /** Enough for those mutants that are not marked as slow; `npm run sim -- --mutants` runs them all. */
-const MUTANT_SEEDS = 40
+const MUTANT_SEEDS = 20
 const jobs = Math.min(4, availableParallelism())
 
 const worker = fileURLToPath(new URL('worker.js', import.meta.url))

@@ -12,7 +12,7 @@ export interface Plan {
   readonly names: readonly string[]
   readonly mode: 'every' | 'latest'
   readonly timeoutMs: number
-  /** The watcher lies idle so long after each update, as long as there is trouble. */
+  /** The watcher lies idle so long after each update; once it is quiet, only if it asks for the newest alone. */
   readonly slowMs: number
   /** It takes the signal to leave, rather than to return. */
   readonly bySignal: boolean
@@ -71,7 +71,7 @@ export class Watch {
         world.tell(host.label, `sees ${JSON.stringify(value)} of ${plan.address}`)
         if (this.left) this.#fail(`P22: is shown version ${value.version} after it has left`)
         this.#judge(value as Update)
-        if (plan.slowMs > 0 && !world.quiet) await sleep(host, plan.slowMs)
+        if (plan.slowMs > 0 && (!world.quiet || plan.mode === 'latest')) await sleep(host, plan.slowMs)
       }
     } catch (error) {
       if (host.alive) this.#failed(error)
