@@ -49,14 +49,41 @@ export class StageError extends Error {
 export const asError = (thrown: unknown): Error =>
   thrown instanceof Error ? thrown : new Error(`something that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
 
-/** A foreign value for a message: one line, printable, at most 200 characters. */
+const TEXT_MAX = 200
+const PARTS_MAX = 20
+
+/** A foreign value for a message: one line, printable, at most 200 characters; of a large one only the beginning is looked at. */
 export function describe(value: unknown): string {
   let text: string
   try {
-    text = typeof value === 'string' ? JSON.stringify(value) : typeof value === 'object' && value !== null ? JSON.stringify(value) ?? typeof value : String(value)
+    if (ArrayBuffer.isView(value)) text = bytesOf(value)
+    else if (typeof value === 'string') text = JSON.stringify(value.slice(0, TEXT_MAX))
+    else text = typeof value === 'object' && value !== null ? JSON.stringify(value, beginning()) ?? typeof value : String(value)
   } catch {
     text = typeof value
   }
   text = text.replace(/[^\x20-\x7e\xa0-\uffff]/g, '?')
-  return text.length > 200 ? `${text.slice(0, 199)}…` : text
+  return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX - 1)}…` : text
+}
+
+const bytesOf = ({ byteLength }: ArrayBufferView): string => `${byteLength} bytes`
+
+/** For JSON.stringify: a few parts of each part, and not many parts in all. */
+function beginning(): (key: string, value: unknown) => unknown {
+  let left = TEXT_MAX
+  return (_, value) => {
+    if (typeof value === 'string') return value.slice(0, TEXT_MAX)
+    if (typeof value !== 'object' || value === null) return value
+    if (left-- <= 0) return '…'
+    const part = (one: unknown): unknown => ArrayBuffer.isView(one) ? bytesOf(one) : one // before it is made a list of numbers
+    if (Array.isArray(value)) return value.slice(0, PARTS_MAX).map(part)
+    const some = Object.create(null) as Record<string, unknown>
+    let count = 0
+    for (const key in value) {
+      if (!Object.hasOwn(value, key)) continue
+      if (count++ >= PARTS_MAX) break
+      some[key] = part((value as Record<string, unknown>)[key])
+    }
+    return some
+  }
 }

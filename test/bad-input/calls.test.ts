@@ -241,6 +241,19 @@ for (const [title, make, ...cause] of thrown) {
   })
 }
 
+test.serial('what is too large to be sent, or was thrown, costs little: nothing in it is looked at one by one', async (t) => {
+  const { api, web } = await two(t)
+  const large = Buffer.alloc(5_000_000)
+  api.to('*').provide('give', () => large)
+  api.to('*').provide('fail', () => { throw large })
+  const before = process.cpuUsage()
+  t.is((await failure(web.to('api').call('give'))).code, 'BAD_ARGUMENT')
+  t.regex((await failure(web.to('api').call('fail'))).message, /fail failed: 5000000 bytes/)
+  t.is((await failure(web.to('api').call('echo', large))).code, 'BAD_ARGUMENT')
+  const { user, system } = process.cpuUsage(before)
+  t.true(user + system < 500_000, `${(user + system) / 1000} ms`)
+})
+
 const unsendable: [title: string, make: () => unknown][] = [
   ['a symbol', () => Symbol('x')],
   ['a symbol within', () => ({ deep: [{ x: Symbol('x') }] })],
