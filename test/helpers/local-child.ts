@@ -1,8 +1,9 @@
 /**
  * A process that takes part in a local registry: `node local-child.js <what> <path> [ttlMs]`.
  *
- * `crowd` tries to get each of 40 unique names and prints those it got, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
+ * `crowd` waits for a word on its standard input, tries to get each of 40 unique names and prints those it got, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
  */
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import { LocalRegistry } from '../../registries/local/registry.js'
@@ -48,18 +49,20 @@ function hold(): void {
 }
 
 /** @param at  when to begin, so that several do it at the same time */
-async function crowd(at: number): Promise<void> {
+async function crowd(): Promise<void> {
   const registry = new LocalRegistry(path)
   await registry.publish(sampleEntry({ name: 'other' }), 30_000)
-  await sleep(at - Date.now())
+  console.log('ready')
+  await once(process.stdin, 'data')
   for (let i = 0; i < 40; i++) {
     const got = await registry.publish(sampleEntry({ name: `unique-${i}`, unique: true }), 30_000).then(() => true, () => false)
     if (got) console.log(`unique-${i}`)
   }
   console.log('done')
+  process.stdin.destroy()
   await registry.close()
 }
 
 if (what === 'hold') hold()
-else if (what === 'crowd') await crowd(Number(ttl))
+else if (what === 'crowd') await crowd()
 else await stage(Number(ttl))
