@@ -14,7 +14,7 @@ export class Child {
   private constructor(readonly process: ChildProcess) {
     createInterface(process.stdout!).on('line', (line) => this.lines.push(line))
     process.stdin!.on('error', () => {}) // it has ended
-    this.ended = new Promise((resolve) => process.once('close', () => resolve()))
+    this.ended = new Promise((resolve) => process.once('close', () => resolve()).once('error', () => resolve())) // such as a user who may not run it
   }
 
   /** @param program  a file of this folder, without `.js` */
