@@ -1,9 +1,9 @@
 /**
  * A process that takes part in a local registry: `node local-child.js <what> <path> [ttlMs]`.
  *
- * `crowd` waits for a word on its standard input, tries to get each of 40 unique names and prints those it got, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
+ * `crowd` tries to get each unique name that it is told, and prints whether it got it, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
  */
-import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { open } from 'lmdb'
 import { LocalRegistry } from '../../registries/local/registry.js'
@@ -48,18 +48,14 @@ function hold(): void {
   console.log('went on')
 }
 
-/** @param at  when to begin, so that several do it at the same time */
 async function crowd(): Promise<void> {
   const registry = new LocalRegistry(path)
   await registry.publish(sampleEntry({ name: 'other' }), 30_000)
   console.log('ready')
-  await once(process.stdin, 'data')
-  for (let i = 0; i < 40; i++) {
-    const got = await registry.publish(sampleEntry({ name: `unique-${i}`, unique: true }), 30_000).then(() => true, () => false)
-    if (got) console.log(`unique-${i}`)
+  for await (const name of createInterface(process.stdin)) {
+    const got = await registry.publish(sampleEntry({ name, unique: true }), 30_000).then(() => true, () => false)
+    console.log(`${got ? 'got' : 'missed'} ${name}`)
   }
-  console.log('done')
-  process.stdin.destroy()
   await registry.close()
 }
 

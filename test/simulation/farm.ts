@@ -40,7 +40,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
   const work = (): Promise<void> => new Promise((resolve) => {
     let row = take()
     if (!row) return resolve()
-    const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: ['--max-semi-space-size=64'] }) // worlds are garbage soon
+    const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: ['--max-semi-space-size=64', '--stack-trace-limit=4'] }) // worlds are garbage soon, and full of errors
     let watch: NodeJS.Timeout | undefined
     let rows = 1
     const finish = (outcome: Outcome): void => {
