@@ -334,7 +334,8 @@ function tests(): void {
     const silent = await registry.publish(sampleEntry(), 300)
     const lease = await registry.publish(sampleEntry(), 300)
     await until(() => watch.ids.length === 2)
-    for (const end = performance.now() + 3000; performance.now() < end; await sleep(75)) await lease.renew()
+    // who did not renew in time judges nobody for a while, so a loaded machine takes longer
+    for (const end = performance.now() + 20_000; watch.ids.length > 1 && performance.now() < end; await sleep(75)) await lease.renew()
     t.deepEqual([watch.ids.length, watch.view!.lapsed.length, watch.error], [1, 1, undefined])
     t.is(await silent.renew(), 'lost')
     await lease.close()
