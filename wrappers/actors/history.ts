@@ -51,9 +51,9 @@ export class History {
   /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT */
   watch(names: readonly string[], mode: 'latest' | 'every', seen?: Seen): Watcher {
     const { activation } = this
-    for (const name of names) if (!activation.hasProperty(name) && !activation.isKept(name)) activation.read(name)
+    for (const name of names) if (!activation.hasProperty(name) && !activation.keeping.has(name)) activation.read(name)
     const more = names.filter((name) => !this.image.has(name))
-    if (more.length > 0) this.image = new Map([...this.image, ...activation.shown(more, NOTHING)])
+    if (more.length > 0) this.image = new Map([...this.image, ...activation.keeping.shown(more, NOTHING)])
     const watcher: Watcher = new Watcher(this, names, mode, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined, () => this.#watchers.delete(watcher))
     this.#watchers.add(watcher)
     return watcher
@@ -63,7 +63,7 @@ export class History {
   publish(activation: Activation): void {
     let next: Image
     try {
-      next = activation.shown([...this.image.keys()], this.image)
+      next = activation.keeping.shown([...this.image.keys()], this.image)
     } catch {
       next = this.#shownOf(activation)
     }
@@ -72,7 +72,7 @@ export class History {
     this.image = next
     const bytes = [...values.values()].reduce((sum, one) => sum + one.length, 64)
     for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
-    this.#changes.push({ seq: ++this.seq, version: activation.version, values, bytes })
+    this.#changes.push({ seq: ++this.seq, version: activation.keeping.version, values, bytes })
     this.#bytes += bytes
     while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
     for (const watcher of [...this.#watchers]) watcher.wake()
@@ -83,7 +83,7 @@ export class History {
     let next: Image = NOTHING
     for (const name of this.image.keys()) {
       try {
-        next = new Map([...next, ...activation.shown([name], this.image)])
+        next = new Map([...next, ...activation.keeping.shown([name], this.image)])
       } catch (error) {
         for (const watcher of [...this.#watchers]) if (watcher.watches(name)) {
           this.#watchers.delete(watcher)
@@ -99,8 +99,8 @@ export class History {
     const { activation } = this
     const { epoch, activation: id } = activation.fence!
     return {
-      seq: this.seq, version: activation.version, values: new Map(names.map((name) => [name, this.image.get(name)!])),
-      whole: { epoch, activation: id, kept: names.every((name) => activation.isKept(name)) },
+      seq: this.seq, version: activation.keeping.version, values: new Map(names.map((name) => [name, this.image.get(name)!])),
+      whole: { epoch, activation: id, kept: names.every((name) => activation.keeping.has(name)) },
     }
   }
 

@@ -1,34 +1,17 @@
 import { StageError, describe } from '../../src/errors.js'
-import { jitter } from '../../src/random.js'
-import type { Committed, Fence, Mesh, Store, Timer } from '../../src/types.js'
+import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost, type Asking } from './activation.js'
 import { checkAddress } from './address.js'
+import { LAYER, type Announced } from './announced.js'
 import { Claims } from './claims.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
+import { Upkeep } from './upkeep.js'
 import type { ActorOptions, Explained, HostedActor } from './types.js'
 
-/** Under which a stage announces what it hosts. */
-export const LAYER = 'actors'
-
-export interface Announced {
-  readonly types: readonly string[]
-  /** Single objects, under addresses that no type tells. */
-  readonly objects: boolean
-}
-
-/** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
-const LOOKS = 5
-const LOOK_MIN_MS = 100
-const DUE_MS = 5000
 const NOBODY: Asking = { chain: [], depth: 0 }
-const DUE_MAX = 100
-/** One that was woken and is still due stands back for others that long. */
-const WOKEN_MS = 30_000
-/** Claims that are in use are looked at so often, if no commit has told meanwhile that they are good. */
-const VERIFY_MS = 20_000
 
 /** The actors that this stage hosts. */
 export class Hosting implements ActivationHost {
@@ -41,18 +24,15 @@ export class Hosting implements ActivationHost {
   readonly #paused = new Set<Activation>()
   readonly claims: Claims
   readonly #unsweep: () => void
-  #look: Timer | undefined
-  #due: Timer | undefined
-  /** Until when. */
-  readonly #woken = new Map<string, number>()
+  readonly #upkeep: Upkeep
   #closing = false
   #warned = false
-  #verifiedAt: number
 
-  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, private readonly wake: (address: string) => void) {
+  /** @param wake  makes an actor active, on whichever stage */
+  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => void) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
-    this.#verifiedAt = mesh.clock.now()
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
+    this.#upkeep = new Upkeep(this, wake)
   }
 
   // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -69,8 +49,7 @@ export class Hosting implements ActivationHost {
     }
     this.#types.push(definition)
     this.#announce()
-    this.#watchIdle()
-    this.#watchDue()
+    this.#upkeep.begin()
   }
 
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
@@ -105,6 +84,19 @@ export class Hosting implements ActivationHost {
     }
   }
 
+  get types(): readonly Definition[] {
+    return this.#types
+  }
+
+  get activations(): Iterable<Activation> {
+    return this.#activations.values()
+  }
+
+  /** Whether it is an object that was given to `host()`. */
+  isGiven(address: string): boolean {
+    return this.#objects.has(address)
+  }
+
   typeOf(address: string): Definition | undefined {
     return this.#types.find((one) => one.pattern.match(address))
   }
@@ -130,8 +122,8 @@ export class Hosting implements ActivationHost {
     const now = this.mesh.clock.now()
     const { pattern, fence, queue, watchers, idleMs } = described(one, now)
     return {
-      pattern, fence, queue, watchers, idleMs, turn: one.running.map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
-      last: one.last, version: one.version, leaseMs: Math.round(this.mesh.leaseMs()),
+      pattern, fence, queue, watchers, idleMs, turn: one.turns.running.map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
+      last: one.turns.last, version: one.keeping.version, leaseMs: Math.round(this.mesh.leaseMs()),
     }
   }
 
@@ -151,7 +143,7 @@ export class Hosting implements ActivationHost {
   receive(address: string, turn: Turn): void {
     const activation = this.#activations.get(address) ?? this.#activate(address, turn)
     if (activation instanceof StageError) return turn.answer(activation)
-    activation.push(turn)
+    activation.turns.push(turn)
   }
 
   /**
@@ -227,7 +219,7 @@ export class Hosting implements ActivationHost {
     this.claims.renewed()
     for (const activation of [...this.#paused]) {
       this.#paused.delete(activation)
-      activation.resume()
+      activation.turns.next()
     }
   }
 
@@ -246,6 +238,7 @@ export class Hosting implements ActivationHost {
   /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */
   async drain(): Promise<void> {
     this.#closing = true
+    this.#upkeep.close()
     this.#announce()
     this.claims.renewed()
     await Promise.all([...this.#activations.values()].map((one) => new Promise<void>((resolve) => {
@@ -257,8 +250,7 @@ export class Hosting implements ActivationHost {
   close(): void {
     this.#closing = true
     this.#unsweep()
-    this.#look?.cancel()
-    this.#due?.cancel()
+    this.#upkeep.close()
     const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
@@ -273,25 +265,13 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.watched && turn.slowAt <= now) turn.of?.slow(turn)
+      if (turn.watched && turn.slowAt <= now) turn.of?.turns.slow(turn)
       if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
       if (at === Infinity) this.#noted.delete(turn)
       else if (at < next) next = at
     }
     return next
-  }
-
-  #watchIdle(): void {
-    this.#look?.cancel()
-    const least = Math.min(...this.#types.map((one) => one.idleMs))
-    if (least === Infinity || this.#closing) return
-    const { clock, random } = this.mesh
-    this.#look = clock.setTimeout(() => {
-      const now = clock.now()
-      for (const one of this.#activations.values()) if (now - one.usedAt >= one.definition.idleMs && one.idle && !this.#objects.has(one.address)) one.stop('idle')
-      this.#watchIdle()
-    }, Math.max(LOOK_MIN_MS, jitter(random, least / LOOKS, 0.1)))
   }
 
   /** @returns whether one of that type was put away, or will be at once */
@@ -301,57 +281,14 @@ export class Hosting implements ActivationHost {
     oldest?.stop('idle')
     return oldest !== undefined
   }
-
-  /** One stage of those that host a type looks for reminders of actors that are not active. */
-  #watchDue(): void {
-    if (this.#due || this.#closing) return
-    const { clock, random } = this.mesh
-    this.#due = clock.setTimeout(() => {
-      this.#due = undefined
-      void this.#verify()
-      void this.#wakeDue().finally(() => this.#watchDue())
-    }, jitter(random, DUE_MS, 0.1))
-  }
-
-  /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
-  async #verify(): Promise<void> {
-    const now = this.mesh.clock.now()
-    const since = this.#verifiedAt
-    if (now - since < VERIFY_MS || !this.mesh.valid()) return
-    this.#verifiedAt = now
-    await this.claims.verify([...this.#activations.values()].filter((one) => one.heardAt < since && (one.usedAt >= since || !one.idle)))
-  }
-
-  async #wakeDue(): Promise<void> {
-    const { mesh } = this
-    if (!mesh.valid() || !isFirst(mesh)) return
-    const now = mesh.clock.now()
-    for (const [address, until] of this.#woken) if (until <= now) this.#woken.delete(address)
-    const due = await this.store.due(DUE_MAX + this.#woken.size).catch(() => [])
-    for (const address of due.filter((one) => !this.#activations.has(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
-      this.#woken.set(address, now + WOKEN_MS)
-      this.wake(address)
-    }
-  }
-}
-
-/** Of the stages that host anything, the one with the least id: that one looks for all. */
-function isFirst(mesh: Mesh<Rpc>): boolean {
-  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
-}
-
-/** What a peer says that it hosts, if it can be read. */
-export function announcedBy(announces: Readonly<Record<string, unknown>>): Announced | undefined {
-  const { types, objects } = (announces[LAYER] ?? {}) as Partial<Record<keyof Announced, unknown>>
-  return Array.isArray(types) ? { types: types as readonly string[], objects: objects === true } : undefined
 }
 
 function late(turn: Turn): StageError {
-  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.method} was not begun in time: ${turn.of?.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
+  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.method} was not begun in time: ${turn.of?.turns.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
   return new StageError('TIMEOUT', `${turn.method} of ${turn.of?.address ?? 'an actor'} did not end in time`, { phase: 'running', executed: 'unknown' })
 }
 
 const described = (one: Activation, now: number): HostedActor => ({
-  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.queued,
-  turns: one.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.turns.queued,
+  turns: one.turns.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
 })

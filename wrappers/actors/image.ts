@@ -21,6 +21,7 @@ const DATA: Refs = {
 /** The encoded values of some properties, by name. Never changed once made. */
 export type Image = ReadonlyMap<string, Buffer>
 export const NOTHING: Image = new Map()
+export const NO_BYTES = Buffer.alloc(0)
 
 const scratch = new Writer(1024)
 let writing = false
@@ -70,12 +71,6 @@ function encodedOr(known: Buffer | undefined, value: unknown, name: string): Buf
     writing = false
     if (scratch.bytes.length > 1024 * 1024) scratch.bytes = Buffer.allocUnsafeSlow(1024)
   }
-}
-
-/** The names whose values differ. */
-export function differing(a: Image, b: Image): string[] {
-  const names = new Set([...a.keys(), ...b.keys()])
-  return [...names].filter((name) => a.get(name) !== b.get(name))
 }
 
 /** Puts properties back to what an image says; those that it does not have are taken away. */

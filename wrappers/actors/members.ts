@@ -57,3 +57,10 @@ export function hasData(object: object, name: string): boolean {
 
 /** The public properties that hold data. */
 export const dataNames = (object: object): string[] => Object.keys(object).filter((name) => isPublic(name) && hasData(object, name))
+
+/** Of this actor; one of another arrives as what that call threw. */
+export class NoSuchMethod extends Error {
+  constructor(readonly address: string, name: string) {
+    super(`${address} has no public method ${JSON.stringify(name.slice(0, 128))}`)
+  }
+}

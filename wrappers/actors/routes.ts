@@ -1,287 +1,26 @@
-import { either, onAbort } from '../../src/abort.js'
-import { cancelled } from '../../src/bounded.js'
+import { either } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Asking } from './activation.js'
 import { announced } from './address.js'
+import { announcedBy } from './announced.js'
+import { ActorCall } from './call.js'
 import { copied, copiedAll, copiedError } from './copy.js'
-import { announcedBy, type Hosting } from './hosting.js'
+import type { Hosting } from './hosting.js'
+import { Route } from './route.js'
 import type { Inherited } from './self.js'
 import { prepare } from './tasks.js'
-import { Turn, moved, movedTo } from './turn.js'
+import { Turn } from './turn.js'
 import type { ActorCallOptions } from './types.js'
 
-export const CALL = '@call'
+/** The service that says which stage has the claim to an actor. */
 export const LOCATE = '@locate'
 
-/** The owner says where the time went, and its word takes a while to come. */
-export const WORD_MS = 60
-const HOPS_MAX = 3
 const ROUTES_MAX = 10_000
 const LOCATE_MS = 10_000
-const PAUSE_MS = 50
-const PAUSE_MAX_MS = 1000
-const DEPTH_MAX = 32
-/** Another try cannot mend these. */
-const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
-
-/** Why a stage could not be asked: of a call that waits for that the deadline passes. */
-const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
-
-const NONE: readonly string[] = []
-
-/** One call of an actor, from its first wait to its one end. */
-export class ActorCall implements Outgoing {
-  readonly endsAt: number
-  readonly depth: number
-  readonly chain: readonly string[]
-  carried?: readonly object[]
-  /** Order in which they were made. */
-  seq = 0
-  hops = 0
-  /** What runs it, where that is this stage. */
-  turn: Turn | undefined
-  /** Over which it went, under this id, where it is another. */
-  link: Link<Rpc> | undefined
-  id = 0
-  #unlisten: (() => void) | undefined
-  #over = false
-
-  constructor(
-    readonly route: Route,
-    /** Of the actor; `@…` where the library asks for something. */
-    readonly name: string,
-    readonly own: readonly unknown[],
-    /** When it was made; by the clock's `now()`. */
-    readonly since: number,
-    readonly deadline: number,
-    private readonly signal: AbortSignal | undefined,
-    inherited: Inherited | undefined,
-    private readonly done: (error: StageError | null, value?: unknown) => void,
-  ) {
-    this.endsAt = deadline + WORD_MS
-    this.depth = inherited ? inherited.depth + 1 : 0
-    this.chain = inherited?.chain ?? NONE
-  }
-
-  /** For messages. */
-  get method(): string {
-    return `${this.name} of ${this.route.address}`
-  }
-
-  /** As they go over a link. */
-  get args(): readonly unknown[] {
-    return this.chain.length > 0 ? [this.route.address, this.name, this.own, this.chain] : [this.route.address, this.name, this.own]
-  }
-
-  get over(): boolean {
-    return this.#over
-  }
-
-  start(): void {
-    const { signal } = this
-    if (this.depth > DEPTH_MAX) return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
-    if (signal?.aborted) return this.end(cancelled(signal))
-    if (signal) this.#unlisten = onAbort(signal, () => this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason })))
-    this.route.add(this)
-  }
-
-  cancel(error: StageError): void {
-    if (this.#over) return
-    if (this.turn) return this.#leave(this.turn, error)
-    const unsent = !this.link || this.route.withdraw(this, this.link, error)
-    this.end(new StageError(error.code, error.message, { executed: unsent ? 'no' : 'unknown', cause: error.cause }))
-  }
-
-  #leave(turn: Turn, { code, message, cause }: StageError): void {
-    const error = new StageError(code, message, { executed: turn.id === 0 ? 'no' : 'unknown', cause })
-    turn.cancel(error)
-    this.end(error)
-  }
-
-  /** It was sent, and has not come back. */
-  get under(): boolean {
-    return this.turn !== undefined || this.link !== undefined
-  }
-
-  /** What came of it where it was sent to. */
-  settle(error: StageError | null, value?: unknown): void {
-    this.route.settled(this, error, value)
-  }
-
-  end(error: StageError | null, value?: unknown): void {
-    if (this.#over) return
-    this.#over = true
-    this.#unlisten?.()
-    this.route.forget(this)
-    this.done(error, value)
-  }
-}
-
-/** The way to one actor: which stage has it, and the calls that wait to know that, in the order in which they were made. */
-export class Route {
-  /** The id of the stage that has the claim, as far as is known. */
-  owner: string | undefined
-  #link: Link<Rpc> | undefined
-  #queue: ActorCall[] = []
-  /** Sent to the present owner and not answered. */
-  #flying = 0
-  #seq = 0
-  #locating = false
-  #hint: string | undefined
-  /** Why it is not known yet. */
-  #failure: StageError | undefined
-
-  constructor(readonly address: string, private readonly routes: Routes) {}
-
-  get busy(): boolean {
-    return this.#queue.length > 0 || this.#flying > 0 || this.#locating
-  }
-
-  add(call: ActorCall): void {
-    call.seq = ++this.#seq
-    if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call)
-    this.#queue.push(call)
-    this.#seek()
-    if (!call.over) this.routes.note(call)
-  }
-
-  /** It has ended, however. */
-  forget(call: ActorCall): void {
-    const at = this.#queue.indexOf(call)
-    if (at >= 0) this.#queue.splice(at, 1)
-    this.routes.unnote(call)
-  }
-
-  /** Nobody waits for one that was sent. @returns whether it has not left */
-  withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean {
-    call.link = undefined
-    const unsent = link.top.cancel(call.id, reason)
-    this.#flying--
-    this.#seek()
-    return unsent
-  }
-
-  /** Its deadline has passed before it could be sent. */
-  expire(call: ActorCall): void {
-    const failure = this.#failure
-    if (!failure) return call.end(this.routes.why(this.address, call.method))
-    const { code, message } = failure
-    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
-  }
-
-  settled(call: ActorCall, error: StageError | null, value: unknown): void {
-    this.#flying--
-    call.link = call.turn = undefined
-    const to = error && this.#elsewhere(error)
-    if (to !== undefined && to !== null && !call.over) {
-      // those behind it wait until all that were sent have come back, so that none overtakes another
-      this.owner = undefined
-      this.#hint = to
-      const at = this.#queue.findIndex((one) => one.seq > call.seq)
-      if (at < 0) this.#queue.push(call)
-      else this.#queue.splice(at, 0, call)
-      this.routes.note(call)
-      if (++call.hops > HOPS_MAX) call.end(new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
-    } else {
-      if (error?.code === 'DISCONNECTED') this.#lose()
-      call.end(error, value)
-    }
-    this.#seek()
-  }
-
-  /** Where to go with a call that certainly did not run; '' if that is not known. */
-  #elsewhere(error: StageError): string | undefined {
-    const to = movedTo(error)
-    if (to !== undefined) return to
-    return error.executed === 'no' && (error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED') && !/chain of more/.test(error.message) ? '' : undefined
-  }
-
-  #lose(): void {
-    this.owner = undefined
-    this.#link = undefined
-  }
-
-  /** The stage goes on with another id. */
-  reset(): void {
-    this.#lose()
-    this.#hint = undefined
-  }
-
-  #send(call: ActorCall): void {
-    const { routes } = this
-    this.#flying++
-    if (this.owner === routes.mesh.id) return routes.local(this.address, call)
-    const link = this.#link
-    if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
-    try {
-      call.id = link.top.send(call, CALL)
-      call.link = link
-    } catch (error) {
-      this.settled(call, error as StageError, undefined)
-    }
-  }
-
-  /** Finds out where it is, if anybody waits for that and nothing is under way to where it was. */
-  #seek(): void {
-    if (this.#locating || this.#queue.length === 0) return
-    if (this.owner !== undefined) return this.#flush()
-    if (this.#flying > 0) return
-    this.#locating = true
-    void this.#locate().then(() => {
-      this.#locating = false
-      if (this.owner === undefined) return this.#seek()
-      this.#flush()
-    })
-  }
-
-  #flush(): void {
-    while (this.owner !== undefined && !this.#locating) {
-      const call = this.#queue.shift()
-      if (!call) return
-      this.#send(call)
-    }
-  }
-
-  async #locate(): Promise<void> {
-    const { routes } = this
-    const tried = new Set<string>()
-    let hint = this.#hint
-    let hops = 0
-    let pause = PAUSE_MS
-    this.#hint = undefined
-    this.#link = undefined
-    while (this.#queue.length > 0) {
-      const candidate = (hint ? routes.find(hint) : undefined) ?? await routes.choose(this.address, tried)
-      hint = undefined
-      if (!candidate) {
-        await routes.change(pause)
-        pause = Math.min(PAUSE_MAX_MS, pause * 2)
-        tried.clear()
-        hops = 0
-        continue
-      }
-      try {
-        const { owner, link } = await routes.ask(candidate, this.address, this.#queue[0])
-        if (owner === candidate.id) {
-          this.owner = owner
-          this.#link = link
-          this.#failure = undefined
-          return
-        }
-        tried.add(candidate.id)
-        if (owner && !tried.has(owner) && hops++ < HOPS_MAX) hint = owner
-      } catch (error) {
-        const failure = error as StageError
-        tried.add(candidate.id)
-        this.#failure = failure
-        if (FINAL.has(failure.code)) for (const call of [...this.#queue]) call.end(new StageError(failure.code, failure.message, { executed: 'no', cause: failure.cause }))
-      }
-    }
-  }
-}
+const LOOK_MS = 50
 
 /** The ways to all actors that this stage calls. */
 export class Routes {
@@ -449,7 +188,7 @@ export class Routes {
   /** Resolves when what waited for an actor of ours that has moved off is on its way to where it is now. */
   async sent(): Promise<void> {
     const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.under && this.#hosted(call.route.address)
-    while (!this.#closed && [...this.#waiting].some(waits)) await this.change(PAUSE_MS)
+    while (!this.#closed && [...this.#waiting].some(waits)) await this.change(LOOK_MS)
   }
 
   close(): void {

@@ -80,7 +80,7 @@ export class ActorSelf implements Self {
   }
 
   save(): Promise<void> {
-    return this.#activation.save()
+    return this.#activation.keeping.save()
   }
 
   deactivate(): void {
@@ -109,7 +109,7 @@ export class ActorSelf implements Self {
 
   #inherited(): Inherited | undefined {
     const inside = scope.getStore()
-    const turn: Turn | undefined = inside?.of === this.#activation ? inside : this.#activation.turn
+    const turn: Turn | undefined = inside?.of === this.#activation ? inside : this.#activation.turns.alone
     if (!turn || turn.over) return undefined
     return { endsAt: turn.endsAt, signal: turn.signal, depth: turn.depth, chain: [...turn.chain, turn.name] }
   }

@@ -33,7 +33,7 @@ export class Timers {
     }
     const fire = (): void => {
       if (!again) this.#waiting.delete(cancel)
-      this.activation.push(new Turn('@timer', [], Infinity, 0, [], (error) => {
+      this.activation.turns.push(new Turn('@timer', [], Infinity, 0, [], (error) => {
         if (error && !this.#closed) host.mesh.error(new Error(`a timer of the actor ${address} failed: ${error.message}`, { cause: error }))
         if (again && this.#waiting.has(cancel)) wait()
       }, () => fn()))

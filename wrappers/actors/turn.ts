@@ -81,7 +81,7 @@ export class Turn {
     if (this.over) return
     this.answer(error)
     this.#abort?.abort(error)
-    this.of?.forgotten(this)
+    this.of?.turns.forgotten(this)
   }
 
   /** This stage does not host the actor (any more). @param owner  the id of the stage that does, if that is known */

@@ -1,0 +1,101 @@
+import { onAbort } from '../../src/abort.js'
+import { cancelled } from '../../src/bounded.js'
+import { StageError } from '../../src/errors.js'
+import type { Link } from '../../src/types.js'
+import type { Outgoing, Rpc } from '../rpc/rpc.js'
+import type { Route } from './route.js'
+import type { Inherited } from './self.js'
+import type { Turn } from './turn.js'
+
+/** The owner says where the time went, and its word takes a while to come. */
+export const WORD_MS = 60
+const DEPTH_MAX = 32
+const NONE: readonly string[] = []
+
+/** One call of an actor, from its first wait to its one end. */
+export class ActorCall implements Outgoing {
+  readonly endsAt: number
+  readonly depth: number
+  readonly chain: readonly string[]
+  carried?: readonly object[]
+  /** Order in which they were made. */
+  seq = 0
+  hops = 0
+  /** What runs it, where that is this stage. */
+  turn: Turn | undefined
+  /** Over which it went, under this id, where it is another. */
+  link: Link<Rpc> | undefined
+  id = 0
+  #unlisten: (() => void) | undefined
+  #over = false
+
+  constructor(
+    readonly route: Route,
+    /** Of the actor; `@…` where the library asks for something. */
+    readonly name: string,
+    readonly own: readonly unknown[],
+    /** When it was made; by the clock's `now()`. */
+    readonly since: number,
+    readonly deadline: number,
+    private readonly signal: AbortSignal | undefined,
+    inherited: Inherited | undefined,
+    private readonly done: (error: StageError | null, value?: unknown) => void,
+  ) {
+    this.endsAt = deadline + WORD_MS
+    this.depth = inherited ? inherited.depth + 1 : 0
+    this.chain = inherited?.chain ?? NONE
+  }
+
+  /** For messages. */
+  get method(): string {
+    return `${this.name} of ${this.route.address}`
+  }
+
+  /** As they go over a link. */
+  get args(): readonly unknown[] {
+    return this.chain.length > 0 ? [this.route.address, this.name, this.own, this.chain] : [this.route.address, this.name, this.own]
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  start(): void {
+    const { signal } = this
+    if (this.depth > DEPTH_MAX) return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    if (signal?.aborted) return this.end(cancelled(signal))
+    if (signal) this.#unlisten = onAbort(signal, () => this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason })))
+    this.route.add(this)
+  }
+
+  cancel(error: StageError): void {
+    if (this.#over) return
+    if (this.turn) return this.#leave(this.turn, error)
+    const unsent = !this.link || this.route.withdraw(this, this.link, error)
+    this.end(new StageError(error.code, error.message, { executed: unsent ? 'no' : 'unknown', cause: error.cause }))
+  }
+
+  #leave(turn: Turn, { code, message, cause }: StageError): void {
+    const error = new StageError(code, message, { executed: turn.id === 0 ? 'no' : 'unknown', cause })
+    turn.cancel(error)
+    this.end(error)
+  }
+
+  /** It was sent, and has not come back. */
+  get under(): boolean {
+    return this.turn !== undefined || this.link !== undefined
+  }
+
+  /** What came of it where it was sent to. */
+  settle(error: StageError | null, value?: unknown): void {
+    this.route.settled(this, error, value)
+  }
+
+  end(error: StageError | null, value?: unknown): void {
+    if (this.#over) return
+    this.#over = true
+    this.#unlisten?.()
+    this.route.forget(this)
+    this.done(error, value)
+  }
+}

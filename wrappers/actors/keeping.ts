@@ -1,0 +1,136 @@
+import { StageError, asError } from '../../src/errors.js'
+import { newId } from '../../src/random.js'
+import { within } from '../../src/within.js'
+import type { Activation } from './activation.js'
+import { NO_BYTES, NOTHING, capture, encodeKept, restore, type Image } from './image.js'
+import type { Turn } from './turn.js'
+
+/** How long a commit is tried again where its outcome is not known. */
+const COMMIT_MS = 5000
+const RETRY_MS = 100
+
+/** What one activation keeps: its durable properties as the store has them, and the commits, one after the other. */
+export class Keeping {
+  /** Commits of the actor so far. */
+  version = 0
+  /** When the store last said that the actor is ours. */
+  heardAt = -Infinity
+  /** As it was committed; or as it was made, before the first commit. */
+  #committed: Image = NOTHING
+  /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
+  #settled: Image = NOTHING
+  #saving: Promise<void> | undefined
+
+  constructor(private readonly activation: Activation) {}
+
+  /** The object was made, of what the store had. */
+  begin(version: number): void {
+    this.version = version
+    if (this.activation.definition.durable) this.#settled = this.#committed = this.#capture(NOTHING)
+  }
+
+  /** The commit that is under way; settles with it, and never rejects. */
+  get saving(): Promise<void> | undefined {
+    return this.#saving
+  }
+
+  /** Commits what is durable as it is now. @throws StageError FENCED · STORE_UNAVAILABLE · BAD_ARGUMENT */
+  async save(): Promise<void> {
+    const { activation } = this
+    if (activation.phase === 'over') throw new StageError('FENCED', `${activation.address} has lost its claim`)
+    if (!activation.definition.durable) throw new TypeError(`${activation.address} has nothing durable to save`)
+    while (this.#saving) await this.#saving
+    await this.commit(activation.host.mesh.clock.now() + COMMIT_MS)
+    activation.history?.publish(activation)
+  }
+
+  /** A hook has ended, and what it changed counts like what a turn has changed. */
+  async afterHook(ms: number): Promise<void> {
+    await this.#saving
+    const { definition, phase, host } = this.activation
+    if (definition.durable && !definition.explicit && phase !== 'over') await this.commit(host.mesh.clock.now() + ms)
+  }
+
+  /** @returns undefined if there is nothing to commit @throws StageError BAD_ARGUMENT */
+  afterTurn(turn: Turn): Promise<void> | undefined {
+    const { definition } = this.activation
+    if (!definition.explicit || !definition.durable) return this.commit(turn.endsAt)
+    this.#settled = this.#capture(this.#settled)
+    // a reminder that has run is taken out, or it would be due for ever
+    return turn.method === '@reminder' ? this.commit(turn.endsAt, false) : undefined
+  }
+
+  /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
+  commit(until: number, all = true): Promise<void> | undefined {
+    const { definition, reminders } = this.activation
+    const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : NOTHING
+    if (next === this.#committed && !reminders?.changed) return undefined
+    const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
+    reminders?.taken()
+    if (all) this.#settled = next
+    const saving = this.#saved(data, until).then(() => { this.#committed = next })
+    this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
+    return saving
+  }
+
+  /** What is durable is again what was committed. @throws whatever its setters throw */
+  putBack(): void {
+    const { definition, instance, reminders } = this.activation
+    if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed)
+    reminders?.putBack()
+  }
+
+  has(name: string): boolean {
+    return this.activation.definition.durable && this.#committed.has(name)
+  }
+
+  /** What is committed of these properties, or what they are now where they are not kept. */
+  shown(names: readonly string[], before: Image): Image {
+    const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before)
+    return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
+  }
+
+  #capture(before: Image): Image {
+    const { definition, instance } = this.activation
+    return capture(instance!, definition.durableNames(instance!), before)
+  }
+
+  async #saved(data: Buffer, until: number): Promise<void> {
+    const { activation } = this
+    const { host, address, fence, reminders } = activation
+    const { clock, random } = host.mesh
+    const last = Math.min(until, clock.now() + COMMIT_MS)
+    const commit = { id: newId(random), version: this.version + 1, data, wake: reminders?.next }
+    let lost = false // the answer to one try, which may have been performed
+    for (let wait = RETRY_MS; ; wait *= 2) {
+      let answer: 'ok' | 'fenced'
+      try {
+        const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer a commit in time`)
+        answer = await within(clock, COMMIT_MS, host.store.commit(address, fence!, commit), slow)
+      } catch (error) {
+        lost = true
+        // the same commit again is recognised, should the first one have arrived
+        if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && activation.phase !== 'over') {
+          await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
+          continue
+        }
+        const failure = this.#uncommitted(error)
+        activation.drop('store', failure)
+        throw failure
+      }
+      if (answer === 'ok') {
+        this.heardAt = clock.now()
+        this.version++
+        return
+      }
+      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })
+      activation.drop('fenced', fenced)
+      throw fenced
+    }
+  }
+
+  #uncommitted(error: unknown): StageError {
+    const { code, message } = asError(error) as StageError
+    return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.activation.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
+  }
+}

@@ -1,0 +1,180 @@
+import { StageError } from '../../src/errors.js'
+import type { Link } from '../../src/types.js'
+import type { Rpc } from '../rpc/rpc.js'
+import type { ActorCall } from './call.js'
+import type { Routes } from './routes.js'
+import { moved, movedTo } from './turn.js'
+
+/** The service under which calls come to the stage that hosts an actor. */
+export const CALL = '@call'
+
+const HOPS_MAX = 3
+const PAUSE_MS = 50
+const PAUSE_MAX_MS = 1000
+/** Another try cannot mend these. */
+const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
+/** Why a stage could not be asked: of a call that waits for that the deadline passes. */
+const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
+
+/** The way to one actor: which stage has it, and the calls that wait to know that, in the order in which they were made. */
+export class Route {
+  /** The id of the stage that has the claim, as far as is known. */
+  owner: string | undefined
+  #link: Link<Rpc> | undefined
+  #queue: ActorCall[] = []
+  /** Sent to the present owner and not answered. */
+  #flying = 0
+  #seq = 0
+  #locating = false
+  #hint: string | undefined
+  /** Why it is not known yet. */
+  #failure: StageError | undefined
+
+  constructor(readonly address: string, private readonly routes: Routes) {}
+
+  get busy(): boolean {
+    return this.#queue.length > 0 || this.#flying > 0 || this.#locating
+  }
+
+  add(call: ActorCall): void {
+    call.seq = ++this.#seq
+    if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call)
+    this.#queue.push(call)
+    this.#seek()
+    if (!call.over) this.routes.note(call)
+  }
+
+  /** It has ended, however. */
+  forget(call: ActorCall): void {
+    const at = this.#queue.indexOf(call)
+    if (at >= 0) this.#queue.splice(at, 1)
+    this.routes.unnote(call)
+  }
+
+  /** Nobody waits for one that was sent. @returns whether it has not left */
+  withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean {
+    call.link = undefined
+    const unsent = link.top.cancel(call.id, reason)
+    this.#flying--
+    this.#seek()
+    return unsent
+  }
+
+  /** Its deadline has passed before it could be sent. */
+  expire(call: ActorCall): void {
+    const failure = this.#failure
+    if (!failure) return call.end(this.routes.why(this.address, call.method))
+    const { code, message } = failure
+    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
+  }
+
+  settled(call: ActorCall, error: StageError | null, value: unknown): void {
+    this.#flying--
+    call.link = call.turn = undefined
+    const to = error && this.#elsewhere(error)
+    if (to !== undefined && to !== null && !call.over) {
+      // those behind it wait until all that were sent have come back, so that none overtakes another
+      this.owner = undefined
+      this.#hint = to
+      const at = this.#queue.findIndex((one) => one.seq > call.seq)
+      if (at < 0) this.#queue.push(call)
+      else this.#queue.splice(at, 0, call)
+      this.routes.note(call)
+      if (++call.hops > HOPS_MAX) call.end(new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
+    } else {
+      if (error?.code === 'DISCONNECTED') this.#lose()
+      call.end(error, value)
+    }
+    this.#seek()
+  }
+
+  /** Where to go with a call that certainly did not run; '' if that is not known. */
+  #elsewhere(error: StageError): string | undefined {
+    const to = movedTo(error)
+    if (to !== undefined) return to
+    return error.executed === 'no' && (error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED') && !/chain of more/.test(error.message) ? '' : undefined
+  }
+
+  #lose(): void {
+    this.owner = undefined
+    this.#link = undefined
+  }
+
+  /** The stage goes on with another id. */
+  reset(): void {
+    this.#lose()
+    this.#hint = undefined
+  }
+
+  #send(call: ActorCall): void {
+    const { routes } = this
+    this.#flying++
+    if (this.owner === routes.mesh.id) return routes.local(this.address, call)
+    const link = this.#link
+    if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
+    try {
+      call.id = link.top.send(call, CALL)
+      call.link = link
+    } catch (error) {
+      this.settled(call, error as StageError, undefined)
+    }
+  }
+
+  /** Finds out where it is, if anybody waits for that and nothing is under way to where it was. */
+  #seek(): void {
+    if (this.#locating || this.#queue.length === 0) return
+    if (this.owner !== undefined) return this.#flush()
+    if (this.#flying > 0) return
+    this.#locating = true
+    void this.#locate().then(() => {
+      this.#locating = false
+      if (this.owner === undefined) return this.#seek()
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    while (this.owner !== undefined && !this.#locating) {
+      const call = this.#queue.shift()
+      if (!call) return
+      this.#send(call)
+    }
+  }
+
+  async #locate(): Promise<void> {
+    const { routes } = this
+    const tried = new Set<string>()
+    let hint = this.#hint
+    let hops = 0
+    let pause = PAUSE_MS
+    this.#hint = undefined
+    this.#link = undefined
+    while (this.#queue.length > 0) {
+      const candidate = (hint ? routes.find(hint) : undefined) ?? await routes.choose(this.address, tried)
+      hint = undefined
+      if (!candidate) {
+        await routes.change(pause)
+        pause = Math.min(PAUSE_MAX_MS, pause * 2)
+        tried.clear()
+        hops = 0
+        continue
+      }
+      try {
+        const { owner, link } = await routes.ask(candidate, this.address, this.#queue[0])
+        if (owner === candidate.id) {
+          this.owner = owner
+          this.#link = link
+          this.#failure = undefined
+          return
+        }
+        tried.add(candidate.id)
+        if (owner && !tried.has(owner) && hops++ < HOPS_MAX) hint = owner
+      } catch (error) {
+        const failure = error as StageError
+        tried.add(candidate.id)
+        this.#failure = failure
+        if (FINAL.has(failure.code)) for (const call of [...this.#queue]) call.end(new StageError(failure.code, failure.message, { executed: 'no', cause: failure.cause }))
+      }
+    }
+  }
+}

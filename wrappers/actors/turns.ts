@@ -1,0 +1,307 @@
+import { StageError, asError } from '../../src/errors.js'
+import type { Activation } from './activation.js'
+import type { Image } from './image.js'
+import { NoSuchMethod } from './members.js'
+import { dataOf, putBackData } from './readonly.js'
+import { scope, type Turn } from './turn.js'
+
+/** Turns of one actor follow each other for so long, before others get the event loop. */
+const SLICE_MS = 10
+const LAST = 5
+
+/** One ended turn, as `explain()` tells it. */
+export interface Past {
+  readonly method: string
+  readonly ms: number
+  /** The code of its error. */
+  readonly error?: string
+}
+
+/** The turns of one activation: one at a time, in the order in which they came, but for those that may share it. */
+export class Turns {
+  #queue: Turn[] = []
+  /** The one that runs alone. */
+  #alone: Turn | undefined
+  /** Those that change nothing, and run together. */
+  #shared: Set<Turn> | undefined
+  /** Those that came back to the one that runs alone, through its own calls. */
+  #inner: Set<Turn> | undefined
+  /** What is left to do for the one that runs alone, when those that came back to it have ended. */
+  #outer: (() => void) | undefined
+  /** All data while turns run that may change nothing. */
+  #fixed: Image | undefined
+  #count = 0
+  #going = false
+  #ran = 0
+  /** Method, milliseconds and outcome of the last turns, around and around. */
+  #last: (string | number)[] | undefined
+
+  constructor(private readonly activation: Activation) {}
+
+  get alone(): Turn | undefined {
+    return this.#alone
+  }
+
+  get running(): readonly Turn[] {
+    return [...(this.#alone ? [this.#alone] : []), ...(this.#shared ?? []), ...(this.#inner ?? [])]
+  }
+
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  /** None waits, and none runs. */
+  get idle(): boolean {
+    return this.#alone === undefined && this.#queue.length === 0 && !this.#shared?.size
+  }
+
+  /** The last of them, the newest last. */
+  get last(): readonly Past[] {
+    const flat = this.#last ?? []
+    const count = flat.length / 3
+    return Array.from({ length: count }, (_, i) => {
+      const at = 3 * ((this.#ran + i) % count)
+      return { method: String(flat[at]), ms: Number(flat[at + 1]), ...(flat[at + 2] ? { error: String(flat[at + 2]) } : {}) }
+    })
+  }
+
+  /** Takes a call on: it begins now, or when those before it have ended. */
+  push(turn: Turn): void {
+    const { activation } = this
+    const { definition, address, host } = activation
+    turn.of = activation
+    const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
+    if (cycle && definition.reentrant && activation.phase !== 'starting') {
+      turn.inner = true
+      return this.#begin(turn, host.mesh.clock.now())
+    }
+    if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle)), address].map((one) => one.replace(/#\d+$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
+    if (this.#queue.length >= definition.mailbox) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
+    if (turn.since === 0) turn.since = host.mesh.clock.now()
+    activation.usedAt = turn.since
+    turn.shared = turn.shared || definition.readonly.has(turn.method)
+    this.#queue.push(turn)
+    if (activation.phase === 'active' && this.#queue.length === 1) this.next()
+    if (!turn.over) host.note(turn)
+  }
+
+  /** Nobody waits for that one any more. */
+  forgotten(turn: Turn): void {
+    if (turn.id > 0) return
+    const at = this.#queue.indexOf(turn)
+    if (at < 0) return
+    this.#queue.splice(at, 1)
+    this.next()
+  }
+
+  /** Takes the actor for a hook: nothing else begins until `leave()`. */
+  enter(turn: Turn): void {
+    turn.of = this.activation
+    this.#alone = turn
+  }
+
+  leave(): void {
+    this.#alone = undefined
+  }
+
+  /** The claim is lost: none of those that run counts any more. */
+  cancel(error: StageError): void {
+    for (const turn of this.running) turn.cancel(error)
+    this.#alone = undefined
+  }
+
+  /** Those that were not begun, for another activation. */
+  taken(): readonly Turn[] {
+    const left = this.#queue.filter((turn) => !turn.over)
+    this.#queue = []
+    // timers and reminders are of this object, and not of the one that is made next
+    for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was put away before`))
+    return left.filter((turn) => !turn.over)
+  }
+
+  /** Where a call has been waiting, in words. */
+  behind(turn: Turn): string {
+    const { address, phase, host } = this.activation
+    const now = host.mesh.clock.now()
+    const [first] = this.running
+    if (phase === 'starting') return `queued for ${ms(now - turn.since)} while ${address} was being activated`
+    if (first) return `queued for ${ms(now - turn.since)} behind ${first.method}() of ${address}, which runs for ${ms(now - first.since)}`
+    return `queued for ${ms(now - turn.since)} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
+  }
+
+  /** Says once that one takes long, while it does: it may never end. */
+  slow(turn: Turn): void {
+    turn.slowAt = 0
+    const { address, host } = this.activation
+    const { clock, error } = host.mesh
+    error(new Error(`${turn.method} of the actor ${address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
+  }
+
+  /** Begins what may begin. */
+  next(): void {
+    const { activation } = this
+    if (this.#going || !activation.started) return
+    this.#going = true
+    const { mesh } = activation.host
+    let until = Infinity
+    try {
+      while (this.#free) {
+        // put away by its own word, and that came while it was made: whoever waits for that is served first
+        if (activation.asked && (this.#count > 0 || this.#queue.length === 0)) activation.stop('asked')
+        if (activation.phase === 'stopping') {
+          if (!this.#shared?.size) activation.leave()
+          return
+        }
+        const turn = this.#queue[0]
+        if (activation.phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
+        const now = mesh.clock.now()
+        if (!mesh.valid(now)) return activation.host.pause(activation)
+        if (until === Infinity) until = now + SLICE_MS
+        else if (now > until) return void mesh.clock.setTimeout(() => this.next(), 0, true)
+        if (this.#queue.length === 1) this.#queue.pop()
+        else this.#queue.shift()
+        this.#begin(turn, now)
+      }
+    } finally {
+      this.#going = false
+    }
+  }
+
+  /** No turn runs that must be alone. */
+  get #free(): boolean {
+    return this.#alone === undefined
+  }
+
+  /** The turn of ours that waits for this one to end. */
+  #cycle(turn: Turn): string | undefined {
+    for (const one of this.running) if (!one.ended && turn.chain.includes(one.name)) return one.name
+    return undefined
+  }
+
+  #begin(turn: Turn, now: number): void {
+    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${this.behind(turn)}`, { phase: 'queued', executed: 'no' }))
+    const { activation } = this
+    const { definition } = activation
+    turn.since = now
+    turn.id = ++this.#count
+    if (turn.inner) (this.#inner ??= new Set()).add(turn)
+    else if (turn.shared) {
+      if (!turn.own) this.#fixed ??= dataOf(activation)
+      ;(this.#shared ??= new Set()).add(turn)
+    } else {
+      this.#alone = turn
+      this.#fixed = undefined
+    }
+    let result: unknown
+    try {
+      // where several run at once, only the context of each tells which of them makes a call
+      result = !turn.own && (turn.shared || definition.reentrant) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
+      if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
+        turn.slowAt = now + definition.slowTurnMs
+        activation.host.note(turn)
+        void Promise.resolve(result).then((value) => this.#done(turn, null, value), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown)))
+        return
+      }
+    } catch (thrown) {
+      return this.#done(turn, this.#thrown(turn, thrown))
+    }
+    this.#done(turn, null, result)
+  }
+
+  #execute(turn: Turn): unknown {
+    return turn.task ? turn.task(this.activation) : this.activation.call(turn.method, turn.args)
+  }
+
+  #thrown(turn: Turn, thrown: unknown): StageError {
+    const { address } = this.activation
+    // what a task of ours says stands for itself; what a method throws is its own
+    if (thrown instanceof NoSuchMethod && thrown.address === address) return new StageError('NO_SUCH_METHOD', thrown.message)
+    if (thrown instanceof StageError && turn.own) return thrown
+    return new StageError('REMOTE_ERROR', `${turn.method} of ${address} failed: ${asError(thrown).message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
+  }
+
+  /** The code of a turn has ended. */
+  #done(turn: Turn, error: StageError | null, value?: unknown): void {
+    const { activation } = this
+    const now = activation.host.mesh.clock.now()
+    const took = now - turn.since
+    activation.usedAt = now
+    turn.ended = true
+    this.#remember(turn, took, error)
+    if (took > activation.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
+    turn.slowAt = Infinity
+    if (turn.over) turn.noted?.delete(turn)
+    if (activation.phase === 'over') return // it was answered when the claim was lost
+    if (turn.inner) {
+      this.#inner?.delete(turn)
+      turn.answer(error, value)
+      if (this.#inner?.size === 0) this.#outer?.()
+    } else if (turn.shared) this.#unshare(turn, error, value)
+    else if (this.#inner?.size) { // they belong to this turn: it ends with the last of them
+      this.#outer = () => { this.#outer = undefined; this.#settle(turn, error, value) }
+    } else this.#settle(turn, error, value)
+  }
+
+  /** One that may have changed nothing has ended. */
+  #unshare(turn: Turn, error: StageError | null, value: unknown): void {
+    const { activation } = this
+    const { address } = activation
+    this.#shared?.delete(turn)
+    if (!turn.own && this.#fixed) {
+      let changed: readonly string[]
+      try {
+        changed = putBackData(activation, this.#fixed)
+      } catch (failure) {
+        return activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      }
+      if (changed.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and has changed ${changed.join(', ')}: it was put back`, { executed: 'yes' })
+    }
+    turn.answer(error, value)
+    this.next()
+  }
+
+  /** One that ran alone has ended: what it changed is kept, or put back, before it is answered. */
+  #settle(turn: Turn, error: StageError | null, value: unknown): void {
+    const { activation } = this
+    const { definition, keeping, history, reminders } = activation
+    if (!definition.durable && !history && !reminders?.changed) return this.#conclude(turn, error, value)
+    // a save() that nobody waited for: two commits at once would be of the same version
+    if (keeping.saving) return void keeping.saving.then(() => { if (activation.phase !== 'over') this.#settle(turn, error, value) })
+    if (error && !activation.putBack(turn, error)) return
+    let commit: Promise<void> | undefined
+    try {
+      if (!error) commit = keeping.afterTurn(turn)
+    } catch (failure) {
+      error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
+      if (!activation.putBack(turn, error)) return
+    }
+    if (!commit) {
+      history?.publish(activation)
+      return this.#conclude(turn, error, value)
+    }
+    commit.then(() => {
+      if (activation.phase === 'over') return
+      activation.history?.publish(activation)
+      this.#conclude(turn, null, value)
+    }, (failure: unknown) => {
+      turn.answer(failure as StageError)
+      if (activation.phase !== 'over') this.#conclude(turn, failure as StageError, undefined)
+    })
+  }
+
+  #conclude(turn: Turn, error: StageError | null, value: unknown): void {
+    turn.answer(error, value)
+    this.#alone = undefined
+    this.next()
+  }
+
+  #remember(turn: Turn, took: number, error: StageError | null): void {
+    const last = this.#last ??= []
+    const at = 3 * (this.#ran++ % LAST)
+    last[at] = turn.method
+    last[at + 1] = Math.round(took)
+    last[at + 2] = error?.code ?? ''
+  }
+}
+
+const ms = (time: number): string => `${Math.round(time)} ms`

@@ -1,0 +1,93 @@
+import { jitter } from '../../src/random.js'
+import type { Mesh, Timer } from '../../src/types.js'
+import type { Rpc } from '../rpc/rpc.js'
+import { announcedBy } from './announced.js'
+import type { Hosting } from './hosting.js'
+
+/** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
+const LOOKS = 5
+const LOOK_MIN_MS = 100
+const DUE_MS = 5000
+const DUE_MAX = 100
+/** One that was woken and is still due stands back for others that long. */
+const WOKEN_MS = 30_000
+/** Claims that are in use are looked at so often, if no commit has told meanwhile that they are good. */
+const VERIFY_MS = 20_000
+
+/** What is done from time to time: idle actors are put away, those with reminders that are due are woken, claims are looked at. */
+export class Upkeep {
+  #look: Timer | undefined
+  #due: Timer | undefined
+  /** Until when. */
+  readonly #woken = new Map<string, number>()
+  #verifiedAt: number
+  #closed = false
+
+  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => void) {
+    this.#verifiedAt = hosting.mesh.clock.now()
+  }
+
+  /** There are types, or one more. */
+  begin(): void {
+    this.#watchIdle()
+    this.#watchDue()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#look?.cancel()
+    this.#due?.cancel()
+  }
+
+  #watchIdle(): void {
+    this.#look?.cancel()
+    const { hosting } = this
+    const { clock, random } = hosting.mesh
+    const least = Math.min(...hosting.types.map((one) => one.idleMs))
+    if (least === Infinity || this.#closed) return
+    this.#look = clock.setTimeout(() => {
+      const now = clock.now()
+      for (const one of hosting.activations) if (now - one.usedAt >= one.definition.idleMs && one.idle && !hosting.isGiven(one.address)) one.stop('idle')
+      this.#watchIdle()
+    }, Math.max(LOOK_MIN_MS, jitter(random, least / LOOKS, 0.1)))
+  }
+
+  #watchDue(): void {
+    if (this.#due || this.#closed) return
+    const { clock, random } = this.hosting.mesh
+    this.#due = clock.setTimeout(() => {
+      this.#due = undefined
+      void this.#verify()
+      void this.#wakeDue().finally(() => this.#watchDue())
+    }, jitter(random, DUE_MS, 0.1))
+  }
+
+  /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
+  async #verify(): Promise<void> {
+    const { mesh, claims, activations } = this.hosting
+    const now = mesh.clock.now()
+    const since = this.#verifiedAt
+    if (now - since < VERIFY_MS || !mesh.valid()) return
+    this.#verifiedAt = now
+    await claims.verify([...activations].filter((one) => one.keeping.heardAt < since && (one.usedAt >= since || !one.idle)))
+  }
+
+  /** One stage of those that host a type looks for reminders of actors that are not active. */
+  async #wakeDue(): Promise<void> {
+    const { hosting } = this
+    const { mesh } = hosting
+    if (!mesh.valid() || !isFirst(mesh)) return
+    const now = mesh.clock.now()
+    for (const [address, until] of this.#woken) if (until <= now) this.#woken.delete(address)
+    const due = await hosting.store.due(DUE_MAX + this.#woken.size).catch(() => [])
+    for (const address of due.filter((one) => !hosting.active(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
+      this.#woken.set(address, now + WOKEN_MS)
+      this.wake(address)
+    }
+  }
+}
+
+/** Of the stages that host anything, the one with the least id: that one looks for all. */
+function isFirst(mesh: Mesh<Rpc>): boolean {
+  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
+}
