@@ -1,9 +1,11 @@
 type Rest = readonly [name: string, caughtBy: string, file: string, text: string, by: string, more?: { readonly seeds?: number; readonly slow?: boolean }]
 
 const ACTIVATION = 'wrappers/actors/activation.js'
+const TURNS = 'wrappers/actors/turns.js'
+const KEEPING = 'wrappers/actors/keeping.js'
 const OBSERVERS = 'wrappers/actors/observers.js'
 const HISTORY = 'wrappers/actors/history.js'
-const ROUTES = 'wrappers/actors/routes.js'
+const ROUTE = 'wrappers/actors/route.js'
 
 /** What may be wrong with actors. */
 export const actorMutants: readonly Rest[] = [
@@ -15,30 +17,30 @@ export const actorMutants: readonly Rest[] = [
   ['whoever cannot be asked is dead', 'P15', 'wrappers/actors/claims.js', 'await mesh.alive(owner.stage)', 'false'],
   // P16
   ['a commit of any version is performed', 'P16', 'src/claims.js', 'if (version !== record.version + 1)', 'if (false)', { slow: true }],
-  ['a turn is answered before its commit', 'P16', ACTIVATION, 'commit = this.#commit(turn.endsAt);', 'commit = this.#commit(turn.endsAt), turn.answer(null, value);'],
-  ['a commit that failed leaves the actor as it is', 'P16', ACTIVATION, "this.drop('store', failure);\n                throw failure;", 'throw failure;'],
-  ['one that was fenced goes on', 'P15, P16', ACTIVATION, "this.drop('fenced', fenced);", '', { slow: true }],
-  ['what a turn changed before it threw stays', 'P16', ACTIVATION, 'if (error && !this.#putBack(turn, error))', 'if (false)'],
+  ['a turn is answered before its commit', 'P16', TURNS, 'commit = keeping.afterTurn(turn);', 'commit = keeping.afterTurn(turn), turn.answer(null, value);'],
+  ['a commit that failed leaves the actor as it is', 'P16', KEEPING, "activation.drop('store', failure);\n                throw failure;", 'throw failure;'],
+  ['one that was fenced goes on', 'P15, P16', KEEPING, "activation.drop('fenced', fenced);", '', { slow: true }],
+  ['what a turn changed before it threw stays', 'P16', TURNS, 'if (error && !activation.putBack(turn, error))', 'if (false)'],
   ['who takes over looks first and claims then', 'P16', 'wrappers/actors/claims.js', 'const found = await this.#claimed(address, { stage, activation, over });',
     'const seen = await this.store().look(address).catch(() => undefined);\n const found = { ...await this.#claimed(address, { stage, activation, over }), ...(seen ? { version: seen.version, data: seen.data } : {}) };', { seeds: 2000, slow: true }],
   ['a reminder that ran is not taken out', 'P16', 'wrappers/actors/reminders.js', 'this.#now.delete(name);\n            else', '{}\n            else', { slow: true }],
   ['a reminder is forgotten with its activation', 'reminders', 'wrappers/actors/reminders.js', 'return times.length > 0 ? Math.min(...times) : undefined;', 'return undefined;'],
   // P17
-  ['two turns run at once', 'P17', ACTIVATION, 'return this.#running === undefined;', 'return true;'],
-  ['a turn begins beside those that read', 'P17', ACTIVATION, '(this.#shared?.size && !turn.shared)', 'false'],
-  ['what only reads may write', 'P17', ACTIVATION, 'changed = this.#unfixed();', 'changed = [];'],
-  ['a circle of calls waits for itself', 'P17', ACTIVATION, 'turn.chain.length > 0 ? this.#cycle(turn) : undefined', 'undefined'],
-  ['what comes back to a turn is committed by itself', 'P17', ACTIVATION, 'this.#inner?.delete(turn);', 'this.#inner?.delete(turn);\n void this.#commit(Infinity);'],
+  ['two turns run at once', 'P17', TURNS, 'return this.#alone === undefined;', 'return true;'],
+  ['a turn begins beside those that read', 'P17', TURNS, '(this.#shared?.size && !turn.shared)', 'false'],
+  ['what only reads may write', 'P17', TURNS, 'changed = putBackData(activation, this.#fixed);', 'changed = [];'],
+  ['a circle of calls waits for itself', 'P17', TURNS, 'turn.chain.length > 0 ? this.#cycle(turn) : undefined', 'undefined'],
+  ['what comes back to a turn is committed by itself', 'P17', TURNS, 'this.#inner?.delete(turn);', 'this.#inner?.delete(turn);\n void activation.keeping.commit(Infinity);'],
   // P18
-  ['turns begin on a lease that may be over', 'P18', ACTIVATION, 'if (!this.host.mesh.valid(now))', 'if (false)'],
+  ['turns begin on a lease that may be over', 'P18', TURNS, 'if (!mesh.valid(now))', 'if (false)'],
   ['a lease counts from its answer', 'P18', 'src/tenure.js', 'this.#sentAt = sentAt;', 'this.#sentAt = clock.now();', { seeds: 2000, slow: true }],
   // P19, P20
   ['only the registry knows who is dead', 'P19', 'src/alive.js', 'if (directory.isSuspect(id) || dials === DIALS)', 'if (false)', { slow: true }],
-  ['one that is put away forgets who waits', 'P20', ACTIVATION, "this.host.ended(this, this.#taken(), this.#reason !== 'closing');", "this.host.ended(this, [], this.#reason !== 'closing');"],
+  ['one that is put away forgets who waits', 'P20', ACTIVATION, "this.host.ended(this, this.turns.taken(), this.#reason !== 'closing');", "this.host.ended(this, [], this.#reason !== 'closing');"],
   ['who closes drops the calls that wait', 'P20', 'wrappers/actors/hosting.js', 'turn.move(owner);', 'void turn;'],
   ['a call that is moved fails', 'P20', 'wrappers/actors/turn.js', 'this.answer(moved(', "this.answer(new StageError('CANCELLED', 'moved', { executed: 'unknown' }) ?? moved("],
   // P21
-  ['every fifth change is told with the next one', 'P21', HISTORY, 'if (values.size === 0)', 'if (values.size === 0 || activation.version % 5 === 0)'],
+  ['every fifth change is told with the next one', 'P21', HISTORY, 'if (values.size === 0)', 'if (values.size === 0 || activation.keeping.version % 5 === 0)'],
   ['a watcher comes back to the present', 'P21', HISTORY, 'more.length === 0 ? seen.seq', 'more.length === 0 ? this.seq', { slow: true }],
   ['nobody is told of a reset', 'P21', OBSERVERS, "before !== undefined && (!same || this.mode === 'every')", 'false', { slow: true }],
   ['what waits for a watcher is not replaced by the newest', 'P21', OBSERVERS, 'this.#queue = [{', 'void [{'],
@@ -48,9 +50,9 @@ export const actorMutants: readonly Rest[] = [
   ['who has left is still told', 'stats().observers', OBSERVERS, 'this.#queue = [];\n        this.feed.remove(this);', 'this.#queue = [];'],
   ['the owner goes on telling', 'watchers at the owner', OBSERVERS, 'void this.#stream?.return?.().catch(() => { });', ''],
   // P11
-  ['calls that wait for a way go in the wrong order', 'P11', ROUTES, 'const call = this.#queue.shift();', 'const call = this.#queue.pop();'],
-  ['a call that was sent on goes behind those made after it', 'P11', ROUTES, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],
+  ['calls that wait for a way go in the wrong order', 'P11', ROUTE, 'const call = this.#queue.shift();', 'const call = this.#queue.pop();'],
+  ['a call that was sent on goes behind those made after it', 'P11', ROUTE, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],
   // what is held
-  ['turns that have ended stay until their deadline, and calls for ever', 'stats().actorCalls', ROUTES, 'this.routes.unnote(call);', '', { slow: true }],
-  ['nobody looks for reminders, nor for idle actors', 'stats().actors', 'wrappers/actors/hosting.js', "one.stop('idle');\n            this.#watchIdle();", '{}\n            this.#watchIdle();'],
+  ['turns that have ended stay until their deadline, and calls for ever', 'stats().actorCalls', ROUTE, 'this.routes.unnote(call);', '', { slow: true }],
+  ['nobody looks for reminders, nor for idle actors', 'stats().actors', 'wrappers/actors/upkeep.js', "one.stop('idle');\n            this.#watchIdle();", '{}\n            this.#watchIdle();'],
 ]
