@@ -52,6 +52,10 @@ const orders = {
   async hosted(): Promise<string[]> {
     return stage.actors().map(({ address }) => address)
   },
+  /** How many of them run a turn. */
+  async busy(): Promise<number> {
+    return stage.actors().filter(({ turns }) => turns.length > 0).length
+  },
   async callers(names: readonly string[], place: Place, calling: Calling): Promise<void> {
     stages = await Promise.all(names.map((name) => open(name, place)))
     callers = stages.map((one, i) => new Caller(one, names[i]!, calling))
