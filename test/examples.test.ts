@@ -202,7 +202,7 @@ test('towtruck', async (t) => {
 })
 
 test('game-loop', async (t) => {
-  ended(t, await run(t, 'game-loop'), 'I took 10 damage from the bomb', 'I took 90 damage from the bomb', 'the game saw it too: true; the enemy reads 0 hp', 'taken away again: NO_SUCH_ACTOR')
+  ended(t, await run(t, 'game-loop'), 'I took 10 damage from the bomb', 'I took 90 damage from the bomb', 'the game sees 0 hp; the enemy reads 0', 'taken away again: NO_SUCH_ACTOR')
 })
 
 /** The root of the package, from where this file lies once compiled. */

@@ -75,7 +75,7 @@ test('P18: no turn starts on a stage whose lease was not renewed for 0.8 TTL, an
   }
 })
 
-test('P18: readonly turns, timers, reads and inner calls do not start either', async (t) => {
+test('P18: readonly turns, timers and reads do not start either', async (t) => {
   const mesh = actorMesh(t)
   const { add, go, clock, cutOff } = mesh
   const began: string[] = []

@@ -160,9 +160,14 @@ test('deactivate() is called once, also where the commit behind it is refused', 
   const a = await mesh.add('a', (stage) => stage.define({ pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({ n: 0, deactivate(reason: string) { notes.push(reason); this.n++ }, leave() { self.deactivate() } }) }))
   await mesh.go(a.stage.actor('x.1')['leave']())
   await mesh.clock.advance(100)
-  await mesh.go(a.stage.actor('x.1')['leave']().then(() => mesh.registry.forget('default', 'x.1')))
+  a.shelf.trouble({ beforeMs: 50 }, 'commit') // that of deactivate(): meanwhile its row is taken away
+  await mesh.go(a.stage.actor('x.1')['leave']())
+  await mesh.clock.advance(20)
+  mesh.registry.forget('default', 'x.1')
   await mesh.clock.advance(100)
   t.deepEqual(notes, ['asked', 'asked'])
+  t.is(await mesh.registry.store('default').look('x.1'), undefined, 'the commit was refused')
+  t.regex(a.errors.join(), /deactivate\(\)/)
 })
 
 test('deactivate() that throws, rejects, or never settles is reported, and holds up nothing for long', async (t) => {

@@ -96,7 +96,7 @@ test('what is no call of an actor is BAD_ARGUMENT and harms nothing', async (t) 
   for (const args of [[], [5], ['vaults.1'], ['vaults.1', 5, []], ['vaults.1', 'run', 'x'], ['vaults.1', 'run', { length: 1 }], [null, 'run', []], [['vaults.1'], 'run', []]]) {
     await fails(forge(b.stage, a.stage.id, '@call', args), 'BAD_ARGUMENT', 'no')
   }
-  for (const args of [[], [5], [{}]]) await fails(forge(b.stage, a.stage.id, '@locate', args), 'BAD_ARGUMENT')
+  for (const service of ['@locate', '@explain']) for (const args of [[], [5], [{}], [{ toString: 1 }]]) await fails(forge(b.stage, a.stage.id, service, args), 'BAD_ARGUMENT')
   for (const address of ['', '..', 'vaults.{id}', 'x'.repeat(600), 'vaults.\0', `vaults.${'é'.repeat(300)}`]) {
     for (const service of ['@call', '@locate']) {
       const error = await failure(go(forge(b.stage, a.stage.id, service, [address, 'run', []])))
@@ -104,7 +104,7 @@ test('what is no call of an actor is BAD_ARGUMENT and harms nothing', async (t) 
       if (service === '@call') t.is(error.executed, 'no')
     }
   }
-  for (const chain of [5, 'x', [5], [{}], [null], Array(2000).fill('x'), ['__proto__#1'], ['vaults.1#1']]) {
+  for (const chain of [5, 'x', [5], [{}], [null], [{ toString: 1 }], ['x'.repeat(1_000_000)], Array(2000).fill('x'), ['__proto__#1'], ['vaults.1#1']]) {
     const outcome = await failure(go(forge(b.stage, a.stage.id, '@call', ['vaults.1', 'run', ['x'], chain])))
     t.true(outcome.code === undefined, `${JSON.stringify(chain)}: ${outcome.code} ${outcome.message}`)
   }

@@ -97,6 +97,7 @@ test('nothing of an actor is read before its claim, and what is not durable is n
   const b = await add('b', define)
   t.is(await go(b.stage.actor('x.1')['add']()), 1)
   t.deepEqual([a, b].map(({ shelf }) => shelf.count('commit')), [0, 0])
+  t.deepEqual([a, b].map(({ shelf }) => [shelf.steps.find(({ actor }) => actor === 'x.1')?.step, shelf.count('look', 'x.1')]), [['claim', 0], ['claim', 0]])
 })
 
 test('P16: a turn that throws commits nothing, and its durable properties are put back', async (t) => {
@@ -358,6 +359,19 @@ test('the store emptied, or put back to an older state: no call is answered as i
   registry.empty()
   await fails(actor.hit(1), 'FENCED', 'yes')
   t.is(await go(actor.hit(1)), 99)
+
+  // an older copy of the store comes back: owner, epoch and version as they were then
+  const store = registry.store('default')
+  const then = (await store.look('players.1'))!
+  for (let i = 0; i < 3; i++) await go(actor.hit(1))
+  registry.forget('default', 'players.1')
+  const claimed = await store.claim('players.1', { stage: 'somebody', activation: 'before' })
+  if (claimed.owner) return t.fail('it was forgotten')
+  const fence = { epoch: claimed.epoch, activation: 'before' }
+  t.is(await store.commit('players.1', fence, { id: 'old', version: 1, data: then.data! }), 'ok')
+  await store.release('players.1', fence)
+  await fails(actor.hit(1), 'FENCED', 'yes')
+  t.is(await go(actor.hit(1)), 98, 'what the store has now is what counts')
 })
 
 test('restored properties, and what the class makes of its own accord', async (t) => {

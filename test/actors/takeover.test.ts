@@ -62,11 +62,12 @@ test('P19: after a crash with reset connections each actor answers elsewhere wit
 })
 
 test('P19: the same for a caller that hosts the type itself, and for one that was never linked to the crashed stage', async (t) => {
-  const mesh = actorMesh(t, { latencyMs: 2 })
-  const { victim, left, theirs } = await scene(mesh)
-  const fresh = await mesh.add('fresh')
-  mesh.crash(victim)
-  for (const from of [left[0], fresh]) {
+  for (const linked of [true, false]) {
+    const mesh = actorMesh(t, { latencyMs: 2 })
+    const { victim, left, theirs } = await scene(mesh)
+    const from = linked ? left[0] : await mesh.add('fresh')
+    if (!linked) t.deepEqual(from.stage.links(), [])
+    mesh.crash(victim)
     const { took, answers } = await answered(mesh, from, theirs)
     t.true(took <= 3000, `${from.stage.name}: ${took} ms`)
     t.deepEqual(answers, theirs.map(() => [2, ['before', 'before']]))

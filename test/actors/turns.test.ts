@@ -245,8 +245,6 @@ test('the mailbox is bounded: beyond it calls fail as OVERLOADED and have not ru
     const error = await fails(stage.actor('acts.1')['quick']('over'), 'OVERLOADED', 'no')
     t.regex(error.message, /3 calls wait for acts\.1/)
     await fails(Promise.resolve(stage.actor('acts.1')['n'] as unknown as PromiseLike<number>), 'OVERLOADED', 'no')
-    const controller = new AbortController()
-    controller.abort()
     await go(Promise.all([running, ...queued]))
     t.false(notes.includes('+over'))
     t.is(typeof await go(stage.actor('acts.1')['quick']('again')), 'number')

@@ -229,7 +229,7 @@ test('1000 loops on one stage: what they are told goes over the link once', asyn
   for (const { got } of loops) t.is(got.length, 11)
 })
 
-test('P21: watchers through crashes, cuts, moves and a bad store see no silent gap and no step back', async (t) => {
+test('P21: watchers through cuts, moves and a bad store see no silent gap and no step back', async (t) => {
   t.timeout(120_000)
   let resets = 0
   for (let seed = 1; seed <= 8; seed++) {

@@ -70,9 +70,10 @@ export class Shelf implements Registry {
 
   async #take<T>(one: Shelf['steps'][number], take: () => Promise<T>): Promise<T> {
     this.steps.push(one)
-    const { beforeMs = 0, afterMs = 0, fail, lose, hang } = this.#trouble(one.step, one.actor) ?? {}
+    const trouble = this.#trouble(one.step, one.actor) ?? {}
+    const { beforeMs = 0, afterMs = 0, fail, lose, hang } = trouble
     if (beforeMs > 0) await this.#wait(beforeMs)
-    if (fail) throw fail
+    if (fail || 'fail' in trouble && fail === null) throw fail as unknown
     if (hang === 'before') await new Promise(() => {})
     const answer = await take()
     if (afterMs > 0) await this.#wait(afterMs)

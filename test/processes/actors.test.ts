@@ -35,7 +35,7 @@ async function woken(t: ExecutionContext, broken: boolean): Promise<readonly str
   const owned = await owner.ask('hosted')
   t.true(owned.length > 2, 'it owns some of them')
 
-  const begun = owned.map((address) => caller.ask('add', address, `slow of ${address}`, 1500))
+  const begun = owned.map((address) => caller.ask('add', address, `slow of ${address}`, 3000))
   await until(async () => await owner.ask('busy') === owned.length)
   await stop(owner, world.place.registry)
   await Promise.all(owned.map((address) => {
@@ -44,7 +44,7 @@ async function woken(t: ExecutionContext, broken: boolean): Promise<readonly str
   }))
   owner.signal('SIGCONT')
   t.deepEqual(await Promise.all(begun), begun.map(() => undefined), 'nobody was told that they were done')
-  await sleep(1000)
+  await until(async () => await owner.ask('busy') === 0)
 
   await Promise.all(world.hosts.splice(0).map((one) => one.ask('close')))
   await world.addHost()

@@ -3,12 +3,9 @@ import { StageError, describe } from '../../src/errors.js'
 export const ADDRESS_MAX_BYTES = 512
 const SEGMENTS_MAX = 16
 
-const isWellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text)
-
 /** @throws StageError BAD_NAME */
 export function checkAddress(value: unknown): string {
-   
-  if (typeof value === 'string' && value !== '' && !/[\x00-\x1f\x7f{}]/.test(value) && Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && isWellFormed(value) && value.split('.').every((part) => part !== '')) return value
+  if (typeof value === 'string' && value !== '' && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}{}]/u.test(value) && Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && value.split('.').every((part) => part !== '')) return value
   throw new StageError('BAD_NAME', `${describe(value)} is not the address of an actor: expected parts like players.42, none of them empty, with no braces or control characters, of at most ${ADDRESS_MAX_BYTES} bytes`)
 }
 

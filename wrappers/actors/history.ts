@@ -35,6 +35,8 @@ export class History {
   /** Counts the turns that changed something watched. */
   seq = 0
   image: Image = NOTHING
+  /** Of the actor, when the image was as it is. */
+  #version: number
   readonly #watchers = new Set<Watcher>()
   #changes: Change[] = []
   /** When each of them changed last. */
@@ -42,7 +44,9 @@ export class History {
   #bytes = 0
   #over: StageError | undefined
 
-  constructor(private readonly activation: Activation) {}
+  constructor(private readonly activation: Activation) {
+    this.#version = activation.keeping.version
+  }
 
   get watched(): number {
     return this.#watchers.size
@@ -61,6 +65,7 @@ export class History {
 
   /** A turn has ended, and what it kept is committed. */
   publish(activation: Activation): void {
+    this.#version = activation.keeping.version
     let next: Image
     try {
       next = activation.keeping.shown([...this.image.keys()], this.image)
@@ -72,7 +77,7 @@ export class History {
     this.image = next
     const bytes = [...values.values()].reduce((sum, one) => sum + one.length, 64)
     for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
-    this.#changes.push({ seq: ++this.seq, version: activation.keeping.version, values, bytes })
+    this.#changes.push({ seq: ++this.seq, version: this.#version, values, bytes })
     this.#bytes += bytes
     while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
     for (const watcher of [...this.#watchers]) watcher.wake()
@@ -99,7 +104,7 @@ export class History {
     const { activation } = this
     const { epoch, activation: id } = activation.fence!
     return {
-      seq: this.seq, version: activation.keeping.version, values: new Map(names.map((name) => [name, this.image.get(name)!])),
+      seq: this.seq, version: this.#version, values: new Map(names.map((name) => [name, this.image.get(name)!])),
       whole: { epoch, activation: id, kept: names.every((name) => activation.keeping.has(name)) },
     }
   }

@@ -11,6 +11,8 @@ import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
 import type { ActorOptions, Explained, HostedActor } from './types.js'
 
+/** Of actors whose callers were sent on and have not asked again. */
+const TOLD_MAX = 10_000
 const NOBODY: Asking = { chain: [], depth: 0 }
 
 /** The actors that this stage hosts. */
@@ -22,6 +24,8 @@ export class Hosting implements ActivationHost {
   /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
+  /** Stages that were told that their calls of an actor must go elsewhere, by its address: what they had sent before they heard that must not overtake those. */
+  readonly #told = new Map<string, Set<string>>()
   readonly claims: Claims
   readonly #unsweep: () => void
   readonly #upkeep: Upkeep
@@ -42,6 +46,8 @@ export class Hosting implements ActivationHost {
     const definition = new Definition(options)
     const rival = this.#types.find((one) => one.pattern.overlaps(definition.pattern))
     if (rival) throw new TypeError(`the pattern ${definition.pattern.text} overlaps ${rival.pattern.text}, which is defined already: an address must be of one type`)
+    const given = [...this.#objects.keys()].find((address) => definition.pattern.match(address))
+    if (given !== undefined) throw new TypeError(`the pattern ${definition.pattern.text} matches ${given}, which is an object that is hosted here: an address must be of one type`)
     const { store } = this
     if (definition.durable && store.warning && !this.#warned) {
       this.#warned = true
@@ -141,6 +147,7 @@ export class Hosting implements ActivationHost {
 
   /** Takes a call on, or says that it came to the wrong stage. */
   receive(address: string, turn: Turn): void {
+    if (turn.from !== undefined && this.#told.get(address)?.has(turn.from)) return turn.move()
     const activation = this.#activations.get(address) ?? this.#activate(address, turn)
     if (activation instanceof StageError) return turn.answer(activation)
     activation.turns.push(turn)
@@ -209,8 +216,24 @@ export class Hosting implements ActivationHost {
     this.#paused.delete(activation)
     for (const turn of left) {
       if (again && !this.#closing) this.receive(address, turn)
-      else turn.move(owner)
+      else this.#sendOn(address, turn, owner)
     }
+  }
+
+  #sendOn(address: string, turn: Turn, owner: string | undefined): void {
+    if (turn.from !== undefined) {
+      const told = this.#told.get(address)
+      if (told) told.add(turn.from)
+      else this.#told.set(address, new Set([turn.from]))
+      for (const [oldest] of this.#told) if (this.#told.size > TOLD_MAX) this.#told.delete(oldest)
+    }
+    turn.move(owner)
+  }
+
+  /** That stage asks anew where an actor is: it has heard what it was told. */
+  asked(address: string, stage: string): void {
+    const told = this.#told.get(address)
+    if (told?.delete(stage) && told.size === 0) this.#told.delete(address)
   }
 
   // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -254,6 +277,7 @@ export class Hosting implements ActivationHost {
     const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
+    this.#told.clear()
     this.claims.close()
   }
 

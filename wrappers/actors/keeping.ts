@@ -37,9 +37,12 @@ export class Keeping {
   /** Commits what is durable as it is now. @throws StageError FENCED · STORE_UNAVAILABLE · BAD_ARGUMENT */
   async save(): Promise<void> {
     const { activation } = this
-    if (activation.phase === 'over') throw new StageError('FENCED', `${activation.address} has lost its claim`)
+    const isOver = (): boolean => activation.phase === 'over'
+    const lost = (): StageError => new StageError('FENCED', `${activation.address} has lost its claim`)
+    if (isOver()) throw lost()
     if (!activation.definition.durable) throw new TypeError(`${activation.address} has nothing durable to save`)
     while (this.#saving) await this.#saving
+    if (isOver()) throw lost()
     await this.commit(activation.host.mesh.clock.now() + COMMIT_MS)
     activation.history?.publish(activation)
   }
@@ -48,7 +51,9 @@ export class Keeping {
   async afterHook(ms: number): Promise<void> {
     await this.#saving
     const { definition, phase, host } = this.activation
-    if (definition.durable && !definition.explicit && phase !== 'over') await this.commit(host.mesh.clock.now() + ms)
+    if (phase === 'over') return
+    if (definition.explicit && definition.durable) this.#settled = this.#capture(this.#settled)
+    else await this.commit(host.mesh.clock.now() + ms)
   }
 
   /** @returns undefined if there is nothing to commit @throws StageError BAD_ARGUMENT */
@@ -68,7 +73,7 @@ export class Keeping {
     const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
     reminders?.taken()
     if (all) this.#settled = next
-    const saving = this.#saved(data, until).then(() => { this.#committed = next })
+    const saving = this.#saved(data, next, until)
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
     return saving
   }
@@ -95,7 +100,7 @@ export class Keeping {
     return capture(instance!, definition.durableNames(instance!), before)
   }
 
-  async #saved(data: Buffer, until: number): Promise<void> {
+  async #saved(data: Buffer, image: Image, until: number): Promise<void> {
     const { activation } = this
     const { host, address, fence, reminders } = activation
     const { clock, random } = host.mesh
@@ -121,6 +126,7 @@ export class Keeping {
       if (answer === 'ok') {
         this.heardAt = clock.now()
         this.version++
+        this.#committed = image
         return
       }
       const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })

@@ -47,7 +47,9 @@ export class Observers {
       feed = new Feed(this.mesh, this.routes, address, sorted, mode, () => this.#feeds.delete(key))
       this.#feeds.set(key, feed)
     }
-    return new Observer(feed, this.mesh, options)
+    const observer = new Observer(feed, this.mesh, options)
+    if (feed.size === 0) this.#feeds.delete(key) // its signal had fired before
+    return observer
   }
 
   get stats(): Record<string, number> {
@@ -107,7 +109,13 @@ class Feed {
     this.#over = true
     this.onend()
     this.#pause?.go()
+    this.#leave()
+  }
+
+  /** The owner need not tell any more. */
+  #leave(): void {
     void this.#stream?.return?.().catch(() => {})
+    this.#stream = undefined
   }
 
   async #run(): Promise<void> {
@@ -126,7 +134,7 @@ class Feed {
         this.failure = error as StageError
         if (FINAL.has(this.failure.code)) return this.fail(this.failure)
       }
-      this.#stream = undefined
+      this.#leave()
       await new Promise<void>((resolve) => { this.#pause = { go: resolve, timer: this.mesh.clock.setTimeout(resolve, pause) } })
       this.#pause?.timer.cancel()
       pause = Math.min(PAUSE_MAX_MS, pause * 2)

@@ -153,14 +153,17 @@ export class Route {
       const candidate = (hint ? routes.find(hint) : undefined) ?? await routes.choose(this.address, tried)
       hint = undefined
       if (!candidate) {
+        if (tried.size === 0) this.#failure = undefined // nobody is there who could fail
         await routes.change(pause)
         pause = Math.min(PAUSE_MAX_MS, pause * 2)
         tried.clear()
         hops = 0
         continue
       }
+      const [first] = this.#queue
+      if (!first) return // nobody waits any more
       try {
-        const { owner, link } = await routes.ask(candidate, this.address, this.#queue[0])
+        const { owner, link } = await routes.ask(candidate, this.address, first)
         if (owner === candidate.id) {
           this.owner = owner
           this.#link = link

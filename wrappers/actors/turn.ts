@@ -30,6 +30,8 @@ export class Turn {
   ended = false
   /** Its task is one of the library's own, and what that throws stands for itself. */
   own = false
+  /** The id of the stage that it came from; undefined: this one. */
+  from: string | undefined
   /** Whose it is, once it was taken on. */
   of: Activation | undefined
   /** Where it is held for the sake of its deadline; not beyond its end. */
@@ -58,7 +60,8 @@ export class Turn {
 
   /** Under which the calls that it makes know it. */
   get name(): string {
-    return `${this.of?.address ?? ''}#${this.id}`
+    // of this activation: the turns of the next one count from the beginning
+    return `${this.of?.address ?? ''}#${this.of?.fence?.activation ?? ''}.${this.id}`
   }
 
   /** Fires when nobody waits for it any more. */

@@ -71,15 +71,16 @@ export class Turns {
     const { definition, address, host } = activation
     turn.of = activation
     const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
-    if (cycle && definition.reentrant && activation.phase !== 'starting') {
-      turn.inner = true
+    turn.shared = turn.shared || definition.readonly.has(turn.method)
+    // what comes back to one that changes nothing may not change anything either
+    if (cycle && definition.reentrant && activation.phase !== 'starting' && (!cycle.shared || turn.shared)) {
+      turn.inner = !cycle.shared
       return this.#begin(turn, host.mesh.clock.now())
     }
-    if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle)), address].map((one) => one.replace(/#\d+$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
+    if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
     if (this.#queue.length >= definition.mailbox) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
     if (turn.since === 0) turn.since = host.mesh.clock.now()
     activation.usedAt = turn.since
-    turn.shared = turn.shared || definition.readonly.has(turn.method)
     this.#queue.push(turn)
     if (activation.phase === 'active' && this.#queue.length === 1) this.next()
     if (!turn.over) host.note(turn)
@@ -173,9 +174,8 @@ export class Turns {
   }
 
   /** The turn of ours that waits for this one to end. */
-  #cycle(turn: Turn): string | undefined {
-    for (const one of this.running) if (!one.ended && turn.chain.includes(one.name)) return one.name
-    return undefined
+  #cycle(turn: Turn): Turn | undefined {
+    return this.running.find((one) => !one.ended && turn.chain.includes(one.name))
   }
 
   #begin(turn: Turn, now: number): void {

@@ -1,5 +1,5 @@
 import { SHORT, shortAscii } from '../../src/ascii.js'
-import { StageError, describe, type Code } from '../../src/errors.js'
+import { StageError, asError, describe, type Code } from '../../src/errors.js'
 import { log } from '../../src/log.js'
 import type { Clock, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
@@ -235,12 +235,17 @@ export class Serving implements Source {
   /** The layer above answers at once or later, and what it says is encoded in that moment. */
   #serve(id: number, service: Service, call: Incoming, args: unknown[]): void {
     this.#calls.set(id, call)
-    service(call, args, (error, value) => {
+    const answer = (error: StageError | null, value?: unknown): void => {
       if (this.#calls.get(id) !== call) return dispose(value)
       if (error) this.#say(id, call, error)
       else this.#answer(id, call, value)
       this.#done(id, call)
-    })
+    }
+    try {
+      service(call, args, answer)
+    } catch (thrown) { // no user's code has begun; it may run from a queue, where nobody else would catch it
+      answer(new StageError('BAD_ARGUMENT', `${call.method} cannot be asked for that: ${asError(thrown).message}`, { cause: thrown }))
+    }
   }
 
   #say(id: number, call: Incoming, error: StageError): void {

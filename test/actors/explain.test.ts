@@ -1,0 +1,75 @@
+import test from 'ava'
+import { RedisRegistry, type Self, type Stage } from '../../src/index.js'
+import { actorMesh } from '../helpers/actors.js'
+import { nothingUnhandled } from '../helpers/unhandled.js'
+
+nothingUnhandled(test)
+
+test('explain says who has an actor, what it does, who waits, and what it did last, wherever it is asked', async (t) => {
+  const { add, go, fails, clock, crash } = actorMesh(t, { latencyMs: 2 })
+  const define = (stage: Stage): void => {
+    stage.define({
+      pattern: 'acts.{id}', durable: true, create: () => ({
+        n: 0,
+        async slow(ms: number) { await new Promise<void>((resolve) => { clock.setTimeout(resolve, ms) }); return ++this.n },
+        fail() { throw new Error('on purpose') },
+      }),
+    })
+  }
+  const a = await add('a', define)
+  const b = await add('b')
+  const actor = b.stage.actor('acts.1')
+  for (let i = 0; i < 4; i++) await go(actor['slow'](10))
+  await fails(actor['fail']() as Promise<unknown>, 'REMOTE_ERROR', 'yes')
+  await go(actor['slow'](20))
+  const loop = b.stage.observe('acts.1', ['n'])
+  await go(loop.next())
+  const calls = [1000, 5, 5].map((ms) => actor['slow'](ms) as Promise<unknown>)
+  await clock.advance(100)
+  const near = await go(a.stage.explain('acts.1'))
+  const far = await go(b.stage.explain(actor))
+  for (const told of [near, far]) {
+    t.like(told, { address: 'acts.1', pattern: 'acts.{id}', owner: { id: a.stage.id, name: 'a' }, queue: 2, watchers: 1, version: 5 })
+    t.is(told.fence!.epoch > 0 && typeof told.fence!.activation, 'string')
+    t.is(told.turn!.length, 1)
+    t.is(told.turn![0].method, 'slow')
+    t.true(told.turn![0].ms >= 90 && told.turn![0].ms <= 300, `${told.turn![0].ms} ms`)
+    t.deepEqual(told.last!.map(({ method, error }) => [method, error]), [['slow', undefined], ['slow', undefined], ['fail', 'REMOTE_ERROR'], ['slow', undefined], ['@watch', undefined]])
+    t.true(told.leaseMs! > 0 && told.leaseMs! <= 15_000, `${told.leaseMs} ms`)
+  }
+  await go(Promise.all(calls))
+  await go(loop.return!())
+  crash(a)
+  await clock.advance(30_000)
+  t.deepEqual(await go(b.stage.explain('acts.1')), { address: 'acts.1', owner: { id: a.stage.id, name: 'a stage that is gone' }, version: 8 } as never)
+  t.deepEqual(await go(b.stage.explain('acts.2')), { address: 'acts.2', owner: undefined } as never)
+})
+
+test('what a store may lose is said with the first durable type, once', async (t) => {
+  const { warning } = new RedisRegistry('redis://127.0.0.1:1').store('default')
+  t.truthy(warning)
+  const { stage, clock } = actorMesh(t)
+  const a = stage('a', { store: new RedisRegistry('redis://127.0.0.1:1') })
+  const errors: string[] = []
+  a.on('error', ({ message }) => errors.push(message))
+  const told = (): string[] => errors.filter((one) => one === warning)
+  a.define({ pattern: 'volatile.{id}', create: () => ({}) })
+  await clock.advance(10)
+  t.deepEqual(told(), [])
+  a.define({ pattern: 'kept.{id}', durable: true, create: () => ({}) })
+  a.define({ pattern: 'too.{id}', durable: true, create: () => ({}) })
+  await clock.advance(10)
+  t.deepEqual(told(), [warning])
+})
+
+test('idle actors ask nothing of the store: the lease of their stage is the only heartbeat', async (t) => {
+  const { add, go, clock } = actorMesh(t)
+  const { stage, shelf } = await add('a', (one) => { one.define({ pattern: 'x.{id}', durable: true, create: (_: unknown, self: Self) => ({ n: 0, add() { return self.address && ++this.n } }) }) })
+  await go(Promise.all(Array.from({ length: 1000 }, (_, i) => stage.actor(`x.${i}`)['add']())))
+  await clock.advance(60_000) // those that were used since are looked at once
+  const asked = (): number[] => (['claim', 'commit', 'release', 'look'] as const).map((step) => shelf.count(step))
+  const before = asked()
+  await clock.advance(120_000)
+  t.deepEqual(asked(), before)
+  t.is(stage.actors().length, 1000)
+})
