@@ -199,3 +199,22 @@ test('P15, P16: counters through leases that run out, cuts and a bad store: noth
   }
   t.true(unknown > 10 && moves > 10, `${unknown} unknown outcomes, ${moves} moves`)
 })
+
+test('an object that is hosted under a name is there again after the store forgot it, and nowhere twice', async (t) => {
+  const mesh = actorMesh(t)
+  const { add, go, clock, registry } = mesh
+  const lamp = { on: 0, hit() { return ++lamp.on } }
+  const a = await add('a')
+  const b = await add('b')
+  await go(a.stage.host('lamps.1', lamp))
+  t.is(await go(b.stage.actor('lamps.1')['hit']()), 1)
+  registry.empty()
+  await clock.advance(40_000)
+  t.is(await go(b.stage.actor('lamps.1')['hit']()), 2)
+  registry.forget('default', 'lamps.1')
+  const other = { on: 100, hit() { return ++other.on } }
+  await go(b.stage.host('lamps.1', other))
+  await clock.advance(40_000)
+  t.deepEqual([a, b].map(({ stage }) => stage.actors().length), [0, 1])
+  for (const [i, { stage }] of [a, b].entries()) t.is(await go(stage.actor('lamps.1')['hit']()), 101 + i)
+})

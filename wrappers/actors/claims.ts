@@ -82,7 +82,11 @@ export class Claims {
     if (!fence) return
     try {
       const known = await this.store().look(address)
-      if (known?.owner?.activation === fence.activation || activation.fence !== fence) return
+      if (activation.fence !== fence) return
+      if (known?.owner?.activation === fence.activation) {
+        activation.keeping.heardAt = this.mesh.clock.now()
+        return
+      }
       activation.drop('fenced', new StageError('FENCED', `${address} is not owned by this stage any more: it was taken over, or its store has another past`, { executed: 'unknown' }))
     } catch {} // the store is away: what cannot be seen is found by the next commit
   }

@@ -67,6 +67,7 @@ export class Hosting implements ActivationHost {
     const definition = new Definition({ pattern: address, create: () => object })
     this.#objects.set(address, { definition, object })
     this.#announce()
+    this.#upkeep.begin()
     try {
       await new Promise<void>((resolve, reject) => {
         this.locate(address, (error, owner) => {
@@ -255,7 +256,12 @@ export class Hosting implements ActivationHost {
   lost(): void {
     const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
-    for (const address of this.#objects.keys()) this.locate(address, () => {}) // nobody else can
+    this.reclaim()
+  }
+
+  /** Objects that were given to `host()` and are not active: nobody else can claim them. */
+  reclaim(): void {
+    for (const address of this.#objects.keys()) if (!this.#activations.has(address)) this.locate(address, () => {})
   }
 
   /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */

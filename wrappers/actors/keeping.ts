@@ -26,6 +26,7 @@ export class Keeping {
   /** The object was made, of what the store had. */
   begin(version: number): void {
     this.version = version
+    this.heardAt = this.activation.host.mesh.clock.now()
     if (this.activation.definition.durable) this.#settled = this.#committed = this.#capture(NOTHING)
   }
 

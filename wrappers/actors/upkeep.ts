@@ -11,23 +11,20 @@ const DUE_MS = 5000
 const DUE_MAX = 100
 /** One that was woken and is still due stands back for others that long. */
 const WOKEN_MS = 30_000
-/** Claims that are in use are looked at so often, if no commit has told meanwhile that they are good. */
+/** Claims that are in use are looked at, if nothing has told for so long that they are good. */
 const VERIFY_MS = 20_000
 
-/** What is done from time to time: idle actors are put away, those with reminders that are due are woken, claims are looked at. */
+/** What is done from time to time: idle actors are put away, those with reminders that are due are woken, claims are looked at, objects that lost theirs get another. */
 export class Upkeep {
   #look: Timer | undefined
   #due: Timer | undefined
   /** Until when. */
   readonly #woken = new Map<string, number>()
-  #verifiedAt: number
   #closed = false
 
-  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => void) {
-    this.#verifiedAt = hosting.mesh.clock.now()
-  }
+  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => void) {}
 
-  /** There are types, or one more. */
+  /** There is something to look after, or more of it. */
   begin(): void {
     this.#watchIdle()
     this.#watchDue()
@@ -58,6 +55,7 @@ export class Upkeep {
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
       void this.#verify()
+      if (this.hosting.mesh.valid()) this.hosting.reclaim()
       void this.#wakeDue().finally(() => this.#watchDue())
     }, jitter(random, DUE_MS, 0.1))
   }
@@ -65,11 +63,9 @@ export class Upkeep {
   /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
   async #verify(): Promise<void> {
     const { mesh, claims, activations } = this.hosting
-    const now = mesh.clock.now()
-    const since = this.#verifiedAt
-    if (now - since < VERIFY_MS || !mesh.valid()) return
-    this.#verifiedAt = now
-    await claims.verify([...activations].filter((one) => one.keeping.heardAt < since && (one.usedAt >= since || !one.idle)))
+    if (!mesh.valid()) return
+    const before = mesh.clock.now() - VERIFY_MS
+    await claims.verify([...activations].filter((one) => one.keeping.heardAt <= before && (one.usedAt > one.keeping.heardAt || !one.idle)))
   }
 
   /** One stage of those that host a type looks for reminders of actors that are not active. */
