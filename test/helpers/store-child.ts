@@ -1,18 +1,19 @@
 /**
  * A process with a store of a local registry: `node store-child.js <what> <path> [more]`. It prints `ready`, and then
  *
- * `claim` at the time that was given, which of 40 actors it got; `commit` each version of actor x that was acknowledged,
+ * `claim` which of 40 actors it got, once it is told to begin; `commit` each version of actor x that was acknowledged,
  * one after the other, until it is fenced; `fill` what became of a commit, each larger than the one before by 1 MiB, each
  * time that it is told to go on; `busy` commits 4 MiB twice and computes in the same turn; `serve` the answers
  * to what it is asked; `look` why it cannot look. Last it prints `closed`, and ends.
  */
+import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LocalRegistry } from '../../registries/local/registry.js'
 import { StageError } from '../../src/errors.js'
 import type { Fence } from '../../src/types.js'
 
-const [what, path = '', more = '0'] = process.argv.slice(2)
+const [what, path = ''] = process.argv.slice(2)
 const registry = new LocalRegistry(path)
 const store = registry.store('suite')
 const activation = `activation-${process.pid}`
@@ -28,10 +29,10 @@ async function hold(actor: string): Promise<Fence> {
   }
 }
 
-async function claim(at: number): Promise<void> {
+async function claim(): Promise<void> {
   await store.look('x')
   console.log('ready')
-  await sleep(at - Date.now())
+  await once(process.stdin, 'data')
   const claims = Array.from({ length: 40 }, async (_, i) => {
     const answer = await store.claim(`actor-${i}`, { stage: `stage-${process.pid}`, activation })
     if (!answer.owner) console.log(`got actor-${i}`)
@@ -113,7 +114,7 @@ async function serve(): Promise<void> {
   }
 }
 
-if (what === 'claim') await claim(Number(more))
+if (what === 'claim') await claim()
 else if (what === 'commit') await commit()
 else if (what === 'fill') await fill()
 else if (what === 'busy') await busy()

@@ -68,8 +68,9 @@ function acknowledged(t: ExecutionContext, { lines }: Child, from: number): numb
 test('processes that claim at the same moment share the actors among them', async (t) => {
   const { path, store } = await place(t)
   await store.look('x')
-  const at = String(Date.now() + 3000)
-  const crowd = Array.from({ length: 3 }, () => start(t, 'claim', path, at))
+  const crowd = Array.from({ length: 3 }, () => start(t, 'claim', path))
+  await until(() => crowd.every(({ lines }) => lines.includes('ready')))
+  for (const one of crowd) one.say('go')
   await until(() => crowd.every(({ lines }) => lines.includes('done')))
   const got = crowd.flatMap(({ lines }) => lines.filter((line) => line.startsWith('got')))
   t.is(got.length, 40)
@@ -130,7 +131,7 @@ test('a process that is stopped while it commits loses nothing, doubles nothing,
   const known = (await store.look('x'))!
   t.deepEqual([known.version, known.owner?.activation], [owner!.version, owner!.activation], 'nothing came after')
   const stood = await store.stalls()
-  t.true(stood < 500, `the event loop stood for ${stood} ms`)
+  t.true(stood < 2000, `the event loop stood for ${stood} ms`)
 })
 
 test('while a process is stopped inside a write nothing is written, nothing waits for long, and nothing is lost or doubled', async (t) => {
@@ -150,7 +151,7 @@ test('while a process is stopped inside a write nothing is written, nothing wait
   t.true(performance.now() - since < 5000)
   const again = performance.now()
   for (let i = 0; i < 50; i++) await t.throwsAsync(store.commit('x', owner, commit), { ...UNAVAILABLE, message: /stopped in the middle/ })
-  t.true(performance.now() - again < 2500, 'what would only wait behind others is refused at once')
+  t.true(performance.now() - again < 20_000, 'what would only wait behind others is refused at once, and not after 3 s each')
   t.is((await store.look('x'))!.data, 'first', 'reading goes on')
   t.deepEqual(await store.due(1), [])
   await holder.kill()
@@ -160,7 +161,7 @@ test('while a process is stopped inside a write nothing is written, nothing wait
   t.deepEqual([known.version, known.data, known.owner], [2, 'second', undefined])
   t.is(await store.commit('x', await hold(store, 'x'), commitOf(3)), 'ok')
   const stood = await store.stalls()
-  t.true(stood < 500, `the event loop stood for ${stood} ms`)
+  t.true(stood < 2000, `the event loop stood for ${stood} ms`)
 })
 
 test('a commit that could not be made in time, and is made later, is recognised when it is tried again', async (t) => {
@@ -181,15 +182,15 @@ test('a process that commits a large state and then computes holds nobody up', a
   const { path, store } = await place(t)
   const owner = await hold(store, 'y')
   const child = start(t, 'busy', path)
-  let worst = 0
+  const meanwhile = new Set<number>()
   for (let version = 1; !child.lines.includes('closed'); version++) {
-    const since = performance.now()
+    const before = child.lines.length
     t.is(await store.commit('y', owner, commitOf(version)), 'ok')
-    if (child.lines.includes('computing')) worst = Math.max(worst, performance.now() - since)
+    if (child.lines.at(-1) === 'computing' && child.lines.length === before) meanwhile.add(before)
     await sleep(20)
   }
   t.deepEqual(child.lines, ['ready', 'computing', 'ok', 'computing', 'ok', 'closed'])
-  t.true(worst < 1700, `a commit took ${worst} ms`)
+  t.is(meanwhile.size, 2, 'each time others have committed while it computed')
 })
 
 test('a store grows beyond its first map, also for those who have it open', async (t) => {

@@ -374,10 +374,13 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     const { store } = scene
     const mine = claimOf()
     const { epoch, now } = await granted(store.claim('x', mine))
-    await store.commit('x', { epoch, activation: mine.activation }, commitOf(1, '', now + 3000))
+    const owner = { epoch, activation: mine.activation }
+    await store.commit('x', owner, commitOf(1, '', now + 3_600_000))
     t.deepEqual(await store.due(10), [])
-    await scene.pass(3100)
+    await store.commit('x', owner, commitOf(2, '', now + 1000))
+    while ((await store.due(10)).length === 0) await scene.pass(100)
     t.deepEqual(await store.due(10), ['x'])
+    t.true((await store.look('x'))!.now >= now + 1000, 'and not before')
   })
 
   check('what was closed does nothing more, and leaves others alone', async (t, scene) => {
