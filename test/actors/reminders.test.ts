@@ -277,3 +277,12 @@ test('actors that cannot be made hold up no reminder of others', async (t) => {
   await mesh.clock.advance(120_000)
   t.is(ran.length, 1)
 })
+
+test('one that was woken, ran and is due again soon is woken again', async (t) => {
+  const mesh = actorMesh(t)
+  const ran: Ran[] = []
+  const a = await mesh.add('a', alarms(mesh, ran, { idleMs: 1000 }))
+  await mesh.go(a.stage.actor('alarms.1')['set']('again', { afterMs: 12_000, everyMs: 12_000 }))
+  await mesh.clock.advance(90_000)
+  t.is(ran.length, 7, ran.map(({ at }) => at).join(" "))
+})

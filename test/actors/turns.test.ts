@@ -95,6 +95,24 @@ test('readonly that writes is refused, and what it changed is put back', async (
   }
 })
 
+test('of readonly methods that run together, none is believed when one of them wrote', async (t) => {
+  const { add, go, fails, clock } = actorMesh(t, { latencyMs: 1 })
+  const { stage } = await add('a', (one) => one.define({
+    pattern: 'x.{id}', readonly: ['peek', 'meddle'], create: () => ({
+      n: 0,
+      async peek(ms: number) { await pause(clock, ms); return this.n },
+      async meddle(ms: number) { this.n = 77; await pause(clock, ms); return 'done' },
+    }),
+  }))
+  const actor = stage.actor('x.1')
+  t.is(await go(actor['peek'](1)), 0)
+  const meddling = actor['meddle'](40)
+  const reading = actor['peek'](20)
+  t.regex((await fails(reading, 'REMOTE_ERROR', 'yes')).message, /beside it.* n:/)
+  t.regex((await fails(meddling, 'REMOTE_ERROR', 'yes')).message, /peek|meddle/, 'what it wrote was put back by the one that ended before')
+  t.is(await go(actor['peek'](1)), 0, 'the next ones have nothing to do with it')
+})
+
 test('a readonly method that changes a private property which is kept is refused too', async (t) => {
   const { add, go, fails } = actorMesh(t)
   const { stage, shelf } = await add('a', (one) => one.define({
@@ -249,6 +267,20 @@ test('the mailbox is bounded: beyond it calls fail as OVERLOADED and have not ru
     t.false(notes.includes('+over'))
     t.is(typeof await go(stage.actor('acts.1')['quick']('again')), 'number')
   }
+})
+
+test('readonly methods that run together are bounded as well: those that never end cannot grow without end', async (t) => {
+  const { add, go, fails, clock } = actorMesh(t, { latencyMs: 1 })
+  let begun = 0
+  const a = await add('a', (one) => one.define({ pattern: 'x.{id}', readonly: ['hang'], mailbox: 3, create: () => ({ hang: () => new Promise(() => { begun++ }), f: () => 1 }) }))
+  const b = await add('b')
+  t.is(await go(b.stage.actor('x.1')['f']()), 1)
+  for (let i = 0; i < 12; i++) void b.stage.actor('x.1', { timeoutMs: 100 })['hang']().catch(() => {})
+  await clock.advance(50)
+  t.is(begun, 3)
+  await clock.advance(1000)
+  for (let i = 0; i < 3; i++) await fails(a.stage.actor('x.1', { timeoutMs: 100 })['hang'](), 'TIMEOUT', 'no')
+  t.is(begun, 3, 'though nobody waits for those three any more')
 })
 
 test('5 000 calls to one stuck actor hold up no other actor on the same link', async (t) => {

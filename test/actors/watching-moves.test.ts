@@ -266,3 +266,17 @@ test('P21: watchers through cuts, moves and a bad store see no silent gap and no
   }
   t.true(resets > 3, `${resets} resets`)
 })
+
+test('P21: an object that is new at another owner is shown with a reset, though nothing of either was ever kept', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const prepare = (stage: Stage): void => { stage.define({ pattern: 'born.{id}', durable: true, create: () => ({ n: 0, where: stage.name }) }) }
+  const hosts = [await mesh.add('a', prepare), await mesh.add('b', prepare)]
+  const c = await mesh.add('c')
+  const { got } = reading(c.stage.observe('born.1', ['n', 'where'], { mode: 'every' }))
+  await mesh.clock.advance(100)
+  t.is(got.length, 1)
+  const owner = hosts.find(({ stage }) => stage.name === got[0]['where'])!
+  await mesh.go(owner.stage.close())
+  await mesh.clock.advance(5000)
+  t.deepEqual(got.slice(1).map(({ where, reset, version }) => [where, reset, version]), [[hosts.find((one) => one !== owner)!.stage.name, true, 0]])
+})

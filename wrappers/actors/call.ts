@@ -2,6 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
+import { dispose } from '../rpc/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -96,6 +97,7 @@ export class ActorCall implements Outgoing {
     this.#over = true
     this.#unlisten?.()
     this.route.forget(this)
+    if (error) dispose(this.own)
     this.done(error, value)
   }
 }

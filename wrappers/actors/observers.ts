@@ -165,8 +165,8 @@ class Feed {
     const same = before?.activation === whole.activation
     this.#where = { epoch: whole.epoch, activation: whole.activation, seq: told.seq }
     if (same && told.seq === before.seq) return
-    // elsewhere, at the version that was seen last: nothing is missing
-    if (before && !same && whole.kept && told.version === version) {
+    // elsewhere, at the version that was seen last: nothing is missing; before the first commit each activation has its own
+    if (before && !same && whole.kept && told.version === version && equal(this.#image, told.values)) {
       this.#image = told.values
       return
     }
@@ -179,6 +179,8 @@ class Feed {
     for (const observer of [...this.#observers]) observer.push(image, version, reset)
   }
 }
+
+const equal = (a: Image, b: Image): boolean => a.size === b.size && [...a].every(([name, bytes]) => b.get(name)?.equals(bytes))
 
 const isList = (names: readonly string[]): boolean => Array.isArray(names) && names.length > 0
 

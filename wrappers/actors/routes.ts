@@ -2,6 +2,7 @@ import { either } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
+import { dispose } from '../rpc/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Asking } from './activation.js'
 import { announced } from './address.js'
@@ -25,6 +26,8 @@ const LOOK_MS = 50
 /** The ways to all actors that this stage calls. */
 export class Routes {
   readonly #byAddress = new Map<string, Route>()
+  /** Those that are not in use are let go of from so many on. */
+  #trimAt = ROUTES_MAX
   /** Calls that wait to be sent. */
   readonly #waiting = new Set<ActorCall>()
   readonly #changes = new Set<() => void>()
@@ -48,7 +51,7 @@ export class Routes {
   route(address: string): Route {
     let route = this.#byAddress.get(address)
     if (route) return route
-    if (this.#byAddress.size >= ROUTES_MAX) this.#trim()
+    if (this.#byAddress.size >= this.#trimAt) this.#trim()
     route = new Route(address, this)
     this.#byAddress.set(address, route)
     return route
@@ -83,6 +86,7 @@ export class Routes {
         else if (error) call.settle(copiedError(error))
         else call.settle(null, copied(value))
       } catch (failure) {
+        dispose(value)
         call.settle(new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' }))
       }
     })
@@ -215,7 +219,8 @@ export class Routes {
   #trim(): void {
     for (const [address, route] of this.#byAddress) {
       if (!route.busy) this.#byAddress.delete(address)
-      if (this.#byAddress.size < ROUTES_MAX * 0.9) return
+      if (this.#byAddress.size < ROUTES_MAX * 0.9) break
     }
+    this.#trimAt = Math.max(ROUTES_MAX, this.#byAddress.size * 1.1) // not each time where most are in use
   }
 }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
+import { dispose } from '../rpc/dispose.js'
 import type { Activation } from './activation.js'
 
 export type Answer = (error: StageError | null, value?: unknown) => void
@@ -73,7 +74,7 @@ export class Turn {
 
   /** The first answer counts. */
   answer(error: StageError | null, value?: unknown): void {
-    if (this.over) return
+    if (this.over) return dispose(value) // nobody gets it
     this.over = true
     if (!this.watched) this.noted?.delete(this)
     this.done(error, value)

@@ -30,6 +30,8 @@ export class Turns {
   #outer: (() => void) | undefined
   /** All data while turns run that may change nothing. */
   #fixed: Image | undefined
+  /** What such a turn has changed all the same, while others of its kind ran. */
+  #written: string[] = []
   #count = 0
   #going = false
   #ran = 0
@@ -155,6 +157,7 @@ export class Turns {
         }
         const turn = this.#queue[0]
         if (activation.phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
+        if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
         const now = mesh.clock.now()
         if (!mesh.valid(now)) return activation.host.pause(activation)
         if (until === Infinity) until = now + SLICE_MS
@@ -254,8 +257,11 @@ export class Turns {
       } catch (failure) {
         return activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
       }
-      if (changed.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and has changed ${changed.join(', ')}: it was put back`, { executed: 'yes' })
+      this.#written.push(...changed)
+      // which of those that ran meanwhile it was cannot be told
+      if (this.#written.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and it, or another that ran beside it, has changed ${[...new Set(this.#written)].join(', ')}: that was put back`, { executed: 'yes' })
     }
+    if (!this.#shared?.size) this.#written = []
     turn.answer(error, value)
     this.next()
   }

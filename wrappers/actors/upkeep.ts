@@ -74,8 +74,10 @@ export class Upkeep {
     const { mesh } = hosting
     if (!mesh.valid() || !isFirst(mesh)) return
     const now = mesh.clock.now()
-    for (const [address, until] of this.#woken) if (until <= now) this.#woken.delete(address)
-    const due = await hosting.store.due(DUE_MAX + this.#woken.size).catch(() => [])
+    const due = await hosting.store.due(DUE_MAX + this.#woken.size).catch(() => undefined)
+    if (!due) return
+    const still = new Set(due)
+    for (const [address, until] of this.#woken) if (until <= now || !still.has(address)) this.#woken.delete(address)
     for (const address of due.filter((one) => !hosting.active(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
       this.#woken.set(address, now + WOKEN_MS)
       this.wake(address)
