@@ -362,6 +362,8 @@ export interface TargetOptions {
   persist?: boolean | undefined
   /** How many calls deep this one is; set by `this.to()`, at most 32. */
   depth?: number | undefined
+  /** The turns of actors that wait for it; set by `this.to()`. */
+  chain?: readonly string[] | undefined
 }
 
 /** Whom a `to()` means, and how to get at them. */

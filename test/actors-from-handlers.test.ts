@@ -115,3 +115,19 @@ test('a chain without actors says so', async (t) => {
   t.is(code, 'REMOTE_ERROR')
   t.regex(message, /actor\(\) needs a layer/)
 })
+
+test('P17: a circle that goes through a handler is a circle: it fails at once, and names the actors', async (t) => {
+  const [web, api] = pair(t)
+  class Clerk {
+    self!: Self
+    n = 0
+    ask(): Promise<unknown> { return this.self.to('api').call('back', this.self.address) }
+    add(): number { return ++this.n }
+  }
+  api.define({ pattern: 'clerks.{id}', constructor: Clerk })
+  api.define({ pattern: 'partners.{id}', constructor: Clerk, reentrant: true })
+  api.to('*').provide('back', function (address: string) { return this.actor<Clerk>(address).add() })
+  const error = await failure(web.actor<Clerk>('clerks.1').ask())
+  t.regex(error.message, /a circle of calls: clerks\.1 → clerks\.1/)
+  t.is(await web.actor<Clerk>('partners.1').ask(), 1, 'and where calls may come back, this one does')
+})

@@ -1,9 +1,9 @@
 /** A process of the run: a host of actors, or some of those who call and watch them. */
-import { LocalRegistry, RedisRegistry, Stage, type StageOptions } from '../../src/index.js'
+import { LocalRegistry, RedisRegistry, Stage, type Registry, type StageOptions } from '../../src/index.js'
 import { answering } from '../../test/helpers/answering.js'
 import { listed } from '../../test/helpers/listed.js'
-import { Unfenced } from './broken.js'
 import { Caller, type Calling, type Noted } from './caller.js'
+import { Tampered, type Tampering } from './tampered.js'
 import { addresses, defineThings } from './things.js'
 import { Watcher, type Mode, type Sighting } from './watcher.js'
 
@@ -11,8 +11,8 @@ export interface Place {
   /** As a URL. */
   registry: string
   ttlMs: number
-  /** Its store ignores the fence. */
-  broken: boolean
+  /** What is done to its store. */
+  tampering?: Tampering | undefined
 }
 
 export interface Counts {
@@ -23,13 +23,15 @@ export interface Counts {
 }
 
 let stage: Stage
+let tampered: Tampered | undefined
 let callers: Caller[] = []
 let stages: Stage[] = []
 const watchers: Watcher[] = []
 
-async function open(name: string, { registry, ttlMs, broken }: Place, prepare?: (stage: Stage) => void): Promise<Stage> {
-  const store = (): Unfenced => new Unfenced(registry.startsWith('redis:') ? new RedisRegistry(registry) : new LocalRegistry(registry.slice('local:'.length)))
-  const options: StageOptions = { ttlMs, ...(broken ? { store: store() } : {}) }
+async function open(name: string, { registry, ttlMs, tampering }: Place, prepare?: (stage: Stage) => void): Promise<Stage> {
+  const inner = (): Registry => registry.startsWith('redis:') ? new RedisRegistry(registry) : new LocalRegistry(registry.slice('local:'.length))
+  if (tampering) tampered ??= new Tampered(inner(), tampering)
+  const options: StageOptions = { ttlMs, ...(tampered ? { store: tampered } : {}) }
   const made = new Stage(name, registry, undefined, options)
   made.on('error', () => {})
   prepare?.(made)
@@ -52,9 +54,16 @@ const orders = {
   async hosted(): Promise<string[]> {
     return stage.actors().map(({ address }) => address)
   },
-  /** How many of them run a turn. */
-  async busy(): Promise<number> {
-    return stage.actors().filter(({ turns }) => turns.length > 0).length
+  /** What it commits from now on waits. */
+  async hold(): Promise<void> {
+    tampered?.hold()
+  },
+  async held(): Promise<number> {
+    return tampered?.held ?? 0
+  },
+  /** @returns what the store answered to what had waited */
+  async release(): Promise<readonly string[]> {
+    return await tampered?.release() ?? []
   },
   async callers(names: readonly string[], place: Place, calling: Calling): Promise<void> {
     stages = await Promise.all(names.map((name) => open(name, place)))

@@ -43,7 +43,7 @@ const WATCHED_EACH = 15
 export async function stress(t: T, options: Stress): Promise<Result> {
   const { store, operations, actors, hosts, ttlMs, rate, faultMs, seconds, broken, say } = options
   const since = clock()
-  const world = await World.make(t, store, ttlMs, { broken })
+  const world = await World.make(t, store, ttlMs, { tampering: broken ? 'unfenced' : undefined })
   await Promise.all(Array.from({ length: hosts }, () => world.addHost()))
   await world.addCallers({ actors, lanes: 128, rate, timeoutMs: 2 * ttlMs, slow: { part: 0.1, ms: 30 } })
   const { callers } = world

@@ -6,6 +6,7 @@ import { RedisServer } from '../../test/helpers/redis-server.js'
 import type { Assertions } from '../../test/suites/test.js'
 import type { Calling } from './caller.js'
 import type { Counts, Orders, Place } from './child.js'
+import type { Tampering } from './tampered.js'
 
 export type Kind = 'redis' | 'local'
 export type T = Pick<Assertions, 'teardown'>
@@ -28,11 +29,11 @@ export class World {
 
   private constructor(private readonly t: T, readonly place: Place, readonly server: RedisServer | undefined, private readonly idleMs: number) {}
 
-  static async make(t: T, kind: Kind, ttlMs: number, { broken = false, idleMs = 1000 }: { broken?: boolean | undefined; idleMs?: number } = {}): Promise<World> {
+  static async make(t: T, kind: Kind, ttlMs: number, { tampering, idleMs = 1000 }: { tampering?: Tampering | undefined; idleMs?: number } = {}): Promise<World> {
     const server = kind === 'redis' ? await RedisServer.start() : undefined
     if (server) t.teardown(() => server.close())
     const registry = server ? server.url : `local:${join(await tempFolder(t), 'registry')}`
-    return new World(t, { registry, ttlMs, broken }, server, idleMs)
+    return new World(t, { registry, ttlMs, tampering }, server, idleMs)
   }
 
   async addHost(): Promise<One> {

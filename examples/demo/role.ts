@@ -10,6 +10,7 @@ export const tell = (message: Message): void => { if (process.connected) process
 /** Runs the work of a role once its stage is listed; whatever goes wrong is told to `main.ts`, which ends the demo. */
 export async function play(stage: Stage, work: () => Promise<void> = async () => {}): Promise<void> {
   process.once('disconnect', () => void stage.close())
+  if (!process.connected) return stage.close() // it had ended before
   try {
     await stage.ready()
     tell({ ready: true })

@@ -101,6 +101,30 @@ test('P18: readonly turns, timers and reads do not start either', async (t) => {
   t.true(began.includes('timer'))
 })
 
+test('P18: a claim that was answered late, and a call that comes back to its turn, begin nothing before the lease is renewed', async (t) => {
+  const mesh = actorMesh(t)
+  const { add, go, clock, cutOff } = mesh
+  const began: string[] = []
+  const a = await add('a', (stage) => stage.define({ pattern: 'x.{id}', reentrant: true, create: (_, self: Self) => ({
+    activate() { began.push(`activate ${self.address}`) },
+    async outer() { await new Promise<void>((resolve) => { clock.setTimeout(resolve, 14_000) }); return self.actor(self.address)['inner']() as Promise<unknown> },
+    inner() { began.push('inner'); return 'came back' },
+  }) }))
+  const outer = a.stage.actor('x.1', { timeoutMs: 60_000 })['outer']()
+  await clock.advance(100)
+  cutOff(a.stage, true)
+  await clock.advance(10_000)
+  a.shelf.trouble({ afterMs: 4500 }, 'claim')
+  const late = a.stage.actor('x.2', { timeoutMs: 60_000 })['inner']()
+  await clock.advance(4700)
+  t.deepEqual(began, ['activate x.1'])
+  t.is((await go(a.stage.explain('x.1'))).queue, 0)
+  cutOff(a.stage, false)
+  t.is(await go(outer), 'came back')
+  t.is(await go(late), 'came back')
+  t.deepEqual(began.sort(), ['activate x.1', 'activate x.2', 'inner', 'inner'])
+})
+
 test('P18: the larger of monotonic and wall clock counts: a machine that slept begins no turn before it has renewed', async (t) => {
   const mesh = actorMesh(t)
   const { add, go, clock, cutOff } = mesh

@@ -286,3 +286,40 @@ test('one that was woken, ran and is due again soon is woken again', async (t) =
   await mesh.clock.advance(90_000)
   t.is(ran.length, 7, ran.map(({ at }) => at).join(" "))
 })
+
+test('commit: explicit: what a turn set stays when a later one throws, and rings once it is saved', async (t) => {
+  const mesh = actorMesh(t)
+  const ran: Ran[] = []
+  const { stage } = await mesh.add('a', alarms(mesh, ran, { commit: 'explicit' }))
+  const actor = stage.actor('alarms.1')
+  await mesh.go(actor['set']('kept', { afterMs: 5000, args: ['kept'] }))
+  await mesh.fails(actor['setAndFail']('never', { afterMs: 5000, args: ['never'] }) as Promise<unknown>, 'REMOTE_ERROR')
+  await mesh.clock.advance(6000)
+  t.deepEqual(ran, [], 'what is not saved does not ring')
+  await mesh.go(actor['save']())
+  await mesh.clock.advance(1000)
+  t.deepEqual(ran.map(({ args }) => args), [['kept']])
+})
+
+test('a readonly method sets and forgets no reminder, and saves nothing', async (t) => {
+  const mesh = actorMesh(t)
+  const { stage, shelf } = await mesh.add('a', (one) => one.define({
+    pattern: 'x.{id}', durable: true, readonly: ['set', 'drop', 'save', 'wait'], create: (_, self: Self) => ({
+      n: 0,
+      begin() { self.remind('x', 'ring', { afterMs: 60_000 }) },
+      set() { self.remind('y', 'ring', { afterMs: 1 }) },
+      drop() { self.forget('x') },
+      async save() { this.n = 5; await self.save() },
+      async wait() { await null; self.remind('z', 'ring', { afterMs: 1 }) },
+      ring() { this.n++ },
+    }),
+  }))
+  const actor = stage.actor('x.1')
+  await mesh.go(actor['begin']())
+  const commits = shelf.count('commit')
+  for (const method of ['set', 'drop', 'save', 'wait']) t.regex((await mesh.fails(actor[method]() as Promise<unknown>, 'REMOTE_ERROR', 'yes')).message, new RegExp(`${method} of x\\.1 is readonly`))
+  await mesh.clock.advance(30_000)
+  t.is(shelf.count('commit'), commits)
+  await mesh.clock.advance(35_000)
+  t.is(await mesh.go(Promise.resolve(actor['n'] as unknown as PromiseLike<number>)), 1, 'the one that was there rang')
+})

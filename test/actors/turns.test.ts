@@ -98,19 +98,29 @@ test('readonly that writes is refused, and what it changed is put back', async (
 test('of readonly methods that run together, none is believed when one of them wrote', async (t) => {
   const { add, go, fails, clock } = actorMesh(t, { latencyMs: 1 })
   const { stage } = await add('a', (one) => one.define({
-    pattern: 'x.{id}', readonly: ['peek', 'meddle'], create: () => ({
+    pattern: 'x.{id}', readonly: ['peek', 'meddle', 'scribble'], create: () => ({
       n: 0,
       async peek(ms: number) { await pause(clock, ms); return this.n },
       async meddle(ms: number) { this.n = 77; await pause(clock, ms); return 'done' },
+      scribble() { this.n = 66 },
     }),
   }))
   const actor = stage.actor('x.1')
   t.is(await go(actor['peek'](1)), 0)
-  const meddling = actor['meddle'](40)
-  const reading = actor['peek'](20)
-  t.regex((await fails(reading, 'REMOTE_ERROR', 'yes')).message, /beside it.* n:/)
-  t.regex((await fails(meddling, 'REMOTE_ERROR', 'yes')).message, /peek|meddle/, 'what it wrote was put back by the one that ended before')
+  const calm = actor['peek'](60)
+  await clock.advance(5)
+  t.is(await go(actor['scribble']().catch(({ code }: StageError) => code)), 'REMOTE_ERROR')
+  t.is(await go(calm), 0, 'one that wrote, and did not wait, is alone to blame')
+  const reading = actor['peek'](40)
+  const meddling = actor['meddle'](20)
+  await fails(meddling, 'REMOTE_ERROR', 'yes')
+  t.regex((await fails(reading, 'REMOTE_ERROR', 'yes')).message, /beside it.* n:/, 'it may have seen that')
   t.is(await go(actor['peek'](1)), 0, 'the next ones have nothing to do with it')
+  const again = actor['meddle'](60)
+  await clock.advance(5)
+  t.is(await go(Promise.resolve(actor['n'] as unknown as PromiseLike<number>)), 0, 'nor is it seen while it runs')
+  t.is(await go(actor['peek'](10)), 0, 'one that begins behind what was put back has nothing to do with it')
+  await fails(again, 'REMOTE_ERROR', 'yes')
 })
 
 test('a readonly method that changes a private property which is kept is refused too', async (t) => {

@@ -280,3 +280,22 @@ test('P21: an object that is new at another owner is shown with a reset, though 
   await mesh.clock.advance(5000)
   t.deepEqual(got.slice(1).map(({ where, reset, version }) => [where, reset, version]), [[hosts.find((one) => one !== owner)!.stage.name, true, 0]])
 })
+
+test('P21: where the store has lost its past, a watcher goes on with a reset, and not for the word of an owner of the past', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const hosts = [await mesh.add('a', counters()), await mesh.add('b', counters())]
+  const c = await mesh.add('c')
+  await add(mesh, c)
+  const { got } = watch(c)
+  await mesh.clock.advance(100)
+  mesh.registry.forget('default', 'counters.1')
+  mesh.clock.jump(-3_600_000) // as from a copy of yesterday: epochs that were there before
+  await mesh.fails(c.stage.actor('counters.1')['add']() as Promise<unknown>, 'FENCED')
+  await mesh.clock.advance(30_000)
+  t.is(got.length, 1, 'it may be an owner of the past that answers')
+  await mesh.clock.advance(30_000)
+  t.is(await add(mesh, c), 1)
+  await mesh.clock.advance(100)
+  t.deepEqual(got.slice(1).map(({ n, reset }) => [n, reset ?? false]), [[0, true], [1, false]])
+  t.is(hosts.length, 2)
+})

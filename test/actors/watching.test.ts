@@ -217,6 +217,21 @@ test('the first value comes within the deadline or not at all, and later ones ne
   t.deepEqual((await mesh.go(later)).value, { hp: 99, version: 1 })
 })
 
+test('a first value that does not come in time says where the time went', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const a = await mesh.add('a', (stage) => { stage.define({ pattern: 'busy.{id}', create: () => ({ n: 1, work: () => new Promise(() => {}) }) }) })
+  const b = await mesh.add('b')
+  for (const { stage } of [a, b]) {
+    void stage.actor(`busy.${stage.name}`, { timeoutMs: 60_000 })['work']().catch(() => {})
+    await pass(mesh)
+    const started = mesh.clock.now()
+    const error = await mesh.fails(stage.observe(`busy.${stage.name}`, ['n'], { timeoutMs: 700 }).next(), 'TIMEOUT')
+    t.is(error.phase, 'queued')
+    t.regex(error.message, /behind work\(\) of busy/)
+    t.true(mesh.clock.now() - started <= 800, `${mesh.clock.now() - started} ms`)
+  }
+})
+
 test('P22: after leaving the loop nothing more is delivered, and nothing of it is left', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
   const a = await mesh.add('a', players())

@@ -165,10 +165,10 @@ export function forging({ types, services = {} }: { types?: readonly string[]; s
       return {
         attach: (link) => { link.services = new Map(Object.entries(services)) },
         host: {
-          forge: (id: string, service: string, args: readonly unknown[]) => new Promise((resolve, reject) => {
+          forge: (id: string, service: string, args: readonly unknown[], chain: readonly string[]) => new Promise((resolve, reject) => {
             mesh.select(mesh.peers().find((one) => one.id === id) ?? id).acquire(undefined, (error, link) => {
               if (!link) return reject(error!)
-              link.top.send({ method: service, args, endsAt: mesh.clock.now() + 5000, depth: 0, settle: (failure, value) => { if (failure) reject(failure); else resolve(value) } }, service)
+              link.top.send({ method: service, args, endsAt: mesh.clock.now() + 5000, depth: 0, chain, settle: (failure, value) => { if (failure) reject(failure); else resolve(value) } }, service)
             })
           }),
         },
@@ -179,4 +179,4 @@ export function forging({ types, services = {} }: { types?: readonly string[]; s
 }
 
 /** Asks the stage of that id, from one whose chain is `forging()`. */
-export const forge = (from: Stage, id: string, service: string, args: readonly unknown[]): Promise<unknown> => from.verb('forge')(id, service, args) as Promise<unknown>
+export const forge = (from: Stage, id: string, service: string, args: readonly unknown[], chain: unknown = []): Promise<unknown> => from.verb('forge')(id, service, args, chain) as Promise<unknown>

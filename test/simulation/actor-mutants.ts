@@ -28,7 +28,7 @@ export const actorMutants: readonly Rest[] = [
   // P17
   ['two turns run at once', 'P17', TURNS, 'return this.#alone === undefined;', 'return true;'],
   ['a turn begins beside those that read', 'P17', TURNS, '(this.#shared?.size && !turn.shared)', 'false'],
-  ['what only reads may write', 'P17', TURNS, 'changed = putBackData(activation, this.#fixed);', 'changed = [];'],
+  ['what only reads may write', 'P17', TURNS, 'const changed = putBackData(activation, this.#fixed);', 'const changed = [];'],
   ['a circle of calls waits for itself', 'P17', TURNS, 'turn.chain.length > 0 ? this.#cycle(turn) : undefined', 'undefined'],
   ['what comes back to a turn is committed by itself', 'P17', TURNS, 'this.#inner?.delete(turn);', 'this.#inner?.delete(turn);\n void activation.keeping.commit(Infinity);'],
   // P18

@@ -2,7 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
-import { dispose } from '../rpc/dispose.js'
+import { dispose } from '../codec/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -54,7 +54,7 @@ export class ActorCall implements Outgoing {
 
   /** As they go over a link. */
   get args(): readonly unknown[] {
-    return this.chain.length > 0 ? [this.route.address, this.name, this.own, this.chain] : [this.route.address, this.name, this.own]
+    return [this.route.address, this.name, this.own]
   }
 
   get over(): boolean {

@@ -41,6 +41,7 @@ export class Claims {
       const stage = mesh.id
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
+        if (!mesh.valid()) await this.#certain() // the answer took long: nothing of the actor begins before that
         if (before !== undefined) this.#depose(before, address)
         return { fence: { epoch: found.epoch, activation }, committed: found }
       }
@@ -111,7 +112,7 @@ export class Claims {
     const { clock } = this.mesh
     clock.setTimeout(() => { // not before the link stands
       try {
-        rpc.send({ method: DEPOSED, args: [[...told.addresses]], endsAt: clock.now() + ANSWER_MS, depth: 0, settle: () => {} }, DEPOSED)
+        rpc.send({ method: DEPOSED, args: [[...told.addresses]], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle: () => {} }, DEPOSED)
       } catch {} // it is gone again, and will be told by its own lease
     }, 0)
   }

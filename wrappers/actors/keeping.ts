@@ -53,7 +53,7 @@ export class Keeping {
     await this.#saving
     const { definition, phase, host } = this.activation
     if (phase === 'over') return
-    if (definition.explicit && definition.durable) this.#settled = this.#capture(this.#settled)
+    if (definition.explicit && definition.durable) this.#settle()
     else await this.commit(host.mesh.clock.now() + ms)
   }
 
@@ -61,7 +61,7 @@ export class Keeping {
   afterTurn(turn: Turn): Promise<void> | undefined {
     const { definition } = this.activation
     if (!definition.explicit || !definition.durable) return this.commit(turn.endsAt)
-    this.#settled = this.#capture(this.#settled)
+    this.#settle()
     // a reminder that has run is taken out, or it would be due for ever
     return turn.method === '@reminder' ? this.commit(turn.endsAt, false) : undefined
   }
@@ -94,6 +94,12 @@ export class Keeping {
   shown(names: readonly string[], before: Image): Image {
     const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before)
     return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
+  }
+
+  /** What a turn left stands, though it is not saved. @throws StageError BAD_ARGUMENT */
+  #settle(): void {
+    this.#settled = this.#capture(this.#settled)
+    this.activation.reminders?.settle()
   }
 
   #capture(before: Image): Image {

@@ -4,7 +4,7 @@ import { StageError, describe } from '../../src/errors.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { checkAddress } from './address.js'
-import { DEPTH_MAX, WORD_MS } from './call.js'
+import { WORD_MS } from './call.js'
 import { DEPOSED } from './claims.js'
 import { explain } from './explain.js'
 import { Hosting } from './hosting.js'
@@ -18,9 +18,6 @@ import { Turn } from './turn.js'
 import type { ActorCallOptions, ActorOptions, ObserveOptions } from './types.js'
 
 export type * from './types.js'
-
-/** An address and the number of a turn. */
-const NAME_MAX = 600
 
 /** Actors, hosted and called over what rpc offers: the third layer of the default chain. */
 export function actors(): Layer<Rpc, Rpc> {
@@ -80,19 +77,19 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
 function served(hosting: Hosting): ReadonlyMap<string, Service> {
   const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not what an actor is asked for`)
   return new Map<string, Service>([
-    [CALL, (call, [address, method, args, chain], answer) => {
+    [CALL, (call, [address, method, args], answer) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
       // the caller waits a little longer than its deadline, for our word on where the time went
-      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, chainOf(chain), (error, value) => { call.onend = undefined; answer(error, value) })
+      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => { call.onend = undefined; answer(error, value) })
       prepare(turn)
       turn.from = call.peer.id
       call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
       hosting.receive(address, turn)
     }],
-    [LOCATE, ({ depth, peer }, [address, chain], answer) => {
+    [LOCATE, ({ depth, chain, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))
       hosting.asked(address, peer.id)
-      hosting.locate(address, (error, owner) => answer(error, owner ?? ''), { depth, chain: chainOf(chain) })
+      hosting.locate(address, (error, owner) => answer(error, owner ?? ''), { depth, chain })
     }],
     [DEPOSED, (_, [addresses], answer) => {
       if (Array.isArray(addresses)) hosting.claims.deposed(addresses)
@@ -104,10 +101,6 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
     }],
   ])
 }
-
-/** The turns that wait for a call, as a peer tells them: no more than calls can be nested, and no longer than their names are. */
-const chainOf = (chain: unknown): readonly string[] =>
-  Array.isArray(chain) ? chain.slice(0, DEPTH_MAX + 1).filter((one) => typeof one === 'string' && one.length <= NAME_MAX) as string[] : []
 
 const OPTIONS = { actor: ['timeoutMs', 'signal'], observe: ['timeoutMs', 'signal', 'mode'] }
 

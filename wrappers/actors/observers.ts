@@ -5,10 +5,11 @@ import type { Mesh, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Told } from './history.js'
 import { NOTHING, decode, type Image } from './image.js'
+import { WORD_MS } from './call.js'
 import { isPublic } from './members.js'
 import type { Routes } from './routes.js'
 import { WATCH } from './tasks.js'
-import type { ObserveOptions } from './types.js'
+import type { ActorCallOptions, ObserveOptions } from './types.js'
 
 type Mode = 'latest' | 'every'
 /** What a loop is given. */
@@ -19,6 +20,8 @@ const WAITING_MAX = 1024
 const WAITING_MAX_BYTES = 4 * 1024 * 1024
 const PAUSE_MS = 100
 const PAUSE_MAX_MS = 2000
+/** An owner of the past is found out by then; one that is still there is the owner, of a store that has lost its own past. */
+const PAST_MS = 40_000
 /** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
 const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME'])
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
@@ -68,6 +71,8 @@ class Feed {
   #image: Image = NOTHING
   #version = 0
   #where: { epoch: number; activation: string; seq: number } | undefined
+  /** When the first word of an owner of the past came, and none of another since. */
+  #pastSince: number | undefined
   #stream: AsyncIterator<Told> | undefined
   #pause: { timer: Timer; go(): void } | undefined
   #over = false
@@ -80,10 +85,11 @@ class Feed {
     return this.#observers.size
   }
 
-  add(observer: Observer): void {
+  /** @param timeoutMs  how long it waits for the first value */
+  add(observer: Observer, timeoutMs: number): void {
     this.#observers.add(observer)
     if (this.#where) observer.push(this.#image, this.#version, false)
-    if (this.#observers.size === 1 && !this.#where) void this.#run()
+    if (this.#observers.size === 1 && !this.#where) void this.#run(timeoutMs)
   }
 
   remove(observer: Observer): void {
@@ -118,11 +124,12 @@ class Feed {
     this.#stream = undefined
   }
 
-  async #run(): Promise<void> {
+  async #run(timeoutMs: number): Promise<void> {
     let pause = PAUSE_MS
+    let options: ActorCallOptions = { timeoutMs } // so that the owner says where the time went
     while (!this.#over) {
       try {
-        const stream = this.#stream = (await this.#open())[Symbol.asyncIterator]()
+        const stream = this.#stream = (await this.#open(options))[Symbol.asyncIterator]()
         if (this.#over) return void stream.return?.()
         for (let next = await stream.next(); !next.done; next = await stream.next()) {
           if (this.#over) return
@@ -135,16 +142,17 @@ class Feed {
         if (FINAL.has(this.failure.code)) return this.fail(this.failure)
       }
       this.#leave()
+      options = {}
       await new Promise<void>((resolve) => { this.#pause = { go: resolve, timer: this.mesh.clock.setTimeout(resolve, pause) } })
       this.#pause?.timer.cancel()
       pause = Math.min(PAUSE_MAX_MS, pause * 2)
     }
   }
 
-  #open(): Promise<AsyncIterable<Told>> {
+  #open(options: ActorCallOptions): Promise<AsyncIterable<Told>> {
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
     return new Promise((resolve, reject) => {
-      this.routes.call(this.address, WATCH, [this.names, this.mode, seen], {}, undefined, (error, value) => {
+      this.routes.call(this.address, WATCH, [this.names, this.mode, seen], options, undefined, (error, value) => {
         if (error) reject(error)
         else resolve(value as AsyncIterable<Told>)
       })
@@ -160,13 +168,16 @@ class Feed {
       this.#show(new Map([...this.#image, ...told.values]), told.version, false)
       return
     }
-    if (before && whole.epoch < before.epoch) throw new StageError('FENCED', `${this.address} was watched at an owner of the past`)
+    const past = before !== undefined && whole.epoch < before.epoch
+    const now = this.mesh.clock.now()
+    if (past && now - (this.#pastSince ??= now) < PAST_MS) throw new StageError('FENCED', `${this.address} was watched at an owner of the past`)
+    this.#pastSince = undefined
     const version = this.#version
     const same = before?.activation === whole.activation
     this.#where = { epoch: whole.epoch, activation: whole.activation, seq: told.seq }
     if (same && told.seq === before.seq) return
     // elsewhere, at the version that was seen last: nothing is missing; before the first commit each activation has its own
-    if (before && !same && whole.kept && told.version === version && equal(this.#image, told.values)) {
+    if (before && !same && !past && whole.kept && told.version === version && equal(this.#image, told.values)) {
       this.#image = told.values
       return
     }
@@ -214,8 +225,8 @@ export class Observer implements AsyncIterableIterator<Shown> {
     this.#timer = mesh.clock.setTimeout(() => {
       feed.remove(this)
       this.fail(feed.why() ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
-    }, timeoutMs, true)
-    feed.add(this)
+    }, timeoutMs + WORD_MS, true)
+    feed.add(this, timeoutMs)
   }
 
   next(): Promise<IteratorResult<Shown, undefined>> {

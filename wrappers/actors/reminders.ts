@@ -21,7 +21,11 @@ const RETRY_MAX_MS = 60_000
  */
 export class Reminders {
   #kept: readonly Reminder[]
+  /** As the last turn left them, saved or not. */
+  #settled: readonly Reminder[]
   #now: Map<string, Reminder>
+  /** By the turn that runs. */
+  #touched = false
   /** Since the last commit. */
   changed = false
   #timer: Timer | undefined
@@ -33,7 +37,7 @@ export class Reminders {
 
   /** @param offset  the store's time when our clock was at 0 */
   constructor(private readonly activation: Activation, private readonly offset: number, kept: readonly Reminder[] = []) {
-    this.#kept = kept
+    this.#settled = this.#kept = kept
     this.#now = byName(kept)
   }
 
@@ -59,25 +63,33 @@ export class Reminders {
     if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
     this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args, missed })
     this.#failed.delete(name)
-    this.changed = true
+    this.changed = this.#touched = true
   }
 
   forget(name: string): void {
     this.#failed.delete(name)
-    if (this.#now.delete(name)) this.changed = true
+    if (this.#now.delete(name)) this.changed = this.#touched = true
+  }
+
+  /** A turn has ended, and what it changed stands, though it may not be saved yet. */
+  settle(): void {
+    if (this.#touched) this.#settled = this.list
+    this.#touched = false
   }
 
   /** What there is now is being committed. */
   taken(): void {
+    this.settle()
     this.changed = false
-    this.#kept = this.list
+    this.#kept = this.#settled
     this.arm()
   }
 
   putBack(): void {
-    if (!this.changed) return
-    this.#now = byName(this.#kept)
-    this.changed = false
+    if (!this.#touched) return
+    this.#now = byName(this.#settled)
+    this.#touched = false
+    this.changed = this.#settled !== this.#kept
   }
 
   /** Waits for the earliest that is committed. */
@@ -128,7 +140,7 @@ export class Reminders {
       const current = this.#now.get(name)
       if (current !== reminder && current?.at !== at) return undefined // replaced or forgotten since
       const now = this.#time()
-      this.changed = true
+      this.changed = this.#touched = true
       if (everyMs === undefined) this.#now.delete(name)
       else this.#now.set(name, { ...reminder, at: at + everyMs * (Math.floor(Math.max(0, now - at) / everyMs) + 1) })
       if (missed === 'skip' && now - at > MISSED_MS) return undefined

@@ -2,7 +2,7 @@ import { either } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
-import { dispose } from '../rpc/dispose.js'
+import { dispose } from '../codec/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Asking } from './activation.js'
 import { announced } from './address.js'
@@ -138,7 +138,7 @@ export class Routes {
         end()
         if (!link) return reject(error!)
         const asked: Outgoing = {
-          method: LOCATE, args: [address, from.chain], endsAt, depth: from.depth,
+          method: LOCATE, args: [address], endsAt, depth: from.depth, chain: from.chain,
           settle: (failure, owner) => { if (failure) reject(failure); else resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link }) },
         }
         try {

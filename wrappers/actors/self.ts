@@ -60,6 +60,7 @@ export class ActorSelf implements Self {
       ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
       signal: options.signal && turn.signal ? either(turn.signal, options.signal) : options.signal ?? turn.signal,
       depth: turn.depth + 1,
+      chain: turn.chain,
     }) as Target
   }
 
@@ -72,14 +73,17 @@ export class ActorSelf implements Self {
   }
 
   remind(name: string, method: string, options: ReminderOptions): void {
+    this.#mayWrite('set a reminder')
     this.#reminders.set(name, method, options)
   }
 
   forget(name: string): void {
+    this.#mayWrite('forget a reminder')
     this.#reminders.forget(name)
   }
 
-  save(): Promise<void> {
+  async save(): Promise<void> {
+    this.#mayWrite('save')
     return this.#activation.keeping.save()
   }
 
@@ -105,6 +109,12 @@ export class ActorSelf implements Self {
   #check(): void {
     if (this.#reason) throw this.#reason
     if (!this.#activation.instance) throw new TypeError('an actor has timers and reminders once it is made: set them in activate() or later')
+  }
+
+  /** @throws TypeError in a turn that may change nothing */
+  #mayWrite(what: string): void {
+    const turn = scope.getStore()
+    if (turn?.shared && turn.of === this.#activation && !turn.ended) throw new TypeError(`${turn.method} of ${this.address} is readonly, and may not ${what}`)
   }
 
   #inherited(): Inherited | undefined {

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
-import { dispose } from '../rpc/dispose.js'
+import { dispose } from '../codec/dispose.js'
 import type { Activation } from './activation.js'
 
 export type Answer = (error: StageError | null, value?: unknown) => void

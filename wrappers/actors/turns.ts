@@ -26,12 +26,14 @@ export class Turns {
   #shared: Set<Turn> | undefined
   /** Those that came back to the one that runs alone, through its own calls. */
   #inner: Set<Turn> | undefined
+  /** Came back to the one that runs alone, while the lease of the stage is not certain. */
+  #held: Turn[] = []
   /** What is left to do for the one that runs alone, when those that came back to it have ended. */
   #outer: (() => void) | undefined
   /** All data while turns run that may change nothing. */
   #fixed: Image | undefined
-  /** What such a turn has changed all the same, while others of its kind ran. */
-  #written: string[] = []
+  /** What those of them that run have changed all the same, each or one that ran beside it. */
+  #written: Map<Turn, readonly string[]> | undefined
   #count = 0
   #going = false
   #ran = 0
@@ -77,7 +79,12 @@ export class Turns {
     // what comes back to one that changes nothing may not change anything either
     if (cycle && definition.reentrant && activation.phase !== 'starting' && (!cycle.shared || turn.shared)) {
       turn.inner = !cycle.shared
-      return this.#begin(turn, host.mesh.clock.now())
+      const now = host.mesh.clock.now()
+      if (host.mesh.valid(now)) return this.#begin(turn, now)
+      turn.since = now
+      this.#held.push(turn)
+      host.note(turn)
+      return host.pause(activation)
     }
     if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
     if (this.#queue.length >= definition.mailbox) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
@@ -91,9 +98,10 @@ export class Turns {
   /** Nobody waits for that one any more. */
   forgotten(turn: Turn): void {
     if (turn.id > 0) return
-    const at = this.#queue.indexOf(turn)
-    if (at < 0) return
-    this.#queue.splice(at, 1)
+    for (const list of [this.#queue, this.#held]) {
+      const at = list.indexOf(turn)
+      if (at >= 0) list.splice(at, 1)
+    }
     this.next()
   }
 
@@ -115,8 +123,7 @@ export class Turns {
 
   /** Those that were not begun, for another activation. */
   taken(): readonly Turn[] {
-    const left = this.#queue.filter((turn) => !turn.over)
-    this.#queue = []
+    const left = [...this.#held.splice(0), ...this.#queue.splice(0)].filter((turn) => !turn.over)
     // timers and reminders are of this object, and not of the one that is made next
     for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was put away before`))
     return left.filter((turn) => !turn.over)
@@ -144,8 +151,9 @@ export class Turns {
   next(): void {
     const { activation } = this
     if (this.#going || !activation.started) return
-    this.#going = true
     const { mesh } = activation.host
+    if (this.#held.length > 0 && mesh.valid()) for (const turn of this.#held.splice(0)) this.push(turn) // the one that they came back to may have ended
+    this.#going = true
     let until = Infinity
     try {
       while (this.#free) {
@@ -158,6 +166,7 @@ export class Turns {
         const turn = this.#queue[0]
         if (activation.phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
         if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
+        if (this.#shared?.size && this.#fixed && !this.#mended([...this.#shared])) return // it is given up, and the queue with it
         const now = mesh.clock.now()
         if (!mesh.valid(now)) return activation.host.pause(activation)
         if (until === Infinity) until = now + SLICE_MS
@@ -228,6 +237,7 @@ export class Turns {
     const { activation } = this
     const now = activation.host.mesh.clock.now()
     const took = now - turn.since
+    const waited = turn.slowAt < Infinity // and others may have run meanwhile
     activation.usedAt = now
     turn.ended = true
     this.#remember(turn, took, error)
@@ -239,31 +249,42 @@ export class Turns {
       this.#inner?.delete(turn)
       turn.answer(error, value)
       if (this.#inner?.size === 0) this.#outer?.()
-    } else if (turn.shared) this.#unshare(turn, error, value)
+    } else if (turn.shared) this.#unshare(turn, error, value, waited)
     else if (this.#inner?.size) { // they belong to this turn: it ends with the last of them
       this.#outer = () => { this.#outer = undefined; this.#settle(turn, error, value) }
     } else this.#settle(turn, error, value)
   }
 
   /** One that may have changed nothing has ended. */
-  #unshare(turn: Turn, error: StageError | null, value: unknown): void {
-    const { activation } = this
-    const { address } = activation
+  #unshare(turn: Turn, error: StageError | null, value: unknown, waited: boolean): void {
+    const { address } = this.activation
+    if (!turn.own && this.#fixed && !this.#mended(waited ? [...this.#shared ?? []] : [turn])) return
     this.#shared?.delete(turn)
-    if (!turn.own && this.#fixed) {
-      let changed: readonly string[]
-      try {
-        changed = putBackData(activation, this.#fixed)
-      } catch (failure) {
-        return activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
-      }
-      this.#written.push(...changed)
-      // which of those that ran meanwhile it was cannot be told
-      if (this.#written.length > 0) error = new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and it, or another that ran beside it, has changed ${[...new Set(this.#written)].join(', ')}: that was put back`, { executed: 'yes' })
+    const written = this.#written?.get(turn)
+    if (written) {
+      this.#written?.delete(turn)
+      error = new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and ${waited ? 'it, or another that ran beside it,' : 'it'} has changed ${written.join(', ')}: that was put back`, { executed: 'yes' })
     }
-    if (!this.#shared?.size) this.#written = []
     turn.answer(error, value)
     this.next()
+  }
+
+  /**
+   * Puts back what may not have been changed.
+   * @param by  those which it can have been
+   * @returns false if the object does not let itself be put back, and was given up
+   */
+  #mended(by: readonly Turn[]): boolean {
+    const { activation } = this
+    try {
+      const changed = putBackData(activation, this.#fixed!)
+      if (changed.length > 0) for (const one of by) (this.#written ??= new Map<Turn, readonly string[]>()).set(one, [...new Set([...this.#written.get(one) ?? [], ...changed])])
+      return true
+    } catch (failure) {
+      const [turn] = by
+      activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${activation.address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      return false
+    }
   }
 
   /** One that ran alone has ended: what it changed is kept, or put back, before it is answered. */

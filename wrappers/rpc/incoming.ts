@@ -25,6 +25,7 @@ export class Incoming implements CallContext {
 
   /**
    * @param endsAt   by the clock's `now()`; Infinity for a cast
+   * @param chain    the turns of actors that wait for it
    * @param bytes    size of its arguments as they came
    * @param streams  that came in them
    */
@@ -34,6 +35,7 @@ export class Incoming implements CallContext {
     readonly method: string,
     readonly endsAt: number,
     readonly depth: number,
+    readonly chain: readonly string[],
     readonly bytes: number,
     readonly streams: readonly Channel[],
   ) {}
@@ -56,11 +58,12 @@ export class Incoming implements CallContext {
       ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
       signal: options.signal ? either(this.signal, options.signal) : this.signal,
       depth: this.depth + 1,
+      chain: this.chain,
     }) as Target
   }
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
-    return this.inherit.actor(address, options, () => ({ endsAt: this.endsAt, signal: this.signal, depth: this.depth, chain: [] })) as Actor<T>
+    return this.inherit.actor(address, options, () => ({ endsAt: this.endsAt, signal: this.signal, depth: this.depth, chain: this.chain })) as Actor<T>
   }
 
   cancel(reason: StageError): void {

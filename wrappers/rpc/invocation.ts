@@ -1,7 +1,7 @@
 import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
-import { dispose } from './dispose.js'
+import { dispose } from '../codec/dispose.js'
 import { DEPTH_MAX } from './messages.js'
 import { elsewhere } from './errors.js'
 import { bind } from './passing.js'
@@ -20,6 +20,7 @@ const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the
 
 /** Time for the link to be gone, and for everything else that goes on. */
 const RESEND_MS = 1
+const NONE: readonly string[] = []
 
 /**
  * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
@@ -28,6 +29,7 @@ const RESEND_MS = 1
 export class Invocation implements Outgoing {
   readonly endsAt: number
   readonly depth: number
+  readonly chain: readonly string[]
   carried?: readonly object[]
   #settled = false
   #link: Link<Rpc> | undefined
@@ -50,9 +52,10 @@ export class Invocation implements Outgoing {
     private readonly done: (error: StageError | null, value?: unknown) => void,
     endsAt?: number,
   ) {
-    const { timeoutMs = caller.timeoutMs, depth = 0 } = selection.options
+    const { timeoutMs = caller.timeoutMs, depth = 0, chain = NONE } = selection.options
     this.endsAt = endsAt ?? caller.clock.now() + timeoutMs
     this.depth = depth
+    this.chain = chain
   }
 
   start(): this {

@@ -4,7 +4,7 @@ import type { Deadlines, LinkEnd, Peer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Channel } from './channel.js'
-import { dispose } from './dispose.js'
+import { dispose } from '../codec/dispose.js'
 import { fromWire } from './errors.js'
 import * as M from './messages.js'
 import { Methods } from './methods.js'
@@ -36,6 +36,8 @@ export interface Outgoing {
   /** By the clock's `now()`. */
   readonly endsAt: number
   readonly depth: number
+  /** The turns of actors that wait for it, the outermost first. */
+  readonly chain: readonly string[]
   /** The streams in its arguments when it was last sent; undefined while it never was. */
   carried?: readonly object[]
   settle(error: StageError | null, value?: unknown): void
@@ -154,13 +156,14 @@ export class Rpc extends Channel implements Top {
     const writer = this.#wire.begin(typeof target === 'number' ? M.REF : M.CALL, id)
     const now = this.#wire.calledAt = this.host.clock.now()
     putU32(writer, Math.max(1, Math.ceil(call.endsAt - now)))
-    writer.bytes[writer.at++] = call.depth
+    const chained = call.chain.length > 0
+    writer.bytes[writer.at++] = chained ? call.depth | M.CHAINED : call.depth
     if (typeof target === 'number') putU32(writer, target)
     else putName(writer, target)
     this.#refs.lend()
     let lent: readonly number[] | undefined
     try {
-      this.#wire.finish(id, writer, call.args, true)
+      this.#wire.finish(id, writer, chained ? [call.chain, ...call.args] : call.args, true)
     } finally {
       lent = this.#refs.lent()
     }
@@ -223,7 +226,7 @@ export class Rpc extends Channel implements Top {
     return (...args: unknown[]): Promise<unknown> => {
       const answer = new Promise<unknown>((resolve, reject) => {
         const call: Outgoing = {
-          method: `function ${ref}`, args, depth: 0,
+          method: `function ${ref}`, args, depth: 0, chain: [],
           endsAt: this.host.clock.now() + this.host.timeoutMs,
           settle: (error, value) => {
             if (!error) return resolve(value)

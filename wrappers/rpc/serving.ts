@@ -3,10 +3,10 @@ import { StageError, asError, describe, type Code } from '../../src/errors.js'
 import { log } from '../../src/log.js'
 import type { Clock, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
-import { dispose } from './dispose.js'
+import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
 import { Incoming, type Inherit } from './incoming.js'
-import { DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
+import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
@@ -79,7 +79,8 @@ export class Serving implements Source {
     if (!taken) this.port.wire.fresh(id)
     const now = this.port.wire.calledAt = this.handlers.clock.now()
     const endsAt = u32(bytes, at, end) + now
-    const depth = bytes[at + 4]
+    const depth = bytes[at + 4] & ~CHAINED
+    const chained = bytes[at + 4] !== depth
     const size = end - at
     at += 5
     let method: string
@@ -97,6 +98,7 @@ export class Serving implements Source {
       else handler = this.#find(method)
     }
     const args = this.#args(bytes, at, end, taken)
+    const chain = chained ? chainOf(args.shift()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler && !service) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
@@ -104,7 +106,7 @@ export class Serving implements Source {
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, size)
     if (overload) return refuse('OVERLOADED', overload)
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, size, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, chain, size, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
@@ -115,7 +117,7 @@ export class Serving implements Source {
     const now = this.handlers.clock.now()
     const overload = this.#overload(now, Infinity, end - at)
     if (overload) return log('cast', `${method} from ${this.port.peer.name} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.peer, method, Infinity, depth, end - at, NONE), args, since: now })
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.peer, method, Infinity, depth, NO_CHAIN, end - at, NONE), args, since: now })
   }
 
   oncancel(id: number): void {
@@ -304,6 +306,13 @@ export class Serving implements Source {
 }
 
 const NONE: readonly Channel[] = []
+const NO_CHAIN: readonly string[] = []
+/** Of the name of a turn: an address, and by which the turns of one activation are told apart. */
+const TURN_MAX = 600
+
+/** What a peer tells of the turns that wait for a call: no more than calls can be nested, and no longer than their names are. */
+const chainOf = (chain: unknown): readonly string[] =>
+  Array.isArray(chain) ? chain.slice(0, DEPTH_MAX + 1).filter((one) => typeof one === 'string' && one.length <= TURN_MAX) as string[] : NO_CHAIN
 
 function name(bytes: Buffer, at: number, end: number): string {
   const length = bytes[at]

@@ -12,7 +12,7 @@ export interface CallContext {
   readonly signal: AbortSignal
   /** When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast. */
   readonly deadline: number
-  /** Like `stage.to()`, for calls that inherit this one's deadline, signal and depth. */
+  /** Like `stage.to()`, for calls that inherit this one's deadline, signal, depth and chain. */
   to(to: To, options?: TargetOptions): Target
   /** Like `stage.actor()`, with the same inheritance. @throws TypeError the chain has no actors */
   actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T>
@@ -31,6 +31,8 @@ export interface ServiceCall extends CallContext {
   readonly endsAt: number
   /** How many calls deep it is. */
   readonly depth: number
+  /** The turns that wait for it, the outermost first. */
+  readonly chain: readonly string[]
   /** Called when nobody waits for the answer any more. */
   onend: (() => void) | undefined
 }

@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { mapEntries, setValues } from '../codec/sendable.js'
+import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
 
 /** As deep and as many as a value that can be sent. */
