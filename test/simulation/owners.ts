@@ -2,6 +2,7 @@ import type { HostedActor } from '../../wrappers/actors/types.js'
 import { invoke, type Ask } from './acting.js'
 import type { Host } from './host.js'
 import { isKept, kindOf } from './play.js'
+import type { Change } from './truth.js'
 import { Watch } from './watching.js'
 import type { World } from './world.js'
 
@@ -9,6 +10,8 @@ const MAILBOX = 1000
 const PROBE_MS = 4000
 /** The default deadline, and what its sweep takes. */
 const CALL_MS = 10_200
+/** From when nothing is wrong any more: until a reminder that failed before is tried again. */
+const REMINDED_MS = 60_000
 /** From a call that waits on a link to a silent process to an answer elsewhere. */
 const MOVED_MS = { reset: 3000, silent: 20_000, closed: 2000 }
 
@@ -134,16 +137,26 @@ function checkOne(world: World, address: string): void {
   }
 }
 
-/** P20, and whatever follows from a commit without fail. */
+/** What follows without fail from what is committed. */
+function owed({ truth }: World): Change[] {
+  return [...truth.changes.values()].filter(({ address, owedBy }) => {
+    const asked = owedBy === undefined ? undefined : truth.changes.get(owedBy)
+    return asked?.in && asked.past === truth.chain(address).pasts.length - 1
+  })
+}
+
+/** Nobody calls any more: the reminders of actors that were put away wake them. */
+export async function checkReminded(world: World): Promise<void> {
+  if (!isHosted(world) || world.play.maxActors !== undefined) return
+  const late = (): Change[] => owed(world).filter(({ commits }) => commits === 0)
+  for (let waited = 0; waited < REMINDED_MS && late().length > 0; waited += 1000) await world.clock.run(1000)
+  for (const { n, address } of late()) world.fail(`the reminder ${n} of ${address} has not woken it`)
+}
+
+/** Each reminder was kept once. */
 export function checkOwed(world: World): void {
-  const { truth } = world
   if (!isHosted(world)) return
-  for (const { n, address, owedBy, commits } of truth.changes.values()) {
-    if (owedBy === undefined) continue
-    const asked = truth.changes.get(owedBy)
-    const lasts = asked?.in && asked.past === truth.chain(address).pasts.length - 1
-    if (lasts && commits !== 1) world.fail(`the reminder ${n} of ${address} was committed ${commits} times`)
-  }
+  for (const { n, address, commits } of owed(world)) if (commits !== 1) world.fail(`the reminder ${n} of ${address} was committed ${commits} times`)
 }
 
 // ── an owner that goes ────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,7 @@ import { makeCall, type Call } from './calls.js'
 import { checkClosed, checkEmpty, checkLinks, checkQuiet, checkStep, checkViews } from './checks.js'
 import { collectRest, withoutGarbage } from './garbage.js'
 import type { Host } from './host.js'
-import { checkMoves, checkOwed, checkOwners } from './owners.js'
+import { checkMoves, checkOwed, checkOwners, checkReminded } from './owners.js'
 import { checkPassed, glut, pass } from './passed.js'
 import { playOn } from './playing.js'
 import { openFlow } from './streams.js'
@@ -87,6 +87,7 @@ async function quiet(world: World): Promise<void> {
   }
   await clock.run(5000)
   for (const probe of probes) if (probe.settled !== 'value') world.fail(`once it was quiet call ${probe.n} of ${probe.host.label} failed: ${String(probe.settled)}`)
+  await checkReminded(world)
   await checkOwners(world)
   const odd = checkLinks(world)
   await streams(world)
