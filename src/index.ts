@@ -26,7 +26,7 @@ export type {
   Clock, Entry, Fence, Interface, Layer, Lease, Peer, Random, Registry, Store, TargetOptions, Timer, To, View, Wrapper,
 } from './types.js'
 export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
-export type { Actor, ActorCallOptions, DeactivateReason, Explained, ObserveOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
+export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { StageError, type Self } from '../../src/index.js'
+import { StageError, type Self, type Stage } from '../../src/index.js'
 import { actorMesh } from '../helpers/actors.js'
 import { virtualMesh } from '../helpers/mesh.js'
 
@@ -87,6 +87,17 @@ test('two types whose patterns share an address are refused, others are not', as
   stage.define({ pattern: 'halls.main.{x}', constructor: Thing }).define({ pattern: 'rooms', constructor: Thing })
   t.deepEqual(await go(stage.actor<Thing>('rooms.lobby.seats.4').where()), { room: 'lobby', n: '4' })
   t.deepEqual(await go(stage.actor<Thing>('rooms').where()), {})
+})
+
+test('types of two stages that overlap are said once on each, and not those that are the same', async (t) => {
+  const { add, clock } = actorMesh(t)
+  const prepare = (...patterns: string[]) => (stage: Stage): void => { for (const pattern of patterns) stage.define({ pattern, constructor: Thing }) }
+  const a = await add('a', prepare('rooms.{room}', 'halls.{id}', 'yards.{id}'))
+  const b = await add('b', prepare('rooms.{other}', 'halls.main', 'yards.{id}'))
+  await clock.advance(1000)
+  const told = (errors: readonly string[]): string[] => errors.filter((one) => one.includes('overlaps')).map((one) => one.replace(/ \(.*?\)/, '').replace(/:.*/, ''))
+  t.deepEqual(told(a.errors), ['b hosts halls.main, which overlaps halls.{id} of this stage'])
+  t.deepEqual(told(b.errors), ['a hosts halls.{id}, which overlaps halls.main of this stage'])
 })
 
 test('the address of an actor: parts between dots, at most 512 bytes, and nothing that cannot be read', async (t) => {

@@ -116,7 +116,7 @@ export class Activation {
     this.keeping.begin(committed.version)
   }
 
-  /** Puts what was kept into a new object; what an older type kept and this one does not is left out. */
+  /** Puts what was kept into a new object: all of it, so that what this type does not know is there for a migrate() to come. */
   #restored(object: object, version: number, image: Image): void {
     const { definition } = this
     const data = (): Record<string, unknown> => Object.fromEntries([...image].map(([name, bytes]) => [name, decode(bytes)]))

@@ -47,6 +47,11 @@ export class Pattern {
     return this.#parts.every(({ word, param }, i) => param || other.#parts[i].param || word === other.#parts[i].word)
   }
 
+  /** Whether it matches the same addresses: parameters may have other names. */
+  isLike(other: Pattern): boolean {
+    return this.#parts.length === other.#parts.length && this.#parts.every(({ word, param }, i) => param === other.#parts[i].param && (param || word === other.#parts[i].word))
+  }
+
   #bad(why: string): TypeError {
     return new TypeError(`${describe(this.text)} is not a pattern of addresses: ${why}`)
   }

@@ -2,8 +2,8 @@ import { StageError, describe } from '../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost, type Asking } from './activation.js'
-import { checkAddress } from './address.js'
-import { LAYER, type Announced } from './announced.js'
+import { announced, checkAddress } from './address.js'
+import { LAYER, announcedBy, type Announced } from './announced.js'
 import { Claims } from './claims.js'
 import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
@@ -13,6 +13,9 @@ import type { ActorOptions, Explained, HostedActor } from './types.js'
 
 /** Of actors whose callers were sent on and have not asked again. */
 const TOLD_MAX = 10_000
+const RIVALS_MAX = 100
+/** What was said of the stores of this process. */
+const warned = new Set<string>()
 const NOBODY: Asking = { chain: [], depth: 0 }
 
 /** The actors that this stage hosts. */
@@ -29,8 +32,9 @@ export class Hosting implements ActivationHost {
   readonly claims: Claims
   readonly #unsweep: () => void
   readonly #upkeep: Upkeep
+  /** Types that were said to overlap. */
+  readonly #rivals = new Set<string>()
   #closing = false
-  #warned = false
 
   /** @param wake  makes an actor active, on whichever stage */
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => void) {
@@ -49,13 +53,27 @@ export class Hosting implements ActivationHost {
     const given = [...this.#objects.keys()].find((address) => definition.pattern.match(address))
     if (given !== undefined) throw new TypeError(`the pattern ${definition.pattern.text} matches ${given}, which is an object that is hosted here: an address must be of one type`)
     const { store } = this
-    if (definition.durable && store.warning && !this.#warned) {
-      this.#warned = true
-      this.mesh.error(new Error(store.warning))
+    if (definition.durable && store.warning && !warned.has(store.warning)) {
+      warned.add(store.warning)
+      process.emitWarning(store.warning, 'StagemeshWarning') // no error of the stage: it is so by choice
     }
     this.#types.push(definition)
+    this.compare()
     this.#announce()
     this.#upkeep.begin()
+  }
+
+  /** Says once of each type of another stage that it overlaps one of here and is not the same: its actors would be of two types. */
+  compare(): void {
+    for (const peer of this.mesh.peers()) {
+      for (const text of announcedBy(peer.announces)?.types ?? []) {
+        const pattern = announced(text)
+        const rival = pattern && this.#types.find((one) => one.pattern.overlaps(pattern) && !one.pattern.isLike(pattern))
+        if (!rival || this.#rivals.size >= RIVALS_MAX || this.#rivals.has(`${rival.pattern.text} ${text}`)) continue
+        this.#rivals.add(`${rival.pattern.text} ${text}`)
+        this.mesh.error(new TypeError(`${peer.name} (${peer.id}) hosts ${text}, which overlaps ${rival.pattern.text} of this stage: an address must be of one type everywhere, or what is kept of an actor is read as something else`))
+      }
+    }
   }
 
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */

@@ -51,7 +51,10 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       actors: () => hosting.actors(),
       explain: (address: unknown) => explain(mesh, hosting, checkAddress(addressOf(address))),
     },
-    onpeers: () => routes.changed(),
+    onpeers: () => {
+      hosting.compare()
+      routes.changed()
+    },
     onlease: (what) => {
       if (what === 'renewed') return hosting.renewed()
       if (what === 'forgot') return hosting.forgot()
