@@ -232,6 +232,21 @@ test('a first value that does not come in time says where the time went', async 
   }
 })
 
+test('a loop that is left before its first value takes back what it asked for', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const a = await mesh.add('a', (stage) => { stage.define({ pattern: 'busy.{id}', create: () => ({ n: 1, work: () => new Promise(() => {}) }) }) })
+  const b = await mesh.add('b')
+  void a.stage.actor('busy.1', { timeoutMs: 60_000 })['work']().catch(() => {})
+  const loops = [b.stage.observe('busy.1', ['n'], { timeoutMs: 50_000 }), b.stage.observe('nobody.1', ['n'], { timeoutMs: 50_000 })]
+  await pass(mesh)
+  t.is((await mesh.go(a.stage.explain('busy.1'))).queue, 1)
+  t.is(b.stage.stats()['actorCalls'], 2)
+  for (const one of loops) await one.return!()
+  await pass(mesh)
+  t.is((await mesh.go(a.stage.explain('busy.1'))).queue, 0)
+  t.deepEqual([b.stage.stats()['actorCalls'], b.stage.stats()['calls'], b.stage.stats()['observers']], [0, 0, 0])
+})
+
 test('P22: after leaving the loop nothing more is delivered, and nothing of it is left', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
   const a = await mesh.add('a', players())

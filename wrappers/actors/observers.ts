@@ -74,6 +74,8 @@ class Feed {
   /** When the first word of an owner of the past came, and none of another since. */
   #pastSince: number | undefined
   #stream: AsyncIterator<Told> | undefined
+  /** Takes back the call that asks for the stream. */
+  #asking: AbortController | undefined
   #pause: { timer: Timer; go(): void } | undefined
   #over = false
   /** Why there is no value yet. */
@@ -115,6 +117,7 @@ class Feed {
     this.#over = true
     this.onend()
     this.#pause?.go()
+    this.#asking?.abort()
     this.#leave()
   }
 
@@ -151,8 +154,10 @@ class Feed {
 
   #open(options: ActorCallOptions): Promise<AsyncIterable<Told>> {
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
+    const { signal } = this.#asking = new AbortController()
     return new Promise((resolve, reject) => {
-      this.routes.call(this.address, WATCH, [this.names, this.mode, seen], options, undefined, (error, value) => {
+      this.routes.call(this.address, WATCH, [this.names, this.mode, seen], { ...options, signal }, undefined, (error, value) => {
+        this.#asking = undefined
         if (error) reject(error)
         else resolve(value as AsyncIterable<Told>)
       })
