@@ -23,7 +23,7 @@ export const actorMutants: readonly Rest[] = [
   ['what a turn changed before it threw stays', 'P16', TURNS, 'if (error && !activation.putBack(turn, error))', 'if (false)'],
   ['who takes over looks first and claims then', 'P16', 'wrappers/actors/claims.js', 'const found = await this.#claimed(address, { stage, activation, over });',
     'const seen = await this.store().look(address).catch(() => undefined);\n const found = { ...await this.#claimed(address, { stage, activation, over }), ...(seen ? { version: seen.version, data: seen.data } : {}) };', { seeds: 2000, slow: true }],
-  ['a reminder that ran is not taken out', 'P16', 'wrappers/actors/reminders.js', 'this.#now.delete(name);\n            else', '{}\n            else', { slow: true }],
+  ['a reminder that ran is not taken out', 'P16', 'wrappers/actors/reminders.js', 'this.#now.delete(name);\n            else', 'this.#now.set(name, { ...reminder, at: now + 5000 });\n            else', { slow: true }],
   ['a reminder is forgotten with its activation', 'reminders', 'wrappers/actors/reminders.js', 'return times.length > 0 ? Math.min(...times) : undefined;', 'return undefined;'],
   // P17
   ['two turns run at once', 'P17', TURNS, 'return this.#alone === undefined;', 'return true;'],

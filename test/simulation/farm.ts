@@ -18,6 +18,8 @@ const ROW = 20
 const ROWS_MAX = 15
 /** A world takes a tenth of a second; one that takes so long has no end. */
 const STUCK_MS = 60_000
+/** The exit code of a process that has said what it died of. */
+export const TOLD = 7
 
 /** Worlds in child processes. @returns those that were broken, in the order of their seeds */
 export async function farm({ worker, from, seeds, jobs, first = false, onoutcome }: FarmOptions): Promise<Outcome[]> {
@@ -43,6 +45,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
     const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: ['--max-semi-space-size=64', '--stack-trace-limit=4'] }) // worlds are garbage soon, and full of errors
     let watch: NodeJS.Timeout | undefined
     let rows = 1
+    let stuck = false
     const finish = (outcome: Outcome): void => {
       if (over || !row) return
       row = { from: outcome.seed + 1, to: row.to }
@@ -53,6 +56,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
     const guard = (): void => {
       clearTimeout(watch)
       watch = setTimeout(() => {
+        stuck = true
         finish({ seed: row?.from ?? 0, broken: [`it has no end: ${STUCK_MS / 1000} s of real time`], hash: '', events: 0 })
         child.kill('SIGKILL')
       }, STUCK_MS)
@@ -65,8 +69,9 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
       if (over || !row) child.disconnect()
       else if ('ready' in told) child.send(row)
     })
-    child.on('exit', () => {
+    child.on('exit', (code, signal) => {
       clearTimeout(watch)
+      if (row && row.from < row.to && code !== 0 && code !== TOLD && !stuck) finish({ seed: row.from, broken: [`its process ended with ${signal ?? code}`], hash: '', events: 0 })
       if (row && row.from < row.to) left.push(row)
       resolve(work())
     })

@@ -1,4 +1,5 @@
 /** A process of its own for a row of worlds: it is sent a range of seeds, and sends each outcome. */
+import { TOLD } from './farm.js'
 import { simulate, type Outcome } from './run.js'
 
 export interface Range {
@@ -12,7 +13,7 @@ const tell = (told: Told): void => { process.send?.(told) }
 
 // nothing may end the process: what does is a finding about the world that was on
 process.on('uncaughtException', (error) => {
-  process.send?.({ done: { seed: at, broken: [`uncaught: ${error.stack}`], hash: '', events: 0 } }, () => process.exit(1))
+  process.send?.({ done: { seed: at, broken: [`uncaught: ${error.stack}`], hash: '', events: 0 } }, () => process.exit(TOLD))
 })
 
 process.on('message', ({ from, to }: Range) => {

@@ -42,7 +42,6 @@ export class History {
   /** When each of them changed last. */
   readonly #changedAt = new Map<string, number>()
   #bytes = 0
-  #over: StageError | undefined
 
   constructor(private readonly activation: Activation) {
     this.#version = activation.keeping.version
@@ -133,13 +132,8 @@ export class History {
 
   /** It is not here any more: watchers find it elsewhere. */
   end(error: StageError): void {
-    this.#over = error
     for (const watcher of [...this.#watchers]) watcher.fail(error)
     this.#watchers.clear()
-  }
-
-  get over(): StageError | undefined {
-    return this.#over
   }
 }
 

@@ -92,7 +92,7 @@ export class Route {
   #elsewhere(error: StageError): string | undefined {
     const to = movedTo(error)
     if (to !== undefined) return to
-    return error.executed === 'no' && (error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED') && !/chain of more/.test(error.message) ? '' : undefined
+    return error.executed === 'no' && (error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED') ? '' : undefined
   }
 
   #lose(): void {
