@@ -125,6 +125,35 @@ test('P18: a claim that was answered late, and a call that comes back to its tur
   t.deepEqual(began.sort(), ['activate x.1', 'activate x.2', 'inner', 'inner'])
 })
 
+test('P18: a call that came back to a turn which has ended by the time that the lease is renewed is a turn like any other', async (t) => {
+  const mesh = actorMesh(t)
+  const { add, go, clock, cutOff } = mesh
+  const notes: string[] = []
+  const wait = (ms: number): Promise<void> => new Promise((resolve) => { clock.setTimeout(resolve, ms) })
+  const a = await add('a', (stage) => stage.define({ pattern: 'x.{id}', reentrant: true, durable: true, create: (_, self: Self) => ({
+    n: 0,
+    async outer() { await wait(14_000); void (self.actor('y.1')['notify'](self.address) as Promise<unknown>).catch((error: Error) => notes.push(error.message)); await wait(500) },
+    async inner() { notes.push('+inner'); this.n++; await wait(100); notes.push('-inner') },
+    next() { notes.push('next'); return ++this.n },
+  }) }))
+  const b = await add('b', (stage) => stage.define({ pattern: 'y.{id}', create: (_, self: Self) => ({ notify: (address: string) => self.actor(address)['inner']() as Promise<unknown>, warm() {} }) }))
+  await go(a.stage.actor('y.1')['warm']())
+  await go(b.stage.actor('x.1')['next']())
+  const outer = a.stage.actor('x.1', { timeoutMs: 60_000 })['outer']()
+  await clock.advance(100)
+  cutOff(a.stage, true)
+  const next = a.stage.actor('x.1', { timeoutMs: 60_000 })['next']()
+  await clock.advance(14_700)
+  t.deepEqual(notes, ['next'])
+  cutOff(a.stage, false)
+  await go(outer)
+  t.is(await go(next, 5000, 5), 2)
+  while (!notes.includes('+inner')) await clock.advance(5)
+  t.is(await go(a.stage.actor('x.1')['next'](), 5000, 5), 4)
+  t.deepEqual(notes, ['next', 'next', '+inner', '-inner', 'next'])
+  t.is((await go(a.stage.explain('x.1'))).version, 4)
+})
+
 test('P18: the larger of monotonic and wall clock counts: a machine that slept begins no turn before it has renewed', async (t) => {
   const mesh = actorMesh(t)
   const { add, go, clock, cutOff } = mesh

@@ -95,10 +95,10 @@ test('readonly that writes is refused, and what it changed is put back', async (
   }
 })
 
-test('of readonly methods that run together, none is believed when one of them wrote', async (t) => {
+for (const slowTurnMs of [5000, Infinity]) test(`of readonly methods that run together, none is believed when one of them wrote (slowTurnMs ${slowTurnMs})`, async (t) => {
   const { add, go, fails, clock } = actorMesh(t, { latencyMs: 1 })
   const { stage } = await add('a', (one) => one.define({
-    pattern: 'x.{id}', readonly: ['peek', 'meddle', 'scribble'], create: () => ({
+    pattern: 'x.{id}', readonly: ['peek', 'meddle', 'scribble'], slowTurnMs, create: () => ({
       n: 0,
       async peek(ms: number) { await pause(clock, ms); return this.n },
       async meddle(ms: number) { this.n = 77; await pause(clock, ms); return 'done' },
@@ -277,6 +277,31 @@ test('the mailbox is bounded: beyond it calls fail as OVERLOADED and have not ru
     t.false(notes.includes('+over'))
     t.is(typeof await go(stage.actor('acts.1')['quick']('again')), 'number')
   }
+})
+
+test('of what an actor changes outside of turns no readonly method is blamed, and none is undone', async (t) => {
+  const { add, go } = actorMesh(t)
+  let event = (): void => {}
+  const { stage } = await add('a', (one) => one.define({ pattern: 'x.{id}', readonly: ['peek'], create: () => ({ n: 0, activate() { event = () => { this.n++ } }, peek() { return this.n } }) }))
+  t.is(await go(stage.actor('x.1')['peek']()), 0)
+  event()
+  t.is(await go(stage.actor('x.1')['peek']()), 1)
+})
+
+test('readonly and reentrant: whoever wrote is blamed, and not the one that came back to it', async (t) => {
+  const { add, go, fails } = actorMesh(t)
+  const inner: unknown[] = []
+  const { stage } = await add('a', (one) => one.define({
+    pattern: 'x.{id}', reentrant: true, readonly: ['outer', 'peek'], slowTurnMs: Infinity, create: (_, self: Self) => ({
+      n: 0,
+      async outer(other: string) { this.n = 5; await self.actor(other)['back'](self.address).then((value: unknown) => inner.push(value), (error: StageError) => inner.push(error.code)); return 'went on' },
+      async back(address: string) { return self.actor(address)['peek']() as Promise<unknown> },
+      peek() { return this.n },
+    }),
+  }))
+  await fails(stage.actor('x.1')['outer']('x.2'), 'REMOTE_ERROR', 'yes')
+  t.deepEqual(inner, [0])
+  t.is(await go(stage.actor('x.1')['peek']()), 0)
 })
 
 test('readonly methods that run together are bounded as well: those that never end cannot grow without end', async (t) => {

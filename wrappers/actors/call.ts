@@ -18,7 +18,8 @@ export class ActorCall implements Outgoing {
   readonly endsAt: number
   readonly depth: number
   readonly chain: readonly string[]
-  carried?: readonly object[]
+  /** What ends with a call that fails; undefined while it was given to nobody: all of it. */
+  carried?: readonly unknown[]
   /** Order in which they were made. */
   seq = 0
   hops = 0
@@ -97,7 +98,7 @@ export class ActorCall implements Outgoing {
     this.#over = true
     this.#unlisten?.()
     this.route.forget(this)
-    if (error) dispose(this.own)
+    if (error) dispose(this.carried ?? this.own)
     this.done(error, value)
   }
 }

@@ -36,12 +36,12 @@ export class Claims {
     let over: string | undefined
     let before: string | undefined
     for (let tries = 0; tries < TRIES_MAX; tries++) {
-      if (!mesh.valid()) await this.#certain()
+      while (!mesh.valid() && !this.#closed) await this.#certain()
       if (this.#closed) break
       const stage = mesh.id
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
-        if (!mesh.valid()) await this.#certain() // the answer took long: nothing of the actor begins before that
+        while (!mesh.valid() && !this.#closed) await this.#certain() // the answer took long: nothing of the actor begins before that
         if (before !== undefined) this.#depose(before, address)
         return { fence: { epoch: found.epoch, activation }, committed: found }
       }

@@ -53,7 +53,7 @@ export class Keeping {
     await this.#saving
     const { definition, phase, host } = this.activation
     if (phase === 'over') return
-    if (definition.explicit && definition.durable) this.#settle()
+    if (definition.explicit && definition.durable) this.#settle(this.#capture(this.#settled))
     else await this.commit(host.mesh.clock.now() + ms)
   }
 
@@ -61,9 +61,11 @@ export class Keeping {
   afterTurn(turn: Turn): Promise<void> | undefined {
     const { definition } = this.activation
     if (!definition.explicit || !definition.durable) return this.commit(turn.endsAt)
-    this.#settle()
+    const settled = this.#capture(this.#settled)
     // a reminder that has run is taken out, or it would be due for ever
-    return turn.method === '@reminder' ? this.commit(turn.endsAt, false) : undefined
+    const commit = turn.method === '@reminder' ? this.commit(turn.endsAt, false) : undefined
+    this.#settle(settled)
+    return commit
   }
 
   /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
@@ -96,9 +98,9 @@ export class Keeping {
     return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
   }
 
-  /** What a turn left stands, though it is not saved. @throws StageError BAD_ARGUMENT */
-  #settle(): void {
-    this.#settled = this.#capture(this.#settled)
+  /** What a turn left stands, though it is not saved. */
+  #settle(settled: Image): void {
+    this.#settled = settled
     this.activation.reminders?.settle()
   }
 

@@ -71,8 +71,8 @@ class Feed {
   #image: Image = NOTHING
   #version = 0
   #where: { epoch: number; activation: string; seq: number } | undefined
-  /** When the first word of an owner of the past came, and none of another since. */
-  #pastSince: number | undefined
+  /** Words of an owner of the past: the first and the last one in a row. */
+  #past: { readonly since: number; at: number } | undefined
   #stream: AsyncIterator<Told> | undefined
   /** Takes back the call that asks for the stream. */
   #asking: AbortController | undefined
@@ -170,13 +170,18 @@ class Feed {
     if (!whole) {
       if (!before || told.seq <= before.seq) return
       before.seq = told.seq
+      this.#past = undefined
       this.#show(new Map([...this.#image, ...told.values]), told.version, false)
       return
     }
     const past = before !== undefined && whole.epoch < before.epoch
     const now = this.mesh.clock.now()
-    if (past && now - (this.#pastSince ??= now) < PAST_MS) throw new StageError('FENCED', `${this.address} was watched at an owner of the past`)
-    this.#pastSince = undefined
+    if (past) {
+      if (!this.#past || now - this.#past.at > PAST_MS / 2) this.#past = { since: now, at: now } // another one
+      this.#past.at = now
+      if (now - this.#past.since < PAST_MS) throw new StageError('FENCED', `${this.address} was watched at an owner of the past`)
+    }
+    this.#past = undefined
     const version = this.#version
     const same = before?.activation === whole.activation
     this.#where = { epoch: whole.epoch, activation: whole.activation, seq: told.seq }

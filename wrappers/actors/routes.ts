@@ -22,6 +22,7 @@ export const LOCATE = '@locate'
 const ROUTES_MAX = 10_000
 const LOCATE_MS = 10_000
 const LOOK_MS = 50
+const NONE: readonly unknown[] = []
 
 /** The ways to all actors that this stage calls. */
 export class Routes {
@@ -80,7 +81,9 @@ export class Routes {
     } catch (error) {
       return call.settle(error as StageError)
     }
+    call.carried = share ? NONE : args
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
+      if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
       try {
         if (share) call.settle(error, value)
         else if (error) call.settle(copiedError(error))

@@ -74,10 +74,17 @@ export class Turn {
 
   /** The first answer counts. */
   answer(error: StageError | null, value?: unknown): void {
-    if (this.over) return dispose(value) // nobody gets it
+    if (this.over || error) this.#unwanted(value)
+    if (this.over) return
     this.over = true
     if (!this.watched) this.noted?.delete(this)
-    this.done(error, value)
+    if (error) this.done(error)
+    else this.done(null, value)
+  }
+
+  /** Ends the streams in what nobody gets; what is shared belongs to the actor still. */
+  #unwanted(value: unknown): void {
+    if (this.from !== undefined || !this.of?.definition.share) dispose(value)
   }
 
   /** Nobody waits any more: takes it out of the queue, or tells those that it calls. */

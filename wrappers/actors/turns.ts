@@ -74,12 +74,14 @@ export class Turns {
     const { activation } = this
     const { definition, address, host } = activation
     turn.of = activation
+    turn.inner = false // it may have been that of a turn that has ended since
     const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
     turn.shared = turn.shared || definition.readonly.has(turn.method)
     // what comes back to one that changes nothing may not change anything either
     if (cycle && definition.reentrant && activation.phase !== 'starting' && (!cycle.shared || turn.shared)) {
       turn.inner = !cycle.shared
       const now = host.mesh.clock.now()
+      if (cycle.shared && this.#fixed && !this.#mended([...this.#shared ?? []])) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
       turn.since = now
       this.#held.push(turn)
@@ -152,7 +154,10 @@ export class Turns {
     const { activation } = this
     if (this.#going || !activation.started) return
     const { mesh } = activation.host
-    if (this.#held.length > 0 && mesh.valid()) for (const turn of this.#held.splice(0)) this.push(turn) // the one that they came back to may have ended
+    if (this.#held.length > 0) {
+      if (!mesh.valid()) activation.host.pause(activation)
+      else for (const turn of this.#held.splice(0)) if (!turn.over) this.push(turn) // the one that they came back to may have ended
+    }
     this.#going = true
     let until = Infinity
     try {
@@ -198,7 +203,7 @@ export class Turns {
     turn.id = ++this.#count
     if (turn.inner) (this.#inner ??= new Set()).add(turn)
     else if (turn.shared) {
-      if (!turn.own) this.#fixed ??= dataOf(activation)
+      if (!turn.own && !this.#shared?.size) this.#fixed = dataOf(activation)
       ;(this.#shared ??= new Set()).add(turn)
     } else {
       this.#alone = turn
@@ -211,7 +216,7 @@ export class Turns {
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)
-        void Promise.resolve(result).then((value) => this.#done(turn, null, value), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown)))
+        void Promise.resolve(result).then((value) => this.#done(turn, null, value, true), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true))
         return
       }
     } catch (thrown) {
@@ -232,19 +237,21 @@ export class Turns {
     return new StageError('REMOTE_ERROR', `${turn.method} of ${address} failed: ${asError(thrown).message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
   }
 
-  /** The code of a turn has ended. */
-  #done(turn: Turn, error: StageError | null, value?: unknown): void {
+  /**
+   * The code of a turn has ended.
+   * @param waited  and others may have run meanwhile
+   */
+  #done(turn: Turn, error: StageError | null, value?: unknown, waited = false): void {
     const { activation } = this
     const now = activation.host.mesh.clock.now()
     const took = now - turn.since
-    const waited = turn.slowAt < Infinity // and others may have run meanwhile
     activation.usedAt = now
     turn.ended = true
     this.#remember(turn, took, error)
     if (took > activation.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
-    if (activation.phase === 'over') return // it was answered when the claim was lost
+    if (activation.phase === 'over') return turn.answer(error, value) // it was when the claim was lost
     if (turn.inner) {
       this.#inner?.delete(turn)
       turn.answer(error, value)
@@ -311,7 +318,7 @@ export class Turns {
       activation.history?.publish(activation)
       this.#conclude(turn, null, value)
     }, (failure: unknown) => {
-      turn.answer(failure as StageError)
+      turn.answer(failure as StageError, value)
       if (activation.phase !== 'over') this.#conclude(turn, failure as StageError, undefined)
     })
   }

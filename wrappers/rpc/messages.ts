@@ -2,7 +2,7 @@
  * What travels in the frames of a link. A payload is a type (1 byte), an id (4 bytes, big-endian) and the rest:
  *
  *     CALL      id of the call · ms left (4) · depth (1) · length of the method (1) · method · arguments;
- *               with the upper bit of its depth set the first of the arguments is its chain
+ *               with the upper bit of its depth set the last of the arguments is its chain
  *     REF       the same for a function that was passed: its number (4) in place of the method
  *     CAST      id 0 · depth (1) · length of the method (1) · method · arguments; never answered
  *     RESULT    id of the call · value
@@ -61,7 +61,7 @@ export const OPEN_CALLS_MAX = 10_000
 export const STREAMS_MAX = 1000
 export const REFS_MAX = 10_000
 export const DEPTH_MAX = 32
-/** In the byte of the depth: turns of actors wait for this call, and their names come before its arguments. */
+/** In the byte of the depth: turns of actors wait for this call, and their names come behind its arguments. */
 export const CHAINED = 0x80
 /**
  * Unsent bytes for one peer, of calls and of answers each, so that neither holds up the other: above it they fail

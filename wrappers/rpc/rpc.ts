@@ -39,7 +39,7 @@ export interface Outgoing {
   /** The turns of actors that wait for it, the outermost first. */
   readonly chain: readonly string[]
   /** The streams in its arguments when it was last sent; undefined while it never was. */
-  carried?: readonly object[]
+  carried?: readonly unknown[]
   settle(error: StageError | null, value?: unknown): void
 }
 
@@ -163,7 +163,7 @@ export class Rpc extends Channel implements Top {
     this.#refs.lend()
     let lent: readonly number[] | undefined
     try {
-      this.#wire.finish(id, writer, chained ? [call.chain, ...call.args] : call.args, true)
+      this.#wire.finish(id, writer, chained ? [...call.args, call.chain] : call.args, true)
     } finally {
       lent = this.#refs.lent()
     }

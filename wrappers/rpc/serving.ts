@@ -98,7 +98,7 @@ export class Serving implements Source {
       else handler = this.#find(method)
     }
     const args = this.#args(bytes, at, end, taken)
-    const chain = chained ? chainOf(args.shift()) : NO_CHAIN
+    const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler && !service) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
