@@ -11,6 +11,8 @@ import type { HostClock } from './host-clock.js'
 import type { StoreWay } from './store.js'
 
 const NAMESPACE = 'default'
+/** From a try that failed to the next one, and what that takes. */
+const RENEW_MS = 1500
 const away = (): StageError => new StageError('REGISTRY_UNAVAILABLE', 'the registry is out of reach')
 
 class Rows implements Table {
@@ -31,6 +33,7 @@ export class Server {
   /** Its writes are done, and the answers lost. */
   lossy = false
   failing = false
+  readonly #outages: { from: number; until: number }[] = []
   #table = new Rows()
   #shown: Seen | undefined
   readonly #reader = new EntryReader(NAMESPACE, 'sim')
@@ -51,11 +54,27 @@ export class Server {
 
   fail(failing: boolean): void {
     this.failing = failing
-    if (!failing) return
+    if (!failing) {
+      const outage = this.#outages.at(-1)
+      if (outage) outage.until = this.clock.now()
+      return
+    }
+    this.#outages.push({ from: this.clock.now(), until: Infinity })
     this.views.end(away())
     this.views = new Views()
     const now = snapshot(this.#table)
     if (now) this.#show(now)
+  }
+
+  /** The longest time on end since then in which it could be reached. */
+  longestUp(since: number): number {
+    let [longest, from] = [0, since]
+    for (const outage of this.#outages) {
+      if (outage.until <= from) continue
+      longest = Math.max(longest, outage.from - from)
+      from = outage.until
+    }
+    return Math.max(longest, this.clock.now() - from)
   }
 
   /** As a server that was restarted without its data: whoever watches is told with the first contact after it. */
@@ -74,6 +93,9 @@ export class Client implements Registry {
   readonly address = 'sim:'
   /** When the last heartbeat that was acknowledged had been sent. */
   renewedAt = -Infinity
+  /** Of the lease that was lost last: the registry was there for long enough to renew it. */
+  hadChance = true
+  #heardAt = 0
   #cut: 'refused' | 'silent' | undefined
   #closed = false
   #notices: Timer | undefined
@@ -158,6 +180,8 @@ export class Client implements Registry {
   async #beat<T extends Published | Renewed>(run: (ledger: Ledger) => T): Promise<T> {
     const sentAt = this.clock.now()
     const told = await this.#ask(run)
+    if ('answer' in told && told.answer === 'lost') this.hadChance = this.server.longestUp(this.#heardAt) > RENEW_MS
+    else this.#heardAt = this.server.clock.now()
     if ('answer' in told) this.renewedAt = told.answer === 'lost' ? -Infinity : Math.max(this.renewedAt, sentAt)
     return told
   }
