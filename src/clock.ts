@@ -6,8 +6,8 @@ export const systemClock: Clock = {
   wall: () => Date.now(),
   setTimeout(fn, ms, hold = false) {
     if (ms <= 0) {
+      // never unref'd: it holds the process for one round only, and a loop that waits for nothing else would not come to it
       const immediate = setImmediate(fn)
-      if (!hold) immediate.unref()
       return { cancel: () => clearImmediate(immediate) }
     }
     const timer = setTimeout(fn, Math.min(ms, 2 ** 31 - 1))

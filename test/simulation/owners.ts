@@ -67,7 +67,10 @@ const isHosted = (world: World): boolean => world.play.addresses.length > 0 && w
 /** Each actor has one owner at most, everybody reaches it, and whoever watches sees it all. */
 export async function checkOwners(world: World): Promise<void> {
   const { clock, up, play, acting: chance } = world
-  if (!isHosted(world)) return
+  if (!isHosted(world)) { // loops that had a value wait for somebody to come
+    for (const host of up) for (const watch of [...host.watches]) watch.leave()
+    return
+  }
   for (const address of play.addresses) checkOne(world, address)
   const fresh = play.addresses.map((address) => new Watch(chance.one(up), {
     address, names: { counters: ['twin', 'total'], registers: ['by', 'value'], drafts: ['size'], flats: ['count', 'born'] }[kindOf(address)],

@@ -93,9 +93,10 @@ export class Client implements Registry {
   readonly address = 'sim:'
   /** When the last heartbeat that was acknowledged had been sent. */
   renewedAt = -Infinity
-  /** Of the lease that was lost last: the registry was there for long enough to renew it. */
-  hadChance = true
+  /** When a lease was lost that could not have been renewed. */
+  deniedAt = -Infinity
   #heardAt = 0
+  #ttlMs = 0
   #cut: 'refused' | 'silent' | undefined
   #closed = false
   #notices: Timer | undefined
@@ -109,6 +110,11 @@ export class Client implements Registry {
     this.#listings = new Listings(clock, random)
   }
 
+  /** The lease has run out, and since it was last renewed the registry was there for moments only. */
+  get denied(): boolean {
+    return this.server.clock.now() - this.#heardAt > this.#ttlMs && this.server.longestUp(this.#heardAt) <= RENEW_MS
+  }
+
   cut(how: 'refused' | 'silent' | undefined): void {
     this.#cut = how
     this.#notices?.cancel()
@@ -118,6 +124,7 @@ export class Client implements Registry {
   }
 
   publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    this.#ttlMs = ttlMs
     return this.#listings.publish({
       publish: (listed) => this.#beat((ledger) => ledger.publish(listed)),
       renew: (listed, seen) => this.#beat((ledger) => ledger.renew(listed, seen)),
@@ -180,7 +187,7 @@ export class Client implements Registry {
   async #beat<T extends Published | Renewed>(run: (ledger: Ledger) => T): Promise<T> {
     const sentAt = this.clock.now()
     const told = await this.#ask(run)
-    if ('answer' in told && told.answer === 'lost') this.hadChance = this.server.longestUp(this.#heardAt) > RENEW_MS
+    if ('answer' in told && told.answer === 'lost') this.deniedAt = this.denied ? this.server.clock.now() : this.deniedAt
     else this.#heardAt = this.server.clock.now()
     if ('answer' in told) this.renewedAt = told.answer === 'lost' ? -Infinity : Math.max(this.renewedAt, sentAt)
     return told

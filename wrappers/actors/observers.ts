@@ -24,6 +24,8 @@ const PAUSE_MAX_MS = 2000
 const PAST_MS = 40_000
 /** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
 const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME'])
+/** Why a try ended that another one may mend. */
+const AGAIN: ReadonlySet<string> = new Set(['CANCELLED', 'DISCONNECTED', 'NO_SUCH_PEER', 'REFUSED', 'SLOW_PEER', 'WRONG_PEER', 'FENCED', 'CLOSED'])
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
 /** All that this stage watches. Loops over the same properties share one stream of changes. */
@@ -107,7 +109,9 @@ class Feed {
 
   /** Why nothing has come so far, if that is known. */
   why(): StageError | undefined {
-    if (this.failure) return this.failure
+    const { failure, address } = this
+    // that of one try: the loop has tried on until its time was over
+    if (failure) return AGAIN.has(failure.code) ? new StageError('TIMEOUT', `${address} could not be watched in time: ${failure.message}`, { phase: 'connecting', cause: failure }) : failure
     const why = this.routes.why(this.address, `watching ${this.address}`)
     return why.code === 'NO_SUCH_ACTOR' ? why : undefined
   }
