@@ -45,9 +45,13 @@ export class StageError extends Error {
   }
 }
 
-/** Whatever was thrown, as an Error. */
-export const asError = (thrown: unknown): Error =>
-  thrown instanceof Error ? thrown : new Error(`something that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
+/** Whatever was thrown, as an Error whose message can be read: it is the user's, and may do anything when it is looked at. */
+export function asError(thrown: unknown): Error {
+  try {
+    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+  } catch {}
+  return new Error(`something that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
+}
 
 const TEXT_MAX = 200
 const PARTS_MAX = 20

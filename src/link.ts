@@ -60,6 +60,8 @@ export class LiveLink implements Link {
   /** Saying goodbye: its end is no longer a failure. */
   #parting = false
   #pulse: Timer | undefined
+  /** A ping was sent, and not answered. */
+  #pinging = false
   #idle: Timer | undefined
   /** Those that wait for its end. */
   readonly #waiting = new Set<() => void>()
@@ -109,7 +111,7 @@ export class LiveLink implements Link {
 
   /** Pings now: something was learned that makes its end likely. */
   probe(): void {
-    if (this.#closed || this.loopback) return
+    if (this.#closed || this.loopback || this.#pinging) return // the answer that is awaited is due sooner
     this.#pulse?.cancel()
     this.#beat(0)
   }
@@ -173,7 +175,12 @@ export class LiveLink implements Link {
     if (!pinger?.ping) return
     this.#pulse = clock.setTimeout(() => {
       this.#await()
-      pinger.ping?.().then(() => { this.#pulse?.cancel(); if (!this.#closed) this.#beat() }, ignore)
+      this.#pinging = true
+      pinger.ping?.().then(() => {
+        this.#pinging = false
+        this.#pulse?.cancel()
+        if (!this.#closed) this.#beat()
+      }, ignore)
     }, afterMs)
   }
 

@@ -1,6 +1,7 @@
 import test from 'ava'
 import type { Duplex } from 'node:stream'
 import { MemoryInterface, MemoryRegistry, Stage, StageError, framing, rpc, type StageOptions } from '../src/index.js'
+import { actorMesh } from './helpers/actors.js'
 import { advance, virtualMesh } from './helpers/mesh.js'
 import { settle } from './helpers/virtual-clock.js'
 
@@ -59,6 +60,22 @@ test('P8: a half-open peer is noticed within 15 s by the link\'s own ping', asyn
   t.is(error.code, 'DISCONNECTED')
   t.is(error.executed, 'unknown')
   t.true(clock.now() - held <= 15_100, `${clock.now() - held} ms`)
+  network.release()
+})
+
+test('P8: nor is it put off by a peer that changes its entry again and again', async (t) => {
+  const { clock, add, go, network } = actorMesh(t)
+  const [{ stage: a }, { stage: b }] = [await add('a'), await add('b')]
+  b.to('*').provide('f', () => 1)
+  await go(a.to('b').call('f'))
+  const ends: unknown[] = []
+  a.on('unlink', (_, error) => ends.push(error?.code))
+  network.hold()
+  for (let i = 0; i < 7; i++) {
+    b.define({ pattern: `type${i}.{id}`, create: () => ({}) })
+    await clock.advance(2157)
+  }
+  t.deepEqual(ends, ['DISCONNECTED'])
   network.release()
 })
 

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { inspect } from 'node:util'
 import test from 'ava'
 import type { StageError } from '../../src/index.js'
 import { actorMesh, forge, forging } from '../helpers/actors.js'
@@ -116,7 +117,8 @@ test('a proxy shows nothing that promises, inspection or iteration would take fo
   const { add, go } = actorMesh(t)
   const { stage } = await add('a', (one) => one.define({ pattern: 'vaults.{id}', constructor: Vault }))
   const actor = stage.actor<Vault>('vaults.1') as unknown as Record<string | symbol, unknown>
-  for (const name of ['then', 'catch', 'finally', 'toString', 'toJSON', 'constructor', '__proto__', '_secret', 'self', 'activate', 'inspect', Symbol.iterator, Symbol.asyncIterator, Symbol.toPrimitive, Symbol.toStringTag]) t.is(actor[name], undefined, String(name))
+  for (const name of ['then', 'catch', 'finally', 'toString', 'toJSON', 'constructor', '__proto__', '_secret', 'self', 'activate', 'inspect', Symbol.iterator, Symbol.asyncIterator, Symbol.toStringTag]) t.is(actor[name], undefined, String(name))
+  t.deepEqual([`${actor as unknown as string}`, inspect(actor)], ['vaults.1', 'actor vaults.1'])
   t.is(await go((async () => actor)()), actor as never)
   t.throws(() => { actor['open'] = 1 }, undefined, 'it is not written from afar')
   t.is(await go(stage.actor<Vault>('vaults.1').use()), 'own')

@@ -1,5 +1,6 @@
 import { StageError, asError } from '../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
+import { newId } from '../../src/random.js'
 import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Definition } from './definition.js'
@@ -59,6 +60,7 @@ export class Activation {
   reminders: Reminders | undefined
   timers: Timers | undefined
   #reason: DeactivateReason = 'asked'
+  #token: string | undefined
   /** Its deactivate() was called. */
   #goodbye = false
   #methods: ReadonlyMap<string, Method> = NO_METHODS
@@ -79,6 +81,7 @@ export class Activation {
   /** @param from  the call for which it is made */
   async start(from: Asking): Promise<void> {
     const { host, address } = this
+    if (this.#isOver) return
     try {
       const found = await host.claim(address)
       if ('owner' in found) return this.#elsewhere(found.owner)
@@ -107,6 +110,7 @@ export class Activation {
     this.instance = object
     this.#methods = methodsOf(object)
     this.#storeTime = committed.now - this.host.mesh.clock.now()
+    if (definition.durable) this.keeping.made = definition.made(object)
     if (committed.data) {
       const kept = decodeKept(committed.data)
       this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.#storeTime, kept.reminders) : undefined
@@ -119,15 +123,17 @@ export class Activation {
   /** Puts what was kept into a new object: all of it, so that what this type does not know is there for a migrate() to come. */
   #restored(object: object, version: number, image: Image): void {
     const { definition } = this
-    const data = (): Record<string, unknown> => Object.fromEntries([...image].map(([name, bytes]) => [name, decode(bytes)]))
+    const data = (): Record<string, unknown> => Object.fromEntries([...image].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes)]] : []))
     let values: Record<string, unknown>
     try {
       values = version === definition.version ? data() : definition.migrated(version, data)
-    } catch (error) {
+    } catch (thrown) {
+      const error = asError(thrown)
       if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
-      throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${asError(error).message}`, { cause: error })
+      throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${error.message}`, { cause: thrown })
     }
     for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
+    if (version === definition.version) for (const [name, bytes] of image) if (bytes.length === 0) Reflect.deleteProperty(object, name)
   }
 
   async #activate({ chain, depth }: Asking): Promise<void> {
@@ -163,9 +169,10 @@ export class Activation {
   /** It could not be made: those that wait for it are told why, and the next call tries again. */
   #failed(thrown: unknown): void {
     if (this.#isOver) return
-    const own = thrown instanceof StageError && (thrown.code !== 'FENCED')
-    const cause: unknown = thrown instanceof Thrown ? thrown.cause : thrown
-    const error = own ? thrown : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
+    const raised = asError(thrown)
+    const own = raised instanceof StageError && (raised.code !== 'FENCED')
+    const cause: unknown = raised instanceof Thrown ? raised.cause : thrown
+    const error = own ? raised : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
     const left = this.turns.taken()
     const claimed = this.fence !== undefined
     this.#over(error)
@@ -214,6 +221,16 @@ export class Activation {
     return isPublic(name) && hasData(this.instance!, name)
   }
 
+  /** Whether a call of that name finds something. */
+  hasMethod(name: string): boolean {
+    return this.#methods.has(name) || (ownMethods(this.instance!)?.has(name) ?? false)
+  }
+
+  /** Under which its turns are known to those that they call, and to nobody else: whoever knows the name of one comes back to it. */
+  get token(): string {
+    return this.#token ??= newId(this.host.mesh.random)
+  }
+
   /** Its reminders, made when it first sets one. */
   ownReminders(): Reminders {
     return this.reminders ??= new Reminders(this, this.#storeTime)
@@ -239,9 +256,19 @@ export class Activation {
     if (this.#isOver) return
     this.#over(error)
     this.turns.cancel(error)
-    const deactivate = this.instance && hook(this.instance, 'deactivate')
-    if (deactivate && !this.#goodbye) void Promise.resolve().then(() => deactivate.call(this.instance!, reason)).catch((thrown: unknown) => this.#report('deactivate()', thrown))
+    if (!this.#goodbye) void this.#farewell(reason)
     this.host.ended(this, this.turns.taken(), false)
+  }
+
+  /** Its object is told, and whatever comes of that changes nothing. */
+  async #farewell(reason: DeactivateReason): Promise<void> {
+    await Promise.resolve() // not in the midst of what drops it
+    try {
+      const { instance } = this
+      if (instance) await hook(instance, 'deactivate')?.call(instance, reason)
+    } catch (thrown) {
+      this.#report('deactivate()', thrown)
+    }
   }
 
   /** No turn runs any more, and none will: says goodbye to its object, and gives up the claim. */
@@ -307,7 +334,7 @@ export class Activation {
     const { host, fence, address } = this
     if (!fence) return
     const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
-    await within(host.mesh.clock, STORE_MS, host.store.release(address, fence), slow).catch((error: unknown) => this.#report('giving it up', error))
+    await within(host.mesh.clock, STORE_MS, (async () => host.store.release(address, fence))(), slow).catch((error: unknown) => this.#report('giving it up', error))
   }
 
   #report(what: string, thrown: unknown): void {

@@ -23,6 +23,7 @@ export class Definition {
   readonly mailbox: number
   readonly slowTurnMs: number
   readonly #names: readonly string[] | undefined
+  #made: readonly string[] = []
 
   /** @throws TypeError */
   constructor(private readonly options: ActorOptions & { readonly constructor?: unknown; readonly create?: unknown; readonly migrate?: unknown }) {
@@ -72,6 +73,13 @@ export class Definition {
     return this.#names.filter((name) => hasData(object, name))
   }
 
+  /** The names of what a new object holds: one list for all objects that are alike. */
+  made(object: object): readonly string[] {
+    const names = this.durableNames(object)
+    const known = this.#made
+    return this.#made = names.length === known.length && names.every((name, i) => name === known[i]) ? known : names
+  }
+
   /** What an older version kept, in the present shape. @throws StageError STATE_CORRUPT */
   migrated(from: number, data: () => Record<string, unknown>): Record<string, unknown> {
     const { migrate } = this.options
@@ -83,8 +91,8 @@ export class Definition {
     } catch (error) {
       throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} failed on a state of version ${from}: ${error instanceof Error ? error.message : describe(error)}`, { cause: error })
     }
-    if (typeof made === 'object' && made !== null) return made as Record<string, unknown>
-    throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected the properties`)
+    if (typeof made === 'object' && made !== null && !Array.isArray(made) && typeof (made as { then?: unknown }).then !== 'function') return made as Record<string, unknown>
+    throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)
   }
 
   #above0(name: string, value: unknown, fallback: number): number {

@@ -5,6 +5,7 @@
 import { StageError } from '../../src/errors.js'
 import type { Activation } from './activation.js'
 import { NOTHING, type Image } from './image.js'
+import { isPublic } from './members.js'
 
 const CHANGES_MAX = 1024
 const BYTES_MAX = 1024 * 1024
@@ -54,7 +55,7 @@ export class History {
   /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT */
   watch(names: readonly string[], mode: 'latest' | 'every', seen?: Seen): Watcher {
     const { activation } = this
-    for (const name of names) if (!activation.hasProperty(name) && !activation.keeping.has(name)) activation.read(name)
+    for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.keeping.has(name))) activation.read(name)
     const more = names.filter((name) => !this.image.has(name))
     if (more.length > 0) this.image = new Map([...this.image, ...activation.keeping.shown(more, NOTHING)])
     const watcher: Watcher = new Watcher(this, names, mode, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined, () => this.#watchers.delete(watcher))

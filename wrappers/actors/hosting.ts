@@ -47,6 +47,7 @@ export class Hosting implements ActivationHost {
 
   /** @throws TypeError */
   define(options: ActorOptions): void {
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     const definition = new Definition(options)
     const rival = this.#types.find((one) => one.pattern.overlaps(definition.pattern))
     if (rival) throw new TypeError(`the pattern ${definition.pattern.text} overlaps ${rival.pattern.text}, which is defined already: an address must be of one type`)
@@ -82,8 +83,12 @@ export class Hosting implements ActivationHost {
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
     if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${address}: expected an object that can be given its self`)
+    if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${address} has a property self that cannot be replaced, and an actor is given one`)
+    const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
+    if (elsewhere) throw new TypeError(`the object for ${address} is hosted as ${elsewhere[0]} already: it has one address, and one turn at a time`)
     const definition = new Definition({ pattern: address, create: () => object })
-    this.#objects.set(address, { definition, object })
+    const hosted = { definition, object }
+    this.#objects.set(address, hosted)
     this.#announce()
     this.#upkeep.begin()
     try {
@@ -100,7 +105,8 @@ export class Hosting implements ActivationHost {
       throw error
     }
     return async () => {
-      if (!this.#objects.delete(address)) return
+      if (this.#objects.get(address) !== hosted) return // another one by now, or none
+      this.#objects.delete(address)
       this.#announce()
       const activation = this.#activations.get(address)
       if (!activation) return
@@ -196,13 +202,16 @@ export class Hosting implements ActivationHost {
     const given = this.#objects.get(address)
     const definition = given?.definition ?? this.typeOf(address)
     if (!definition) return moved(address)
-    if ((this.#counts.get(definition) ?? 0) >= definition.maxActors && !this.#makeRoom(definition)) {
+    const full = (this.#counts.get(definition) ?? 0) >= definition.maxActors
+    const leaving = full ? this.#makeRoom(definition) : undefined
+    if (full && !leaving) {
       return new StageError('OVERLOADED', `${definition.maxActors} actors of ${definition.pattern.text} are active, and none of them is idle`, { executed: 'no' })
     }
     const activation = new Activation(this, definition, address, definition.pattern.match(address) ?? {}, given?.object)
     this.#activations.set(address, activation)
     this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
-    void activation.start(from)
+    if (leaving) leaving.whenOver(() => void activation.start(from))
+    else void activation.start(from)
     return activation
   }
 
@@ -322,12 +331,12 @@ export class Hosting implements ActivationHost {
     return next
   }
 
-  /** @returns whether one of that type was put away, or will be at once */
-  #makeRoom(definition: Definition): boolean {
+  /** @returns one of that type that is being put away; undefined if none is idle */
+  #makeRoom(definition: Definition): Activation | undefined {
     let oldest: Activation | undefined
     for (const one of this.#activations.values()) if (one.definition === definition && one.idle && (!oldest || one.usedAt < oldest.usedAt)) oldest = one
     oldest?.stop('idle')
-    return oldest !== undefined
+    return oldest
   }
 }
 

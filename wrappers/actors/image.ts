@@ -38,18 +38,20 @@ export const decode = (bytes: Buffer, by = codec): unknown => by.decode(bytes, 0
 /**
  * The properties as they are now.
  * @param before  the last image of the same properties: where nothing has changed, this very object is returned
+ * @param gone    names that are in the image all the same, with no bytes: that they were taken away is kept too
  * @throws StageError BAD_ARGUMENT what one of them holds is no data
  */
-export function capture(object: object, names: readonly string[], before: Image): Image {
+export function capture(object: object, names: readonly string[], before: Image, gone: readonly string[] = []): Image {
   let next: Map<string, Buffer> | undefined
   for (const name of names) {
     const known = before.get(name)
     const bytes = encodedOr(known, (object as Record<string, unknown>)[name], name)
     if (bytes !== known) (next ??= new Map(before)).set(name, bytes)
   }
+  for (const name of gone) if (before.get(name)?.length !== 0) (next ??= new Map(before)).set(name, NO_BYTES)
   const has = next ?? before
-  if (has.size > names.length) {
-    const left = new Set(names)
+  if (has.size > names.length + gone.length) {
+    const left = new Set([...names, ...gone])
     for (const name of [...has.keys()]) if (!left.has(name)) (next ??= new Map(before)).delete(name)
   }
   return next ?? before
@@ -78,7 +80,7 @@ export function restore(object: object, names: readonly string[], image: Image):
   const target = object as Record<string, unknown>
   for (const name of new Set([...names, ...image.keys()])) {
     const bytes = image.get(name)
-    if (!bytes) Reflect.deleteProperty(target, name)
+    if (!bytes?.length) Reflect.deleteProperty(target, name)
     else if (!same(target[name], bytes)) target[name] = decode(bytes)
   }
 }

@@ -15,6 +15,8 @@ export class Keeping {
   version = 0
   /** When the store last said that the actor is ours. */
   heardAt = -Infinity
+  /** What a new object of its type holds: where that is taken away, the next one must know. */
+  made: readonly string[] = []
   /** As it was committed; or as it was made, before the first commit. */
   #committed: Image = NOTHING
   /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
@@ -106,7 +108,9 @@ export class Keeping {
 
   #capture(before: Image): Image {
     const { definition, instance } = this.activation
-    return capture(instance!, definition.durableNames(instance!), before)
+    const names = definition.durableNames(instance!)
+    const lost = names.length < this.made.length || before.size > names.length ? this.made.filter((name) => !names.includes(name)) : []
+    return capture(instance!, names, before, lost)
   }
 
   async #saved(data: Buffer, image: Image, until: number): Promise<void> {

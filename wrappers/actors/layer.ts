@@ -8,8 +8,9 @@ import { WORD_MS } from './call.js'
 import { DEPOSED } from './claims.js'
 import { explain } from './explain.js'
 import { Hosting } from './hosting.js'
+import { NoSuchMethod } from './members.js'
 import { Observers } from './observers.js'
-import { addressOf, remote } from './proxy.js'
+import { NAME_MAX, addressOf, remote } from './proxy.js'
 import { CALL } from './route.js'
 import { LOCATE, Routes } from './routes.js'
 import type { Inherited } from './self.js'
@@ -82,6 +83,7 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
   return new Map<string, Service>([
     [CALL, (call, [address, method, args], answer) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
+      if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
       // the caller waits a little longer than its deadline, for our word on where the time went
       const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => { call.onend = undefined; answer(error, value) })
       prepare(turn)

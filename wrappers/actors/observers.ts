@@ -1,6 +1,6 @@
 import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
-import { StageError, describe } from '../../src/errors.js'
+import { StageError, asError, describe } from '../../src/errors.js'
 import type { Mesh, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Told } from './history.js'
@@ -140,7 +140,7 @@ class Feed {
         if (this.#over) return void stream.return?.()
         for (let next = await stream.next(); !next.done; next = await stream.next()) {
           if (this.#over) return
-          this.#apply(next.value)
+          this.#apply(checked(next.value, this.names))
           pause = PAUSE_MS
         }
       } catch (error) {
@@ -205,6 +205,16 @@ class Feed {
   }
 }
 
+/** What an owner tells, which may be anything. @throws StageError PROTOCOL_ERROR */
+function checked(told: Told, names: readonly string[]): Told {
+  const { seq, version, values, whole } = (told ?? {}) as Partial<Told>
+  const good = Number.isSafeInteger(seq) && Number.isSafeInteger(version) && values instanceof Map && values.size <= names.length &&
+    [...values].every(([name, bytes]) => names.includes(name as string) && Buffer.isBuffer(bytes)) &&
+    (whole === undefined || (values.size === names.length && Number.isSafeInteger(whole?.epoch) && typeof whole.activation === 'string'))
+  if (!good) throw new StageError('PROTOCOL_ERROR', `an owner tells ${describe(told)} of ${names.join(', ')}`)
+  return told
+}
+
 const equal = (a: Image, b: Image): boolean => a.size === b.size && [...a].every(([name, bytes]) => b.get(name)?.equals(bytes))
 
 const isList = (names: readonly string[]): boolean => Array.isArray(names) && names.length > 0
@@ -246,11 +256,18 @@ export class Observer implements AsyncIterableIterator<Shown> {
   next(): Promise<IteratorResult<Shown, undefined>> {
     const first = this.#queue.shift()
     this.#bytes -= first?.bytes ?? 0
-    if (first) return Promise.resolve({ done: false, value: shown(first) })
+    if (first) {
+      try {
+        return Promise.resolve({ done: false, value: shown(first) })
+      } catch (error) {
+        this.#spoil(error)
+      }
+    }
     if (this.#failed) {
       const error = this.#failed
       this.#failed = undefined
       this.#over = true
+      this.#unlisten?.()
       return Promise.reject(error)
     }
     if (this.#over) return Promise.resolve({ done: true, value: undefined })
@@ -258,7 +275,8 @@ export class Observer implements AsyncIterableIterator<Shown> {
   }
 
   return(): Promise<IteratorResult<Shown, undefined>> {
-    this.#end()
+    this.#timer?.cancel()
+    this.#unlisten?.()
     this.#over = true
     this.#queue = []
     this.feed.remove(this)
@@ -278,7 +296,14 @@ export class Observer implements AsyncIterableIterator<Shown> {
     if (!this.#started) this.#timer?.cancel()
     this.#started = true
     const asked = this.#asked.shift()
-    if (asked) return asked.resolve({ done: false, value: shown({ image, version, reset }) })
+    if (asked) {
+      try {
+        return asked.resolve({ done: false, value: shown({ image, version, reset }) })
+      } catch (error) {
+        this.#asked.unshift(asked)
+        return this.#spoil(error)
+      }
+    }
     const before = this.#queue.at(-1)
     const bytes = size(image, before?.image)
     const merge = before && (this.options.mode !== 'every' || this.#queue.length >= WAITING_MAX || this.#bytes + bytes > WAITING_MAX_BYTES)
@@ -291,19 +316,22 @@ export class Observer implements AsyncIterableIterator<Shown> {
     this.#queue = [{ image, version, bytes: this.#bytes, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
   }
 
+  /** Its owner tells what cannot be read. */
+  #spoil(error: unknown): void {
+    this.feed.remove(this)
+    this.#queue = []
+    this.fail(new StageError('PROTOCOL_ERROR', `what is told of ${this.feed.address} cannot be read: ${asError(error).message}`))
+  }
+
   /** The last thing that it yields. */
   fail(error: StageError): void {
-    this.#end()
+    this.#timer?.cancel()
+    if (this.#queue.length === 0) this.#unlisten?.() // what waits can still be left by the signal
     if (this.#over) return
     const asked = this.#asked.splice(0)
     if (asked.length === 0) this.#failed = error
     else this.#over = true
     for (const one of asked) one.reject(error)
-  }
-
-  #end(): void {
-    this.#timer?.cancel()
-    this.#unlisten?.()
   }
 }
 

@@ -1,9 +1,13 @@
+import { inspect } from 'node:util'
 import type { StageError } from '../../src/errors.js'
 import { isPublic } from './members.js'
 import { GET } from './tasks.js'
 
 /** Calls a method of one actor, or asks for something (`@…`). */
 export type Invoke = (name: string, args: readonly unknown[], done: (error: StageError | null, value?: unknown) => void) => void
+
+/** Of a method or property that is asked for from afar. */
+export const NAME_MAX = 256
 
 /** The address behind each proxy, for what takes one in place of an address. */
 const addresses = new WeakMap<object, string>()
@@ -15,11 +19,14 @@ export const addressOf = (value: unknown): unknown => typeof value === 'object' 
  */
 export function remote(address: string, invoke: Invoke): object {
   const members = new Map<string, unknown>()
-  const proxy = new Proxy(Object.create(null) as object, {
+  // printing looks past the proxy
+  const shown = Object.defineProperty(Object.create(null) as object, inspect.custom, { value: () => `actor ${address}` })
+  const proxy = new Proxy(shown, {
     get(_, name) {
+      if (name === Symbol.toPrimitive) return () => address
       if (typeof name === 'symbol') return undefined
       const known = members.get(name)
-      if (known || !isPublic(name)) return known
+      if (known || !isPublic(name) || name.length > NAME_MAX) return known
       const made = member(name, invoke)
       members.set(name, made)
       return made

@@ -3,7 +3,7 @@ import type { Activation } from './activation.js'
 import type { Reminder } from './image.js'
 import { StageError, describe } from '../../src/errors.js'
 import { isPublic } from './members.js'
-import { encode } from './image.js'
+import { decode, encode } from './image.js'
 import { Turn } from './turn.js'
 import type { ReminderOptions } from './types.js'
 
@@ -59,9 +59,10 @@ export class Reminders {
     if (everyMs !== undefined && !isMs(everyMs, 1)) throw new TypeError(`everyMs is ${describe(everyMs)}: expected milliseconds, 1 to 1e13`)
     if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
     if (!Array.isArray(args)) throw new TypeError(`args is ${describe(args)}: expected a list`)
-    encode(args) // here, and not when it is committed, so that whoever set it is told
+    if (!this.activation.hasMethod(method)) throw new TypeError(`a reminder calls ${describe(method)}, and ${this.activation.address} has no public method of that name`)
+    const own = copyOf(args) // here, and not when it is committed, so that whoever set it is told
     if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
-    this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args, missed })
+    this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args: own, missed })
     this.#failed.delete(name)
     this.changed = this.#touched = true
   }
@@ -144,10 +145,13 @@ export class Reminders {
       if (everyMs === undefined) this.#now.delete(name)
       else this.#now.set(name, { ...reminder, at: at + everyMs * (Math.floor(Math.max(0, now - at) / everyMs) + 1) })
       if (missed === 'skip' && now - at > MISSED_MS) return undefined
-      return activation.call(method, args)
+      return activation.call(method, copyOf(args))
     }))
   }
 }
+
+/** What is changed later is not in it. @throws StageError BAD_ARGUMENT */
+const copyOf = (args: readonly unknown[]): unknown[] => decode(encode(args)) as unknown[]
 
 /** At most three hundred years. */
 const isMs = (value: unknown, least: number): boolean => typeof value === 'number' && value >= least && value <= 1e13

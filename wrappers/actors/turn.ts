@@ -62,7 +62,7 @@ export class Turn {
   /** Under which the calls that it makes know it. */
   get name(): string {
     // of this activation: the turns of the next one count from the beginning
-    return `${this.of?.address ?? ''}#${this.of?.fence?.activation ?? ''}.${this.id}`
+    return `${this.of?.address ?? ''}#${this.of?.token ?? ''}.${this.id}`
   }
 
   /** Fires when nobody waits for it any more. */

@@ -89,7 +89,8 @@ export class Turns {
       return host.pause(activation)
     }
     if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
-    if (this.#queue.length >= definition.mailbox) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
+    // the timers and reminders of an actor are its own, and not many
+    if (this.#queue.length >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
     if (turn.since === 0) turn.since = host.mesh.clock.now()
     activation.usedAt = turn.since
     this.#queue.push(turn)
@@ -231,10 +232,11 @@ export class Turns {
 
   #thrown(turn: Turn, thrown: unknown): StageError {
     const { address } = this.activation
+    const error = asError(thrown)
     // what a task of ours says stands for itself; what a method throws is its own
-    if (thrown instanceof NoSuchMethod && thrown.address === address) return new StageError('NO_SUCH_METHOD', thrown.message)
-    if (thrown instanceof StageError && turn.own) return thrown
-    return new StageError('REMOTE_ERROR', `${turn.method} of ${address} failed: ${asError(thrown).message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
+    if (error instanceof NoSuchMethod && error.address === address) return new StageError('NO_SUCH_METHOD', error.message)
+    if (error instanceof StageError && turn.own) return error
+    return new StageError('REMOTE_ERROR', `${turn.method} of ${address} failed: ${error.message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
   }
 
   /**
@@ -306,7 +308,7 @@ export class Turns {
     try {
       if (!error) commit = keeping.afterTurn(turn)
     } catch (failure) {
-      error = new StageError('BAD_ARGUMENT', (failure as StageError).message, { executed: 'yes', cause: failure })
+      error = new StageError('BAD_ARGUMENT', asError(failure).message, { executed: 'yes', cause: failure })
       if (!activation.putBack(turn, error)) return
     }
     if (!commit) {

@@ -74,8 +74,8 @@ export class Upkeep {
     const { mesh } = hosting
     if (!mesh.valid() || !isFirst(mesh)) return
     const now = mesh.clock.now()
-    const due = await hosting.store.due(DUE_MAX + this.#woken.size).catch(() => undefined)
-    if (!due) return
+    const due: unknown = await (async () => hosting.store.due(DUE_MAX + this.#woken.size))().catch(() => undefined)
+    if (!isAddresses(due)) return
     const still = new Set(due)
     for (const [address, until] of this.#woken) if (until <= now || !still.has(address)) this.#woken.delete(address)
     for (const address of due.filter((one) => !hosting.active(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
@@ -84,6 +84,9 @@ export class Upkeep {
     }
   }
 }
+
+/** A store may be somebody's own. */
+const isAddresses = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every((one) => typeof one === 'string')
 
 /** Of the stages that host anything, the one with the least id: that one looks for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {
