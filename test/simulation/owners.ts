@@ -7,6 +7,8 @@ import { Watch } from './watching.js'
 import type { World } from './world.js'
 
 const MAILBOX = 1000
+/** Timers and reminders that an actor has set itself, at most. */
+const OWN_TURNS = 20
 const PROBE_MS = 4000
 /** The default deadline, and what its sweep takes. */
 const CALL_MS = 10_200
@@ -36,7 +38,7 @@ export function checkActors(host: Host, held: Readonly<Record<string, number>>):
   }
   over('observers', watches.size)
   over('actors', addresses.length)
-  for (const { address, queue } of host.stage.actors()) if (queue > mailbox) world.fail(`P12: ${queue} calls wait for ${address} on ${host.label}`)
+  for (const { address, queue } of host.stage.actors()) if (queue > mailbox + OWN_TURNS) world.fail(`P12: ${queue} calls wait for ${address} on ${host.label}`)
   host.unwatched = host.unwatched.filter((at) => at > host.clock.now() - CALL_MS)
   over('actorCalls', open.acts + watches.size + host.unwatched.length + addresses.length)
   for (const watch of watches) if (watch.late()) world.fail(`P9: ${host.label} has not begun to watch ${watch.plan.address} in time`)

@@ -154,11 +154,13 @@ export class Serving implements Source {
   /** The link is gone: nobody waits for any of them. */
   clear(reason: StageError): void {
     this.handlers.slices.remove(this)
-    for (const call of this.#calls.values()) call.cancel(reason)
+    const calls = [...this.#calls.values()]
+    // before they are told: that may make others answer, and nothing can be sent any more
     this.#calls.clear()
     this.#queue.clear()
     this.#cancelled = 0
     this.#bytes = 0
+    for (const call of calls) call.cancel(reason)
   }
 
   /** The peer takes its answers so slowly that the largest one would find no room. */
