@@ -153,7 +153,9 @@ function open(url: string, parts: { clock: Parts['clock']; random: Parts['random
   const scheme = /^([a-z]+):/.exec(url)?.[1]
   switch (scheme) {
     case 'redis': case 'rediss': return new RedisRegistry({ url, ...parts })
-    case 'local': return new LocalRegistry(url.slice('local:'.length) || undefined, parts)
+    case 'local':
+      if (/^local:\/\/[^/]/.test(url)) throw new StageError('BAD_ARGUMENT', `${JSON.stringify(url)} has two slashes, as if it named a host: expected local:/path, or local: alone for a folder of its own`)
+      return new LocalRegistry(url.slice('local:'.length) || undefined, parts)
     case 'memory': return new MemoryRegistry(url.slice('memory:'.length) || undefined, parts)
     default: throw new StageError('BAD_ARGUMENT', `no registry is known for ${JSON.stringify(url.replace(/\/\/.*@/, '//…@'))}: expected redis:, rediss:, local: or memory:, or a registry object`)
   }

@@ -221,3 +221,14 @@ test('a thrown StageError is what the actor threw, and not the word of the libra
   const b = await add('b')
   for (const { stage } of [a, b]) for (const code of ['REFUSED', 'FENCED', 'TIMEOUT', 'DISCONNECTED', 'NO_SUCH_METHOD']) await fails(stage.actor('x.1')['f'](code), 'REMOTE_ERROR', 'yes')
 })
+
+test('an argument that cannot be sent is named as its caller counts it, here and from elsewhere', async (t) => {
+  const { add, go, fails } = actorMesh(t, { latencyMs: 1 })
+  const a = await add('a', (one) => one.define({ pattern: 'keepers.{id}', constructor: Keeper }))
+  const b = await add('b')
+  for (const { stage } of [a, b]) {
+    const actor = stage.actor('keepers.1')
+    await go(actor['look']())
+    t.regex((await fails(actor['keep']({ x: [1, Symbol('s')] }) as Promise<unknown>, 'BAD_ARGUMENT', 'no')).message, /^\[0\]\.x\[1\]/, stage.name)
+  }
+})

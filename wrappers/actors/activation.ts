@@ -7,7 +7,7 @@ import type { Definition } from './definition.js'
 import type { History } from './history.js'
 import { decode, decodeKept, type Image } from './image.js'
 import { Keeping } from './keeping.js'
-import { NoSuchMethod, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from './members.js'
+import { NoSuchMethod, dataNames, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from './members.js'
 import { Reminders } from './reminders.js'
 import { ActorSelf } from './self.js'
 import type { Timers } from './timers.js'
@@ -207,13 +207,13 @@ export class Activation {
   /** Runs a method, within the turn that runs. */
   call(name: string, args: readonly unknown[]): unknown {
     const method = this.#methods.get(name) ?? this.#own?.get(name)
-    if (!method) throw new NoSuchMethod(this.address, name)
+    if (!method) throw new NoSuchMethod(this.address, name, this.hasProperty(name) ? ': it is a property, which is read with await' : listed([...this.#methods.keys(), ...this.#own?.keys() ?? []]))
     return method.apply(this.instance!, args as unknown[])
   }
 
   /** The value of a public property, as it is now. @throws StageError NO_SUCH_PROPERTY */
   read(name: unknown): unknown {
-    if (!this.hasProperty(name)) throw new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(String(name).slice(0, 128))}`)
+    if (!this.hasProperty(name)) throw new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(String(name).slice(0, 128))}${this.hasMethod(String(name)) ? ': it is a method, which is called' : listed(dataNames(this.instance!))}`)
     return (this.instance as Record<string, unknown>)[name]
   }
 
@@ -342,6 +342,10 @@ export class Activation {
     this.host.mesh.error(new Error(`${what} of the actor ${this.address} failed: ${error.message}`, { cause: error }))
   }
 }
+
+const LISTED_MAX = 8
+/** For a message: what is public. */
+const listed = (names: readonly string[]): string => names.length > 0 ? `; there are ${names.slice(0, LISTED_MAX).map((name) => name.slice(0, 64)).join(', ')}${names.length > LISTED_MAX ? ', …' : ''}` : ''
 
 /** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
 class Thrown extends Error {

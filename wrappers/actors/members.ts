@@ -60,7 +60,8 @@ export const dataNames = (object: object): string[] => Object.keys(object).filte
 
 /** Of this actor; one of another arrives as what that call threw. */
 export class NoSuchMethod extends Error {
-  constructor(readonly address: string, name: string) {
-    super(`${address} has no public method ${JSON.stringify(name.slice(0, 128))}`)
+  /** @param hint  what there is */
+  constructor(readonly address: string, name: string, hint = '') {
+    super(`${address} has no public method ${JSON.stringify(name.slice(0, 128))}${hint}`)
   }
 }

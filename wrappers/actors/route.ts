@@ -115,8 +115,10 @@ export class Route {
     try {
       call.id = link.top.send(call, CALL)
       call.link = link
-    } catch (error) {
-      this.settled(call, error as StageError, undefined)
+    } catch (thrown) {
+      const { code, message, executed } = thrown as StageError
+      // which argument it is, as its caller counts them
+      this.settled(call, code === 'BAD_ARGUMENT' ? new StageError(code, message.replace('[2][', '['), { executed }) : thrown as StageError, undefined)
     }
   }
 
