@@ -4,6 +4,7 @@ import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
 import { jitter } from './random.js'
 import { GRACE_MS } from './sweeper.js'
+import { judgeAt } from './judge.js'
 import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
 
 /** Why a peer is gone: it left by itself, or its lease lapsed. */
@@ -33,8 +34,6 @@ export interface DirectoryOptions {
 
 const RETRY_MS = 250
 const RETRY_MAX_MS = 5000
-/** Later than this a timer says more about our own loop than about others. */
-const STALL_MS = 500
 /** Ids remembered as gone, so that none of them comes back; older ones are long out of every registry's log. */
 const GONE_MAX = 20_000
 
@@ -54,6 +53,7 @@ export class Directory {
   /** Entries that were looked at; registries give the same objects again and again. */
   readonly #checked = new WeakMap<Entry, boolean>()
   #generation: string | undefined
+  #judgesAt = Infinity
   #timer: Timer | undefined
   #retry: { timer: Timer; now(): void } | undefined
   #run: Promise<void> | undefined
@@ -234,15 +234,14 @@ export class Directory {
 
   /** One timer for what is only believed for a while. */
   #arm(): void {
-    this.#timer?.cancel()
     const next = Math.min(...this.#unconfirmed.values(), ...this.#suspects.values())
-    if (next === Infinity) return
-    const { clock } = this.options
-    this.#timer = clock.setTimeout(() => {
-      // after a stall of our own the view that confirms them may be waiting behind this timer
-      if (clock.now() - next > STALL_MS) this.#timer = clock.setTimeout(() => this.#expire(), STALL_MS)
-      else this.#expire()
-    }, Math.max(0, next - clock.now()))
+    if (next >= this.#judgesAt) return // what it has seen of our own loop counts on
+    this.#timer?.cancel()
+    this.#judgesAt = next
+    this.#timer = judgeAt(this.options.clock, next, () => {
+      this.#judgesAt = Infinity
+      this.#expire()
+    })
   }
 
   #expire(): void {

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from './errors.js'
+import { judgeAt } from './judge.js'
 import type { Clock, Link, Peer, Timer, Top, Wrapper } from './types.js'
 
 export interface LinkOptions {
@@ -21,8 +22,6 @@ export interface LinkOptions {
 
 const PING_MS = 10_000
 const PONG_MS = 5000
-/** Later than this a timer says more about our own loop than about the peer. */
-const STALL_MS = 500
 export const DRAIN_MS = 9000
 const LINGER_MS = 1000
 
@@ -196,11 +195,7 @@ export class LiveLink implements Link {
       const full = this.#pinger?.full ?? false
       this.close(new StageError(full ? 'SLOW_PEER' : 'DISCONNECTED', `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms${full ? ', and takes nothing of what is sent to it' : ''}`, { executed: 'unknown', peer }))
     }
-    this.#pulse = clock.setTimeout(() => {
-      // after a stall of our own the answer may be waiting behind this timer: poll once before judging
-      if (clock.now() - due > STALL_MS) this.#pulse = clock.setTimeout(judge, STALL_MS)
-      else judge()
-    }, PONG_MS)
+    this.#pulse = judgeAt(clock, due, judge)
   }
 
   #watchIdle(): void {

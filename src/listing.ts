@@ -61,6 +61,10 @@ class Listing implements Lease {
     else this.#sweeper.renewed(answer.now, answer.earliest)
   }
 
+  get lost(): boolean {
+    return this.#state === 'lost'
+  }
+
   async renew(entry: Entry = this.entry): Promise<'ok' | 'late' | 'lost'> {
     const { id, name, namespace, unique } = this.entry
     if (entry.id !== id || entry.name !== name || entry.namespace !== namespace || entry.unique !== unique) throw new TypeError('a lease is for one id, name and namespace, unique or not: publish another entry instead')

@@ -122,6 +122,7 @@ export class Tenure {
     }
     if (!this.#lease) {
       this.#lease = await within(clock, Math.max(ttlMs / 5, 5000), registry.publish(entry(this.id), ttlMs), slow)
+      if (this.#lease.lost) return this.#lost()
     } else {
       const answer = await within(clock, Math.max(ttlMs / 5, 1000), this.#lease.renew(entry(this.id)), slow)
       if (answer === 'lost') return this.#lost()

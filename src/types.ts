@@ -103,6 +103,8 @@ export interface Lease extends Closable {
    *          'lost'  it was taken out: this id is gone for good
    */
   renew(entry?: Entry): Promise<'ok' | 'late' | 'lost'>
+  /** It was lost from the start: the id had been listed by a try whose answer never came, and was taken out since. */
+  readonly lost?: boolean
   /** Takes the entry out; watchers see it leave by itself. After the lease was lost it does nothing. */
   close(): Promise<void>
 }

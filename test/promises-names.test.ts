@@ -1,5 +1,5 @@
 import test from 'ava'
-import { StageError, type Peer, type Stage } from '../src/index.js'
+import { MemoryInterface, MemoryRegistry, Stage, StageError, type Peer, type Registry, type StageOptions } from '../src/index.js'
 import { advance, virtualMesh } from './helpers/mesh.js'
 import { settle } from './helpers/virtual-clock.js'
 
@@ -34,6 +34,39 @@ test('P1: an id that was reported gone never comes back; the stage does, under a
   t.not(b.id, before)
   t.deepEqual(joined, [b.id])
   t.is(await advance(clock, a.to('b').call('id')), b.id)
+})
+
+test('P1: an id that was listed without its stage hearing of it, and was taken out since, is not gone on with for a moment', async (t) => {
+  const { clock, stage, registry, network } = virtualMesh(t)
+  const a = stage('a', { ttlMs: 3000 })
+  await advance(clock, a.ready())
+  const told: string[] = []
+  a.on('join', ({ id }) => told.push(`join ${id}`))
+  a.on('part', ({ id }) => told.push(`part ${id}`))
+  let way: 'no answer' | 'none' | 'open' = 'no answer'
+  const away = (): StageError => new StageError('REGISTRY_UNAVAILABLE', 'the way there is bad')
+  const inner = new MemoryRegistry(registry.address.slice('memory:'.length), { clock })
+  const own: Registry = {
+    address: inner.address,
+    publish: async (entry, ttlMs) => {
+      if (way === 'none') throw away()
+      const lease = await inner.publish(entry, ttlMs)
+      if (way === 'open') return lease
+      way = 'none'
+      throw away()
+    },
+    watch: (namespace, signal) => inner.watch(namespace, signal),
+    close: () => inner.close(),
+  }
+  const b = new Stage('b', own, new MemoryInterface(network, { clock }), { ttlMs: 3000, clock } as StageOptions)
+  t.teardown(() => advance(clock, b.close()))
+  const first = b.id
+  await clock.advance(20_000)
+  t.deepEqual(told, [`join ${first}`, `part ${first}`])
+  way = 'open'
+  await clock.advance(1100) // until the next try
+  t.not(b.id, first)
+  t.deepEqual(told.slice(2), [`join ${b.id}`])
 })
 
 test('P1: one whose lease lapsed is cut off by those who were told', async (t) => {

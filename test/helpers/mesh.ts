@@ -40,6 +40,7 @@ class Way implements Registry {
     this.#check()
     const lease = await this.inner.publish(entry, ttlMs)
     return {
+      ...(lease.lost ? { lost: true } : {}),
       renew: async (changed) => { this.#check(); return lease.renew(changed) },
       close: async () => { this.#check(); return lease.close() },
     }
