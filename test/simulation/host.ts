@@ -185,6 +185,7 @@ export class Host {
   checkId(): void {
     const { world, stage } = this
     const { id } = stage
+    this.client.noteDenied()
     if (this.#id !== id && this.#id !== '') {
       world.tell(this.label, `goes on as ${id}`)
       // whom somebody found gone learns it when they meet, which may be much later
@@ -228,7 +229,8 @@ export class Host {
     if (!this.alive || this.closing) return
     const host = world.hosts.find((one) => one.alive && !one.closing && one.stage.id === peer.id)
     // what befell it may show as late as its lease and the grace end, and a view is under way
-    if (host && !host.client.denied && Math.max(host.impairedUntil, host.client.deniedAt) + world.climate.ttlMs + 5000 < world.clock.now()) world.fail(`P5: ${this.label} declares ${host.label} dead, which was well all the time`)
+    host?.client.noteDenied()
+    if (host && Math.max(host.impairedUntil, host.client.deniedAt) + world.climate.ttlMs + 5000 < world.clock.now()) world.fail(`P5: ${this.label} declares ${host.label} dead, which was well all the time`)
   }
 
   /** P8: whoever could hear a ping, and whose answer could be heard, is not given up; that this one stood still itself is no excuse. */

@@ -93,10 +93,10 @@ export class Client implements Registry {
   readonly address = 'sim:'
   /** When the last heartbeat that was acknowledged had been sent. */
   renewedAt = -Infinity
-  /** When a lease was lost that could not have been renewed. */
+  /** When its lease was last one that could not have been renewed. */
   deniedAt = -Infinity
   #heardAt = 0
-  #ttlMs = 0
+  #ttlMs = Infinity
   #cut: 'refused' | 'silent' | undefined
   #closed = false
   #notices: Timer | undefined
@@ -110,9 +110,10 @@ export class Client implements Registry {
     this.#listings = new Listings(clock, random)
   }
 
-  /** The lease has run out, and since it was last renewed the registry was there for moments only. */
-  get denied(): boolean {
-    return this.server.clock.now() - this.#heardAt > this.#ttlMs && this.server.longestUp(this.#heardAt) <= RENEW_MS
+  /** The lease may have run out where since it was last renewed the registry was there for moments only. */
+  noteDenied(): void {
+    const { clock } = this.server
+    if (clock.now() - this.#heardAt > this.#ttlMs && this.server.longestUp(this.#heardAt) <= RENEW_MS) this.deniedAt = clock.now()
   }
 
   cut(how: 'refused' | 'silent' | undefined): void {
@@ -187,8 +188,8 @@ export class Client implements Registry {
   async #beat<T extends Published | Renewed>(run: (ledger: Ledger) => T): Promise<T> {
     const sentAt = this.clock.now()
     const told = await this.#ask(run)
-    if ('answer' in told && told.answer === 'lost') this.deniedAt = this.denied ? this.server.clock.now() : this.deniedAt
-    else this.#heardAt = this.server.clock.now()
+    this.noteDenied()
+    if ('answer' in told && told.answer !== 'lost') this.#heardAt = this.server.clock.now()
     if ('answer' in told) this.renewedAt = told.answer === 'lost' ? -Infinity : Math.max(this.renewedAt, sentAt)
     return told
   }

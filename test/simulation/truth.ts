@@ -206,6 +206,7 @@ export class Truth {
     const owner = world.hosts.find((one) => one.alive && !one.closing && one.stage.id === chain.stage)
     if (!owner || stage === chain.stage) return
     const since = world.clock.now() - ttlMs - 5000
-    if (!owner.client.denied && Math.max(owner.impairedUntil, owner.client.deniedAt, owner.refusedUntil, this.forgotAt, world.emptiedAt + ttlMs) < since) world.fail(`P15: ${chain.address} is taken from ${owner.label}, which was well all the time`)
+    owner.client.noteDenied()
+    if (Math.max(owner.impairedUntil, owner.client.deniedAt, owner.refusedUntil, this.forgotAt, world.emptiedAt + ttlMs) < since) world.fail(`P15: ${chain.address} is taken from ${owner.label}, which was well all the time`)
   }
 }
