@@ -1,10 +1,10 @@
 import { checkEntry } from './entry.js'
 import { StageError, asError, describe } from './errors.js'
+import { judgeAt } from './judge.js'
 import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
 import { jitter } from './random.js'
 import { GRACE_MS } from './sweeper.js'
-import { judgeAt } from './judge.js'
 import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
 
 /** Why a peer is gone: it left by itself, or its lease lapsed. */
@@ -53,6 +53,7 @@ export class Directory {
   /** Entries that were looked at; registries give the same objects again and again. */
   readonly #checked = new WeakMap<Entry, boolean>()
   #generation: string | undefined
+  /** When the earliest of those that are only believed for a while is due. */
   #judgesAt = Infinity
   #timer: Timer | undefined
   #retry: { timer: Timer; now(): void } | undefined

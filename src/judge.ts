@@ -1,6 +1,8 @@
 import type { Clock, Timer } from './types.js'
 
+/** Enough to read what came while our own loop stood still. */
 const STALL_MS = 500
+/** Later than this a timer says more about our own loop than about anybody else. */
 const LATE_MS = 50
 
 /**

@@ -2,20 +2,19 @@ import test from 'ava'
 import { StageError, type Self, type Stage } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
-
-const wait = ({ clock }: ActorMesh, ms: number): Promise<void> => new Promise((resolve) => { clock.setTimeout(resolve, ms) })
 
 /** Actors that call each other, and whose turns take a while. */
 const pairs = (mesh: ActorMesh, more: object = {}) => (stage: Stage): void => {
   stage.define({
     pattern: 'pairs.{id}', reentrant: true, readonly: ['look', 'glance'], durable: true, ...more, create: (_, self: Self) => ({
       n: 0,
-      async write(ms: number) { await wait(mesh, ms); return ++this.n },
+      async write(ms: number) { await passed(mesh.clock, ms); return ++this.n },
       glance() { return this.n },
       async look(to: string, method: string) { return self.actor(to)['after'](10, self.address, method) as Promise<unknown> },
-      async after(ms: number, back: string, method: string) { await wait(mesh, ms); return self.actor(back)[method](30) as Promise<unknown> },
+      async after(ms: number, back: string, method: string) { await passed(mesh.clock, ms); return self.actor(back)[method](30) as Promise<unknown> },
     }),
   })
 }
@@ -28,11 +27,11 @@ test('P17: a call of an activation that was put away is none of the turns of the
       stage.define({
         pattern: 'pairs.{id}', reentrant, create: (_, self: Self) => ({
           go() { void (self.actor('others.1')['back'](self.address) as Promise<unknown>).catch((error: StageError) => running.push(error.code)); self.deactivate() },
-          async long() { running.push('+long'); await wait(mesh, 200); running.push('-long') },
+          async long() { running.push('+long'); await passed(mesh.clock, 200); running.push('-long') },
           get() { running.push('get') },
         }),
       })
-      stage.define({ pattern: 'others.{id}', create: (_, self: Self) => ({ async back(address: string) { await wait(mesh, 50); await self.actor(address)['get']() } }) })
+      stage.define({ pattern: 'others.{id}', create: (_, self: Self) => ({ async back(address: string) { await passed(mesh.clock, 50); await self.actor(address)['get']() } }) })
     })
     await mesh.go(a.stage.actor('pairs.1')['go']())
     await mesh.go(a.stage.actor('pairs.1')['long']())

@@ -2,6 +2,7 @@ import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -12,7 +13,7 @@ test('P23: after all stages have closed nothing is left: no timer, no counter, n
       n: 0,
       add() { return ++this.n },
       peek() { return this.n },
-      async slow(ms: number) { await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, ms) }) },
+      async slow(ms: number) { await passed(mesh.clock, ms) },
       hang: () => new Promise(() => {}),
       timers() { self.every(100, () => this.n++); self.after(1e6, () => {}); self.remind('x', 'add', { afterMs: 3000, everyMs: 1000 }) },
       fails() { throw new Error('on purpose') },
@@ -98,7 +99,7 @@ test('a turn that outlives its stage is told that all is closed, whatever it use
   const a = await mesh.add('a', (stage) => stage.define({ pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({
     n: 0, f: () => 1,
     async outlive() {
-      await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, 30_000) })
+      await passed(mesh.clock, 30_000)
       const use: (() => unknown)[] = [() => self.actor('x.2')['f'](), () => stage.actor('x.2')['f'](), () => self.to('b').call('f'), () => self.save(), () => self.after(5, () => {}), () => self.remind('x', 'f', { afterMs: 5 })]
       for (const one of use) {
         try {
@@ -120,7 +121,7 @@ test('a turn that outlives its stage is told that all is closed, whatever it use
 
 test('counters of what is held come back to what they were while the stage goes on', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
-  const a = await mesh.add('a', (stage) => stage.define({ pattern: 'x.{id}', idleMs: 1000, create: () => ({ n: 0, f() { return ++this.n }, async slow() { await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, 200) }) } }) }))
+  const a = await mesh.add('a', (stage) => stage.define({ pattern: 'x.{id}', idleMs: 1000, create: () => ({ n: 0, f() { return ++this.n }, async slow() { await passed(mesh.clock, 200) } }) }))
   const b = await mesh.add('b')
   await mesh.go(b.stage.actor('x.0')['f']())
   const calls: Promise<unknown>[] = []

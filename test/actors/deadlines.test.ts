@@ -2,13 +2,14 @@ import { getEventListeners } from 'node:events'
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 const slow = (clock: ActorMesh['clock'], ran: string[]) => (stage: Stage): void => {
   stage.define({
     pattern: 'slow.{id}', create: () => ({
       async work(ms: number, name = 'work') {
         ran.push(name)
-        await new Promise<void>((resolve) => { clock.setTimeout(resolve, ms) })
+        await passed(clock, ms)
         return name
       },
       quick(name: string) { ran.push(name); return name },
@@ -109,7 +110,7 @@ const relay = (clock: ActorMesh['clock'], notes: string[]) => (stage: Stage): vo
   })
   stage.define({
     pattern: 'end.{id}', create: () => ({
-      async work() { notes.push('begun'); await new Promise<void>((resolve) => { clock.setTimeout(resolve, 3000) }); notes.push('ended') },
+      async work() { notes.push('begun'); await passed(clock, 3000); notes.push('ended') },
     }),
   })
 }

@@ -2,6 +2,7 @@ import test from 'ava'
 import { RedisRegistry, type Self, type Stage } from '../../src/index.js'
 import { actorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -11,7 +12,7 @@ test('explain says who has an actor, what it does, who waits, and what it did la
     stage.define({
       pattern: 'acts.{id}', durable: true, create: () => ({
         n: 0,
-        async slow(ms: number) { await new Promise<void>((resolve) => { clock.setTimeout(resolve, ms) }); return ++this.n },
+        async slow(ms: number) { await passed(clock, ms); return ++this.n },
         fail() { throw new Error('on purpose') },
       }),
     })

@@ -3,6 +3,7 @@ import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, away, type ActorMesh, type Node } from '../helpers/actors.js'
 import { seeded } from '../helpers/mesh.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -14,7 +15,7 @@ const counters = (mesh: ActorMesh, seen: Seen[] = [], more: object = {}) => (sta
     pattern: 'counters.{id}', durable: true, ...more, create: (_, self: Self) => ({
       n: 0,
       add(name = '') { seen.push({ by: stage.name, name, at: mesh.clock.now() }); return ++this.n },
-      async slow(ms: number, name = '') { seen.push({ by: stage.name, name, at: mesh.clock.now() }); await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, ms) }); return ++this.n },
+      async slow(ms: number, name = '') { seen.push({ by: stage.name, name, at: mesh.clock.now() }); await passed(mesh.clock, ms); return ++this.n },
       get() { return this.n },
       deactivate(reason: string) { seen.push({ by: stage.name, name: `deactivate ${reason} ${self.signal.aborted}`, at: mesh.clock.now() }) },
     }),
@@ -107,7 +108,7 @@ test('P18: a claim that was answered late, and a call that comes back to its tur
   const began: string[] = []
   const a = await add('a', (stage) => stage.define({ pattern: 'x.{id}', reentrant: true, create: (_, self: Self) => ({
     activate() { began.push(`activate ${self.address}`) },
-    async outer() { await new Promise<void>((resolve) => { clock.setTimeout(resolve, 14_000) }); return self.actor(self.address)['inner']() as Promise<unknown> },
+    async outer() { await passed(clock, 14_000); return self.actor(self.address)['inner']() as Promise<unknown> },
     inner() { began.push('inner'); return 'came back' },
   }) }))
   const outer = a.stage.actor('x.1', { timeoutMs: 60_000 })['outer']()
@@ -129,7 +130,7 @@ test('P18: a call that came back to a turn which has ended by the time that the 
   const mesh = actorMesh(t)
   const { add, go, clock, cutOff } = mesh
   const notes: string[] = []
-  const wait = (ms: number): Promise<void> => new Promise((resolve) => { clock.setTimeout(resolve, ms) })
+  const wait = (ms: number): Promise<void> => passed(clock, ms)
   const a = await add('a', (stage) => stage.define({ pattern: 'x.{id}', reentrant: true, durable: true, create: (_, self: Self) => ({
     n: 0,
     async outer() { await wait(14_000); void (self.actor('y.1')['notify'](self.address) as Promise<unknown>).catch((error: Error) => notes.push(error.message)); await wait(500) },

@@ -1,18 +1,17 @@
 import test from 'ava'
 import { StageError, type Self, type Stage } from '../../src/index.js'
-import { actorMesh, away, type ActorMesh } from '../helpers/actors.js'
+import { actorMesh, away } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
-
-const wait = (mesh: ActorMesh, ms: number): Promise<void> => new Promise((resolve) => { mesh.clock.setTimeout(resolve, ms) })
 
 test('activate() runs before the first call, async or not, and what it changes is kept before that is answered', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
   const notes: string[] = []
   const define = (stage: Stage): void => { stage.define({ pattern: 'x.{id}', durable: true, create: () => ({
     starts: 0, ready: false,
-    async activate() { notes.push('activate'); await wait(mesh, 300); this.starts++; this.ready = true },
+    async activate() { notes.push('activate'); await passed(mesh.clock, 300); this.starts++; this.ready = true },
     get() { notes.push('get'); return [this.starts, this.ready] },
   }) }) }
   const a = await mesh.add('a', define)
@@ -128,7 +127,7 @@ test('deactivate(reason) is told why, and what it changes is kept where the clai
   const notes: string[] = []
   const define = (stage: Stage): void => { stage.define({ pattern: 'x.{id}', durable: true, idleMs: 3000, create: (_, self: Self) => ({
     left: 0,
-    async deactivate(reason: string) { notes.push(reason); await wait(mesh, 50); this.left++ },
+    async deactivate(reason: string) { notes.push(reason); await passed(mesh.clock, 50); this.left++ },
     get() { return this.left },
     set() { this.left += 10 },
     leave() { self.deactivate() },
@@ -216,7 +215,7 @@ test('an actor that puts itself away in activate() does not go round in circles'
 test('a stage that closes while an actor is being made: it is made once, says goodbye once, and its calls go elsewhere', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
   const notes: string[] = []
-  const define = (stage: Stage): void => { stage.define({ pattern: 'x.{id}', durable: true, create: () => ({ n: 0, async activate() { notes.push(`${stage.name} activate`); await wait(mesh, 1000) }, async deactivate() { notes.push(`${stage.name} deactivate`); await wait(mesh, 100) }, add() { return ++this.n } }) }) }
+  const define = (stage: Stage): void => { stage.define({ pattern: 'x.{id}', durable: true, create: () => ({ n: 0, async activate() { notes.push(`${stage.name} activate`); await passed(mesh.clock, 1000) }, async deactivate() { notes.push(`${stage.name} deactivate`); await passed(mesh.clock, 100) }, add() { return ++this.n } }) }) }
   const a = await mesh.add('a', define)
   const c = await mesh.add('c')
   const controller = new AbortController()

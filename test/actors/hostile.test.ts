@@ -3,10 +3,10 @@ import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, forge, forging, type ActorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
-const wait = (mesh: ActorMesh, ms: number): Promise<void> => new Promise((resolve) => { mesh.clock.setTimeout(resolve, ms) })
 const never = (): Promise<never> => new Promise(() => {})
 
 const THROWN: Record<string, () => unknown> = {
@@ -68,7 +68,7 @@ test('P17: whoever was not called by a turn does not come back to it, though it 
   const mesh = actorMesh(t, { latencyMs: 1 })
   const { add, go } = mesh
   const a = await add('a', (stage) => stage.define({ pattern: 'v.{id}', durable: true, reentrant: true, create: () => ({
-    n: 0, add(by: number) { return this.n += by }, async slow() { const { n } = this; await wait(mesh, 500); return this.n = n + 1 },
+    n: 0, add(by: number) { return this.n += by }, async slow() { const { n } = this; await passed(mesh.clock, 500); return this.n = n + 1 },
   }) }))
   const b = await add('b', undefined, { chain: forging() })
   const slow = a.stage.actor('v.1')['slow']()
@@ -193,7 +193,7 @@ test('maxActors bounds what there is, also while those that are put away take th
   let [there, most] = [0, 0]
   const { stage } = await add('a', (one) => one.define({ pattern: 'x.{id}', maxActors: 2, create: () => {
     most = Math.max(most, ++there)
-    return { ok: () => 1, async deactivate() { await new Promise<void>((resolve) => { clock.setTimeout(resolve, 1000) }); there-- } }
+    return { ok: () => 1, async deactivate() { await passed(clock, 1000); there-- } }
   } }))
   const codes = new Map<unknown, number>()
   for (let i = 0; i < 40; i++) {
@@ -227,7 +227,7 @@ test('a full mailbox keeps out no timer of the actor itself', async (t) => {
   const mesh = actorMesh(t)
   const { add, clock } = mesh
   let rang = 0
-  const { stage } = await add('a', (one) => one.define({ pattern: 'x.{id}', mailbox: 1, create: (_, self: Self) => ({ async work(ms: number) { self.after(100, () => { rang++ }); await wait(mesh, ms) } }) }))
+  const { stage } = await add('a', (one) => one.define({ pattern: 'x.{id}', mailbox: 1, create: (_, self: Self) => ({ async work(ms: number) { self.after(100, () => { rang++ }); await passed(mesh.clock, ms) } }) }))
   const calls = [1, 2].map(() => stage.actor('x.1')['work'](500) as Promise<unknown>)
   await clock.advance(3000)
   await Promise.all(calls)

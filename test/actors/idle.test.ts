@@ -3,6 +3,7 @@ import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'
 import { seeded } from '../helpers/mesh.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -11,7 +12,7 @@ const counters = (mesh: ActorMesh, notes: string[], more: object = {}) => (stage
     pattern: 'counters.{id}', durable: true, ...more, create: (_, self: Self) => ({
       n: 0,
       add() { return ++this.n },
-      async slow(ms: number) { await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, ms) }); return ++this.n },
+      async slow(ms: number) { await passed(mesh.clock, ms); return ++this.n },
       get() { return this.n },
       leave() { self.deactivate(); return ++this.n },
       activate() { notes.push(`+${self.address}`) },
@@ -87,7 +88,7 @@ test('P20: calls that come while a collected actor says goodbye are run by the n
   const define = (stage: Stage): void => { stage.define({
     pattern: 'x.{id}', durable: true, idleMs: 500, create: () => ({
       n: 0, add() { return ++this.n },
-      async deactivate() { goodbyes++; await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, 1000) }); this.n += 100 },
+      async deactivate() { goodbyes++; await passed(mesh.clock, 1000); this.n += 100 },
     }),
   }) }
   const a = await mesh.add('a', define)

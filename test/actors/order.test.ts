@@ -3,6 +3,7 @@ import { StageError, type Self, type Stage } from '../../src/index.js'
 import type { Service } from '../../wrappers/rpc/types.js'
 import { actorMesh, forging, type ActorMesh, type Node } from '../helpers/actors.js'
 import { seeded } from '../helpers/mesh.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 /** What reached the actors of one test, wherever they were at the time. */
 interface Log { got: [string, number][] }
@@ -13,7 +14,7 @@ const logger = (log: Log, clock: ActorMesh['clock'], ms = 0) => (stage: Stage): 
       count: 0,
       async put(by: string, n: number) {
         log.got.push([by, n])
-        if (ms > 0) await new Promise<void>((resolve) => { clock.setTimeout(resolve, ms) })
+        if (ms > 0) await passed(clock, ms)
         return ++this.count
       },
     }),

@@ -1,6 +1,7 @@
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh, type Node } from '../helpers/actors.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 class Player {
   hp = 100
@@ -14,7 +15,7 @@ class Player {
   see(who: string, n: number) { if (!this.seen.has(who)) this.seen.set(who, new Set()); this.seen.get(who)?.add(n); return this.seen.size }
   touch() { this._private++; this.#own++; return this._private + this.#own }
   set(value: unknown) { this.extra = value; return 'set' }
-  async waits(ms: number, clock: ActorMesh['clock']) { await new Promise<void>((resolve) => { clock.setTimeout(resolve, ms) }); this.hp-- }
+  async waits(ms: number, clock: ActorMesh['clock']) { await passed(clock, ms); this.hp-- }
   fail() { this.hp = 0; this.bag.items.push('stolen'); this.bag.gold = { n: 99 }; this.seen.clear(); this.extra = 'x'; throw new Error('on purpose') }
   async failLater() { this.hp = 0; this.bag.items.push('stolen'); await null; throw new Error('on purpose') }
   all() { return { hp: this.hp, bag: this.bag, seen: this.seen, extra: this.extra } }

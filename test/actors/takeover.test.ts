@@ -2,6 +2,7 @@ import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh, type Node } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -10,7 +11,7 @@ const counters = (mesh: ActorMesh, more: object = {}) => (stage: Stage): void =>
     pattern: 'counters.{id}', durable: true, ...more, create: (_, self: Self) => ({
       n: 0, ran: [] as string[],
       add(name = '') { this.ran.push(name); return ++this.n },
-      async slow(ms: number, name = '') { await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, ms) }); return this.add(name) },
+      async slow(ms: number, name = '') { await passed(mesh.clock, ms); return this.add(name) },
       get() { return [this.n, this.ran] },
       where() { return stage.name },
       async other(address: string, method: string, ...args: unknown[]) { return self.actor(address)[method](...args) as Promise<unknown> },

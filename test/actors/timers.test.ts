@@ -3,6 +3,7 @@ import type { Self, Stage } from '../../src/index.js'
 import type { ActorTimer } from '../../wrappers/actors/types.js'
 import { actorMesh, away, type ActorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -19,14 +20,14 @@ const timed = (mesh: ActorMesh, notes: [string, number][], more: object = {}) =>
           timers.push(self.every(ms, async () => {
             note('begin')
             this.n++
-            if (takesMs > 0) await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, takesMs) })
+            if (takesMs > 0) await passed(mesh.clock, takesMs)
             note('end')
           }))
         },
         cancel() { for (const timer of timers) timer.cancel() },
         limited(times: number) { const timer = self.every(100, () => { if (++this.n >= times) timer.cancel(); note('tick') }) },
         failing() { self.every(100, () => { this.n++; note('fail'); throw new Error('on purpose') }) },
-        async slow(ms: number) { note('slow'); await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, ms) }); note('slow end') },
+        async slow(ms: number) { note('slow'); await passed(mesh.clock, ms); note('slow end') },
         calls(address: string) { self.after(10, () => self.actor(address)['get']()) },
         leave() { self.deactivate() },
         get() { note('get'); return this.n },
@@ -110,7 +111,7 @@ test('a timer that is due when its actor is put away does not run in the next on
   const { stage } = await mesh.add('a', (one) => one.define({ pattern: 'x.{id}', create: (_, self: Self) => ({
     which: ++made,
     start() { self.after(50, () => ran.push([this.which, made])) },
-    async leave() { self.deactivate(); await new Promise<void>((resolve) => { mesh.clock.setTimeout(resolve, 200) }) },
+    async leave() { self.deactivate(); await passed(mesh.clock, 200) },
     which2() { return this.which },
   }) }))
   await mesh.go(stage.actor('x.1')['start']())

@@ -1,8 +1,7 @@
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'
-
-const pause = (clock: ActorMesh['clock'], ms: number): Promise<void> => new Promise((resolve) => { clock.setTimeout(resolve, ms) })
+import { passed } from '../helpers/virtual-clock.js'
 
 /** Writes down when each of its methods begins and ends. */
 const recorder = (clock: ActorMesh['clock'], notes: string[], more: object = {}) => (stage: Stage): void => {
@@ -10,13 +9,13 @@ const recorder = (clock: ActorMesh['clock'], notes: string[], more: object = {})
     pattern: 'acts.{id}', readonly: ['peek', 'look', 'glance', 'meddle'], ...more,
     create: ({ id }, self: Self) => ({
       n: 0, nested: { deep: [1] as number[] }, _private: 1,
-      async write(name: string, ms = 10) { notes.push(`+${name}`); await pause(clock, ms); this.n++; notes.push(`-${name}`); return this.n },
+      async write(name: string, ms = 10) { notes.push(`+${name}`); await passed(clock, ms); this.n++; notes.push(`-${name}`); return this.n },
       quick(name: string) { notes.push(`+${name}`); notes.push(`-${name}`); return ++this.n },
-      async peek(name: string, ms = 10) { notes.push(`+${name}`); await pause(clock, ms); notes.push(`-${name}`); return this.n },
+      async peek(name: string, ms = 10) { notes.push(`+${name}`); await passed(clock, ms); notes.push(`-${name}`); return this.n },
       look() { return this.n },
       async glance(address: string) { return self.actor(address)['peek']('far') },
       async meddle(how: string, ms = 0) {
-        if (ms > 0) await pause(clock, ms)
+        if (ms > 0) await passed(clock, ms)
         if (how === 'own') this.n = 77
         if (how === 'nested') this.nested.deep.push(2)
         if (how === 'new') Object.assign(this, { extra: 1 })
@@ -100,8 +99,8 @@ for (const slowTurnMs of [5000, Infinity]) test(`of readonly methods that run to
   const { stage } = await add('a', (one) => one.define({
     pattern: 'x.{id}', readonly: ['peek', 'meddle', 'scribble'], slowTurnMs, create: () => ({
       n: 0,
-      async peek(ms: number) { await pause(clock, ms); return this.n },
-      async meddle(ms: number) { this.n = 77; await pause(clock, ms); return 'done' },
+      async peek(ms: number) { await passed(clock, ms); return this.n },
+      async meddle(ms: number) { this.n = 77; await passed(clock, ms); return 'done' },
       scribble() { this.n = 66 },
     }),
   }))
@@ -228,7 +227,7 @@ test('reentrant: an inner call that nobody waits for still belongs to the turn',
     pattern: 'x.{id}', reentrant: true, durable: true, create: (_, self: Self) => ({
       n: 0,
       async outer() { void (self.actor(self.address)['inner']() as Promise<unknown>).catch(() => {}); while (begun === 0) await null; this.n++; return this.n },
-      async inner() { begun++; await pause(clock, 200); this.n += 10 },
+      async inner() { begun++; await passed(clock, 200); this.n += 10 },
       get() { return this.n },
     }),
   }))
@@ -247,7 +246,7 @@ test('a turn whose work has ended is nobody\'s deadlock: what it called back is 
       pattern: 'x.{id}', reentrant, durable: true, create: (_, self: Self) => ({
         n: 0,
         async outer(other: string) { self.actor(other)['back'](self.address).then((value: unknown) => outcomes.push(value), (error: StageError) => outcomes.push(error.code)); this.n++ },
-        async back(address: string) { await pause(clock, 50); return self.actor(address)['add']() as Promise<unknown> },
+        async back(address: string) { await passed(clock, 50); return self.actor(address)['add']() as Promise<unknown> },
         add() { return ++this.n },
       }),
     }))

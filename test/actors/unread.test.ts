@@ -3,6 +3,7 @@ import test from 'ava'
 import type { Stage } from '../../src/index.js'
 import { actorMesh, away } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -28,7 +29,7 @@ test('a stream given to a call that is never sent ends with it', async (t) => {
 test('a stream that a method returns when its caller has given up ends', async (t) => {
   const { add, fails, clock } = actorMesh(t, { latencyMs: 1 })
   const made: Readable[] = []
-  const prepare = sources(made, (ms) => new Promise((resolve) => { clock.setTimeout(resolve, ms) }))
+  const prepare = sources(made, (ms) => passed(clock, ms))
   const a = await add('a', prepare)
   const b = await add('b')
   for (const { stage } of [a, b]) {
@@ -61,7 +62,7 @@ test('what a turn has got is its own to read, also when nobody waits for it any 
   }))
   const rows = async function* (): AsyncGenerator<number> {
     for (let i = 0; i < 10; i++) {
-      await new Promise<void>((resolve) => { clock.setTimeout(resolve, 50) })
+      await passed(clock, 50)
       yield i
     }
   }
@@ -75,7 +76,7 @@ test('share: true: what passes as it is belongs to the one who has it, however t
   const { stage } = await add('a', (one) => one.define({
     pattern: 'rooms.{id}', share: true, mailbox: 1, create: () => ({
       join() { throw new Error('full') },
-      async late() { await new Promise<void>((resolve) => { clock.setTimeout(resolve, 300) }); return session },
+      async late() { await passed(clock, 300); return session },
     }),
   }))
   const mine = { socket: endless() }

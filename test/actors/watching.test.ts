@@ -3,6 +3,7 @@ import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, away, type ActorMesh } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
 
@@ -88,7 +89,7 @@ test('P21: an update is whole and consistent: what one turn left, not half of it
   const loops = [a, b].flatMap(({ stage }) => [reading(stage.observe<Player>('players.1', ['hp', 'armor'], { mode: 'every' })), reading(stage.observe<Player>('players.1', ['hp', 'armor']))])
   await pass(mesh)
   const calls: Promise<unknown>[] = []
-  for (let i = 0; i < 20; i++) calls.push(b.stage.actor<Player>('players.1').both(i), a.stage.actor<Player>('players.1').slowly(() => new Promise((resolve) => { mesh.clock.setTimeout(resolve, 5) })))
+  for (let i = 0; i < 20; i++) calls.push(b.stage.actor<Player>('players.1').both(i), a.stage.actor<Player>('players.1').slowly(() => passed(mesh.clock, 5)))
   await mesh.go(Promise.all(calls))
   await pass(mesh)
   for (const { got } of loops) for (const { hp, armor, version } of got) t.is(hp, armor, `version ${version}`)

@@ -102,3 +102,6 @@ export class VirtualClock implements Clock {
     this.#shift += ms
   }
 }
+
+/** Resolves when so much time has passed by that clock, which the test moves. */
+export const passed = (clock: Pick<Clock, 'setTimeout'>, ms: number): Promise<void> => new Promise((resolve) => { clock.setTimeout(resolve, ms) })

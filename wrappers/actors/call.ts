@@ -10,7 +10,7 @@ import type { Turn } from './turn.js'
 
 /** The owner says where the time went, and its word takes a while to come. */
 export const WORD_MS = 60
-export const DEPTH_MAX = 32
+const DEPTH_MAX = 32
 const NONE: readonly string[] = []
 
 /** One call of an actor, from its first wait to its one end. */

@@ -3,10 +3,11 @@ import { cancelled } from '../../src/bounded.js'
 import { StageError, asError, describe } from '../../src/errors.js'
 import type { Mesh, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
+import { WORD_MS } from './call.js'
 import type { Told } from './history.js'
 import { NOTHING, decode, type Image } from './image.js'
-import { WORD_MS } from './call.js'
 import { isPublic } from './members.js'
+import { UNREACHED } from './route.js'
 import type { Routes } from './routes.js'
 import { WATCH } from './tasks.js'
 import type { ActorCallOptions, ObserveOptions } from './types.js'
@@ -25,7 +26,7 @@ const PAST_MS = 40_000
 /** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
 const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME'])
 /** Why a try ended that another one may mend. */
-const AGAIN: ReadonlySet<string> = new Set(['CANCELLED', 'DISCONNECTED', 'NO_SUCH_PEER', 'REFUSED', 'SLOW_PEER', 'WRONG_PEER', 'FENCED', 'CLOSED'])
+const AGAIN: ReadonlySet<string> = new Set([...UNREACHED, 'FENCED', 'CLOSED'])
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
 /** All that this stage watches. Loops over the same properties share one stream of changes. */

@@ -14,7 +14,7 @@ const PAUSE_MAX_MS = 1000
 /** Another try cannot mend these. */
 const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
 /** Why a stage could not be asked: of a call that waits for that the deadline passes. */
-const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
+export const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
 
 /** The way to one actor: which stage has it, and the calls that wait to know that, in the order in which they were made. */
 export class Route {
