@@ -1,40 +1,98 @@
 /**
- * Calls per second, ours beside the raw baseline, in turns: machines drift, so only the ratio of neighbours counts.
+ * What calls, streams and casts cost, ours and those of others, beside the least that Node allows. Machines drift and
+ * differ: each measure has the floor right before and right after it, and the ratio is what counts.
  *
- *     node dist/bench/run.js [--in-flight 100] [--seconds 2] [--rounds 3] [--gate 0.12] [--gate-cpu 8]
+ *     npm run bench -- [--quick] [--gate] [--only small-100,stream] [--rounds 3] [--seconds 2]
  *
- * The exit code is 1 when the median of calls/s is below `--gate` × raw, or the median of the CPU time of a call, both
- * ends together, above `--gate-cpu` × raw. The second moves least: one write a call in place of one a tick is 11 × raw.
+ * A whole run writes docs/benchmarks.md and docs/benchmarks.json. With `--gate` only what has a gate is measured, and
+ * the exit code is 1 when the median of a ratio does not hold it.
  */
+import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import { adapters } from './adapters/index.js'
 import { measure, median, type Measured } from './measure.js'
+import { gates, quick, sections, type Gate, type Section } from './plan.js'
+import { document, table, type Row } from './table.js'
 
 const { values } = parseArgs({ options: {
-  'in-flight': { type: 'string', default: '100' },
-  seconds: { type: 'string', default: '2' },
-  rounds: { type: 'string', default: '3' },
-  gate: { type: 'string' },
-  'gate-cpu': { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  gate: { type: 'boolean', default: false },
+  only: { type: 'string' },
+  rounds: { type: 'string' },
+  seconds: { type: 'string' },
 } })
+const whole = !values.quick && !values.gate && values.only === undefined
+const rounds = Number(values.rounds ?? (values.quick ? 1 : values.gate ? 5 : 3))
+const seconds = Number(values.seconds ?? (values.quick ? 1 : 2))
 
-const options = { inFlight: Number(values['in-flight']), seconds: Number(values.seconds) }
-const ratios: number[] = []
-const costs: number[] = []
-const show = (m: Measured): string => `${Math.round(m.callsPerSecond).toLocaleString('en')} calls/s, ${m.cpuPerCall.toFixed(2)} µs CPU a call`
-for (let round = 1; round <= Number(values.rounds); round++) {
-  const floor = await measure('raw', options)
-  const ours = await measure('stagemesh', options)
-  ratios.push(ours.callsPerSecond / floor.callsPerSecond)
-  costs.push(ours.cpuPerCall / floor.cpuPerCall)
-  console.log(`round ${round}: raw ${show(floor)}; stagemesh ${show(ours)}; × raw ${(ratios.at(-1) as number).toFixed(3)}`)
+/** The sections that were asked for, with the adapters that were. */
+function planned(): Section[] {
+  const only = values.only?.split(',')
+  for (const name of only ?? []) if (!sections.some((one) => one.name === name)) throw new TypeError(`there is no section '${name}': there are ${sections.map((one) => one.name).join(', ')}`)
+  return sections.filter(({ name }) => only?.includes(name) ?? true).map((section) => {
+    if (values.gate) return { ...section, adapters: gates.filter((gate) => gate.section === section.name).map((gate) => gate.adapter) }
+    return values.quick && !only ? { ...section, adapters: quick.get(section.name) ?? [] } : section
+  }).filter(({ adapters }) => adapters.length > 0)
 }
-const [ratio, cost] = [median(ratios), median(costs)]
-console.log(`${values['in-flight']} calls in flight: stagemesh does ${ratio.toFixed(3)} × the calls of raw at ${cost.toFixed(1)} × its CPU a call (medians of ${values.rounds})`)
-if (values.gate !== undefined && ratio < Number(values.gate)) {
-  console.error(`below the gate of ${values.gate} × raw`)
-  process.exitCode = 1
+
+/** What one section found: for each adapter its measures with the ratios to the floors around them. */
+async function found(section: Section): Promise<Row[]> {
+  const rows = new Map<string, { all: Measured[]; ratios: number[]; costs: number[]; failed?: string }>(section.adapters.map((name) => [name, { all: [], ratios: [], costs: [] }]))
+  const floors: Measured[] = []
+  const floor = async (): Promise<Measured> => {
+    const one = await measure(section.floor, section.load, { seconds })
+    floors.push(one)
+    return one
+  }
+  for (let round = 1; round <= rounds; round++) {
+    let before = await floor()
+    for (const [name, row] of rows) {
+      if (row.failed !== undefined) continue
+      process.stderr.write(`${section.name}, round ${round} of ${rounds}: ${name}\n`)
+      try {
+        const one = await measure(name, section.load, { seconds })
+        const after = await floor()
+        const around = (of: (measured: Measured) => number): number => (of(before) + of(after)) / 2
+        row.all.push(one)
+        row.ratios.push(section.by === 'p50' ? (one.p50 ?? 0) / around((m) => m.p50 ?? 0) : one.rate / around((m) => m.rate))
+        row.costs.push(one.cpu / around((m) => m.cpu))
+        before = after
+      } catch (error) {
+        row.failed = (error as Error).message
+      }
+    }
+  }
+  const row = (name: string, all: Measured[], ratios: number[], costs: number[]): Row => ({
+    name, title: adapters[name]?.title ?? name, rate: median(all.map((one) => one.rate)), cpu: median(all.map((one) => one.cpu)),
+    p50: median(all.map((one) => one.p50 ?? 0)), p99: median(all.map((one) => one.p99 ?? 0)), ratio: median(ratios), cost: median(costs), least: Math.min(...ratios), most: Math.max(...ratios),
+  })
+  return [
+    row(section.floor, floors, [1], [1]),
+    ...[...rows].map(([name, { all, ratios, costs, failed }]) => failed === undefined ? row(name, all, ratios, costs) : { name, title: adapters[name]?.title ?? name, failed }),
+  ]
 }
-if (values['gate-cpu'] !== undefined && cost > Number(values['gate-cpu'])) {
-  console.error(`above the gate of ${values['gate-cpu']} × the CPU of raw`)
+
+function broken(gate: Gate, row: Row | undefined): string | undefined {
+  if (!row || row.failed !== undefined) return `${gate.section}: ${gate.adapter} was not measured: ${row?.failed}`
+  if (gate.least !== undefined && row.ratio < gate.least) return `${gate.section}: ${gate.adapter} does ${row.ratio.toFixed(3)} × the floor, at least ${gate.least} was expected`
+  if (gate.cpu !== undefined && row.cost > gate.cpu) return `${gate.section}: ${gate.adapter} costs ${row.cost.toFixed(2)} × the CPU of the floor, at most ${gate.cpu} was expected`
+  return undefined
+}
+
+const results: { section: Section; rows: Row[] }[] = []
+for (const section of planned()) {
+  const rows = await found(section)
+  results.push({ section, rows })
+  console.log(`${table(section, rows)}\n`)
+}
+if (whole) {
+  const docs = new URL('../../docs/', import.meta.url)
+  await writeFile(new URL('benchmarks.md', docs), document(results, { rounds, seconds }))
+  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify(results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), null, 2)}\n`)
+}
+if (values.gate) for (const gate of gates) {
+  const why = broken(gate, results.find(({ section }) => section.name === gate.section)?.rows.find(({ name }) => name === gate.adapter))
+  if (why === undefined) continue
+  console.error(why)
   process.exitCode = 1
 }

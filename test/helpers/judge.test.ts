@@ -1,7 +1,7 @@
 import test from 'ava'
-import { judge } from '../../bench/actors/judge.js'
-import type { Noted } from '../../bench/actors/caller.js'
-import type { Sighting } from '../../bench/actors/watcher.js'
+import { judge } from '../stress/judge.js'
+import type { Noted } from '../stress/caller.js'
+import type { Sighting } from '../stress/watcher.js'
 
 const ADDRESS = 'counters.1'
 const IDS = ['a', 'b', 'c']

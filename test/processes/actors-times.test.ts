@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
-import type { Orders } from '../../bench/actors/child.js'
-import type { Counter } from '../../bench/actors/things.js'
+import type { Orders } from '../stress/child.js'
+import type { Counter } from '../stress/things.js'
 import { Stage } from '../../src/index.js'
 import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
@@ -20,7 +20,7 @@ const ACTORS = 30
 async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, withinMs: number): Promise<void> {
   t.timeout(60_000)
   const place = { registry, ttlMs: TTL_MS }
-  const hosts = [1, 2, 3].map(() => Process.start<Orders>(t, { serialization: 'advanced' }, 'bench/actors/child.js'))
+  const hosts = [1, 2, 3].map(() => Process.start<Orders>(t, { serialization: 'advanced' }, 'test/stress/child.js'))
   const [victim] = await Promise.all(hosts.map((one, i) => one.ask('host', `host-${i}`, place, 300_000)))
   const caller = new Stage('caller', registry)
   t.teardown(() => caller.close())

@@ -1,5 +1,5 @@
 /** Holds what callers and watchers saw of each actor against each other. */
-import { checkCounter, checkRegister } from '../../test/helpers/linearizable.js'
+import { checkCounter, checkRegister } from '../helpers/linearizable.js'
 import type { Noted } from './caller.js'
 import { isCounter } from './things.js'
 import type { Sighting } from './watcher.js'

@@ -1,7 +1,7 @@
 /** A process of the run: a host of actors, or some of those who call and watch them. */
 import { LocalRegistry, RedisRegistry, Stage, type Registry, type StageOptions } from '../../src/index.js'
-import { answering } from '../../test/helpers/answering.js'
-import { listed } from '../../test/helpers/listed.js'
+import { answering } from '../helpers/answering.js'
+import { listed } from '../helpers/listed.js'
 import { Caller, type Calling, type Noted } from './caller.js'
 import { Tampered, type Tampering } from './tampered.js'
 import { addresses, defineThings } from './things.js'

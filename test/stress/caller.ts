@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StageError, asError } from '../../src/errors.js'
 import type { Stage } from '../../src/index.js'
-import type { CounterSeen, Operation } from '../../test/helpers/linearizable.js'
+import type { CounterSeen, Operation } from '../helpers/linearizable.js'
 import { Counter, Register, addresses, checkOf, clock, isCounter, pairOf, type Look } from './things.js'
 
 export interface Calling {

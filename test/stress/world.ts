@@ -1,9 +1,9 @@
 /** Hosts and callers in processes of their own, the store that they share, and what happens to them. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Process, tempFolder } from '../../test/helpers/process.js'
-import { RedisServer } from '../../test/helpers/redis-server.js'
-import type { Assertions } from '../../test/suites/test.js'
+import { Process, tempFolder } from '../helpers/process.js'
+import { RedisServer } from '../helpers/redis-server.js'
+import type { Assertions } from '../suites/test.js'
 import type { Calling } from './caller.js'
 import type { Counts, Orders, Place } from './child.js'
 import type { Tampering } from './tampered.js'
@@ -18,7 +18,7 @@ const CALLING_PROCESSES = 3
 
 const any = <One>(all: readonly One[]): One => all[Math.floor(Math.random() * all.length)]!
 
-const start = (t: T): One => Process.start<Orders>(t, { serialization: 'advanced' }, 'bench/actors/child.js')
+const start = (t: T): One => Process.start<Orders>(t, { serialization: 'advanced' }, 'test/stress/child.js')
 
 export class World {
   readonly hosts: One[] = []

@@ -1,0 +1,68 @@
+import { actors, framing, IpcInterface, json, LocalRegistry, rpc, Stage, TcpInterface, type Interface, type StageOptions } from 'stagemesh'
+import { count, RECEIVERS, type Adapter } from '../adapter.js'
+
+/** A stage as a user gets it, but that it has one interface, the one that is measured. */
+function adapter(make: () => Interface, options: () => StageOptions = () => ({})): Adapter {
+  const empty = options().chain?.length === 0
+  const stage = (name: string, folder: string): Stage => new Stage(name, new LocalRegistry(folder), make(), options())
+  return {
+    async serve({ folder }) {
+      let received = 0
+      const echo = stage('echo', folder)
+      if (!empty) {
+        echo.to('*').provide('echo', (value) => value)
+        echo.to('*').provide('received', () => received)
+      }
+      echo.on('stream', (stream) => { stream.allowHalfOpen = true; count(stream) })
+      const receivers = Array.from({ length: empty ? 0 : RECEIVERS }, (_, i) => stage(`log-${i}`, folder))
+      for (const one of receivers) one.to('*').provide('line', () => { received++ })
+      await Promise.all([echo, ...receivers].map((one) => one.ready()))
+      return folder
+    },
+    async connect(folder) {
+      const caller = stage('caller', folder)
+      await caller.ready()
+      if (empty) return { stream: () => caller.to('echo') }
+      const echo = caller.to('echo')
+      const logs = caller.to('log-*')
+      return {
+        call: (value) => echo.call('echo', value),
+        stream: () => caller.to('echo'),
+        cast: (value) => { logs.cast('line', value) },
+        received: () => echo.call<number>('received'),
+      }
+    },
+  }
+}
+
+export const stagemesh = adapter(() => new TcpInterface())
+export const stagemeshIpc = adapter(() => new IpcInterface())
+export const stagemeshJson = adapter(() => new TcpInterface(), () => ({ chain: [framing(), rpc({ codec: json() }), actors()] }))
+export const stagemeshEmpty = adapter(() => new TcpInterface(), () => ({ chain: [] }))
+
+/** The same call as one of an actor that the other process hosts. */
+const actorOf = (durable: boolean): Adapter => ({
+  async serve({ folder }) {
+    const stage = new Stage('host', new LocalRegistry(folder), new TcpInterface())
+    stage.define({ pattern: 'echo', constructor: Echo, durable })
+    await stage.ready()
+    return folder
+  },
+  async connect(folder) {
+    const stage = new Stage('caller', new LocalRegistry(folder), new TcpInterface())
+    await stage.ready()
+    const echo = stage.actor<Echo>('echo')
+    return { call: (value) => echo.echo(value) }
+  },
+})
+
+class Echo {
+  calls = 0
+  echo(value: unknown): unknown {
+    this.calls++
+    return value
+  }
+}
+
+export const actor = actorOf(false)
+export const actorDurable = actorOf(true)

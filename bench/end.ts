@@ -1,0 +1,55 @@
+/** One end of one measure; `measure.ts` starts both. */
+import { isDeepStrictEqual } from 'node:util'
+import { VALUES, type Client } from './adapter.js'
+import { adapters } from './adapters/index.js'
+import { work, type Load } from './load.js'
+
+export type Order =
+  | { serve: string; folder: string }
+  | { connect: string; where: string; load: Load; warmMs: number; ms: number }
+  | 'mark'
+  | 'go'
+  | 'spent'
+
+const cpu = (): number => { const { user, system } = process.cpuUsage(); return user + system }
+let marked = 0
+let run: ((ms: number) => Promise<unknown>) | undefined
+let ms = 0
+
+/** Nothing is measured of a library that does not give back what it was given. */
+async function prove(call: NonNullable<Client['call']>, load: Load): Promise<void> {
+  if (load.kind !== 'calls') return
+  const given = VALUES[load.value]
+  const found = await call(given)
+  const equal = Buffer.isBuffer(found) && !Buffer.isBuffer(given) ? found.length > 0 : isDeepStrictEqual(found instanceof Uint8Array ? Buffer.from(found) : found, given)
+  if (!equal) throw new Error(`it answered ${JSON.stringify(found)?.slice(0, 80)} for a ${load.value}`)
+}
+
+async function obey(order: Order): Promise<unknown> {
+  if (order === 'mark') return void (marked = cpu())
+  if (order === 'spent') return cpu() - marked
+  if (order === 'go') {
+    marked = cpu()
+    const done = await run?.(ms)
+    return { ...done as object, cpu: cpu() - marked }
+  }
+  const name = 'serve' in order ? order.serve : order.connect
+  const adapter = await adapters[name]?.load()
+  if (!adapter) throw new Error(`there is no adapter '${name}': there are ${Object.keys(adapters).join(', ')}`)
+  if ('serve' in order) return adapter.serve({ folder: order.folder })
+  const client = await adapter.connect(order.where)
+  run = work(client, order.load)
+  ms = order.ms
+  if (!run) throw new Error('not offered')
+  if (client.call) await prove(client.call, order.load)
+  if (order.warmMs > 0) await run(order.warmMs)
+  return undefined
+}
+
+process.once('disconnect', () => process.exit())
+process.on('message', (order: Order) => {
+  obey(order).then(
+    (value) => process.send?.({ value }),
+    (error: Error) => process.send?.({ error: error.message.split('\n')[0] }),
+  )
+})

@@ -1,0 +1,47 @@
+/** What is measured, in the order of the table. */
+import type { Load } from './load.js'
+
+export interface Section {
+  name: string
+  title: string
+  load: Load
+  /** The adapter that all others are measured against. */
+  floor: string
+  adapters: readonly string[]
+  /** What a second or one of them is, and the ratio that says most. */
+  unit: 'calls' | 'bytes' | 'deliveries'
+  by: 'rate' | 'p50'
+}
+
+const peers = ['ws', 'deepkit', 'moleculer-tcp', 'moleculer-redis', 'grpc-bidi', 'grpc', 'capnweb']
+const floors = ['raw-msgpack', 'raw-json']
+const ours = ['stagemesh', 'stagemesh-json', 'stagemesh-ipc']
+const actors = ['actor', 'actor-durable']
+const calls = (value: 'small' | 'text' | 'bytes', inFlight: number): Load => ({ kind: 'calls', value, inFlight })
+
+export const sections: readonly Section[] = [
+  { name: 'small-100', title: 'A small object of about 130 bytes, 100 calls in flight', load: calls('small', 100), floor: 'raw', adapters: [...floors, ...ours, ...actors, ...peers], unit: 'calls', by: 'rate' },
+  { name: 'small-1', title: 'The same, one call in flight', load: calls('small', 1), floor: 'raw', adapters: [...floors, ...ours, ...actors, ...peers], unit: 'calls', by: 'p50' },
+  { name: 'small-10', title: 'The same, 10 in flight', load: calls('small', 10), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
+  { name: 'small-1000', title: 'The same, 1 000 in flight', load: calls('small', 1000), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
+  { name: 'text-100', title: 'A text of 1 KiB, 100 in flight', load: calls('text', 100), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
+  { name: 'bytes-16', title: 'A buffer of 64 KiB, 16 in flight (of those that carry bytes)', load: calls('bytes', 16), floor: 'raw', adapters: ['raw-msgpack', ...ours, 'actor', 'deepkit', 'grpc-bidi', 'grpc', 'capnweb'], unit: 'calls', by: 'rate' },
+  { name: 'cast-10', title: 'A small object said to ten receivers, no answer', load: { kind: 'casts', value: 'small' }, floor: 'raw', adapters: [...floors, ...ours], unit: 'deliveries', by: 'rate' },
+  { name: 'stream', title: 'One stream of bytes', load: { kind: 'stream' }, floor: 'raw', adapters: ['raw-ipc', 'stagemesh', 'stagemesh-empty', 'stagemesh-ipc'], unit: 'bytes', by: 'rate' },
+]
+
+/** What two minutes are enough for. */
+export const quick = new Map([
+  ['small-100', ['raw-msgpack', 'stagemesh', 'actor', 'ws', 'moleculer-tcp', 'grpc']],
+  ['small-1', ['stagemesh', 'grpc']],
+  ['text-100', ['stagemesh']],
+  ['bytes-16', ['raw-msgpack', 'stagemesh']],
+  ['cast-10', ['stagemesh']],
+  ['stream', ['stagemesh', 'stagemesh-empty']],
+])
+
+/** Below these ratios to the floor of its section a change is refused; `cpu` is what one may cost at most. */
+export interface Gate { section: string; adapter: string; least?: number; cpu?: number }
+export const gates: readonly Gate[] = [
+  { section: 'small-100', adapter: 'stagemesh', least: 0.12, cpu: 8 },
+]
