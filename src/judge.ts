@@ -4,6 +4,8 @@ import type { Clock, Timer } from './types.js'
 const STALL_MS = 500
 /** Later than this a timer says more about our own loop than about anybody else. */
 const LATE_MS = 50
+/** How often is looked again: a loop that is late each time has read in between what had come. */
+const LOOKS_MAX = 3
 
 /**
  * Calls `judge` at that time by the clock's `now()`, to find somebody dead. Where our own loop stood still shortly before,
@@ -11,12 +13,13 @@ const LATE_MS = 50
  */
 export function judgeAt(clock: Clock, due: number, judge: () => void): Timer {
   let timer: Timer
+  let looks = 0
   const wait = (until: number, last: boolean): void => {
     const began = clock.now()
     const at = Math.max(began, until)
     timer = clock.setTimeout(() => {
       const now = clock.now()
-      if (now - at > LATE_MS) wait(now + STALL_MS, true)
+      if (now - at > LATE_MS && looks++ < LOOKS_MAX) wait(now + STALL_MS, true)
       else if (last) judge()
       else wait(due, true)
     }, at - began)

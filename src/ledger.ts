@@ -94,7 +94,8 @@ export class Ledger {
     if (this.#rolledBack(seen)) this.#state = this.#begin(seen.revision)
     const end = this.table.get('lease', entry.id)
     const reborn = seen.generation !== this.#state.generation && this.now - this.#state.born <= entry.ttlMs && this.table.get('lapsed', entry.id) === undefined
-    if (end === undefined && !reborn) return { ...this.#answer(), answer: 'lost' }
+    // who came first to a registry that has forgotten keeps the name, if one of them would have it alone
+    if (end === undefined && (!reborn || this.#holder(entry))) return { ...this.#answer(), answer: 'lost' }
     this.#list(entry)
     return { ...this.#answer(), answer: end !== undefined && number(end) <= this.now ? 'late' : 'ok' }
   }

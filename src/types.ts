@@ -85,9 +85,9 @@ export interface Registry extends Closable {
    */
   publish(entry: Entry, ttlMs: number): Promise<Lease>
   /**
-   * The present view at once, then one whenever it changed (equal views in a row are allowed, missed ones are not
-   * replayed). Throws when the registry goes away: the caller keeps what it knew and watches again.
-   * Ends quietly when `signal` fires.
+   * The present view at once, read after the call also where another watch is open: whoever is listed by then is in it.
+   * Then one whenever it changed (equal views in a row are allowed, missed ones are not replayed). Throws when the
+   * registry goes away: the caller keeps what it knew and watches again. Ends quietly when `signal` fires.
    */
   watch(namespace: string, signal: AbortSignal): AsyncIterable<View>
   /** Where claims and committed actor state of a namespace live, if this registry can hold them. The caller closes it. */

@@ -8,7 +8,18 @@ export class Views {
   #version = 0
   #ended: { error?: unknown } | undefined
   readonly #waiting = new Set<() => void>()
+  #looking: Promise<void> = Promise.resolve()
   watchers = 0
+
+  /** @param read  pushes the present view, if it is another than the last; without it what was pushed is the present */
+  constructor(private readonly read?: () => Promise<void>) {}
+
+  /** Reads once more, after whatever is being read: what it finds is newer than this call. */
+  look(): Promise<void> {
+    const looking = this.#looking.then(async () => { if (!this.#ended) await this.read?.() })
+    this.#looking = looking.catch(() => {})
+    return looking
+  }
 
   push(view: View): void {
     this.#view = view
@@ -28,6 +39,7 @@ export class Views {
 
   async* watch(signal: AbortSignal): AsyncGenerator<View, void, undefined> {
     let seen = 0
+    if (this.watchers > 1) await this.look() // what there is was read for those before
     while (!signal.aborted) {
       if (this.#ended) {
         if ('error' in this.#ended) throw this.#ended.error

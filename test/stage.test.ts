@@ -77,6 +77,26 @@ test('cast reaches every match, oneself included, and is encoded once', async (t
   t.deepEqual(got.filter((line) => line.endsWith(' x')).sort(), names.map((name) => `${name} x`))
 })
 
+test('casts that come back in a circle end after 32 of them, as calls do', async (t) => {
+  const { stage } = realMesh(t)
+  let ran = 0
+  const [a, b] = ['a', 'b'].map((name) => {
+    const one = stage(name)
+    one.to('*').provide('x', function () { ran++; this.to(name === 'a' ? 'b' : 'a').cast('x') })
+    one.to('*').provide('idle', () => ran)
+    return one
+  })
+  await Promise.all([a.to('b').call('idle'), b.to('a').call('idle')])
+  a.to('b').cast('x')
+  await until(() => ran >= 33)
+  let before = -1
+  while (before !== ran) { // each round is behind whatever the one before it has sent
+    before = ran
+    for (let i = 0; i < 3; i++) await Promise.all([a.to('b').call('idle'), b.to('a').call('idle')])
+  }
+  t.is(ran, 33, 'the first and 32 more')
+})
+
 test('a cast of a function is refused before anything is sent', (t) => {
   const { stage } = realMesh(t)
   const error = t.throws(() => stage('a').to('*').cast('line', () => 1), { instanceOf: StageError })

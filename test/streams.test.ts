@@ -76,6 +76,26 @@ test('drain comes after uncork(), as with streams of Node', async (t) => {
   t.pass()
 })
 
+test('what a listener for drain throws is the process\'s to hear, and ends nothing else on the link', async (t) => {
+  const script = `
+    const { MemoryInterface, Stage } = await import(${JSON.stringify(compiled('src/index.js'))})
+    process.on('uncaughtException', (error) => console.log('uncaught:', error.message))
+    const [near, far] = ['near', 'far'].map((name) => new Stage(name, 'memory:drain', new MemoryInterface()))
+    far.to('*').provide('slow', () => new Promise((resolve) => setTimeout(resolve, 200, 'answered')))
+    far.on('stream', (stream) => {
+      stream.once('drain', () => { stream.end('end'); throw new Error('a bug') })
+      stream.write(Buffer.alloc(256 * 1024 + 10)) // the last of it goes when the first was taken
+    })
+    const stream = near.to('far')
+    stream.write('x')
+    let came = 0
+    setTimeout(() => stream.on('data', (chunk) => { came += chunk.length }), 50)
+    console.log(await near.to('far').call('slow').catch((error) => error.message), came)
+    await Promise.all([near.close(), far.close()])`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])
+  t.is(stdout, 'uncaught: a bug\nanswered 262157\n')
+})
+
 test('what a listener of a stream throws is the process\'s to hear, and ends nothing else on the link', async (t) => {
   const script = `
     const { MemoryInterface, Stage } = await import(${JSON.stringify(compiled('src/index.js'))})

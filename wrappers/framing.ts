@@ -32,6 +32,7 @@ const FRAME_MS = 10_000
 const STALL_MS = 30_000
 /** Later than this a timer says more about our own loop than about the peer. */
 const LATE_MS = 500
+const LOOKS_MAX = 3
 /** Pings that a peer may send within ten seconds; its own pulse needs one. */
 const PINGS_MAX = 100
 const PINGS_MS = 10_000
@@ -327,15 +328,15 @@ export class Framed extends Duplex implements Top {
     const frameDue = this.#amidst ? this.#partialSince + FRAME_MS : Infinity
     const stallDue = this.#blocked ? this.#movedAt + STALL_MS : Infinity
     const due = Math.min(frameDue, stallDue, now + FRAME_MS)
-    this.#guard = this.clock.setTimeout(() => this.#judge(due), due - now)
+    this.#guard = this.clock.setTimeout(() => this.#judge(due, 0), due - now)
   }
 
-  #judge(due: number): void {
+  #judge(due: number, looks: number): void {
     this.#guard = undefined
     const now = this.clock.now()
-    if (now - due > LATE_MS) {
-      // what we wait for may be waiting behind this timer: poll once before judging
-      this.#guard = this.clock.setTimeout(() => this.#judge(now + LATE_MS), LATE_MS)
+    if (now - due > LATE_MS && looks < LOOKS_MAX) {
+      // what we wait for may be waiting behind this timer: poll before judging, but not for ever where we are always late
+      this.#guard = this.clock.setTimeout(() => this.#judge(now + LATE_MS, looks + 1), LATE_MS)
     } else if (this.#amidst && now - this.#partialSince >= FRAME_MS) {
       this.destroy(new StageError('PROTOCOL_ERROR', `a frame was begun and not finished within ${FRAME_MS} ms`))
     } else if (this.#blocked && now - this.#movedAt >= STALL_MS) {

@@ -144,7 +144,7 @@ export class LocalRegistry implements Registry {
 
 /** Looks at one namespace again and again while anybody watches it. */
 class Poll {
-  readonly views = new Views()
+  readonly views = new Views(() => this.#read())
   readonly #reader: EntryReader
   #timer: Timer | undefined
   #count = 0
@@ -172,7 +172,7 @@ class Poll {
   async #look(): Promise<void> {
     try {
       if (this.#count++ % REFRESH_POLLS === 0) await this.environment.refresh()
-      if (!this.views.ended) await this.#read()
+      await this.views.look()
     } catch (error) {
       this.views.end(error)
     }

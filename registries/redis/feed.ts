@@ -28,7 +28,7 @@ export interface FeedOptions {
 
 /** Keeps the view of one namespace while anybody watches it: waits for a change, then reads the whole anew. */
 export class Feed {
-  readonly views = new Views()
+  readonly views = new Views(() => this.#read())
   readonly #keys: string[]
   readonly #reader: EntryReader
   #pausing: (() => void) | undefined
@@ -61,12 +61,12 @@ export class Feed {
   async #round(): Promise<void> {
     const { clock, random } = this.options
     const end = clock.now() + jitter(random, RECONCILE_MS, 0.2)
-    await this.#read()
+    await this.views.look()
     for (let left = end - clock.now(); left > 0 && !this.views.ended; left = end - clock.now()) {
       const readAt = clock.now()
       if (!await this.#changed(Math.min(left, BLOCK_MS)) || this.views.ended) continue
       await this.#pause(readAt + BURST_MS - clock.now())
-      if (!this.views.ended) await this.#read()
+      await this.views.look()
     }
   }
 

@@ -67,6 +67,16 @@ local function list(id, text, name, unique, ttl)
   change('list', id)
 end
 
+-- who has the name, where one of the two would have it alone
+local function holder(id, name, unique)
+  for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
+    local alone, other = string.sub(member, #name + 2, #name + 2), string.sub(member, #name + 4)
+    local ends = redis.call('ZSCORE', LEASES, other)
+    if not ends or other == id then redis.call('ZREM', NAMES, member)
+    elseif unique == '1' or alone == '1' then return other, ends end
+  end
+end
+
 local function drop(op, id)
   local ok, entry = pcall(cjson.decode, redis.call('HGET', PEERS, id) or '')
   if ok and type(entry) == 'table' and type(entry.name) == 'string' then
@@ -103,16 +113,12 @@ for _, other in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', num(now - ${S
   if of ~= ends then redis.call('HSET', STATE, 'missed ' .. other, num(now) .. ' ' .. ends)
   elseif now - tonumber(since) >= ttl_of(redis.call('HGET', PEERS, other) or '') * patience then lapse(other) end
 end
-for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
-  local alone, other = string.sub(member, #name + 2, #name + 2), string.sub(member, #name + 4)
-  local ends = redis.call('ZSCORE', LEASES, other)
-  if not ends or other == id then redis.call('ZREM', NAMES, member)
-  elseif unique == '1' or alone == '1' then
-    local text = redis.call('HGET', PEERS, other) or ''
-    local since = tonumber(string.match(redis.call('HGET', STATE, 'missed ' .. other) or '', '^(%d+) ') or '')
-    local free = since and since + ttl_of(text) - now or tonumber(ends) + ${GRACE_MS} - now
-    return { 'taken', other, text, num(free) }
-  end
+local other, ends = holder(id, name, unique)
+if other then
+  local text = redis.call('HGET', PEERS, other) or ''
+  local since = tonumber(string.match(redis.call('HGET', STATE, 'missed ' .. other) or '', '^(%d+) ') or '')
+  local free = since and since + ttl_of(text) - now or tonumber(ends) + ${GRACE_MS} - now
+  return { 'taken', other, text, num(free) }
 end
 if redis.call('ZSCORE', LAPSED, id) then return answer('lost') end
 forget()
@@ -134,7 +140,7 @@ if generation == ARGV[7] then
   if back then begin(seen) end
 end
 local reborn = generation ~= ARGV[7] and now - born <= ttl and not redis.call('ZSCORE', LAPSED, id)
-if not ends and not reborn then return answer('lost') end
+if not ends and (not reborn or holder(id, name, unique)) then return answer('lost') end
 list(id, text, name, unique, ttl)
 return answer(ends and tonumber(ends) <= now and 'late' or 'ok')`)
 

@@ -111,3 +111,48 @@ test('a save() that waited for one that failed keeps nothing either', async (t) 
   t.is(a.shelf.count('commit'), 1)
   t.is(await mesh.go(a.stage.actor('x.1')['get']()), 0)
 })
+
+test('P17: what a readonly turn left behind takes nothing of the turns after it', async (t) => {
+  const mesh = actorMesh(t)
+  const { stage } = await mesh.add('a', (one) => {
+    one.define({
+      pattern: 'x.{id}', readonly: ['look'], create: (_, self: Self) => ({
+        error: '',
+        look() { self.after(10, async () => { await (self.actor('y.1')['back']() as Promise<unknown>).catch((error: StageError) => { this.error = `${error.code} ${error.message}` }) }) },
+        get: () => 1,
+      }),
+    })
+    one.define({ pattern: 'y.{id}', create: (_, self: Self) => ({ back: () => self.actor('x.1')['get']() }) })
+  })
+  await mesh.go(stage.actor('x.1')['look']())
+  await mesh.clock.advance(50)
+  t.regex(await mesh.go(Promise.resolve(stage.actor<{ error: string }>('x.1').error)), /circle of calls: x\.1 → y\.1 → x\.1/, 'and not that nobody answered in time')
+})
+
+test('P17: what reads within what came back belongs to the turn that it all came back to', async (t) => {
+  const mesh = actorMesh(t)
+  const { stage } = await mesh.add('a', (one) => {
+    one.define({
+      pattern: 'x.{id}', reentrant: true, durable: true, readonly: ['r', 'r2'], create: (_, self: Self) => ({
+        hp: 1,
+        async outer() {
+          void self.actor('d.1')['call']('r')
+          void self.actor('d.2')['write']()
+          await passed(mesh.clock, 20)
+        },
+        r: async () => self.actor('d.3')['call']('r2', 30),
+        async r2() { await passed(mesh.clock, 100); return this.hp },
+        async w() { await passed(mesh.clock, 60); this.hp = 2; return this.hp },
+      }),
+    })
+    one.define({
+      pattern: 'd.{id}', create: (_, self: Self) => ({
+        async call(method: string, ms = 1) { await passed(mesh.clock, ms); return self.actor('x.1')[method]() as Promise<unknown> },
+        write: () => self.actor('x.1')['w'](),
+      }),
+    })
+  })
+  await mesh.go(stage.actor('x.1')['outer']())
+  await mesh.clock.advance(500)
+  t.is(await mesh.go(Promise.resolve(stage.actor<{ hp: number }>('x.1').hp)), 2)
+})

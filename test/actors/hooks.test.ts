@@ -251,3 +251,18 @@ test('a handler that never settles, and one that recurses: the stage lives, and 
   await mesh.go(a.stage.close(), 20_000)
   t.true(mesh.clock.now() - started <= 15_000)
 })
+
+test('P15: whatever activate() saves without waiting for it is kept, one commit after the other', async (t) => {
+  const { add, go } = actorMesh(t, { latencyMs: 1 })
+  const { stage, shelf } = await add('a', (one) => one.define({
+    pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({
+      a: 0,
+      activate() { this.a = 1; void self.save(); this.a = 2; void self.save(); this.a = 3 },
+      get() { return this.a },
+    }),
+  }))
+  shelf.trouble({ afterMs: 5 }, 'commit')
+  t.is(await go(stage.actor('x.1')['get']()), 3)
+  const versions = shelf.steps.flatMap(({ commit }) => commit ? [commit.version] : [])
+  t.deepEqual(versions, [...new Set(versions)])
+})

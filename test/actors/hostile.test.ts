@@ -259,3 +259,35 @@ test('P16: that a property was taken away is kept too', async (t) => {
     t.deepEqual(await go(actor['look']()), [7])
   }
 })
+
+test('P16: that a property was taken away is kept too where another came in its place', async (t) => {
+  for (const durable of [true, ['a', 'b', 'c']]) {
+    const { add, go, clock } = actorMesh(t)
+    const { stage } = await add('a', (one) => one.define({ pattern: 'x.{id}', durable: durable as true, create: (_, self: Self) => ({
+      a: 1, b: 2 as number | undefined,
+      rename() { Object.assign(this, { c: this.b }); delete this.b }, drop() { delete this.b }, add() { Object.assign(this, { c: 5 }) },
+      leave() { self.deactivate() }, look() { return { ...this } },
+    }) }))
+    const leave = async (address: string): Promise<unknown> => {
+      await go(stage.actor(address)['leave']())
+      await clock.advance(100)
+      const { a, b, c } = await go(stage.actor(address)['look']()) as { a?: number; b?: number; c?: number }
+      return JSON.parse(JSON.stringify({ a, b, c })) as unknown
+    }
+    await go(stage.actor('x.1')['rename']())
+    t.deepEqual(await leave('x.1'), { a: 1, c: 2 }, 'in one turn')
+    await go(stage.actor('x.2')['drop']())
+    await go(stage.actor('x.2')['add']())
+    t.deepEqual(await leave('x.2'), { a: 1, c: 5 }, 'in the next one')
+  }
+})
+
+test('P9: a burst to an actor that nobody has called yet: whoever finds no place is told so, and the others are served in order', async (t) => {
+  const { add, go } = actorMesh(t)
+  const { stage } = await add('a', (one) => one.define({ pattern: 'x.{id}', create: () => ({ seen: [] as number[], async add(i: number) { this.seen.push(i); await null }, all() { return this.seen } }) }))
+  const outcomes = await go(Promise.allSettled(Array.from({ length: 9000 }, (_, i) => stage.actor('x.1')['add'](i))))
+  const served = outcomes.flatMap((one, i) => one.status === 'fulfilled' ? [i] : [])
+  t.deepEqual([...new Set(outcomes.map((one) => one.status === 'fulfilled' ? 'served' : (one.reason as StageError).code))], ['served', 'OVERLOADED'])
+  t.deepEqual(await go(stage.actor('x.1')['all']()), served)
+  t.is(stage.stats()['actorCalls'], 0)
+})

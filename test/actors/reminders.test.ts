@@ -322,3 +322,40 @@ test('a readonly method sets and forgets no reminder, and saves nothing', async 
   await mesh.clock.advance(35_000)
   t.is(await mesh.go(Promise.resolve(actor['n'] as unknown as PromiseLike<number>)), 1, 'the one that was there rang')
 })
+
+test('at least once: reminders that fail hold up none of others, however many they are', async (t) => {
+  const mesh = actorMesh(t)
+  const ran: Ran[] = []
+  const { stage } = await mesh.add('a', (one) => {
+    one.define({ pattern: 'broken.{id}', durable: true, create: (_, self: Self) => ({ set() { self.remind('x', 'f', { afterMs: 5000 }) }, f() { throw new Error('on purpose') } }) })
+    alarms(mesh, ran, { idleMs: 1000 })(one)
+  })
+  await mesh.go(Promise.all(Array.from({ length: 250 }, (_, i) => stage.actor(`broken.${i}`)['set']() as Promise<void>)))
+  await mesh.go(stage.actor('alarms.1')['set']('x', { afterMs: 90_000 }))
+  await mesh.clock.advance(130_000)
+  t.is(ran.length, 1)
+})
+
+test('at least once: reminders of types that nobody hosts any more hold up none of others', async (t) => {
+  const mesh = actorMesh(t)
+  const ran: Ran[] = []
+  const a = await mesh.add('a', (one) => one.define({ pattern: 'gone.{id}', durable: true, create: (_, self: Self) => ({ set() { self.remind('x', 'f', { afterMs: 5000 }) }, f: () => 1 }) }))
+  await mesh.go(Promise.all(Array.from({ length: 1200 }, (_, i) => a.stage.actor(`gone.${i}`)['set']() as Promise<void>)))
+  await mesh.go(a.stage.close())
+  const b = await mesh.add('b', alarms(mesh, ran, { idleMs: 1000 }))
+  await mesh.go(b.stage.actor('alarms.1')['set']('x', { afterMs: 30_000 }))
+  await mesh.clock.advance(240_000)
+  t.is(ran.length, 1)
+})
+
+test('a store that never says what is due ends neither the looking for it nor what else is done from time to time', async (t) => {
+  const mesh = actorMesh(t)
+  const ran: Ran[] = []
+  const { stage, shelf } = await mesh.add('a', alarms(mesh, ran, { idleMs: 1000 }))
+  await mesh.go(stage.actor('alarms.1')['set']('x', { afterMs: 20_000 }))
+  shelf.trouble({ hang: 'before' }, 'due')
+  await mesh.clock.advance(15_000)
+  shelf.trouble()
+  await mesh.clock.advance(30_000)
+  t.is(ran.length, 1)
+})

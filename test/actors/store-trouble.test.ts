@@ -207,3 +207,15 @@ test('the registry\'s own store away as a whole: actors stop with typed errors, 
   t.is(await go(c.stage.actor<Counter>('counters.1').get()), 1)
   t.is(a.stage.actors().length + b.stage.actors().length, 1)
 })
+
+test('a store that never says who has an object keeps no later call from it', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const a = await mesh.add('a', (stage) => { void stage.host('things.1', { get: () => 1 }) })
+  const b = await mesh.add('b')
+  b.shelf.trouble({ hang: 'before' }, 'look')
+  await mesh.fails(b.stage.actor('things.1', { timeoutMs: 1000 })['get']() as Promise<unknown>, 'NO_SUCH_ACTOR', 'no')
+  b.shelf.trouble()
+  await mesh.clock.advance(6000)
+  t.is(await mesh.go(b.stage.actor('things.1', { timeoutMs: 1000 })['get']()), 1)
+  t.deepEqual(a.errors, [])
+})

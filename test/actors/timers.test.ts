@@ -168,3 +168,20 @@ test('timers and reminders are set once the actor is made, and not by what makes
     t.regex(error.message, /once it is made/)
   }
 })
+
+test('a timer that is cancelled while its turn waits runs no more', async (t) => {
+  const { add, go, clock } = actorMesh(t)
+  const { stage } = await add('a', (one) => one.define({
+    pattern: 'x.{id}', create: (_, self: Self) => ({
+      ran: [] as string[],
+      async pay() {
+        const timers = [self.after(100, () => this.ran.push('after')), self.every(100, () => this.ran.push('every'))]
+        await passed(clock, 150)
+        for (const timer of timers) timer.cancel()
+      },
+    }),
+  }))
+  await go(stage.actor('x.1')['pay']())
+  await clock.advance(500)
+  t.deepEqual(await go(Promise.resolve(stage.actor<{ ran: string[] }>('x.1').ran)), [])
+})

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Clock, Timer } from '../../src/types.js'
 
 interface Waiting {
@@ -31,7 +32,7 @@ export class VirtualClock implements Clock {
   }
 
   setTimeout(fn: () => void, ms: number): Timer {
-    const waiting = { at: this.#now + Math.max(0, Number.isFinite(ms) ? ms : 0), fn }
+    const waiting = { at: this.#now + Math.max(0, Number.isFinite(ms) ? ms : 0), fn: AsyncResource.bind(fn) }
     let low = 0
     for (let high = this.#timers.length; low < high;) {
       const middle = (low + high) >>> 1
@@ -105,3 +106,11 @@ export class VirtualClock implements Clock {
 
 /** Resolves when so much time has passed by that clock, which the test moves. */
 export const passed = (clock: Pick<Clock, 'setTimeout'>, ms: number): Promise<void> => new Promise((resolve) => { clock.setTimeout(resolve, ms) })
+
+/** The clock of a loop that is so late each time. */
+export function lateClock(ms: () => number): VirtualClock {
+  const clock = new VirtualClock()
+  const inner = clock.setTimeout.bind(clock)
+  clock.setTimeout = (fn, wait) => inner(fn, wait + ms())
+  return clock
+}

@@ -237,6 +237,20 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.is(first.ids.length, 1)
   })
 
+  check('a watch that begins while another is open has what is listed by then, at once', async (t, scene) => {
+    const open = scene.watch()
+    await scene.until(() => open.view !== undefined)
+    const second = scene.open()
+    for (let i = 0; i < 5; i++) {
+      const entry = sampleEntry()
+      await second.publish(entry, LONG_MS)
+      const views = scene.registry.watch(NS, new AbortController().signal)[Symbol.asyncIterator]()
+      const { value } = await views.next() as { value: View }
+      await views.return?.()
+      t.true(value.entries.some(({ id }) => id === entry.id), `${value.entries.length} are listed, and not the one that was before it`)
+    }
+  })
+
   check('a watch whose signal has fired already ends at once', async (t, scene) => {
     const watch = scene.watch()
     watch.stop()
@@ -300,6 +314,18 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => watch.ids.length === 2 && watch.view!.generation !== generation)
     t.deepEqual([watch.ids, watch.view!.lapsed], [[a.id, b.id].sort(), []])
     t.deepEqual([await a.lease.renew(), await b.lease.renew()], ['ok', 'ok'])
+  })
+
+  check('of those who held a unique name one after the other, one has it once the registry was emptied', async (t, scene) => {
+    if (!scene.place.empty) return void t.true(true)
+    for (const [before, after] of [[true, true], [true, false], [false, true]]) {
+      const first = await scene.publish({ name: 'alone', unique: before })
+      await scene.place.empty()
+      const second = await scene.publish({ name: 'alone', unique: after })
+      t.is(await first.lease.renew(), 'lost', 'who was listed again first has it')
+      t.is(await second.lease.renew(), 'ok')
+      await second.lease.close()
+    }
   })
 
   check('who comes back more than a TTL after the registry was emptied is gone', async (t, scene) => {

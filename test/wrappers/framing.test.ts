@@ -4,7 +4,7 @@ import test from 'ava'
 import { StageError } from '../../src/index.js'
 import { pair } from '../../src/pair.js'
 import { Framed, frame } from '../../wrappers/framing.js'
-import { VirtualClock } from '../helpers/virtual-clock.js'
+import { VirtualClock, lateClock } from '../helpers/virtual-clock.js'
 import { wrapperSuite } from '../suites/wrapper.js'
 
 wrapperSuite(test, () => function framing(stream) { return frame(stream) }, { name: 'framing' })
@@ -160,4 +160,15 @@ test('a carrier that takes nothing of what waits for 30 s is given up as SLOW_PE
     t.is((a.errored as StageError | null)?.code, 'SLOW_PEER', 'and then nothing again')
     t.is(clock.pending, 0)
   }
+})
+
+test('a frame that is begun and not finished is given up on a loop that is late each time too', async (t) => {
+  const clock = lateClock(() => 600)
+  const [inner, far] = pair()
+  const a = new Framed(inner, {}, clock)
+  a.resume().on('error', () => {})
+  far.on('error', () => {})
+  far.write(Buffer.from([0, 0, 1, 0, 0]))
+  await clock.advance(30_000)
+  t.regex(String(a.errored?.message), /begun and not finished/)
 })

@@ -52,7 +52,7 @@ export class Keeping {
 
   /** A hook has ended, and what it changed counts like what a turn has changed. */
   async afterHook(ms: number): Promise<void> {
-    await this.#saving
+    while (this.#saving) await this.#saving
     const { definition, phase, host } = this.activation
     if (phase === 'over') return
     if (definition.explicit && definition.durable) this.#settle(this.#capture(this.#settled))
@@ -109,7 +109,7 @@ export class Keeping {
   #capture(before: Image): Image {
     const { definition, instance } = this.activation
     const names = definition.durableNames(instance!)
-    const lost = names.length < this.made.length || before.size > names.length ? this.made.filter((name) => !names.includes(name)) : []
+    const lost = this.made.every((name, at) => names[at] === name) ? [] : this.made.filter((name) => !names.includes(name))
     return capture(instance!, names, before, lost)
   }
 

@@ -26,6 +26,7 @@ export class Route {
   #flying = 0
   #seq = 0
   #locating = false
+  #flushing = false
   #hint: string | undefined
   /** Why it is not known yet. */
   #failure: StageError | undefined
@@ -135,11 +136,14 @@ export class Route {
     })
   }
 
+  /** Each call that fails at once comes by here again: the first round takes what is left. */
   #flush(): void {
-    while (this.owner !== undefined && !this.#locating) {
-      const call = this.#queue.shift()
-      if (!call) return
-      this.#send(call)
+    if (this.#flushing) return
+    this.#flushing = true
+    try {
+      for (let call; this.owner !== undefined && !this.#locating && (call = this.#queue.shift());) this.#send(call)
+    } finally {
+      this.#flushing = false
     }
   }
 

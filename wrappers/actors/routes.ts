@@ -2,9 +2,10 @@ import { either } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
+import { within } from '../../src/within.js'
 import { dispose } from '../codec/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
-import type { Asking } from './activation.js'
+import { STORE_MS, type Asking } from './activation.js'
 import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
@@ -84,14 +85,14 @@ export class Routes {
     call.carried = share ? NONE : args
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
-      try {
-        if (share) call.settle(error, value)
-        else if (error) call.settle(copiedError(error))
-        else call.settle(null, copied(value))
+      if (!share && error) error = copiedError(error)
+      else if (!share) try {
+        value = copied(value)
       } catch (failure) {
         dispose(value)
-        call.settle(new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' }))
+        error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
       }
+      call.settle(error, value)
     })
     prepare(turn)
     turn.since = call.since
@@ -115,7 +116,8 @@ export class Routes {
     if (found || hosts.length > 0) return found
     // no type tells: somebody may host a single object there, and only the store knows who
     if (!mesh.peers().some((peer) => announcedBy(peer.announces)?.objects)) return undefined
-    const known = await mesh.store()?.look(address).catch(() => undefined)
+    const store = mesh.store()
+    const known = store && await within(mesh.clock, STORE_MS, store.look(address), () => new Error('no answer')).catch(() => undefined)
     return known?.owner && !tried.has(known.owner.stage) ? this.find(known.owner.stage) : undefined
   }
 

@@ -22,7 +22,9 @@ export class Timers {
     if (typeof fn !== 'function') throw new TypeError('a timer needs a function')
     const { host, address } = this.activation
     let timer: Timer | undefined
+    let off = false
     const cancel = (): void => {
+      off = true // its turn may wait already
       timer?.cancel()
       this.#waiting.delete(cancel)
     }
@@ -36,7 +38,7 @@ export class Timers {
       this.activation.turns.push(new Turn('@timer', [], Infinity, 0, [], (error) => {
         if (error && !this.#closed) host.mesh.error(new Error(`a timer of the actor ${address} failed: ${error.message}`, { cause: error }))
         if (again && this.#waiting.has(cancel)) wait()
-      }, () => fn()))
+      }, () => off ? undefined : fn()))
     }
     wait()
     return { cancel }

@@ -79,7 +79,7 @@ export class Turns {
     turn.shared = turn.shared || definition.readonly.has(turn.method)
     // what comes back to one that changes nothing may not change anything either
     if (cycle && definition.reentrant && activation.phase !== 'starting' && (!cycle.shared || turn.shared)) {
-      turn.inner = !cycle.shared
+      turn.inner = cycle.inner || !cycle.shared
       const now = host.mesh.clock.now()
       if (cycle.shared && this.#fixed && !this.#mended([...this.#shared ?? []])) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
@@ -212,8 +212,8 @@ export class Turns {
     }
     let result: unknown
     try {
-      // where several run at once, only the context of each tells which of them makes a call
-      result = !turn.own && (turn.shared || definition.reentrant) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
+      // where several run at once, only the context of each tells which of them makes a call; and none may take that of another
+      result = !turn.own && (turn.shared || definition.reentrant || scope.getStore() !== undefined) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)

@@ -1,6 +1,8 @@
 import { jitter } from '../../src/random.js'
 import type { Mesh, Timer } from '../../src/types.js'
+import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
+import { STORE_MS } from './activation.js'
 import { announcedBy } from './announced.js'
 import type { Hosting } from './hosting.js'
 
@@ -9,8 +11,11 @@ const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
 const DUE_MAX = 100
-/** One that was woken and is still due stands back for others that long. */
+/** The most that a store is asked for. */
+const ASKED_MAX = 10_000
+/** One that was woken and is still due stands back for others that long; twice as long each time, as it seems to fail. */
 const WOKEN_MS = 30_000
+const WOKEN_MAX_MS = 600_000
 /** Claims that are in use are looked at, if nothing has told for so long that they are good. */
 const VERIFY_MS = 20_000
 
@@ -18,8 +23,8 @@ const VERIFY_MS = 20_000
 export class Upkeep {
   #look: Timer | undefined
   #due: Timer | undefined
-  /** Until when. */
-  readonly #woken = new Map<string, number>()
+  /** Were woken and are due all the same: until when they stand back. */
+  readonly #woken = new Map<string, { until: number; ms: number }>()
   #closed = false
 
   constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => void) {}
@@ -74,12 +79,17 @@ export class Upkeep {
     const { mesh } = hosting
     if (!mesh.valid() || !isFirst(mesh)) return
     const now = mesh.clock.now()
-    const due: unknown = await (async () => hosting.store.due(DUE_MAX + this.#woken.size))().catch(() => undefined)
+    // those that need no waking are due first, where they fail: behind them there are others
+    let asked = DUE_MAX + this.#woken.size
+    for (const one of hosting.activations) if (one.reminders?.next !== undefined) asked++
+    const slow = (): Error => new Error('no answer')
+    const due: unknown = await within(mesh.clock, STORE_MS, (async () => hosting.store.due(Math.min(ASKED_MAX, asked)))(), slow).catch(() => undefined)
     if (!isAddresses(due)) return
     const still = new Set(due)
-    for (const [address, until] of this.#woken) if (until <= now || !still.has(address)) this.#woken.delete(address)
-    for (const address of due.filter((one) => !hosting.active(one) && !this.#woken.has(one)).slice(0, DUE_MAX)) {
-      this.#woken.set(address, now + WOKEN_MS)
+    for (const address of this.#woken.keys()) if (!still.has(address)) this.#woken.delete(address)
+    for (const address of due.filter((one) => !hosting.active(one) && (this.#woken.get(one)?.until ?? 0) <= now).slice(0, DUE_MAX)) {
+      const ms = Math.min(WOKEN_MAX_MS, 2 * (this.#woken.get(address)?.ms ?? WOKEN_MS / 2))
+      this.#woken.set(address, { until: now + ms, ms })
       this.wake(address)
     }
   }

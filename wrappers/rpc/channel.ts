@@ -134,12 +134,12 @@ export class Channel extends Duplex implements Source {
     else fn()
   }
 
-  /** Called while a frame is being read: what a listener throws is no breach of the peer's, and nobody's here to catch. */
+  /** Called while a frame is being read. */
   override push(chunk: unknown): boolean {
     try {
       return super.push(chunk)
     } catch (thrown) {
-      process.nextTick(() => { throw thrown })
+      raise(thrown)
       return true
     }
   }
@@ -180,7 +180,11 @@ export class Channel extends Duplex implements Source {
       return true
     }
     this.#waiting = undefined
-    waiting.done()
+    try {
+      waiting.done()
+    } catch (thrown) {
+      raise(thrown) // of a listener for 'drain'
+    }
     return this.#waiting !== undefined
   }
 
@@ -267,3 +271,6 @@ const grant = (channel: Channel): void => channel.grant()
 function own(piece: Buffer): Buffer {
   return piece.length * 4 >= piece.buffer.byteLength ? piece : Buffer.from(piece)
 }
+
+/** What a listener throws while a frame is being read is no breach of the peer's, and nobody's here to catch. */
+const raise = (thrown: unknown): void => process.nextTick(() => { throw thrown })

@@ -8,7 +8,7 @@ import type { Framed } from '../framing.js'
 import { Answers } from './answers.js'
 import { dispose } from '../codec/dispose.js'
 import { Invocation, type Caller } from './invocation.js'
-import { CAST, HEAD, HELD_MAX_BYTES } from './messages.js'
+import { CAST, DEPTH_MAX, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import type { Handler, RpcVerbs } from './types.js'
@@ -145,8 +145,10 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
 
 function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, codec: Codec): void {
   if (!isMethod(method)) throw noSuch(method)
-  const message = encodeCast(codec, selection.options.depth ?? 0, method, args)
+  const { depth = 0 } = selection.options
   const dropped = (to: string, why: Error): void => log('cast', `${method} to ${to} was dropped: ${why.message}`)
+  if (depth > DEPTH_MAX) return dropped(selection.label, new Error(`a chain of more than ${DEPTH_MAX}: do they cast to each other in a circle?`))
+  const message = encodeCast(codec, depth, method, args)
   casts.wait('', message, (done) => bounded(caller, selection, (known) => selection.known(known), done), (error) => {
     if (error) return dropped(selection.label, error)
     for (const peer of selection.matches()) {

@@ -115,7 +115,7 @@ export class Serving implements Source {
     const args = this.#args(bytes, at + 2 + method.length, end, taken)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
-    const overload = this.#overload(now, Infinity, end - at)
+    const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, end - at)
     if (overload) return log('cast', `${method} from ${this.port.peer.name} was dropped: ${overload}`)
     if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.peer, method, Infinity, depth, NO_CHAIN, end - at, NONE), args, since: now })
   }
