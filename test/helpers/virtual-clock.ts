@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Clock, Timer } from '../../src/types.js'
+import { scope } from '../../wrappers/actors/turn.js'
 
 interface Waiting {
   at: number
@@ -32,7 +33,8 @@ export class VirtualClock implements Clock {
   }
 
   setTimeout(fn: () => void, ms: number): Timer {
-    const waiting = { at: this.#now + Math.max(0, Number.isFinite(ms) ? ms : 0), fn: AsyncResource.bind(fn) }
+    // timers of Node keep the context that they were made in; binding costs too much to do it for those that have none
+    const waiting = { at: this.#now + Math.max(0, Number.isFinite(ms) ? ms : 0), fn: scope.getStore() ? AsyncResource.bind(fn) : fn }
     let low = 0
     for (let high = this.#timers.length; low < high;) {
       const middle = (low + high) >>> 1
