@@ -132,8 +132,8 @@ export class LiveLink implements Link {
     this.options.onclose(this, error)
   }
 
-  /** Ends it when what was begun has ended, or `drainMs` have passed. Never rejects. */
-  async retire(leaving: boolean, drainMs = DRAIN_MS): Promise<void> {
+  /** Ends it when what was begun has ended, or, where one of us leaves, `drainMs` have passed. Never rejects. */
+  async retire(leaving: boolean, drainMs = leaving ? DRAIN_MS : Infinity): Promise<void> {
     if (this.#closed) return
     this.open = false
     this.#parting = true
@@ -150,11 +150,11 @@ export class LiveLink implements Link {
   #atMost(ms: number, promise: Promise<unknown> = Promise.resolve()): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
-        timer.cancel()
+        timer?.cancel()
         this.#waiting.delete(done)
         resolve()
       }
-      const timer = this.options.clock.setTimeout(done, ms)
+      const timer = ms === Infinity ? undefined : this.options.clock.setTimeout(done, ms)
       this.#waiting.add(done)
       void promise.then(done)
     })

@@ -310,6 +310,7 @@ export class Links {
       if (current.seq > verdict.ready) return void stream.destroy()
       slot.current = undefined
       current.link?.close()
+      this.#slots.set(slot.peer.id, slot) // of a peer that is not listed it went with that link
     }
     slot.current = { id, seq: verdict.ready }
     try {
@@ -365,7 +366,7 @@ export class Links {
     else slot.failures = Math.min(slot.failures, 1) // with a goodbye: what failed before it stood is over
     slot.notBefore = this.options.clock.now() + backoffMs(this.options.random, slot.failures)
     this.options.onunlink(link, error)
-    if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial) this.#slots.delete(slot.peer.id)
+    if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial && !slot.current) this.#slots.delete(slot.peer.id)
     // where the link is the stream, a new one would be somebody's
     else if (error?.code === 'DISCONNECTED' && link.top.openStream && !this.#resetting) this.#probe(slot)
   }

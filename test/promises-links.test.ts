@@ -336,3 +336,43 @@ test('P8: a peer that answers no ping is gone as DISCONNECTED, and as SLOW_PEER 
     network.release()
   }
 })
+
+/** A link of these two that b has found idle, and a has not heard of that yet. */
+async function parting(t: Parameters<typeof virtualMesh>[0], options: StageOptions = {}): Promise<{ mesh: ReturnType<typeof virtualMesh>; a: Stage; b: Stage }> {
+  const mesh = virtualMesh(t, { latencyMs: 20 })
+  const { clock } = mesh
+  const b = mesh.stage('b', { idleLinkMs: 1000 })
+  b.to('*').provide('idle', () => {})
+  b.to('*').provide('slow', (ms: number) => new Promise((resolve) => { clock.setTimeout(() => resolve('done'), ms) }))
+  await advance(clock, b.ready())
+  if (options.unique) await advance(clock, mesh.stage('a', options).ready())
+  const a = mesh.stage('a', options)
+  await advance(clock, a.to('b').call('idle'))
+  for (let ms = 0; b.links().length > 0; ms++) {
+    if (ms > 5000) throw new Error('it was not found idle')
+    await clock.advance(1)
+  }
+  return { mesh, a, b }
+}
+
+test('P13: what is begun on a link while the other end finds it idle is not cut off', async (t) => {
+  const { mesh: { clock }, a } = await parting(t)
+  t.is(a.links().length, 1)
+  t.is(await advance(clock, a.to('b', { timeoutMs: 60_000 }).call('slow', 30_000)), 'done')
+})
+
+test('P23: a link of a stage that is not listed is known as long as it stands, and ends with close()', async (t) => {
+  const { mesh, a, b } = await parting(t, { unique: true })
+  const { clock, network } = mesh
+  t.false(b.peers().some((peer) => peer.id === a.id), 'its name was taken')
+  const slow = a.to('b').call('slow', 4000)
+  await clock.advance(200)
+  for (let i = 0; i < 12; i++) {
+    await advance(clock, a.to('b').call('idle'))
+    t.is(b.links().length, 1, `${i}`)
+    await clock.advance(500)
+  }
+  t.is(await advance(clock, slow), 'done')
+  await advance(clock, b.close())
+  t.is(network.streams.size, 0)
+})

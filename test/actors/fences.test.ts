@@ -272,3 +272,52 @@ test('an object that is hosted under a name is there again after the store forgo
   t.deepEqual([a, b].map(({ stage }) => stage.actors().length), [0, 1])
   for (const [i, { stage }] of [a, b].entries()) t.is(await go(stage.actor('lamps.1')['hit']()), 101 + i)
 })
+
+test('P17: an object that was given to host() and lost its claim serves nobody before what still runs on it has ended', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const notes: string[] = []
+  const object = {
+    async work(name: string, ms: number) { notes.push(`+${name}`); await passed(mesh.clock, ms); notes.push(`-${name}`); return name },
+    async deactivate() { notes.push('+bye'); await passed(mesh.clock, 300); notes.push('-bye') },
+    activate() { notes.push('hello') },
+  }
+  const a = await mesh.add('a')
+  await mesh.go(a.stage.host('lamp.1', object))
+  const first = a.stage.actor('lamp.1', { timeoutMs: 120_000 })['work']('first', 30_000) as Promise<unknown>
+  await mesh.clock.advance(50)
+  mesh.registry.forget(a.stage.namespace, 'lamp.1')
+  await mesh.fails(first, 'FENCED')
+  t.is(await mesh.go(a.stage.actor('lamp.1')['work']('second', 10)), 'second')
+  t.deepEqual(notes, ['hello', '+first', '+bye', '-bye', '-first', 'hello', '+second', '-second'])
+})
+
+test('host() that fails hosts nothing, also where the lease was lost meanwhile', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const a = await mesh.add('a')
+  await mesh.add('sweeper')
+  mesh.cutOff(a.stage, true)
+  await mesh.clock.advance(14_000)
+  const hosting = a.stage.host('lobby', { get: () => 1 }) // waits for a lease that is certain
+  hosting.catch(() => {})
+  await mesh.clock.advance(26_000)
+  mesh.cutOff(a.stage, false)
+  await mesh.fails(hosting, 'FENCED')
+  await mesh.clock.advance(120_000)
+  t.deepEqual(a.stage.actors(), [])
+  const b = await mesh.add('b')
+  await mesh.go(b.stage.host('lobby', { get: () => 2 }))
+  t.is(await mesh.go(a.stage.actor('lobby')['get']()), 2)
+})
+
+test('host() right behind the end of what it hosted before takes the claim anew', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const a = await mesh.add('a')
+  const off = await mesh.go(a.stage.host('lobby', { get: () => 1 }))
+  const gone = off()
+  await mesh.go(a.stage.host('lobby', { get: () => 2 }))
+  await mesh.go(gone)
+  const b = await mesh.add('b')
+  const error = await mesh.fails(b.stage.host('lobby', { get: () => 3 }), 'NAME_TAKEN')
+  t.regex(error.message, /lobby/)
+  t.is(await mesh.go(b.stage.actor('lobby')['get']()), 2)
+})

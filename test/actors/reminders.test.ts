@@ -359,3 +359,48 @@ test('a store that never says what is due ends neither the looking for it nor wh
   await mesh.clock.advance(30_000)
   t.is(ran.length, 1)
 })
+
+test('a reminder that is due again whenever it is looked for runs each time', async (t) => {
+  const mesh = actorMesh(t)
+  let ran = 0
+  const { stage } = await mesh.add('a', (one) => one.define({ pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({
+    set() { self.remind('tick', 'tick', { afterMs: 3000, everyMs: 3000 }) },
+    tick() { ran++; self.deactivate() },
+  }) }))
+  await mesh.go(stage.actor('x.1')['set']())
+  await mesh.clock.advance(300_000)
+  t.true(ran >= 50, `${ran} times in 300 s`) // it is looked for every 5 s
+})
+
+test('missed: skip: one that came in time and failed is tried again until it has run', async (t) => {
+  const mesh = actorMesh(t)
+  const tries: number[] = []
+  const { stage, shelf } = await mesh.add('a', (one) => one.define({ pattern: 'x.{id}', durable: true, idleMs: 500, create: (_, self: Self) => ({
+    done: 0,
+    set() { self.remind('once', 'run', { afterMs: 10_000, missed: 'skip' }) },
+    run() { tries.push(mesh.clock.now()); if (mesh.clock.now() < 60_000) throw new Error('on purpose'); this.done++ },
+    get() { return this.done },
+  }) }))
+  await mesh.go(stage.actor('x.1')['set']())
+  await mesh.clock.advance(120_000)
+  t.is(await mesh.go(stage.actor('x.1')['get']()), 1, tries.join(' '))
+  await mesh.go(stage.actor('x.2')['set']())
+  await mesh.clock.advance(5000)
+  shelf.trouble((step, actor) => step === 'claim' && actor === 'x.2' ? { fail: away() } : undefined)
+  await mesh.clock.advance(9000)
+  shelf.trouble()
+  await mesh.clock.advance(60_000)
+  t.is(await mesh.go(stage.actor('x.2')['get']()), 1, 'also where it could not be made at once')
+})
+
+test('more reminders than are woken at once are all in time', async (t) => {
+  const mesh = actorMesh(t)
+  let ran = 0
+  const define = (stage: Stage): void => { stage.define({ pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({ set() { self.remind('once', 'run', { afterMs: 30_000, missed: 'skip' }) }, run() { ran++ } }) }) }
+  const a = await mesh.add('a', define)
+  await mesh.go(Promise.all(Array.from({ length: 1500 }, (_, i) => a.stage.actor(`x.${i}`)['set']() as Promise<void>)))
+  await mesh.go(a.stage.close())
+  await mesh.add('b', define)
+  await mesh.clock.advance(70_000)
+  t.is(ran, 1500)
+})

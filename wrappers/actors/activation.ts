@@ -20,7 +20,7 @@ export interface ActivationHost {
   readonly mesh: Mesh<Rpc>
   readonly store: Store
   /** @returns the fence and what was committed, or the id of the stage that has it */
-  claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
+  claim(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
   /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
   note(turn: Turn): void
   /** The lease of the stage is not certain at the moment; the turns go on when it is. */
@@ -40,6 +40,8 @@ export interface Asking {
 export const STORE_MS = 5000
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
+/** Of objects that were given to `host()` and lost their claims: what still runs of that. */
+const leftovers = new WeakMap<object, Promise<unknown>>()
 const NO_METHODS: ReadonlyMap<string, Method> = new Map()
 
 /** One actor on this stage, from its claim to its end. */
@@ -83,10 +85,11 @@ export class Activation {
     const { host, address } = this
     if (this.#isOver) return
     try {
-      const found = await host.claim(address)
+      const found = await host.claim(address, () => this.#isOver)
       if ('owner' in found) return this.#elsewhere(found.owner)
       this.fence = found.fence
       this.#tellClaimed(null, host.mesh.id)
+      await this.#alone()
       if (this.#isOver) return void this.#release()
       this.#make(found.committed)
       await this.#activate(from)
@@ -100,6 +103,14 @@ export class Activation {
     this.phase = 'active'
     this.reminders?.arm()
     this.turns.next()
+  }
+
+  /** What a turn of the last activation of the same object still does may not run between those of this one. */
+  async #alone(): Promise<void> {
+    const left = this.given && leftovers.get(this.given)
+    if (!left) return
+    const slow = (): Error => new StageError('TIMEOUT', `a turn of ${this.address} that lost its claim still runs, and the object is the same`, { phase: 'queued' })
+    await within(this.host.mesh.clock, HOOK_MS, left, slow)
   }
 
   #make(committed: Committed): void {
@@ -183,9 +194,9 @@ export class Activation {
 
   // ── what others ask of it ─────────────────────────────────────────────────────────────────────────────────────
 
-  /** Nothing is going on, and nobody watches. */
+  /** Nothing is going on or to be tried again, and nobody watches. */
   get idle(): boolean {
-    return this.phase === 'active' && this.turns.idle && !this.history?.watched && !this.timers?.pending
+    return this.phase === 'active' && this.turns.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing
   }
 
   get stopping(): boolean {
@@ -256,7 +267,8 @@ export class Activation {
     if (this.#isOver) return
     this.#over(error)
     this.turns.cancel(error)
-    if (!this.#goodbye) void this.#farewell(reason)
+    const farewell = this.#goodbye ? undefined : this.#farewell(reason)
+    if (this.given && this.instance) leftovers.set(this.given, Promise.all([this.turns.quiet(), farewell]))
     this.host.ended(this, this.turns.taken(), false)
   }
 

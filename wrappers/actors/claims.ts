@@ -29,8 +29,11 @@ export class Claims {
 
   constructor(private readonly mesh: Mesh<Rpc>, private readonly store: () => Store, private readonly active: (address: string) => Activation | undefined) {}
 
-  /** @returns the fence and what was committed, or the id of the stage that has it */
-  async take(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+  /**
+   * @param isOver  nobody wants it any more
+   * @returns the fence and what was committed, or the id of the stage that has it
+   */
+  async take(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
     const { mesh } = this
     const activation = newId(mesh.random)
     let over: string | undefined
@@ -38,6 +41,7 @@ export class Claims {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       while (!mesh.valid() && !this.#closed) await this.#certain()
       if (this.#closed) break
+      if (isOver()) throw new StageError('FENCED', `${address} is given up already: it may be another one's of this stage by now`)
       const stage = mesh.id
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
@@ -82,7 +86,7 @@ export class Claims {
     const { fence, address } = activation
     if (!fence) return
     try {
-      const known = await this.store().look(address)
+      const known = await within(this.mesh.clock, STORE_MS, this.store().look(address), () => new Error('no answer'))
       if (activation.fence !== fence) return
       if (known?.owner?.activation === fence.activation) {
         activation.keeping.heardAt = this.mesh.clock.now()

@@ -21,7 +21,8 @@ const NOBODY: Asking = { chain: [], depth: 0 }
 /** The actors that this stage hosts. */
 export class Hosting implements ActivationHost {
   readonly #types: Definition[] = []
-  readonly #objects = new Map<string, { definition: Definition; object: object }>()
+  /** `standing`: host() has said so. */
+  readonly #objects = new Map<string, { definition: Definition; object: object; standing: boolean }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
   /** Turns that wait or run, and have a deadline or may take long. */
@@ -37,7 +38,7 @@ export class Hosting implements ActivationHost {
   #closing = false
 
   /** @param wake  makes an actor active, on whichever stage */
-  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => void) {
+  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => Promise<boolean>) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
     this.#upkeep = new Upkeep(this, wake)
@@ -87,11 +88,13 @@ export class Hosting implements ActivationHost {
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
     if (elsewhere) throw new TypeError(`the object for ${address} is hosted as ${elsewhere[0]} already: it has one address, and one turn at a time`)
     const definition = new Definition({ pattern: address, create: () => object })
-    const hosted = { definition, object }
+    const hosted = { definition, object, standing: false }
     this.#objects.set(address, hosted)
     this.#announce()
     this.#upkeep.begin()
     try {
+      const leaving = this.#activations.get(address)
+      await new Promise<void>((resolve) => { if (leaving) leaving.whenOver(resolve); else resolve() })
       await new Promise<void>((resolve, reject) => {
         this.locate(address, (error, owner) => {
           if (error) reject(error)
@@ -104,6 +107,7 @@ export class Hosting implements ActivationHost {
       this.#announce()
       throw error
     }
+    hosted.standing = true
     return async () => {
       if (this.#objects.get(address) !== hosted) return // another one by now, or none
       this.#objects.delete(address)
@@ -217,8 +221,8 @@ export class Hosting implements ActivationHost {
 
   // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
 
-  claim(address: string): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
-    return this.claims.take(address)
+  claim(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+    return this.claims.take(address, isOver)
   }
 
   note(turn: Turn): void {
@@ -288,7 +292,7 @@ export class Hosting implements ActivationHost {
 
   /** Objects that were given to `host()` and are not active: nobody else can claim them. */
   reclaim(): void {
-    for (const address of this.#objects.keys()) if (!this.#activations.has(address)) this.locate(address, () => {})
+    for (const [address, { standing }] of this.#objects) if (standing && !this.#activations.has(address)) this.locate(address, () => {})
   }
 
   /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */

@@ -34,7 +34,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   const hosting: Hosting = new Hosting(mesh, {
     actor: (address, options, inherit) => actor(address, options, inherit),
     target: (to: To, options: TargetOptions) => mesh.target(to, options),
-  }, (address) => routes.call(address, WAKE, [], {}, undefined, () => {}))
+  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(!error))))
   const routes = new Routes(mesh, hosting)
   const observers = new Observers(mesh, routes)
   const services = served(hosting)

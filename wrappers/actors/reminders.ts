@@ -51,6 +51,11 @@ export class Reminders {
     return times.length > 0 ? Math.min(...times) : undefined
   }
 
+  /** One of them is to be tried again. */
+  get failing(): boolean {
+    return this.#failed.size > 0
+  }
+
   /** @throws TypeError · StageError OVERLOADED · BAD_ARGUMENT */
   set(name: string, method: string, { afterMs, everyMs, missed = 'once', args = [] }: ReminderOptions): void {
     if (typeof name !== 'string' || name === '' || name.length > 128) throw new TypeError(`a reminder named ${describe(name)}: expected a name of 1 to 128 characters`)
@@ -144,7 +149,7 @@ export class Reminders {
       this.changed = this.#touched = true
       if (everyMs === undefined) this.#now.delete(name)
       else this.#now.set(name, { ...reminder, at: at + everyMs * (Math.floor(Math.max(0, now - at) / everyMs) + 1) })
-      if (missed === 'skip' && now - at > MISSED_MS) return undefined
+      if (missed === 'skip' && now - at > MISSED_MS && !this.#failed.has(name)) return undefined
       return activation.call(method, copyOf(args))
     }))
   }

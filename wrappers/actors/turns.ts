@@ -34,6 +34,9 @@ export class Turns {
   #fixed: Image | undefined
   /** What those of them that run have changed all the same, each or one that ran beside it. */
   #written: Map<Turn, readonly string[]> | undefined
+  /** Were cancelled, and run on. */
+  #left: Set<Turn> | undefined
+  #quieted: (() => void) | undefined
   #count = 0
   #going = false
   #ran = 0
@@ -120,8 +123,16 @@ export class Turns {
 
   /** The claim is lost: none of those that run counts any more. */
   cancel(error: StageError): void {
-    for (const turn of this.running) turn.cancel(error)
+    for (const turn of this.running) {
+      turn.cancel(error)
+      if (!turn.ended) (this.#left ??= new Set()).add(turn)
+    }
     this.#alone = undefined
+  }
+
+  /** Resolves when the code of those that were cancelled has ended. */
+  quiet(): Promise<void> | undefined {
+    return this.#left && new Promise((resolve) => { this.#quieted = resolve })
   }
 
   /** Those that were not begun, for another activation. */
@@ -253,7 +264,10 @@ export class Turns {
     if (took > activation.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
-    if (activation.phase === 'over') return turn.answer(error, value) // it was when the claim was lost
+    if (activation.phase === 'over') { // it was when the claim was lost
+      if (this.#left?.delete(turn) && this.#left.size === 0) this.#quieted?.()
+      return turn.answer(error, value)
+    }
     if (turn.inner) {
       this.#inner?.delete(turn)
       turn.answer(error, value)

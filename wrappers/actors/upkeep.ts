@@ -13,9 +13,11 @@ const DUE_MS = 5000
 const DUE_MAX = 100
 /** The most that a store is asked for. */
 const ASKED_MAX = 10_000
-/** One that was woken and is still due stands back for others that long; twice as long each time, as it seems to fail. */
-const WOKEN_MS = 30_000
-const WOKEN_MAX_MS = 600_000
+/** Where more are due than are woken at once. */
+const NEXT_MS = 200
+/** One that could not be woken is left alone that long, and twice as long each time. */
+const FAILED_MS = 10_000
+const FAILED_MAX_MS = 600_000
 /** Claims that are in use are looked at, if nothing has told for so long that they are good. */
 const VERIFY_MS = 20_000
 
@@ -23,11 +25,11 @@ const VERIFY_MS = 20_000
 export class Upkeep {
   #look: Timer | undefined
   #due: Timer | undefined
-  /** Were woken and are due all the same: until when they stand back. */
-  readonly #woken = new Map<string, { until: number; ms: number }>()
+  /** Were woken, and were due when that was looked at last: from when on they may be woken again, behind all others. */
+  readonly #woken = new Map<string, { from: number; ms: number }>()
   #closed = false
 
-  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => void) {}
+  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => Promise<boolean>) {}
 
   /** There is something to look after, or more of it. */
   begin(): void {
@@ -54,15 +56,15 @@ export class Upkeep {
     }, Math.max(LOOK_MIN_MS, jitter(random, least / LOOKS, 0.1)))
   }
 
-  #watchDue(): void {
+  #watchDue(ms = DUE_MS): void {
     if (this.#due || this.#closed) return
     const { clock, random } = this.hosting.mesh
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
       void this.#verify()
       if (this.hosting.mesh.valid()) this.hosting.reclaim()
-      void this.#wakeDue().finally(() => this.#watchDue())
-    }, jitter(random, DUE_MS, 0.1))
+      void this.#wakeDue().then((more) => this.#watchDue(more ? NEXT_MS : DUE_MS))
+    }, jitter(random, ms, 0.1))
   }
 
   /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
@@ -73,25 +75,29 @@ export class Upkeep {
     await claims.verify([...activations].filter((one) => one.keeping.heardAt <= before && (one.usedAt > one.keeping.heardAt || !one.idle)))
   }
 
-  /** One stage of those that host a type looks for reminders of actors that are not active. */
-  async #wakeDue(): Promise<void> {
+  /** One stage of those that host a type looks for reminders of actors that are not active. @returns whether there are more */
+  async #wakeDue(): Promise<boolean> {
     const { hosting } = this
     const { mesh } = hosting
-    if (!mesh.valid() || !isFirst(mesh)) return
+    if (!mesh.valid() || !isFirst(mesh)) return false
     const now = mesh.clock.now()
     // those that need no waking are due first, where they fail: behind them there are others
     let asked = DUE_MAX + this.#woken.size
     for (const one of hosting.activations) if (one.reminders?.next !== undefined) asked++
     const slow = (): Error => new Error('no answer')
     const due: unknown = await within(mesh.clock, STORE_MS, (async () => hosting.store.due(Math.min(ASKED_MAX, asked)))(), slow).catch(() => undefined)
-    if (!isAddresses(due)) return
+    if (!isAddresses(due)) return false
     const still = new Set(due)
     for (const address of this.#woken.keys()) if (!still.has(address)) this.#woken.delete(address)
-    for (const address of due.filter((one) => !hosting.active(one) && (this.#woken.get(one)?.until ?? 0) <= now).slice(0, DUE_MAX)) {
-      const ms = Math.min(WOKEN_MAX_MS, 2 * (this.#woken.get(address)?.ms ?? WOKEN_MS / 2))
-      this.#woken.set(address, { until: now + ms, ms })
-      this.wake(address)
+    const from = (address: string): number => this.#woken.get(address)?.from ?? -Infinity
+    const asleep = due.filter((one) => !hosting.active(one) && from(one) <= now)
+    const fresh = asleep.filter((one) => !this.#woken.has(one))
+    for (const address of [...fresh, ...asleep.filter((one) => this.#woken.has(one)).sort((a, b) => from(a) - from(b))].slice(0, DUE_MAX)) {
+      const ms = Math.min(FAILED_MAX_MS, 2 * (this.#woken.get(address)?.ms ?? 0) || FAILED_MS)
+      this.#woken.set(address, { from: now + ms, ms })
+      void this.wake(address).then((awake) => { if (awake && this.#woken.has(address)) this.#woken.set(address, { from: mesh.clock.now(), ms: 0 }) })
     }
+    return fresh.length > DUE_MAX
   }
 }
 
