@@ -21,7 +21,11 @@ export interface Client {
   cast?(value: unknown): void
   /** How many of those have been received so far, all ten together. */
   received?(): Promise<number>
+  /** Anything else that can be said of it in figures, each by what it is and its unit. */
+  figures?(): Promise<Figures>
 }
+
+export type Figures = Readonly<Record<string, number>>
 
 /** What a server may need around it; both ends of a measure have the same. */
 export interface Place {
@@ -37,6 +41,7 @@ export const SMALL = { id: 12345, name: 'bob miller', email: 'bob@example.com', 
 
 /** What is sent, by the name that the table has for it. */
 export const VALUES = {
+  number: 7,
   small: SMALL,
   text: 'the quick brown fox jumps over the lazy dog; '.repeat(23).slice(0, 1024),
   bytes: Buffer.alloc(64 * 1024, 7),

@@ -1,14 +1,16 @@
 /** What a client does while it is measured. */
 import { once } from 'node:events'
-import { RECEIVERS, VALUES, type Client, type Kind } from './adapter.js'
+import { RECEIVERS, VALUES, type Client, type Figures, type Kind } from './adapter.js'
 
 export type Load =
   | { kind: 'calls'; value: Kind; inFlight: number }
   | { kind: 'stream' }
   | { kind: 'casts'; value: Kind }
+  | { kind: 'beside' }
+  | { kind: 'figures' }
 
 /** `count`: calls, bytes or deliveries. `p50`, `p99`: µs, where one call is in flight. */
-export interface Done { count: number; seconds: number; p50?: number; p99?: number }
+export interface Done { count: number; seconds: number; p50?: number; p99?: number; figures?: Figures }
 
 /** How many casts are on their way before the receivers are asked for their count. */
 const BURST = 200
@@ -19,6 +21,8 @@ export function work(client: Client, load: Load): ((ms: number) => Promise<Done>
   if (load.kind === 'calls' && client.call) return load.inFlight === 1 ? latency(client.call, load.value) : calls(client.call, load)
   if (load.kind === 'stream' && client.stream) return stream(client.stream)
   if (load.kind === 'casts' && client.cast && client.received) return casts(client.cast, client.received, load.value)
+  if (load.kind === 'beside' && client.call && client.stream) return beside(client.call, client.stream)
+  if (load.kind === 'figures' && client.figures) return figures(client.figures)
   return undefined
 }
 
@@ -82,3 +86,16 @@ const casts = (cast: NonNullable<Client['cast']>, received: NonNullable<Client['
   }
   return { count, seconds: seconds(started) }
 }
+
+/** One call at a time, alone and then while a stream to the same peer takes all that goes. */
+const beside = (call: NonNullable<Client['call']>, open: NonNullable<Client['stream']>) => async (ms: number): Promise<Done> => {
+  const one = latency(call, 'small')
+  const alone = await one(ms)
+  const poured = stream(open)(ms + 500)
+  await new Promise((resolve) => { setTimeout(resolve, 250) })
+  const busy = await one(ms)
+  const { count, seconds: took } = await poured
+  return { ...busy, figures: { 'p99 alone, µs': alone.p99 ?? 0, 'p99 beside a stream, µs': busy.p99 ?? 0, 'p99, times its own': (busy.p99 ?? 0) / (alone.p99 ?? 1), 'the stream meanwhile, MB/s': count / took / 1e6 } }
+}
+
+const figures = (ask: NonNullable<Client['figures']>) => async (): Promise<Done> => ({ count: 1, seconds: 1, figures: await ask() })

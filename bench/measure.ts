@@ -3,17 +3,18 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { Figures } from './adapter.js'
 import type { Order } from './end.js'
 import type { Done, Load } from './load.js'
 
 /** `rate`: calls, bytes or deliveries a second. `cpu`: µs for one of them, of both processes together. */
-export interface Measured { rate: number; cpu: number; p50?: number; p99?: number }
+export interface Measured { rate: number; cpu: number; p50?: number; p99?: number; figures?: Figures }
 
 const program = fileURLToPath(new URL('./end.js', import.meta.url))
-const ANSWER_MS = 60_000
+const ANSWER_MS = 120_000
 
 class End {
-  readonly #child: ChildProcess = fork(program, { serialization: 'advanced' })
+  readonly #child: ChildProcess = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
 
   ask<T>(order: Order): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -46,7 +47,7 @@ class End {
 }
 
 /** One adapter under one load: a server and a client process, warmed up, then measured. */
-export async function measure(adapter: string, load: Load, { seconds, warmMs = 700 }: { seconds: number; warmMs?: number }): Promise<Measured> {
+export async function measure(adapter: string, load: Load, { seconds, warmMs = 700 }: { seconds: number; warmMs?: number | undefined }): Promise<Measured> {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-bench-'))
   const server = new End()
   const client = new End()
@@ -63,5 +64,3 @@ export async function measure(adapter: string, load: Load, { seconds, warmMs = 7
     await rm(folder, { recursive: true, force: true })
   }
 }
-
-export const median = (all: readonly number[]): number => [...all].sort((a, b) => a - b)[all.length >> 1] as number

@@ -1,4 +1,5 @@
 /** What is measured, in the order of the table. */
+import type { Kind } from './adapter.js'
 import type { Load } from './load.js'
 
 export interface Section {
@@ -17,7 +18,7 @@ const peers = ['ws', 'deepkit', 'moleculer-tcp', 'moleculer-redis', 'grpc-bidi',
 const floors = ['raw-msgpack', 'raw-json']
 const ours = ['stagemesh', 'stagemesh-json', 'stagemesh-ipc']
 const actors = ['actor', 'actor-durable']
-const calls = (value: 'small' | 'text' | 'bytes', inFlight: number): Load => ({ kind: 'calls', value, inFlight })
+const calls = (value: Kind, inFlight: number): Load => ({ kind: 'calls', value, inFlight })
 
 export const sections: readonly Section[] = [
   { name: 'small-100', title: 'A small object of about 130 bytes, 100 calls in flight', load: calls('small', 100), floor: 'raw', adapters: [...floors, ...ours, ...actors, ...peers], unit: 'calls', by: 'rate' },
@@ -27,7 +28,18 @@ export const sections: readonly Section[] = [
   { name: 'text-100', title: 'A text of 1 KiB, 100 in flight', load: calls('text', 100), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
   { name: 'bytes-16', title: 'A buffer of 64 KiB, 16 in flight (of those that carry bytes)', load: calls('bytes', 16), floor: 'raw', adapters: ['raw-msgpack', ...ours, 'actor', 'deepkit', 'grpc-bidi', 'grpc', 'capnweb'], unit: 'calls', by: 'rate' },
   { name: 'cast-10', title: 'A small object said to ten receivers, no answer', load: { kind: 'casts', value: 'small' }, floor: 'raw', adapters: [...floors, ...ours], unit: 'deliveries', by: 'rate' },
+  { name: 'within', title: 'Calls that leave no process, a number as argument, 100 in flight', load: calls('number', 100), floor: 'promise', adapters: ['within-actor', 'within-actor-durable', 'within-rpc', 'within-memory', 'nact', 'comedy', 'comedy-forked', 'moleculer-local'], unit: 'calls', by: 'rate' },
   { name: 'stream', title: 'One stream of bytes', load: { kind: 'stream' }, floor: 'raw', adapters: ['raw-ipc', 'stagemesh', 'stagemesh-empty', 'stagemesh-ipc'], unit: 'bytes', by: 'rate' },
+]
+
+/** What has no floor to stand beside: figures of one adapter. */
+export interface Facts { name: string; title: string; adapters: readonly string[]; load: Load }
+const FIGURES: Load = { kind: 'figures' }
+export const facts: readonly Facts[] = [
+  { name: 'beside', title: 'Small calls while a stream takes all of the same link, one in flight', adapters: ['stagemesh'], load: { kind: 'beside' } },
+  { name: 'memory', title: 'Memory', adapters: ['links', 'actors'], load: FIGURES },
+  { name: 'startup', title: 'Start', adapters: ['startup'], load: FIGURES },
+  { name: 'idle', title: 'Idle stages on one Redis', adapters: ['idle-10', 'idle-100', 'idle-300'], load: FIGURES },
 ]
 
 /** What two minutes are enough for. */

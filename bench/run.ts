@@ -9,10 +9,12 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
+import type { Figures } from './adapter.js'
 import { adapters } from './adapters/index.js'
-import { measure, median, type Measured } from './measure.js'
-import { gates, quick, sections, type Gate, type Section } from './plan.js'
-import { document, table, type Row } from './table.js'
+import { measure, type Measured } from './measure.js'
+import { median } from './median.js'
+import { facts, gates, quick, sections, type Gate, type Section } from './plan.js'
+import { document, sheet, table, type Row } from './table.js'
 
 const { values } = parseArgs({ options: {
   quick: { type: 'boolean', default: false },
@@ -28,7 +30,8 @@ const seconds = Number(values.seconds ?? (values.quick ? 1 : 2))
 /** The sections that were asked for, with the adapters that were. */
 function planned(): Section[] {
   const only = values.only?.split(',')
-  for (const name of only ?? []) if (!sections.some((one) => one.name === name)) throw new TypeError(`there is no section '${name}': there are ${sections.map((one) => one.name).join(', ')}`)
+  const names = [...sections, ...facts].map((one) => one.name)
+  for (const name of only ?? []) if (!names.includes(name)) throw new TypeError(`there is no section '${name}': there are ${names.join(', ')}`)
   return sections.filter(({ name }) => only?.includes(name) ?? true).map((section) => {
     if (values.gate) return { ...section, adapters: gates.filter((gate) => gate.section === section.name).map((gate) => gate.adapter) }
     return values.quick && !only ? { ...section, adapters: quick.get(section.name) ?? [] } : section
@@ -80,15 +83,30 @@ function broken(gate: Gate, row: Row | undefined): string | undefined {
 }
 
 const results: { section: Section; rows: Row[] }[] = []
+const parts: string[] = []
+const show = (part: string): void => {
+  parts.push(part)
+  console.log(`${part}\n`)
+}
 for (const section of planned()) {
   const rows = await found(section)
   results.push({ section, rows })
-  console.log(`${table(section, rows)}\n`)
+  show(table(section, rows))
+}
+const known: Record<string, Figures> = {}
+for (const { name, title, adapters, load } of facts) {
+  if (!whole && !values.only?.split(',').includes(name)) continue
+  const figures: Record<string, number> = known[name] = {}
+  for (const adapter of adapters) {
+    process.stderr.write(`${name}: ${adapter}\n`)
+    Object.assign(figures, (await measure(adapter, load, { seconds, warmMs: load.kind === 'figures' ? 0 : undefined })).figures)
+  }
+  show(sheet(title, figures))
 }
 if (whole) {
   const docs = new URL('../../docs/', import.meta.url)
-  await writeFile(new URL('benchmarks.md', docs), document(results, { rounds, seconds }))
-  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify(results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), null, 2)}\n`)
+  await writeFile(new URL('benchmarks.md', docs), document(parts, { rounds, seconds }))
+  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify({ sections: results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), facts: known }, null, 2)}\n`)
 }
 if (values.gate) for (const gate of gates) {
   const why = broken(gate, results.find(({ section }) => section.name === gate.section)?.rows.find(({ name }) => name === gate.adapter))

@@ -1,4 +1,5 @@
 import { cpus, totalmem } from 'node:os'
+import type { Figures } from './adapter.js'
 import type { Section } from './plan.js'
 
 /** One line: medians, but `least` and `most`, the range of the ratio. Times in µs. */
@@ -23,7 +24,10 @@ export function table({ title, unit, by }: Section, rows: readonly Row[]): strin
   return [`### ${title}`, '', line(head), line(['---', ...head.slice(1).map(() => '---:')]), ...body].join('\n')
 }
 
-export function document(results: readonly { section: Section; rows: readonly Row[] }[], { rounds, seconds }: { rounds: number; seconds: number }): string {
+export const sheet = (title: string, figures: Figures): string =>
+  [`### ${title}`, '', '| | |', '| --- | ---: |', ...Object.entries(figures).map(([what, value]) => `| ${what} | ${figure(value)} |`)].join('\n')
+
+export function document(parts: readonly string[], { rounds, seconds }: { rounds: number; seconds: number }): string {
   return `# Benchmarks
 
 Made by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, loopback. \`bench/package.json\` has the versions of everything that is measured.
@@ -32,6 +36,6 @@ A server and a client are a process each. Every measure of ${seconds} s has one 
 
 \`raw\` is the least that Node allows: bare sockets, a length and an id before opaque bytes, a promise for each call, and one write a tick. It has no deadlines, no bounds, no errors and no names.
 
-${results.map(({ section, rows }) => table(section, rows)).join('\n\n')}
+${parts.join('\n\n')}
 `
 }

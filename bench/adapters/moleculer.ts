@@ -28,4 +28,4 @@ export const moleculerTcp = adapter(
   async () => `127.0.0.1:${await freePort()}/server,127.0.0.1:${await freePort()}/client`,
   (where) => ({ type: 'TCP', options: { udpDiscovery: false, urls: where.split(',') } }),
 )
-export const moleculerRedis = adapter(({ folder }) => startRedis(folder), (path) => ({ type: 'Redis', options: { path } }))
+export const moleculerRedis = adapter(({ folder }) => startRedis(folder), (url) => url)

@@ -1,0 +1,67 @@
+/** What a link, a call and an actor take while nothing happens. */
+import { LocalRegistry, Stage, TcpInterface } from 'stagemesh'
+import type { Adapter } from '../adapter.js'
+import { used } from '../gc.js'
+
+const LINKS = 200
+const CALLS = 5000
+const ACTORS = 50_000
+const until = async (done: () => boolean): Promise<void> => { while (!done()) await new Promise((resolve) => { setTimeout(resolve, 20) }) }
+
+export const links: Adapter = {
+  async serve({ folder }) {
+    const stages = Array.from({ length: LINKS }, (_, i) => new Stage(`peer-${i}`, new LocalRegistry(folder), new TcpInterface()))
+    for (const stage of stages) {
+      stage.to('*').provide('idle', () => {})
+      stage.to('*').provide('hold', () => new Promise(() => {}))
+    }
+    await Promise.all(stages.map((stage) => stage.ready()))
+    return folder
+  },
+  async connect(folder) {
+    const hub = new Stage('hub', new LocalRegistry(folder), new TcpInterface())
+    await hub.ready()
+    await until(() => hub.peers().length === LINKS)
+    return {
+      async figures() {
+        await hub.to('peer-0').call('idle') // what is made once for all
+        const before = used()
+        await Promise.all(Array.from({ length: LINKS - 1 }, (_, i) => hub.to(`peer-${i + 1}`).call('idle')))
+        await new Promise((resolve) => { setTimeout(resolve, 500) })
+        const idle = used()
+        const target = hub.to('peer-0')
+        for (let i = 0; i < CALLS; i++) target.call('hold', i).catch(() => {})
+        await new Promise((resolve) => { setTimeout(resolve, 500) })
+        return { 'an idle link, bytes': (idle - before) / (LINKS - 1), 'a pending call, bytes': (used() - idle) / CALLS }
+      },
+    }
+  },
+}
+
+class Counter {
+  n = 0
+  add(by: number): number { return this.n += by }
+}
+
+export const actors: Adapter = {
+  serve: () => Promise.resolve(''),
+  async connect() {
+    const stage = new Stage('one', 'memory:')
+    stage.define({ pattern: 'counters.{id}', constructor: Counter, idleMs: 5000 })
+    await stage.ready()
+    return {
+      async figures() {
+        const before = used()
+        const started = performance.now()
+        for (let at = 0; at < ACTORS; at += 500) await Promise.all(Array.from({ length: 500 }, (_, i) => stage.actor<Counter>(`counters.${at + i}`).add(1)))
+        const took = performance.now() - started
+        const after = used()
+        const fields = Array.from({ length: ACTORS }, () => new Counter())
+        const own = (used() - after) / fields.length
+        const idleAt = performance.now()
+        await until(() => stage.actors().length === 0)
+        return { 'an idle actor beside its own fields, with its row in the store and the way to it, bytes': (after - before) / ACTORS - own, 'an activation, µs': 1000 * took / ACTORS, 'until all were collected, at idleMs 5000, ms': performance.now() - idleAt }
+      },
+    }
+  },
+}
