@@ -35,10 +35,8 @@ export class FileRegistry implements Registry {
   async publish(entry: Entry, ttlMs: number): Promise<Lease> {
     if (JSON.stringify(entry).length > 8192) throw new StageError('BAD_ARGUMENT', `the entry of ${entry.name} is too large: announce less`)
     let { generation, lost } = await this.#change(entry.namespace, (state) => {
-      for (const { entry: other, ends } of Object.values(state.listed)) {
-        if (other.id === entry.id || other.name !== entry.name || !(other.unique || entry.unique)) continue
-        throw new StageError('NAME_TAKEN', `${entry.name} is taken by ${other.id} at ${other.addresses.join(', ')} for ${Math.max(0, ends - Date.now())} ms`)
-      }
+      const other = holder(state, entry)
+      if (other) throw new StageError('NAME_TAKEN', `${entry.name} is taken by ${other.entry.id} at ${other.entry.addresses.join(', ')} for ${Math.max(0, other.ends - Date.now())} ms`)
       const lost = entry.id in state.lapsed
       if (!lost) state.listed[entry.id] = { entry, ends: Date.now() + ttlMs }
       return { generation: state.generation, lost }
@@ -55,7 +53,7 @@ export class FileRegistry implements Registry {
           // emptied since: whoever comes back within its TTL is listed again
           const reborn = state.generation !== generation && now - state.born <= ttlMs && !(entry.id in state.lapsed)
           generation = state.generation
-          if (lost || (!mine && !reborn)) return 'lost'
+          if (lost || (!mine && (!reborn || holder(state, entry)))) return 'lost'
           state.listed[entry.id] = { entry: changed, ends: now + ttlMs }
           // nobody judges others who was itself out of contact within the last TTL
           if (now - lastBeat > ttlMs) inContact = now
@@ -157,6 +155,10 @@ export class FileRegistry implements Registry {
 function absent(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT') throw error
 }
+
+/** Who has the name, where one of the two would have it alone. */
+const holder = (state: State, { id, name, unique }: Entry): State['listed'][string] | undefined =>
+  Object.values(state.listed).find(({ entry }) => entry.id !== id && entry.name === name && (entry.unique || unique))
 
 function sweep(state: State, now: number): void {
   for (const [id, { ends }] of Object.entries(state.listed)) {

@@ -50,7 +50,7 @@ export const actorMutants: readonly Rest[] = [
   ['who has left is still told', 'stats().observers', OBSERVERS, 'this.#queue = [];\n        this.feed.remove(this);', 'this.#queue = [];'],
   ['the owner goes on telling', 'watchers at the owner', OBSERVERS, 'void this.#stream?.return?.().catch(() => { });', ''],
   // P11
-  ['calls that wait for a way go in the wrong order', 'P11', ROUTE, 'const call = this.#queue.shift();', 'const call = this.#queue.pop();'],
+  ['calls that wait for a way go in the wrong order', 'P11', ROUTE, '(call = this.#queue.shift())', '(call = this.#queue.pop())'],
   ['a call that was sent on goes behind those made after it', 'P11', ROUTE, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],
   // what is held
   ['turns that have ended stay until their deadline, and calls for ever', 'stats().actorCalls', ROUTE, 'this.routes.unnote(call);', '', { slow: true }],
