@@ -321,3 +321,15 @@ test('host() right behind the end of what it hosted before takes the claim anew'
   t.regex(error.message, /lobby/)
   t.is(await mesh.go(b.stage.actor('lobby')['get']()), 2)
 })
+
+test('P17: an activate() that runs when the claim is lost has ended before the next one begins on the same object', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const notes: string[] = []
+  const a = await mesh.add('a')
+  await mesh.go(a.stage.host('lamp.1', { async activate() { notes.push('+'); await passed(mesh.clock, 7000); notes.push('-') }, get: () => 1 }))
+  await mesh.clock.advance(100)
+  mesh.registry.empty()
+  await mesh.clock.advance(1000)
+  t.is(await mesh.go(a.stage.actor('lamp.1', { timeoutMs: 60_000 })['get']()), 1)
+  t.deepEqual(notes, ['+', '-', '+', '-'])
+})

@@ -63,6 +63,8 @@ export class Activation {
   timers: Timers | undefined
   #reason: DeactivateReason = 'asked'
   #token: string | undefined
+  /** What its hook that was called last has returned. */
+  #hooked: unknown
   /** Its deactivate() was called. */
   #goodbye = false
   #methods: ReadonlyMap<string, Method> = NO_METHODS
@@ -156,7 +158,7 @@ export class Activation {
     // as within a turn of that call, so that a circle of calls is seen, and ends
     const turn = new Turn('activate', [], clock.now() + HOOK_MS, depth, chain, () => {})
     this.turns.enter(turn)
-    const active = theirs(() => activate.call(this.instance!))
+    const active = this.#hooked = theirs(() => activate.call(this.instance!))
     await within(clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
     turn.ended = turn.over = true
     this.#own = ownMethods(this.instance!)
@@ -268,7 +270,7 @@ export class Activation {
     this.#over(error)
     this.turns.cancel(error)
     const farewell = this.#goodbye ? undefined : this.#farewell(reason)
-    if (this.given && this.instance) leftovers.set(this.given, Promise.all([this.turns.quiet(), farewell]))
+    if (this.given && this.instance) leftovers.set(this.given, Promise.allSettled([this.turns.quiet(), farewell, this.#hooked]))
     this.host.ended(this, this.turns.taken(), false)
   }
 
@@ -303,7 +305,8 @@ export class Activation {
       if (!deactivate) return
       this.#goodbye = true
       const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
-      await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(deactivate.call(this.instance!, this.#reason)), slow)
+      this.#hooked = deactivate.call(this.instance!, this.#reason)
+      await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(this.#hooked), slow)
       await this.keeping.afterHook(GOODBYE_MS)
     } catch (error) {
       this.#report('deactivate()', error)

@@ -125,7 +125,7 @@ export class Turns {
   cancel(error: StageError): void {
     for (const turn of this.running) {
       turn.cancel(error)
-      if (!turn.ended) (this.#left ??= new Set()).add(turn)
+      if (!turn.ended && turn.id > 0) (this.#left ??= new Set()).add(turn) // a hook is no turn, and ends elsewhere
     }
     this.#alone = undefined
   }

@@ -61,8 +61,10 @@ export class Upkeep {
     const { clock, random } = this.hosting.mesh
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
-      void this.#verify()
-      if (this.hosting.mesh.valid()) this.hosting.reclaim()
+      if (ms === DUE_MS) {
+        void this.#verify()
+        if (this.hosting.mesh.valid()) this.hosting.reclaim()
+      }
       void this.#wakeDue().then((more) => this.#watchDue(more ? NEXT_MS : DUE_MS))
     }, jitter(random, ms, 0.1))
   }
@@ -97,7 +99,7 @@ export class Upkeep {
       this.#woken.set(address, { from: now + ms, ms })
       void this.wake(address).then((awake) => { if (awake && this.#woken.has(address)) this.#woken.set(address, { from: mesh.clock.now(), ms: 0 }) })
     }
-    return fresh.length > DUE_MAX
+    return fresh.length >= DUE_MAX
   }
 }
 
