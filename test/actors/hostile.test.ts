@@ -172,7 +172,7 @@ test('a store of one\'s own that throws at once, or answers with something else,
   const { shelf } = await add('a')
   const inner = shelf.store('default')
   let due = (): unknown => []
-  const broken = { ...inner, due: () => due() as never, release: (): never => { throw new Error('at once') } }
+  const broken = { ...inner, due: () => due() as never, release: (): never => { throw new Error('at once') }, look: (): never => { throw new Error('at once') } }
   const own = Object.assign(Object.create(shelf) as typeof shelf, { store: () => broken })
   const stage = make('own', { store: own })
   stage.define({ pattern: 'x.{id}', durable: true, create: (_, self: Self) => ({ n: 0, inc() { return ++this.n }, leave() { self.deactivate() } }) })
@@ -186,6 +186,11 @@ test('a store of one\'s own that throws at once, or answers with something else,
     await clock.advance(100)
     t.deepEqual(stage.actors(), [])
   }
+  const host = await add('host')
+  void host.stage.host('things.1', { get: () => 1 })
+  await clock.advance(1000)
+  const error = await go((stage.actor('things.1', { timeoutMs: 2000 })['get']() as Promise<unknown>).then(() => undefined, (thrown: StageError) => thrown))
+  t.is(error?.executed, 'no', 'who has an object cannot be looked up')
 })
 
 test('maxActors bounds what there is, also while those that are put away take their time', async (t) => {

@@ -117,7 +117,7 @@ export class Routes {
     // no type tells: somebody may host a single object there, and only the store knows who
     if (!mesh.peers().some((peer) => announcedBy(peer.announces)?.objects)) return undefined
     const store = mesh.store()
-    const known = store && await within(mesh.clock, STORE_MS, store.look(address), () => new Error('no answer')).catch(() => undefined)
+    const known = store && await within(mesh.clock, STORE_MS, (async () => store.look(address))(), () => new Error('no answer')).catch(() => undefined)
     return known?.owner && !tried.has(known.owner.stage) ? this.find(known.owner.stage) : undefined
   }
 
