@@ -2,9 +2,9 @@
  * Actors in real processes to which things happen, and whether what everybody saw can be true:
  *
  *     npm run actors:stress -- [--store redis|local] [--operations 100000] [--ttl 1500] [--rate 500] [--fault 4000]
- *                              [--actors 200] [--hosts 3] [--seconds 1500] [--broken]
+ *                              [--actors 200] [--hosts 3] [--seconds 1500]
  *
- * With --broken the store ignores the fence, and the run must say that something is wrong.
+ * That what judges this sees what a broken store does is shown in `test/processes/actors.test.ts`.
  * The exit code is 1 when an acknowledged change was lost or one applied twice, when some actor has no linear history,
  * when a call that did not run had an effect, or when a watcher missed something. Only processes that it started end.
  */
@@ -20,7 +20,6 @@ const { values } = parseArgs({ options: {
   actors: { type: 'string', default: '200' },
   hosts: { type: 'string', default: '3' },
   seconds: { type: 'string', default: '1500' },
-  broken: { type: 'boolean', default: false },
 } })
 const { store } = values
 if (store !== 'redis' && store !== 'local') throw new Error(`no store is called ${store}; there are redis and local`)
@@ -29,7 +28,7 @@ const WRONG_MAX = 30
 const ends: (() => Promise<void> | void)[] = []
 try {
   const { wrong, acknowledged, failed, samples, faults, updates, resets, seconds } = await stress({ teardown: (fn) => ends.push(fn) }, {
-    store, operations: Number(values.operations), ttlMs: Number(values.ttl), rate: Number(values.rate), faultMs: Number(values.fault), faults: 1, broken: values.broken,
+    store, operations: Number(values.operations), ttlMs: Number(values.ttl), rate: Number(values.rate), faultMs: Number(values.fault), faults: 1,
     actors: Number(values.actors), hosts: Number(values.hosts), seconds: Number(values.seconds), say: (line) => console.log(`  ${line}`),
   })
   console.log(`${store}: ${acknowledged} operations acknowledged in ${seconds} s`)

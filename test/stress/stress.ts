@@ -16,8 +16,6 @@ export interface Stress {
   faultMs: number
   /** And until there were so many. */
   faults: number
-  /** The store ignores the fence. */
-  broken?: boolean
   /** Given up after so many seconds. */
   seconds: number
   say(line: string): void
@@ -41,9 +39,9 @@ const SAY_MS = 10_000
 const WATCHED_EACH = 15
 
 export async function stress(t: T, options: Stress): Promise<Result> {
-  const { store, operations, actors, hosts, ttlMs, rate, faultMs, seconds, broken, say } = options
+  const { store, operations, actors, hosts, ttlMs, rate, faultMs, seconds, say } = options
   const since = clock()
-  const world = await World.make(t, store, ttlMs, { tampering: broken ? 'unfenced' : undefined })
+  const world = await World.make(t, store, ttlMs)
   await Promise.all(Array.from({ length: hosts }, () => world.addHost()))
   await world.addCallers({ actors, lanes: 128, rate, timeoutMs: 2 * ttlMs, slow: { part: 0.1, ms: 30 } })
   const { callers } = world
