@@ -40,9 +40,10 @@ function adapter(codec: Codec, listening: Listening = tcp): Adapter {
           if (first[0] === STREAM) return count(socket)
           const out = new Batch(socket)
           frames(socket, (id, payload) => {
+            if (id === 0) return out.add(0, Buffer.from(String(received)))
             const value = codec.decode(payload)
             if (first[0] === RECEIVER) received++
-            else out.add(id, id === 0 ? Buffer.from(String(received)) : codec.encode(value))
+            else out.add(id, codec.encode(value))
           })
         })
       })
@@ -77,7 +78,7 @@ function adapter(codec: Codec, listening: Listening = tcp): Adapter {
           for (const receiver of receivers) receiver.add(1, codec.encode(value))
         },
         received: () => new Promise((done) => {
-          waiting.set(0, (payload) => done(Number(payload.toString())))
+          waiting.set(0, (payload) => done(Number(payload.toString()))) // 0 is no call
           out.add(0, Buffer.alloc(0))
         }),
       }
