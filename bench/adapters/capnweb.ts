@@ -5,10 +5,12 @@ import { newWebSocketRpcSession, RpcTarget } from 'capnweb'
 import { WebSocket, WebSocketServer } from 'ws'
 import type { Adapter } from '../adapter.js'
 
-type Session = Parameters<typeof newWebSocketRpcSession>[0]
 type Echoes = { echo(value: unknown): Promise<unknown> }
 
 globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket // it asks for that of browsers, which Node has from 22 on
+
+/** Its types know the sockets of browsers, and those of ws do the same. */
+const session = (socket: WebSocket, api?: Api): unknown => newWebSocketRpcSession(socket as unknown as Parameters<typeof newWebSocketRpcSession>[0], api)
 
 class Api extends RpcTarget {
   echo(value: unknown): unknown {
@@ -19,14 +21,14 @@ class Api extends RpcTarget {
 export const capnweb: Adapter = {
   async serve() {
     const server = new WebSocketServer({ host: '127.0.0.1', port: 0 })
-    server.on('connection', (socket) => newWebSocketRpcSession(socket as unknown as Session, new Api()))
+    server.on('connection', (socket) => session(socket, new Api()))
     await once(server, 'listening')
     return `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
   },
   async connect(where) {
     const socket = new WebSocket(where)
     await once(socket, 'open')
-    const api = newWebSocketRpcSession(socket as unknown as Session) as unknown as Echoes
+    const api = session(socket) as Echoes
     return { call: (value) => api.echo(value) }
   },
 }

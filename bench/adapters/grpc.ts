@@ -11,6 +11,7 @@ interface Echoes extends grpc.Client {
 }
 type Api = { Echo: { service: grpc.ServiceDefinition } & (new (where: string, credentials: grpc.ChannelCredentials) => Echoes) }
 
+// what is read from a .proto when it runs has no types
 const { Echo } = grpc.loadPackageDefinition(loadSync(fileURLToPath(new URL('../../adapters/grpc.proto', import.meta.url)))) as unknown as Api
 const wrap = (id: number, value: unknown): Envelope => typeof value === 'string' ? { id, text: value } : Buffer.isBuffer(value) ? { id, bytes: value } : { id, value }
 const unwrap = ({ value, text, bytes }: Envelope): unknown => value ?? (text || bytes)

@@ -1,5 +1,6 @@
 import { actors, framing, IpcInterface, json, LocalRegistry, rpc, Stage, TcpInterface, type Interface, type StageOptions } from 'stagemesh'
 import { count, RECEIVERS, type Adapter } from '../adapter.js'
+import { Echo } from './echo.js'
 
 /** A stage as a user gets it, but that it has one interface, the one that is measured. */
 function adapter(make: () => Interface, options: () => StageOptions = () => ({})): Adapter {
@@ -55,14 +56,6 @@ const actorOf = (durable: boolean): Adapter => ({
     return { call: (value) => echo.echo(value) }
   },
 })
-
-class Echo {
-  calls = 0
-  echo(value: unknown): unknown {
-    this.calls++
-    return value
-  }
-}
 
 export const actor = actorOf(false)
 export const actorDurable = actorOf(true)

@@ -4,19 +4,12 @@ import comedy from 'comedy'
 import { ServiceBroker } from 'moleculer'
 import { Stage } from 'stagemesh'
 import type { Adapter, Client } from '../adapter.js'
+import { Echo } from './echo.js'
 
 const within = (start: () => Promise<NonNullable<Client['call']>>): Adapter => ({
   serve: () => Promise.resolve(''),
   connect: async () => ({ call: await start() }),
 })
-
-class Echo {
-  calls = 0
-  echo(value: unknown): unknown {
-    this.calls++
-    return value
-  }
-}
 
 async function stageWith(durable: boolean): Promise<Stage> {
   const stage = new Stage('one', 'memory:')

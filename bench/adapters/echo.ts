@@ -1,0 +1,8 @@
+/** The actor that is measured: each call changes a property, and gives back what it was given. */
+export class Echo {
+  calls = 0
+  echo(value: unknown): unknown {
+    this.calls++
+    return value
+  }
+}
