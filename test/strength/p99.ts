@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { pipeline } from 'node:stream/promises'
 import type { Stage } from '../../src/index.js'
 import { stageOf } from './carriers.js'
@@ -6,6 +7,7 @@ import { MIB, median, wait, type Here, type Measure, type Room } from './measure
 import { Pattern } from './pattern.js'
 
 const LARGE = Buffer.alloc(4 * MIB - 64)
+const PIECE = Buffer.alloc(64 * 1024)
 
 export const orders = (here: Here) => {
   let stage: Stage
@@ -26,6 +28,14 @@ export const orders = (here: Here) => {
       const source = new Pattern()
       const done = pipeline(source, stage.to(to)).catch(() => {})
       stop = () => { source.destroy(); return done }
+    },
+    /** The same by hand, a piece at each `drain`, so that none ever waits. */
+    write(to: string): void {
+      const stream = stage.to(to)
+      const ended = new AbortController()
+      const going = async (): Promise<void> => { for (;;) if (!stream.write(PIECE)) await once(stream, 'drain', ended) }
+      const done = going().catch(() => {})
+      stop = () => { ended.abort(); stream.destroy(); return done }
     },
     /** Arguments or results of 4 MiB, two at a time, so that there is always one on its way. */
     load(to: string, results: boolean): void {
@@ -64,7 +74,7 @@ interface Busy {
 
 export const p99: Measure = {
   title: 'small calls on a link that is busy, beside the same on a quiet one',
-  seconds: [400, 120],
+  seconds: [560, 170],
   async run(room) {
     const [near, far] = [begin(room), begin(room)]
     await Promise.all([near.ask('stage', 'near'), far.ask('stage', 'far')])
@@ -72,6 +82,8 @@ export const p99: Measure = {
     const busy: Busy[] = [
       { what: 'a stream the same way', start: () => near.ask('pour', 'far'), stop: () => near.ask('stop'), to: far },
       { what: 'a stream the other way', start: () => far.ask('pour', 'near'), stop: () => far.ask('stop'), to: near },
+      { what: 'a stream written by hand the same way', start: () => near.ask('write', 'far'), stop: () => near.ask('stop'), to: far },
+      { what: 'a stream written by hand the other way', start: () => far.ask('write', 'near'), stop: () => far.ask('stop'), to: near },
       { what: 'arguments of 4 MiB the other way', start: () => far.ask('load', 'near', false), stop: () => far.ask('stop'), to: near, bound: 'p50' },
       { what: 'results of 4 MiB', start: () => near.ask('load', 'far', true), stop: () => near.ask('stop'), to: near, bound: 'p50' },
       { what: 'arguments of 4 MiB the same way', start: () => near.ask('load', 'far', false), stop: () => near.ask('stop'), to: far, bound: 'none' },

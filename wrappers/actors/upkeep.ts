@@ -91,15 +91,16 @@ export class Upkeep {
     if (!isAddresses(due)) return false
     const still = new Set(due)
     for (const address of this.#woken.keys()) if (!still.has(address)) this.#woken.delete(address)
-    const from = (address: string): number => this.#woken.get(address)?.from ?? -Infinity
-    const asleep = due.filter((one) => !hosting.active(one) && from(one) <= now)
-    const fresh = asleep.filter((one) => !this.#woken.has(one))
-    for (const address of [...fresh, ...asleep.filter((one) => this.#woken.has(one)).sort((a, b) => from(a) - from(b))].slice(0, DUE_MAX)) {
+    // those that were woken last come last, and no sooner than they may
+    const from = (address: string): number => this.#woken.get(address)?.from ?? -1
+    const asleep = due.filter((one) => !hosting.active(one) && from(one) <= now).sort((a, b) => from(a) - from(b))
+    const fresh = asleep.filter((one) => !this.#woken.has(one)).length
+    for (const address of asleep.slice(0, DUE_MAX)) {
       const ms = Math.min(FAILED_MAX_MS, 2 * (this.#woken.get(address)?.ms ?? 0) || FAILED_MS)
       this.#woken.set(address, { from: now + ms, ms })
       void this.wake(address).then((awake) => { if (awake && this.#woken.has(address)) this.#woken.set(address, { from: mesh.clock.now(), ms: 0 }) })
     }
-    return fresh.length >= DUE_MAX
+    return fresh >= DUE_MAX
   }
 }
 

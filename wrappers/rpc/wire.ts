@@ -34,6 +34,8 @@ export class Wire {
   calledAt = -Infinity
   #resting = false
   #rounds = 0
+  /** A piece of a stream went out since everything was last handed over: whoever writes one at each `drain` leaves none waiting. */
+  #poured = false
   #nextId: number
   #lastId: number
 
@@ -181,6 +183,7 @@ export class Wire {
 
   data(id: number, piece: Buffer): void {
     if (this.closed) return
+    this.#poured = true
     const writer = this.begin(DATA, id, HEAD + piece.length)
     writer.at += piece.copy(writer.bytes, writer.at)
     this.framed.commit()
@@ -201,7 +204,8 @@ export class Wire {
    * is three times as fast, and the p99 of calls six times as long.
    */
   flushed(): void {
-    if (this.turns.empty || this.#resting) return
+    if (this.#resting || (this.turns.empty && !this.#poured)) return
+    this.#poured = false
     if (this.clock.now() - this.calledAt > CALLED_MS) return this.turns.pump()
     this.#resting = true
     this.#rounds++
