@@ -338,6 +338,22 @@ test('own matches are served in process, with copies and errors as if remote', a
   t.deepEqual(api.links(), [])
 })
 
+test('a buffer that came belongs to whoever got it, and keeps little else in memory', async (t) => {
+  const { stage } = realMesh(t)
+  const api = stage('api')
+  const got: Buffer[] = []
+  api.to('*').provide('take', (buffer: Buffer, other: Buffer) => { got.push(buffer, other); return [buffer, other] })
+  const web = stage('web')
+  for (const size of [1000, 20_000, 65_536, 100_000, 1_000_000]) {
+    const sent = [Buffer.alloc(size, 1), Buffer.alloc(size, 2)]
+    const answers = await Promise.all([1, 2, 3].map(() => web.to('api').call<[Buffer, Buffer]>('take', ...sent)))
+    const all = [...got.splice(0), ...answers.flat()]
+    for (const [i, one] of all.entries()) t.true(one.equals(sent[i % 2]) && (size < 8192 || one.buffer.byteLength <= 2 * size + 1024), `${i} of ${size} bytes has ${one.buffer.byteLength}`)
+    all.forEach((one, i) => one.fill(i + 3))
+    t.true(all.every((one, i) => one.every((byte) => byte === i + 3)), `${size} bytes share memory`)
+  }
+})
+
 test('values survive the trip', async (t) => {
   const { stage } = realMesh(t)
   const api = stage('api')

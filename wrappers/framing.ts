@@ -14,7 +14,7 @@ import type { Writer } from '../src/writer.js'
 import type { Clock, Layer, Timer, Top } from '../src/types.js'
 
 export interface FramingOptions {
-  /** Largest payload of one frame, in bytes; default 64 KiB, from 256 to 1 MiB. Both ends need the same. */
+  /** Largest payload of one frame, in bytes; default 64 KiB and 512 bytes, from 256 to 1 MiB. Both ends need the same. */
   maxFrameBytes?: number
 }
 
@@ -22,7 +22,8 @@ const HEAD = 4
 const DATA = 0
 const PING = 1
 const PONG = 2
-const MAX_FRAME_BYTES = 64 * 1024
+/** 64 KiB and what a call has around its arguments, so that a value of that size is one frame. */
+const MAX_FRAME_BYTES = 64 * 1024 + 512
 const FRAME_LIMIT = 1024 * 1024
 /** The most that is handed to the carrier at once, so that it can be seen to move. */
 const WRITE_MAX = 256 * 1024
@@ -48,6 +49,8 @@ export class Framed extends Duplex implements Top {
    */
   onpiece: ((bytes: Buffer, start: number, end: number) => boolean) | undefined
   onrest: ((bytes: Buffer, start: number, end: number) => void) | undefined
+  /** What `onframe` is given if it came in several chunks: memory that nobody else has. */
+  joined: Buffer | undefined
   /** Called when everything that was held has been handed to the carrier. */
   onflushed: (() => void) | undefined
   /** The batch of this tick. */
@@ -57,9 +60,10 @@ export class Framed extends Duplex implements Top {
   #blocked = false
   #inFlight = 0
   #written: (() => void)[] = []
-  // what came of a frame that is not whole yet
-  #parts: Buffer[] = []
+  /** What came of a frame that is not whole yet: so many bytes, first of its head, then of its payload. */
   #partial = 0
+  readonly #head = Buffer.alloc(HEAD)
+  #joining: Buffer | undefined
   /** What is still to come of a payload that is passed on in pieces. */
   #rest = 0
   /** The carrier has ended, between frames. */
@@ -179,7 +183,7 @@ export class Framed extends Duplex implements Top {
     const reason = error ?? cut('the connection was closed')
     for (const ping of this.#pings.splice(0)) ping.reject(reason)
     this.#guard?.cancel()
-    this.#parts = []
+    this.#joining = undefined
     this.#written = []
     this.inner.destroy(error ?? undefined)
     done(error)
@@ -245,9 +249,8 @@ export class Framed extends Duplex implements Top {
       this.onrest?.(chunk, 0, at)
       if (this.destroyed) return
     } else if (this.#partial > 0) {
-      const joined = this.#join(chunk)
-      if (!joined) return
-      chunk = joined
+      at = this.#join(chunk, 0)
+      if (this.#partial > 0 || this.destroyed) return
     }
     while (chunk.length - at >= HEAD) {
       const length = this.#length(chunk, at)
@@ -262,10 +265,7 @@ export class Framed extends Duplex implements Top {
     const begun = chunk.length - at - HEAD
     if (begun > 0 && chunk[at] === DATA && this.onpiece?.(chunk, at + HEAD, chunk.length)) {
       this.#rest = chunk.readUIntBE(at + 1, 3) - begun
-    } else {
-      this.#parts.push(at === 0 ? chunk : chunk.subarray(at))
-      this.#partial = chunk.length - at
-    }
+    } else this.#join(chunk, at)
     this.#partialSince = this.clock.now()
     this.#watch()
   }
@@ -275,21 +275,31 @@ export class Framed extends Duplex implements Top {
     return this.#partial > 0 || this.#rest > 0
   }
 
-  /** Joins parts only once the frame is whole, so that bytes coming one by one are not copied over and over. */
-  #join(chunk: Buffer): Buffer | undefined {
-    this.#parts.push(chunk)
-    this.#partial += chunk.length
-    if (this.#partial < HEAD) return undefined
-    const first = this.#parts[0]
-    if (first.length < HEAD) {
-      this.#parts = [Buffer.concat(this.#parts)]
+  /**
+   * Takes what comes of a frame that lies in several chunks, and hands it on once it is whole; its memory is as large as
+   * its head says, which has been checked.
+   * @returns where the chunk goes on
+   */
+  #join(chunk: Buffer, at: number): number {
+    if (this.#partial < HEAD) {
+      const bytes = chunk.copy(this.#head, this.#partial, at)
+      this.#partial += bytes
+      at += bytes
+      if (this.#partial < HEAD) return at
+      const length = this.#length(this.#head, 0)
+      if (length < 0) return at
+      this.#joining = Buffer.allocUnsafeSlow(length)
     }
-    const length = this.#length(this.#parts[0], 0)
-    if (length < 0 || this.#partial < HEAD + length) return undefined
-    const joined = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts)
-    this.#parts = []
+    const payload = this.#joining!
+    const bytes = chunk.copy(payload, this.#partial - HEAD, at)
+    this.#partial += bytes
+    if (this.#partial < HEAD + payload.length) return at + bytes
     this.#partial = 0
-    return joined
+    this.#joining = undefined
+    this.joined = payload
+    this.#frame(this.#head[0], payload, 0, payload.length)
+    this.joined = undefined
+    return at + bytes
   }
 
   /** The length in the head at `at`, or -1 after the stream was destroyed for it. */

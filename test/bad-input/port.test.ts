@@ -262,7 +262,7 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['a ping with a payload', (raw) => raw.frame(Buffer.from('x'), 1)],
   ['a pong with a payload', (raw) => raw.frame(Buffer.from('x'), 2)],
   ['the head of a frame of 16 MiB', (raw) => void raw.socket.write(Buffer.from([0, 0xff, 0xff, 0xff]))],
-  ['a frame one byte above the limit', (raw) => raw.frame(Buffer.alloc(64 * 1024 + 1))],
+  ['a frame one byte above the limit', (raw) => raw.message(PART, 1, Buffer.alloc(64 * 1024 + 512 - 5 + 1))],
   ['an empty frame', (raw) => raw.frame(Buffer.alloc(0))],
   ['a message shorter than its head', (raw) => raw.frame(Buffer.from([CALL, 0, 0, 0]))],
   ['a message of type 0', (raw) => raw.message(0, 1)],

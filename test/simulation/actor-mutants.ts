@@ -32,7 +32,7 @@ export const actorMutants: readonly Rest[] = [
   ['a circle of calls waits for itself', 'P17', TURNS, 'turn.chain.length > 0 ? this.#cycle(turn) : undefined', 'undefined'],
   ['what comes back to a turn is committed by itself', 'P17', TURNS, 'this.#inner?.delete(turn);', 'this.#inner?.delete(turn);\n void activation.keeping.commit(Infinity);'],
   // P18
-  ['turns begin on a lease that may be over', 'P18', TURNS, 'if (!mesh.valid(now))', 'if (false)'],
+  ['turns begin on a lease that may be over', 'P18', TURNS, 'if (!mesh.valid(now))', 'if (false)', { slow: true }],
   ['a lease counts from its answer', 'P18', 'src/tenure.js', 'this.#sentAt = sentAt;\n        this.#sentWall = sentWall;', 'this.#sentAt = clock.now();\n this.#sentWall = clock.wall();', { seeds: 2000, slow: true }],
   // P19, P20
   ['only the registry knows who is dead', 'P19', 'src/alive.js', 'if (directory.isSuspect(id) || dials === DIALS)', 'if (false)', { slow: true }],

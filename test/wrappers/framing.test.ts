@@ -46,6 +46,28 @@ test('frames that come byte by byte are put together', async (t) => {
   t.deepEqual(got, ['first', 'second'])
 })
 
+test('a frame that lies in several chunks is handed on in memory of its own, as large as itself; one in the midst of a chunk is not', async (t) => {
+  const framed = (text: string): Buffer => Buffer.concat([Buffer.from([0, 0, 0, text.length]), Buffer.from(text)])
+  const bytes = Buffer.concat(['before', 'between', '', 'behind'].map(framed))
+  for (let cut = 1; cut < bytes.length; cut++) {
+    const [inner, far] = pair()
+    const a = frame(inner)
+    const got: string[] = []
+    a.onframe = (memory, start, end) => {
+      const own = memory === a.joined
+      if (own) t.deepEqual([start, end], [0, memory.buffer.byteLength])
+      got.push(`${memory.toString('latin1', start, end)}${own ? '!' : ''}`)
+    }
+    for (const chunk of [bytes.subarray(0, cut), bytes.subarray(cut)]) {
+      far.write(chunk)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const within = (from: number, text: string): string => cut > from && cut < from + 4 + text.length ? `${text}!` : text
+    t.deepEqual(got, [within(0, 'before'), within(10, 'between'), within(21, ''), within(25, 'behind')], `cut at ${cut}`)
+    t.is(a.joined, undefined)
+  }
+})
+
 test('an end in mid-frame is an error, an end between frames a goodbye', async (t) => {
   for (const [bytes, clean] of [[[0, 0, 0, 2, 65, 66], true], [[0, 0, 0, 2, 65], false], [[0, 0], false]] as const) {
     const [inner, far] = pair()

@@ -292,7 +292,7 @@ export class Wire {
 
   /** @param taken  it came in parts, and was joined for this alone */
   decode(bytes: Buffer, at: number, end: number, taken = false): unknown {
-    return this.codec.decode(bytes, at, end, this.refs, taken)
+    return this.codec.decode(bytes, at, end, this.refs, taken || bytes === this.framed.joined)
   }
 
   clear(): void {
