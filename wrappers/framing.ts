@@ -242,6 +242,7 @@ export class Framed extends Duplex implements Top {
   // ── in: out of the chunk, without a copy where the frame lies in one ────────────────────────────────────────────
 
   #take(chunk: Buffer): void {
+    if (this.destroyed) return // not all streams are silent from then on
     let at = 0
     if (this.#rest > 0) {
       at = Math.min(this.#rest, chunk.length)

@@ -68,6 +68,14 @@ test('a frame that lies in several chunks is handed on in memory of its own, as 
   }
 })
 
+test('what a stream below still says after a bad head has ended it harms nobody', async (t) => {
+  const inner = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+  const a = frame(inner)
+  const failed = once(a, 'error')
+  for (const byte of [9, 0, 0, 0, 1, 2, 3]) inner.emit('data', Buffer.from([byte]))
+  t.like((await failed)[0], { code: 'PROTOCOL_ERROR' })
+})
+
 test('an end in mid-frame is an error, an end between frames a goodbye', async (t) => {
   for (const [bytes, clean] of [[[0, 0, 0, 2, 65, 66], true], [[0, 0, 0, 2, 65], false], [[0, 0], false]] as const) {
     const [inner, far] = pair()
