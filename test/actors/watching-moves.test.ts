@@ -212,6 +212,21 @@ test('a loop that nobody reads costs bounded memory, says what it left out, and 
   }
 })
 
+test('at most 1024 changes wait for a loop in mode every, however small they are', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const a = await mesh.add('a', counters({ durable: false }))
+  const loop = a.stage.observe('counters.1', ['n'], { mode: 'every' })
+  await mesh.go(loop.next())
+  for (let i = 0; i < 1200; i++) await mesh.go(a.stage.actor('counters.1')['grow'](1))
+  await mesh.clock.advance(100)
+  const got: Shown[] = []
+  while (got.at(-1)?.n !== 1200) got.push((await mesh.go(loop.next())).value as Shown)
+  t.true(got.length < 1024, `${got.length} waited`)
+  t.is(got.filter((one) => one.reset).length, 1)
+  t.is(gapless(got), undefined)
+  await loop.return?.()
+})
+
 test('1000 loops on one stage: what they are told goes over the link once', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
   let bytes = 0

@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import { VirtualClock } from '../helpers/virtual-clock.js'
 import { u32 } from '../helpers/raw-peer.js'
-import { CALL, CANCEL, DATA, END, ERROR, MIB, OPEN, PART, RESET, RESULT, call, frames, scene, served } from '../helpers/mallory.js'
+import { CALL, CANCEL, DATA, END, ERROR, MIB, OPEN, PART, READ, RESET, RESULT, call, frames, scene, served } from '../helpers/mallory.js'
 import type { StageError } from '../../src/index.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
@@ -57,6 +57,26 @@ test.serial('a peer that reads nothing and answers pings all the same is cut off
   t.true(took >= 30_000 && took <= 31_000, `${took}`)
   await until(() => codes.has('SLOW_PEER unknown'))
   t.is(api.stats()['heldBytes'], 0)
+  t.true(await served(web))
+})
+
+test.serial('of a large answer 256 KiB come before its reader says that it has read them, and small ones pass it', async (t) => {
+  const { api, web, raw, ends } = await scene(t)
+  api.to('*').provide('large', () => Buffer.alloc(2 * MIB))
+  raw.reads = false
+  raw.call(1, 'large')
+  const came = (): number => raw.got(PART, 1).reduce((sum, { body }) => sum + body.length, 0)
+  await until(() => came() >= 256 * 1024)
+  for (let id = 3; id < 13; id += 2) {
+    raw.call(id, 'greet')
+    await until(() => raw.got(RESULT, id).length === 1)
+  }
+  t.true(came() < (256 + 65) * 1024, `${came()} bytes came`)
+  raw.reads = true
+  raw.message(READ, 0, u32(came()))
+  await until(() => raw.got(RESULT, 1).length === 1)
+  t.true(came() + raw.got(RESULT, 1)[0].body.length > 2 * MIB)
+  t.deepEqual(ends, [])
   t.true(await served(web))
 })
 

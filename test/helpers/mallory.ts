@@ -3,7 +3,7 @@ import { Raw, tcpMesh, u32 } from './raw-peer.js'
 import { until } from './until.js'
 
 export const CALL = 1, RESULT = 4, ERROR = 5, CANCEL = 6, RELEASE = 7, METHODS = 8
-export const OPEN = 10, DATA = 11, END = 12, RESET = 13, PART = 15, ENDED = 16, START = 17
+export const OPEN = 10, DATA = 11, END = 12, RESET = 13, PART = 15, ENDED = 16, START = 17, READ = 18
 export const MIB = 1024 * 1024
 
 /** A stage, a raw peer that dialled it, a second stage that wants to be served meanwhile, and how mallory's links ended. */
