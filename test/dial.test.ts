@@ -1,9 +1,9 @@
 import { PassThrough, type Duplex } from 'node:stream'
 import test from 'ava'
-import { dial, refuses } from '../src/dial.js'
+import { backoffMs, dial, refuses } from '../src/dial.js'
 import { StageError } from '../src/errors.js'
 import type { Interface, Peer } from '../src/types.js'
-import { advance } from './helpers/mesh.js'
+import { advance, seeded } from './helpers/mesh.js'
 import { VirtualClock } from './helpers/virtual-clock.js'
 
 type Behaviour = 'answers' | 'hangs' | 'accepts and hangs' | 'is another' | 'ECONNREFUSED' | 'EHOSTUNREACH'
@@ -102,4 +102,13 @@ test('a dial that is given up goes on to no other address', async (t) => {
   t.is(await dialling, undefined)
   t.deepEqual(tried, ['memory://d at 0'])
   t.is(clock.pending, 0)
+})
+
+test('between two dials there are 100 ms, each time 1.6 times as much, at most 10 s, and a fifth more or less', (t) => {
+  const random = seeded(1)
+  for (const [failures, ms] of [[1, 100], [2, 160], [5, 655], [11, 10_000], [100, 10_000]] as const) {
+    const all = Array.from({ length: 200 }, () => backoffMs(random, failures))
+    t.true(Math.min(...all) >= 0.8 * ms - 1 && Math.max(...all) <= 1.2 * ms + 1, `${Math.min(...all)} to ${Math.max(...all)} for ${ms}`)
+    t.true(Math.max(...all) - Math.min(...all) > 0.3 * ms, 'they differ')
+  }
 })

@@ -162,6 +162,18 @@ test('keep holds a link open to every match, dials it again when it breaks, and 
   t.deepEqual(a.links(), [])
 })
 
+test('a link that nobody uses closes after a minute where nothing else was said', async (t) => {
+  const { clock, stage } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  b.to('*').provide('f', () => 1)
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await advance(clock, a.to('b').call('f'))
+  await clock.advance(59_000)
+  t.is(a.links().length, 1)
+  await clock.advance(62_000)
+  t.deepEqual([a.links(), b.links()], [[], []])
+})
+
 test('redials back off while somebody waits, and stop when nobody does', async (t) => {
   const { clock, stage, network } = virtualMesh(t)
   const [a, b] = [stage('a'), stage('b')] as const
