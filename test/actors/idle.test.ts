@@ -42,6 +42,16 @@ test('an actor that nobody used for idleMs is collected, and the next call finds
   t.is(await mesh.go(a.stage.actor('counters.2')['add']()), 2)
 })
 
+test('idleMs is five minutes where a type does not say', async (t) => {
+  const mesh = actorMesh(t)
+  const { stage } = await mesh.add('a', counters(mesh, []))
+  await mesh.go(stage.actor('counters.1')['add']())
+  await mesh.clock.advance(299_000)
+  t.deepEqual(addresses(stage), ['counters.1'])
+  await mesh.clock.advance(80_000) // it is looked for five times as often
+  t.deepEqual(addresses(stage), [])
+})
+
 test('what is used, runs, waits or has a timer is not collected', async (t) => {
   const mesh = actorMesh(t)
   const notes: string[] = []
