@@ -11,8 +11,20 @@ export type Order =
   | 'go'
   | 'spent'
 
-const cpu = (): number => { const { user, system } = process.cpuUsage(); return user + system }
-let marked = 0
+/** Since it was marked: µs of CPU, and by how many bytes the heap has grown. */
+export interface Spent { cpu: number; heap: number }
+
+function now(): Spent {
+  const { user, system } = process.cpuUsage()
+  return { cpu: user + system, heap: process.memoryUsage().heapUsed }
+}
+
+let marked: Spent = { cpu: 0, heap: 0 }
+function spent(): Spent {
+  const { cpu, heap } = now()
+  return { cpu: cpu - marked.cpu, heap: heap - marked.heap }
+}
+
 let run: ((ms: number) => Promise<unknown>) | undefined
 let ms = 0
 
@@ -26,12 +38,12 @@ async function prove(call: NonNullable<Client['call']>, load: Load): Promise<voi
 }
 
 async function obey(order: Order): Promise<unknown> {
-  if (order === 'mark') return void (marked = cpu())
-  if (order === 'spent') return cpu() - marked
+  if (order === 'mark') return void (marked = now())
+  if (order === 'spent') return spent()
   if (order === 'go') {
-    marked = cpu()
+    marked = now()
     const done = await run?.(ms)
-    return { ...done as object, cpu: cpu() - marked }
+    return { ...done as object, ...spent() }
   }
   const name = 'serve' in order ? order.serve : order.connect
   const adapter = await adapters[name]?.load()

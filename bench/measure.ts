@@ -4,17 +4,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Figures } from './adapter.js'
-import type { Order } from './end.js'
+import type { Order, Spent } from './end.js'
 import type { Done, Load } from './load.js'
 
-/** `rate`: calls, bytes or deliveries a second. `cpu`: µs for one of them, of both processes together. */
-export interface Measured { rate: number; cpu: number; p50?: number; p99?: number; figures?: Figures }
+/** `rate`: calls, bytes or deliveries a second. `cpu`: µs for one of them, `heap`: bytes for one of them, of both processes together. */
+export interface Measured { rate: number; cpu: number; heap: number; p50?: number; p99?: number; figures?: Figures }
 
 const program = fileURLToPath(new URL('./end.js', import.meta.url))
 const ANSWER_MS = 120_000
 
+/** MiB: what is made within a second is not collected before it is counted. */
+const NEVER_COLLECTED = ['--min-semi-space-size=1024', '--max-semi-space-size=1024']
+
 class End {
-  readonly #child: ChildProcess = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  readonly #child: ChildProcess
+
+  constructor(options: readonly string[]) {
+    this.#child = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [...process.execArgv, ...options] })
+  }
 
   ask<T>(order: Order): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -46,19 +53,20 @@ class End {
   }
 }
 
-/** One adapter under one load: a server and a client process, warmed up, then measured. */
-export async function measure(adapter: string, load: Load, { seconds, warmMs = 700 }: { seconds: number; warmMs?: number | undefined }): Promise<Measured> {
+/**
+ * One adapter under one load: a server and a client process, warmed up, then measured.
+ * @param heap  counts what is made on the heap, too; for that nothing is collected meanwhile, so it must not take long
+ */
+export async function measure(adapter: string, load: Load, { seconds, warmMs = 700, heap = false }: { seconds: number; warmMs?: number | undefined; heap?: boolean }): Promise<Measured> {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-bench-'))
-  const server = new End()
-  const client = new End()
+  const [server, client] = [0, 1].map(() => new End(heap ? NEVER_COLLECTED : [])) as [End, End]
   try {
     const where = await server.ask<string>({ serve: adapter, folder })
     await client.ask({ connect: adapter, where, load, warmMs, ms: seconds * 1000 })
     await server.ask('mark')
-    const done = await client.ask<Done & { cpu: number }>('go')
-    const spent = await server.ask<number>('spent')
-    const { count, seconds: took, cpu, ...times } = done
-    return { rate: count / took, cpu: (cpu + spent) / count, ...times }
+    const { count, seconds: took, cpu, heap: made, ...times } = await client.ask<Done & Spent>('go')
+    const spent = await server.ask<Spent>('spent')
+    return { rate: count / took, cpu: (cpu + spent.cpu) / count, heap: (made + spent.heap) / count, ...times }
   } finally {
     await Promise.all([client.end(), server.end()])
     await rm(folder, { recursive: true, force: true })

@@ -15,6 +15,7 @@ import { measure, type Measured } from './measure.js'
 import { median } from './median.js'
 import { facts, gates, quick, sections, type Gate, type Section } from './plan.js'
 import { document, sheet, table, type Row } from './table.js'
+import { wishes } from './wants.js'
 
 const { values } = parseArgs({ options: {
   quick: { type: 'boolean', default: false },
@@ -75,10 +76,20 @@ async function found(section: Section): Promise<Row[]> {
   ]
 }
 
-function broken(gate: Gate, row: Row | undefined): string | undefined {
+/** Bytes that one call makes on the heaps of both processes. */
+async function made({ section, adapter }: Gate): Promise<number> {
+  const { load } = sections.find(({ name }) => name === section) as Section
+  const all: number[] = []
+  for (let i = 0; i < 3; i++) all.push((await measure(adapter, load, { seconds: 0.2, heap: true })).heap)
+  return median(all)
+}
+
+function broken(gate: Gate, row: Row | undefined, heap: number): string | undefined {
   if (!row || row.failed !== undefined) return `${gate.section}: ${gate.adapter} was not measured: ${row?.failed}`
-  if (gate.least !== undefined && row.ratio < gate.least) return `${gate.section}: ${gate.adapter} does ${row.ratio.toFixed(3)} × the floor, at least ${gate.least} was expected`
-  if (gate.cpu !== undefined && row.cost > gate.cpu) return `${gate.section}: ${gate.adapter} costs ${row.cost.toFixed(2)} × the CPU of the floor, at most ${gate.cpu} was expected`
+  if (row.ratio < gate.least) return `${gate.section}: ${gate.adapter} does ${row.ratio.toFixed(3)} × the floor, at least ${gate.least} was expected`
+  if (row.cost > gate.cpu) return `${gate.section}: ${gate.adapter} costs ${row.cost.toFixed(2)} × the CPU of the floor, at most ${gate.cpu} was expected`
+  if (heap <= 0) return `${gate.section}: what ${gate.adapter} made on the heap was collected before it was counted`
+  if (heap > gate.heap) return `${gate.section}: ${gate.adapter} makes ${heap.toFixed(0)} bytes on the heap for one call, at most ${gate.heap} were expected`
   return undefined
 }
 
@@ -104,12 +115,16 @@ for (const { name, title, adapters, load } of facts) {
   show(sheet(title, figures))
 }
 if (whole) {
+  const rowOf = (section: string, adapter: string): Row | undefined => results.find((one) => one.section.name === section)?.rows.find((row) => row.name === adapter)
+  parts.unshift(wishes(rowOf, known))
   const docs = new URL('../../docs/', import.meta.url)
   await writeFile(new URL('benchmarks.md', docs), document(parts, { rounds, seconds }))
   await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify({ sections: results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), facts: known }, null, 2)}\n`)
 }
 if (values.gate) for (const gate of gates) {
-  const why = broken(gate, results.find(({ section }) => section.name === gate.section)?.rows.find(({ name }) => name === gate.adapter))
+  const heap = await made(gate)
+  console.log(`${gate.section}: ${gate.adapter} makes ${heap.toFixed(0)} bytes on the heap for one call`)
+  const why = broken(gate, results.find(({ section }) => section.name === gate.section)?.rows.find(({ name }) => name === gate.adapter), heap)
   if (why === undefined) continue
   console.error(why)
   process.exitCode = 1

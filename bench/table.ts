@@ -7,7 +7,7 @@ export type Row =
   | { name: string; title: string; failed: string }
   | { name: string; title: string; failed?: undefined; rate: number; cpu: number; p50: number; p99: number; ratio: number; cost: number; least: number; most: number }
 
-const figure = (value: number): string => value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(value < 1 ? 2 : 3)
+export const figure = (value: number): string => value >= 100 ? Math.round(value).toLocaleString('en') : value.toPrecision(value < 1 ? 2 : 3)
 const units = { calls: ['calls/s', 'CPU µs a call'], bytes: ['MB/s', 'CPU µs a MB'], deliveries: ['deliveries/s', 'CPU µs a delivery'] } as const
 
 export function table({ title, unit, by }: Section, rows: readonly Row[]): string {
@@ -28,9 +28,10 @@ export const sheet = (title: string, figures: Figures): string =>
   [`### ${title}`, '', '| | |', '| --- | ---: |', ...Object.entries(figures).map(([what, value]) => `| ${what} | ${figure(value)} |`)].join('\n')
 
 export function document(parts: readonly string[], { rounds, seconds }: { rounds: number; seconds: number }): string {
+  const command = `npm run bench${process.argv.length > 2 ? ` -- ${process.argv.slice(2).join(' ')}` : ''}`
   return `# Benchmarks
 
-Made by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}: Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, loopback. \`bench/package.json\` has the versions of everything that is measured.
+Made by \`${command}\` on ${new Date().toISOString().slice(0, 10)}: Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB, loopback. \`bench/package.json\` has the versions of everything that is measured.
 
 A server and a client are a process each. Every measure of ${seconds} s has one of the floor right before and right after it, and its ratio is to the mean of those two; figures are medians of ${rounds} rounds. CPU is that of both processes together. Other machines have other figures; the ratios move least, those of the CPU above all.
 

@@ -1,6 +1,7 @@
 import { actors, framing, IpcInterface, json, LocalRegistry, rpc, Stage, TcpInterface, type Interface, type StageOptions } from 'stagemesh'
 import { count, RECEIVERS, type Adapter } from '../adapter.js'
 import { Echo } from './echo.js'
+import { raw } from './raw.js'
 
 /** A stage as a user gets it, but that it has one interface, the one that is measured. */
 function adapter(make: () => Interface, options: () => StageOptions = () => ({})): Adapter {
@@ -40,6 +41,19 @@ export const stagemesh = adapter(() => new TcpInterface())
 export const stagemeshIpc = adapter(() => new IpcInterface())
 export const stagemeshJson = adapter(() => new TcpInterface(), () => ({ chain: [framing(), rpc({ codec: json() }), actors()] }))
 export const stagemeshEmpty = adapter(() => new TcpInterface(), () => ({ chain: [] }))
+
+/** Bare sockets in processes that are as large as ours, and have been collected as often. */
+export const rawBeside: Adapter = {
+  async serve(place) {
+    await new Stage('beside-server', new LocalRegistry(place.folder), new TcpInterface()).ready()
+    return JSON.stringify({ where: await raw.serve(place), folder: place.folder })
+  },
+  async connect(found) {
+    const { where, folder } = JSON.parse(found) as { where: string; folder: string }
+    await new Stage('beside-client', new LocalRegistry(folder), new TcpInterface()).ready()
+    return raw.connect(where)
+  },
+}
 
 /** The same call as one of an actor that the other process hosts. */
 const actorOf = (durable: boolean): Adapter => ({
