@@ -5,7 +5,7 @@
  *     npm run bench -- [--quick] [--gate] [--only small-100,stream] [--rounds 3] [--seconds 2]
  *
  * A whole run writes docs/benchmarks.md and docs/benchmarks.json. With `--gate` only what has a gate is measured, and
- * the exit code is 1 when the median of a ratio does not hold it.
+ * the exit code is 1 when a median does not hold it.
  */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'

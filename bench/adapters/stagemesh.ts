@@ -42,7 +42,7 @@ export const stagemeshIpc = adapter(() => new IpcInterface())
 export const stagemeshJson = adapter(() => new TcpInterface(), () => ({ chain: [framing(), rpc({ codec: json() }), actors()] }))
 export const stagemeshEmpty = adapter(() => new TcpInterface(), () => ({ chain: [] }))
 
-/** Bare sockets in processes that are as large as ours, and have been collected as often. */
+/** Bare sockets in processes in which a stage runs that does nothing. */
 export const rawBeside: Adapter = {
   async serve(place) {
     await new Stage('beside-server', new LocalRegistry(place.folder), new TcpInterface()).ready()

@@ -26,7 +26,9 @@ async function ownRow(): Promise<number> {
   for (let row = process.pid; row < process.pid + ROWS; row++) {
     const port = 10_000 + row % ROWS * ROW
     const server = await listening(port)
-    if (server) return (server.unref(), port)
+    if (!server) continue
+    server.unref()
+    return port
   }
   throw new Error(`no port from 10000 on is free: ${ROWS} processes have ${ROW} each`)
 }
