@@ -30,7 +30,8 @@ export const links: Adapter = {
         await new Promise((resolve) => { setTimeout(resolve, 500) })
         const idle = used()
         const target = hub.to('peer-0')
-        for (let i = 0; i < CALLS; i++) target.call('hold', i).catch(() => {})
+        const never = (): void => {}
+        for (let i = 0; i < CALLS; i++) target.call('hold', i).catch(never)
         await new Promise((resolve) => { setTimeout(resolve, 500) })
         return { 'an idle link, bytes': (idle - before) / (LINKS - 1), 'a pending call, bytes': (used() - idle) / CALLS }
       },

@@ -9,7 +9,7 @@ import { decode, decodeKept, type Image } from './image.js'
 import { Keeping } from './keeping.js'
 import { NoSuchMethod, dataNames, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from './members.js'
 import { Reminders } from './reminders.js'
-import { ActorSelf } from './self.js'
+import { ActorSelf, type Outgoing } from './self.js'
 import type { Timers } from './timers.js'
 import { Turn } from './turn.js'
 import { Turns } from './turns.js'
@@ -27,7 +27,8 @@ export interface ActivationHost {
   pause(activation: Activation): void
   /** It is over. @param left  those that were not begun @param again  another activation here may take them */
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
-  outgoing: ActorSelf['outgoing']
+  /** How what it hosts reaches others. */
+  readonly outgoing: Outgoing
 }
 
 /** The call for which an actor is made: the turns that wait for it, and how deep it is. */
@@ -75,9 +76,9 @@ export class Activation {
   #ended: (() => void)[] | undefined
 
   /** @param given  an object that exists already */
-  constructor(readonly host: ActivationHost, readonly definition: Definition, readonly address: string, private readonly params: Record<string, string>, private readonly given?: object) {
+  constructor(readonly host: ActivationHost, readonly definition: Definition, readonly address: string, private readonly given?: object) {
     this.usedAt = host.mesh.clock.now()
-    this.self = new ActorSelf(this, host.outgoing)
+    this.self = new ActorSelf(this)
   }
 
   // ── its beginning ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -117,7 +118,7 @@ export class Activation {
 
   #make(committed: Committed): void {
     const { definition } = this
-    const object = this.given ?? theirs(() => definition.make(this.params, this.self))
+    const object = this.given ?? theirs(() => definition.make(definition.pattern.match(this.address) ?? {}, this.self))
     if (!Object.isExtensible(object)) throw new TypeError(`the object of ${this.address} cannot be extended, so that it could not be given its self`)
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object

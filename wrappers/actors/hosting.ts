@@ -211,7 +211,7 @@ export class Hosting implements ActivationHost {
     if (full && !leaving) {
       return new StageError('OVERLOADED', `${definition.maxActors} actors of ${definition.pattern.text} are active, and none of them is idle`, { executed: 'no' })
     }
-    const activation = new Activation(this, definition, address, definition.pattern.match(address) ?? {}, given?.object)
+    const activation = new Activation(this, definition, address, given?.object)
     this.#activations.set(address, activation)
     this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
     if (leaving) leaving.whenOver(() => void activation.start(from))

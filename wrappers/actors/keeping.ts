@@ -8,6 +8,7 @@ import type { Turn } from './turn.js'
 /** How long a commit is tried again where its outcome is not known. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
+const NONE: readonly string[] = []
 
 /** What one activation keeps: its durable properties as the store has them, and the commits, one after the other. */
 export class Keeping {
@@ -16,7 +17,7 @@ export class Keeping {
   /** When the store last said that the actor is ours. */
   heardAt = -Infinity
   /** What a new object of its type holds: where that is taken away, the next one must know. */
-  made: readonly string[] = []
+  made: readonly string[] = NONE
   /** As it was committed; or as it was made, before the first commit. */
   #committed: Image = NOTHING
   /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */

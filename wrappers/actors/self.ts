@@ -24,13 +24,11 @@ export interface Outgoing {
 
 export class ActorSelf implements Self {
   readonly #activation: Activation
-  readonly outgoing: Outgoing
   #lost: AbortController | undefined
   #reason: StageError | undefined
 
-  constructor(activation: Activation, outgoing: Outgoing) {
+  constructor(activation: Activation) {
     this.#activation = activation
-    this.outgoing = outgoing
   }
 
   get address(): string {
@@ -48,14 +46,14 @@ export class ActorSelf implements Self {
   }
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
-    return this.outgoing.actor(address, options, () => this.#inherited()) as Actor<T>
+    return this.#activation.host.outgoing.actor(address, options, () => this.#inherited()) as Actor<T>
   }
 
   to(to: To, options: TargetOptions = {}): Target {
     const turn = this.#inherited()
-    if (!turn) return this.outgoing.target(to, options) as Target
+    if (!turn) return this.#activation.host.outgoing.target(to, options) as Target
     const left = Math.max(1, turn.endsAt - this.#activation.host.mesh.clock.now())
-    return this.outgoing.target(to, {
+    return this.#activation.host.outgoing.target(to, {
       ...options,
       ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
       signal: options.signal && turn.signal ? either(turn.signal, options.signal) : options.signal ?? turn.signal,

@@ -19,7 +19,8 @@ export interface Past {
 
 /** The turns of one activation: one at a time, in the order in which they came, but for those that may share it. */
 export class Turns {
-  #queue: Turn[] = []
+  /** Those that wait. An idle actor has no list: there are many of those. */
+  #queue: Turn[] | undefined
   /** The one that runs alone. */
   #alone: Turn | undefined
   /** Those that change nothing, and run together. */
@@ -27,7 +28,7 @@ export class Turns {
   /** Those that came back to the one that runs alone, through its own calls. */
   #inner: Set<Turn> | undefined
   /** Came back to the one that runs alone, while the lease of the stage is not certain. */
-  #held: Turn[] = []
+  #held: Turn[] | undefined
   /** What is left to do for the one that runs alone, when those that came back to it have ended. */
   #outer: (() => void) | undefined
   /** All data while turns run that may change nothing. */
@@ -54,12 +55,12 @@ export class Turns {
   }
 
   get queued(): number {
-    return this.#queue.length
+    return this.#queue?.length ?? 0
   }
 
   /** None waits, and none runs. */
   get idle(): boolean {
-    return this.#alone === undefined && this.#queue.length === 0 && !this.#shared?.size
+    return this.#alone === undefined && this.queued === 0 && !this.#shared?.size
   }
 
   /** The last of them, the newest last. */
@@ -87,16 +88,17 @@ export class Turns {
       if (cycle.shared && this.#fixed && !this.#mended([...this.#shared ?? []])) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
       turn.since = now
-      this.#held.push(turn)
+      ;(this.#held ??= []).push(turn)
       host.note(turn)
       return host.pause(activation)
     }
     if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
     // the timers and reminders of an actor are its own, and not many
-    if (this.#queue.length >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.#queue.length} calls wait for ${address}`, { executed: 'no' }))
+    if (this.queued >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
     if (turn.since === 0) turn.since = host.mesh.clock.now()
     activation.usedAt = turn.since
-    this.#queue.push(turn)
+    if (this.#queue) this.#queue.push(turn)
+    else this.#queue = [turn]
     if (activation.phase === 'active' && this.#queue.length === 1) this.next()
     if (!turn.over) host.note(turn)
   }
@@ -105,8 +107,8 @@ export class Turns {
   forgotten(turn: Turn): void {
     if (turn.id > 0) return
     for (const list of [this.#queue, this.#held]) {
-      const at = list.indexOf(turn)
-      if (at >= 0) list.splice(at, 1)
+      const at = list?.indexOf(turn) ?? -1
+      if (at >= 0) list?.splice(at, 1)
     }
     this.next()
   }
@@ -137,7 +139,8 @@ export class Turns {
 
   /** Those that were not begun, for another activation. */
   taken(): readonly Turn[] {
-    const left = [...this.#held.splice(0), ...this.#queue.splice(0)].filter((turn) => !turn.over)
+    const left = [...this.#held ?? [], ...this.#queue ?? []].filter((turn) => !turn.over)
+    this.#held = this.#queue = undefined
     // timers and reminders are of this object, and not of the one that is made next
     for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was put away before`))
     return left.filter((turn) => !turn.over)
@@ -166,21 +169,24 @@ export class Turns {
     const { activation } = this
     if (this.#going || !activation.started) return
     const { mesh } = activation.host
-    if (this.#held.length > 0) {
-      if (!mesh.valid()) activation.host.pause(activation)
-      else for (const turn of this.#held.splice(0)) if (!turn.over) this.push(turn) // the one that they came back to may have ended
+    const held = this.#held
+    if (held?.length) {
+      if (mesh.valid()) {
+        this.#held = undefined
+        for (const turn of held) if (!turn.over) this.push(turn) // the one that they came back to may have ended
+      } else activation.host.pause(activation)
     }
     this.#going = true
     let until = Infinity
     try {
       while (this.#free) {
         // put away by its own word, and that came while it was made: whoever waits for that is served first
-        if (activation.asked && (this.#count > 0 || this.#queue.length === 0)) activation.stop('asked')
+        if (activation.asked && (this.#count > 0 || this.queued === 0)) activation.stop('asked')
         if (activation.phase === 'stopping') {
           if (!this.#shared?.size) activation.leave()
           return
         }
-        const turn = this.#queue[0]
+        const turn = this.#queue?.[0]
         if (activation.phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
         if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
         if (this.#shared?.size && this.#fixed && !this.#mended([...this.#shared])) return // it is given up, and the queue with it
@@ -188,8 +194,8 @@ export class Turns {
         if (!mesh.valid(now)) return activation.host.pause(activation)
         if (until === Infinity) until = now + SLICE_MS
         else if (now > until) return void mesh.clock.setTimeout(() => this.next(), 0, true)
-        if (this.#queue.length === 1) this.#queue.pop()
-        else this.#queue.shift()
+        if (this.queued > 1) this.#queue?.shift()
+        else this.#queue = undefined
         this.#begin(turn, now)
       }
     } finally {
@@ -346,8 +352,9 @@ export class Turns {
   }
 
   #remember(turn: Turn, took: number, error: StageError | null): void {
-    const last = this.#last ??= []
     const at = 3 * (this.#ran++ % LAST)
+    const last = this.#last
+    if (!last) return void (this.#last = [turn.method, Math.round(took), error?.code ?? '']) // no longer than it must be
     last[at] = turn.method
     last[at + 1] = Math.round(took)
     last[at + 2] = error?.code ?? ''

@@ -28,8 +28,6 @@ const NONE: readonly string[] = []
  */
 export class Invocation implements Outgoing {
   readonly endsAt: number
-  readonly depth: number
-  readonly chain: readonly string[]
   carried?: readonly object[]
   #settled = false
   #link: Link<Rpc> | undefined
@@ -49,13 +47,19 @@ export class Invocation implements Outgoing {
     readonly method: string,
     readonly args: readonly unknown[],
     private readonly only: Peer | undefined,
-    private readonly done: (error: StageError | null, value?: unknown) => void,
+    private readonly resolve: (value: unknown) => void,
+    private readonly reject: (error: StageError) => void,
     endsAt?: number,
   ) {
-    const { timeoutMs = caller.timeoutMs, depth = 0, chain = NONE } = selection.options
-    this.endsAt = endsAt ?? caller.clock.now() + timeoutMs
-    this.depth = depth
-    this.chain = chain
+    this.endsAt = endsAt ?? caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
+  }
+
+  get depth(): number {
+    return this.selection.options.depth ?? 0
+  }
+
+  get chain(): readonly string[] {
+    return this.selection.options.chain ?? NONE
   }
 
   start(): this {
@@ -165,8 +169,12 @@ export class Invocation implements Outgoing {
     this.#unlisten?.()
     this.#stopWaiting?.()
     this.caller.waiting.delete(this)
-    if (!error && this.selection.options.signal) bind(value, this.selection.options.signal)
-    this.done(error, value)
-    if (error && !this.only) dispose(this.carried ?? this.args) // where all were asked, others may read
+    if (error) {
+      this.reject(error)
+      if (!this.only) dispose(this.carried ?? this.args) // where all were asked, others may read
+      return
+    }
+    if (this.selection.options.signal) bind(value, this.selection.options.signal)
+    this.resolve(value)
   }
 }

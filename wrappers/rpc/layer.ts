@@ -11,7 +11,7 @@ import { Invocation, type Caller } from './invocation.js'
 import { CAST, DEPTH_MAX, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
-import type { Handler, RpcVerbs } from './types.js'
+import type { Answer, Handler, RpcVerbs } from './types.js'
 import { Slices } from './slices.js'
 import { putName } from './wire.js'
 
@@ -105,10 +105,7 @@ function call(caller: Caller, selection: Selection<Rpc>, method: string, args: r
       reject(noSuch(method))
       return dispose(args)
     }
-    new Invocation(caller, selection, method, args, undefined, (error, value) => {
-      if (error) reject(error)
-      else resolve(value)
-    }).start()
+    new Invocation(caller, selection, method, args, undefined, resolve, reject).start()
   })
 }
 
@@ -132,10 +129,11 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
     const peers = selection.matches()
     answers.expect(peers.length)
     for (const peer of peers) {
-      const one: Invocation = new Invocation(caller, selection, method, args, peer, (failure, value) => {
+      const answered = (answer: Answer<unknown>): void => {
         calls.delete(one)
-        answers.push((failure ? { peer, error: failure } : { peer, value }))
-      }, endsAt)
+        answers.push(answer)
+      }
+      const one: Invocation = new Invocation(caller, selection, method, args, peer, (value) => answered({ peer, value }), (error) => answered({ peer, error }), endsAt)
       calls.add(one)
       one.start()
     }
