@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -7,7 +7,7 @@ import test from 'ava'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 const node = (...args: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, args, { cwd: root })
-const EXPORTED = ['.', './registries/memory', './registries/local', './registries/redis', './interfaces/memory', './interfaces/ipc', './interfaces/tcp', './wrappers/framing', './wrappers/codec', './wrappers/json', './wrappers/rpc', './wrappers/actors', './wrappers/tap', './wrappers/latency', './test/suites/registry', './test/suites/store', './test/suites/interface', './test/suites/wrapper', './test/suites/codec', './test/suites/stream']
+const EXPORTED = ['.', './registries/memory', './registries/local', './registries/redis', './registries/redis/scripts', './registries/redis/store-scripts', './interfaces/memory', './interfaces/ipc', './interfaces/tcp', './wrappers/framing', './wrappers/codec', './wrappers/json', './wrappers/rpc', './wrappers/actors', './wrappers/tap', './wrappers/latency', './test/suites/registry', './test/suites/store', './test/suites/interface', './test/suites/wrapper', './test/suites/codec', './test/suites/stream']
 
 test('every exported path can be imported, and required', async (t) => {
   const names = JSON.stringify(EXPORTED.map((path) => path.replace('.', 'stagemesh')))
@@ -15,6 +15,16 @@ test('every exported path can be imported, and required', async (t) => {
   const required = await node('--no-warnings', '--input-type=commonjs', '-e', `for (const name of ${names}) console.log(name, Object.keys(require(name)).length > 0)`)
   t.is(imported.stdout, required.stdout)
   t.false(imported.stdout.includes('false'))
+})
+
+test('what several paths export is one thing, loaded from one file', async (t) => {
+  const { stdout } = await node('--input-type=module', '-e', `
+    const all = await import('stagemesh')
+    const paths = { framing: 'wrappers/framing', rpc: 'wrappers/rpc', actors: 'wrappers/actors', TcpInterface: 'interfaces/tcp', RedisRegistry: 'registries/redis', LocalRegistry: 'registries/local' }
+    for (const [name, path] of Object.entries(paths)) console.log((await import('stagemesh/' + path))[name] === all[name] && all[name] !== undefined)
+  `)
+  t.deepEqual(new Set(stdout.trim().split('\n')), new Set(['true']))
+  t.deepEqual(readdirSync(join(root, 'dist/lib')).filter((file) => file.endsWith('.js')), ['stagemesh.js'])
 })
 
 test('importing the package loads no driver', async (t) => {
