@@ -2,7 +2,7 @@ import type { Duplex, Writable } from 'node:stream'
 
 /**
  * What is measured: a server and a client, each in a process of its own. To add one, write these two functions with
- * the ordinary API of the library in `adapters/`, and list the file in `adapters/index.ts`.
+ * the ordinary API of the library in `adapters/`, name it in `adapters/index.ts`, and put that name into `peers` of `plan.ts`.
  */
 export interface Adapter {
   /** Begins to answer every call with what it was given; resolves with the text by which the other process finds it. */

@@ -18,15 +18,21 @@ const NEVER_COLLECTED = ['--min-semi-space-size=1024', '--max-semi-space-size=10
 
 class End {
   readonly #child: ChildProcess
+  /** Rejects when the process has ended. */
+  readonly gone: Promise<never>
 
   constructor(options: readonly string[]) {
-    this.#child = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [...process.execArgv, ...options] })
+    const child = this.#child = fork(program, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [...process.execArgv, ...options] })
+    this.gone = new Promise((_, reject) => {
+      child.once('error', reject)
+      child.once('exit', (code, signal) => reject(new Error(`a process ended with ${code ?? signal}`)))
+    })
+    this.gone.catch(() => {}) // it ends in any case
   }
 
   ask<T>(order: Order): Promise<T> {
     return new Promise((resolve, reject) => {
       const fail = (why: string): void => { done(); reject(new Error(why)) }
-      const ended = (code: number | null): void => fail(`its process ended with ${code}`)
       const timer = setTimeout(() => fail(`no answer within ${ANSWER_MS / 1000} s`), ANSWER_MS)
       const answered = ({ value, error }: { value: T; error?: string }): void => {
         if (error !== undefined) return fail(error)
@@ -35,10 +41,11 @@ class End {
       }
       const done = (): void => {
         clearTimeout(timer)
-        this.#child.off('exit', ended).off('message', answered)
+        this.#child.off('message', answered)
       }
-      this.#child.once('exit', ended).on('message', answered)
-      this.#child.send(order)
+      this.gone.catch((error: Error) => fail(error.message))
+      this.#child.on('message', answered)
+      this.#child.send(order, (error) => { if (error) fail(error.message) })
     })
   }
 
@@ -64,7 +71,7 @@ export async function measure(adapter: string, load: Load, { seconds, warmMs = 7
     const where = await server.ask<string>({ serve: adapter, folder })
     await client.ask({ connect: adapter, where, load, warmMs, ms: seconds * 1000 })
     await server.ask('mark')
-    const { count, seconds: took, cpu, heap: made, ...times } = await client.ask<Done & Spent>('go')
+    const { count, seconds: took, cpu, heap: made, ...times } = await Promise.race([client.ask<Done & Spent>('go'), server.gone])
     const spent = await server.ask<Spent>('spent')
     return { rate: count / took, cpu: (cpu + spent.cpu) / count, heap: (made + spent.heap) / count, ...times }
   } finally {

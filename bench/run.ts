@@ -9,12 +9,12 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import type { Figures } from './adapter.js'
 import { adapters } from './adapters/index.js'
+import type { Load } from './load.js'
 import { measure, type Measured } from './measure.js'
 import { median } from './median.js'
-import { facts, gates, quick, sections, type Gate, type Section } from './plan.js'
-import { document, sheet, table, type Row } from './table.js'
+import { gates, quick, sections, sheets, type Gate, type Section } from './plan.js'
+import { document, made, sheet, table, type Fact, type Row } from './table.js'
 import { wishes } from './wants.js'
 
 const { values } = parseArgs({ options: {
@@ -31,7 +31,7 @@ const seconds = Number(values.seconds ?? (values.quick ? 1 : 2))
 /** The sections that were asked for, with the adapters that were. */
 function planned(): Section[] {
   const only = values.only?.split(',')
-  const names = [...sections, ...facts].map((one) => one.name)
+  const names = [...sections, ...sheets].map((one) => one.name)
   for (const name of only ?? []) if (!names.includes(name)) throw new TypeError(`there is no section '${name}': there are ${names.join(', ')}`)
   return sections.filter(({ name }) => only?.includes(name) ?? true).map((section) => {
     if (values.gate) return { ...section, adapters: gates.filter((gate) => gate.section === section.name).map((gate) => gate.adapter) }
@@ -41,6 +41,7 @@ function planned(): Section[] {
 
 /** What one section found: for each adapter its measures with the ratios to the floors around them. */
 async function found(section: Section): Promise<Row[]> {
+  const what = (one: Measured): number => section.by === 'p50' ? one.p50 ?? 0 : one.rate
   const rows = new Map<string, { all: Measured[]; ratios: number[]; costs: number[]; failed?: string }>(section.adapters.map((name) => [name, { all: [], ratios: [], costs: [] }]))
   const floors: Measured[] = []
   const floor = async (): Promise<Measured> => {
@@ -53,31 +54,54 @@ async function found(section: Section): Promise<Row[]> {
     for (const [name, row] of rows) {
       if (row.failed !== undefined) continue
       process.stderr.write(`${section.name}, round ${round} of ${rounds}: ${name}\n`)
+      let one: Measured | undefined
       try {
-        const one = await measure(name, section.load, { seconds })
-        const after = await floor()
-        const around = (of: (measured: Measured) => number): number => (of(before) + of(after)) / 2
-        row.all.push(one)
-        row.ratios.push(section.by === 'p50' ? (one.p50 ?? 0) / around((m) => m.p50 ?? 0) : one.rate / around((m) => m.rate))
-        row.costs.push(one.cpu / around((m) => m.cpu))
-        before = after
+        one = await measure(name, section.load, { seconds })
       } catch (error) {
         row.failed = (error as Error).message
       }
+      const after = await floor()
+      const around = (of: (measured: Measured) => number): number => (of(before) + of(after)) / 2
+      if (one) {
+        row.all.push(one)
+        row.ratios.push(what(one) / around(what))
+        row.costs.push(one.cpu / around((m) => m.cpu))
+      }
+      before = after
     }
   }
   const row = (name: string, all: Measured[], ratios: number[], costs: number[]): Row => ({
     name, title: adapters[name]?.title ?? name, rate: median(all.map((one) => one.rate)), cpu: median(all.map((one) => one.cpu)),
-    p50: median(all.map((one) => one.p50 ?? 0)), p99: median(all.map((one) => one.p99 ?? 0)), ratio: median(ratios), cost: median(costs), least: Math.min(...ratios), most: Math.max(...ratios),
+    ...(section.by === 'p50' ? { p50: median(all.map((one) => one.p50 ?? 0)), p99: median(all.map((one) => one.p99 ?? 0)) } : {}),
+    ratio: median(ratios), cost: median(costs), least: Math.min(...ratios), most: Math.max(...ratios),
   })
+  const middle = median(floors.map(what))
   return [
-    row(section.floor, floors, [1], [1]),
+    row(section.floor, floors, floors.map((one) => what(one) / middle), [1]), // how far it went from its own median
     ...[...rows].map(([name, { all, ratios, costs, failed }]) => failed === undefined ? row(name, all, ratios, costs) : { name, title: adapters[name]?.title ?? name, failed }),
   ]
 }
 
+/** Figures that stand beside no floor. */
+async function facts(name: string, names: readonly string[], load: Load): Promise<{ figures: Fact[]; failed: string[] }> {
+  const all = new Map<string, number[]>()
+  const failed: string[] = []
+  for (let round = 1; round <= rounds; round++) {
+    for (const adapter of names) {
+      process.stderr.write(`${name}, round ${round} of ${rounds}: ${adapter}\n`)
+      try {
+        const { figures = {} } = await measure(adapter, load, { seconds, warmMs: load.kind === 'figures' ? 0 : undefined })
+        for (const [what, value] of Object.entries(figures)) all.set(what, [...all.get(what) ?? [], value])
+      } catch (error) {
+        failed.push(`${adapters[adapter]?.title ?? adapter}, round ${round}: ${(error as Error).message}`)
+      }
+    }
+  }
+  return { figures: [...all].map(([what, values]) => ({ what, value: median(values), least: Math.min(...values), most: Math.max(...values) })), failed }
+}
+
 /** Bytes that one call makes on the heaps of both processes. */
-async function made({ section, adapter }: Gate): Promise<number> {
+async function heapOf({ section, adapter }: Gate): Promise<number> {
   const { load } = sections.find(({ name }) => name === section) as Section
   const all: number[] = []
   for (let i = 0; i < 3; i++) all.push((await measure(adapter, load, { seconds: 0.2, heap: true })).heap)
@@ -100,29 +124,26 @@ const show = (part: string): void => {
   console.log(`${part}\n`)
 }
 for (const section of planned()) {
-  const rows = await found(section)
+  const rows = await found(section).catch((error: Error): Row[] => [section.floor, ...section.adapters].map((name) => ({ name, title: adapters[name]?.title ?? name, failed: `the floor: ${error.message}` })))
   results.push({ section, rows })
   show(table(section, rows))
 }
-const known: Record<string, Figures> = {}
-for (const { name, title, adapters, load } of facts) {
+const known: Record<string, readonly Fact[]> = {}
+for (const { name, title, adapters: names, load } of sheets) {
   if (!whole && !values.only?.split(',').includes(name)) continue
-  const figures: Record<string, number> = known[name] = {}
-  for (const adapter of adapters) {
-    process.stderr.write(`${name}: ${adapter}\n`)
-    Object.assign(figures, (await measure(adapter, load, { seconds, warmMs: load.kind === 'figures' ? 0 : undefined })).figures)
-  }
-  show(sheet(title, figures))
+  const { figures, failed } = await facts(name, names, load)
+  known[name] = figures
+  show(sheet(title, figures, failed))
 }
 if (whole) {
   const rowOf = (section: string, adapter: string): Row | undefined => results.find((one) => one.section.name === section)?.rows.find((row) => row.name === adapter)
   parts.unshift(wishes(rowOf, known))
   const docs = new URL('../../docs/', import.meta.url)
   await writeFile(new URL('benchmarks.md', docs), document(parts, { rounds, seconds }))
-  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify({ sections: results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), facts: known }, null, 2)}\n`)
+  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify({ made: made({ rounds, seconds }), sections: results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), facts: known }, null, 2)}\n`)
 }
 if (values.gate) for (const gate of gates) {
-  const heap = await made(gate)
+  const heap = await heapOf(gate)
   console.log(`${gate.section}: ${gate.adapter} makes ${heap.toFixed(0)} bytes on the heap for one call`)
   const why = broken(gate, results.find(({ section }) => section.name === gate.section)?.rows.find(({ name }) => name === gate.adapter), heap)
   if (why === undefined) continue

@@ -1,6 +1,5 @@
 /** What this library wants to reach, beside what was measured. */
-import type { Figures } from './adapter.js'
-import { figure, type Row } from './table.js'
+import { figure, type Fact, type Row } from './table.js'
 
 /** `why`: what keeps it from there, as profiles show it; said only where it was not reached. */
 interface Want { what: string; least?: number; most?: number; unit: string; found(results: Results): number; why?: string }
@@ -37,7 +36,7 @@ const wants: readonly Want[] = [
   { what: 'CPU of an idle stage, of 300', most: 0.2, unit: '% of a core', found: ({ fact }) => fact('idle', '300 stages: CPU of each, % of a core') },
 ]
 
-export function wishes(rowOf: (section: string, adapter: string) => Row | undefined, known: Readonly<Record<string, Figures>>): string {
+export function wishes(rowOf: (section: string, adapter: string) => Row | undefined, known: Readonly<Record<string, readonly Fact[]>>): string {
   const measured = (section: string, adapter: string): Exclude<Row, { failed: string }> => {
     const row = rowOf(section, adapter)
     if (!row || row.failed !== undefined) throw new Error(`${adapter} was not measured in ${section}: ${row?.failed}`)
@@ -48,7 +47,7 @@ export function wishes(rowOf: (section: string, adapter: string) => Row | undefi
     rate: (section, adapter) => measured(section, adapter).rate,
     cost: (section, adapter) => measured(section, adapter).cost,
     fact(section, name) {
-      const found = known[section]?.[name]
+      const found = known[section]?.find(({ what }) => what === name)?.value
       if (found === undefined) throw new Error(`there is no figure '${name}' of ${section}`)
       return found
     },

@@ -66,7 +66,7 @@ function delayed(delay: () => number, clock: Clock): Transform {
       else stalled = () => done()
     },
     (done: TransformCallback) => send(0, done),
-  ) as Transform
+  )
 
   const read = line._read
   line._read = function (size) {

@@ -1,4 +1,4 @@
-import type { Transform, TransformCallback } from 'node:stream'
+import type { TransformCallback } from 'node:stream'
 import through2 from 'through2'
 import { around } from '../src/around.js'
 import { asError } from '../src/errors.js'
@@ -19,7 +19,7 @@ export function tap(see: (chunk: Buffer, direction: 'in' | 'out') => void, name 
         return done(asError(thrown))
       }
       done(null, chunk)
-    }) as Transform
+    })
   const wrap: Wrapper = (stream) => around(stream, through('in'), through('out'))
   return Object.defineProperty(wrap, 'name', { value: name })
 }

@@ -57,8 +57,9 @@ export const actors: Adapter = {
         const started = performance.now()
         for (let at = 0; at < ACTORS; at += 500) await Promise.all(Array.from({ length: 500 }, (_, i) => stage.actor<Counter>(`counters.${at + i}`).add(1)))
         const took = performance.now() - started
+        const fields = new Array<Counter | undefined>(ACTORS).fill(undefined)
         const after = used()
-        const fields = Array.from({ length: ACTORS }, () => new Counter())
+        for (let i = 0; i < ACTORS; i++) fields[i] = new Counter()
         const own = (used() - after) / fields.length
         const idleAt = performance.now()
         await until(() => stage.actors().length === 0)

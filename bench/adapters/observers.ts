@@ -31,19 +31,18 @@ export const observers: Adapter = {
     const first = stages[0] as Stage
     const board = first.actor<Board>('board')
     await board.write('begun')
-    let seen = 0
-    const watch = async (one: Stage): Promise<void> => { for await (const { text } of one.observe<Board, 'text'>('board', ['text'])) if (text) seen++ }
-    for (const one of stages) for (let i = 0; i < LOOPS; i++) void watch(one)
-    const all = LINKS * LOOPS
-    const until = async (count: number): Promise<void> => { while (seen < count) await new Promise((resolve) => { setTimeout(resolve, 1) }) }
-    await until(all)
+    const seen = new Uint32Array(LINKS * LOOPS)
+    const watch = async (one: Stage, at: number): Promise<void> => { for await (const { text } of one.observe<Board, 'text'>('board', ['text'])) if (text) seen[at]!++ }
+    for (const [at, one] of stages.entries()) for (let i = 0; i < LOOPS; i++) void watch(one, at * LOOPS + i)
+    const until = async (count: number): Promise<void> => { while (seen.some((found) => found < count)) await new Promise((resolve) => { setTimeout(resolve, 1) }) }
+    await until(1)
     return {
       async figures() {
         const before = await first.to('host').call<number>('sent')
         const started = performance.now()
         for (let i = 1; i <= CHANGES; i++) {
           await board.write(String(i).padEnd(BYTES))
-          await until(all * (i + 1))
+          await until(i + 1)
         }
         const took = performance.now() - started
         const bytes = await first.to('host').call<number>('sent') - before

@@ -1,7 +1,5 @@
 /** Calls that leave no process: the client is the server too. */
-import nact from 'nact'
-import comedy from 'comedy'
-import { ServiceBroker } from 'moleculer'
+import type * as nact from 'nact'
 import { Stage } from 'stagemesh'
 import type { Adapter, Client } from '../adapter.js'
 import { Echo } from './echo.js'
@@ -47,14 +45,15 @@ export const memory = within(async () => {
 })
 
 interface Query { value: unknown; sender: nact.Ref<unknown> }
-export const nactQuery = within(() => {
-  const system = nact.start()
-  const echo = nact.spawnStateless(system, ({ value, sender }: Query) => nact.dispatch(sender, value))
-  return Promise.resolve((value) => nact.query(echo, (sender) => ({ value, sender: sender as nact.Ref<unknown> }), 10_000))
+export const nactQuery = within(async () => {
+  const { dispatch, query, spawnStateless, start } = (await import('nact')).default
+  const echo = spawnStateless(start(), ({ value, sender }: Query) => dispatch(sender, value))
+  return (value) => query(echo, (sender) => ({ value, sender: sender as nact.Ref<unknown> }), 10_000)
 })
 
 const quiet = Object.fromEntries(['debug', 'info', 'warn', 'error', 'isDebug', 'setLevel'].map((name) => [name, () => false]))
 const comedyOf = (mode: string): Adapter => within(async () => {
+  const { default: comedy } = await import('comedy')
   const system = comedy.createSystem({ log: quiet })
   const root = await system.rootActor()
   const echo = await root.createChild({ echo: (value: unknown) => value }, { mode })
@@ -64,6 +63,7 @@ export const comedyMemory = comedyOf('in-memory')
 export const comedyForked = comedyOf('forked')
 
 export const moleculerLocal = within(async () => {
+  const { ServiceBroker } = await import('moleculer')
   const broker = new ServiceBroker({ nodeID: 'one', logger: false })
   broker.createService({ name: 'echo', actions: { echo: (context: { params: { value: unknown } }) => context.params.value } })
   await broker.start()

@@ -27,6 +27,8 @@ export interface ActivationHost {
   pause(activation: Activation): void
   /** It is over. @param left  those that were not begun @param again  another activation here may take them */
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
+  /** The store's clock when ours was at 0, as was seen last. */
+  storeTime: number
   /** How what it hosts reaches others. */
   readonly outgoing: Outgoing
 }
@@ -70,8 +72,6 @@ export class Activation {
   #goodbye = false
   #methods: ReadonlyMap<string, Method> = NO_METHODS
   #own: Map<string, Method> | undefined
-  /** The store's clock when ours was at 0. */
-  #storeTime = 0
   #claimed: ((error: StageError | null, owner?: string) => void)[] | undefined = []
   #ended: (() => void)[] | undefined
 
@@ -123,11 +123,11 @@ export class Activation {
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
     this.#methods = methodsOf(object)
-    this.#storeTime = committed.now - this.host.mesh.clock.now()
+    this.host.storeTime = committed.now - this.host.mesh.clock.now()
     if (definition.durable) this.keeping.made = definition.made(object)
     if (committed.data) {
       const kept = decodeKept(committed.data)
-      this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.#storeTime, kept.reminders) : undefined
+      this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.host.storeTime, kept.reminders) : undefined
       if (definition.durable) this.#restored(object, kept.version, kept.image)
     }
     this.#own = ownMethods(object)
@@ -247,7 +247,7 @@ export class Activation {
 
   /** Its reminders, made when it first sets one. */
   ownReminders(): Reminders {
-    return this.reminders ??= new Reminders(this, this.#storeTime)
+    return this.reminders ??= new Reminders(this, this.host.storeTime)
   }
 
   // ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -36,6 +36,7 @@ export class Hosting implements ActivationHost {
   /** Types that were said to overlap. */
   readonly #rivals = new Set<string>()
   #closing = false
+  storeTime = 0
 
   /** @param wake  makes an actor active, on whichever stage */
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => Promise<boolean>) {
