@@ -1,0 +1,22 @@
+import type { Adapter } from '../adapter.js'
+import { raw } from './raw.js'
+import { stagemesh, stagemeshEmpty } from './stagemesh.js'
+
+const OBJECTS = 600_000
+
+/**
+ * The same in processes that hold about 60 MB of objects, as those of an application do. In a heap of less than 10 MB V8
+ * begins to collect all of it with every 12 MB of buffers; in a larger one it waits for more of them.
+ */
+function holding(adapter: Adapter): Adapter {
+  const held: unknown[] = []
+  const hold = (): void => { for (let id = 0; id < OBJECTS; id++) held.push({ id, name: `object ${id}` }) }
+  return {
+    serve(place) { hold(); return adapter.serve(place) },
+    connect(where) { hold(); return adapter.connect(where) },
+  }
+}
+
+export const rawHolding = holding(raw)
+export const stagemeshHolding = holding(stagemesh)
+export const stagemeshEmptyHolding = holding(stagemeshEmpty)
