@@ -68,6 +68,8 @@ export class Outbox {
   stoppedSince = Infinity
   /** Called when that begins. */
   onstopped = (): void => {}
+  /** A part of a large message has gone out; whoever sees to it sets it back. */
+  poured = false
 
   constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly clock: Clock) {}
 
@@ -170,6 +172,7 @@ export class Outbox {
       writer.at += message.copy(writer.bytes, writer.at, begin, letter.sent)
       framed.commit()
       if (!last) this.#ahead += letter.sent - begin
+      this.poured = true
     }
     this.#count(from - letter.sent, lane.answers)
     return last

@@ -204,9 +204,11 @@ export class Wire {
    * is three times as fast, and the p99 of calls six times as long.
    */
   flushed(): void {
-    if (this.#resting || (this.turns.empty && !this.#poured)) return
-    this.#poured = false
-    if (this.clock.now() - this.calledAt > CALLED_MS) return this.turns.pump()
+    const poured = this.#poured || this.#outbox.poured
+    if (this.#resting || (this.turns.empty && !poured)) return
+    this.#poured = this.#outbox.poured = false
+    // calls of less than a frame that wait because the carrier is full are what room is left for
+    if (!poured || this.clock.now() - this.calledAt > CALLED_MS) return this.turns.pump()
     this.#resting = true
     this.#rounds++
     this.#rest(REST_TURNS)
