@@ -3,25 +3,30 @@
  * for each exported path a small one that takes its names from there. Tests run on the modules (`nodeArguments` of ava).
  */
 import { readFileSync, readdirSync } from 'node:fs'
+import { isAbsolute, relative } from 'node:path'
 
-const { exports: paths } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'))
-const files = readdirSync('dist', { recursive: true }).map((file) => `dist/${file}`)
+const CONDITION = 'stagemesh-modules'
+const { exports: paths } = JSON.parse(readFileSync('package.json', 'utf8'))
+const slashes = (path) => path.replaceAll('\\', '/')
+const files = readdirSync('dist', { recursive: true }).map((file) => `./dist/${slashes(file)}`)
+/** Where a module lies within `dist`. */
+const place = (id) => slashes(relative('dist', id))
 
 /** The modules that a pattern of `exports` stands for. */
-const named = (pattern) => {
-  const [before, after] = pattern.slice('./'.length).split('*')
+function named(pattern) {
+  const [before, after] = pattern.split('*')
   return after === undefined ? [before] : files.filter((file) => file.startsWith(before) && file.endsWith(after) && !file.slice(before.length).includes('/'))
 }
 
 export default {
-  input: Object.values(paths).flatMap((one) => one['stagemesh-modules'] ? named(one['stagemesh-modules']) : []),
+  input: Object.values(paths).flatMap((one) => one?.[CONDITION] ? named(one[CONDITION]) : []),
   preserveEntrySignatures: 'strict', // also of a module that exports types only
-  external: (id) => !/^[./]/.test(id),
+  external: (id) => !id.startsWith('.') && !isAbsolute(id),
   output: {
     dir: 'dist/lib',
     format: 'es',
-    entryFileNames: ({ facadeModuleId }) => facadeModuleId.replace(/^.*?\/dist\//, ''),
+    entryFileNames: ({ facadeModuleId }) => place(facadeModuleId),
     chunkFileNames: '[name].js',
-    manualChunks: (id) => id.includes('/dist/test/') ? undefined : 'stagemesh',
+    manualChunks: (id) => place(id).startsWith('test/') ? undefined : 'stagemesh',
   },
 }

@@ -27,6 +27,12 @@ test('what several paths export is one thing, loaded from one file', async (t) =
   t.deepEqual(readdirSync(join(root, 'dist/lib')).filter((file) => file.endsWith('.js')), ['stagemesh.js'])
 })
 
+test('what is no exported path is refused, and not looked for', async (t) => {
+  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/turns', 'registries/redis/registry', 'src/stage']) {
+    await t.throwsAsync(node('--input-type=module', '-e', `await import('stagemesh/${path}')`), { message: /ERR_PACKAGE_PATH_NOT_EXPORTED/ }, path)
+  }
+})
+
 test('importing the package loads no driver', async (t) => {
   const { stdout } = await node('--input-type=module', '-e', `
     import { createRequire } from 'node:module'

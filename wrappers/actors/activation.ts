@@ -28,7 +28,7 @@ export interface ActivationHost {
   /** It is over. @param left  those that were not begun @param again  another activation here may take them */
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
   /** The store's clock when ours was at 0, as was seen last. */
-  storeTime: number
+  readonly storeTime: number
   /** How what it hosts reaches others. */
   readonly outgoing: Outgoing
 }
@@ -123,7 +123,6 @@ export class Activation {
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
     this.#methods = methodsOf(object)
-    this.host.storeTime = committed.now - this.host.mesh.clock.now()
     if (definition.durable) this.keeping.made = definition.made(object)
     if (committed.data) {
       const kept = decodeKept(committed.data)

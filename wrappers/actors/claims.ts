@@ -25,6 +25,8 @@ export class Claims {
   /** Stages that were judged dead and may not be: what was taken over from them, and until when they can be told. */
   readonly #deposed = new Map<string, { addresses: Set<string>; until: number }>()
   readonly #uncertain = new Set<() => void>()
+  /** The store's clock when ours was at 0, as of the last claim. */
+  storeTime = 0
   #closed = false
 
   constructor(private readonly mesh: Mesh<Rpc>, private readonly store: () => Store, private readonly active: (address: string) => Activation | undefined) {}
@@ -45,6 +47,7 @@ export class Claims {
       const stage = mesh.id
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
+        this.storeTime = found.now - mesh.clock.now()
         while (!mesh.valid() && !this.#closed) await this.#certain() // the answer took long: nothing of the actor begins before that
         if (before !== undefined) this.#depose(before, address)
         return { fence: { epoch: found.epoch, activation }, committed: found }

@@ -36,7 +36,6 @@ export class Hosting implements ActivationHost {
   /** Types that were said to overlap. */
   readonly #rivals = new Set<string>()
   #closing = false
-  storeTime = 0
 
   /** @param wake  makes an actor active, on whichever stage */
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => Promise<boolean>) {
@@ -161,6 +160,10 @@ export class Hosting implements ActivationHost {
       pattern, fence, queue, watchers, idleMs, turn: one.turns.running.map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
       last: one.turns.last, version: one.keeping.version, leaseMs: Math.round(this.mesh.leaseMs()),
     }
+  }
+
+  get storeTime(): number {
+    return this.claims.storeTime
   }
 
   get store(): Store {
