@@ -68,7 +68,7 @@ export class Outbox {
   stoppedSince = Infinity
   /** Called when that begins. */
   onstopped = (): void => {}
-  /** A part of a large message has gone out; whoever sees to it sets it back. */
+  /** A piece of a stream or of a large message went out since all was last handed over: whoever writes one at each `drain` leaves none waiting. */
   poured = false
 
   constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly clock: Clock) {}
