@@ -110,9 +110,8 @@ caller.addStreamWrapper((stream) => new CallbackRpc(stream))
 await once(caller, 'join')
 
 await new Promise<void>((resolve, reject) => {
-  caller.to('my-server-app', (error, stream, peer) => {
+  caller.to<CallbackRpc>('my-server-app', (error, top, peer) => { // the top of the chain, which is ours
     if (error) return reject(error)
-    const top = stream as CallbackRpc // the top of the chain, which is ours
     top.callRemote('greet', 'friend', (greeting: unknown) => {
       console.log(`${peer.name} says: ${String(greeting)}`)
       resolve()

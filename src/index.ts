@@ -4,6 +4,7 @@ import { systemClock } from './clock.js'
 import { StageError } from './errors.js'
 import { systemRandom } from './random.js'
 import type { ChainItem, Parts, StageOptions, StreamCallback } from './options.js'
+import type { PeerStream } from './socketlike.js'
 import { StageCore } from './stage.js'
 import type { Interface, Registry, TargetOptions, To } from './types.js'
 import { IpcInterface } from '../interfaces/ipc.js'
@@ -21,6 +22,7 @@ import type { Target } from '../wrappers/rpc/types.js'
 export { StageError, codes, type Code, type Executed } from './errors.js'
 export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
+export type { PeerStream } from './socketlike.js'
 // what else a layer or a store of one's own needs is in stagemesh/types
 export type {
   Clock, Entry, Fence, Interface, Layer, Lease, Peer, Random, Registry, Store, TargetOptions, Timer, To, View, Wrapper,
@@ -73,8 +75,8 @@ export class Stage extends StageCore {
     super(name, given, { registry: known, store, interfaces: carriers, chain: defaultChain(), clock, random })
   }
 
-  override to<Top extends Duplex>(to: To, callback: StreamCallback<Top>): Target
-  override to<Top extends Duplex>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): Target
+  override to<Top extends Duplex = PeerStream>(to: To, callback: StreamCallback<Top>): Target
+  override to<Top extends Duplex = PeerStream>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): Target
   override to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): Target {
     return super.to(to, options as TargetOptions, callback) as Target
   }

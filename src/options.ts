@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { PartReason } from './directory.js'
 import { StageError, describe } from './errors.js'
 import { SECRET_MIN_BYTES } from './handshake.js'
+import type { PeerStream } from './socketlike.js'
 import type { Clock, Interface, Layer, Peer, Random, Registry, TargetOptions, Wrapper } from './types.js'
 
 /** One element of a chain: a wrapper by its function's name, a named wrapper, or a layer. */
@@ -49,7 +50,7 @@ export interface StageEvents {
   timeout: [peer: Peer]
   link: [peer: Peer]
   unlink: [peer: Peer, error: StageError | undefined]
-  stream: [stream: Duplex, peer: Peer]
+  stream: [stream: PeerStream, peer: Peer]
   methodAdded: [name: string, peer: Peer]
   methodRemoved: [name: string, peer: Peer]
   /** Nobody need listen: unheard it goes to the debug log. */
@@ -57,7 +58,7 @@ export interface StageEvents {
 }
 
 /** `stream`: what the chain's top yields; in a chain of one's own, its top. */
-export type StreamCallback<Top extends Duplex = Duplex> = (error: StageError | null, stream: Top, peer: Peer) => void
+export type StreamCallback<Top extends Duplex = PeerStream> = (error: StageError | null, stream: Top, peer: Peer) => void
 
 const MAX_MS = 86_400_000
 /** The last two are for tests. */

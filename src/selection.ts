@@ -1,5 +1,5 @@
 import { StageError, describe } from './errors.js'
-import { checkPattern, matches } from './pattern.js'
+import { checkPattern, isPattern, matches } from './pattern.js'
 import { byKey } from './rendezvous.js'
 import type { Directory } from './directory.js'
 import type { LiveLink } from './link.js'
@@ -55,6 +55,12 @@ export class Picked implements Selection {
       this.#ids = list.filter((one) => typeof one !== 'string').map(checkPeer)
       this.label = list.map((one) => typeof one === 'string' ? one : `${one.name} (${one.id})`).join(', ') || 'an empty list'
     }
+  }
+
+  /** The one name that is meant, if it is one. */
+  get name(): string | undefined {
+    const [only, ...more] = [...this.#patterns, ...this.#ids.map((peer) => peer.name)]
+    return only !== undefined && more.length === 0 && !isPattern(only) ? only : undefined
   }
 
   /** The same as the layer at `index` of the chain sees it. */

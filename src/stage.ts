@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { onAbort } from './abort.js'
-import { bounded, type Bounds } from './bounded.js'
+import { bounded } from './bounded.js'
 import { mountChain, type ChainLink } from './chain.js'
 import { alive } from './alive.js'
 import { DeadlineSweep } from './deadlines.js'
@@ -16,7 +16,9 @@ import { checkOptions, checkStageOptions, type ChainItem, type Parts, type Stage
 import { checkName, matches } from './pattern.js'
 import { Picked, type Surroundings } from './selection.js'
 import { retain } from './shared.js'
-import { openStream, targetClass, type TargetClass } from './target.js'
+import { objects, writesObjects, type Modes } from './joint.js'
+import { stand, type PeerStream } from './socketlike.js'
+import { between, openStream, targetClass, type TargetClass, type TargetContext } from './target.js'
 import { Tenure } from './tenure.js'
 import { within } from './within.js'
 import type { Entry, LinkEnd, Mesh, Mounted, Peer, Store, TargetOptions, To, Wrapper } from './types.js'
@@ -28,7 +30,7 @@ interface Running {
   tenure: Tenure
   surroundings: Surroundings
   deadlines: DeadlineSweep
-  bounds: Bounds
+  bounds: TargetContext
   mounted: readonly Mounted[]
   forward: Forward | undefined
   target: TargetClass
@@ -55,6 +57,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** Closing, while what is being served ends. */
   #serving = false
   #addresses: readonly string[] = []
+  /** What the top of a chain of one's own carries, once a link has shown it. */
+  #modes: Modes = { readable: undefined, writable: undefined }
   #listened = false
   #closing: Promise<void> | undefined
 
@@ -101,9 +105,9 @@ export class StageCore extends EventEmitter<StageEvents> {
    * or write, with the verbs of the chain; with a callback, a stream to each of those there now.
    * @throws StageError BAD_NAME · BAD_ARGUMENT
    */
-  to<Top extends Duplex>(to: To, callback: StreamCallback<Top>): Duplex
-  to<Top extends Duplex>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): Duplex
-  to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): Duplex {
+  to<Top extends Duplex = PeerStream>(to: To, callback: StreamCallback<Top>): PeerStream
+  to<Top extends Duplex = PeerStream>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): PeerStream
+  to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): PeerStream {
     const running = this.#run()
     const given = typeof options === 'function' ? {} : checkOptions(options ?? {})
     const selection = new Picked(running.surroundings, to, given)
@@ -228,7 +232,11 @@ export class StageCore extends EventEmitter<StageEvents> {
       onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
       onerror: (error) => this.#error(error),
     })
-    const bounds: Bounds = { clock, timeoutMs }
+    const bounds: TargetContext = {
+      clock, timeoutMs,
+      name: this.name,
+      modes: () => running.forward && items.length > 0 ? this.#modes : BYTES,
+    }
     const forward = new Forward(bounds, () => links.all(), (error) => this.#error(error))
     const items = this.#ownChain ?? this.#options.chain ?? this.#parts.chain
     const chain: ChainLink[] = []
@@ -356,6 +364,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   #onlink(link: LiveLink): void {
     log(this.name, `link to ${link.peer.name} (${link.peer.id}), ${link.dialled ? 'dialled' : 'accepted'}`)
     this.#running?.forward?.onlink(link)
+    if (!link.top.openStream) this.#modes = { readable: objects(link.top), writable: writesObjects(link.top) }
     this.#tell('link', link.peer)
     // a chain whose top opens no streams has this one, and who did not dial learns of it here
     if (!link.dialled && !link.top.openStream) this.#onstream(link.top, link.peer)
@@ -379,7 +388,7 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #onstream(stream: Duplex, peer: Peer): boolean {
     if (this.#closing || this.listenerCount('stream') === 0) return false
-    this.#tell('stream', stream, peer)
+    this.#tell('stream', stand(stream, between(this.#run().bounds, peer)), peer)
     return true
   }
 
@@ -403,7 +412,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const { surroundings, bounds } = this.#run()
     const { signal, persist } = selection.options
     // not at once: what waited for the same link goes first
-    const tell = (error: StageError | null, stream?: Duplex, peer?: Peer): void => void process.nextTick(each, error, stream, peer)
+    const tell = (error: StageError | null, stream?: PeerStream, peer?: Peer): void => void process.nextTick(each, error, stream, peer)
     const open = (peer: Peer): void => {
       if (!selection.includes(peer)) return
       const one = new Picked(surroundings, peer, { ...selection.options, self: false })
@@ -437,6 +446,8 @@ export class StageCore extends EventEmitter<StageEvents> {
     }
   }
 }
+
+const BYTES: Modes = { readable: false, writable: false }
 
 /** Lets everybody who waited look again; whoever still waits puts himself back. */
 function wake(waiting: Set<() => void>): void {

@@ -29,6 +29,16 @@ async function handed(near: Stage, far: Stage): Promise<Ends> {
   return { near: opened, far: stream }
 }
 
+/** What `to()` itself is, and what the peer gets for it. */
+async function reached(near: Stage, far: Stage): Promise<Ends> {
+  const got = once(far, 'stream') as Promise<[Duplex]>
+  far.on('stream', (stream) => { stream.allowHalfOpen = true })
+  const target = near.to('far')
+  target.read(0)
+  const [[stream]] = await Promise.all([got, once(target, 'connect')])
+  return { near: target, far: stream }
+}
+
 /** One end of a pair, and what the peer got when the other was passed to it in a call. */
 async function passed(t: Assertions, up: boolean): Promise<Ends> {
   const [near, far] = two(t)
@@ -51,6 +61,12 @@ async function passed(t: Assertions, up: boolean): Promise<Ends> {
 const until = async (condition: () => boolean): Promise<void> => { while (!condition()) await new Promise((resolve) => setImmediate(resolve)) }
 
 streamSuite(test, (t) => handed(...two(t)), { name: 'a stream of a link over tcp' })
+streamSuite(test, (t) => reached(...two(t)), { name: 'to() over tcp' })
+streamSuite(test, (t) => reached(...two(t, { chain: [] })), { name: 'to() over the bare socket' })
+streamSuite(test, (t) => {
+  const { stage } = realMesh(t)
+  return reached(stage('near'), stage('far'))
+}, { name: 'to() over memory' })
 streamSuite(test, (t) => handed(...two(t, { chain: [tap(() => {}), latency(1), framing({ maxFrameBytes: 4096 }), rpc()] })), { name: 'a stream of a link through every wrapper' })
 streamSuite(test, (t) => passed(t, true), { name: 'a stream that was an argument' })
 streamSuite(test, (t) => passed(t, false), { name: 'a stream that was a result' })

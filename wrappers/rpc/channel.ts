@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
+import { socketlike } from '../../src/socketlike.js'
 import { Writer } from '../../src/writer.js'
 import { PIECE_MAX_BYTES, STREAM_WINDOW_BYTES } from './messages.js'
 import type { Source } from './turns.js'
@@ -262,6 +263,8 @@ export class Channel extends Duplex implements Source {
     if (done) process.nextTick(done, error ?? new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' }))
   }
 }
+
+socketlike(Channel.prototype)
 
 type Done = (error?: Error | null) => void
 

@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import type { PeerStream } from '../../src/socketlike.js'
 import type { Peer, TargetOptions, To } from '../../src/types.js'
 import type { StageError } from '../../src/errors.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
@@ -82,4 +82,4 @@ export interface RpcVerbs {
 }
 
 /** What `to()` returns in the default chain. */
-export type Target = Duplex & RpcVerbs
+export type Target = PeerStream & RpcVerbs

@@ -1,0 +1,133 @@
+import type { Duplex, DuplexOptions } from 'node:stream'
+import { StageError, asError } from './errors.js'
+
+/** Whether a stream reads objects, and whether it is written objects; undefined where nobody knows yet. */
+export interface Modes {
+  readonly readable: boolean | undefined
+  readonly writable: boolean | undefined
+}
+
+/** What a joint keeps of the stream behind it. */
+export interface Behind {
+  /** Undefined until it stands. */
+  stream: Duplex | undefined
+  /** Asks for the stream; only the first call counts. */
+  connect(): void
+  /** Takes from the stream while the reader wants more. */
+  pull(): void
+  /** The reader wants more. */
+  wanted: boolean
+  /** A write or an end that came before the stream. */
+  held: (() => void) | undefined
+  /** Whether it reads objects is known only once the stream stands. */
+  readonly unsure: boolean
+}
+
+/** A Duplex in front of a stream that comes later. */
+export interface Joint extends Duplex {
+  behind: Behind
+}
+
+/**
+ * The methods of a joint: it asks for its stream on the first read, write or end, and passes everything on. Each
+ * direction ends by itself, and it closes when both have ended or the stream is gone.
+ *
+ * They stand in an object and not in a class, since the constructor of the Duplex runs late as well (src/target.ts).
+ */
+export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '_final' | '_destroy'> = {
+  _read() {
+    this.behind.wanted = true
+    this.behind.connect()
+    this.behind.pull()
+  },
+
+  _write(chunk: unknown, encoding, done) {
+    const write = (): void => {
+      try {
+        this.behind.stream?.write(chunk, encoding, done)
+      } catch (thrown) {
+        done(asError(thrown)) // a stream of bytes that is written an object
+      }
+    }
+    this.behind.connect()
+    if (this.behind.stream) write()
+    else this.behind.held = write
+  },
+
+  _final(done) {
+    const finish = (): void => {
+      const { stream } = this.behind
+      if (!stream || stream.writableFinished) return done()
+      // streams of the old style have no `finish`
+      if ('_writableState' in stream) stream.once('finish', done)
+      stream.end()
+      if (!('_writableState' in stream)) done()
+    }
+    this.behind.connect()
+    if (this.behind.stream) finish()
+    else this.behind.held = finish
+  },
+
+  _destroy(error, done) {
+    this.behind.held = undefined
+    this.behind.stream?.destroy(error ?? undefined)
+    done(error)
+  },
+}
+
+/** How the Duplex of a joint is made: one that does not know better takes and gives anything. */
+export const jointOptions = ({ readable = true, writable = true }: Modes): DuplexOptions => ({ readableObjectMode: readable, writableObjectMode: writable })
+
+/** Puts a stream behind its joint. */
+export function join(joint: Joint, stream: Duplex): void {
+  const { behind } = joint
+  let failure: Error | undefined
+  let ended = false
+  stream.on('error', (error: unknown) => {
+    failure = asError(error)
+    joint.destroy(failure)
+  })
+  if (joint.destroyed) return void stream.destroy()
+  stream.on('end', () => {
+    ended = true
+    if (!joint.destroyed) joint.push(null)
+  })
+  stream.on('close', () => {
+    if (joint.destroyed || (ended && joint.writableFinished)) return // it closes by itself when its reader has seen the end
+    // a stream that was cut off must not look complete (P13)
+    const cut = !ended || joint.writableEnded || joint.writableLength > 0
+    const error = failure ?? (cut ? new StageError('DISCONNECTED', 'the stream was cut off', { executed: 'unknown' }) : undefined)
+    if (ended && !joint.readableEnded) joint.once('end', () => { joint.destroy(error) })
+    else joint.destroy(error)
+  })
+  if (behind.unsure && !objects(stream)) becomeBytes(joint)
+  behind.stream = stream
+  if (typeof stream.read === 'function') {
+    behind.pull = () => {
+      let chunk: unknown
+      while (behind.wanted && (chunk = stream.read()) !== null) behind.wanted = joint.push(chunk)
+    }
+    stream.on('readable', behind.pull)
+  } else {
+    behind.pull = () => (stream as Duplex).resume()
+    ;(stream as Duplex).on('data', (chunk: unknown) => { if (!joint.push(chunk)) (stream as Duplex).pause() })
+  }
+  const { held } = behind
+  behind.held = undefined
+  held?.()
+  if (behind.wanted) behind.pull()
+}
+
+type Stated = Partial<Pick<Duplex, 'readableObjectMode' | 'writableObjectMode'>> & { _readableState?: { objectMode?: boolean }, _writableState?: { objectMode?: boolean } }
+
+/** Whether what is read of a stream may be anything: streams of the old style do not say. */
+export const objects = (stream: Stated): boolean => stream.readableObjectMode ?? stream._readableState?.objectMode ?? true
+/** The same of what it is written. */
+export const writesObjects = (stream: Stated): boolean => stream.writableObjectMode ?? stream._writableState?.objectMode ?? true
+
+/** Nothing has been read by then. What was written is counted in objects, and stays so. */
+function becomeBytes(joint: Joint): void {
+  const { _readableState: state } = joint as unknown as { _readableState: { objectMode: boolean, highWaterMark: number } }
+  state.objectMode = false
+  state.highWaterMark = joint.writableObjectMode ? 16 * 1024 : state.highWaterMark
+}

@@ -1,0 +1,181 @@
+import type { Duplex } from 'node:stream'
+import type { Clock, Timer } from './types.js'
+
+/** The two ends of a stream, as its socket members show them. */
+export interface Ends {
+  readonly clock: Clock
+  /** The name of this stage. */
+  readonly local: string
+  /** The name of the peer; undefined while a pattern has not been resolved. */
+  readonly remote: string | undefined
+  /** A link is being made for it. */
+  readonly connecting: boolean
+  /** It stands on a link. */
+  readonly connected: boolean
+}
+
+/**
+ * What programs that were written for a `net.Socket` ask of a stream without looking first. Addresses are names of
+ * stages; what only concerns a kernel's socket does nothing.
+ */
+export interface SocketMembers {
+  /**
+   * Emits `timeout` whenever nothing was read and nothing was written for `ms` milliseconds; 0 switches it off. The
+   * stream stays open.
+   * @throws TypeError `ms` is no number of milliseconds, or `listener` no function
+   */
+  setTimeout(ms: number, listener?: () => void): this
+  setKeepAlive(enable?: boolean, initialDelay?: number): this
+  setNoDelay(noDelay?: boolean): this
+  /** A stage keeps the process alive until it is closed, and its streams change nothing about that. */
+  ref(): this
+  unref(): this
+  /** Ends, and destroys when all was written. */
+  destroySoon(): void
+  resetAndDestroy(): this
+  address(): { address?: string, family?: string, port?: number }
+  /** What `setTimeout` was last given. */
+  readonly timeout: number | undefined
+  readonly connecting: boolean
+  readonly pending: boolean
+  readonly readyState: 'opening' | 'open' | 'readOnly' | 'writeOnly' | 'closed'
+  /** The peer's name. */
+  readonly remoteAddress: string | undefined
+  readonly remoteFamily: string | undefined
+  readonly remotePort: number | undefined
+  /** The name of this stage. */
+  readonly localAddress: string | undefined
+  readonly localFamily: string | undefined
+  readonly localPort: number | undefined
+  readonly bufferSize: number
+}
+
+/** What `to()`, its callback and the `stream` event yield. */
+export type PeerStream = Duplex & SocketMembers
+
+/** Where a stream keeps its ends. */
+export const ENDS = Symbol('ends')
+const IDLE = Symbol('idle')
+
+interface Dressed extends Duplex {
+  [ENDS]?: Ends
+  [IDLE]?: Idle
+}
+
+const FAMILY = 'stagemesh'
+const MAX_MS = 2 ** 31 - 1
+
+const connected = (stream: Dressed): boolean => stream[ENDS]?.connected ?? false
+const remote = <T>(stream: Dressed, value: T): T | undefined => stream[ENDS]?.remote === undefined ? undefined : value
+const local = <T>(stream: Dressed, value: T): T | undefined => connected(stream) ? value : undefined
+const same = (stream: unknown): unknown => stream
+
+const members: PropertyDescriptorMap & ThisType<Dressed> = {
+  setTimeout: { value(this: Dressed, ms: unknown, listener?: () => void) {
+    if (typeof ms !== 'number' || !(ms >= 0 && ms < Infinity)) throw new TypeError(`setTimeout() got ${String(ms)}: expected a number of milliseconds, or 0 to switch it off`)
+    if (listener !== undefined && typeof listener !== 'function') throw new TypeError(`setTimeout() got ${typeof listener} in place of a listener: expected a function`)
+    const clock = this[ENDS]?.clock
+    if (this.destroyed || !clock) return this
+    if (listener && ms > 0) this.once('timeout', listener)
+    else if (listener) this.off('timeout', listener)
+    const idle = this[IDLE] ??= new Idle(this, clock)
+    idle.set(ms)
+    return this
+  } },
+  setKeepAlive: { value() { return same(this) } },
+  setNoDelay: { value() { return same(this) } },
+  ref: { value() { return same(this) } },
+  unref: { value() { return same(this) } },
+  destroySoon: { value(this: Dressed) {
+    if (this.writable) this.end()
+    if (this.writableFinished) this.destroy()
+    else this.once('finish', () => this.destroy())
+  } },
+  resetAndDestroy: { value(this: Dressed) { return this.destroy() } },
+  address: { value(this: Dressed) { return connected(this) ? { address: this[ENDS]?.local, family: FAMILY, port: 0 } : {} } },
+  timeout: { get(this: Dressed) { return this[IDLE]?.ms } },
+  connecting: { get(this: Dressed) { return this[ENDS]?.connecting ?? false } },
+  pending: { get(this: Dressed) { return !connected(this) } },
+  readyState: { get(this: Dressed) {
+    if (this[ENDS]?.connecting) return 'opening'
+    if (!connected(this) || this.destroyed) return 'closed'
+    if (this.readable) return this.writable ? 'open' : 'readOnly'
+    return this.writable ? 'writeOnly' : 'closed'
+  } },
+  remoteAddress: { get(this: Dressed) { return this[ENDS]?.remote } },
+  remoteFamily: { get(this: Dressed) { return remote(this, FAMILY) } },
+  remotePort: { get(this: Dressed) { return remote(this, 0) } },
+  localAddress: { get(this: Dressed) { return local(this, this[ENDS]?.local) } },
+  localFamily: { get(this: Dressed) { return local(this, FAMILY) } },
+  localPort: { get(this: Dressed) { return local(this, 0) } },
+  bufferSize: { get(this: Dressed) { return this.writableLength } },
+}
+for (const member of Object.values(members)) member.configurable = true
+for (const name of Object.keys(members)) if ('value' in members[name]) members[name].writable = true
+
+/** Gives the objects of a class the socket members. Each of them gets its ends by `stand`. */
+export function socketlike(prototype: object): void {
+  Object.defineProperties(prototype, members)
+}
+
+/** Gives a stream its ends, and the socket members that it does not have itself: a chain's top may be anybody's. */
+export function stand<Stream extends Duplex>(stream: Stream, ends: Ends): Stream & SocketMembers {
+  (stream as Dressed)[ENDS] = ends
+  for (const name of Object.keys(members)) if (!(name in stream)) Object.defineProperty(stream, name, members[name])
+  return stream as Stream & SocketMembers
+}
+
+/** Tells a stream that nothing passed through it for a while. Only streams with a timeout pay for being watched. */
+class Idle {
+  ms = 0
+  #timer: Timer | undefined
+  #last = 0
+
+  constructor(private readonly stream: Dressed, private readonly clock: Clock) {
+    this.#watch()
+    stream.once('close', () => this.set(0))
+  }
+
+  set(ms: number): void {
+    this.ms = ms
+    this.#timer?.cancel()
+    this.#timer = undefined
+    if (ms > 0 && !this.stream.destroyed) this.#touch()
+  }
+
+  #touch(): void {
+    if (this.ms === 0) return
+    this.#last = this.clock.now()
+    this.#timer ??= this.clock.setTimeout(() => this.#due(), Math.min(this.ms, MAX_MS))
+  }
+
+  /** The timer runs on while something passes, and looks then how long ago that was. */
+  #due(): void {
+    this.#timer = undefined
+    const left = this.#last + this.ms - this.clock.now()
+    if (left > 0) this.#timer = this.clock.setTimeout(() => this.#due(), Math.min(left, MAX_MS))
+    else this.stream.emit('timeout')
+  }
+
+  /** Everything that a stream reads goes through its `push`, everything that it writes through `_write` or `_writev`. */
+  #watch(): void {
+    const { stream } = this
+    const put = (name: 'push' | '_write' | '_writev', passed: (args: unknown[]) => void): void => {
+      const method = stream[name] as ((...args: unknown[]) => unknown) | undefined
+      if (typeof method !== 'function') return
+      const watched = (...args: unknown[]): unknown => {
+        passed(args)
+        return method.apply(stream, args)
+      }
+      Object.defineProperty(stream, name, { value: watched, writable: true, configurable: true })
+    }
+    const written = (args: unknown[]): void => {
+      this.#touch()
+      const done = args.at(-1) as (...args: unknown[]) => void
+      args[args.length - 1] = (...results: unknown[]): void => { this.#touch(); done(...results) }
+    }
+    put('push', () => this.#touch())
+    put('_write', written)
+    put('_writev', written)
+  }
+}
