@@ -109,8 +109,8 @@ export function join(joint: Joint, stream: Duplex): void {
     }
     stream.on('readable', behind.pull)
   } else {
-    behind.pull = () => (stream as Duplex).resume()
-    ;(stream as Duplex).on('data', (chunk: unknown) => { if (!joint.push(chunk)) (stream as Duplex).pause() })
+    behind.pull = () => (stream).resume()
+    ;(stream).on('data', (chunk: unknown) => { if (!joint.push(chunk)) (stream).pause() })
   }
   const { held } = behind
   behind.held = undefined

@@ -21,11 +21,15 @@ const nothing = (): void => {}
 const reading = { on: nothing, pipe: nothing, read: nothing }
 const writing = { on: nothing, write: nothing, end: nothing }
 const shapes: Record<StreamKind, object> = {
-  1: { async *[Symbol.asyncIterator]() {} },
-  2: reading,
-  3: { ...reading, readableObjectMode: true },
+  1: reading,
+  2: { ...reading, readableObjectMode: true },
+  3: { async *[Symbol.asyncIterator]() {} },
   4: writing,
   5: { ...reading, ...writing },
+  6: { ...reading, ...writing, readableObjectMode: true },
+  8: { ...writing, writableObjectMode: true },
+  9: { ...reading, ...writing, writableObjectMode: true },
+  10: { ...reading, ...writing, readableObjectMode: true, writableObjectMode: true },
 }
 
 export function streamOf(id: number, kind: StreamKind): object {

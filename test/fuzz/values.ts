@@ -4,6 +4,8 @@ import type { Chance } from './chance.js'
 import { EDGES } from './mutate.js'
 import { functionOf, streamOf } from './stand-ins.js'
 
+const KINDS: readonly StreamKind[] = [1, 2, 3, 4, 5, 6, 8, 9, 10]
+
 const NAMES = ['a', 'id', 'name', '', 'é', 'constructor', 'prototype', 'toString', 'toJSON', 'length', '0', '7', '$date', '$$', '$', 'code', 'cause', 'x'.repeat(31), 'y'.repeat(32), '\ud800']
 const STRANGE = ['\0', '\x1f', '"', '\\', '\x7f', 'é', '€', '\u2028', '\ufffd', '😀']
 
@@ -32,7 +34,7 @@ const leaves: readonly ((chance: Chance) => unknown)[] = [
 /** @param extras  with functions and streams in it */
 export function value(chance: Chance, depth: number, extras = true): unknown {
   if (depth === 0 || chance.once(3)) {
-    if (extras && chance.once(12)) return chance.once(2) ? functionOf(chance.below(6)) : streamOf(chance.below(8), 1 + chance.below(5) as StreamKind)
+    if (extras && chance.once(12)) return chance.once(2) ? functionOf(chance.below(6)) : streamOf(chance.below(8), chance.pick(KINDS))
     return chance.pick(leaves)(chance)
   }
   const list = Array.from({ length: chance.few(4) }, () => value(chance, depth - 1, extras))

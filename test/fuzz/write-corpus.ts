@@ -35,7 +35,7 @@ const msgpacks: Record<string, Buffer> = {
   'a-key-twice': hex('82 a1 61 01 a1 61 02'),
   'nested-65-deep': Buffer.concat([Buffer.alloc(65, 0x91), hex('c0')]),
   'extension-of-msgpacks-own': hex('92 d6 ff 00000000 d7 ff 0000000000000000'),
-  'a-stream-of-no-kind': hex('92 c7 05 08 00 00000007 c7 05 08 06 00000007'),
+  'a-stream-of-no-kind': hex('92 c7 05 08 00 00000007 c7 05 08 07 00000007'),
   'bytes-that-are-not-whole-elements': hex('d5 04 05 00'),
   'utf8-cut-short': hex('92 a2 c328 a3 f09f98'),
   'an-empty-bigint': hex('92 d4 02 00 c7 01 02 01'),

@@ -1,4 +1,4 @@
-import { PassThrough, Readable, Writable } from 'node:stream'
+import { Duplex, PassThrough, Readable, Stream, Writable } from 'node:stream'
 import test from 'ava'
 import duplexify from 'duplexify'
 import through from 'through2'
@@ -35,16 +35,26 @@ test('kinds of streams', (t) => {
     write(): void {}
     end(): void {}
   }
+  class Old extends Stream { // legacy, as readable-stream before 1 had them
+    readable = true
+    write(): void {}
+    end(): void {}
+  }
   class Source {
     on(): void {}
     pipe(): void {}
     read(): void {}
     get _readableState() { return { objectMode: true } }
   }
+  const sided = (options: { readable?: boolean; writable?: boolean }): Duplex => new Duplex(options as object)
   const kinds: [object, number][] = [
-    [(async function* () {})(), 1], [{ async *[Symbol.asyncIterator]() {} }, 1], [Readable.from([]), 3], [new Readable({ read() {} }), 2],
-    [new Writable(), 4], [new PassThrough(), 5], [duplexify(), 5], [through(), 5], [new Flow(), 4], [new Source(), 3],
-    [{}, 0], [[], 0], [new Map(), 0], [{ pipe() {} }, 0], [{ [Symbol.asyncIterator]: 5 }, 0],
+    [(async function* () {})(), 3], [{ async *[Symbol.asyncIterator]() {} }, 3], [Readable.from([]), 2], [new Readable({ read() {} }), 1],
+    [new Writable(), 4], [new PassThrough(), 5], [duplexify(), 5], [through(), 5], [new Flow(), 4], [new Source(), 2],
+    [new Writable({ objectMode: true }), 8], [new PassThrough({ objectMode: true }), 10], [new PassThrough({ readableObjectMode: true }), 6],
+    [new PassThrough({ writableObjectMode: true }), 9], [new PassThrough().end(), 1], [sided({ writable: false }), 1],
+    [sided({ readable: false }), 4], [sided({ readable: false, writable: false }), 5], [new Old(), 0],
+    [new WritableStream(), 8], [new TransformStream(), 10], [new Blob([]).stream(), 3],
+    [{}, 0], [[], 0], [new Map(), 0], [{ pipe() {} }, 0], [{ [Symbol.asyncIterator]: 5 }, 0], [new Blob([]), 0],
   ]
   for (const [value, kind] of kinds) t.is(streamKind(value), kind as 0)
 })
@@ -56,11 +66,11 @@ test('streams travel as kind and number', (t) => {
   const values = (async function* () {})()
   const readable = new Readable({ read() {} })
   const bytes = encode({ values, list: [readable] }, codec, refs)
-  t.deepEqual(offered, [[values, 1], [readable, 2]])
-  t.deepEqual(codec.decode(bytes, 0, bytes.length, refs), { values: '1 of 4294967281', list: ['2 of 4294967282'] })
-  t.is(encode(values, codec, { ...refs, offer: () => 7 }).toString('hex'), 'c705080100000007')
+  t.deepEqual(offered, [[values, 3], [readable, 1]])
+  t.deepEqual(codec.decode(bytes, 0, bytes.length, refs), { values: '3 of 4294967281', list: ['1 of 4294967282'] })
+  t.is(encode(values, codec, { ...refs, offer: () => 7 }).toString('hex'), 'c705080300000007')
   malformed(t, hex('c7 05 08 01 00000007'), /none can come/)
-  for (const kind of ['00', '06', 'ff']) malformed(t, hex(`c7 05 08 ${kind} 00000007`), /no known kind/)
+  for (const kind of ['00', '07', '0b', '0c', 'ff']) malformed(t, hex(`c7 05 08 ${kind} 00000007`), /no known kind/)
   malformed(t, hex('c7 06 08 01 00000007 00'), /none can come|wrong length/)
   t.throws(() => codec.decode(hex('c7 06 08 01 00000007 00'), 0, 9, refs), { message: /wrong length/ })
 })

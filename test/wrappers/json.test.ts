@@ -55,10 +55,10 @@ test('no toJSON is asked', (t) => {
 test('streams travel as kind and number', (t) => {
   const refs: Refs = { ...noRefs, offer: () => 0xffff_ffff, accept: (id, kind) => `${kind} of ${id}` }
   const bytes = encode([Readable.from([])], json(), refs)
-  t.is(bytes.toString(), '[{"$stream":[3,4294967295]}]')
-  t.deepEqual(json().decode(bytes, 0, bytes.length, refs), ['3 of 4294967295'])
+  t.is(bytes.toString(), '[{"$stream":[2,4294967295]}]')
+  t.deepEqual(json().decode(bytes, 0, bytes.length, refs), ['2 of 4294967295'])
   bad(t, '{"$stream":[3,7]}', /none can come/)
-  for (const content of ['[0,7]', '[6,7]', '[1.5,7]', '["1",7]', '[1,7,7]', '[]']) bad(t, `{"$stream":${content}}`, /no known kind/, {}, refs)
+  for (const content of ['[0,7]', '[7,7]', '[11,7]', '[1.5,7]', '["1",7]', '[1,7,7]', '[]']) bad(t, `{"$stream":${content}}`, /no known kind/, {}, refs)
   for (const id of ['-1', '1.5', '4294967296', '"7"', 'null']) bad(t, `{"$stream":[1,${id}]}`, /is not one/, {}, refs)
 })
 

@@ -14,6 +14,11 @@ export const taken = new WeakSet<object>()
  * found them, the outermost first. It is the user's value, and may do anything when it is looked at: no getter is run.
  */
 export function dispose(value: unknown): void {
+  visit(value, (stream) => { if (!taken.has(stream)) leave(stream, stream) })
+}
+
+/** Shows every stream and iterable in a value, where the codec would find it. */
+export function visit(value: unknown, show: (stream: object) => void): void {
   if (!isObject(value)) return
   let left = MAX_NODES
   let level = [value]
@@ -21,7 +26,7 @@ export function dispose(value: unknown): void {
     const next: object[] = []
     for (const one of level) {
       try {
-        for (const inner of within(one)) {
+        for (const inner of within(one, show)) {
           if (left-- <= 0) break
           if (isObject(inner)) next.push(inner)
         }
@@ -35,15 +40,14 @@ export function dispose(value: unknown): void {
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
-/** What is in a value; a stream is ended. */
-function* within(value: object): Generator {
+/** What is in a value; a stream is shown. */
+function* within(value: object, show: (stream: object) => void): Generator {
   if (ArrayBuffer.isView(value)) return // millions of numbers
   if (Array.isArray(value)) for (let i = 0; i < value.length; i++) yield Object.getOwnPropertyDescriptor(value, i)?.value
   else if (types.isMap(value)) for (const entry of mapEntries.call(value)) yield* entry
   else if (types.isSet(value)) yield* setValues.call(value)
-  else if (isStream(value)) {
-    if (!taken.has(value)) leave(value, value)
-  } else {
+  else if (isStream(value)) show(value)
+  else {
     for (const key of types.isNativeError(value) ? ['cause'] : Object.keys(value)) yield Object.getOwnPropertyDescriptor(value, key)?.value
   }
 }
@@ -55,13 +59,20 @@ function isStream(value: object): boolean {
   return (!plain || Object.hasOwn(value, Symbol.asyncIterator)) && streamKind(value) !== 0
 }
 
-/** Ends a source that is read by an iterator; one of Node's by itself, as its iterator would wait for the next item first. */
-export function leave(source: object, iterator: { return?: () => unknown }): void {
+/**
+ * Ends a source, whatever kind of stream it is. One of Node's by itself, as its iterator would wait for the next item first.
+ * @param iterator  by which it is read, if it is
+ */
+export function leave(source: object, iterator?: { return?: () => unknown }, error?: unknown): void {
   try {
-    const { destroy } = source as { destroy?: () => void }
-    if (typeof destroy === 'function') destroy.call(source)
-    else Promise.resolve(iterator.return?.()).catch(() => {})
+    const { destroy, cancel, abort } = source as { destroy?(error: unknown): void; cancel?(error: unknown): unknown; abort?(error: unknown): unknown }
+    if (typeof destroy === 'function') destroy.call(source, error)
+    else if (iterator && typeof iterator.return === 'function') settle(iterator.return())
+    else if (typeof cancel === 'function') settle(cancel.call(source, error))
+    else if (typeof abort === 'function') settle(abort.call(source, error))
   } catch {
     // it is the user's, and what it thinks of its end is its own
   }
 }
+
+const settle = (result: unknown): void => { Promise.resolve(result).catch(() => {}) }

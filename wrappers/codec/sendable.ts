@@ -22,8 +22,22 @@ const MAX_BIGINT_BITS = BigInt(MAX_BIGINT_BYTES * 8)
 
 export const STREAM = 'is a stream or an async iterable, which cannot be sent here: pass it as a stream of its own, with to()'
 export const FUNCTION = 'is a function, which cannot be sent in a stream of values: pass it as an argument of a call'
-const STREAM_OTHER = 'is a stream of a kind that cannot be sent: pass one of Node\'s'
+const STREAM_OTHER = 'is a stream of the old style, which cannot be read on demand: pass one of Node\'s, as new Readable().wrap(it) makes'
 const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
+/** By the tag of a class: what of such an object can be sent. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  Generator: 'spread it into an array, or make it an async generator to send its values one by one',
+  Response: 'pass its body, which is a stream, or await its text()',
+  Request: 'pass its body, which is a stream, or await its text()',
+  Blob: 'pass its stream(), or await its arrayBuffer()',
+  File: 'pass its stream(), or await its arrayBuffer()',
+  FormData: 'send [...it], a list of its entries',
+  Headers: 'send [...it], a list of its entries',
+  URLSearchParams: 'send it as a string',
+  URL: 'send it as a string',
+  ReadableStreamDefaultReader: 'release its lock, and pass the stream',
+  WritableStreamDefaultWriter: 'release its lock, and pass the stream',
+}
 const PROMISE = 'is a promise: await it first'
 const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
 export const SYMBOL = 'is a symbol, which means nothing elsewhere: send a string'
@@ -70,7 +84,10 @@ export function checkInstance(value: object): void {
 
 /** @throws Refusal */
 export function checkSent(properties: number, tag: string): void {
-  if (properties === 0 && tag !== '[object Object]') refuse(`is a ${tag.slice(8, -1)}, of which nothing would arrive: send what you need of it`)
+  if (properties > 0 || tag === '[object Object]') return
+  const name = tag.slice(8, -1)
+  const instead = INSTEAD[name] ?? (name.endsWith(' Iterator') ? 'spread it into an array' : 'send what you need of it')
+  refuse(`is a ${name}, of which nothing would arrive: ${instead}`)
 }
 
 /** Some names of functions make something of the object that cannot be sent. @throws Refusal */

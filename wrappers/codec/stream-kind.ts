@@ -1,5 +1,21 @@
-/** 1 values of an async iterable · 2 bytes to read · 3 objects to read · 4 writable · 5 both ways. The numbers go over the wire. */
-export type StreamKind = 1 | 2 | 3 | 4 | 5
+/**
+ * What a stream in a value can be used for: what is read of it (1 bytes, 2 objects, 3 the values of an async iterable),
+ * plus what it is written (4 bytes, 8 objects). The numbers go over the wire.
+ */
+export type StreamKind = 1 | 2 | 3 | 4 | 5 | 6 | 8 | 9 | 10
+
+export const READ_BYTES = 1
+export const READ_OBJECTS = 2
+export const ITERABLE = 3
+export const WRITE_BYTES = 4
+export const WRITE_OBJECTS = 8
+
+/** What is read of it: 0 nothing, or one of the first three above. */
+export const reads = (kind: StreamKind): number => kind & 3
+/** What it is written: 0 nothing, WRITE_BYTES or WRITE_OBJECTS. */
+export const writes = (kind: StreamKind): number => kind & 12
+
+interface State { objectMode?: unknown }
 
 interface StreamLike {
   pipe?: unknown
@@ -7,25 +23,43 @@ interface StreamLike {
   write?: unknown
   end?: unknown
   on?: unknown
+  getWriter?: unknown
+  readable?: unknown
+  writable?: unknown
   readableObjectMode?: unknown
-  _readableState?: { objectMode?: unknown }
+  writableObjectMode?: unknown
+  _readableState?: State
+  _writableState?: State
   [Symbol.asyncIterator]?: unknown
 }
 
 /**
  * Which kind of stream it is; 0 for none. Node's are known by what they can do, since not all of them are instances of
- * its classes; so a Transform and a socket go both ways, even where one of them is closed. What yields objects is read
- * only, as the way back carries bytes.
+ * its classes. A direction that is over, or that the stream says it does not have, does not count as long as there is
+ * another one.
  */
 export function streamKind(value: object): StreamKind | 0 {
   const like = value as StreamLike
   if (typeof like.on === 'function') {
     const readable = typeof like.pipe === 'function' && typeof like.read === 'function'
-    if (readable && (like.readableObjectMode === true || like._readableState?.objectMode === true)) return 3
-    if (typeof like.write === 'function' && typeof like.end === 'function') return readable ? 5 : 4
-    if (readable) return 2
+    const writable = typeof like.write === 'function' && typeof like.end === 'function'
+    if (!readable && like.readable === true && typeof like.pipe === 'function') return 0 // of the old style, which cannot be read on demand
+    const reading = readable ? objectMode(like.readableObjectMode, like._readableState) ? READ_OBJECTS : READ_BYTES : 0
+    const writing = writable ? objectMode(like.writableObjectMode, like._writableState) ? WRITE_OBJECTS : WRITE_BYTES : 0
+    const over = reading !== 0 && like.readable === false
+    const closed = writing !== 0 && like.writable === false
+    if (over !== closed) return (over ? writing || reading : reading || writing) as StreamKind
+    if (reading || writing) return reading + writing as StreamKind
   }
-  return typeof like[Symbol.asyncIterator] === 'function' ? 1 : 0
+  if (typeof like[Symbol.asyncIterator] === 'function') return ITERABLE
+  if (typeof like.getWriter === 'function') return WRITE_OBJECTS
+  return isPair(like) ? READ_OBJECTS + WRITE_OBJECTS as StreamKind : 0
 }
 
-export const isStreamKind = (kind: number): kind is StreamKind => Number.isInteger(kind) && kind >= 1 && kind <= 5
+const objectMode = (mode: unknown, state: State | undefined): boolean => mode === true || state?.objectMode === true
+
+/** A WHATWG stream in and one out, as of a TransformStream. */
+const isPair = ({ readable, writable }: StreamLike): boolean =>
+  typeof (readable as StreamLike | null | undefined)?.[Symbol.asyncIterator] === 'function' && typeof (writable as StreamLike | null | undefined)?.getWriter === 'function'
+
+export const isStreamKind = (kind: number): kind is StreamKind => Number.isInteger(kind) && (kind === ITERABLE || (kind >= 1 && kind <= 10 && reads(kind as StreamKind) < ITERABLE))

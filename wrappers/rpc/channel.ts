@@ -24,9 +24,13 @@ export interface ChannelPort {
   end(id: number): void
   /** The reader of this side has seen the end of the other. */
   ended(channel: Channel): void
+  /** It wants no more, though the end has not come. */
+  unwanted(channel: Channel): void
   reset(channel: Channel, error: Error | null): void
   /** So much of what came was taken, and so much may come instead. */
   credit(channel: Channel, bytes: number): void
+  /** So many of the items that came were taken. */
+  took(channel: Channel, items: number): void
   /** It is in use. */
   start(channel: Channel): void
   /** What is least worth telling the peer of. */
@@ -59,6 +63,13 @@ export class Channel extends Duplex implements Source {
   unheard = false
   /** Somebody reads, or has read. */
   started: boolean
+  /** When something of it last came or went, by the clock's `now()`. */
+  movedAt = -Infinity
+  /** Bytes that came, and bytes that were sent. */
+  bytesRead = 0
+  bytesWritten = 0
+  /** Called when the peer has taken so many of the items that were sent. */
+  ontook: ((items: number) => void) | undefined
   /** Bytes read that are still held for what is behind them, and what waits until there are none. */
   #kept = 0
   #untaken: (() => void)[] = []
@@ -154,8 +165,17 @@ export class Channel extends Duplex implements Source {
   /** Both directions have been read to their ends. */
   protected parted(): void {}
 
-  /** All that was written has been read: only now is it finished, and not while it could still be refused. */
-  onended(): void {
+  /**
+   * All that was written has been read: only now is it finished, and not while it could still be refused. Before it was
+   * ended, the peer wants no more: then it ends here, unless something is lost by that.
+   * @param unread  bytes that the peer had not taken
+   */
+  onended(unread: number): void {
+    if (!this.writableEnded) {
+      if (unread === 0 && this.writableLength === 0) this.end()
+      else this.destroy(new StageError('REMOTE_ERROR', 'the stream was closed for writing by its owner, and what was written last is lost', { executed: 'unknown' }))
+      return
+    }
     this.#delivered = true
     const finished = this.#finishing
     this.#finishing = undefined
@@ -223,6 +243,20 @@ export class Channel extends Duplex implements Source {
     const taken = this.#taken
     if (taken < this.port.worthBytes || this.#ended || this.destroyed) return
     this.port.credit(this, taken)
+  }
+
+  /** So many of the items that came are in use. */
+  took(items: number): void {
+    if (!this.destroyed) this.port.took(this, items)
+  }
+
+  /** Wants nothing more of what the peer writes; the other direction goes on. */
+  refuse(): void {
+    if (this.#ended || this.destroyed) return
+    const taken = this.#taken
+    if (taken > 0) this.port.credit(this, taken) // so that the peer knows what is lost
+    this.port.unwanted(this)
+    this.resume()
   }
 
   /** So many of the bytes that were read are only put aside: what can come instead of them must wait. */

@@ -12,10 +12,11 @@
  *     METHODS   0 · { added, removed }: what this end shows to the other; the first one comes even if empty
  *     GOAWAY    1 if the whole stage is leaving: nothing new from either end; answered by the same
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
- *     ENDED     a stream whose end has been read
+ *     ENDED     a stream whose end has been read; before its END: its reader wants no more
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame
  *     READ      0 · how many bytes of PARTs have been read (4)
  *     START     a stream that was passed in a value: whoever got it has begun to read
+ *     TOOK      a stream of items · how many of them its reader has taken (4)
  *
  * Whoever dialled uses odd ids and the other even ones, counting up; an id that does not go up is an error, so that
  * no call can run twice. Values are the codec's. A stream inside a value has an id of its own, and needs no OPEN.
@@ -44,6 +45,7 @@ export const PART = 15
 export const ENDED = 16
 export const START = 17
 export const READ = 18
+export const TOOK = 19
 
 /** Type and id. */
 export const HEAD = 5

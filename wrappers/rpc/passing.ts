@@ -1,18 +1,20 @@
-import { Readable, type Duplex } from 'node:stream'
-import pump from 'pump'
 import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { FUNCTION, refuse } from '../codec/sendable.js'
-import { streamKind, type Codec, type Refs, type StreamKind } from '../codec.js'
-import { Channel } from './channel.js'
-import { dispose, leave, taken } from '../codec/dispose.js'
-import { elsewhere, fromWire, thrownToWire, toWire } from './errors.js'
+import { ITERABLE, READ_BYTES, WRITE_BYTES, reads, streamKind, writes, type StreamKind } from '../codec/stream-kind.js'
+import type { Codec, Refs } from '../codec.js'
+import type { Channel } from './channel.js'
+import { dispose, taken } from '../codec/dispose.js'
+import { elsewhere, fromWire } from './errors.js'
+import { faceOf, type Carried } from './faces.js'
+import { ItemWriter } from './item-writer.js'
+import { failed, hold, lend, type Lent } from './lending.js'
 import { STREAMS_MAX, UNREAD_MS } from './messages.js'
 import { Room } from './room.js'
 import type { Streams } from './streams.js'
-import { AHEAD, FAILURE, VALUE, Values, item } from './values.js'
+import { VALUE, Values } from './values.js'
 import type { Wire } from './wire.js'
 
 /** What the streams inside of values need. */
@@ -24,7 +26,6 @@ export interface PassingHost {
 
 /** The channel behind what was handed out. */
 const channels = new WeakMap<object, Channel>()
-const nothing = (): void => {}
 const NONE: readonly Channel[] = []
 /** For a value inside of a stream, of which nobody knows whether it arrives: what it would lend could not be taken back. */
 const PLAIN: Refs = {
@@ -38,7 +39,7 @@ const PLAIN: Refs = {
  * untouched, and what is never used has cost nothing when it is given up.
  */
 export class Passing {
-  readonly #sources = new Map<Channel, { source: object; kind: StreamKind }>()
+  readonly #sources = new Map<Channel, Lent>()
   /** Received and not in use yet, with the time until when that may be so. */
   readonly #unread = new Map<Channel, number>()
   readonly #unsweep: () => void
@@ -82,7 +83,7 @@ export class Passing {
   }
 
   offer(source: object, kind: StreamKind): number {
-    if (kind !== 1) hush(source as Duplex) // its reader is told, once there is one
+    hold(source)
     const channel = this.streams.add(this.wire.newId(), {})
     this.#sources.set(channel, { source, kind })
     this.#offered.push(channel)
@@ -102,18 +103,17 @@ export class Passing {
   accept(id: number, kind: StreamKind): object {
     if (this.#accepted.length >= STREAMS_MAX) throw new StageError('PROTOCOL_ERROR', `a value with more than ${STREAMS_MAX} streams`)
     this.wire.fresh(id)
-    const channel = this.streams.accept(id, { accepted: kind !== 4, lazy: true })
+    // a Duplex is open in each direction until that is ended; of others the direction that is not used ends with the one that is
+    const both = reads(kind) !== 0 && writes(kind) !== 0
+    const channel = this.streams.accept(id, { accepted: reads(kind) !== 0 && !both, lazy: true })
     this.#accepted.push(channel)
     const until = this.host.clock.now() + UNREAD_MS
     this.#unread.set(channel, until)
     this.host.deadlines.note(until)
     channel.once('close', () => this.#unread.delete(channel))
-    channel.once('start', () => {
-      this.#unread.delete(channel)
-      if (kind === 4) channel.resume() // what is only written to must still see the end of the other direction
-    })
-    const stream = kind === 1 ? this.#values(channel) : kind === 3 ? Readable.from(this.#values(channel)) : channel
-    if (stream instanceof Readable) stream.on('error', nothing)
+    channel.once('start', () => this.#unread.delete(channel))
+    const carried = this.#carried(channel)
+    const stream = kind === READ_BYTES + WRITE_BYTES ? channel : kind === ITERABLE ? carried.values() : faceOf(channel, kind, carried)
     channels.set(stream, channel)
     return stream
   }
@@ -132,68 +132,19 @@ export class Passing {
   // ── what is ours ──────────────────────────────────────────────────────────────────────────────────────────────
 
   #begin(channel: Channel): void {
-    const { source, kind } = this.#sources.get(channel) ?? {}
-    if (!source) return
+    const lent = this.#sources.get(channel)
+    if (!lent) return
+    const { source } = lent
     this.#sources.delete(channel)
     try {
       if (once(source)) {
         if (taken.has(source)) return void channel.destroy(new StageError('BAD_ARGUMENT', 'this stream is being read by somebody else already: one that was passed to several can be read by one', { executed: 'no' }))
         taken.add(source)
       }
-      if (kind === 1 || kind === 3) void this.#feed(channel, source as AsyncIterable<unknown>)
-      else this.#join(channel, source as Duplex, kind as StreamKind)
+      lend(channel, lent, this.#carried(channel))
     } catch (thrown) {
       channel.destroy(failed(thrown)) // it is the user's, and not all that looks like a stream is one
     }
-  }
-
-  async #feed(channel: Channel, source: AsyncIterable<unknown>): Promise<void> {
-    let over = false
-    let iterator: AsyncIterator<unknown> | undefined
-    const stop = (): void => {
-      if (!over && iterator) leave(source, iterator)
-      over = true
-    }
-    channel.once('close', stop)
-    let ahead = 0
-    let go = nothing
-    channel.on('data', (took: Buffer) => { ahead -= took.length * AHEAD / 2; go() })
-    channel.once('close', () => go())
-    try {
-      iterator = source[Symbol.asyncIterator]()
-      while (!over) {
-        const next = await iterator.next()
-        if (next.done || over) break
-        const { value } = next
-        await written(channel, item(VALUE, (writer) => this.host.codec.encode(value, writer, PLAIN)))
-        if (++ahead >= AHEAD) await new Promise<void>((resolve) => { go = () => { if (ahead < AHEAD || channel.destroyed) resolve() }; go() })
-      }
-      over = true
-    } catch (thrown) {
-      const failed = thrown instanceof StageError ? toWire(thrown) : thrownToWire('the stream', thrown)
-      stop()
-      await written(channel, item(FAILURE, (writer) => this.#failure(failed, writer)))
-    }
-    if (!channel.destroyed) channel.end()
-  }
-
-  #failure(failed: object, writer: Parameters<Codec['encode']>[1]): void {
-    try {
-      this.host.codec.encode(failed, writer, PLAIN)
-    } catch {
-      this.host.codec.encode({ ...failed, cause: undefined }, writer, PLAIN)
-    }
-  }
-
-  #join(channel: Channel, source: Duplex, kind: StreamKind): void {
-    channel.once('error', (error) => (source as Partial<Duplex>).destroy?.(error)) // before pump does, which tells nothing of why
-    source.on('error', (error: Error) => channel.destroy(failed(error)))
-    if (source.destroyed) return void channel.destroy(source.errored ? failed(source.errored) : new StageError('REMOTE_ERROR', 'the stream was over before anybody read it', { executed: 'yes' }))
-    if (kind === 4) channel.end()
-    else pump(source, channel, nothing)
-    // one direction may be over already, as of a PassThrough that was filled before
-    if (kind === 2 || source.writableEnded) channel.resume()
-    else pump(channel, source, nothing)
   }
 
   /** It ended before anybody wanted it. */
@@ -205,13 +156,18 @@ export class Passing {
 
   // ── what is the peer's ────────────────────────────────────────────────────────────────────────────────────────
 
-  #values(channel: Channel): Values {
-    channel.once('close', () => this.#room.leave(channel)) // not left to whoever reads it: that would hold it, and it may be let go of
-    return new Values(channel, this.#room, (kind, bytes, at, end) => {
-      const value = this.host.codec.decode(bytes, at, end, PLAIN)
-      if (kind === VALUE) return value
-      throw fromWire(value, this.peer)
-    })
+  #carried(channel: Channel): Carried {
+    return {
+      items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, PLAIN)),
+      values: () => {
+        channel.once('close', () => this.#room.leave(channel)) // not left to whoever reads it: that would hold it, and it may be let go of
+        return new Values(channel, this.#room, (kind, bytes, at, end) => {
+          const value = this.host.codec.decode(bytes, at, end, PLAIN)
+          if (kind === VALUE) return value
+          throw fromWire(value, this.peer)
+        })
+      },
+    }
   }
 
   #sweep(now: number): number {
@@ -224,30 +180,8 @@ export class Passing {
   }
 }
 
-function failed(thrown: unknown): StageError {
-  const { code, message, cause } = thrownToWire('the stream', thrown)
-  return new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause })
-}
-
-function hush(stream: Duplex): void {
-  if (!stream.listeners('error').includes(nothing)) stream.on('error', nothing)
-}
-
-function written(channel: Channel, bytes: Buffer): Promise<void> | undefined {
-  if (channel.destroyed || channel.write(bytes)) return undefined
-  return new Promise((resolve) => {
-    const done = (): void => {
-      channel.off('drain', done)
-      channel.off('close', done)
-      resolve()
-    }
-    channel.on('drain', done)
-    channel.on('close', done)
-  })
-}
-
 /** Whether it can be read only once: Node's streams, and iterators such as generators. */
-const once = (source: object): boolean => streamKind(source) !== 1 || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+const once = (source: object): boolean => streamKind(source) !== ITERABLE || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
 
 /** What the signal of a call ends as well: the stream that was its answer. */
 export function bind(value: unknown, signal: AbortSignal): void {

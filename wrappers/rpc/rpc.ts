@@ -89,7 +89,7 @@ export class Rpc extends Channel implements Top {
     }, host.clock, end.dialled)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     this.methods = new Methods(this.#wire, () => host.visible(peer))
-    this.port = this.#streams = new Streams(this.#wire, peer, this, () => { this.uses++; this.#settled() })
+    this.port = this.#streams = new Streams(host.clock, this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
       peer, wire: this.#wire, passing: this.#passing,
@@ -309,6 +309,7 @@ export class Rpc extends Channel implements Top {
       case M.READ: return this.#wire.onread(u32(bytes, at, end))
       case M.ENDED: return this.#streams.onended(id)
       case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
+      case M.TOOK: return this.#streams.ontook(id, u32(bytes, at, end))
       case M.CREDIT: return this.#streams.oncredit(id, u32(bytes, at, end))
       default: throw new StageError('PROTOCOL_ERROR', `a message of the unknown type ${type}`)
     }

@@ -1,9 +1,9 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import type { Peer } from '../../src/types.js'
+import type { Clock, Peer } from '../../src/types.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
-import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES } from './messages.js'
+import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK } from './messages.js'
 import type { Wire } from './wire.js'
 
 /** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
@@ -21,7 +21,7 @@ export class Streams implements ChannelPort {
   #pressed = false
 
   /** @param onempty called whenever one has ended */
-  constructor(private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly onempty: () => void) {}
+  constructor(private readonly clock: Clock, private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly onempty: () => void) {}
 
   get size(): number {
     return this.#open.size
@@ -83,6 +83,8 @@ export class Streams implements ChannelPort {
   ondata(id: number, piece: Buffer): void {
     const channel = this.#get(id)
     if (!channel) return
+    channel.movedAt = this.clock.now()
+    channel.bytesRead += piece.length
     channel.owed += piece.length
     this.#owed += piece.length
     if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) throw new StageError('PROTOCOL_ERROR', 'more data on all streams together than a link may have')
@@ -101,16 +103,24 @@ export class Streams implements ChannelPort {
   onended(id: number): void {
     const channel = this.#get(id)
     if (!channel) return
-    this.#returned(channel, channel.outstanding)
-    channel.onended()
+    const unread = channel.outstanding
+    this.#returned(channel, unread)
+    channel.onended(unread)
   }
 
   oncredit(id: number, bytes: number): void {
     const channel = this.#get(id)
     if (!channel) return
     if (bytes === 0 || bytes > channel.outstanding) throw new StageError('PROTOCOL_ERROR', `${bytes} bytes given back of ${channel.outstanding} that were sent`)
+    channel.movedAt = this.clock.now()
     this.#returned(channel, bytes)
     channel.resumed()
+  }
+
+  ontook(id: number, items: number): void {
+    const channel = this.#get(id)
+    if (channel) channel.movedAt = this.clock.now()
+    channel?.ontook?.(items)
   }
 
   onreset(id: number, error: unknown): void {
@@ -158,6 +168,8 @@ export class Streams implements ChannelPort {
 
   data(channel: Channel, piece: Buffer): void {
     this.wire.data(channel.id, piece)
+    channel.movedAt = this.clock.now()
+    channel.bytesWritten += piece.length
     channel.outstanding += piece.length
     this.#outstanding += piece.length
   }
@@ -168,6 +180,10 @@ export class Streams implements ChannelPort {
 
   ended(channel: Channel): void {
     this.#settle(channel, channel.owed)
+    this.wire.signal(ENDED, channel.id)
+  }
+
+  unwanted(channel: Channel): void {
     this.wire.signal(ENDED, channel.id)
   }
 
@@ -183,7 +199,12 @@ export class Streams implements ChannelPort {
     this.wire.signal(CREDIT, channel.id, bytes)
   }
 
+  took(channel: Channel, items: number): void {
+    this.wire.signal(TOOK, channel.id, items)
+  }
+
   start(channel: Channel): void {
+    channel.movedAt = this.clock.now()
     this.wire.signal(START, channel.id)
     channel.emit('start')
   }

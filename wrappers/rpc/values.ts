@@ -10,7 +10,7 @@ export const VALUE = 0
 /** The source failed; nothing follows. */
 export const FAILURE = 1
 
-/** How many values the source may be ahead of the reader, who says on the way back, a byte each, when it took half of them. */
+/** How many values the source may be ahead of the reader, who says when it took half of them. */
 export const AHEAD = 256
 
 /** One value as it travels. @param encode  appends it to the writer */
@@ -23,11 +23,10 @@ export function item(kind: number, encode: (writer: Writer) => void): Buffer {
   return writer.bytes.subarray(0, writer.at)
 }
 
-const TOOK = Buffer.alloc(1)
 const NOTHING = Buffer.alloc(0)
 
 /** Somebody who let go of one without a word: its source has to be told. */
-const abandoned = new FinalizationRegistry<Channel>((channel) => channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it')))
+export const abandoned = new FinalizationRegistry<Channel>((channel) => channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it')))
 
 /**
  * The values of an async iterable of the peer's, which begins when the first one is asked for. Leaving the loop, or
@@ -55,7 +54,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
    * @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol
    */
   constructor(private readonly channel: Channel, private readonly room: Room, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T) {
-    this.#chunks = channel[Symbol.asyncIterator]()
+    this.#chunks = channel.iterator({ destroyOnReturn: false })
     abandoned.register(this, channel)
   }
 
@@ -127,7 +126,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     const bytes = this.#bytes
     const at = this.#from
     this.#from += size
-    if (++this.#taken % (AHEAD / 2) === 0) this.channel.write(TOOK)
+    if (++this.#taken % (AHEAD / 2) === 0) this.channel.took(AHEAD / 2)
     if (this.#asked) {
       this.#asked = false
       this.#granted = 0

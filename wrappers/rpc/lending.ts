@@ -1,0 +1,158 @@
+import { PassThrough, Writable, type Duplex, Readable } from 'node:stream'
+import type { ReadableStream, WritableStream } from 'node:stream/web'
+import duplexify from 'duplexify'
+import pump from 'pump'
+import { StageError } from '../../src/errors.js'
+import { READ_BYTES, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
+import { leave } from '../codec/dispose.js'
+import type { Channel } from './channel.js'
+import { thrownToWire, toWire } from './errors.js'
+import type { Carried } from './faces.js'
+import { STREAM_WINDOW_BYTES } from './messages.js'
+
+// The end of a stream in a call that its owner has: what it gives goes over the channel, what comes is written to it.
+// Each direction begins, goes on and ends by itself.
+
+/** What stands behind one channel; a source may be any kind of stream, and is its owner's. */
+export interface Lent {
+  readonly source: object
+  readonly kind: StreamKind
+}
+
+/** Joins a source with its channel. @throws what the source throws */
+export function lend(channel: Channel, { source, kind }: Lent, carried: Carried): void {
+  const [reading, writing] = [reads(kind), writes(kind)]
+  if (!writing) channel.resume() // the end of the direction that is not used must be seen
+  const stream = asNode(source)
+  if (!stream) return void feed(channel, source as AsyncIterable<unknown>, carried)
+  const from = aheads.get(stream) ?? stream
+  guard(channel, stream, from)
+  if (channel.destroyed) return
+  if (!reading) channel.end()
+  else {
+    let ended = false
+    from.on('end', () => { ended = true })
+    from.on('close', () => { if (!ended) channel.destroy(failed('it was closed before its end')) })
+    if (reading === READ_BYTES) from.pipe(channel)
+    else void feed(channel, from, carried)
+  }
+  if (!writing) return
+  if (writing === WRITE_BYTES) channel.pipe(stream)
+  else void fill(channel, stream, carried)
+  mind(channel, stream)
+}
+
+/** An error on either side is one on the other. */
+function guard(channel: Channel, stream: Duplex, from: Duplex): void {
+  channel.once('error', (error) => { leave(stream, undefined, error) })
+  for (const one of new Set([stream, from])) one.on('error', (error: unknown) => { channel.destroy(failed(error)) })
+  if (from.destroyed) channel.destroy(failed(from.errored ?? stream.errored ?? 'it was over before anybody read it'))
+}
+
+/** Its owner may write to it as well, and end it before the peer does: then the peer must not go on. */
+function mind(channel: Channel, stream: Duplex): void {
+  const over = (): void => {
+    if (channel.readableEnded) return
+    channel.unpipe(stream)
+    channel.refuse()
+  }
+  stream.on('finish', over)
+  stream.on('close', over)
+  if (stream.writable === false) over()
+}
+
+/** Sends what a source yields, item by item; its error is the last one. */
+async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }: Carried): Promise<void> {
+  const sender = items()
+  let over = false
+  let iterator: AsyncIterator<unknown> | undefined
+  const stop = (): void => {
+    if (!over) leave(source, iterator)
+    over = true
+  }
+  channel.once('close', stop)
+  try {
+    // the other direction of a Duplex stays open when all of it has been read
+    iterator = source instanceof Readable ? source.iterator({ destroyOnReturn: false }) : source[Symbol.asyncIterator]()
+    while (!over) {
+      const next = await iterator.next()
+      if (next.done || over) break
+      await sender.value(next.value)
+    }
+    over = true
+  } catch (thrown) {
+    const error = thrown instanceof StageError ? toWire(thrown) : thrownToWire('the stream', thrown)
+    stop()
+    await sender.failure(error)
+  }
+  if (!channel.destroyed) channel.end()
+}
+
+/** Writes what comes to a stream of objects. */
+async function fill(channel: Channel, stream: Duplex, { values }: Carried): Promise<void> {
+  try {
+    for await (const value of values()) {
+      if (stream.writable !== false && !stream.write(value)) await drained(stream, channel)
+    }
+    if (stream.writable !== false) stream.end()
+  } catch (error) {
+    leave(stream, undefined, error)
+  }
+}
+
+export function failed(thrown: unknown): StageError {
+  const { code, message, cause } = thrownToWire('the stream', thrown)
+  return new StageError(code as 'REMOTE_ERROR', message, { executed: 'yes', cause })
+}
+
+const EVENTS = ['drain', 'finish', 'close'] as const
+
+/** Resolves when a stream takes more, or never will. */
+function drained(stream: Duplex, channel: Channel): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      for (const event of EVENTS) stream.off(event, done)
+      channel.off('close', done)
+      resolve()
+    }
+    for (const event of EVENTS) stream.on(event, done)
+    channel.on('close', done)
+  })
+}
+
+// ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const nothing = (): void => {}
+/** Sources that are read ahead, and what has been read. */
+const aheads = new WeakMap<object, PassThrough>()
+/** Streams of Node's around those of the web. */
+const wrapped = new WeakMap<object, Duplex>()
+
+/** From now on a stream belongs to a call: its error is for whoever reads it, and no data of it gets lost meanwhile. */
+export function hold(source: object): void {
+  const stream = asNode(source)
+  if (!stream) return
+  if (!stream.listeners('error').includes(nothing)) stream.on('error', nothing)
+  if (!perishable(stream) || aheads.has(stream) || stream.destroyed || stream.readable === false) return
+  const ahead = new PassThrough({ highWaterMark: STREAM_WINDOW_BYTES })
+  ahead.on('error', nothing)
+  stream.on('error', (error: Error) => { ahead.destroy(error) }) // before pump does, which tells nothing of why
+  aheads.set(stream, ahead)
+  pump(stream, ahead, nothing)
+}
+
+/** Sockets, and what is made of them, throw away what nobody has read when their process or their peer is gone. */
+const perishable = (stream: object): boolean => 'setKeepAlive' in stream || 'httpVersion' in stream || 'rstCode' in stream
+
+/** What is read and written of a source, if that is a stream; an iterable is not. */
+function asNode(source: object): Duplex | undefined {
+  if (typeof (source as Partial<Duplex>).on === 'function') return source as Duplex
+  let stream = wrapped.get(source)
+  if (!stream && typeof (source as WritableStream).getWriter === 'function') stream = Writable.fromWeb(source as WritableStream, { objectMode: true }) as Duplex
+  else if (!stream && 'readable' in source && 'writable' in source) {
+    const { readable, writable } = source as { readable: ReadableStream; writable: WritableStream }
+    stream = duplexify.obj(Writable.fromWeb(writable, { objectMode: true }), Readable.fromWeb(readable, { objectMode: true })) as Duplex
+  }
+  if (stream) wrapped.set(source, stream)
+  return stream
+}
