@@ -90,7 +90,9 @@ export function join(joint: Joint, stream: Duplex): void {
   if (joint.destroyed) return void stream.destroy()
   stream.on('end', () => {
     ended = true
-    if (!joint.destroyed) joint.push(null)
+    if (joint.destroyed) return
+    joint.push(null)
+    joint.read(0) // lets `end` come though nobody reads, as a socket's would
   })
   stream.on('close', () => {
     if (joint.destroyed || (ended && joint.writableFinished)) return // it closes by itself when its reader has seen the end

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { watchActivity } from './activity.js'
 import type { Clock, Timer } from './types.js'
 
 /** The two ends of a stream, as its socket members show them. */
@@ -116,6 +117,7 @@ for (const name of Object.keys(members)) if ('value' in members[name]) members[n
 /** Gives the objects of a class the socket members. Each of them gets its ends by `stand`. */
 export function socketlike(prototype: object): void {
   Object.defineProperties(prototype, members)
+  Object.defineProperty(prototype, ENDS, { value: undefined, writable: true, configurable: true })
 }
 
 /** Gives a stream its ends, and the socket members that it does not have itself: a chain's top may be anybody's. */
@@ -132,7 +134,7 @@ class Idle {
   #last = 0
 
   constructor(private readonly stream: Dressed, private readonly clock: Clock) {
-    this.#watch()
+    watchActivity(stream, () => this.#touch())
     stream.once('close', () => this.set(0))
   }
 
@@ -155,27 +157,5 @@ class Idle {
     const left = this.#last + this.ms - this.clock.now()
     if (left > 0) this.#timer = this.clock.setTimeout(() => this.#due(), Math.min(left, MAX_MS))
     else this.stream.emit('timeout')
-  }
-
-  /** Everything that a stream reads goes through its `push`, everything that it writes through `_write` or `_writev`. */
-  #watch(): void {
-    const { stream } = this
-    const put = (name: 'push' | '_write' | '_writev', passed: (args: unknown[]) => void): void => {
-      const method = stream[name] as ((...args: unknown[]) => unknown) | undefined
-      if (typeof method !== 'function') return
-      const watched = (...args: unknown[]): unknown => {
-        passed(args)
-        return method.apply(stream, args)
-      }
-      Object.defineProperty(stream, name, { value: watched, writable: true, configurable: true })
-    }
-    const written = (args: unknown[]): void => {
-      this.#touch()
-      const done = args.at(-1) as (...args: unknown[]) => void
-      args[args.length - 1] = (...results: unknown[]): void => { this.#touch(); done(...results) }
-    }
-    put('push', () => this.#touch())
-    put('_write', written)
-    put('_writev', written)
   }
 }

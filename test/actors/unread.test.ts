@@ -62,7 +62,7 @@ test('what a turn has got is its own to read, also when nobody waits for it any 
   }))
   const rows = async function* (): AsyncGenerator<number> {
     for (let i = 0; i < 10; i++) {
-      await passed(clock, 50)
+      await passed(clock, 150) // longer than the call may stand still
       yield i
     }
   }

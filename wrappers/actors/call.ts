@@ -4,6 +4,7 @@ import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
 import { dispose } from '../codec/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
+import type { Moving } from './copy.js'
 import type { Route } from './route.js'
 import type { Inherited } from './self.js'
 import type { Turn } from './turn.js'
@@ -14,7 +15,7 @@ const DEPTH_MAX = 32
 const NONE: readonly string[] = []
 
 /** One call of an actor, from its first wait to its one end. */
-export class ActorCall implements Outgoing {
+export class ActorCall implements Outgoing, Moving {
   readonly endsAt: number
   readonly depth: number
   readonly chain: readonly string[]
@@ -28,6 +29,8 @@ export class ActorCall implements Outgoing {
   /** Over which it went, under this id, where it is another. */
   link: Link<Rpc> | undefined
   id = 0
+  /** When something last moved of the streams in its arguments, where it runs here; by the clock's `now()`. */
+  movedAt: number | undefined
   #unlisten: (() => void) | undefined
   #over = false
 
@@ -56,6 +59,11 @@ export class ActorCall implements Outgoing {
   /** As they go over a link. */
   get args(): readonly unknown[] {
     return [this.route.address, this.name, this.own]
+  }
+
+  moves(): () => void {
+    this.movedAt ??= this.since
+    return () => { this.movedAt = this.route.routes.mesh.clock.now() }
   }
 
   get over(): boolean {

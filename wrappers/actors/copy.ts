@@ -3,19 +3,29 @@
  */
 import { StageError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
+import { watchActivity } from '../../src/activity.js'
+import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
 
 const codec = msgpack()
 const scratch = new Writer(1024)
 let busy = false
 
+/** A call that is told when something moves of the streams in its arguments. */
+export interface Moving {
+  /** There is such a stream; the result is called with whatever comes or goes. */
+  moves(): () => void
+}
+
 /** Functions become ones that return promises, streams stay what they are; all else is encoded and decoded. */
 class Passed implements Refs {
   readonly #list: unknown[] = []
 
+  constructor(private readonly call?: Moving) {}
+
   give(fn: Callable): number {
     return this.#list.push((...args: unknown[]): Promise<unknown> => {
-      const answer = new Promise((resolve) => { resolve(fn(...copied(args) as unknown[])) }).then(copied, (thrown: unknown) => {
+      const answer = new Promise((resolve) => { resolve(fn(...copied(args) as unknown[])) }).then((value) => copied(value), (thrown: unknown) => {
         throw new StageError('REMOTE_ERROR', `a function that was passed failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { executed: 'yes', cause: thrown })
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
@@ -27,8 +37,10 @@ class Passed implements Refs {
     return this.#list[id]
   }
 
-  offer(stream: object): number {
-    return this.#list.push(stream) - 1
+  offer(stream: object, kind: StreamKind): number {
+    const touch = this.call?.moves()
+    if (touch && kind !== ITERABLE) watchActivity(stream, touch)
+    return this.#list.push(touch && kind === ITERABLE ? watched(stream as AsyncIterable<unknown>, touch) : stream) - 1
   }
 
   accept(id: number): unknown {
@@ -38,10 +50,17 @@ class Passed implements Refs {
 
 const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
 
+async function* watched(values: AsyncIterable<unknown>, touch: () => void): AsyncGenerator {
+  for await (const value of values) {
+    touch()
+    yield value
+  }
+}
+
 /** @throws StageError BAD_ARGUMENT it could not be sent */
-export function copied(value: unknown): unknown {
+export function copied(value: unknown, call?: Moving): unknown {
   if (plain(value)) return value
-  const refs = new Passed()
+  const refs = new Passed(call)
   const writer = busy ? new Writer(1024) : scratch
   const outer = busy
   busy = true
@@ -56,8 +75,8 @@ export function copied(value: unknown): unknown {
 }
 
 /** The same for a list of arguments, which is not copied where each of them is a plain value. */
-export function copiedAll(args: readonly unknown[]): readonly unknown[] {
-  for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args) as unknown[]
+export function copiedAll(args: readonly unknown[], call: Moving): readonly unknown[] {
+  for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args, call) as unknown[]
   return args
 }
 

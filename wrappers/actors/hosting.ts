@@ -331,6 +331,7 @@ export class Hosting implements ActivationHost {
     let next = Infinity
     for (const turn of [...this.#noted]) {
       if (turn.watched && turn.slowAt <= now) turn.of?.turns.slow(turn)
+      if (turn.until && turn.endsAt <= now) turn.endsAt = turn.until()
       if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
       if (at === Infinity) this.#noted.delete(turn)

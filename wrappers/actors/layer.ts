@@ -86,6 +86,7 @@ function served(hosting: Hosting): ReadonlyMap<string, Service> {
       if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
       // the caller waits a little longer than its deadline, for our word on where the time went
       const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => { call.onend = undefined; answer(error, value) })
+      if (call.streams.length > 0) turn.until = () => call.endsAt - WORD_MS
       prepare(turn)
       turn.from = call.peer.id
       call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))

@@ -1,5 +1,7 @@
 import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
+import { visit } from '../codec/dispose.js'
+import { hold } from '../codec/hold.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { ActorCall } from './call.js'
 import type { Routes } from './routes.js'
@@ -31,7 +33,7 @@ export class Route {
   /** Why it is not known yet. */
   #failure: StageError | undefined
 
-  constructor(readonly address: string, private readonly routes: Routes) {}
+  constructor(readonly address: string, readonly routes: Routes) {}
 
   get busy(): boolean {
     return this.#queue.length > 0 || this.#flying > 0 || this.#locating
@@ -42,7 +44,10 @@ export class Route {
     if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call)
     this.#queue.push(call)
     this.#seek()
-    if (!call.over) this.routes.note(call)
+    if (!call.over) {
+      visit(call.own, hold) // nothing has been sent, and its streams go on
+      this.routes.note(call)
+    }
   }
 
   /** It has ended, however. */

@@ -78,7 +78,7 @@ export class Routes {
     const share = this.hosting.active(address)?.definition.share ?? this.hosting.typeOf(address)?.share ?? false
     let args = call.own
     try {
-      if (!share) args = copiedAll(args)
+      if (!share) args = copiedAll(args, call)
     } catch (error) {
       return call.settle(error as StageError)
     }
@@ -94,6 +94,7 @@ export class Routes {
       }
       call.settle(error, value)
     })
+    if (call.movedAt !== undefined) turn.until = () => Math.max(call.deadline, (call.movedAt ?? 0) + call.deadline - call.since)
     prepare(turn)
     turn.since = call.since
     call.turn = turn

@@ -35,6 +35,8 @@ export class Turn {
   from: string | undefined
   /** Whose it is, once it was taken on. */
   of: Activation | undefined
+  /** When its caller stops waiting by now, where streams among its arguments give it more time. */
+  until: (() => number) | undefined
   /** Where it is held for the sake of its deadline; not beyond its end. */
   noted: Set<Turn> | undefined
   #abort: AbortController | undefined
@@ -47,7 +49,7 @@ export class Turn {
   constructor(
     readonly method: string,
     readonly args: readonly unknown[],
-    readonly endsAt: number,
+    public endsAt: number,
     readonly depth: number,
     readonly chain: readonly string[] = NONE,
     private readonly done: Answer,

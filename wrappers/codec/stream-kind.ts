@@ -48,7 +48,7 @@ export function streamKind(value: object): StreamKind | 0 {
     const writing = writable ? objectMode(like.writableObjectMode, like._writableState) ? WRITE_OBJECTS : WRITE_BYTES : 0
     const over = reading !== 0 && like.readable === false
     const closed = writing !== 0 && like.writable === false
-    if (over !== closed) return (over ? writing || reading : reading || writing) as StreamKind
+    if (over !== closed) return (over ? writing || reading : reading || writing)
     if (reading || writing) return reading + writing as StreamKind
   }
   if (typeof like[Symbol.asyncIterator] === 'function') return ITERABLE

@@ -127,6 +127,7 @@ export class Channel extends Duplex implements Source {
   protected pushEnd(): void {
     this.#give()
     this.push(null)
+    super.read(0) // lets `end` come though nobody reads, as a socket's would
   }
 
   onend(): void {

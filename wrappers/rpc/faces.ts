@@ -1,4 +1,4 @@
-import { Duplex, Readable, Writable, type DuplexOptions, type ReadableOptions, type WritableOptions } from 'node:stream'
+import { Duplex, Readable, Writable, type ReadableOptions, type WritableOptions } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import { READ_OBJECTS, WRITE_OBJECTS, reads, writes, type StreamKind } from '../codec/stream-kind.js'
 import type { Channel } from './channel.js'
@@ -24,7 +24,7 @@ export function faceOf(channel: Channel, kind: StreamKind, carried: Carried): Re
   }
   const face: Readable | Writable = !writing ? new Readable({ ...readHalf(channel, reading, carried), destroy })
     : !reading ? new Writable({ ...writeHalf(channel, writing, carried), destroy })
-    : new Duplex({ ...bothHalves(readHalf(channel, reading, carried), writeHalf(channel, writing, carried)), destroy } as DuplexOptions)
+    : new Duplex({ ...bothHalves(readHalf(channel, reading, carried), writeHalf(channel, writing, carried)), destroy })
   face.on('error', nothing) // nobody need listen for the process to live on
   abandoned.register(face, channel)
   const held = new WeakRef(face) // one that its owner lets go of must be collected while its channel is open

@@ -3,6 +3,7 @@ import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
 import type { Inherited } from '../actors/self.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
+import { Allowance } from './allowance.js'
 import type { Channel } from './channel.js'
 import type { CallContext, Target } from './types.js'
 
@@ -16,6 +17,8 @@ export interface Inherit {
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
 export class Incoming implements CallContext {
+  readonly #endsAt: number
+  #allowance: Allowance | undefined
   #abort: AbortController | undefined
   #reason: StageError | undefined
   /** The caller does not wait any more. */
@@ -24,7 +27,7 @@ export class Incoming implements CallContext {
   onend: (() => void) | undefined
 
   /**
-   * @param endsAt   by the clock's `now()`; Infinity for a cast
+   * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
    * @param chain    the turns of actors that wait for it
    * @param bytes    size of its arguments as they came
    * @param streams  that came in them
@@ -33,12 +36,20 @@ export class Incoming implements CallContext {
     private readonly inherit: Inherit,
     readonly peer: Peer,
     readonly method: string,
-    readonly endsAt: number,
+    endsAt: number,
     readonly depth: number,
     readonly chain: readonly string[],
     readonly bytes: number,
     readonly streams: readonly Channel[],
-  ) {}
+  ) {
+    this.#endsAt = endsAt
+    if (streams.length > 0) this.#allowance = new Allowance(streams, endsAt, endsAt - inherit.clock.now())
+  }
+
+  /** When the caller stops waiting, by the clock's `now()`; later while something moves of its streams. */
+  get endsAt(): number {
+    return this.#allowance?.until ?? this.#endsAt
+  }
 
   get deadline(): number {
     const { clock } = this.inherit

@@ -1,8 +1,9 @@
 import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
-import { dispose } from '../codec/dispose.js'
+import { dispose, visit } from '../codec/dispose.js'
 import { DEPTH_MAX } from './messages.js'
+import { hold } from '../codec/hold.js'
 import { elsewhere } from './errors.js'
 import { bind } from './passing.js'
 import type { Outgoing, Rpc } from './rpc.js'
@@ -115,6 +116,7 @@ export class Invocation implements Outgoing {
   }
 
   #wait(): void {
+    visit(this.args, hold) // nothing has been sent, and its streams go on
     this.caller.waiting.add(this)
     this.caller.deadlines.note(this.endsAt)
   }

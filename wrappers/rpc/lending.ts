@@ -1,14 +1,11 @@
-import { PassThrough, Writable, type Duplex, Readable } from 'node:stream'
-import type { ReadableStream, WritableStream } from 'node:stream/web'
-import duplexify from 'duplexify'
-import pump from 'pump'
+import { Readable, type Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import { READ_BYTES, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
+import { asNode, readOf } from '../codec/hold.js'
 import { leave } from '../codec/dispose.js'
 import type { Channel } from './channel.js'
 import { thrownToWire, toWire } from './errors.js'
 import type { Carried } from './faces.js'
-import { STREAM_WINDOW_BYTES } from './messages.js'
 
 // The end of a stream in a call that its owner has: what it gives goes over the channel, what comes is written to it.
 // Each direction begins, goes on and ends by itself.
@@ -25,7 +22,7 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
   if (!writing) channel.resume() // the end of the direction that is not used must be seen
   const stream = asNode(source)
   if (!stream) return void feed(channel, source as AsyncIterable<unknown>, carried)
-  const from = aheads.get(stream) ?? stream
+  const from = readOf(stream)
   guard(channel, stream, from)
   if (channel.destroyed) return
   if (!reading) channel.end()
@@ -118,41 +115,4 @@ function drained(stream: Duplex, channel: Channel): Promise<void> {
     for (const event of EVENTS) stream.on(event, done)
     channel.on('close', done)
   })
-}
-
-// ── sources ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-const nothing = (): void => {}
-/** Sources that are read ahead, and what has been read. */
-const aheads = new WeakMap<object, PassThrough>()
-/** Streams of Node's around those of the web. */
-const wrapped = new WeakMap<object, Duplex>()
-
-/** From now on a stream belongs to a call: its error is for whoever reads it, and no data of it gets lost meanwhile. */
-export function hold(source: object): void {
-  const stream = asNode(source)
-  if (!stream) return
-  if (!stream.listeners('error').includes(nothing)) stream.on('error', nothing)
-  if (!perishable(stream) || aheads.has(stream) || stream.destroyed || stream.readable === false) return
-  const ahead = new PassThrough({ highWaterMark: STREAM_WINDOW_BYTES })
-  ahead.on('error', nothing)
-  stream.on('error', (error: Error) => { ahead.destroy(error) }) // before pump does, which tells nothing of why
-  aheads.set(stream, ahead)
-  pump(stream, ahead, nothing)
-}
-
-/** Sockets, and what is made of them, throw away what nobody has read when their process or their peer is gone. */
-const perishable = (stream: object): boolean => 'setKeepAlive' in stream || 'httpVersion' in stream || 'rstCode' in stream
-
-/** What is read and written of a source, if that is a stream; an iterable is not. */
-function asNode(source: object): Duplex | undefined {
-  if (typeof (source as Partial<Duplex>).on === 'function') return source as Duplex
-  let stream = wrapped.get(source)
-  if (!stream && typeof (source as WritableStream).getWriter === 'function') stream = Writable.fromWeb(source as WritableStream, { objectMode: true }) as Duplex
-  else if (!stream && 'readable' in source && 'writable' in source) {
-    const { readable, writable } = source as { readable: ReadableStream; writable: WritableStream }
-    stream = duplexify.obj(Writable.fromWeb(writable, { objectMode: true }), Readable.fromWeb(readable, { objectMode: true })) as Duplex
-  }
-  if (stream) wrapped.set(source, stream)
-  return stream
 }

@@ -3,6 +3,7 @@ import { StageError } from '../../src/errors.js'
 import type { Deadlines, LinkEnd, Peer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
+import { Allowance } from './allowance.js'
 import { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { fromWire } from './errors.js'
@@ -33,7 +34,7 @@ export interface RpcHost extends Handlers {
 export interface Outgoing {
   readonly method: string
   readonly args: readonly unknown[]
-  /** By the clock's `now()`. */
+  /** By the clock's `now()`; streams in its arguments give it more time while something moves. */
   readonly endsAt: number
   readonly depth: number
   /** The turns of actors that wait for it, the outermost first. */
@@ -65,7 +66,7 @@ export class Rpc extends Channel implements Top {
   readonly #streams: Streams
   readonly #passing: Passing
   /** The streams in the arguments of calls that wait. */
-  readonly #carried = new Map<number, readonly Channel[]>()
+  readonly #carried = new Map<number, Allowance>()
   /** The functions in them. */
   readonly #lent = new Map<number, readonly number[]>()
   readonly #unsweep: () => void
@@ -171,7 +172,7 @@ export class Rpc extends Channel implements Top {
     if (lent) this.#lent.set(id, lent)
     if (this.#passing.offering) {
       const offered = this.#passing.offered()
-      this.#carried.set(id, offered)
+      this.#carried.set(id, new Allowance(offered, call.endsAt, call.endsAt - now))
       call.carried = this.#passing.sourcesOf(offered)
     } else call.carried = NONE
     this.host.deadlines.note(call.endsAt)
@@ -199,7 +200,7 @@ export class Rpc extends Channel implements Top {
     const carried = this.#carried.get(id)
     if (!carried) return
     this.#carried.delete(id)
-    for (const channel of carried) {
+    for (const channel of carried.channels) {
       if (unheard) this.#streams.forget(channel)
       channel.destroy(reason)
     }
@@ -252,8 +253,9 @@ export class Rpc extends Channel implements Top {
       return Infinity
     }
     for (const [id, call] of this.#pending) {
-      if (call.endsAt > now) {
-        if (call.endsAt < next) next = call.endsAt
+      const endsAt = call.endsAt > now ? call.endsAt : this.#carried.get(id)?.until ?? call.endsAt
+      if (endsAt > now) {
+        if (endsAt < next) next = endsAt
         continue
       }
       const late = new StageError('TIMEOUT', `${call.method} on ${this.peer.name} did not answer in time`, { phase: 'running', executed: 'unknown', peer: this.peer })

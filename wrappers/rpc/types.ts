@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { PeerStream } from '../../src/socketlike.js'
 import type { Peer, TargetOptions, To } from '../../src/types.js'
 import type { StageError } from '../../src/errors.js'
@@ -27,12 +28,14 @@ export type Handler = (this: CallContext, ...args: any[]) => unknown
 
 /** A call to the layer above. */
 export interface ServiceCall extends CallContext {
-  /** By the clock's `now()`. */
+  /** By the clock's `now()`; later while something moves of its streams. */
   readonly endsAt: number
   /** How many calls deep it is. */
   readonly depth: number
   /** The turns that wait for it, the outermost first. */
   readonly chain: readonly string[]
+  /** That came in its arguments. */
+  readonly streams: readonly Duplex[]
   /** Called when nobody waits for the answer any more. */
   onend: (() => void) | undefined
 }

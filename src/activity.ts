@@ -1,0 +1,17 @@
+/** The methods through which a stream of Node's reads everything that comes, and writes everything that goes. */
+const PASSES = ['push', '_write', '_writev'] as const
+
+/** Calls `touch` whenever something passes through a stream: when it comes, when it is written, and when that is done. */
+export function watchActivity(stream: object, touch: () => void): void {
+  for (const name of PASSES) {
+    const method = (stream as Record<string, unknown>)[name]
+    if (typeof method !== 'function') continue
+    const watched = (...args: unknown[]): unknown => {
+      touch()
+      const done = args.at(-1)
+      if (typeof done === 'function') args[args.length - 1] = (...results: unknown[]): unknown => { touch(); return (done as (...results: unknown[]) => unknown)(...results) }
+      return method.apply(stream, args) as unknown
+    }
+    Object.defineProperty(stream, name, { value: watched, writable: true, configurable: true })
+  }
+}
