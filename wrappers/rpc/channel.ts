@@ -8,6 +8,10 @@ import type { Source } from './turns.js'
 /** Below it pieces are put together while their reader is behind: each chunk costs a hundred bytes beside its own. */
 const SMALL_BYTES = 1024
 
+/** A stage that closes does not wait for a stream on which nothing has moved for so long, or where an answer is due, so long. */
+const IDLE_MS = 500
+const ASKED_MS = 9000
+
 /** What a channel needs of the connection that carries it. */
 export interface ChannelPort {
   /** Largest piece of one frame, in bytes. */
@@ -47,6 +51,8 @@ export interface ChannelOptions {
   accepted?: boolean
   /** The peer begins only when somebody reads or writes here. */
   lazy?: boolean
+  /** It is one of `to()`, and not one in a value: who opened it. */
+  opener?: 'us' | 'peer'
 }
 
 /**
@@ -65,6 +71,8 @@ export class Channel extends Duplex implements Source {
   started: boolean
   /** When something of it last came or went, by the clock's `now()`. */
   movedAt = -Infinity
+  /** That was something that came. */
+  movedIn = false
   /** Bytes that came, and bytes that were sent. */
   bytesRead = 0
   bytesWritten = 0
@@ -85,11 +93,14 @@ export class Channel extends Duplex implements Source {
   #delivered = false
   #finishing: (() => void) | undefined
 
-  constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false }: ChannelOptions = {}) {
+  readonly opener: ChannelOptions['opener']
+
+  constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false, opener }: ChannelOptions = {}) {
     // the window says how far ahead the peer may be; that the reader has enough is said as soon as it has anything
     super({ allowHalfOpen: !accepted, readableHighWaterMark: 1, writableHighWaterMark: STREAM_WINDOW_BYTES / 4 })
     if (port) this.port = port
     this.started = !lazy
+    this.opener = opener
     this.on('error', () => {}) // nobody need listen for the process to live on
   }
 
@@ -208,6 +219,16 @@ export class Channel extends Duplex implements Source {
       raise(thrown) // of a listener for 'drain'
     }
     return this.#waiting !== undefined
+  }
+
+  /**
+   * Open in both directions, with nothing on its way, for so long that a stage which closes need not wait for it. Where
+   * the last thing was a question, an answer may take as long as a stage waits at all.
+   */
+  idleAt(now: number): boolean {
+    if (!this.opener || this.#ended || this.writableEnded || this.writableLength > 0 || this.readableLength > 0) return false
+    const asked = this.movedIn === (this.opener === 'peer') && this.movedAt > -Infinity
+    return now - this.movedAt > (asked ? ASKED_MS : IDLE_MS)
   }
 
   /** Whether something of it is still to come, to be read here, or to be read by the peer. */

@@ -59,6 +59,8 @@ export const UNFINISHED_MAX = 4
 export const STOPPED_MS = 30_000
 /** Nobody has begun to use what came in a value. */
 export const UNREAD_MS = 60_000
+/** A link that drains looks so often which of its streams are idle. */
+export const LOOK_MS = 100
 export const OPEN_CALLS_MAX = 10_000
 export const STREAMS_MAX = 1000
 export const REFS_MAX = 10_000

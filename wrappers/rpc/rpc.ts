@@ -136,9 +136,16 @@ export class Rpc extends Channel implements Top {
       this.#drained = resolve
       if (!this.#goneOut) this.#wire.order(M.GOAWAY, leaving ? 1 : 0)
       this.#goneOut = true
+      if (leaving) this.#leaveIdle()
       if (leaving) this.#passing.drop(new StageError('CANCELLED', 'the stage that got it is closing, and has not used it'))
       this.#settled()
     })
+  }
+
+  /** Looks again and again while the link drains: what was in use becomes idle. */
+  #leaveIdle(): void {
+    this.#streams.leaveIdle()
+    if (this.#streams.size > 0) this.host.clock.setTimeout(() => { if (this.#drained) this.#leaveIdle() }, M.LOOK_MS)
   }
 
   // ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────────

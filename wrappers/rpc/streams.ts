@@ -34,7 +34,7 @@ export class Streams implements ChannelPort {
 
   /** @throws StageError OVERLOADED */
   open(): Channel {
-    const channel = this.add(this.wire.newId(), {})
+    const channel = this.add(this.wire.newId(), { opener: 'us' })
     try {
       this.wire.order(OPEN, channel.id)
     } catch (error) {
@@ -67,7 +67,7 @@ export class Streams implements ChannelPort {
   onopen(id: number, accept: ((stream: Duplex) => boolean) | undefined): void {
     this.wire.fresh(id)
     if (this.#open.size >= STREAMS_MAX) return this.refuse(id, new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
-    const channel = this.add(id, { accepted: true })
+    const channel = this.add(id, { accepted: true, opener: 'peer' })
     if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
   }
 
@@ -84,6 +84,7 @@ export class Streams implements ChannelPort {
     const channel = this.#get(id)
     if (!channel) return
     channel.movedAt = this.clock.now()
+    channel.movedIn = true
     channel.bytesRead += piece.length
     channel.owed += piece.length
     this.#owed += piece.length
@@ -125,6 +126,14 @@ export class Streams implements ChannelPort {
 
   onreset(id: number, error: unknown): void {
     this.#get(id)?.destroy(fromWire(error, this.peer))
+  }
+
+  /** The stage is closing, and waits for none on which nothing happens. */
+  leaveIdle(): void {
+    const now = this.clock.now()
+    for (const channel of [...this.#open.values()]) {
+      if (channel.idleAt(now)) channel.destroy(new StageError('DISCONNECTED', 'the stage is closing, and nothing moved on this stream', { executed: 'unknown', peer: this.peer }))
+    }
   }
 
   /** The link is gone; what was not whole by then must not look it. */
@@ -169,6 +178,7 @@ export class Streams implements ChannelPort {
   data(channel: Channel, piece: Buffer): void {
     this.wire.data(channel.id, piece)
     channel.movedAt = this.clock.now()
+    channel.movedIn = false
     channel.bytesWritten += piece.length
     channel.outstanding += piece.length
     this.#outstanding += piece.length
