@@ -25,6 +25,7 @@ export interface Behind {
 
 /** A Duplex in front of a stream that comes later. */
 export interface Joint extends Duplex {
+  /** Made with the Duplex. */
   behind: Behind
 }
 

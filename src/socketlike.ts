@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { watchActivity } from './activity.js'
+import { describe } from './errors.js'
 import type { Clock, Timer } from './types.js'
 
 /** The two ends of a stream, as its socket members show them. */
@@ -23,7 +24,7 @@ export interface SocketMembers {
   /**
    * Emits `timeout` whenever nothing was read and nothing was written for `ms` milliseconds; 0 switches it off. The
    * stream stays open.
-   * @throws TypeError `ms` is no number of milliseconds, or `listener` no function
+   * @throws TypeError · RangeError `ms` is no number of milliseconds, or `listener` no function; with the codes of Node's own
    */
   setTimeout(ms: number, listener?: () => void): this
   setKeepAlive(enable?: boolean, initialDelay?: number): this
@@ -49,6 +50,8 @@ export interface SocketMembers {
   readonly localFamily: string | undefined
   readonly localPort: number | undefined
   readonly bufferSize: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
 }
 
 /** What `to()`, its callback and the `stream` event yield. */
@@ -71,10 +74,13 @@ const remote = <T>(stream: Dressed, value: T): T | undefined => stream[ENDS]?.re
 const local = <T>(stream: Dressed, value: T): T | undefined => connected(stream) ? value : undefined
 const same = (stream: unknown): unknown => stream
 
+const misuse = (Kind: typeof TypeError | typeof RangeError, code: string, message: string): Error => Object.assign(new Kind(message), { code })
+
 const members: PropertyDescriptorMap & ThisType<Dressed> = {
   setTimeout: { value(this: Dressed, ms: unknown, listener?: () => void) {
-    if (typeof ms !== 'number' || !(ms >= 0 && ms < Infinity)) throw new TypeError(`setTimeout() got ${String(ms)}: expected a number of milliseconds, or 0 to switch it off`)
-    if (listener !== undefined && typeof listener !== 'function') throw new TypeError(`setTimeout() got ${typeof listener} in place of a listener: expected a function`)
+    if (typeof ms !== 'number') throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(ms)}: expected a number of milliseconds, or 0 to switch it off`)
+    if (!(ms >= 0 && ms < Infinity)) throw misuse(RangeError, 'ERR_OUT_OF_RANGE', `setTimeout() got ${ms}: expected a number of milliseconds from 0 on`)
+    if (listener !== undefined && typeof listener !== 'function') throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(listener)} in place of a listener: expected a function`)
     const clock = this[ENDS]?.clock
     if (this.destroyed || !clock) return this
     if (listener && ms > 0) this.once('timeout', listener)

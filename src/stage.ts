@@ -367,7 +367,9 @@ export class StageCore extends EventEmitter<StageEvents> {
     if (!link.top.openStream) this.#modes = { readable: objects(link.top), writable: writesObjects(link.top) }
     this.#tell('link', link.peer)
     // a chain whose top opens no streams has this one, and who did not dial learns of it here
-    if (!link.dialled && !link.top.openStream) this.#onstream(link.top, link.peer)
+    if (link.dialled || link.top.openStream) return
+    if (link.outputs.length === 0) link.top.allowHalfOpen = false // the bare carrier ends as an accepted socket does
+    this.#onstream(link.top, link.peer)
   }
 
   #onunlink(link: LiveLink, error: StageError | undefined): void {

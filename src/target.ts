@@ -46,6 +46,15 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
     target.on('error', nothing) // a stream of ours is never the one that ends the process
     stand(target, connection)
   }
+  const listen = { configurable: true, writable: true, value(this: Target, event: string, listener: (...args: unknown[]) => void) {
+    Duplex.prototype.on.call(this, event, listener)
+    if (event === 'connect' || event === 'ready') this.behind.connect() // or each would wait for the other
+    return this
+  } }
+  Object.defineProperties(proto, { on: listen, addListener: listen })
+  for (const count of ['bytesRead', 'bytesWritten'] as const) {
+    Object.defineProperty(proto, count, { configurable: true, get(this: Target) { return (this.behind?.stream as PeerStream | undefined)?.[count] ?? 0 } })
+  }
   for (const state of STATES) {
     Object.defineProperty(proto, state, {
       configurable: true,

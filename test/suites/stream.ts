@@ -5,7 +5,8 @@
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { Readable, Writable, type Duplex } from 'node:stream'
+import { Duplex, Readable, Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import pump from 'pump'
 import { systemClock } from '../../src/clock.js'
@@ -24,6 +25,8 @@ export interface StreamSuiteOptions {
   name?: string
   /** One write is one message. */
   objectMode?: boolean
+  /** It is made by another library than Node's own, and need not be an instance of its classes. */
+  foreign?: boolean
   /** The most that may be under way while nobody reads, kernel and all; default 32 MiB. */
   maxBytes?: number
 }
@@ -95,6 +98,18 @@ function drained(stream: Duplex): Promise<boolean> {
   })
 }
 
+/** The ways in which people read up to the end, and leave their own direction as it is. */
+const readers: Readonly<Record<string, (stream: Duplex) => Promise<string>>> = {
+  'for await': async (stream) => Buffer.concat(await readAll(stream)).toString(),
+  'stream/consumers': (stream) => text(stream),
+  'map and toArray': async (stream) => (await stream.map((chunk: Buffer) => String(chunk)).toArray()).join(''),
+  'a pipeline into a function': async (stream) => {
+    let got = ''
+    await pipeline(stream, async (chunks: AsyncIterable<Buffer>) => { for await (const chunk of chunks) got += String(chunk) })
+    return got
+  },
+}
+
 /** The ways in which people take a stream's data; each resolves when it looks complete and rejects when it does not. */
 const ways: Readonly<Record<string, (from: Duplex, to: Writable) => Promise<unknown>>> = {
   pump: (from, to) => new Promise((resolve, reject) => pump(from, to, (error) => { if (error) reject(error); else resolve(undefined) })),
@@ -106,7 +121,7 @@ const ways: Readonly<Record<string, (from: Duplex, to: Writable) => Promise<unkn
 }
 
 export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuiteOptions = {}): void {
-  const { name = 'stream', objectMode = false, maxBytes = 32 * MIB } = options
+  const { name = 'stream', objectMode = false, foreign = false, maxBytes = 32 * MIB } = options
   const check = (title: string, run: (t: Assertions, ends: Ends) => Promise<void>) =>
     test(`${name}: ${title}`, async (t) => {
       t.timeout(30_000)
@@ -174,6 +189,47 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     t.is(Buffer.concat(await readAllOpen(near)).toString(), 'answer')
     for (const one of told) await one.parted(t)
   })
+
+  check('the other direction goes on for as long as it likes when one has ended', async (t, { near, far }) => {
+    near.end(Buffer.from('question'))
+    await readAllOpen(far)
+    const sent = chunksOf(100)
+    const arrived = readAllOpen(near)
+    for (const chunk of sent) if (!far.write(chunk)) await once(far, 'drain')
+    far.end()
+    same(t, await arrived, sent)
+  })
+
+  for (const [way, readUp] of Object.entries(readers)) {
+    check(`${way} comes to the end though our own direction is open`, async (t, { near, far }) => {
+      near.write(Buffer.from('question'))
+      await once(far, 'readable')
+      far.end(Buffer.from('answer'))
+      t.is(await readUp(near), 'answer')
+    })
+  }
+
+  if (!foreign) {
+    check("it is a stream of Node's, before, while and after it is used", async (t, { near, far }) => {
+      t.true(near instanceof Duplex && near instanceof Readable && near instanceof Writable)
+      const state = (): Partial<Duplex> => {
+        const { readable, writable, readableEnded, writableFinished, writableEnded, writableNeedDrain, readableAborted, destroyed, closed, errored } = near
+        return { readable, writable, readableEnded, writableFinished, writableEnded, writableNeedDrain, readableAborted, destroyed, closed, errored }
+      }
+      const open = { readable: true, writable: true, readableEnded: false, writableFinished: false, writableEnded: false, writableNeedDrain: false, readableAborted: false, destroyed: false, closed: false, errored: null }
+      t.deepEqual(state(), open)
+      near.write(Buffer.from('question'))
+      await once(far, 'readable')
+      t.deepEqual(state(), open)
+      const told = new Told(near)
+      far.resume()
+      far.end(Buffer.from('answer'))
+      near.end()
+      t.is(Buffer.concat(await readAllOpen(near)).toString(), 'answer')
+      await told.parted(t)
+      t.deepEqual(state(), { readable: false, writable: false, readableEnded: true, writableFinished: true, writableEnded: true, writableNeedDrain: false, readableAborted: false, destroyed: true, closed: true, errored: null })
+    })
+  }
 
   check('destroy(error) fails both ends', async (t, { near, far }) => {
     const told = { near: new Told(near), far: new Told(far) }
