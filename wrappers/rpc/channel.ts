@@ -305,6 +305,13 @@ export class Channel extends Duplex implements Source {
     this.#afterwards(() => this.port.end(this.id))
   }
 
+  /** Node destroys what has ended in both directions: not before its reader has taken what it put aside. */
+  override destroy(error?: Error): this {
+    if (error || this.#kept === 0 || !this.readableEnded || !this.writableFinished) return super.destroy(error)
+    this.#untaken.push(() => super.destroy())
+    return this
+  }
+
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     if (this.incomplete) this.port.reset(this, error)
     this.port.closed(this)

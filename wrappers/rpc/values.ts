@@ -179,6 +179,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     this.#over = true
     this.#bytes = NOTHING
     this.#from = this.#to = 0
+    this.channel.keep(0)
     this.room.leave(this.channel)
     this.channel.destroy(error)
   }
