@@ -1,4 +1,4 @@
-import type { Duplex, DuplexOptions } from 'node:stream'
+import { Duplex, type DuplexOptions } from 'node:stream'
 import { StageError, asError } from './errors.js'
 
 /** Whether a stream reads objects, and whether it is written objects; undefined where nobody knows yet. */
@@ -35,7 +35,7 @@ export interface Joint extends Duplex {
  *
  * They stand in an object and not in a class, since the constructor of the Duplex runs late as well (src/target.ts).
  */
-export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '_final' | '_destroy'> = {
+export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '_final' | 'destroy' | '_destroy'> = {
   _read() {
     this.behind.wanted = true
     this.behind.connect()
@@ -69,6 +69,10 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
     else this.behind.held = finish
   },
 
+  destroy(error) {
+    return isLetGo(this, error) ? this.end() : Duplex.prototype.destroy.call(this, error)
+  },
+
   _destroy(error, done) {
     this.behind.held = undefined
     this.behind.stream?.destroy(error ?? undefined)
@@ -97,6 +101,7 @@ export function join(joint: Joint, stream: Duplex): void {
   })
   stream.on('close', () => {
     if (joint.destroyed || (ended && joint.writableFinished)) return // it closes by itself when its reader has seen the end
+    if (ended && stream.writableFinished && !joint.writableEnded) return void joint.end() // the peer wants no more, and nothing is lost
     // a stream that was cut off must not look complete (P13)
     const cut = !ended || joint.writableEnded || joint.writableLength > 0
     const error = failure ?? (cut ? new StageError('DISCONNECTED', 'the stream was cut off', { executed: 'unknown' }) : undefined)
@@ -120,6 +125,13 @@ export function join(joint: Joint, stream: Duplex): void {
   held?.()
   if (behind.wanted) behind.pull()
 }
+
+/**
+ * A loop has read everything, as `for await` and `stream/consumers` do, and destroys the stream, with an error since the
+ * other direction is open. On a socket that has ended by then, and here it ends as well.
+ */
+export const isLetGo = (stream: Duplex, error: Error | null | undefined): boolean =>
+  error?.name === 'AbortError' && error.cause === undefined && stream.readableEnded && stream.writable
 
 type Stated = Partial<Pick<Duplex, 'readableObjectMode' | 'writableObjectMode'>> & { _readableState?: { objectMode?: boolean }, _writableState?: { objectMode?: boolean } }
 

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
+import { isLetGo } from '../../src/joint.js'
 import { socketlike } from '../../src/socketlike.js'
 import { Writer } from '../../src/writer.js'
 import { PIECE_MAX_BYTES, STREAM_WINDOW_BYTES } from './messages.js'
@@ -91,6 +92,10 @@ export class Channel extends Duplex implements Source {
   #read = false
   /** The same of what was written here. */
   #delivered = false
+  /** All that was written has left, and its end. */
+  #endSent = false
+  /** The peer reads no more of what is written here. */
+  #unwanted = false
   #finishing: (() => void) | undefined
 
   readonly opener: ChannelOptions['opener']
@@ -179,13 +184,16 @@ export class Channel extends Duplex implements Source {
 
   /**
    * All that was written has been read: only now is it finished, and not while it could still be refused. Before it was
-   * ended, the peer wants no more: then it ends here, unless something is lost by that.
+   * ended, the peer wants no more: then it ends with the other direction, unless something is lost by that.
    * @param unread  bytes that the peer had not taken
    */
   onended(unread: number): void {
-    if (!this.writableEnded) {
-      if (unread === 0 && this.writableLength === 0) this.end()
-      else this.destroy(new StageError('REMOTE_ERROR', 'the stream was closed for writing by its owner, and what was written last is lost', { executed: 'unknown' }))
+    if (!this.#endSent) {
+      if (this.destroyed) return
+      this.#unwanted = true
+      if (unread > 0 || this.writableLength > 0) this.destroy(refused())
+      else if (this.readableEnded) this.end()
+      else this.once('end', () => { this.end() })
       return
     }
     this.#delivered = true
@@ -222,13 +230,18 @@ export class Channel extends Duplex implements Source {
   }
 
   /**
-   * Open in both directions, with nothing on its way, for so long that a stage which closes need not wait for it. Where
+   * Open for writing, with nothing on its way, for so long that a stage which closes need not wait for it. Where
    * the last thing was a question, an answer may take as long as a stage waits at all.
    */
   idleAt(now: number): boolean {
-    if (!this.opener || this.#ended || this.writableEnded || this.writableLength > 0 || this.readableLength > 0) return false
-    const asked = this.movedIn === (this.opener === 'peer') && this.movedAt > -Infinity
+    if (!this.opener || this.writableEnded || this.writableLength > 0 || this.readableLength > 0) return false
+    const asked = this.opener === 'peer' ? this.movedIn || this.#ended : !this.movedIn && !this.#ended && this.movedAt > -Infinity
     return now - this.movedAt > (asked ? ASKED_MS : IDLE_MS)
+  }
+
+  /** It is destroyed, and the peer has still to read what was ended. */
+  get lingers(): boolean {
+    return this.#endSent && !this.#delivered && this.errored === null
   }
 
   /** Whether something of it is still to come, to be read here, or to be read by the peer. */
@@ -240,6 +253,7 @@ export class Channel extends Duplex implements Source {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: Done): void {
     this.#start()
+    if (this.#unwanted) return done(refused())
     if (chunk.length === 0) return done()
     this.#waiting = { rest: chunk, done }
     while (this.port.free() && this.turn());
@@ -302,18 +316,27 @@ export class Channel extends Duplex implements Source {
   override _final(done: () => void): void {
     this.#start() // nothing need have been written
     this.#finishing = done
-    this.#afterwards(() => this.port.end(this.id))
+    this.#afterwards(() => {
+      this.#endSent = true
+      this.port.end(this.id)
+      if (this.#unwanted) this.onended(0) // its reader has said so before
+    })
   }
 
   /** Node destroys what has ended in both directions: not before its reader has taken what it put aside. */
   override destroy(error?: Error): this {
+    if (isLetGo(this, error)) return this.end()
     if (error || this.#kept === 0 || !this.readableEnded || !this.writableFinished) return super.destroy(error)
     this.#untaken.push(() => super.destroy())
     return this
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    if (this.incomplete) this.port.reset(this, error)
+    if (this.incomplete) {
+      // what was ended is whole, and its reader need not lose it
+      if (error || !this.#endSent) this.port.reset(this, error)
+      else if (!this.#ended) this.port.unwanted(this)
+    }
     this.port.closed(this)
     this.abandon(error)
     done(error)
@@ -330,6 +353,8 @@ export class Channel extends Duplex implements Source {
 socketlike(Channel.prototype)
 
 type Done = (error?: Error | null) => void
+
+const refused = (): StageError => new StageError('CANCELLED', 'the other end reads no more of this stream, and what was written to it last is lost', { executed: 'unknown' })
 
 const grant = (channel: Channel): void => channel.grant()
 

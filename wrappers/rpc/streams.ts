@@ -86,6 +86,7 @@ export class Streams implements ChannelPort {
     channel.movedAt = this.clock.now()
     channel.movedIn = true
     channel.bytesRead += piece.length
+    if (channel.destroyed) return // it lingers
     channel.owed += piece.length
     this.#owed += piece.length
     if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) throw new StageError('PROTOCOL_ERROR', 'more data on all streams together than a link may have')
@@ -107,6 +108,7 @@ export class Streams implements ChannelPort {
     const unread = channel.outstanding
     this.#returned(channel, unread)
     channel.onended(unread)
+    if (channel.destroyed) this.#left(channel)
   }
 
   oncredit(id: number, bytes: number): void {
@@ -125,7 +127,9 @@ export class Streams implements ChannelPort {
   }
 
   onreset(id: number, error: unknown): void {
-    this.#get(id)?.destroy(fromWire(error, this.peer))
+    const channel = this.#get(id)
+    if (channel?.destroyed) this.#left(channel)
+    else channel?.destroy(fromWire(error, this.peer))
   }
 
   /** The stage is closing, and waits for none on which nothing happens. */
@@ -223,6 +227,10 @@ export class Streams implements ChannelPort {
     this.wire.turns.remove(channel)
     this.#starved.delete(channel)
     this.#settle(channel, channel.owed)
+    if (channel.id === 0 || !channel.lingers) this.#left(channel)
+  }
+
+  #left(channel: Channel): void {
     this.#returned(channel, channel.outstanding)
     if (this.#open.delete(channel.id)) this.onempty()
   }
