@@ -17,6 +17,8 @@ export interface Call {
   link?: string
   /** and the id of the stage at its other end: one that was refused there may run elsewhere, in another order. */
   bound?: string
+  /** When something of the stream in its arguments last moved, by the caller's clock: its time begins anew then. */
+  movedAt?: () => number
   settled?: 'value' | StageError
   judged?: boolean
 }
@@ -26,6 +28,8 @@ const FOREIGN: ReadonlySet<Code> = new Set(['PROTOCOL_ERROR', 'BAD_ARGUMENT', 'B
 /** One that says something twice is told so. */
 export const isForeign = (world: World, code: Code): boolean => FOREIGN.has(code) && !(code === 'PROTOCOL_ERROR' && world.stuttered)
 const LATE_MS = 100
+/** What was written goes on moving until it has arrived. */
+const MOVES_MS = 1000
 const lastStarted = new WeakMap<World, Map<string, number>>()
 
 export function begin(host: Host, timeoutMs: number, to: To, many = false): Call {
@@ -65,7 +69,8 @@ export function settle(call: Call, outcome: 'value' | StageError): void {
 /** P9: also asked of those that have not settled yet. */
 export function late(call: Call): void {
   const { host } = call
-  if (call.judged || !host.alive || host.clock.paused || host.clock.now() <= host.due(call.endsAt) + LATE_MS) return
+  const moved = (call.movedAt?.() ?? -Infinity) + call.endsAt - call.madeAt + MOVES_MS
+  if (call.judged || !host.alive || host.clock.paused || host.clock.now() <= host.due(Math.max(call.endsAt, moved)) + LATE_MS) return
   call.judged = true
   host.world.fail(`P9: call ${call.n} of ${host.label} is ${(host.clock.now() - call.endsAt).toFixed(0)} ms behind its deadline`)
 }
@@ -172,8 +177,9 @@ export function makeCallBack(host: Host, to: string, times: number, timeoutMs: n
  * A call, judged from its begin to its end.
  * @param right  whether that is the answer; default: the number of the call
  */
-export async function through(host: Host, target: Target, to: string, timeoutMs: number, method: string, args: readonly unknown[], right?: (value: unknown) => boolean): Promise<unknown> {
+export async function through(host: Host, target: Target, to: string, timeoutMs: number, method: string, args: readonly unknown[], right?: (value: unknown) => boolean, movedAt?: () => number): Promise<unknown> {
   const call = begin(host, timeoutMs, to)
+  if (movedAt) call.movedAt = movedAt
   const { world } = host
   world.tell(host.label, `calls ${call.n} ${method} on ${to} within ${timeoutMs.toFixed(0)} ms`)
   host.open.calls++

@@ -42,6 +42,9 @@ interface Passed extends Plan {
   /** How much was put in, and how much was taken out. */
   made: number
   read: number
+  /** Both together when they last changed, and when that was, by the clock of whoever passed it. */
+  moved: number
+  movedAt: number
   /** The owner's object is at its end. */
   over: boolean
   /** The other end is done with it. */
@@ -317,7 +320,7 @@ export function glut(world: World): void {
 function begin(host: Host, to: string, asArgument: boolean, plan: Plan, chance: Chance): void {
   const { world, clock } = host
   const { all, open } = known(world)
-  const passed: Passed = { ...plan, id: all.length, asked: !asArgument, made: 0, read: 0, over: false, used: false, whole: false, failed: false, endsBy: Infinity, doneAt: Infinity, judged: false }
+  const passed: Passed = { ...plan, id: all.length, asked: !asArgument, made: 0, read: 0, moved: 0, movedAt: -Infinity, over: false, used: false, whole: false, failed: false, endsBy: Infinity, doneAt: Infinity, judged: false }
   all.push(passed)
   open.add(passed)
   const timeoutMs = chance.one([chance.between(20, 400), chance.between(500, 4000), chance.between(4000, 20_000)])
@@ -331,7 +334,7 @@ function begin(host: Host, to: string, asArgument: boolean, plan: Plan, chance: 
   const target = host.stage.to(to, options)
   if (asArgument) {
     const made = make(host, passed)
-    through(host, target, to, timeoutMs, 'takes', [passed.id, plan.deep ? [made] : made]).catch(() => { passed.failed = true })
+    through(host, target, to, timeoutMs, 'takes', [passed.id, plan.deep ? [made] : made], undefined, () => movedAt(passed)).catch(() => { passed.failed = true })
     return
   }
   passed.user = host
@@ -354,6 +357,15 @@ export function checkPassed(world: World): void {
     if (passed.doneAt === Infinity && isDone(passed)) passed.doneAt = world.clock.now()
     if (passed.doneAt < Infinity) { if (isGone(world, passed)) open.delete(passed) } else if (!passed.judged) check(world, passed)
   }
+}
+
+/** Looked at from time to time: it may have moved at any moment since the last look. */
+function movedAt(passed: Passed): number {
+  if (passed.made + passed.read !== passed.moved) {
+    passed.moved = passed.made + passed.read
+    passed.movedAt = passed.owner?.clock.now() ?? -Infinity
+  }
+  return passed.movedAt
 }
 
 const there = (host: Host | undefined): boolean => host?.alive ?? false

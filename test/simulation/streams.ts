@@ -108,6 +108,9 @@ export function accept(host: Host, stream: Duplex, peer: Peer): void {
   stream.on('end', onend)
 }
 
+/** How long a stage holds what nobody reads. */
+const LINGERS_MS = 61_000
+
 /** It is open until it is over; what `to()` returns need not close itself when both of its directions have ended. */
 function follow(host: Host, stream: Duplex, end: OpenEnd, what: string): Promise<void> {
   const { world } = host
@@ -121,7 +124,12 @@ function follow(host: Host, stream: Duplex, end: OpenEnd, what: string): Promise
     if (error instanceof StageError && error.code === 'PROTOCOL_ERROR' && !world.stuttered) world.fail(`${what}: ${error.message}`)
   })
   return new Promise((resolve) => {
-    const over = (): void => { host.streams.delete(end); resolve() }
+    const over = (): void => {
+      // its stage holds what was ended until the peer has read it
+      if (stream.writableEnded && !stream.writableFinished && !stream.errored) host.clock.setTimeout(() => host.streams.delete(end), LINGERS_MS)
+      else host.streams.delete(end)
+      resolve()
+    }
     let halves = 0
     const half = (): void => { if (++halves === 2) over() }
     stream.once('end', half).once('finish', half).once('close', () => {

@@ -22,7 +22,6 @@ export class ItemWriter {
 
   /** @returns resolves when the next one may come; undefined: at once @throws StageError BAD_ARGUMENT it cannot be sent */
   value(value: unknown): Promise<void> | undefined {
-    this.#ahead++
     return this.#send(item(VALUE, (writer) => this.encode(value, writer)))
   }
 
@@ -39,6 +38,7 @@ export class ItemWriter {
   #send(bytes: Buffer): Promise<void> | undefined {
     const { channel } = this
     if (channel.destroyed) return undefined
+    this.#ahead++
     const free = channel.write(bytes)
     if (free && this.#ahead < AHEAD) return undefined
     return new Promise((resolve) => {

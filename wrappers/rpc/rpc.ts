@@ -90,7 +90,7 @@ export class Rpc extends Channel implements Top {
     }, host.clock, end.dialled)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     this.methods = new Methods(this.#wire, () => host.visible(peer))
-    this.port = this.#streams = new Streams(host.clock, this.#wire, peer, this, () => { this.uses++; this.#settled() })
+    this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
       peer, wire: this.#wire, passing: this.#passing,

@@ -1,17 +1,26 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import type { Clock, Peer } from '../../src/types.js'
+import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
-import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK } from './messages.js'
+import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS } from './messages.js'
 import type { Wire } from './wire.js'
 
 /** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
 const PRESSED_BYTES = LINK_WINDOW_BYTES / 2
 
+/** What the streams of a link need. */
+export interface StreamsHost {
+  readonly clock: Clock
+  readonly deadlines: Deadlines
+}
+
 /** The streams of one link and their common credit; the one with the id 0 needs no opening and is the link's own. */
 export class Streams implements ChannelPort {
   readonly #open = new Map<number, Channel>()
+  /** Destroyed here, while the peer still reads what was ended; with the time until when it may take. */
+  readonly #lingering = new Map<Channel, number>()
+  readonly #unsweep: () => void
   /** Their own credit would let them send, the link's does not. */
   readonly #starved = new Set<Channel>()
   /** Bytes sent on all of them that were not given back. */
@@ -21,7 +30,9 @@ export class Streams implements ChannelPort {
   #pressed = false
 
   /** @param onempty called whenever one has ended */
-  constructor(private readonly clock: Clock, private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly onempty: () => void) {}
+  constructor(private readonly host: StreamsHost, private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly onempty: () => void) {
+    this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
+  }
 
   get size(): number {
     return this.#open.size
@@ -83,7 +94,7 @@ export class Streams implements ChannelPort {
   ondata(id: number, piece: Buffer): void {
     const channel = this.#get(id)
     if (!channel) return
-    channel.movedAt = this.clock.now()
+    channel.movedAt = this.host.clock.now()
     channel.movedIn = true
     channel.bytesRead += piece.length
     if (channel.destroyed) return // it lingers
@@ -115,14 +126,14 @@ export class Streams implements ChannelPort {
     const channel = this.#get(id)
     if (!channel) return
     if (bytes === 0 || bytes > channel.outstanding) throw new StageError('PROTOCOL_ERROR', `${bytes} bytes given back of ${channel.outstanding} that were sent`)
-    channel.movedAt = this.clock.now()
+    channel.movedAt = this.host.clock.now()
     this.#returned(channel, bytes)
     channel.resumed()
   }
 
   ontook(id: number, items: number): void {
     const channel = this.#get(id)
-    if (channel) channel.movedAt = this.clock.now()
+    if (channel) channel.movedAt = this.host.clock.now()
     channel?.ontook?.(items)
   }
 
@@ -134,7 +145,7 @@ export class Streams implements ChannelPort {
 
   /** The stage is closing, and waits for none on which nothing happens. */
   leaveIdle(): void {
-    const now = this.clock.now()
+    const now = this.host.clock.now()
     for (const channel of [...this.#open.values()]) {
       if (channel.idleAt(now)) channel.destroy(new StageError('DISCONNECTED', 'the stage is closing, and nothing moved on this stream', { executed: 'unknown', peer: this.peer }))
     }
@@ -144,7 +155,9 @@ export class Streams implements ChannelPort {
   clear(reason: StageError): void {
     const all = [...this.#open.values()]
     this.#open.clear()
+    this.#lingering.clear()
     this.#starved.clear()
+    this.#unsweep()
     // one whose end has come is whole, and its reader has not heard of it yet
     for (const channel of all) channel.destroy(channel.incomplete || !channel.readableEnded ? reason : undefined)
   }
@@ -181,7 +194,7 @@ export class Streams implements ChannelPort {
 
   data(channel: Channel, piece: Buffer): void {
     this.wire.data(channel.id, piece)
-    channel.movedAt = this.clock.now()
+    channel.movedAt = this.host.clock.now()
     channel.movedIn = false
     channel.bytesWritten += piece.length
     channel.outstanding += piece.length
@@ -218,7 +231,6 @@ export class Streams implements ChannelPort {
   }
 
   start(channel: Channel): void {
-    channel.movedAt = this.clock.now()
     this.wire.signal(START, channel.id)
     channel.emit('start')
   }
@@ -227,12 +239,25 @@ export class Streams implements ChannelPort {
     this.wire.turns.remove(channel)
     this.#starved.delete(channel)
     this.#settle(channel, channel.owed)
-    if (channel.id === 0 || !channel.lingers) this.#left(channel)
+    if (channel.id === 0 || !channel.lingers) return this.#left(channel)
+    const until = this.host.clock.now() + UNREAD_MS
+    this.#lingering.set(channel, until)
+    this.host.deadlines.note(until)
   }
 
   #left(channel: Channel): void {
+    this.#lingering.delete(channel)
     this.#returned(channel, channel.outstanding)
     if (this.#open.delete(channel.id)) this.onempty()
+  }
+
+  #sweep(now: number): number {
+    for (const [channel, until] of this.#lingering) {
+      if (until > now) return until
+      this.wire.reset(channel.id, toWire(new StageError('CANCELLED', `what was written was not read within ${UNREAD_MS} ms after its writer had left`)))
+      this.#left(channel)
+    }
+    return Infinity
   }
 
   /** The peer has room for so much more. */
