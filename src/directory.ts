@@ -176,6 +176,7 @@ export class Directory {
     if (forgot) this.options.onforgot()
     const listed = new Map<string, Entry>()
     const news: (() => void)[] = []
+    const zombies: Entry[] = []
     let changed = !this.known
     this.known = true
     for (const entry of view.entries) {
@@ -184,7 +185,7 @@ export class Directory {
         changed ||= !this.#shown.has(entry.id)
         this.#shown.add(entry.id)
       } else if (!this.#gone.has(entry.id)) listed.set(entry.id, entry)
-      else if (!entry.draining && !view.lapsed.includes(entry.id)) news.push(() => onzombie(entry))
+      else if (!entry.draining && !view.lapsed.includes(entry.id)) zombies.push(entry)
     }
     const lapsed = new Set(view.lapsed)
     for (const [id, entry] of [...this.#entries]) {
@@ -205,6 +206,7 @@ export class Directory {
     }
     if (changed || news.length > 0) this.#changed()
     for (const tell of news) tell()
+    zombies.forEach(onzombie)
     this.#arm()
   }
 
