@@ -1,10 +1,10 @@
 import { checkEntry } from './entry.js'
-import { StageError, asError, describe } from './errors.js'
+import { StageError, describe } from './errors.js'
 import { judgeAt } from './judge.js'
 import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
-import { jitter } from './random.js'
 import { GRACE_MS } from './sweeper.js'
+import { Watch } from './watch.js'
 import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
 
 /** Why a peer is gone: it left by itself, or its lease lapsed. */
@@ -29,11 +29,11 @@ export interface DirectoryOptions {
   onforgot(): void
   /** Anything that may make a waiting selection succeed. */
   onchange(): void
+  /** The registry was asked, whether or not that changed anything. */
+  onlook(): void
   onerror(error: Error): void
 }
 
-const RETRY_MS = 250
-const RETRY_MAX_MS = 5000
 /** Ids remembered as gone, so that none of them comes back; older ones are long out of every registry's log. */
 const GONE_MAX = 20_000
 
@@ -56,19 +56,50 @@ export class Directory {
   /** When the earliest of those that are only believed for a while is due. */
   #judgesAt = Infinity
   #timer: Timer | undefined
-  #retry: { timer: Timer; now(): void } | undefined
-  #run: Promise<void> | undefined
+  /** Ids of this very stage that a view has held. */
+  readonly #shown = new Set<string>()
+  readonly #watch: Watch
   /** Counts changes, so that others can cache what they derive from the entries. */
   version = 0
   /** A view has arrived. */
   known = false
-  /** Why there is no fresh view at the moment. */
-  failure: Error | undefined
 
-  constructor(private readonly options: DirectoryOptions) {}
+  constructor(private readonly options: DirectoryOptions) {
+    const { onchange, onerror, onlook } = options
+    this.#watch = new Watch({
+      ...options, onlook,
+      onview: (view) => this.#apply(view),
+      onfailure: (error, before) => {
+        if (error.message !== before?.message) onerror(error) // once, not with every try
+        onchange()
+      },
+    })
+  }
 
   start(): void {
-    this.#run ??= this.#watch()
+    this.#watch.start()
+  }
+
+  /** Why there is no fresh view at the moment. */
+  get failure(): Error | undefined {
+    return this.#watch.failure
+  }
+
+  /**
+   * Asks the registry, for somebody who is about to say that a peer is not there: what comes of it is applied like every
+   * view. The number that is returned is reached by `looked` when that was done, or when nothing newer can be had.
+   */
+  look(): number {
+    return this.#watch.look()
+  }
+
+  get looked(): number {
+    return this.#watch.looked
+  }
+
+  /** Whether a view has held this id of our own. */
+  shows(id: string): boolean {
+    return this.#shown.has(id)
   }
 
   get(id: string): Entry | undefined {
@@ -132,74 +163,50 @@ export class Directory {
   async close(): Promise<void> {
     this.#ending.abort()
     this.#timer?.cancel()
-    this.#retry?.now()
-    await this.#run
+    await this.#watch.close()
     this.#entries.clear()
     this.#changed()
   }
 
-  async #watch(): Promise<void> {
-    const { registry, namespace, clock, random, onerror, onchange } = this.options
-    const { signal } = this.#ending
-    let failures = 0
-    while (!signal.aborted) {
-      try {
-        for await (const view of registry.watch(namespace, signal)) {
-          failures = 0
-          this.failure = undefined
-          if (signal.aborted) return
-          this.#apply(view)
-        }
-        if (signal.aborted) return
-        throw new Error(`the registry's watch ended by itself (${registry.address})`)
-      } catch (error) {
-        if (signal.aborted) return
-        const before = this.failure?.message
-        this.failure = asError(error)
-        if (this.failure.message !== before) onerror(this.failure) // once, not with every try
-        onchange()
-      }
-      const wait = jitter(random, Math.min(RETRY_MS * 2 ** failures++, RETRY_MAX_MS), 0.2)
-      await new Promise<void>((resolve) => { this.#retry = { now: resolve, timer: clock.setTimeout(resolve, wait) } })
-      this.#retry?.timer.cancel()
-      this.#retry = undefined
-    }
-  }
-
+  /** The whole view is brought in before anybody hears of it, so that nobody sees half of it. */
   #apply(view: View): void {
     const { clock, own, namespace, onjoin, onupdate, onzombie } = this.options
     const forgot = this.#generation !== undefined && this.#generation !== view.generation
     this.#generation = view.generation
     if (forgot) this.options.onforgot()
     const listed = new Map<string, Entry>()
+    const news: (() => void)[] = []
+    const zombies: Entry[] = []
+    let changed = !this.known
+    this.known = true
     for (const entry of view.entries) {
-      if (!this.#isEntry(entry, namespace) || own(entry.id)) continue
-      if (!this.#gone.has(entry.id)) listed.set(entry.id, entry)
-      else if (!entry.draining && !view.lapsed.includes(entry.id)) onzombie(entry)
+      if (!this.#isEntry(entry, namespace)) continue
+      if (own(entry.id)) {
+        changed ||= !this.#shown.has(entry.id)
+        this.#shown.add(entry.id)
+      } else if (!this.#gone.has(entry.id)) listed.set(entry.id, entry)
+      else if (!entry.draining && !view.lapsed.includes(entry.id)) zombies.push(entry)
     }
     const lapsed = new Set(view.lapsed)
     for (const [id, entry] of [...this.#entries]) {
       const now = listed.get(id)
       if (now && !now.draining) this.#unconfirmed.delete(id)
-      else if (now) this.#part(entry, 'closed')
-      else if (lapsed.has(id)) this.#part(entry, 'timeout')
+      else if (now) news.push(this.#remove(entry, 'closed'))
+      else if (lapsed.has(id)) news.push(this.#remove(entry, 'timeout'))
       else if (forgot) this.#unconfirmed.set(id, clock.now() + entry.ttlMs + GRACE_MS)
-      else if (!this.#unconfirmed.has(id)) this.#part(entry, 'closed')
+      else if (!this.#unconfirmed.has(id)) news.push(this.#remove(entry, 'closed'))
     }
     for (const [id, entry] of listed) {
       if (entry.draining) continue
       const before = this.#entries.get(id)
-      if (before && JSON.stringify(before) === JSON.stringify(entry)) continue
+      if (before && (before === entry || JSON.stringify(before) === JSON.stringify(entry))) continue
       this.#entries.set(id, entry)
       this.#suspects.delete(id)
-      this.#changed()
-      if (before) onupdate(entry)
-      else onjoin(entry)
+      news.push(() => { if (before) onupdate(entry); else onjoin(entry) })
     }
-    if (!this.known) {
-      this.known = true
-      this.#changed()
-    }
+    if (changed || news.length > 0) this.#changed()
+    for (const tell of news) tell()
+    zombies.forEach(onzombie)
     this.#arm()
   }
 
@@ -216,15 +223,23 @@ export class Directory {
   }
 
   #part(entry: Entry, reason: PartReason): void {
+    const tell = this.#remove(entry, reason)
+    this.#changed()
+    tell()
+  }
+
+  /** @returns tells of it */
+  #remove(entry: Entry, reason: PartReason): () => void {
     const { id } = entry
     this.#entries.delete(id)
     this.#unconfirmed.delete(id)
     this.#suspects.delete(id)
     this.#gone.add(id)
     if (this.#gone.size > GONE_MAX) this.#gone.delete(this.#gone.values().next().value as string)
-    this.#changed()
-    log(this.options.who, `${entry.name} (${id}) is gone: ${reason}`)
-    this.options.onpart(entry, reason)
+    return () => {
+      log(this.options.who, `${entry.name} (${id}) is gone: ${reason}`)
+      this.options.onpart(entry, reason)
+    }
   }
 
   #changed(): void {

@@ -4,7 +4,7 @@ import { byKey } from './rendezvous.js'
 import type { Directory } from './directory.js'
 import type { LiveLink } from './link.js'
 import type { Links } from './links.js'
-import type { Clock, Entry, Link, Peer, Selection, TargetOptions, To } from './types.js'
+import type { Clock, Entry, Link, Peer, Selection, TargetOptions, Timer, To } from './types.js'
 
 /** What a selection asks of its stage. */
 export interface Surroundings {
@@ -12,6 +12,8 @@ export interface Surroundings {
   readonly directory: Directory
   readonly links: Links
   readonly registryAddress: string
+  /** The deadline of what has none of its own, in milliseconds. */
+  readonly timeoutMs: number
   closed(): boolean
   /** Closing, but what is being served may still make calls of its own. */
   draining(): boolean
@@ -110,13 +112,35 @@ export class Picked implements Selection {
   }
 
   known(done: (error: StageError | null) => void): () => void {
+    const { clock, directory, timeoutMs, waiting } = this.stage
+    if (directory.known && !this.#closed && !this.#lacks()) {
+      done(null)
+      return nothing
+    }
+    let asked: number | undefined
+    let timer: Timer | undefined
+    const stop = (): void => {
+      waiting.delete(look)
+      timer?.cancel()
+    }
+    const end = (error: StageError | null): void => {
+      stop()
+      done(error)
+    }
     const look = (): void => {
-      if (this.#closed) done(closed())
-      else if (this.stage.directory.known) done(null)
-      else this.stage.waiting.add(look)
+      if (this.#closed) return end(closed())
+      if (directory.known && !this.#lacks()) return end(null)
+      asked ??= directory.look()
+      if (directory.known && asked <= directory.looked) return end(null)
+      waiting.add(look)
+      // a registry that does not answer leaves time for those who are known, and no error
+      timer ??= clock.setTimeout(() => {
+        asked = 0
+        look()
+      }, LOOK_PART * (this.options.timeoutMs ?? timeoutMs))
     }
     look()
-    return () => void this.stage.waiting.delete(look)
+    return stop
   }
 
   why(waitedMs: number): StageError {
@@ -137,6 +161,21 @@ export class Picked implements Selection {
     const others = directory.lookup('*').map((peer) => peer.name)
     const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).join(', ')}` : 'nobody else is there'
     return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)
+  }
+
+  /**
+   * Somebody who is meant is not there, as far as is known: nobody but oneself is, or nobody of one name or pattern of a
+   * list. A view that is newer than the question may know more.
+   */
+  #lacks(): boolean {
+    const { directory } = this.stage
+    let others = this.#patterns.length === 0
+    for (const pattern of this.#patterns) {
+      if (directory.candidates(pattern).length > 0) others = true
+      else if (this.#patterns.length + this.#ids.length > 1 && !matches(pattern, this.stage.self().name)) return true
+    }
+    for (const { id } of this.#ids) if (!directory.get(id) && !directory.isGone(id) && id !== this.stage.self().id) return true
+    return !others
   }
 
   get #closed(): boolean {
@@ -200,10 +239,11 @@ export class Picked implements Selection {
 
   /** @param first  whose turn it is */
   #wait(first: Peer | undefined, tried: ReadonlySet<string> | undefined, done: Done): () => void {
-    const { waiting, links } = this.stage
+    const { waiting, links, directory } = this.stage
     const failed = new Map<string, StageError>()
     let cancel = nothing
     let over = false
+    let asked: number | undefined
     let chosen: Peer | undefined
     const end: Done = (error, link) => {
       over = true
@@ -233,8 +273,9 @@ export class Picked implements Selection {
         })
         return
       }
-      // none is left of those not tried, which cannot be reached either: nothing to wait for
-      if (tried?.size && this.matches().every((one) => tried.has(one.id) || failed.has(one.id))) return end(this.why(0))
+      if (this.#lacks()) asked ??= directory.look()
+      // none is left of those not tried, which cannot be reached either: nothing to wait for once the registry was asked
+      if (tried?.size && this.matches().every((one) => tried.has(one.id) || failed.has(one.id)) && (asked ?? 0) <= directory.looked) return end(this.why(0))
       const errors = [...failed.values()]
       if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0])
       for (const [id, error] of failed) if (!FINAL.has(error.code)) failed.delete(id)
@@ -251,6 +292,8 @@ export class Picked implements Selection {
 }
 
 const NONE: readonly Peer[] = []
+/** So much of its deadline a question waits for the registry at most. */
+const LOOK_PART = 0.75
 /** Above the load of any link. */
 const NOT_LINKED = 1e9
 const nothing = (): void => {}

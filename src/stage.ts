@@ -4,6 +4,7 @@ import { onAbort } from './abort.js'
 import { bounded } from './bounded.js'
 import { mountChain, type ChainLink } from './chain.js'
 import { alive } from './alive.js'
+import { asked, shown } from './asking.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { StageError, asError } from './errors.js'
@@ -157,14 +158,15 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /**
-   * Resolves when the stage listens and is listed. Everything works before it, only later.
+   * Resolves when the stage listens, is listed, and has seen that itself in the registry. Everything works before it, only later.
    * @throws StageError why it is not; it goes on trying, so a later `ready()` may resolve
    */
   async ready(): Promise<void> {
-    const { listening, tenure } = this.#run()
+    const { listening, tenure, surroundings } = this.#run()
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     await listening.ready()
     await tenure.listed()
+    await shown(surroundings, () => tenure.id)
   }
 
   /**
@@ -230,6 +232,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
       onforgot: () => { for (const layer of running.mounted) layer.onlease?.('forgot') },
       onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
+      onlook: () => wake(surroundings.waiting),
       onerror: (error) => this.#error(error),
     })
     const bounds: TargetContext = {
@@ -254,7 +257,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onstream: (stream, peer) => this.#onstream(stream, peer),
     })
     const surroundings: Surroundings = {
-      clock, directory, links, self, registryAddress: registry.address, waiting: new Set(), turns: new Map(),
+      clock, directory, links, self, timeoutMs, registryAddress: registry.address, waiting: new Set(), turns: new Map(),
       closed: () => this.#closing !== undefined,
       draining: () => this.#serving,
     }
@@ -263,6 +266,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       get self() { return self() },
       get id() { return tenure.id },
       peers: () => directory.lookup('*'),
+      look: () => asked(surroundings),
       alive: (id) => alive(directory, links, id),
       links: () => [...links.all()].map((link) => link.seenBy(layer)),
       select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options), layer),

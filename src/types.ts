@@ -320,6 +320,12 @@ export interface Mesh<T = Top> {
   /** Live peers without ourselves. */
   peers(): readonly Entry[]
   /**
+   * Asks the registry, for a layer that is about to say that somebody is not there. Resolves when `peers()` is newer than
+   * the call, or at the latest after four seconds when the registry does not answer. Asking often is cheap: all that ask
+   * within 50 ms share one look.
+   */
+  look(): Promise<void>
+  /**
    * Whether the stage of that id lives, as far as can be found out: it is linked, or it is listed and does not refuse
    * connections. An id that was never seen is asked of the registry now. @throws StageError REGISTRY_UNAVAILABLE
    */
@@ -386,7 +392,11 @@ export interface Selection<T = Top> {
   acquire(tried: ReadonlySet<string> | undefined, done: (error: StageError | null, link?: Link<T>) => void): () => void
   /** The link to that match; like `acquire`, but it fails as soon as the peer is gone. */
   reach(peer: Peer, done: (error: StageError | null, link?: Link<T>) => void): () => void
-  /** Resolves once the first view arrived, so that `matches` speaks of a registry that was asked. */
+  /**
+   * Calls `done` once `matches` speaks of a registry that was asked: at once where another stage is known to match, else
+   * when a view arrived that is newer than this call. While the registry does not answer the last view counts, after three
+   * quarters of the deadline at the latest; before the first view it waits on.
+   */
   known(done: (error: StageError | null) => void): () => void
   /** What a wait that ended without a link was waiting for: NO_SUCH_PEER, REGISTRY_UNAVAILABLE or TIMEOUT connecting. */
   why(waitedMs: number): StageError

@@ -179,7 +179,7 @@ test('one that stood still hears the registry before it declares dead whom the r
       },
     },
     clock, random: seeded(1), namespace: 'default', who: 'a', own: () => false,
-    onjoin: () => {}, onpart: (peer) => parted.push(peer.id), onupdate: () => {}, onzombie: () => {}, onforgot: () => {}, onchange: () => {}, onerror: () => {},
+    onjoin: () => {}, onpart: (peer) => parted.push(peer.id), onupdate: () => {}, onzombie: () => {}, onforgot: () => {}, onchange: () => {}, onlook: () => {}, onerror: () => {},
   })
   directory.start()
   await world.advance(100)

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import test from 'ava'
-import { MemoryInterface, MemoryNetwork, Stage, StageError, type Code, type StageOptions, type View } from '../src/index.js'
+import { MemoryInterface, MemoryNetwork, Stage, StageError, type Code, type Entry, type Registry, type StageOptions, type View } from '../src/index.js'
 import { advance, seeded, virtualMesh } from './helpers/mesh.js'
 import { VirtualClock, settle } from './helpers/virtual-clock.js'
 
@@ -236,7 +236,13 @@ test('P23: a registry, an interface or a layer that hangs or fails on closing ho
   const clock = new VirtualClock()
   const interfaces = [Object.assign(new MemoryInterface(new MemoryNetwork({ clock }), { clock }), { close: () => Promise.reject(new Error('cannot')) })]
   let released = false
-  const hanging = { address: 'own:', publish: () => Promise.resolve({ renew: () => Promise.resolve('ok' as const), close: () => new Promise<void>(() => {}) }), watch: () => (async function* (): AsyncGenerator<View> { yield { generation: '1', entries: [], lapsed: [] }; await new Promise(() => {}) })(), close: () => { released = true; return new Promise<void>(() => {}) } }
+  const entries: Entry[] = []
+  const hanging: Registry = {
+    address: 'own:',
+    publish: (entry) => { entries.push(entry); return Promise.resolve({ renew: () => Promise.resolve('ok'), close: () => new Promise<void>(() => {}) }) },
+    watch: () => (async function* (): AsyncGenerator<View> { yield { generation: '1', entries: [...entries], lapsed: [] }; await new Promise(() => {}) })(),
+    close: () => { released = true; return new Promise<void>(() => {}) },
+  }
   const c = new Stage('c', hanging, interfaces, { clock } as StageOptions)
   const errors: string[] = []
   c.on('error', (error) => errors.push(error.message))

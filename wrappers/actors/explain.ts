@@ -11,6 +11,7 @@ const WAIT_MS = 5000
 export async function explain(mesh: Mesh<Rpc>, hosting: Hosting, address: string): Promise<Explained> {
   const known = await hosting.store.look(address)
   const id = known?.owner?.stage
+  if (id !== undefined && id !== mesh.id && !mesh.peers().some((one) => one.id === id)) await mesh.look()
   const peer = id === mesh.id ? mesh.self : mesh.peers().find((one) => one.id === id)
   const owner = known?.owner && id !== undefined ? { id, name: peer?.name ?? 'a stage that is gone' } : undefined
   const kept = { address, owner, ...(known ? { version: known.version } : {}) }

@@ -30,6 +30,8 @@ export class Route {
   #locating = false
   #flushing = false
   #hint: string | undefined
+  /** No stage is known that could be asked. */
+  #nobody = false
   /** Why it is not known yet. */
   #failure: StageError | undefined
 
@@ -44,6 +46,7 @@ export class Route {
     if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call)
     this.#queue.push(call)
     this.#seek()
+    if (this.#nobody) void this.routes.mesh.look()
     if (!call.over) {
       visit(call.own, hold) // nothing has been sent, and its streams go on
       this.routes.note(call)
@@ -163,8 +166,11 @@ export class Route {
     while (this.#queue.length > 0) {
       const candidate = (hint ? routes.find(hint) : undefined) ?? await routes.choose(this.address, tried)
       hint = undefined
+      const nobody = !candidate && tried.size === 0
+      if (nobody && !this.#nobody) void routes.mesh.look()
+      this.#nobody = nobody
       if (!candidate) {
-        if (tried.size === 0) this.#failure = undefined // nobody is there who could fail
+        if (nobody) this.#failure = undefined // nobody is there who could fail
         await routes.change(pause)
         pause = Math.min(PAUSE_MAX_MS, pause * 2)
         tried.clear()

@@ -1,0 +1,47 @@
+import { MemoryRegistry, StageError, type Clock, type Entry, type Lease, type Registry, type Store, type View } from '../../src/index.js'
+import { onAbort } from '../../src/abort.js'
+import { passed } from './virtual-clock.js'
+
+/** A registry that pushes nothing at once: a watch is told of changes `lagMs` late, and only its first view is of now. */
+export class Lagging implements Registry {
+  readonly address: string
+  /** When each watch began, by the clock. The first one is the stage's own, the others are looks. */
+  readonly watches: number[] = []
+  /** What comes of watches that are begun from now on. */
+  way: 'fresh' | 'silent' | 'away' = 'fresh'
+  /** Watches that have not ended. */
+  open = 0
+
+  constructor(private readonly inner: MemoryRegistry, private readonly clock: Clock, public lagMs = 0) {
+    this.address = inner.address
+  }
+
+  publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    return this.inner.publish(entry, ttlMs)
+  }
+
+  async *watch(namespace: string, signal: AbortSignal): AsyncGenerator<View> {
+    this.watches.push(this.clock.now())
+    this.open++
+    try {
+      if (this.way === 'away') throw new StageError('REGISTRY_UNAVAILABLE', 'the registry of this test is away')
+      if (this.way === 'silent') await new Promise<void>((resolve) => { onAbort(signal, resolve) })
+      let first = true
+      for await (const view of this.inner.watch(namespace, signal)) {
+        if (!first) await passed(this.clock, this.lagMs)
+        first = false
+        yield view
+      }
+    } finally {
+      this.open--
+    }
+  }
+
+  store(namespace: string): Store {
+    return this.inner.store(namespace)
+  }
+
+  close(): Promise<void> {
+    return this.inner.close()
+  }
+}
