@@ -17,6 +17,8 @@ export interface Behind {
   pull(): void
   /** The reader wants more. */
   wanted: boolean
+  /** Counts what was written. */
+  writes: number
   /** A write or an end that came before the stream. */
   held: (() => void) | undefined
   /** Whether it reads objects is known only once the stream stands. */
@@ -50,6 +52,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
         done(asError(thrown)) // a stream of bytes that is written an object
       }
     }
+    this.behind.writes++
     this.behind.connect()
     if (this.behind.stream) write()
     else this.behind.held = write

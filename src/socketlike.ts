@@ -129,7 +129,8 @@ export function socketlike(prototype: object): void {
 /** Gives a stream its ends, and the socket members that it does not have itself: a chain's top may be anybody's. */
 export function stand<Stream extends Duplex>(stream: Stream, ends: Ends): Stream & SocketMembers {
   (stream as Dressed)[ENDS] = ends
-  for (const name of Object.keys(members)) if (!(name in stream)) Object.defineProperty(stream, name, members[name])
+  const lacks = (name: string): boolean => !(name in stream) && !(name === 'timeout' && 'setTimeout' in stream) // which sets it later
+  for (const name of Object.keys(members).filter(lacks)) Object.defineProperty(stream, name, members[name])
   return stream as Stream & SocketMembers
 }
 

@@ -9,6 +9,7 @@ import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { StageError, asError } from './errors.js'
 import { Forward } from './forward.js'
+import { endWithPeer } from './half-open.js'
 import { DRAIN_MS, type LiveLink } from './link.js'
 import { Links } from './links.js'
 import { Listening } from './listening.js'
@@ -422,7 +423,10 @@ export class StageCore extends EventEmitter<StageEvents> {
     const open = (peer: Peer): void => {
       if (!selection.includes(peer)) return
       const one = new Picked(surroundings, peer, { ...selection.options, self: false })
-      openStream(bounds, one, (error, stream) => tell(error, stream, peer))
+      openStream(bounds, one, (error, stream) => {
+        if (stream) this.#dialled(stream)
+        tell(error, stream, peer)
+      })
     }
     if (persist && !signal?.aborted) {
       selection.matches().forEach(open)
@@ -436,6 +440,14 @@ export class StageCore extends EventEmitter<StageEvents> {
       there.forEach(open)
       if (there.length === 0) tell(selection.why(0))
     })
+  }
+
+  /** A stream that was asked for by a callback ends as `to()` does; the bare carrier as a socket, and one of the user's own as it likes. */
+  #dialled(stream: PeerStream): void {
+    const { links, bounds } = this.#run()
+    const own = [...links.all()].find(({ top }) => top === stream)
+    if (!own) endWithPeer(stream, bounds.clock, () => stream.bytesWritten)
+    else if (own.outputs.length === 0) stream.allowHalfOpen = false
   }
 
   #error(error: Error): void {

@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream'
 import { onAbort } from './abort.js'
 import { bounded, cancelled, type Bounds } from './bounded.js'
 import { StageError, asError } from './errors.js'
+import { endWithPeer } from './half-open.js'
 import { join, jointMethods, jointOptions, type Joint, type Modes } from './joint.js'
 import type { Picked } from './selection.js'
 import { ENDS, socketlike, stand, type Ends, type PeerStream } from './socketlike.js'
@@ -40,11 +41,13 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
   const build = (target: Target): void => {
     for (const state of STATES) Object.defineProperty(target, state, { value: undefined, writable: true, configurable: true, enumerable: true })
     const modes = context.modes()
+    const decided = Object.hasOwn(target, 'allowHalfOpen') ? target.allowHalfOpen : undefined
     const connection = new Connection(context, target)
-    target.behind = { stream: undefined, connect: () => connection.begin(), pull: nothing, wanted: false, held: undefined, unsure: modes.readable === undefined }
+    target.behind = { stream: undefined, connect: () => connection.begin(), pull: nothing, wanted: false, writes: 0, held: undefined, unsure: modes.readable === undefined }
     ;(Duplex as unknown as (this: Duplex, options: object) => void).call(target, jointOptions(modes))
     target.on('error', nothing) // a stream of ours is never the one that ends the process
     stand(target, connection)
+    endWithPeer(target, context.clock, () => target.behind.writes, decided)
   }
   const listen = { configurable: true, writable: true, value(this: Target, event: string, listener: (...args: unknown[]) => void) {
     Duplex.prototype.on.call(this, event, listener)

@@ -116,3 +116,54 @@ test('setTimeout() refuses what a socket refuses, with the same codes', async (t
     t.throws(() => target.setTimeout(ms as number, listener as never), { code })
   }
 })
+
+// ── half open ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+for (const [title, , , make] of streams.slice(0, 2)) {
+  test(`${title} ends half a second after its peer, as a socket does at once, unless it is written to`, async (t) => {
+    const { clock, stream, other } = await idle(t, make)
+    other.allowHalfOpen = true
+    const events: string[] = []
+    for (const event of ['end', 'finish', 'close']) stream.on(event, () => events.push(event))
+    let got = ''
+    other.on('data', (chunk: Buffer) => { got += String(chunk) })
+    stream.resume()
+    other.end()
+    for (const word of ['still ', 'writing']) {
+      await clock.advance(450)
+      stream.write(word)
+    }
+    await clock.advance(450)
+    t.deepEqual([events, got, stream.writable], [['end'], 'still writing', true])
+    await clock.advance(200)
+    t.deepEqual(events, ['end', 'finish', 'close'])
+  })
+
+  for (const allow of [true, false]) {
+    test(`${title} with allowHalfOpen = ${allow} ${allow ? 'stays open' : 'ends at once'}`, async (t) => {
+      const { clock, stream, other } = await idle(t, make)
+      t.true(stream.allowHalfOpen)
+      stream.allowHalfOpen = allow
+      t.is(stream.allowHalfOpen, allow)
+      stream.resume()
+      other.allowHalfOpen = true
+      other.resume().end()
+      await clock.advance(allow ? 60_000 : 100)
+      t.is(stream.writable, allow)
+    })
+  }
+}
+
+test('allowHalfOpen may be set on to() before it is used', async (t) => {
+  for (const allow of [true, false]) {
+    const { stage, clock } = virtualMesh(t)
+    const [near, far] = [stage('near'), stage('far')]
+    far.on('stream', (stream) => { stream.allowHalfOpen = true; stream.resume().end() })
+    const target = near.to('far')
+    target.allowHalfOpen = allow
+    target.resume()
+    await clock.advance(5000)
+    t.is(target.allowHalfOpen, allow)
+    t.is(target.writable, allow)
+  }
+})

@@ -289,10 +289,14 @@ export class Channel extends Duplex implements Source {
   /** Wants nothing more of what the peer writes; the other direction goes on. */
   refuse(): void {
     if (this.#ended || this.destroyed) return
+    this.#unwant()
+    this.resume()
+  }
+
+  #unwant(): void {
     const taken = this.#taken
     if (taken > 0) this.port.credit(this, taken) // so that the peer knows what is lost
     this.port.unwanted(this)
-    this.resume()
   }
 
   /** So many of the bytes that were read are only put aside: what can come instead of them must wait. */
@@ -335,7 +339,7 @@ export class Channel extends Duplex implements Source {
     if (this.incomplete) {
       // what was ended is whole, and its reader need not lose it
       if (error || !this.#endSent) this.port.reset(this, error)
-      else if (!this.#ended) this.port.unwanted(this)
+      else if (!this.#ended) this.#unwant()
     }
     this.port.closed(this)
     this.abandon(error)
