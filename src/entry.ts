@@ -1,5 +1,5 @@
 import type { Entry } from './types.js'
-import { StageError, describe } from './errors.js'
+import { StageError, describe, isPrintable } from './errors.js'
 import { log } from './log.js'
 import { isName } from './pattern.js'
 
@@ -60,8 +60,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{1,64}$/.test(value)
 
 /** `scheme://…` in printable characters; a port at its end is one that can be dialled. */
-function isAddress(value: unknown): value is string {
-  if (typeof value !== 'string' || value.length > 1024 || !/^[a-z][a-z0-9+.-]*:[\x20-\x7e\xa0-\uffff]+$/.test(value)) return false
+export function isAddress(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length > 1024 || !/^[a-z][a-z0-9+.-]*:./.test(value) || !isPrintable(value)) return false
   const port = /^[a-z0-9+.-]+:\/\/[^/?#]*:(\d+)$/.exec(value)?.[1]
   return port === undefined || (Number(port) >= 1 && Number(port) <= 65535)
 }

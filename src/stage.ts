@@ -13,7 +13,7 @@ import { Links } from './links.js'
 import { Listening } from './listening.js'
 import { log } from './log.js'
 import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
-import { checkName, matches } from './pattern.js'
+import { checkIdentifier, checkName, checkPattern, matches } from './pattern.js'
 import { Picked, type Surroundings } from './selection.js'
 import { retain } from './shared.js'
 import { openStream, targetClass, type TargetClass } from './target.js'
@@ -61,8 +61,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError when it would listen beyond this machine without a secret */
   constructor(name: string, options: StageOptions, parts: Parts) {
     super()
-    this.name = checkName(name, 'the stage name')
-    this.#namespace = checkName(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
+    this.name = checkName(name)
+    this.#namespace = checkIdentifier(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
     checkStageOptions(options, parts.interfaces)
     this.#options = options
     this.#parts = parts
@@ -83,7 +83,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** @throws TypeError after the first use · StageError BAD_NAME */
   setPeerNamespace(namespace: string): this {
     this.#beforeUse('setPeerNamespace')
-    this.#namespace = checkName(namespace, 'the namespace')
+    this.#namespace = checkIdentifier(namespace, 'the namespace')
     return this
   }
 
@@ -117,9 +117,9 @@ export class StageCore extends EventEmitter<StageEvents> {
     return this.lookup('*')
   }
 
-  /** Live peers that match, without `exclusions` (ids or names). */
+  /** Live peers that match, without `exclusions` (ids or names). @throws StageError BAD_NAME */
   lookup(pattern: string, exclusions?: Iterable<string>): readonly Peer[] {
-    return this.#run().directory.lookup(pattern, exclusions)
+    return this.#run().directory.lookup(checkPattern(pattern), exclusions)
   }
 
   /** Calls `fn` for every live match once the registry was asked; resolves when that is done. */

@@ -370,7 +370,7 @@ export interface TargetOptions {
 
 /** Whom a `to()` means, and how to get at them. */
 export interface Selection<T = Top> {
-  /** For messages: what `to()` was given. */
+  /** For messages: what `to()` was given. Two of the same label mean the same. */
   readonly label: string
   readonly options: Readonly<TargetOptions>
   /** Whether a peer is meant, now or when it joins. */

@@ -154,6 +154,18 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.publish({ name: 'first', unique: true })
   })
 
+  check('names of any text stay apart, and each of them can be unique', async (t, scene) => {
+    const watch = scene.watch()
+    const names = ['my', 'my app', 'my app 0 x', 'my%20app', 'my%2520app', 'my!', '!my', '3d-printer', 'ünï', '日本', '😀', '"my"', 'my\\u0020app', '{my}', '%s', '\u202emy', '__proto__', 'x'.repeat(128)]
+    const listed = []
+    for (const name of names) listed.push(await scene.publish({ name, unique: true }))
+    await scene.until(() => watch.ids.length === names.length)
+    t.deepEqual(watch.view?.entries.map(({ name }) => name).sort(), [...names].sort())
+    for (const name of names) t.is((await scene.refused({ name })).code, 'NAME_TAKEN', name)
+    for (const { lease } of listed) await lease.close()
+    for (const name of names) await scene.publish({ name, unique: true })
+  })
+
   check('of two who want a unique name at the same moment one gets it', async (t, scene) => {
     const second = scene.open()
     const tries = await Promise.allSettled([0, 1, 2, 3, 4, 5].map((i) => (i % 2 ? scene.registry : second).publish(sampleEntry({ unique: true }), LONG_MS)))
@@ -354,7 +366,11 @@ function badRecords(): [string, string][] {
     change('port0', { addresses: ['tcp://10.0.0.5:0'] }),
     change('addresses', { addresses: 'tcp://10.0.0.5:4000' }),
     change('address', { addresses: [4000] }),
-    change('name', { name: 'no name' }),
+    change('name', { name: 'no/name' }),
+    change('blank', { name: 'mine ' }),
+    change('control', { name: 'mine\u009b' }),
+    change('decomposed', { name: 'mi\u0301ne' }),
+    change('half', { name: 'mine\ud83d' }),
     change('id', { id: undefined }),
     change('another', { id: 'one' }),
     change('namespace', { namespace: 'other' }),
