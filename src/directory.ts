@@ -21,8 +21,8 @@ export interface DirectoryOptions {
   own(id: string): boolean
   onjoin(entry: Entry): void
   onpart(entry: Entry, reason: PartReason): void
-  /** The same peer, with other addresses or announcements. */
-  onupdate(entry: Entry): void
+  /** The same peer, with other addresses, announcements or meta. */
+  onupdate(entry: Entry, before: Entry): void
   /** An id that was reported gone is listed: its stage does not know, and has to be told. */
   onzombie(entry: Entry): void
   /** The registry began a new history. */
@@ -51,7 +51,7 @@ export class Directory {
   readonly #cache = new Map<string, readonly Entry[]>()
   readonly #ending = new AbortController()
   /** Entries that were looked at; registries give the same objects again and again. */
-  readonly #checked = new WeakMap<Entry, boolean>()
+  readonly #checked = new WeakMap<Entry, Entry | undefined>()
   #generation: string | undefined
   /** When the earliest of those that are only believed for a while is due. */
   #judgesAt = Infinity
@@ -172,8 +172,9 @@ export class Directory {
     this.#generation = view.generation
     if (forgot) this.options.onforgot()
     const listed = new Map<string, Entry>()
-    for (const entry of view.entries) {
-      if (!this.#isEntry(entry, namespace) || own(entry.id)) continue
+    for (const found of view.entries) {
+      const entry = this.#asEntry(found, namespace)
+      if (!entry || own(entry.id)) continue
       if (!this.#gone.has(entry.id)) listed.set(entry.id, entry)
       else if (!entry.draining && !view.lapsed.includes(entry.id)) onzombie(entry)
     }
@@ -193,7 +194,7 @@ export class Directory {
       this.#entries.set(id, entry)
       this.#suspects.delete(id)
       this.#changed()
-      if (before) onupdate(entry)
+      if (before) onupdate(entry, before)
       else onjoin(entry)
     }
     if (!this.known) {
@@ -204,15 +205,13 @@ export class Directory {
   }
 
   /** Any registry may be somebody's own: what is no entry goes no further, and is told once. */
-  #isEntry(entry: Entry, namespace: string): boolean {
-    if (typeof entry !== 'object' || entry === null) return false
-    let good = this.#checked.get(entry)
-    if (good === undefined) {
-      good = checkEntry(entry, namespace) !== undefined
-      this.#checked.set(entry, good)
-      if (!good) log(this.options.who, `the registry lists what is no entry, and it is skipped: ${describe(entry)}`)
-    }
-    return good
+  #asEntry(found: Entry, namespace: string): Entry | undefined {
+    if (typeof found !== 'object' || found === null) return undefined
+    if (this.#checked.has(found)) return this.#checked.get(found)
+    const entry = checkEntry(found, namespace)
+    this.#checked.set(found, entry)
+    if (!entry) log(this.options.who, `the registry lists what is no entry, and it is skipped: ${describe(found)}`)
+    return entry
   }
 
   #part(entry: Entry, reason: PartReason): void {

@@ -1,17 +1,20 @@
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
 import { onAbort } from './abort.js'
 import { bounded, type Bounds } from './bounded.js'
 import { mountChain, type ChainLink } from './chain.js'
 import { alive } from './alive.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
+import { encodeEntry } from './entry.js'
 import { StageError, asError } from './errors.js'
 import { Forward } from './forward.js'
 import { DRAIN_MS, type LiveLink } from './link.js'
 import { Links } from './links.js'
 import { Listening } from './listening.js'
 import { log } from './log.js'
+import { NO_META, checkMeta, type Meta } from './meta.js'
 import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
 import { checkIdentifier, checkName, checkPattern, matches } from './pattern.js'
 import { Picked, type Surroundings } from './selection.js'
@@ -55,6 +58,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** Closing, while what is being served ends. */
   #serving = false
   #addresses: readonly string[] = []
+  #meta: Meta
   #listened = false
   #closing: Promise<void> | undefined
 
@@ -66,6 +70,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     checkStageOptions(options, parts.interfaces)
     this.#options = options
     this.#parts = parts
+    this.#meta = options.meta === undefined ? NO_META : checkMeta(options.meta)
     this.#release = [...new Set([parts.registry, parts.store ?? parts.registry])].map(retain)
     // whoever made it may still set the namespace and the chain; a stage that nobody touches is listed all the same
     process.nextTick(() => { if (!this.#closing) this.#run() })
@@ -85,6 +90,29 @@ export class StageCore extends EventEmitter<StageEvents> {
     this.#beforeUse('setPeerNamespace')
     this.#namespace = checkIdentifier(namespace, 'the namespace')
     return this
+  }
+
+  /** What it tells about itself: `peer.meta` to the others. */
+  get meta(): Meta {
+    return this.#meta
+  }
+
+  /**
+   * Replaces `meta`, at any time. Resolves when it is listed: others have it with their next view of the registry.
+   * @throws StageError BAD_ARGUMENT it is no flat object of text to text, of at most 2 KiB as JSON, and nothing has changed ·
+   *   CLOSED · REGISTRY_UNAVAILABLE, or another reason for which the stage is not listed: it will be, with this meta, once it can
+   */
+  async setMeta(meta: Readonly<Record<string, string>>): Promise<void> {
+    const checked = checkMeta(meta)
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    if (this.#running) encodeEntry({ ...this.#running.surroundings.self(), meta: checked }) // too large an entry would not be listed any more
+    this.#meta = checked
+    if (!this.#running) await new Promise<void>((resolve) => { process.nextTick(resolve) }) // this is no use of the stage: the constructor's tick is
+    const { links, listening, surroundings, tenure } = this.#run()
+    surroundings.turns.clear() // they hold what this stage was to itself
+    links.describe(surroundings.self())
+    if (!this.#listened) await listening.ready()
+    await tenure.relist()
   }
 
   /** The first call replaces the default chain, each further one adds to it. @throws TypeError after the first use */
@@ -206,7 +234,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const { ttlMs = 15_000, idleLinkMs = 60_000, timeoutMs = 10_000, secret } = this.#options
     const entry = (id: string): Entry => ({
       id, name: this.name, namespace: this.#namespace, addresses: this.#addresses, unique: this.#options.unique ?? false,
-      draining: this.#draining, ttlMs, announces: this.#announces,
+      draining: this.#draining, ttlMs, announces: this.#announces, meta: this.#meta,
     })
     const deadlines = new DeadlineSweep(clock)
     const tenure = new Tenure({
@@ -222,7 +250,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       own: (id) => this.#ids.has(id),
       onjoin: (peer) => this.#onjoin(peer),
       onpart: (peer, reason) => this.#onpart(peer, reason),
-      onupdate: (peer) => { links.refresh(peer.id); this.#hold(peer) },
+      onupdate: (peer, before) => this.#onupdate(peer, before),
       onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
       onforgot: () => { for (const layer of running.mounted) layer.onlease?.('forgot') },
       onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
@@ -338,9 +366,21 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #onjoin(peer: Entry): void {
     log(this.name, `${peer.name} (${peer.id}) joined, at ${peer.addresses.join(', ')}`)
+    this.#run().links.describe(peer)
     this.#tell('join', peer)
     this.#hold(peer)
     for (const each of this.#persistent) each(peer)
+  }
+
+  #onupdate(peer: Entry, before: Entry): void {
+    const { links } = this.#run()
+    links.describe(peer)
+    const meta = !isDeepStrictEqual(peer.meta, before.meta)
+    const moved = !isDeepStrictEqual(peer.addresses, before.addresses)
+    // facts alone are no reason to look at a link that stands
+    if (moved || !meta) links.refresh(peer.id)
+    this.#hold(peer)
+    if (moved || meta) this.#tell('update', peer)
   }
 
   #onpart(peer: Entry, reason: PartReason): void {

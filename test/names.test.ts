@@ -198,7 +198,7 @@ test('what is provided to a list is not taken for what is provided to one whose 
   api.to('a, b').provide('who', () => 'one')
   api.to(['a', 'b']).provide('who', () => 'list')
   api.to('a (x)').provide('who', () => 'named')
-  api.to({ id: 'x', name: 'a', namespace: 'default', addresses: [] }).provide('who', () => 'peer')
+  api.to({ id: 'x', name: 'a', namespace: 'default', addresses: [], meta: {} }).provide('who', () => 'peer')
   t.deepEqual(await Promise.all([a, both, peered].map((stage) => stage.to('api').call('who'))), ['list', 'one', 'named'])
   api.to(['a', 'b']).unprovide('who')
   t.is(await both.to('api').call('who'), 'one')

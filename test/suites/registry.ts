@@ -50,7 +50,7 @@ let count = 0
 /** An entry that is like no other. */
 export function sampleEntry(change: Partial<Entry> = {}): Entry {
   const id = `id-${process.pid}-${++count}`
-  return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, ...change }
+  return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, meta: {}, ...change }
 }
 
 export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Place>, options: RegistrySuiteOptions = {}): void {
@@ -294,6 +294,31 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await registry.close()
     t.true([undefined, 'CLOSED'].includes(await publishing), 'it was done or it was not')
     await scene.open().close()
+  })
+
+  check('meta comes back as it was published, and as a renewal replaces it', async (t, scene) => {
+    const watch = scene.watch()
+    const meta = (): unknown => watch.view?.entries[0]?.meta
+    const { lease, entry } = await scene.publish({ meta: { zone: 'a', 'größe': '\u0000 "\\" 😀', constructor: 'x' } })
+    await scene.until(() => watch.ids.length === 1)
+    t.deepEqual(meta(), { zone: 'a', 'größe': '\u0000 "\\" 😀', constructor: 'x' })
+    t.is(await lease.renew({ ...entry, meta: { zone: 'b' } }), 'ok')
+    await scene.until(() => Object.keys(meta() as object).length === 1)
+    t.deepEqual(meta(), { zone: 'b' })
+    t.is(await lease.renew({ ...entry, meta: {} }), 'ok')
+    await scene.until(() => Object.keys(meta() as object).length === 0)
+    t.is(await code(scene.registry.publish(sampleEntry({ meta: { much: 'x'.repeat(2049) } }), LONG_MS)), 'BAD_ARGUMENT')
+  })
+
+  check('an entry without meta, or with one that is none, is there without facts', async (t, scene) => {
+    if (!scene.place.edit) return void t.true(true)
+    const watch = scene.watch()
+    const wrong: unknown[] = [undefined, null, [], 'zone', 5, { zone: 5 }, { zone: { a: 'b' } }, { '': 'x' }, { much: 'x'.repeat(2048) }]
+    for (const [i, meta] of wrong.entries()) await scene.place.edit(NS, `old-${i}`, JSON.stringify({ ...sampleEntry(), id: `old-${i}`, meta }))
+    const last = await scene.publish()
+    await scene.until(() => watch.ids.includes(last.id))
+    t.deepEqual(watch.ids, [last.id, ...wrong.map((_, i) => `old-${i}`)].sort())
+    for (const { meta } of watch.view!.entries) t.deepEqual(meta, {})
   })
 
   check('an entry that is too big is refused', async (t, scene) => {
