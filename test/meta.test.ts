@@ -242,7 +242,7 @@ test('entries without it are as they were, and those of a registry of one\'s own
   t.is(encodeEntry(entry), old)
   t.is(encodeEntry(JSON.parse(old) as Entry), old)
   t.deepEqual(parseEntry(encodeEntry({ ...entry, meta: { zone: 'a' } }), 'default')?.meta, { zone: 'a' })
-  t.throws(() => encodeEntry({ ...entry, meta: { zone: 5 } as unknown as Meta }), { code: 'BAD_ARGUMENT' })
+  for (const meta of [{ zone: 5 }, { much: 'x'.repeat(2048) }]) t.throws(() => encodeEntry({ ...entry, meta: meta as unknown as Meta }), { code: 'BAD_ARGUMENT' })
   const { clock, registry: room } = virtualMesh(t)
   const inner = new MemoryRegistry(room.address.slice('memory:'.length), { clock })
   const bare: Registry = {

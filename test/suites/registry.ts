@@ -307,7 +307,6 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual(meta(), { zone: 'b' })
     t.is(await lease.renew({ ...entry, meta: {} }), 'ok')
     await scene.until(() => Object.keys(meta() as object).length === 0)
-    t.is(await code(scene.registry.publish(sampleEntry({ meta: { much: 'x'.repeat(2049) } }), LONG_MS)), 'BAD_ARGUMENT')
   })
 
   check('an entry without meta, or with one that is none, is there without facts', async (t, scene) => {
