@@ -1,7 +1,7 @@
 import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, normalize } from 'node:path'
-import { StageError, asError, describe } from '../src/errors.js'
+import { StageError, asError, describe, isPrintable } from '../src/errors.js'
 import { checkOwn, makeFolder, ownFolders } from '../src/own-folder.js'
 import type { Random } from '../src/types.js'
 import { dialled, ignore } from './socket.js'
@@ -30,7 +30,7 @@ export const formatPath = (path: string): string => `ipc://${windows ? path.repl
  * @throws StageError BAD_ARGUMENT
  */
 export function parsePath(address: string): string {
-  const path = /^ipc:\/\/(\/[\x20-\x7e\xa0-\uffff]+)$/.exec(address)?.[1] ?? ''
+  const path = isPrintable(address) && /^ipc:\/\/(\/.+)$/.exec(address)?.[1] || ''
   const good = windows ? /^\/\/\.\/pipe\/[^/\\]+$/.test(path) : normalize(path) === path && !path.endsWith('/')
   if (path && good && Buffer.byteLength(path) <= MAX_BYTES) return windows ? path.replaceAll('/', '\\') : path
   throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected ipc:// and ${windows ? '//./pipe/ with a name' : 'an absolute path'} of at most ${MAX_BYTES} bytes`)

@@ -21,8 +21,8 @@ export interface DirectoryOptions {
   own(id: string): boolean
   onjoin(entry: Entry): void
   onpart(entry: Entry, reason: PartReason): void
-  /** The same peer, with other addresses or announcements. */
-  onupdate(entry: Entry): void
+  /** The same peer, with other addresses, announcements or meta. */
+  onupdate(entry: Entry, before: Entry): void
   /** An id that was reported gone is listed: its stage does not know, and has to be told. */
   onzombie(entry: Entry): void
   /** The registry began a new history. */
@@ -51,7 +51,7 @@ export class Directory {
   readonly #cache = new Map<string, readonly Entry[]>()
   readonly #ending = new AbortController()
   /** Entries that were looked at; registries give the same objects again and again. */
-  readonly #checked = new WeakMap<Entry, boolean>()
+  readonly #checked = new WeakMap<Entry, Entry | undefined>()
   #generation: string | undefined
   /** When the earliest of those that are only believed for a while is due. */
   #judgesAt = Infinity
@@ -179,8 +179,9 @@ export class Directory {
     const zombies: Entry[] = []
     let changed = !this.known
     this.known = true
-    for (const entry of view.entries) {
-      if (!this.#isEntry(entry, namespace)) continue
+    for (const found of view.entries) {
+      const entry = this.#asEntry(found, namespace)
+      if (!entry) continue
       if (own(entry.id)) {
         changed ||= !this.#shown.has(entry.id)
         this.#shown.add(entry.id)
@@ -202,7 +203,7 @@ export class Directory {
       if (before && (before === entry || JSON.stringify(before) === JSON.stringify(entry))) continue
       this.#entries.set(id, entry)
       this.#suspects.delete(id)
-      news.push(() => { if (before) onupdate(entry); else onjoin(entry) })
+      news.push(() => { if (before) onupdate(entry, before); else onjoin(entry) })
     }
     if (changed || news.length > 0) this.#changed()
     for (const tell of news) tell()
@@ -211,15 +212,13 @@ export class Directory {
   }
 
   /** Any registry may be somebody's own: what is no entry goes no further, and is told once. */
-  #isEntry(entry: Entry, namespace: string): boolean {
-    if (typeof entry !== 'object' || entry === null) return false
-    let good = this.#checked.get(entry)
-    if (good === undefined) {
-      good = checkEntry(entry, namespace) !== undefined
-      this.#checked.set(entry, good)
-      if (!good) log(this.options.who, `the registry lists what is no entry, and it is skipped: ${describe(entry)}`)
-    }
-    return good
+  #asEntry(found: Entry, namespace: string): Entry | undefined {
+    if (typeof found !== 'object' || found === null) return undefined
+    if (this.#checked.has(found)) return this.#checked.get(found)
+    const entry = checkEntry(found, namespace)
+    this.#checked.set(found, entry)
+    if (!entry) log(this.options.who, `the registry lists what is no entry, and it is skipped: ${describe(found)}`)
+    return entry
   }
 
   #part(entry: Entry, reason: PartReason): void {

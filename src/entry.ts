@@ -1,6 +1,7 @@
 import type { Entry } from './types.js'
-import { StageError, describe } from './errors.js'
+import { StageError, asError, describe, isPrintable } from './errors.js'
 import { log } from './log.js'
+import { NO_META, checkMeta, type Meta } from './meta.js'
 import { isName } from './pattern.js'
 
 /** What a record may weigh in any registry, in bytes of JSON. */
@@ -13,9 +14,10 @@ const MAX_ADDRESSES = 16
  */
 export function encodeEntry(entry: Entry): string {
   const { id, name, namespace, addresses, unique, draining, ttlMs, announces } = entry
-  const text = JSON.stringify({ id, name, namespace, addresses, unique, draining, ttlMs, announces })
+  const meta = checkMeta(entry.meta ?? NO_META)
+  const text = JSON.stringify({ id, name, namespace, addresses, unique, draining, ttlMs, announces, ...(Object.keys(meta).length > 0 ? { meta } : {}) })
   const bytes = Buffer.byteLength(text)
-  if (bytes > MAX_ENTRY_BYTES) throw new StageError('BAD_ARGUMENT', `the entry of ${describe(name)} has ${bytes} bytes as JSON, but a registry holds at most ${MAX_ENTRY_BYTES}: announce less`)
+  if (bytes > MAX_ENTRY_BYTES) throw new StageError('BAD_ARGUMENT', `the entry of ${describe(name)} has ${bytes} bytes as JSON, but a registry holds at most ${MAX_ENTRY_BYTES}: announce less, or say less in meta`)
   if (parseEntry(text, namespace)) return text
   throw new StageError('BAD_ARGUMENT', `${describe(text)} is not an entry: its id, a name or an address has not the form that others accept`)
 }
@@ -42,7 +44,18 @@ export function checkEntry(value: unknown, namespace: string): Entry | undefined
     Array.isArray(addresses) && addresses.length <= MAX_ADDRESSES && addresses.every(isAddress) &&
     typeof unique === 'boolean' && typeof draining === 'boolean' &&
     typeof ttlMs === 'number' && ttlMs > 0 && ttlMs <= 86_400_000 && isRecord(announces)
-  return good ? { id, name, namespace, addresses, unique, draining, ttlMs, announces } : undefined
+  return good ? { id, name, namespace, addresses, unique, draining, ttlMs, announces, meta: metaOf(value) } : undefined
+}
+
+/** One without it is of a version that had none. One that is malformed hides no stage: whoever asks for a fact finds none. */
+function metaOf({ id, meta }: Record<string, unknown>): Meta {
+  if (meta === undefined || meta === NO_META) return NO_META
+  try {
+    return checkMeta(meta)
+  } catch (error) {
+    log('entry', `the meta of ${describe(id)} is left out: ${asError(error).message}`)
+    return NO_META
+  }
 }
 
 /** A key `__proto__` is refused at any depth: what is announced gets merged by somebody some day. */
@@ -60,8 +73,8 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{1,64}$/.test(value)
 
 /** `scheme://…` in printable characters; a port at its end is one that can be dialled. */
-function isAddress(value: unknown): value is string {
-  if (typeof value !== 'string' || value.length > 1024 || !/^[a-z][a-z0-9+.-]*:[\x20-\x7e\xa0-\uffff]+$/.test(value)) return false
+export function isAddress(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length > 1024 || !/^[a-z][a-z0-9+.-]*:./.test(value) || !isPrintable(value)) return false
   const port = /^[a-z0-9+.-]+:\/\/[^/?#]*:(\d+)$/.exec(value)?.[1]
   return port === undefined || (Number(port) >= 1 && Number(port) <= 65535)
 }

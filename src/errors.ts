@@ -28,7 +28,10 @@ export interface StageErrorDetails {
   peer?: Peer | undefined
 }
 
-/** The library's only error class. Compare `code`, never the message. */
+/**
+ * The library's only error class. Compare `code`, never the message: it is one line for people, and what it repeats from
+ * elsewhere (names, addresses, what a handler threw) can neither steer a terminal nor turn the direction of its text.
+ */
 export class StageError extends Error {
   override readonly name = 'StageError'
   readonly code: Code
@@ -37,13 +40,27 @@ export class StageError extends Error {
   readonly peer?: Peer
 
   constructor(code: Code, message: string, details: StageErrorDetails = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    super(printable(message), 'cause' in details ? { cause: details.cause } : undefined)
     this.code = code
     this.executed = details.executed ?? 'no'
     if (details.phase) this.phase = details.phase
     if (details.peer) this.peer = details.peer
   }
 }
+
+/** Control characters, halves of pairs, what breaks lines, and what turns the direction of the text behind it. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_C}]/u
+const EACH = new RegExp(UNPRINTABLE, 'gu')
+
+export const isPrintable = (text: string): boolean => !UNPRINTABLE.test(text)
+
+/** Text that came from elsewhere, for a message, a log or a terminal: what is not printable stands there as an escape. */
+export const printable = (text: string): string => isPrintable(text) ? text : text.replace(EACH, escaped)
+
+/** The same for text that may have lines. */
+export const printableLines = (text: string): string => isPrintable(text) ? text : text.replace(EACH, (one) => one === '\n' || one === '\t' ? one : escaped(one))
+
+const escaped = (one: string): string => one === '\n' ? '\\n' : `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
 
 /** Whatever was thrown, as an Error whose message can be read: it is the user's, and may do anything when it is looked at. */
 export function asError(thrown: unknown): Error {
@@ -66,7 +83,7 @@ export function describe(value: unknown): string {
   } catch {
     text = typeof value
   }
-  text = text.replace(/[^\x20-\x7e\xa0-\uffff]/g, '?')
+  text = printable(text)
   return text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX - 1)}…` : text
 }
 

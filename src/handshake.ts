@@ -13,6 +13,7 @@
  */
 import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import type { Duplex } from 'node:stream'
+import { isAddress } from './entry.js'
 import { StageError, describe, type Code } from './errors.js'
 import { isName } from './pattern.js'
 import type { Clock, Random } from './types.js'
@@ -164,7 +165,7 @@ function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hell
     throw new StageError('VERSION_MISMATCH', `this stage speaks protocol ${PROTOCOL}, the other ${protocol[0]} to ${protocol[1]}: run versions of stagemesh that overlap`)
   }
   if (namespace !== o.namespace) throw new StageError('WRONG_NAMESPACE', `${o.self.name} is in the namespace ${describe(o.namespace)}, and the stage that it met in ${describe(namespace)}`)
-  if (typeof from !== 'object' || from === null || !isId(from.id) || !isName(from.name) || !isStrings(from.addresses)) throw malformed('from', from)
+  if (typeof from !== 'object' || from === null || !isId(from.id) || !isName(from.name) || !isStrings(from.addresses) || !from.addresses.every(isAddress)) throw malformed('from', from)
   if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
   if (!isStrings(chain)) throw malformed('chain', chain)
   if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)

@@ -54,7 +54,8 @@ interface Injected {
 /** One node of the mesh: a name by which others reach it, and the way to reach others by theirs. */
 export class Stage extends StageCore {
   /**
-   * @param name       what others call it: a letter, then up to 127 letters, digits or `_ . : -`
+   * @param name       what others call it: 1 to 128 bytes of text in NFC, without control characters, `*`, `?`, `/` and white
+   *                   space at its ends
    * @param registry   an object, or a URL: `redis:`, `rediss:`, `local:`, `local:/path`, `memory:name`; default
    *                   `$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`. Closed with the last stage that uses it.
    * @param interfaces what carries the bytes; default memory within the process, a unix socket within the machine, and TCP on
@@ -82,8 +83,9 @@ export class Stage extends StageCore {
   }
 
   /**
-   * Calls `namespace://peer/method`; the peer may be a pattern, of which one match answers.
-   * @throws StageError WRONG_NAMESPACE it is not this stage's · and what `to(peer).call(method)` throws
+   * Calls `namespace://peer/method`, each part percent-encoded; the peer may be a pattern, of which one match answers.
+   * @param uri  `default://${encodeURIComponent('my app')}/greet`
+   * @throws StageError BAD_ARGUMENT no such form · BAD_NAME a part is no name, or is not percent-encoded · WRONG_NAMESPACE it is not this stage's · and what `to(peer).call(method)` throws
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
   call<T = any>(uri: string, ...args: unknown[]): Promise<T> {

@@ -162,7 +162,7 @@ export class Ledger {
   #holder(entry: Listed): Holder | undefined {
     const quoted = JSON.stringify(entry.name)
     for (const [id, text] of [...this.table.list('peer')]) {
-      if (id === entry.id || !text.includes(quoted)) continue // most are passed over without decoding them
+      if (id === entry.id || !(text.includes(quoted) || text.includes('\\u'))) continue // most are passed over without decoding them
       const other = parseEntry(text, this.namespace)
       const end = this.table.get('lease', id)
       if (other?.id !== id || other.name !== entry.name || end === undefined || !(other.unique || entry.unique)) continue

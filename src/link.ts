@@ -5,7 +5,8 @@ import type { Clock, Link, Peer, Timer, Top, Wrapper } from './types.js'
 
 export interface LinkOptions {
   id: string
-  peer: Peer
+  /** As it is known now: read anew each time. */
+  readonly peer: Peer
   dialled: boolean
   loopback?: boolean
   stream: Duplex
@@ -43,7 +44,6 @@ class Seen implements Link {
 /** One established connection: the chain on its stream, its pulse, and its one end. */
 export class LiveLink implements Link {
   readonly id: string
-  readonly peer: Peer
   readonly dialled: boolean
   readonly loopback: boolean
   readonly top: Top
@@ -67,9 +67,8 @@ export class LiveLink implements Link {
 
   /** @throws what a wrapper threw */
   constructor(private readonly options: LinkOptions) {
-    const { id, peer, dialled, stream, wrappers, clock } = options
+    const { id, dialled, stream, wrappers, clock } = options
     this.id = id
-    this.peer = peer
     this.dialled = dialled
     this.loopback = options.loopback ?? false
     this.since = clock.now()
@@ -77,7 +76,7 @@ export class LiveLink implements Link {
     const outputs: Top[] = []
     stream.on('error', ignore)
     for (const wrap of wrappers) {
-      top = wrap(top, { peer, dialled })
+      top = wrap(top, { get peer() { return options.peer }, dialled })
       top.on('error', ignore)
       outputs.push(top)
       if (!this.#pinger && top.ping) this.#pinger = top
@@ -91,12 +90,16 @@ export class LiveLink implements Link {
       top.once('error', (error) => this.close(error))
       top.once('close', () => this.close())
     }
-    top.onstream = (opened) => options.onstream(opened, peer)
+    top.onstream = (opened) => options.onstream(opened, this.peer)
     this.#keeper.ondrain = (leaving) => { this.#parting = true; options.onretire(this, leaving) }
     if (!this.loopback) {
       this.#beat()
       this.#watchIdle()
     }
+  }
+
+  get peer(): Peer {
+    return this.options.peer
   }
 
   /** The same link as the layer at `index` of the chain knows it. */

@@ -4,6 +4,7 @@ import { StageError, asError } from './errors.js'
 import { HANDSHAKE_MS, handshake, type Greeting, type Identity, type LastLink, type Verdict } from './handshake.js'
 import { LiveLink } from './link.js'
 import { log } from './log.js'
+import { NO_META } from './meta.js'
 import { pair } from './pair.js'
 import type { Clock, Entry, Interface, Peer, Random, Timer, Wrapper } from './types.js'
 
@@ -67,10 +68,14 @@ export class Links {
   #strangers = 0
   #seq = 0
   #loopback: LiveLink | undefined
+  /** What this stage is to itself. */
+  #own: Peer
   #closed = false
   #resetting = false
 
-  constructor(private readonly options: LinksOptions) {}
+  constructor(private readonly options: LinksOptions) {
+    this.#own = options.self()
+  }
 
   /** The open link to that id, if it stands. */
   active(id: string): LiveLink | undefined {
@@ -146,6 +151,13 @@ export class Links {
     if (!crashed) return
     slot.current?.link?.close(error)
     for (const link of [...this.#draining]) if (link.peer.id === id) link.close(error)
+  }
+
+  /** What the registry, or this stage of itself, says of it now; links that stand say the same from here on. */
+  describe(peer: Peer): void {
+    const slot = this.#slots.get(peer.id)
+    if (slot) slot.peer = peer
+    else if (peer.id === this.#own.id) this.#own = peer
   }
 
   /** Its addresses may have changed: nothing that was learned of the old ones counts. */
@@ -326,7 +338,8 @@ export class Links {
   #establish(slot: Slot, stream: Duplex, id: string, dialled: boolean): void {
     const { clock, chain, idleLinkMs, onlink, kept } = this.options
     const link = new LiveLink({
-      id, peer: slot.peer, dialled, stream, clock,
+      id, dialled, stream, clock,
+      get peer() { return slot.peer },
       idleMs: idleLinkMs,
       wrappers: chain.map((one) => one.wrap),
       kept: () => kept(slot.peer),
@@ -385,21 +398,24 @@ export class Links {
   #loop(): LiveLink {
     const { clock, chain, idleLinkMs, self } = this.options
     const [near, far] = pair()
-    const common = {
-      id: 'loopback', peer: self(), loopback: true, clock, idleMs: idleLinkMs,
+    const own = (): Peer => this.#own
+    this.#own = self()
+    const end = (stream: Duplex, dialled: boolean, onclose: () => void): LiveLink => new LiveLink({
+      id: 'loopback', loopback: true, clock, idleMs: idleLinkMs, stream, dialled, onclose,
+      get peer() { return own() },
       wrappers: chain.map((one) => one.wrap),
       kept: () => true,
-      onretire: (retiring: LiveLink, leaving: boolean) => void retiring.retire(leaving),
+      onretire: (retiring, leaving) => void retiring.retire(leaving),
       onstream: () => false,
-    }
-    const link: LiveLink = new LiveLink({ ...common, stream: near, dialled: true, onclose: () => { if (this.#loopback === link) this.#loopback = undefined } })
-    new LiveLink({ ...common, stream: far, dialled: false, onclose: nothing })
+    })
+    const link = end(near, true, () => { if (this.#loopback === link) this.#loopback = undefined })
+    end(far, false, nothing)
     this.#loopback = link
     return link
   }
 
   #peer(identity: Identity): Peer {
-    return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace }
+    return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace, meta: NO_META }
   }
 }
 

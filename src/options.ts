@@ -18,6 +18,8 @@ export interface StageOptions {
   unique?: boolean | undefined
   /** At least 16 bytes, the same on all stages: proves both ends of every link. */
   secret?: string | undefined
+  /** Facts that other stages find in `peer.meta`: text to text, at most 2 KiB as JSON; default none. Later: `stage.setMeta()`. */
+  meta?: Readonly<Record<string, string>> | undefined
   /** Allows to listen beyond this machine without a secret. */
   insecure?: boolean | undefined
   /** Whose store keeps the actors, as an object or as a URL; default that of the registry. Closed with the last stage that uses it. */
@@ -46,6 +48,8 @@ export interface StageEvents {
   listening: [addresses: readonly string[]]
   join: [peer: Peer]
   part: [peer: Peer, reason: PartReason]
+  /** A peer that is there has other addresses, or other `meta`. */
+  update: [peer: Peer]
   /** Just before the `part` of a peer whose lease lapsed. */
   timeout: [peer: Peer]
   link: [peer: Peer]
@@ -62,7 +66,7 @@ export type StreamCallback<Top extends Duplex = PeerStream> = (error: StageError
 
 const MAX_MS = 86_400_000
 /** The last two are for tests. */
-const STAGE_OPTIONS = ['namespace', 'chain', 'unique', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store', 'clock', 'random']
+const STAGE_OPTIONS = ['namespace', 'chain', 'unique', 'meta', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store', 'clock', 'random']
 
 /** @throws StageError BAD_ARGUMENT */
 export function checkMs(option: string, ms: unknown, least = 0): void {

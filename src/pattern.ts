@@ -1,25 +1,49 @@
 import { StageError, describe } from './errors.js'
 
-const NAME = /^[A-Za-z][\w.:-]{0,127}$/
+const NAME_MAX_BYTES = 128
+const PATTERN_MAX_BYTES = 256
+/** Nearly all names and patterns are ASCII without blanks, and a pattern is looked at for every `to()`: one test decides about them. */
+const PLAIN_NAME = /^[!-)+-.0->@-~]+$/
+const PLAIN_PATTERN = /^[!-.0-~]+$/
+/** In no name: control characters, halves of pairs, what breaks lines, and what stands between names in an address. */
+const UNFIT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}/]/u
+const IDENTIFIER = /^[A-Za-z0-9][\w.:-]{0,127}$/
 
-export const isName = (value: unknown): value is string => typeof value === 'string' && NAME.test(value)
+/**
+ * Whether a stage can have that name: text of 1 to 128 bytes of UTF-8 in NFC, without control characters, `*`, `?`, `/`
+ * and white space at its ends.
+ */
+export const isName = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= NAME_MAX_BYTES && (PLAIN_NAME.test(value) || (!isPattern(value) && isText(value, NAME_MAX_BYTES)))
+
+/** Whether a namespace or a method can have that name. */
+export const isIdentifier = (value: unknown): value is string => typeof value === 'string' && IDENTIFIER.test(value)
 
 /** @throws StageError BAD_NAME */
-export function checkName(value: unknown, what: string): string {
+export function checkName(value: unknown): string {
   if (isName(value)) return value
-  throw new StageError('BAD_NAME', `${what} ${describe(value)} is not a name: expected a letter, then up to 127 letters, digits or one of "_ . : -"`)
+  throw composable(value, isName) ?? new StageError('BAD_NAME', `${describe(value)} is not the name of a stage: expected 1 to ${NAME_MAX_BYTES} bytes of text without control characters, "*", "?", "/" and white space at its ends`)
+}
+
+/** @throws StageError BAD_NAME */
+export function checkIdentifier(value: unknown, what: string): string {
+  if (isIdentifier(value)) return value
+  throw new StageError('BAD_NAME', `${what} ${describe(value)} is not a name: expected a letter or a digit, then up to 127 letters, digits or one of "_ . : -"`)
 }
 
 /** @throws StageError BAD_NAME */
 export function checkPattern(value: unknown): string {
-  if (typeof value === 'string' && value.length > 0 && value.length <= 256 && /^[\w.:*?-]+$/.test(value)) return value
-  throw new StageError('BAD_NAME', `${describe(value)} is not a name or a pattern: expected letters, digits and "_ . : -", with "*" for any run and "?" for any one of them`)
+  if (matchable(value)) return value
+  throw composable(value, matchable) ?? new StageError('BAD_NAME', `${describe(value)} is not a name or a pattern: expected 1 to ${PATTERN_MAX_BYTES} bytes of text without control characters, "/" and white space at its ends, with "*" for any run of characters and "?" for any one of them`)
 }
 
 export const isPattern = (value: string): boolean => value.includes('*') || value.includes('?')
 
+/** A name or a pattern in a message: quoted where a reader could not see where it ends, so that no two lists of them look the same. */
+export const named = (name: string): string => /[\s"]/.test(name) ? JSON.stringify(name) : name
+
 /**
- * Whether `name` matches `pattern`: `*` stands for any run of characters, `?` for exactly one.
+ * Whether `name` matches `pattern`: `*` stands for any run of characters, `?` for exactly one, which is a code point.
  * Two pointers and one point to fall back to, so a hostile pattern costs at most |pattern| × |name| steps.
  */
 export function matches(pattern: string, name: string): boolean {
@@ -28,17 +52,41 @@ export function matches(pattern: string, name: string): boolean {
   let star = -1
   let resume = 0
   while (n < name.length) {
-    if (p < pattern.length && pattern[p] === '*') {
+    const wanted = p < pattern.length ? pattern.charCodeAt(p) : END
+    const found = name.charCodeAt(n)
+    if (wanted === STAR) {
       star = p++
       resume = n
-    } else if (p < pattern.length && (pattern[p] === '?' || pattern[p] === name[n])) {
+    } else if (wanted === found) {
       p++
       n++
+    } else if (wanted === ONE) {
+      p++
+      n += isHigh(found) ? 2 : 1
     } else if (star >= 0) {
       p = star + 1
-      n = ++resume
+      n = ++resume // in the middle of a pair too: a `?` there ends where it would have ended from the start of the pair
     } else return false
   }
-  while (pattern[p] === '*') p++
+  while (p < pattern.length && pattern.charCodeAt(p) === STAR) p++
   return p === pattern.length
+}
+
+/** No character. */
+const END = -1
+const STAR = 0x2a
+const ONE = 0x3f
+
+/** The first half of a pair that makes one character. */
+const isHigh = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00
+
+const matchable = (value: unknown): value is string => typeof value === 'string' && value.length <= PATTERN_MAX_BYTES && (PLAIN_PATTERN.test(value) || isText(value, PATTERN_MAX_BYTES))
+
+const isText = (text: string, maxBytes: number): boolean =>
+  text !== '' && Buffer.byteLength(text) <= maxBytes && !UNFIT.test(text) && text.trim() === text && text.normalize() === text
+
+/** What looks the same as a good text, and is spelled otherwise. */
+function composable(value: unknown, isGood: (text: string) => boolean): StageError | undefined {
+  if (typeof value !== 'string' || value.length > 4 * PATTERN_MAX_BYTES || !isGood(value.normalize())) return undefined
+  return new StageError('BAD_NAME', `${describe(value)} is not in the composed form of Unicode (NFC), so that it differs from names that look the same: pass it through .normalize()`)
 }

@@ -1,5 +1,5 @@
 import { StageError, describe } from './errors.js'
-import { checkPattern, isPattern, matches } from './pattern.js'
+import { checkPattern, isPattern, matches, named } from './pattern.js'
 import { byKey } from './rendezvous.js'
 import type { Directory } from './directory.js'
 import type { LiveLink } from './link.js'
@@ -38,9 +38,9 @@ const FINAL: ReadonlySet<string> = new Set(['AUTH_FAILED', 'CHAIN_MISMATCH', 'VE
 
 /** Whom one `to()` means: cheap to make, as one is made for every call. */
 export class Picked implements Selection {
-  readonly label: string
   readonly #patterns: readonly string[]
   readonly #ids: readonly Peer[]
+  #label: string | undefined
 
   /**
    * @param layer  whose output is the `top` of the links it finds; default that of the whole chain
@@ -48,14 +48,13 @@ export class Picked implements Selection {
    */
   constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<TargetOptions>, private readonly layer?: number) {
     if (typeof to === 'string') {
-      this.#patterns = [stage.turns.has(to) && !to.startsWith('!') ? to : checkPattern(to)]
+      this.#patterns = [stage.turns.has(to) && !to.startsWith('/') ? to : checkPattern(to)]
       this.#ids = NONE
-      this.label = to
     } else {
       const list = Array.isArray(to) ? to as readonly (string | Peer)[] : [to as Peer]
       this.#patterns = list.filter((one) => typeof one === 'string').map(checkPattern)
       this.#ids = list.filter((one) => typeof one !== 'string').map(checkPeer)
-      this.label = list.map((one) => typeof one === 'string' ? one : `${one.name} (${one.id})`).join(', ') || 'an empty list'
+      this.#label = list.map((one) => typeof one === 'string' ? named(one) : `${named(one.name)} (${one.id})`).join(', ') || 'an empty list'
     }
   }
 
@@ -63,6 +62,10 @@ export class Picked implements Selection {
   get name(): string | undefined {
     const [only, ...more] = [...this.#patterns, ...this.#ids.map((peer) => peer.name)]
     return only !== undefined && more.length === 0 && !isPattern(only) ? only : undefined
+  }
+
+  get label(): string {
+    return this.#label ??= named(this.to as string)
   }
 
   /** The same as the layer at `index` of the chain sees it. */
@@ -152,14 +155,14 @@ export class Picked implements Selection {
     }
     const failed = this.matches().map((peer) => ({ peer, error: links.error(peer.id) })).find((one) => one.error)
     if (failed?.error) {
-      return new StageError('TIMEOUT', `no link to ${failed.peer.name} ${waited}: ${failed.error.message}`, { phase: 'connecting', cause: failed.error, peer: failed.peer })
+      return new StageError('TIMEOUT', `no link to ${named(failed.peer.name)} ${waited}: ${failed.error.message}`, { phase: 'connecting', cause: failed.error, peer: failed.peer })
     }
     if (this.matches().length > 0) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${this.matches()[0]?.addresses.join(', ') || 'no address'}`, { phase: 'connecting' })
     if (this.options.self === false && this.includes(this.stage.self())) {
       return new StageError('NO_SUCH_PEER', `no other stage named ${this.label} ${waited}: it is this stage itself, and streams never go to oneself`)
     }
     const others = directory.lookup('*').map((peer) => peer.name)
-    const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).join(', ')}` : 'nobody else is there'
+    const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).map(named).join(', ')}` : 'nobody else is there'
     return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)
   }
 
@@ -198,7 +201,7 @@ export class Picked implements Selection {
   #turn(): Turn {
     const { directory, turns } = this.stage
     const self = this.options.self === false ? '' : this.stage.self().id
-    const slot = self ? this.label : `!${this.label}`
+    const slot = self ? this.#patterns[0] : `/${this.#patterns[0]}` // no name has a "/"
     const cached = this.#ids === NONE ? turns.get(slot) : undefined
     if (cached && cached.version === directory.version && cached.self === self) return cached
     const found = new Map<string, Peer>()

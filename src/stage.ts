@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
 import { onAbort } from './abort.js'
 import { bounded } from './bounded.js'
 import { mountChain, type ChainLink } from './chain.js'
@@ -7,6 +8,7 @@ import { alive } from './alive.js'
 import { asked, shown } from './asking.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
+import { encodeEntry } from './entry.js'
 import { StageError, asError } from './errors.js'
 import { Forward } from './forward.js'
 import { endWithPeer } from './half-open.js'
@@ -14,8 +16,9 @@ import { DRAIN_MS, type LiveLink } from './link.js'
 import { Links } from './links.js'
 import { Listening } from './listening.js'
 import { log } from './log.js'
+import { NO_META, checkMeta, type Meta } from './meta.js'
 import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
-import { checkName, matches } from './pattern.js'
+import { checkIdentifier, checkName, checkPattern, matches } from './pattern.js'
 import { Picked, type Surroundings } from './selection.js'
 import { retain } from './shared.js'
 import { objects, writesObjects, type Modes } from './joint.js'
@@ -61,17 +64,19 @@ export class StageCore extends EventEmitter<StageEvents> {
   #addresses: readonly string[] = []
   /** What the top of a chain of one's own carries, once a link has shown it. */
   #modes: Modes = { readable: undefined, writable: undefined }
+  #meta: Meta
   #listened = false
   #closing: Promise<void> | undefined
 
   /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError when it would listen beyond this machine without a secret */
   constructor(name: string, options: StageOptions, parts: Parts) {
     super()
-    this.name = checkName(name, 'the stage name')
-    this.#namespace = checkName(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
+    this.name = checkName(name)
+    this.#namespace = checkIdentifier(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
     checkStageOptions(options, parts.interfaces)
     this.#options = options
     this.#parts = parts
+    this.#meta = options.meta === undefined ? NO_META : checkMeta(options.meta)
     this.#release = [...new Set([parts.registry, parts.store ?? parts.registry])].map(retain)
     // whoever made it may still set the namespace and the chain; a stage that nobody touches is listed all the same
     process.nextTick(() => { if (!this.#closing) this.#run() })
@@ -89,8 +94,31 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** @throws TypeError after the first use · StageError BAD_NAME */
   setPeerNamespace(namespace: string): this {
     this.#beforeUse('setPeerNamespace')
-    this.#namespace = checkName(namespace, 'the namespace')
+    this.#namespace = checkIdentifier(namespace, 'the namespace')
     return this
+  }
+
+  /** What it tells about itself: `peer.meta` to the others. */
+  get meta(): Meta {
+    return this.#meta
+  }
+
+  /**
+   * Replaces `meta`, at any time. Resolves when it is listed: others have it with their next view of the registry.
+   * @throws StageError BAD_ARGUMENT it is no flat object of text to text, of at most 2 KiB as JSON, and nothing has changed ·
+   *   CLOSED · REGISTRY_UNAVAILABLE, or another reason for which the stage is not listed: it will be, with this meta, once it can
+   */
+  async setMeta(meta: Readonly<Record<string, string>>): Promise<void> {
+    const checked = checkMeta(meta)
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    if (this.#running) encodeEntry({ ...this.#running.surroundings.self(), meta: checked }) // too large an entry would not be listed any more
+    this.#meta = checked
+    if (!this.#running) await new Promise<void>((resolve) => { process.nextTick(resolve) }) // this is no use of the stage: the constructor's tick is
+    const { links, listening, surroundings, tenure } = this.#run()
+    surroundings.turns.clear() // they hold what this stage was to itself
+    links.describe(surroundings.self())
+    if (!this.#listened) await listening.ready()
+    await tenure.relist()
   }
 
   /** The first call replaces the default chain, each further one adds to it. @throws TypeError after the first use */
@@ -123,9 +151,9 @@ export class StageCore extends EventEmitter<StageEvents> {
     return this.lookup('*')
   }
 
-  /** Live peers that match, without `exclusions` (ids or names). */
+  /** Live peers that match, without `exclusions` (ids or names). @throws StageError BAD_NAME */
   lookup(pattern: string, exclusions?: Iterable<string>): readonly Peer[] {
-    return this.#run().directory.lookup(pattern, exclusions)
+    return this.#run().directory.lookup(checkPattern(pattern), exclusions)
   }
 
   /** Calls `fn` for every live match once the registry was asked; resolves when that is done. */
@@ -213,7 +241,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const { ttlMs = 15_000, idleLinkMs = 60_000, timeoutMs = 10_000, secret } = this.#options
     const entry = (id: string): Entry => ({
       id, name: this.name, namespace: this.#namespace, addresses: this.#addresses, unique: this.#options.unique ?? false,
-      draining: this.#draining, ttlMs, announces: this.#announces,
+      draining: this.#draining, ttlMs, announces: this.#announces, meta: this.#meta,
     })
     const deadlines = new DeadlineSweep(clock)
     const tenure = new Tenure({
@@ -229,7 +257,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       own: (id) => this.#ids.has(id),
       onjoin: (peer) => this.#onjoin(peer),
       onpart: (peer, reason) => this.#onpart(peer, reason),
-      onupdate: (peer) => { links.refresh(peer.id); this.#hold(peer) },
+      onupdate: (peer, before) => this.#onupdate(peer, before),
       onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
       onforgot: () => { for (const layer of running.mounted) layer.onlease?.('forgot') },
       onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
@@ -351,9 +379,21 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #onjoin(peer: Entry): void {
     log(this.name, `${peer.name} (${peer.id}) joined, at ${peer.addresses.join(', ')}`)
+    this.#run().links.describe(peer)
     this.#tell('join', peer)
     this.#hold(peer)
     for (const each of this.#persistent) each(peer)
+  }
+
+  #onupdate(peer: Entry, before: Entry): void {
+    const { links } = this.#run()
+    links.describe(peer)
+    const meta = !isDeepStrictEqual(peer.meta, before.meta)
+    const moved = !isDeepStrictEqual(peer.addresses, before.addresses)
+    // facts alone are no reason to look at a link that stands
+    if (moved || !meta) links.refresh(peer.id)
+    this.#hold(peer)
+    if (moved || meta) this.#tell('update', peer)
   }
 
   #onpart(peer: Entry, reason: PartReason): void {

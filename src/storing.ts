@@ -1,5 +1,5 @@
 import { StageError, describe } from './errors.js'
-import { checkName } from './pattern.js'
+import { checkIdentifier } from './pattern.js'
 import type { Claim, Claimed, Commit, Fence, Store } from './types.js'
 
 /** The longest address of an actor, in bytes of UTF-8. */
@@ -21,7 +21,7 @@ export class Stores {
 
   /** @throws StageError BAD_NAME if the namespace is none */
   open(address: string, namespace: string, make: () => StoreSteps, warning?: string): Store {
-    checkName(namespace, 'the namespace')
+    checkIdentifier(namespace, 'the namespace')
     const store = new GuardedStore(address, make(), () => this.#open.delete(store), warning)
     this.#open.add(store)
     if (this.#closed) void store.close()

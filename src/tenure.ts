@@ -18,6 +18,11 @@ export interface TenureOptions {
   onerror(error: Error): void
 }
 
+interface Settle {
+  resolve(): void
+  reject(error: Error): void
+}
+
 const RETRY_MS = 250
 const RETRY_MAX_MS = 1000
 
@@ -37,7 +42,9 @@ export class Tenure {
   #told: string | undefined
   #closed = false
   #listed: Promise<void>
-  #settleListed!: { resolve(): void; reject(error: Error): void }
+  #settleListed!: Settle
+  /** They wait for a try that begins after they asked. */
+  #asked: Settle[] = []
   // when the last acknowledged heartbeat was sent, by both clocks: a machine that slept stops the monotonic one
   #sentAt = -Infinity
   #sentWall = -Infinity
@@ -83,11 +90,20 @@ export class Tenure {
     await (this.#running ?? this.#beat())
   }
 
+  /** The entry has changed: resolves once it is listed as it is now. @throws why the next try failed; others follow by themselves */
+  relist(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(new StageError('CLOSED', 'the stage was closed'))
+      this.#asked.push({ resolve, reject })
+      void this.update()
+    })
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#timer?.cancel()
-    this.#settleListed.reject(new StageError('CLOSED', 'the stage was closed'))
+    for (const one of [this.#settleListed, ...this.#asked.splice(0)]) one.reject(new StageError('CLOSED', 'the stage was closed'))
     await this.#running
     await this.#lease?.close().catch((error: unknown) => this.options.onerror(asError(error)))
   }
@@ -101,9 +117,17 @@ export class Tenure {
   #beat(): Promise<void> {
     this.#timer?.cancel()
     this.#again = false
+    const asked = this.#asked.splice(0)
     this.#running = this.#once().then(
-      () => { this.#next(undefined) },
-      (error: unknown) => { this.#next(asError(error)) },
+      () => {
+        this.#next(undefined)
+        for (const one of asked) one.resolve()
+      },
+      (thrown: unknown) => {
+        const error = asError(thrown)
+        this.#next(error)
+        for (const one of asked) one.reject(error)
+      },
     )
     return this.#running
   }

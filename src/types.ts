@@ -45,6 +45,8 @@ export interface Peer {
   readonly namespace: string
   /** Where it can be dialled, by whoever has an interface for it: `tcp://10.0.0.5:4000`. */
   readonly addresses: readonly string[]
+  /** Facts that its stage tells about itself (a zone, a version, a role); `{}` if it tells none, or if only its handshake is known. */
+  readonly meta: Readonly<Record<string, string>>
 }
 
 /** One record of the registry. JSON, at most 8 KiB. */
@@ -223,6 +225,7 @@ export interface Interface extends Closable {
 
 /** One end of a link, as its wrappers see it. */
 export interface LinkEnd {
+  /** As it is known when this is read. */
   readonly peer: Peer
   /** We dialled; the other end has false here. */
   readonly dialled: boolean
@@ -376,7 +379,7 @@ export interface TargetOptions {
 
 /** Whom a `to()` means, and how to get at them. */
 export interface Selection<T = Top> {
-  /** For messages: what `to()` was given. */
+  /** For messages: what `to()` was given. Two of the same label mean the same. */
   readonly label: string
   readonly options: Readonly<TargetOptions>
   /** Whether a peer is meant, now or when it joins. */

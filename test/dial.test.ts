@@ -29,7 +29,7 @@ function scene(places: Readonly<Record<string, Behaviour>>, costs: Readonly<Reco
   }))
   const greeted: string[] = []
   const ending = new AbortController()
-  const peer: Peer = { id: 'x', name: 'x', namespace: 'default', addresses: Object.keys(places) }
+  const peer: Peer = { id: 'x', name: 'x', namespace: 'default', addresses: Object.keys(places), meta: {} }
   const begin = () => dial(peer, interfaces, clock, ending.signal, async (stream, through) => {
     const { what } = stream as Duplex & { what: Behaviour }
     if (what === 'is another') throw new StageError('WRONG_PEER', 'y lives here')

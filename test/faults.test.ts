@@ -165,7 +165,7 @@ test('two who tell a stage at once that its id is gone make it give up one id, n
 test('one that stood still hears the registry before it declares dead whom the registry had forgotten', async (t) => {
   const world = new VirtualClock()
   const clock = new HostClock(world)
-  const b: Entry = { id: 'b-b-b-b-b', name: 'b', namespace: 'default', addresses: [], unique: false, draining: false, ttlMs: 3000, announces: {} }
+  const b: Entry = { id: 'b-b-b-b-b', name: 'b', namespace: 'default', addresses: [], unique: false, draining: false, ttlMs: 3000, announces: {}, meta: {} }
   const parted: string[] = []
   const directory = new Directory({
     registry: {

@@ -347,7 +347,7 @@ test('calls never go to who merely calls itself so', async (t) => {
 
 // ── the order of views ──────────────────────────────────────────────────────────────────────────────────────────
 
-const entry = (name: string): Entry => ({ id: `id-of-${name}`, name, namespace: 'default', addresses: [], unique: false, draining: false, ttlMs: 15_000, announces: {} })
+const entry = (name: string): Entry => ({ id: `id-of-${name}`, name, namespace: 'default', addresses: [], unique: false, draining: false, ttlMs: 15_000, announces: {}, meta: {} })
 
 /** A directory whose watches say what the test makes them say. */
 function told(t: ExecutionContext) {

@@ -1,4 +1,4 @@
-import { StageError, asError } from '../../src/errors.js'
+import { StageError, asError, printable } from '../../src/errors.js'
 
 /** What commands the library needs; what is printed when one of them is not allowed. */
 export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
@@ -51,5 +51,5 @@ function words(error: Error): string {
   const inner = lastNodeError ?? errors?.[0]
   const own = error.message || (typeof code === 'string' ? code : error.name)
   const text = inner instanceof Error && inner !== error ? `${own}: ${inner.message}` : own
-  return text.replace(/\s+/g, ' ').replace(/[^\x20-\x7e\xa0-\uffff]/g, '?').slice(0, 300)
+  return printable(text.replace(/\s+/g, ' ').slice(0, 300))
 }

@@ -59,9 +59,12 @@ local function answer(what)
   return { what, generation, num(revision), mark, num(now), first[2] and num(tonumber(first[2])) or '' }
 end
 
+-- a name as NAMES has it: between a name and what follows stands a space, so that in a name it is %20
+local function indexed(name) return (string.gsub(name, '[%% ]', { ['%'] = '%25', [' '] = '%20' })) end
+
 local function list(id, text, name, unique, ttl)
   redis.call('ZADD', LEASES, num(now + ttl), id)
-  redis.call('ZADD', NAMES, 0, name .. ' ' .. unique .. ' ' .. id)
+  redis.call('ZADD', NAMES, 0, indexed(name) .. ' ' .. unique .. ' ' .. id)
   if redis.call('HGET', PEERS, id) == text then return end
   redis.call('HSET', PEERS, id, text)
   change('list', id)
@@ -69,6 +72,7 @@ end
 
 -- who has the name, where one of the two would have it alone
 local function holder(id, name, unique)
+  name = indexed(name)
   for _, member in ipairs(redis.call('ZRANGEBYLEX', NAMES, '[' .. name .. ' ', '(' .. name .. '!')) do
     local alone, other = string.sub(member, #name + 2, #name + 2), string.sub(member, #name + 4)
     local ends = redis.call('ZSCORE', LEASES, other)
@@ -80,7 +84,8 @@ end
 local function drop(op, id)
   local ok, entry = pcall(cjson.decode, redis.call('HGET', PEERS, id) or '')
   if ok and type(entry) == 'table' and type(entry.name) == 'string' then
-    redis.call('ZREM', NAMES, entry.name .. ' 0 ' .. id, entry.name .. ' 1 ' .. id)
+    local name = indexed(entry.name)
+    redis.call('ZREM', NAMES, name .. ' 0 ' .. id, name .. ' 1 ' .. id)
   end
   redis.call('ZREM', LEASES, id)
   redis.call('HDEL', PEERS, id)

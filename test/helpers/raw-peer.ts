@@ -48,7 +48,7 @@ export function tcpMesh<C extends Clock = Clock>(t: Test, clock: C = systemClock
       return Object.defineProperty(stage as Stage & { address: string }, 'address', { get: () => address })
     },
     list: (given) => {
-      const entry: Entry = { name: 'mallory', namespace: 'default', unique: false, draining: false, ttlMs: 15_000, announces: {}, ...given }
+      const entry: Entry = { name: 'mallory', namespace: 'default', unique: false, draining: false, ttlMs: 15_000, announces: {}, meta: {}, ...given }
       registry.edit(entry.namespace, entry.id, JSON.stringify(entry))
     },
   }

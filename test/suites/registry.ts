@@ -50,7 +50,7 @@ let count = 0
 /** An entry that is like no other. */
 export function sampleEntry(change: Partial<Entry> = {}): Entry {
   const id = `id-${process.pid}-${++count}`
-  return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, ...change }
+  return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, meta: {}, ...change }
 }
 
 export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Place>, options: RegistrySuiteOptions = {}): void {
@@ -152,6 +152,18 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.publish({ name: 'firs' })
     await first.lease.close()
     await scene.publish({ name: 'first', unique: true })
+  })
+
+  check('names of any text stay apart, and each of them can be unique', async (t, scene) => {
+    const watch = scene.watch()
+    const names = ['my', 'my app', 'my app 0 x', 'my%20app', 'my%2520app', 'my!', '!my', '3d-printer', 'ünï', '日本', '😀', '"my"', 'my\\u0020app', '{my}', '%s', '\u202emy', '__proto__', 'x'.repeat(128)]
+    const listed = []
+    for (const name of names) listed.push(await scene.publish({ name, unique: true }))
+    await scene.until(() => watch.ids.length === names.length)
+    t.deepEqual(watch.view?.entries.map(({ name }) => name).sort(), [...names].sort())
+    for (const name of names) t.is((await scene.refused({ name })).code, 'NAME_TAKEN', name)
+    for (const { lease } of listed) await lease.close()
+    for (const name of names) await scene.publish({ name, unique: true })
   })
 
   check('of two who want a unique name at the same moment one gets it', async (t, scene) => {
@@ -284,6 +296,30 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.open().close()
   })
 
+  check('meta comes back as it was published, and as a renewal replaces it', async (t, scene) => {
+    const watch = scene.watch()
+    const meta = (): unknown => watch.view?.entries[0]?.meta
+    const { lease, entry } = await scene.publish({ meta: { zone: 'a', 'größe': '\u0000 "\\" 😀', constructor: 'x' } })
+    await scene.until(() => watch.ids.length === 1)
+    t.deepEqual(meta(), { zone: 'a', 'größe': '\u0000 "\\" 😀', constructor: 'x' })
+    t.is(await lease.renew({ ...entry, meta: { zone: 'b' } }), 'ok')
+    await scene.until(() => Object.keys(meta() as object).length === 1)
+    t.deepEqual(meta(), { zone: 'b' })
+    t.is(await lease.renew({ ...entry, meta: {} }), 'ok')
+    await scene.until(() => Object.keys(meta() as object).length === 0)
+  })
+
+  check('an entry without meta, or with one that is none, is there without facts', async (t, scene) => {
+    if (!scene.place.edit) return void t.true(true)
+    const watch = scene.watch()
+    const wrong: unknown[] = [undefined, null, [], 'zone', 5, { zone: 5 }, { zone: { a: 'b' } }, { '': 'x' }, { much: 'x'.repeat(2048) }]
+    for (const [i, meta] of wrong.entries()) await scene.place.edit(NS, `old-${i}`, JSON.stringify({ ...sampleEntry(), id: `old-${i}`, meta }))
+    const last = await scene.publish()
+    await scene.until(() => watch.ids.includes(last.id))
+    t.deepEqual(watch.ids, [last.id, ...wrong.map((_, i) => `old-${i}`)].sort())
+    for (const { meta } of watch.view!.entries) t.deepEqual(meta, {})
+  })
+
   check('an entry that is too big is refused', async (t, scene) => {
     t.is(await code(scene.registry.publish(sampleEntry({ announces: { much: 'x'.repeat(9000) } }), LONG_MS)), 'BAD_ARGUMENT')
   })
@@ -354,7 +390,11 @@ function badRecords(): [string, string][] {
     change('port0', { addresses: ['tcp://10.0.0.5:0'] }),
     change('addresses', { addresses: 'tcp://10.0.0.5:4000' }),
     change('address', { addresses: [4000] }),
-    change('name', { name: 'no name' }),
+    change('name', { name: 'no/name' }),
+    change('blank', { name: 'mine ' }),
+    change('control', { name: 'mine\u009b' }),
+    change('decomposed', { name: 'mi\u0301ne' }),
+    change('half', { name: 'mine\ud83d' }),
     change('id', { id: undefined }),
     change('another', { id: 'one' }),
     change('namespace', { namespace: 'other' }),

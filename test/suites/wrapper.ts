@@ -22,7 +22,7 @@ interface Wrapped extends Ends {
   below: Ends
 }
 
-const peer = (name: string): Peer => ({ id: `id-${name}`, name, namespace: 'suite', addresses: [] })
+const peer = (name: string): Peer => ({ id: `id-${name}`, name, namespace: 'suite', addresses: [], meta: {} })
 
 /** @param makeWrapper  called once for each test; what it returns is applied to both ends */
 export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: WrapperSuiteOptions = {}): void {

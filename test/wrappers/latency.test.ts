@@ -8,7 +8,7 @@ import { latency } from '../../wrappers/latency.js'
 
 wrapperSuite(test, () => latency(2), { name: 'latency' })
 
-const end: LinkEnd = { peer: { id: 'id', name: 'peer', namespace: 'test', addresses: [] }, dialled: true }
+const end: LinkEnd = { peer: { id: 'id', name: 'peer', namespace: 'test', addresses: [], meta: {} }, dialled: true }
 
 /** One end behind the wrapper, the other bare, and when what arrived there. */
 function scene(ms: number | (() => number)) {

@@ -8,7 +8,7 @@ import { tap } from '../../wrappers/tap.js'
 
 wrapperSuite(test, () => tap(() => {}), { name: 'tap' })
 
-const end: LinkEnd = { peer: { id: 'id', name: 'peer', namespace: 'test', addresses: [] }, dialled: true }
+const end: LinkEnd = { peer: { id: 'id', name: 'peer', namespace: 'test', addresses: [], meta: {} }, dialled: true }
 
 test('it is shown what passes, and from where', async (t) => {
   const [inner, far] = pair()

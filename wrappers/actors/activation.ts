@@ -1,4 +1,4 @@
-import { StageError, asError } from '../../src/errors.js'
+import { StageError, asError, printable } from '../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
 import { newId } from '../../src/random.js'
 import { within } from '../../src/within.js'
@@ -119,7 +119,7 @@ export class Activation {
   #make(committed: Committed): void {
     const { definition } = this
     const object = this.given ?? theirs(() => definition.make(definition.pattern.match(this.address) ?? {}, this.self))
-    if (!Object.isExtensible(object)) throw new TypeError(`the object of ${this.address} cannot be extended, so that it could not be given its self`)
+    if (!Object.isExtensible(object)) throw new TypeError(`the object of ${printable(this.address)} cannot be extended, so that it could not be given its self`)
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
     this.#methods = methodsOf(object)
@@ -354,7 +354,7 @@ export class Activation {
 
   #report(what: string, thrown: unknown): void {
     const error = asError(thrown)
-    this.host.mesh.error(new Error(`${what} of the actor ${this.address} failed: ${error.message}`, { cause: error }))
+    this.host.mesh.error(new Error(`${what} of the actor ${printable(this.address)} failed: ${error.message}`, { cause: error }))
   }
 }
 

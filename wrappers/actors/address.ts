@@ -19,7 +19,7 @@ export class Pattern {
     const parts = typeof text === 'string' ? text.split('.') : []
     this.#parts = parts.map((part) => {
       const name = /^\{([A-Za-z]\w*)\}$/.exec(part)?.[1]
-      if (name === undefined && !/^[^{}\x00-\x1f\x7f]+$/.test(part)) throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
+      if (name === undefined && !/^[^{}\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u.test(part)) throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
       if (name !== undefined && names.has(name)) throw this.#bad(`it has two parameters named ${name}`)
       if (name !== undefined) names.add(name)
       return { word: name ?? part, param: name !== undefined }

@@ -1,4 +1,4 @@
-import { StageError, describe } from '../../src/errors.js'
+import { StageError, describe, printable } from '../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost, type Asking } from './activation.js'
@@ -53,7 +53,7 @@ export class Hosting implements ActivationHost {
     const rival = this.#types.find((one) => one.pattern.overlaps(definition.pattern))
     if (rival) throw new TypeError(`the pattern ${definition.pattern.text} overlaps ${rival.pattern.text}, which is defined already: an address must be of one type`)
     const given = [...this.#objects.keys()].find((address) => definition.pattern.match(address))
-    if (given !== undefined) throw new TypeError(`the pattern ${definition.pattern.text} matches ${given}, which is an object that is hosted here: an address must be of one type`)
+    if (given !== undefined) throw new TypeError(`the pattern ${definition.pattern.text} matches ${printable(given)}, which is an object that is hosted here: an address must be of one type`)
     const { store } = this
     if (definition.durable && store.warning && !warned.has(store.warning)) {
       warned.add(store.warning)
@@ -73,20 +73,20 @@ export class Hosting implements ActivationHost {
         const rival = pattern && this.#types.find((one) => one.pattern.overlaps(pattern) && !one.pattern.isLike(pattern))
         if (!rival || this.#rivals.size >= RIVALS_MAX || this.#rivals.has(`${rival.pattern.text} ${text}`)) continue
         this.#rivals.add(`${rival.pattern.text} ${text}`)
-        this.mesh.error(new TypeError(`${peer.name} (${peer.id}) hosts ${text}, which overlaps ${rival.pattern.text} of this stage: an address must be of one type everywhere, or what is kept of an actor is read as something else`))
+        this.mesh.error(new TypeError(`${printable(peer.name)} (${peer.id}) hosts ${printable(text)}, which overlaps ${rival.pattern.text} of this stage: an address must be of one type everywhere, or what is kept of an actor is read as something else`))
       }
     }
   }
 
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
   async host(address: string, object: object): Promise<() => Promise<void>> {
-    if (this.typeOf(address)) throw new TypeError(`${address} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
+    if (this.typeOf(address)) throw new TypeError(`${printable(address)} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    if (this.#objects.has(address)) throw new TypeError(`${address} is hosted here already`)
-    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${address}: expected an object that can be given its self`)
-    if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${address} has a property self that cannot be replaced, and an actor is given one`)
+    if (this.#objects.has(address)) throw new TypeError(`${printable(address)} is hosted here already`)
+    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an object that can be given its self`)
+    if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
-    if (elsewhere) throw new TypeError(`the object for ${address} is hosted as ${elsewhere[0]} already: it has one address, and one turn at a time`)
+    if (elsewhere) throw new TypeError(`the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already: it has one address, and one turn at a time`)
     const definition = new Definition({ pattern: address, create: () => object })
     const hosted = { definition, object, standing: false }
     this.#objects.set(address, hosted)

@@ -1,4 +1,4 @@
-import { StageError, asError } from '../../src/errors.js'
+import { StageError, asError, printable } from '../../src/errors.js'
 import { newId } from '../../src/random.js'
 import { within } from '../../src/within.js'
 import type { Activation } from './activation.js'
@@ -44,7 +44,7 @@ export class Keeping {
     const isOver = (): boolean => activation.phase === 'over'
     const lost = (): StageError => new StageError('FENCED', `${activation.address} has lost its claim`)
     if (isOver()) throw lost()
-    if (!activation.definition.durable) throw new TypeError(`${activation.address} has nothing durable to save`)
+    if (!activation.definition.durable) throw new TypeError(`${printable(activation.address)} has nothing durable to save`)
     while (this.#saving) await this.#saving
     if (isOver()) throw lost()
     await this.commit(activation.host.mesh.clock.now() + COMMIT_MS)

@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { printable } from '../../src/errors.js'
 
 /** What no actor shows, though its class may have it: the hooks, and what every object or promise is asked for. */
 const HIDDEN: ReadonlySet<string> = new Set([
@@ -62,6 +63,6 @@ export const dataNames = (object: object): string[] => Object.keys(object).filte
 export class NoSuchMethod extends Error {
   /** @param hint  what there is */
   constructor(readonly address: string, name: string, hint = '') {
-    super(`${address} has no public method ${JSON.stringify(name.slice(0, 128))}${hint}`)
+    super(printable(`${address} has no public method ${JSON.stringify(name.slice(0, 128))}${hint}`))
   }
 }

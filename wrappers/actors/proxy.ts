@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import type { StageError } from '../../src/errors.js'
+import { printable, type StageError } from '../../src/errors.js'
 import { isPublic } from './members.js'
 import { GET } from './tasks.js'
 
@@ -32,7 +32,7 @@ export function remote(address: string, invoke: Invoke): object {
       return made
     },
     set(_, name) {
-      throw new TypeError(`${String(name)} of ${address} cannot be set from afar: call a method that does it`)
+      throw new TypeError(`${String(name)} of ${printable(address)} cannot be set from afar: call a method that does it`)
     },
   })
   addresses.set(proxy, address)

@@ -1,7 +1,7 @@
 import type { Timer } from '../../src/types.js'
 import type { Activation } from './activation.js'
 import type { Reminder } from './image.js'
-import { StageError, describe } from '../../src/errors.js'
+import { StageError, describe, printable } from '../../src/errors.js'
 import { isPublic } from './members.js'
 import { decode, encode } from './image.js'
 import { Turn } from './turn.js'
@@ -140,7 +140,7 @@ export class Reminders {
       if (this.#closed) return
       if (error) this.#again(name)
       else this.#failed.delete(name)
-      if (error) activation.host.mesh.error(new Error(`the reminder ${name} of the actor ${activation.address} failed: ${error.message}`, { cause: error }))
+      if (error) activation.host.mesh.error(new Error(`the reminder ${printable(name)} of the actor ${printable(activation.address)} failed: ${error.message}`, { cause: error }))
       this.arm()
     }, () => {
       const current = this.#now.get(name)

@@ -1,5 +1,5 @@
 import { either } from '../../src/abort.js'
-import { StageError } from '../../src/errors.js'
+import { StageError, printable } from '../../src/errors.js'
 import type { Fence, TargetOptions, To } from '../../src/types.js'
 import type { Target } from '../rpc/types.js'
 import type { Activation } from './activation.js'
@@ -112,7 +112,7 @@ export class ActorSelf implements Self {
   /** @throws TypeError in a turn that may change nothing */
   #mayWrite(what: string): void {
     const turn = scope.getStore()
-    if (turn?.shared && turn.of === this.#activation && !turn.ended) throw new TypeError(`${turn.method} of ${this.address} is readonly, and may not ${what}`)
+    if (turn?.shared && turn.of === this.#activation && !turn.ended) throw new TypeError(`${turn.method} of ${printable(this.address)} is readonly, and may not ${what}`)
   }
 
   #inherited(): Inherited | undefined {

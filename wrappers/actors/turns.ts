@@ -1,4 +1,4 @@
-import { StageError, asError } from '../../src/errors.js'
+import { StageError, asError, printable } from '../../src/errors.js'
 import type { Activation } from './activation.js'
 import type { Image } from './image.js'
 import { NoSuchMethod } from './members.js'
@@ -161,7 +161,7 @@ export class Turns {
     turn.slowAt = 0
     const { address, host } = this.activation
     const { clock, error } = host.mesh
-    error(new Error(`${turn.method} of the actor ${address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`))
+    error(new Error(printable(`${turn.method} of the actor ${address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`)))
   }
 
   /** Begins what may begin. */

@@ -1,5 +1,6 @@
-import { StageError, describe, isCode, type Executed, type Phase } from '../../src/errors.js'
+import { StageError, describe, isCode, isPrintable, printable, printableLines, type Executed, type Phase } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
+import { rebuiltError } from '../codec/sendable.js'
 import type { WireError } from './messages.js'
 
 const TEXT_MAX = 1024
@@ -52,7 +53,16 @@ export function fromWire(value: unknown, peer: Peer): StageError {
   return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message', {
     executed: EXECUTED.has(executed) ? executed as Executed : 'unknown',
     peer,
-    ...(cause === undefined ? {} : { cause }),
+    ...(cause === undefined ? {} : { cause: shown(cause) }),
     ...(PHASES.has(phase) ? { phase: phase as Phase } : {}),
   })
+}
+
+/** An Error that was thrown there will be printed here, so its texts are made printable. Any other value is data, and stays as it is. */
+function shown(cause: unknown): unknown {
+  if (!(cause instanceof Error)) return cause
+  const { name, message, code, cause: inner } = cause as Error & { code?: string | number }
+  const below = shown(inner)
+  if (below === inner && isPrintable(`${name} ${code}`) && printableLines(message) === message) return cause
+  return rebuiltError(printable(name), printableLines(message), typeof code === 'string' ? printable(code) : code, below === undefined ? undefined : { cause: below })
 }

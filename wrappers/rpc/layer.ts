@@ -109,7 +109,7 @@ function call(caller: Caller, selection: Selection<Rpc>, method: string, args: r
   })
 }
 
-const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter, and what every object has is not one`)
+const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter or a digit, and what every object has is not one`)
 
 function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Answers<unknown> {
   const calls = new Set<Invocation>()
@@ -241,15 +241,24 @@ function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
   })
 }
 
-/** `namespace://peer/method`: en-masse's way to name a method anywhere. */
+/** `namespace://peer/method`: en-masse's way to name a method anywhere. Each part may be percent-encoded. */
 async function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args: readonly unknown[]): Promise<unknown> {
   const parts = /^([^/]+):\/\/([^/]+)\/([^/]+)$/.exec(String(uri))
   if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} is not of the form namespace://peer/method`)
-  const [, namespace, peer, method] = parts as unknown as [string, string, string, string]
+  const [namespace, peer, method] = parts.slice(1).map((part) => decoded(part, uri)) as [string, string, string]
   if (namespace !== mesh.self.namespace) {
     throw new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`)
   }
   return await call(caller, mesh.select(peer), method, args)
+}
+
+/** @throws StageError BAD_NAME */
+function decoded(part: string, uri: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (cause) {
+    throw new StageError('BAD_NAME', `${describe(part)} in ${describe(uri)} is not percent-encoded: pass each name through encodeURIComponent(), which writes a "%" as "%25"`, { cause })
+  }
 }
 
 /** What each peer shows, across its links, so that every method is told once. */

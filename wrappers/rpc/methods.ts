@@ -1,4 +1,5 @@
 import { StageError, describe } from '../../src/errors.js'
+import { isIdentifier } from '../../src/pattern.js'
 import { METHODS, REFS_MAX } from './messages.js'
 import type { Wire } from './wire.js'
 
@@ -37,7 +38,7 @@ export class Methods {
     const { added, removed } = (value ?? {}) as { added?: unknown; removed?: unknown }
     if (!isNames(added) || !isNames(removed)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
     const now = new Set(this.theirs)
-    for (const name of added) now.add(name)
+    for (const name of added) if (isIdentifier(name)) now.add(name) // nobody can call another
     for (const name of removed) now.delete(name)
     if (now.size > REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} methods`)
     this.theirs = now

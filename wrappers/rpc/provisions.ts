@@ -1,5 +1,5 @@
 import { StageError, describe } from '../../src/errors.js'
-import { isName } from '../../src/pattern.js'
+import { isIdentifier } from '../../src/pattern.js'
 import type { Peer, Selection } from '../../src/types.js'
 import type { Handler } from './types.js'
 
@@ -15,7 +15,7 @@ const passed = new Set<unknown>()
 /** Whether a name can be a method at all. */
 export function isMethod(name: unknown): name is string {
   if (passed.has(name)) return true
-  if (!isName(name) || RESERVED.has(name)) return false
+  if (!isIdentifier(name) || RESERVED.has(name)) return false
   if (passed.size >= 1000) passed.clear() // names come from callers: bounded
   passed.add(name)
   return true
@@ -36,7 +36,7 @@ export class Provisions {
 
   /** @throws StageError BAD_NAME; TypeError */
   add(selection: Selection, name: string, handler: Handler): void {
-    if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter, then letters, digits or "_ . : -", and none of the names that every object has`)
+    if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter or a digit, then up to 127 letters, digits or one of "_ . : -", and none of the names that every object has`)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
     // again for the same selection: the latest one replaces, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)

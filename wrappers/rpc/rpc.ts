@@ -51,7 +51,6 @@ const NONE: readonly object[] = []
  * Everything that waits on it settles in the tick in which it dies.
  */
 export class Rpc extends Channel implements Top {
-  readonly peer: Peer
   onstream: ((stream: Duplex) => boolean) | undefined
   ondrain: ((leaving: boolean) => void) | undefined
   /** Begins and ends of calls and streams so far. */
@@ -60,6 +59,7 @@ export class Rpc extends Channel implements Top {
   /** What the layer above serves here. */
   services: ReadonlyMap<string, Service> | undefined
   readonly #pending = new Map<number, Outgoing>()
+  readonly #end: LinkEnd
   readonly #wire: Wire
   readonly #refs: LinkRefs
   readonly #serving: Serving
@@ -77,7 +77,7 @@ export class Rpc extends Channel implements Top {
 
   constructor(private readonly framed: Framed, private readonly host: RpcHost, end: LinkEnd) {
     super(0)
-    this.peer = end.peer
+    this.#end = end
     const { peer } = end
     const refs = this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.order(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, {
@@ -89,11 +89,12 @@ export class Rpc extends Channel implements Top {
       withdraw: (id) => this.#passing.withdraw(id),
     }, host.clock, end.dialled)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
-    this.methods = new Methods(this.#wire, () => host.visible(peer))
+    this.methods = new Methods(this.#wire, () => host.visible(this.peer))
     this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
-      peer, wire: this.#wire, passing: this.#passing,
+      get peer() { return end.peer },
+      wire: this.#wire, passing: this.#passing,
       service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },
@@ -108,6 +109,10 @@ export class Rpc extends Channel implements Top {
     framed.on('end', () => this.#carrierEnded())
     framed.resume() // nothing is read there, but its end is told there
     this.methods.announce()
+  }
+
+  get peer(): Peer {
+    return this.#end.peer
   }
 
   // ── what the stage asks ─────────────────────────────────────────────────────────────────────────────────────────
