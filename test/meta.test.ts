@@ -248,7 +248,7 @@ test('entries without it are as they were, and those of a registry of one\'s own
   const bare: Registry = {
     address: 'own:', publish: (given, ttlMs) => inner.publish(given, ttlMs), close: () => inner.close(),
     watch: async function* (namespace, signal) {
-      for await (const view of inner.watch(namespace, signal)) yield { ...view, entries: [JSON.parse(old) as Entry, { ...JSON.parse(old) as Entry, id: 'b-0000001', name: 'b', meta: { zone: 'b' } }] }
+      for await (const view of inner.watch(namespace, signal)) yield { ...view, entries: [...view.entries, JSON.parse(old) as Entry, { ...JSON.parse(old) as Entry, id: 'b-0000001', name: 'b', meta: { zone: 'b' } }] }
     },
   }
   const web = new Stage('web', bare, new MemoryInterface(undefined, { clock }), { namespace: 'default', clock } as StageOptions)
