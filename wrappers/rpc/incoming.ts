@@ -17,8 +17,7 @@ export interface Inherit {
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
 export class Incoming implements CallContext {
-  readonly #endsAt: number
-  #allowance: Allowance | undefined
+  readonly #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
   /** The caller does not wait any more. */
@@ -42,13 +41,12 @@ export class Incoming implements CallContext {
     readonly bytes: number,
     readonly streams: readonly Channel[],
   ) {
-    this.#endsAt = endsAt
-    if (streams.length > 0) this.#allowance = new Allowance(streams, endsAt, endsAt - inherit.clock.now())
+    this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - inherit.clock.now())
   }
 
   /** When the caller stops waiting, by the clock's `now()`; later while something moves of its streams. */
   get endsAt(): number {
-    return this.#allowance?.until ?? this.#endsAt
+    return typeof this.#ends === 'number' ? this.#ends : this.#ends.until
   }
 
   get deadline(): number {
