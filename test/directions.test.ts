@@ -306,6 +306,28 @@ test('what cannot be sent in a stream of objects fails the write, and both ends 
   await until(() => from.stats()['streams'] === 0 && to.stats()['streams'] === 0)
 })
 
+const failing: [title: string, make: () => AsyncIterable<unknown>, code: string, message: RegExp][] = [
+  ['an iterable that throws', () => (async function* () { yield 1; yield 2; throw new Error('on purpose') })(), 'REMOTE_ERROR', /on purpose/],
+  ['a Readable of objects that fails', () => Readable.from((async function* () { yield 1; yield 2; throw new Error('on purpose') })()), 'REMOTE_ERROR', /on purpose/],
+  ['an iterable that yields a function', () => (async function* () { yield 1; yield 2; yield () => {} })(), 'BAD_ARGUMENT', /is a function/],
+  ['a Readable of objects that yields a stream', () => Readable.from((async function* () { yield 1; yield 2; yield new PassThrough() })()), 'BAD_ARGUMENT', /is a stream/],
+]
+
+for (const [title, make, code, message] of failing) {
+  test(`what came before a failure arrives before it: ${title}`, async (t) => {
+    const read = async (stream: AsyncIterable<unknown>): Promise<unknown[]> => {
+      const got: unknown[] = []
+      try {
+        for await (const one of stream) got.push(one)
+      } catch (error) {
+        got.push((error as StageError).code, message.test((error as StageError).message))
+      }
+      return got
+    }
+    t.deepEqual(await over(t, make, read), Array(2).fill([1, 2, code, true]))
+  })
+}
+
 // ── ends ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const broken: [title: string, make: () => Duplex, use: (stream: Duplex) => unknown][] = [
