@@ -135,7 +135,7 @@ for (const [title, make, whole] of fed) {
   })
 }
 
-test('a Duplex whose reading side is over keeps the other one, and is open until that is ended', async (t) => {
+test('P27: a Duplex whose reading side is over keeps the other one, and is open until that is ended', async (t) => {
   const outer: Duplex[] = []
   const make = (): Duplex => {
     const [inner, other] = duplexPair()
@@ -157,7 +157,7 @@ test('a Duplex whose reading side is over keeps the other one, and is open until
   t.deepEqual(await Promise.all(outer.map((other) => text(other))), ['later on', 'later on'])
 })
 
-test('a Duplex whose writing side is over keeps the other one', async (t) => {
+test('P27: a Duplex whose writing side is over keeps the other one', async (t) => {
   const make = (): Duplex => {
     const [inner, other] = duplexPair()
     let got = ''
@@ -252,7 +252,7 @@ test('process.stdout is written to by the other end, and is still open when that
 
 const doubled = (): Duplex => new Transform({ objectMode: true, transform({ n }: { n: number }, _, done: TransformCallback) { done(null, { n: 2 * n }) } })
 
-test('objects go both ways through a Duplex, one by one, while each direction ends by itself', async (t) => {
+test('P27: objects go both ways through a Duplex, one by one, while each direction ends by itself', async (t) => {
   t.deepEqual(await over(t, doubled, async (stream: Duplex) => {
     const got = all(stream as AsyncIterable<{ n: number }>)
     for (let n = 0; n < 1000; n++) if (!stream.write({ n })) await once(stream, 'drain')
@@ -314,7 +314,7 @@ const failing: [title: string, make: () => AsyncIterable<unknown>, code: string,
 ]
 
 for (const [title, make, code, message] of failing) {
-  test(`what came before a failure arrives before it: ${title}`, async (t) => {
+  test(`P13: what came before a failure arrives before it: ${title}`, async (t) => {
     const read = async (stream: AsyncIterable<unknown>): Promise<unknown[]> => {
       const got: unknown[] = []
       try {
