@@ -361,7 +361,10 @@ export type To = string | Peer | readonly (string | Peer)[]
 
 /** Options of what is done through one `to()`. */
 export interface TargetOptions {
-  /** Milliseconds for finding, connecting, queueing and running together; default 10 000, at most a day. */
+  /**
+   * Milliseconds for finding, connecting, queueing and running together; default 10 000, at most a day. A call with
+   * streams among its arguments has so long from its beginning, and from when something of them last moved.
+   */
   timeoutMs?: number | undefined
   /** Cancels; the reason becomes the cause of `CANCELLED`. */
   signal?: AbortSignal | undefined

@@ -23,7 +23,7 @@ function sleepers(t: ExecutionContext, stage: Stage): void {
 }
 interface Sleeper { sleep(): Promise<void> }
 
-test('the deadline: a call of an actor that a handler makes ends with the call that it serves', async (t) => {
+test('P9: the deadline: a call of an actor that a handler makes ends with the call that it serves', async (t) => {
   const [web, api] = pair(t)
   sleepers(t, api)
   let inner: Promise<StageError> | undefined
@@ -40,7 +40,7 @@ test('the deadline: a call of an actor that a handler makes ends with the call t
 })
 
 for (const own of [false, true]) {
-  test(`the signal${own ? ', beside one of its own' : ''}: whoever cancels the call cancels what its handler waits for`, async (t) => {
+  test(`P9: the signal${own ? ', beside one of its own' : ''}: whoever cancels the call cancels what its handler waits for`, async (t) => {
     const [web, api] = pair(t)
     sleepers(t, api)
     let begun = (): void => {}

@@ -135,7 +135,7 @@ for (const [title, make, whole] of fed) {
   })
 }
 
-test('a Duplex whose reading side is over keeps the other one, and is open until that is ended', async (t) => {
+test('P27: a Duplex whose reading side is over keeps the other one, and is open until that is ended', async (t) => {
   const outer: Duplex[] = []
   const make = (): Duplex => {
     const [inner, other] = duplexPair()
@@ -157,7 +157,7 @@ test('a Duplex whose reading side is over keeps the other one, and is open until
   t.deepEqual(await Promise.all(outer.map((other) => text(other))), ['later on', 'later on'])
 })
 
-test('a Duplex whose writing side is over keeps the other one', async (t) => {
+test('P27: a Duplex whose writing side is over keeps the other one', async (t) => {
   const make = (): Duplex => {
     const [inner, other] = duplexPair()
     let got = ''
@@ -252,7 +252,7 @@ test('process.stdout is written to by the other end, and is still open when that
 
 const doubled = (): Duplex => new Transform({ objectMode: true, transform({ n }: { n: number }, _, done: TransformCallback) { done(null, { n: 2 * n }) } })
 
-test('objects go both ways through a Duplex, one by one, while each direction ends by itself', async (t) => {
+test('P27: objects go both ways through a Duplex, one by one, while each direction ends by itself', async (t) => {
   t.deepEqual(await over(t, doubled, async (stream: Duplex) => {
     const got = all(stream as AsyncIterable<{ n: number }>)
     for (let n = 0; n < 1000; n++) if (!stream.write({ n })) await once(stream, 'drain')
@@ -305,6 +305,28 @@ test('what cannot be sent in a stream of objects fails the write, and both ends 
   await until(() => own.destroyed)
   await until(() => from.stats()['streams'] === 0 && to.stats()['streams'] === 0)
 })
+
+const failing: [title: string, make: () => AsyncIterable<unknown>, code: string, message: RegExp][] = [
+  ['an iterable that throws', () => (async function* () { yield 1; yield 2; throw new Error('on purpose') })(), 'REMOTE_ERROR', /on purpose/],
+  ['a Readable of objects that fails', () => Readable.from((async function* () { yield 1; yield 2; throw new Error('on purpose') })()), 'REMOTE_ERROR', /on purpose/],
+  ['an iterable that yields a function', () => (async function* () { yield 1; yield 2; yield () => {} })(), 'BAD_ARGUMENT', /is a function/],
+  ['a Readable of objects that yields a stream', () => Readable.from((async function* () { yield 1; yield 2; yield new PassThrough() })()), 'BAD_ARGUMENT', /is a stream/],
+]
+
+for (const [title, make, code, message] of failing) {
+  test(`P13: what came before a failure arrives before it: ${title}`, async (t) => {
+    const read = async (stream: AsyncIterable<unknown>): Promise<unknown[]> => {
+      const got: unknown[] = []
+      try {
+        for await (const one of stream) got.push(one)
+      } catch (error) {
+        got.push((error as StageError).code, message.test((error as StageError).message))
+      }
+      return got
+    }
+    t.deepEqual(await over(t, make, read), Array(2).fill([1, 2, code, true]))
+  })
+}
 
 // ── ends ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -24,7 +24,7 @@ const leaving: [title: string, leave: (stream: Duplex) => unknown][] = [
 
 for (const [title, ends] of ways) {
   for (const [how, leave] of leaving) {
-    test(`${title}: ${how} loses nothing, and is an error for nobody`, async (t) => {
+    test(`P27: ${title}: ${how} loses nothing, and is an error for nobody`, async (t) => {
       const stages = two(t)
       const { near, far } = await ends(...stages)
       const told = new Told(far)
@@ -48,7 +48,7 @@ for (const [title, ends] of ways) {
   })
 
   for (const [consumer, read] of Object.entries({ text, buffer, 'for await': async (stream: Duplex) => { for await (const chunk of stream) void chunk } })) {
-    test(`${title}: what was written is whole at the other end when ${consumer} has let go of it`, async (t) => {
+    test(`P27: ${title}: what was written is whole at the other end when ${consumer} has let go of it`, async (t) => {
       const { near, far } = await ends(...two(t))
       const told = [new Told(near), new Told(far)] as const
       near.write('question')
@@ -62,7 +62,7 @@ for (const [title, ends] of ways) {
   }
 }
 
-test('destroy() before the end is an error at the other end', async (t) => {
+test('P13: destroy() before the end is an error at the other end', async (t) => {
   const { near, far } = await reached(...two(t))
   const told = new Told(far)
   near.write('half')

@@ -104,7 +104,7 @@ test('casts wait in the same queue, and what is above the bound is dropped', asy
   t.deepEqual(begun.order, [2])
 })
 
-test('64 MiB of arguments are being served on one link, the next call is refused before it runs, and calls go on when there is room', async (t) => {
+test('P12: 64 MiB of arguments are being served on one link, the next call is refused before it runs, and calls go on when there is room', async (t) => {
   const { clock, webs: [web], api } = await busy(t, 1)
   const release: (() => void)[] = []
   api.to('*').provide('keep', (bytes: Buffer) => new Promise<number>((resolve) => release.push(() => { resolve(bytes.length) })))
@@ -129,7 +129,7 @@ test('64 MiB of arguments are being served on one link, the next call is refused
   t.is(api.stats()['serving'], 0)
 })
 
-test('ten thousand calls are open at the caller, and one more is refused there', async (t) => {
+test('P12: ten thousand calls are open at the caller, and one more is refused there', async (t) => {
   const { clock, webs: [web], api } = await busy(t, 1)
   const controller = new AbortController()
   api.to('*').provide('never', () => new Promise(() => {}))

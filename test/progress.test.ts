@@ -49,7 +49,7 @@ const calls: [title: string, call: (a: Stage, timeoutMs: number, stream: object)
 
 for (const [what, make] of slowly) {
   for (const [whom, call] of calls) {
-    test(`${what} to ${whom} may take as long as it likes while it moves`, async (t) => {
+    test(`P9: ${what} to ${whom} may take as long as it likes while it moves`, async (t) => {
       const { clock, a } = await two(t)
       t.is(await advance(clock, call(a, 1000, make(clock, 8, 700)), 20_000), 8)
     })
@@ -57,7 +57,7 @@ for (const [what, make] of slowly) {
 }
 
 for (const [whom, call] of calls) {
-  test(`a stream to ${whom} that stands still ends its call timeoutMs after it last moved`, async (t) => {
+  test(`P9: a stream to ${whom} that stands still ends its call timeoutMs after it last moved`, async (t) => {
     const { clock, a } = await two(t)
     const begun = clock.now()
     const failed = call(a, 1000, standing(clock)).then(() => 'answered', (error: StageError) => error.code)
@@ -81,7 +81,7 @@ test('a Writable that is written to at the other end counts as well', async (t) 
   t.is(await advance(clock, a.to('b', { timeoutMs: 1000 }).call('fill', out), 20_000), 'filled')
 })
 
-test('a stream that nobody begins to read gives its call no more time', async (t) => {
+test('P9: a stream that nobody begins to read gives its call no more time', async (t) => {
   const { clock, a, b } = await two(t)
   b.to('*').provide('ignore', () => new Promise(() => {}))
   const begun = clock.now()

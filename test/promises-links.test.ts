@@ -79,7 +79,7 @@ test('P8: nor is it put off by a peer that changes its entry again and again', a
   network.release()
 })
 
-test('all pending calls of a dead link settle in the same tick', async (t) => {
+test('P9: all pending calls of a dead link settle in the same tick', async (t) => {
   const { clock, stage, network } = virtualMesh(t)
   const [a, b] = [stage('a'), stage('b')] as const
   b.to('*').provide('never', () => new Promise(() => {}))

@@ -202,6 +202,20 @@ test('P3: a closed one leaves every view within a second, and says so', async (t
   await advance(clock, closing)
 })
 
+test('P3: a closed one leaves the view of a peer that is linked to it within a second, though the registry says nothing', async (t) => {
+  const { clock, stage, cutOff } = virtualMesh(t)
+  const [a, b] = [stage('a'), stage('b')] as const
+  b.to('*').provide('f', () => 1)
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  await advance(clock, a.to('b').call('f'))
+  cutOff(a, true)
+  const closing = b.close()
+  await clock.advance(1000)
+  t.deepEqual(names(a), [])
+  await advance(clock, closing)
+  cutOff(a, false)
+})
+
 test('P5: while the registry is away, links and known names keep working and nobody is declared dead', async (t) => {
   const { clock, stage, registry } = virtualMesh(t)
   const [a, b, c] = [stage('a'), stage('b'), stage('c')] as const

@@ -295,7 +295,7 @@ test('key keeps a key on one peer, and spreads keys', async (t) => {
   t.is(new Set(first).size, 4)
 })
 
-test('NO_SUCH_METHOD tries each other match once', async (t) => {
+test('P10: NO_SUCH_METHOD tries each other match once', async (t) => {
   const { stage } = realMesh(t)
   stage('g')
   stage('g')
@@ -516,7 +516,7 @@ test('an unknown registry\'s URL is named without its password', (t) => {
   t.false(error.message.includes('hunter2'))
 })
 
-test('a stream is finished when the peer has read all of it, and a refused one never is, however small', async (t) => {
+test('P13: a stream is finished when the peer has read all of it, and a refused one never is, however small', async (t) => {
   const { stage } = realMesh(t)
   const api = stage('api')
   const web = stage('web')

@@ -104,7 +104,7 @@ async function gated(t: ExecutionContext): Promise<{ near: Stage; far: Stage; ga
   return { near, far, gate }
 }
 
-test('a call finds little in front of it, however many streams have much to send', async (t) => {
+test('P14: a call finds little in front of it, however many streams have much to send', async (t) => {
   const { near, gate } = await gated(t)
   const all = Array.from({ length: 20 }, () => near.to('far'))
   for (const one of all) one.write('begins')
@@ -120,7 +120,7 @@ test('a call finds little in front of it, however many streams have much to send
   for (const one of all) one.destroy()
 })
 
-test('an answer finds little in front of it, however large others are', async (t) => {
+test('P14: an answer finds little in front of it, however large others are', async (t) => {
   const { near, far, gate } = await gated(t)
   near.to('*').provide('small', () => 'here it is')
   await far.to('near').call('small')

@@ -18,7 +18,7 @@ streamSuite(test, (t) => turned(reached(...two(t))), { name: 'an accepted stream
 streamSuite(test, (t) => reached(...two(t, { chain: [] })), { name: 'to() over the bare socket' })
 
 for (const [what, ends] of Object.entries({ 'to()': reached, 'its callback': handed })) {
-  test(`an end comes though nobody reads, where nothing is left to read, as on a socket: ${what}`, async (t) => {
+  test(`P27: an end comes though nobody reads, where nothing is left to read, as on a socket: ${what}`, async (t) => {
     const { near, far } = await ends(...two(t))
     const told = [new Told(near), new Told(far)]
     near.end()

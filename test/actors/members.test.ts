@@ -41,7 +41,7 @@ const HIDDEN = [
 ]
 
 /** What a peer of ill will can put on the wire: any name, whatever the proxy shows. */
-test('what is not public fails with the same error as a name that is not there, whoever asks', async (t) => {
+test('P24: what is not public fails with the same error as a name that is not there, whoever asks', async (t) => {
   const { add, go, fails } = actorMesh(t, { latencyMs: 1 })
   const a = await add('a', (one) => one.define({ pattern: 'vaults.{id}', constructor: Vault }).define({ pattern: 'loud.{id}', constructor: Loud }))
   const b = await add('b', undefined, { chain: forging() })

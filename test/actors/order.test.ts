@@ -29,7 +29,7 @@ const perCaller = (log: Log): Record<string, number[]> => {
 
 const isUp = (numbers: readonly number[]): boolean => numbers.every((n, i) => i === 0 || n > numbers[i - 1])
 
-test('calls of one caller run in the order in which they were made, those that waited for the actor to be found among them', async (t) => {
+test('P11: calls of one caller run in the order in which they were made, those that waited for the actor to be found among them', async (t) => {
   const { add, go, clock } = actorMesh(t, { latencyMs: 5 })
   const log: Log = { got: [] }
   await add('host', logger(log, clock))
@@ -69,7 +69,7 @@ test('a caller among the hosts keeps its order too, and each of many callers its
   for (const { stage } of nodes) t.deepEqual(got[stage.name], Array.from({ length: made[stage.name] }, (_, n) => n + 1), stage.name)
 })
 
-test('order holds while the actor moves, and every call runs once', async (t) => {
+test('P11: order holds while the actor moves, and every call runs once', async (t) => {
   for (let seed = 1; seed <= 6; seed++) {
     const { add, go, clock } = actorMesh(t, { latencyMs: 4, seed })
     const log: Log = { got: [] }

@@ -49,7 +49,7 @@ test('P17: turns of different actors do not wait for each other', async (t) => {
   t.true(clock.now() - started < 1100)
 })
 
-test('readonly methods run together, and never beside one that may change something', async (t) => {
+test('P17: readonly methods run together, and never beside one that may change something', async (t) => {
   const { add, go, clock } = actorMesh(t, { latencyMs: 1 })
   const notes: string[] = []
   const a = await add('a', recorder(clock, notes))
@@ -70,7 +70,7 @@ test('readonly methods run together, and never beside one that may change someth
   t.deepEqual(notes.slice(-4), ['+w', '-w', '+late', '-late'])
 })
 
-test('readonly that writes is refused, and what it changed is put back', async (t) => {
+test('P17: readonly that writes is refused, and what it changed is put back', async (t) => {
   for (const durable of [true, false]) {
     const { add, go, fails, clock } = actorMesh(t, { latencyMs: 1 })
     const notes: string[] = []
@@ -187,7 +187,7 @@ test('two calls that cross between two actors are no circle of one chain: they e
   t.is(ended[1].status, 'fulfilled', 'and when one has given up the other goes on')
 })
 
-test('reentrant: a call that comes back through its own chain runs within the turn, and one commit ends it', async (t) => {
+test('P17: reentrant: a call that comes back through its own chain runs within the turn, and one commit ends it', async (t) => {
   const { add, go, fails, clock } = actorMesh(t, { latencyMs: 2 })
   const notes: string[] = []
   const define = recorder(clock, notes, { reentrant: true, durable: true })

@@ -394,7 +394,7 @@ test('what was used for a stream is no name afterwards either', async (t) => {
 
 const reserved = ['constructor', '__proto__', '_x', 'then', 'catch', 'finally', 'toString', 'toLocaleString', 'hasOwnProperty', 'valueOf', 'isPrototypeOf', 'toJSON', 'prototype', '__defineGetter__', '#private']
 
-test('methods of names that are none: NO_SUCH_METHOD like any that is missing, and never to be provided', async (t) => {
+test('P24: methods of names that are none: NO_SUCH_METHOD like any that is missing, and never to be provided', async (t) => {
   const { api, web, seen } = await two(t)
   for (const name of [...noIdentifiers, ...reserved, 5, null, undefined, {}, Symbol('x')] as string[]) {
     t.throws(() => { api.to('*').provide(name, () => 'reached') }, { instanceOf: StageError, code: 'BAD_NAME' }, inspect(name))

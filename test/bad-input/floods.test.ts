@@ -21,7 +21,7 @@ for (const [title, message] of [
   ['calls with large answers', (id: number) => call(id, 'large')],
   ['streams that nobody listens for', (id: number) => Buffer.concat([Buffer.from([OPEN]), u32(id)])],
 ] as const) {
-  test.serial(`a peer that asks and reads nothing is not answered without end: ${title}`, async (t) => {
+  test.serial(`P24: a peer that asks and reads nothing is not answered without end: ${title}`, async (t) => {
     const { api, web, raw, ends } = await scene(t)
     api.to('*').provide('large', () => Buffer.alloc(MIB))
     raw.socket.pause()
@@ -38,7 +38,7 @@ for (const [title, message] of [
   })
 }
 
-test.serial('a peer that reads nothing and answers pings all the same is cut off after 30 s, with no more held than 16 MiB and a message', async (t) => {
+test.serial('P12: a peer that reads nothing and answers pings all the same is cut off after 30 s, with no more held than 16 MiB and a message', async (t) => {
   const { mesh, api, web, raw, ends } = await scene(t, new VirtualClock())
   raw.socket.pause()
   const codes = new Set<string>()

@@ -86,7 +86,7 @@ const filled = (raw: Raw, streams: number, each: number): void => {
   for (let i = 0; i < streams; i++) for (let sent = 0; sent < each; sent += 32_768) raw.message(DATA, 2 * i + 1, Buffer.alloc(Math.min(32_768, each - sent)))
 }
 
-test('data beyond the credit of the link, within that of each stream', async (t) => {
+test('P12: data beyond the credit of the link, within that of each stream', async (t) => {
   const { api, raw, ends } = await scene(t)
   api.on('stream', (stream) => { stream.on('data', () => {}).pause() })
   filled(raw, 16, 256 * 1024)

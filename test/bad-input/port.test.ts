@@ -83,7 +83,7 @@ test('a hello with wrong types names the field', async (t) => {
   t.true(await unharmed(api, web))
 })
 
-test('what a hello promises to be is never merged into anything', async (t) => {
+test('P24: what a hello promises to be is never merged into anything', async (t) => {
   const mesh = tcpMesh(t, new VirtualClock())
   const api = greets(await mesh.stage('api'))
   const one = await plain(t, api.address)
@@ -328,7 +328,7 @@ function functions(count: number): Buffer {
 }
 
 for (const [title, attack] of breaches) {
-  test(`a peer that breaks the rules loses its link, and nobody else: ${title}`, async (t) => {
+  test(`P24: a peer that breaks the rules loses its link, and nobody else: ${title}`, async (t) => {
     const { api, web, raw, ends } = await scene(t)
     const [before] = web.links()
     attack(raw)

@@ -42,14 +42,14 @@ async function refusedCall({ api, web, ran }: Watched): Promise<StageError> {
   return error
 }
 
-test('a wrong secret: no link, and the call says so at once', async (t) => {
+test('P25: a wrong secret: no link, and the call says so at once', async (t) => {
   const error = await refusedCall(await two(t, { secret: SECRET }, { secret: 'another horse altogether' }))
   t.like(error, { code: 'AUTH_FAILED', executed: 'no' })
   t.regex(error.message, /secret/)
   t.false(error.message.includes('horse'), 'no secret in a message')
 })
 
-test('a secret on one side only, either side', async (t) => {
+test('P25: a secret on one side only, either side', async (t) => {
   for (const [a, b] of [[{ secret: SECRET }, {}], [{}, { secret: SECRET }]]) {
     const error = await refusedCall(await two(t, a, b))
     t.like(error, { code: 'AUTH_FAILED', executed: 'no' })
@@ -65,7 +65,7 @@ test('the right secret, of the stage or of the interface, lets both in', async (
   t.is(await web.to('api').call('greet'), 'hi')
 })
 
-test('different namespaces on one registry neither see nor reach each other', async (t) => {
+test('P25: different namespaces on one registry neither see nor reach each other', async (t) => {
   const watched = await two(t, { namespace: 'prod' }, { namespace: 'dev' })
   const { api, web, mesh, ran } = watched
   await mesh.clock.advance(30_000)
@@ -85,7 +85,7 @@ test('a namespace that begins like another is another', async (t) => {
   t.deepEqual([...api.peers(), ...web.peers()], [])
 })
 
-test('different namespaces dialled by hand: refused before anything else is said', async (t) => {
+test('P25: different namespaces dialled by hand: refused before anything else is said', async (t) => {
   const { api, web, mesh, ran } = await two(t, { namespace: 'prod', secret: SECRET }, { namespace: 'dev', secret: SECRET })
   // somebody copies the entry from one namespace to the other
   mesh.list({ id: api.id, name: 'api', namespace: 'dev', addresses: [api.address] })
@@ -98,7 +98,7 @@ test('different namespaces dialled by hand: refused before anything else is said
   t.is(one.packets.length, 1, 'it was not told who is there')
 })
 
-test('the same secret in two namespaces proves nothing across them', async (t) => {
+test('P25: the same secret in two namespaces proves nothing across them', async (t) => {
   const { api } = await two(t, { namespace: 'prod', secret: SECRET }, {})
   // says the right namespace, and proves with the key of another
   const one = await plain(t, api.address)
@@ -202,7 +202,7 @@ test('two handshakes side by side: what proves one does not prove the other', as
   t.deepEqual([...api.links(), ...web.links()], [])
 })
 
-test('an address that another stage has now: WRONG_PEER, and not one byte for the wrapper above', async (t) => {
+test('P6: an address that another stage has now: WRONG_PEER, and not one byte for the wrapper above', async (t) => {
   for (const secret of [undefined, SECRET]) {
     const { api, web, mesh, ran } = await two(t, { secret }, { secret })
     mesh.list({ id: 'gone-00000001', name: 'gone', addresses: [api.address] })
@@ -223,7 +223,7 @@ test('an address that another stage has now: WRONG_PEER, and not one byte for th
   }
 })
 
-test('after WRONG_PEER the next look at the registry is used', async (t) => {
+test('P6: after WRONG_PEER the next look at the registry is used', async (t) => {
   const { api, web, mesh } = await two(t, {}, {})
   const other = await mesh.stage('other')
   other.to('*').provide('greet', () => 'the right one')
@@ -271,7 +271,7 @@ test('an id that was reported gone is not let in again', async (t) => {
 
 // ── chain and version ───────────────────────────────────────────────────────────────────────────────────────────
 
-test('chains that differ: both are named, on both ends', async (t) => {
+test('P6: chains that differ: both are named, on both ends', async (t) => {
   const error = await refusedCall(await two(t, { chain: [{ name: 'slow', wrap: latency(1) }, framing(), rpc()] }, {}))
   t.like(error, { code: 'CHAIN_MISMATCH', executed: 'no' })
   t.regex(error.message, /slow → framing → rpc:msgpack/)
@@ -303,7 +303,7 @@ test('a chain whose rpc has no framing right below it: calls say so, and nothing
   t.deepEqual([...api.links(), ...web.links()], [])
 })
 
-test('a protocol of which no version is shared, on the port and behind an address', async (t) => {
+test('P6: a protocol of which no version is shared, on the port and behind an address', async (t) => {
   const mesh = tcpMesh(t, new VirtualClock())
   const api = await mesh.stage('api')
   for (const protocol of [[2, 2], [2, 9], [0, 0], [1e308, 1e308]]) {

@@ -2,7 +2,7 @@ import test from 'ava'
 import { fuzz } from './runner.js'
 
 // from one seed, so that it is the same each time; `npm run fuzz` takes another one each time, and as long as you like
-test('200 000 inputs harm nobody', async (t) => {
+test('P24: 200 000 inputs harm nobody', async (t) => {
   t.timeout(240_000)
   const report = await fuzz({ seed: 1, inputs: 200_000 })
   t.log(`${Math.round(report.tookMs / 1000)} s, ${report.grownBytes >> 10} KiB more, slowest ${report.slowestMs.toFixed(1)} ms: ${JSON.stringify(report.counts)}`)

@@ -57,7 +57,7 @@ async function woken(t: ExecutionContext, tampering: Tampering): Promise<{ answe
   return { answers, wrong: judge((await caller.ask('noted')).operations, [], last) }
 }
 
-test('what an owner that was taken over from still has to say is refused', async (t) => {
+test('P15: what an owner that was taken over from still has to say is refused', async (t) => {
   const { answers, wrong } = await woken(t, 'held')
   t.deepEqual(new Set(answers), new Set(['fenced']))
   t.deepEqual(wrong, [])

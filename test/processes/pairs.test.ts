@@ -69,7 +69,7 @@ class Pair {
   }
 }
 
-test('500 pairs that dial each other at once have one link each', async (t) => {
+test('P7: 500 pairs that dial each other at once have one link each', async (t) => {
   const network = new MemoryNetwork({ latencyMs: (_from, _to, random) => random.float() * 5 })
   const pairs = Array.from({ length: 500 }, (_, i) => {
     const stage = (name: string): Stage => {
@@ -115,11 +115,11 @@ async function seeds(t: ExecutionContext, count: number, failures: boolean, dist
   t.deepEqual(faults, [])
 }
 
-test('whatever the delays, two that dial each other at once settle on one link (500 seeds)', async (t) => {
+test('P7: whatever the delays, two that dial each other at once settle on one link (500 seeds)', async (t) => {
   await seeds(t, 500, false, () => {})
 })
 
-test('nor does a connection that breaks on the way make two links, lose a call or run one twice (500 seeds)', async (t) => {
+test('P7: nor does a connection that breaks on the way make two links, lose a call or run one twice (500 seeds)', async (t) => {
   await seeds(t, 500, true, (network, at, chance) => {
     for (let i = 0; i < 3; i++) at(chance() * chance() * DISTURBED_MS, () => network.cut())
   })

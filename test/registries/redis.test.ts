@@ -168,7 +168,7 @@ function tests(): void {
     t.not(again.view!.generation, generation)
   })
 
-  test('a change that nobody was told of is found by asking', async (t) => {
+  test('P4: a change that nobody was told of is found by asking', async (t) => {
     const server = await serve(t)
     const fast = { ...systemClock, now: () => systemClock.now() * 20 } // so that half a minute is over soon
     const registry = connect(t, { url: server.url, clock: fast })

@@ -140,7 +140,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is(String((await store.look('x'))!.data), 'second')
   })
 
-  check('who has no claim commits nothing', async (t, scene) => {
+  check('P15: who has no claim commits nothing', async (t, scene) => {
     const { store } = scene
     const old = await scene.hold('x')
     await store.commit('x', old, commitOf(1, 'old'))
@@ -168,7 +168,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is((await granted(store.claim('x', claimOf({ over: now.activation, floor: future + 99 })))).epoch, future + 100)
   })
 
-  check(`of ${racers} who claim at the same moment one gets it`, async (t, scene) => {
+  check(`P15: of ${racers} who claim at the same moment one gets it`, async (t, scene) => {
     const clients = [scene.store, scene.client(), scene.client(), scene.client()]
     const tries = Array.from({ length: racers }, () => claimOf())
     const answers = await Promise.all(tries.map((one, i) => clients[i % clients.length].claim('x', one)))
@@ -203,7 +203,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     }
   })
 
-  check('what a claim reads is the last there will ever be of the owner before it', async (t, scene) => {
+  check('P15: what a claim reads is the last there will ever be of the owner before it', async (t, scene) => {
     const [before, after] = [scene.client(), scene.client()]
     const round = async (n: number): Promise<void> => {
       const actor = `x${n}`

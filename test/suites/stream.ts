@@ -143,7 +143,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     return { chunks, sink }
   }
 
-  check('carries both ways at once, in order', async (t, { near, far }) => {
+  check('P13: carries both ways at once, in order', async (t, { near, far }) => {
     const [out, back] = [chunksOf(300), chunksOf(200)]
     const arrived = Promise.all([readAllOpen(far), readAllOpen(near)])
     await Promise.all([pipeline(Readable.from(out), near, { end: false }), pipeline(Readable.from(back), far, { end: false })])
@@ -168,7 +168,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     same(t, await got, Array.from({ length: 100 }, (_, i) => Buffer.alloc(64, i)))
   })
 
-  check('pressure reaches the writer, and is let go', async (t, { near, far }) => {
+  check('P13: pressure reaches the writer, and is let go', async (t, { near, far }) => {
     // a reader that has begun and then stops, as one that never began may be held back by less
     near.write(Buffer.alloc(CHUNK))
     await once(far, 'readable')
@@ -181,7 +181,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     t.is(got.reduce((size, one) => size + one.length, first.length), CHUNK + sent)
   })
 
-  check('each direction ends by itself', async (t, { near, far }) => {
+  check('P27: each direction ends by itself', async (t, { near, far }) => {
     const told = [new Told(near), new Told(far)] as const
     near.end(Buffer.from('question'))
     t.is(Buffer.concat(await readAllOpen(far)).toString(), 'question')
@@ -190,7 +190,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     for (const one of told) await one.parted(t)
   })
 
-  check('the other direction goes on for as long as it likes when one has ended', async (t, { near, far }) => {
+  check('P27: the other direction goes on for as long as it likes when one has ended', async (t, { near, far }) => {
     near.end(Buffer.from('question'))
     await readAllOpen(far)
     const sent = chunksOf(100)
@@ -210,7 +210,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
   }
 
   if (!foreign) {
-    check("it is a stream of Node's, before, while and after it is used", async (t, { near, far }) => {
+    check("P27: it is a stream of Node's, before, while and after it is used", async (t, { near, far }) => {
       t.true(near instanceof Duplex && near instanceof Readable && near instanceof Writable)
       const state = (): Partial<Duplex> => {
         const { readable, writable, readableEnded, writableFinished, writableEnded, writableNeedDrain, readableAborted, destroyed, closed, errored } = near
@@ -249,7 +249,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
   })
 
   for (const [way, take] of Object.entries(ways)) {
-    check(`what was sent is complete with ${way}`, async (t, { near, far }) => {
+    check(`P13: what was sent is complete with ${way}`, async (t, { near, far }) => {
       const { chunks, sink } = store()
       const sent = chunksOf(100)
       const finished = once(sink, 'finish')
@@ -258,7 +258,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     })
 
     for (const late of [false, true]) {
-      check(`broken off half-way never looks complete with ${way}${late ? ', by a reader behind' : ''}`, async (t, { near, far }) => {
+      check(`P13: broken off half-way never looks complete with ${way}${late ? ', by a reader behind' : ''}`, async (t, { near, far }) => {
         let open = () => {}
         const { sink } = store(late ? new Promise<void>((resolve) => { open = resolve }) : undefined)
         let complete = false

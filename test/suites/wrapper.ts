@@ -47,7 +47,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
       await run(t, ends, network)
     })
 
-  check('destroying it destroys what is below with the same error', async (t, { near, below }) => {
+  check('P27: destroying it destroys what is below with the same error', async (t, { near, below }) => {
     const told = { near: new Told(near), below: new Told(below.near) }
     const error = new Error('on purpose')
     near.destroy(error)
@@ -56,7 +56,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
     t.is(told.below.error, error)
   })
 
-  check('destroying what is below destroys it with the same error', async (t, { near, below }) => {
+  check('P27: destroying what is below destroys it with the same error', async (t, { near, below }) => {
     const told = { near: new Told(near), below: new Told(below.near) }
     const error = new Error('on purpose')
     below.near.destroy(error)

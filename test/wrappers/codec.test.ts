@@ -95,7 +95,7 @@ test('what others may send, though we never do', (t) => {
   t.deepEqual(decode(hex('82 a1 61 01 a1 61 02')), { a: 2 })
 })
 
-test('names of properties', (t) => {
+test('P24: names of properties', (t) => {
   malformed(t, encode('__proto__').length === 10 ? Buffer.concat([hex('81'), encode('__proto__'), hex('80')]) : hex(''), /__proto__/)
   malformed(t, Buffer.concat([hex('81 d9 09'), Buffer.from('__proto__'), hex('80')]), /__proto__/)
   malformed(t, hex('81 01 01'), /not a string/)
@@ -127,7 +127,7 @@ test('extensions', (t) => {
   t.like(error, { code: 'PROTOCOL_ERROR', cause: { message: 'unknown' } })
 })
 
-test('lengths that lie allocate nothing', (t) => {
+test('P24: lengths that lie allocate nothing', (t) => {
   const before = process.memoryUsage()
   for (const head of ['db', 'c6', 'dd', 'df', 'c9', 'd6 05 dd', 'd6 06 dd']) malformed(t, Buffer.concat([hex(`${head} ffffffff`), hex('00 01 02 03')]), /middle|wrong length|elements/)
   malformed(t, Buffer.concat([hex('dd 0003d091'), Buffer.alloc(300_000, 0xc0)]), /more than 250000 elements/)
@@ -137,7 +137,7 @@ test('lengths that lie allocate nothing', (t) => {
   t.true(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers < 50e6)
 })
 
-test('4 MiB of empty maps are refused at 250 000 nodes', (t) => {
+test('P24: 4 MiB of empty maps are refused at 250 000 nodes', (t) => {
   // an array of arrays that each seem modest, so that only counting while decoding finds out
   const size = 4 * 1024 * 1024
   const bytes = Buffer.alloc(size, 0x80)

@@ -56,7 +56,10 @@ export interface ActorFactory<Pattern extends string, T extends object> extends 
 export type DeactivateReason = 'idle' | 'closing' | 'asked' | 'fenced' | 'lost' | 'store'
 
 export interface ActorCallOptions {
-  /** Milliseconds for finding, activating, queueing and running together; default that of the stage. */
+  /**
+   * Milliseconds for finding, activating, queueing and running together; default that of the stage. A call with streams
+   * among its arguments has so long from its beginning, and from when something of them last moved.
+   */
   readonly timeoutMs?: number | undefined
   /** Cancels; the reason becomes the cause of `CANCELLED`. */
   readonly signal?: AbortSignal | undefined

@@ -1,6 +1,6 @@
 import { Readable, type Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import { READ_BYTES, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
+import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
 import { asNode, readOf } from '../codec/hold.js'
 import { leave } from '../codec/dispose.js'
 import type { Channel } from './channel.js'
@@ -23,9 +23,11 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
   const stream = asNode(source)
   if (!stream) return void feed(channel, source as AsyncIterable<unknown>, carried)
   const from = readOf(stream)
-  guard(channel, stream, from)
+  const listed = reading === READ_OBJECTS && !writing // its failure is the last of its items, behind those that came before it
+  guard(channel, stream, from, listed)
   if (channel.destroyed) return
   if (!reading) channel.end()
+  else if (listed) void feed(channel, from, carried)
   else {
     let ended = false
     from.on('end', () => { ended = true })
@@ -40,9 +42,9 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
 }
 
 /** An error on either side is one on the other. */
-function guard(channel: Channel, stream: Duplex, from: Duplex): void {
+function guard(channel: Channel, stream: Duplex, from: Duplex, listed: boolean): void {
   channel.once('error', (error) => { leave(stream, undefined, error) })
-  for (const one of new Set([stream, from])) one.on('error', (error: unknown) => { channel.destroy(failed(error)) })
+  if (!listed) for (const one of new Set([stream, from])) one.on('error', (error: unknown) => { channel.destroy(failed(error)) })
   if (from.destroyed) channel.destroy(failed(from.errored ?? stream.errored ?? 'it was over before anybody read it'))
 }
 

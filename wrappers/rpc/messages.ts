@@ -15,7 +15,7 @@
  *     ENDED     a stream whose end has been read; before its END: its reader wants no more
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame
  *     READ      0 · how many bytes of PARTs have been read (4)
- *     START     a stream that was passed in a value: whoever got it has begun to read
+ *     START     a stream that was passed in a value: its receiver has begun to use it
  *     TOOK      a stream of items · how many of them its reader has taken (4)
  *
  * Whoever dialled uses odd ids and the other even ones, counting up; an id that does not go up is an error, so that

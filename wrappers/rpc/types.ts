@@ -11,7 +11,10 @@ export interface CallContext {
   readonly method: string
   /** Fires when the caller cancels, its deadline passes, or the link is gone. */
   readonly signal: AbortSignal
-  /** When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast. */
+  /**
+   * When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast. It becomes
+   * later while something moves of the streams in the arguments.
+   */
   readonly deadline: number
   /** Like `stage.to()`, for calls that inherit this one's deadline, signal, depth and chain. */
   to(to: To, options?: TargetOptions): Target
