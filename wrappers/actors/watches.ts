@@ -1,0 +1,211 @@
+import { StageError, asError, describe, isCode } from '../../src/errors.js'
+import type { Clock, Timer } from '../../src/types.js'
+import { dispose } from '../codec/dispose.js'
+import type { Rpc } from '../rpc/rpc.js'
+import { PIECE_BYTES, CHANGES, Changes, UNWATCH, WATCHES_MAX, tooMany, weightOf } from './changes.js'
+import { STATE_MAX_BYTES, decode } from './image.js'
+
+const ANSWER_MS = 10_000
+const AGAIN_MS = 1000
+/** Numbers in one message. */
+const ENDED_MAX = 50_000
+const TEXT_MAX = 1024
+
+/** What one watch was told. */
+export interface News {
+  readonly seq: number
+  readonly version: number
+  /** Of each watched property, encoded; undefined where it has not changed. */
+  readonly values: readonly (Buffer | undefined)[]
+  /** Everything, and not only what has changed since `seq - 1`. */
+  readonly whole?: { readonly epoch: number; readonly activation: string; readonly kept: boolean } | undefined
+}
+
+/** Who watches. */
+export interface Watching {
+  readonly names: readonly string[]
+  /** @throws StageError it cannot be so */
+  notify(news: News): void
+  /** The watch of that number is over. */
+  ended(number: number, error: StageError): void
+}
+
+/** All that this stage watches at the stage on the other end of one link, or at itself: told by one stream, which lasts from the first of them to the last. */
+export class Watches {
+  /** Of what it watches at itself. */
+  changes: Changes | undefined
+  readonly #watches = new Map<number, Watching>()
+  #weight = 0
+  /** Numbers of watches that have ended here, and the owner does not know. */
+  #ended: number[] = []
+  #again: Timer | undefined
+  /** The call that opens the stream. */
+  #opening = 0
+  #batches: AsyncIterator<unknown> | undefined
+  #pieces: Buffer[] = []
+  #over = false
+
+  /** @param rpc  undefined: at itself */
+  constructor(private readonly rpc: Rpc | undefined, private readonly clock: Clock, private readonly onover: () => void) {}
+
+  /** Why a watch of these properties has no place here. */
+  full(names: readonly string[]): StageError | undefined {
+    return this.rpc && this.#weight + weightOf(names) > WATCHES_MAX ? tooMany(`to ${this.rpc.peer.name}`) : undefined
+  }
+
+  /** Before that watch is asked for over the same link. @throws StageError nothing was sent */
+  add(number: number, watching: Watching): void {
+    if (this.#watches.size === 0) this.#open()
+    this.#say() // or the owner would still count those
+    this.#watches.set(number, watching)
+    this.#weight += weightOf(watching.names)
+  }
+
+  /** Nobody wants to be told of it any more. @param known  to the owner as well */
+  remove(number: number, known = false): void {
+    const watching = this.#watches.get(number)
+    if (!watching) return
+    this.#watches.delete(number)
+    this.#weight -= weightOf(watching.names)
+    if (this.#watches.size === 0) return this.#end(new StageError('CANCELLED', 'nothing is watched there any more'))
+    if (!known && this.#ended.push(number) === 1) queueMicrotask(() => this.#say())
+  }
+
+  #open(): void {
+    const { rpc, clock } = this
+    if (!rpc) return void this.#read(this.changes = new Changes(undefined))
+    const settle = (error: StageError | null, value?: unknown): void => {
+      this.#opening = 0
+      if (this.#over) return dispose(value)
+      if (error) return this.#end(error)
+      if (isIterable(value)) return void this.#read(value)
+      dispose(value)
+      this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} has no changes to tell, but ${describe(value)}`))
+    }
+    try {
+      this.#opening = rpc.send({ method: 'watching', args: [], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle }, CHANGES)
+    } catch (error) {
+      this.#end(error as StageError)
+      throw error
+    }
+  }
+
+  async #read(batches: AsyncIterable<unknown>): Promise<void> {
+    const iterator = this.#batches = batches[Symbol.asyncIterator]()
+    let error = new StageError('CANCELLED', 'the owner of what is watched tells no more')
+    try {
+      for (let next = await iterator.next(); !next.done && !this.#over; next = await iterator.next()) this.#take(next.value)
+    } catch (thrown) {
+      error = thrown instanceof StageError ? thrown : new StageError('PROTOCOL_ERROR', asError(thrown).message)
+    }
+    this.#end(error)
+  }
+
+  /** @throws StageError PROTOCOL_ERROR */
+  #take(batch: unknown): void {
+    const [values, notices, piece, last] = listOf(batch)
+    this.#tell(listOf(values), listOf(notices))
+    if (piece === undefined) return
+    if (!Buffer.isBuffer(piece) || piece.length > PIECE_BYTES || this.#pieces.length * PIECE_BYTES > STATE_MAX_BYTES) throw malformed(piece)
+    this.#pieces.push(piece)
+    if (last !== true) return
+    const whole = Buffer.concat(this.#pieces)
+    this.#pieces = []
+    const [largeValues, largeNotices] = listOf(decode(whole, undefined, true))
+    this.#tell(listOf(largeValues), listOf(largeNotices))
+  }
+
+  #tell(values: readonly unknown[], notices: readonly unknown[]): void {
+    values = values.map(own)
+    for (const notice of notices) {
+      const [number, ...told] = listOf(notice) as [number, ...unknown[]]
+      const watching = this.#watches.get(number)
+      if (!watching) continue // it ended here, and that was under way
+      const over = typeof told[0] === 'string'
+      try {
+        if (over) throw ended(told)
+        watching.notify(newsOf(told, values, watching.names))
+      } catch (error) {
+        this.remove(number, over)
+        watching.ended(number, error as StageError)
+      }
+    }
+  }
+
+  /** Tells the owner which watches have ended. */
+  #say(): void {
+    const { rpc, changes, clock } = this
+    if (this.#over || this.#ended.length === 0) return
+    const numbers = this.#ended.splice(0, ENDED_MAX)
+    if (!rpc) {
+      for (const one of numbers) changes?.remove(one)
+      return this.#say()
+    }
+    const settle = (error: StageError | null): void => {
+      if (!error || this.#over) return
+      this.#ended = this.#ended.concat(numbers)
+      this.#again ??= clock.setTimeout(() => {
+        this.#again = undefined
+        this.#say()
+      }, AGAIN_MS)
+    }
+    try {
+      rpc.send({ method: 'the end of a watch', args: [numbers], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle }, UNWATCH)
+    } catch (error) {
+      return settle(error as StageError)
+    }
+    this.#say()
+  }
+
+  #end(error: StageError): void {
+    if (this.#over) return
+    this.#over = true
+    this.onover()
+    this.#again?.cancel()
+    this.#pieces = []
+    if (this.#opening) this.rpc?.cancel(this.#opening, error)
+    void this.#batches?.return?.()
+    const left = [...this.#watches]
+    this.#watches.clear()
+    for (const [number, watching] of left) watching.ended(number, error)
+  }
+}
+
+const isIterable = (value: unknown): value is AsyncIterable<unknown> => typeof (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
+
+const malformed = (told: unknown): StageError => new StageError('PROTOCOL_ERROR', `an owner of what is watched tells ${describe(told)}`)
+
+function listOf(told: unknown): readonly unknown[] {
+  if (!Array.isArray(told)) throw malformed(told)
+  return told
+}
+
+/** A value may be held for long, and must not keep the piece of memory that small ones share. */
+function own(value: unknown): unknown {
+  if (!Buffer.isBuffer(value) || value.length * 2 > value.buffer.byteLength) return value
+  const bytes = Buffer.allocUnsafeSlow(value.length)
+  value.copy(bytes)
+  return bytes
+}
+
+/** Why a watch has ended, rebuilt from what came. */
+const ended = ([code, message]: readonly unknown[]): StageError =>
+  new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'a watch ended, and its owner does not say why')
+
+/** What came, which may be anything. @throws StageError PROTOCOL_ERROR */
+function newsOf(told: readonly unknown[], table: readonly unknown[], names: readonly string[]): News {
+  const [seq, version, pairs, whole] = told
+  const values = new Array<Buffer | undefined>(names.length).fill(undefined)
+  const bad = (): StageError => new StageError('PROTOCOL_ERROR', `an owner tells ${describe(told)} of ${names.join(', ')}`)
+  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(version) || !Array.isArray(pairs) || pairs.length > 2 * names.length) throw bad()
+  for (let i = 0; i < pairs.length; i += 2) {
+    const [name, at] = [pairs[i] as number, pairs[i + 1] as number]
+    const bytes = table[at]
+    if (!Number.isInteger(name) || name < 0 || name >= names.length || !Buffer.isBuffer(bytes)) throw bad()
+    values[name] = bytes
+  }
+  if (whole === undefined) return { seq: seq as number, version: version as number, values }
+  const [epoch, activation, kept] = Array.isArray(whole) ? whole as unknown[] : []
+  if (!Number.isSafeInteger(epoch) || typeof activation !== 'string' || values.includes(undefined)) throw bad()
+  return { seq: seq as number, version: version as number, values, whole: { epoch: epoch as number, activation, kept: kept === true } }
+}
