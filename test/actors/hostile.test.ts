@@ -91,7 +91,7 @@ test('a deactivate() that throws when it is looked for: the actor is given up al
 })
 
 /** A stage that hosts `v.{id}`, and tells each watch what it likes; what is not a list of batches comes in place of the stream. */
-async function liar(mesh: ActorMesh, told: (number: number) => unknown): Promise<{ asked: string[] }> {
+async function liar(mesh: ActorMesh, told: (number: number) => unknown, afterMs = 0): Promise<{ asked: string[] }> {
   let id = ''
   const asked: string[] = []
   const batches: unknown[] = []
@@ -105,7 +105,7 @@ async function liar(mesh: ActorMesh, told: (number: number) => unknown): Promise
   const node = await mesh.add('liar', undefined, { chain: forging({ types: ['v.{id}'], services: {
     '@locate': (_, __, answer) => answer(null, id),
     '@changes': (_, __, answer) => { asked.push('@changes'); const other = told(0); answer(null, Array.isArray(other) ? changes() : other) },
-    '@call': (_, args, answer) => { asked.push('@call'); batches.push(...[told((args[2] as [unknown, unknown, unknown, number])[3])].flat()); answer(null); more() },
+    '@call': (_, args, answer) => { asked.push('@call'); batches.push(...[told((args[2] as [unknown, unknown, unknown, number])[3])].flat()); more(); if (afterMs > 0) mesh.clock.setTimeout(() => answer(null), afterMs); else answer(null) },
     '@unwatch': (_, __, answer) => { asked.push('@unwatch'); answer(null) },
   } }) })
   id = node.stage.id
@@ -166,6 +166,20 @@ test('what an owner tells of one watch that cannot be ends no other', async (t) 
   t.true(bad >= 2)
   t.is(a.stage.stats()['streams'], 1, 'the stream of both stands')
   await mesh.go(good.return!())
+})
+
+test('what a watch is told counts, though the answer that it stands comes later', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const { clock } = mesh
+  await liar(mesh, (n) => n === 0 ? [] : [[[ONE], [[n, 0, 1, [0, 0], WHOLE]]], [[Buffer.from([2])], [[n, 1, 2, [0, 0]]]]], 500)
+  const a = await mesh.add('a')
+  const loop = a.stage.observe('v.1', ['hp'], { mode: 'every' })
+  const started = clock.now()
+  for (const hp of [1, 2]) t.deepEqual((await mesh.go(loop.next())).value, { hp, version: hp })
+  t.true(clock.now() - started < 500)
+  await clock.advance(1000)
+  t.is(a.stage.stats()['actorCalls'], 0)
+  await mesh.go(loop.return!())
 })
 
 test('an owner that tells of watches that are over, or were never asked for, tells nobody', async (t) => {

@@ -1,9 +1,8 @@
 /** Many watches over one link: by one stream, each as if it had one of its own, and within bounds. */
 import test from 'ava'
-import { Stage, StageError, actors, framing, rpc, tap } from '../../src/index.js'
+import { StageError, actors, framing, rpc, tap, type Stage } from '../../src/index.js'
 import { actorMesh, forge, forging, type Node } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
-import { until } from '../helpers/until.js'
 
 nothingUnhandled(test)
 
@@ -28,31 +27,6 @@ function reading(loop: AsyncIterableIterator<unknown>): { got: Update[]; ended: 
 }
 
 const watchers = (stage: Stage): number => stage.actors().reduce((sum, one) => sum + one.watchers, 0)
-
-test('20 000 watches over one link: each is told its own changes, and their end leaves nothing', async (t) => {
-  const COUNT = 20_000
-  const [owner, web] = ['owner', 'web'].map((name) => new Stage(name, 'memory:watching-many'))
-  t.teardown(() => Promise.all([owner.close(), web.close()]))
-  boards()(owner)
-  await Promise.all([owner.ready(), web.ready()])
-  const last = new Array<unknown>(COUNT).fill(undefined)
-  const loops = last.map((_, i) => web.observe(`boards.${i % 400}`, [`p${i % 50}`, `p${50 + Math.floor(i / 400)}`]))
-  for (const [i, loop] of loops.entries()) void (async () => { for await (const one of loop) last[i] = (one as unknown as Update)[`p${50 + Math.floor(i / 400)}`] })()
-  await until(() => last.every((value, i) => value === 50 + Math.floor(i / 400)), 60_000)
-  t.is(watchers(owner), COUNT)
-  t.deepEqual([owner, web].map((one) => one.stats()['streams']), [1, 1])
-
-  await Promise.all(Array.from({ length: 400 }, (_, i) => owner.actor<Board>(`boards.${i}`).set(`p${50 + i % 50}`, `new ${i}`)))
-  const changed = (i: number): boolean => i % 400 % 50 === Math.floor(i / 400)
-  await until(() => last.every((value, i) => value === (changed(i) ? `new ${i % 400}` : 50 + Math.floor(i / 400))), 60_000)
-
-  for (const [i, loop] of loops.entries()) if (i % 2) void loop.return!()
-  await until(() => watchers(owner) === COUNT / 2, 60_000)
-  t.is(web.stats()['observers'], COUNT / 2)
-  for (const loop of loops) void loop.return!()
-  await until(() => watchers(owner) === 0, 60_000)
-  for (const one of [owner, web]) t.like(one.stats(), { streams: 0, calls: 0, serving: 0, observers: 0, actorCalls: 0, heldBytes: 0, unreadBytes: 0 })
-})
 
 test('a change that several watches of one link are told of costs its bytes once', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
@@ -237,6 +211,28 @@ test('a peer that watches and reads nothing makes nobody hold more than the limi
   await go(changes.return!())
   await clock.advance(100)
   t.is(watchers(a.stage), 0)
+})
+
+test('watches that wait for an owner that is silent, or gone, hold up none of another', async (t) => {
+  for (const gone of [false, true]) {
+    const mesh = actorMesh(t, { latencyMs: 1 })
+    const a = await mesh.add('a', boards())
+    const b = await mesh.add('b')
+    const c = await mesh.add('c', (stage) => { stage.define({ pattern: 'others.{id}', constructor: Board }) })
+    await mesh.go(b.stage.observe('others.0', ['p0']).next())
+    await mesh.go(b.stage.observe('boards.0', ['p0']).next())
+    if (gone) mesh.crash(a)
+    else mesh.network.hold(a.address)
+    const loops = Array.from({ length: 12_000 }, (_, i) => b.stage.observe(`boards.${i % 20}`, [`p${i % 100}`, `p${Math.floor(i / 200)}`], { timeoutMs: 60_000 }))
+    await mesh.clock.advance(20)
+    const started = mesh.clock.now()
+    const other = b.stage.observe('others.1', ['p1'])
+    t.is(((await mesh.go(other.next())).value as Update)['p1'], 1)
+    t.true(mesh.clock.now() - started <= 2000, `${mesh.clock.now() - started} ms`)
+    t.is(await mesh.go(b.stage.actor<Board>('others.1').count('p1') as Promise<unknown>), undefined)
+    for (const loop of [...loops, other]) void loop.return!()
+    t.truthy(c)
+  }
 })
 
 // ── their beginning and end ───────────────────────────────────────────────────────────────────────────────────────────

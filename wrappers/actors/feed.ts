@@ -53,6 +53,11 @@ export class Feed implements Watching {
     return this.#observers.size
   }
 
+  /** Whether its loops have had a value. */
+  get shows(): boolean {
+    return this.#values !== undefined
+  }
+
   /** @param timeoutMs  how long it waits for the first value */
   add(observer: Observer, timeoutMs: number): void {
     this.#observers.add(observer)
@@ -85,14 +90,14 @@ export class Feed implements Watching {
   }
 
   /** Asks for the watch. @param done  it stands, or does not */
-  ask(done: () => void): void {
-    if (this.#over) return done()
+  ask(done: (stands: boolean) => void): void {
+    if (this.#over) return done(true) // it costs nobody anything
     const number = this.#number = this.host.nextNumber()
     const timeoutMs = this.#timeoutMs
     this.#timeoutMs = undefined
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
     const call = this.host.routes.call(this.address, WATCH, [this.names, this.mode, seen, number], { timeoutMs }, undefined, (error) => {
-      done()
+      done(!error)
       if (number === this.#number) this.#asking = undefined
       if (error) this.ended(number, error)
     }, (rpc) => this.#sent(number, rpc))

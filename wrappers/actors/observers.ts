@@ -5,11 +5,10 @@ import { Feed } from './feed.js'
 import { isPublic } from './members.js'
 import { Observer } from './observer.js'
 import type { Routes } from './routes.js'
+import { Starts } from './starts.js'
 import type { ObserveOptions } from './types.js'
 import { Watches } from './watches.js'
 
-/** Watches that are being asked for; fewer than the calls that a link may have open, so that others find room beside them. */
-const ASKED_MAX = 4000
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
 /** All that this stage watches. Loops over the same properties share one watch, and watches over the same link one stream. */
@@ -17,15 +16,13 @@ export class Observers {
   readonly #feeds = new Map<string, Feed>()
   /** By the link; those of this stage's own actors under undefined. */
   readonly #watches = new Map<Rpc | undefined, Watches>()
-  /** They wait until others have been answered; those before `#at` do not any more. */
-  #waiting: Feed[] = []
-  #at = 0
-  #asked = 0
-  #beginning = false
+  readonly #starts: Starts
   #numbers = 0
   #closed = false
 
-  constructor(readonly mesh: Mesh<Rpc>, readonly routes: Routes) {}
+  constructor(readonly mesh: Mesh<Rpc>, readonly routes: Routes) {
+    this.#starts = new Starts(mesh.clock)
+  }
 
   /** @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · CLOSED */
   observe(address: string, names: readonly string[], options: ObserveOptions): Observer {
@@ -52,16 +49,16 @@ export class Observers {
 
   close(): void {
     this.#closed = true
+    this.#starts.close()
     const error = new StageError('CLOSED', 'this stage was closed')
     for (const feed of [...this.#feeds.values()]) feed.fail(error)
   }
 
   // ── what a feed asks ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Has it ask for its watch, when it is its turn. */
+  /** Has it ask for its watch when it is its turn. */
   begin(feed: Feed): void {
-    this.#waiting.push(feed)
-    this.#next()
+    this.#starts.add((done) => feed.ask(done), feed.shows)
   }
 
   /** Nobody reads it any more. */
@@ -79,24 +76,6 @@ export class Observers {
     let watches = this.#watches.get(rpc)
     if (!watches) this.#watches.set(rpc, watches = new Watches(rpc, this.mesh.clock, () => this.#watches.delete(rpc)))
     return watches
-  }
-
-  readonly #answered = (): void => {
-    this.#asked--
-    this.#next()
-  }
-
-  #next(): void {
-    if (this.#beginning) return // one that fails at once comes by here again
-    this.#beginning = true
-    while (this.#at < this.#waiting.length && this.#asked < ASKED_MAX) {
-      this.#asked++
-      this.#waiting[this.#at++].ask(this.#answered)
-    }
-    this.#beginning = false
-    if (this.#at < ASKED_MAX && this.#at < this.#waiting.length) return
-    this.#waiting = this.#waiting.slice(this.#at)
-    this.#at = 0
   }
 }
 

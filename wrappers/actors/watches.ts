@@ -6,6 +6,8 @@ import { PIECE_BYTES, CHANGES, Changes, UNWATCH, WATCHES_MAX, tooMany, weightOf 
 import { STATE_MAX_BYTES, decode } from './image.js'
 
 const ANSWER_MS = 10_000
+/** With more that wait on a link no watch is asked for: half of what it may have open is for others. */
+const CALLS_MAX = 5000
 const AGAIN_MS = 1000
 /** Numbers in one message. */
 const ENDED_MAX = 50_000
@@ -41,12 +43,20 @@ export class Watches {
   #again: Timer | undefined
   /** The call that opens the stream. */
   #opening = 0
+  #busy: StageError | undefined
   #batches: AsyncIterator<unknown> | undefined
   #pieces: Buffer[] = []
   #over = false
 
   /** @param rpc  undefined: at itself */
   constructor(private readonly rpc: Rpc | undefined, private readonly clock: Clock, private readonly onover: () => void) {}
+
+  /** Why no watch can be asked for at the moment; one error for all, as there may be very many. */
+  get #unanswered(): StageError | undefined {
+    const { rpc } = this
+    if (!rpc || rpc.counts().calls <= CALLS_MAX) return undefined
+    return this.#busy ??= new StageError('OVERLOADED', `more than ${CALLS_MAX} calls to ${rpc.peer.name} wait for their answers: no watch is asked for until there are fewer`)
+  }
 
   /** Why a watch of these properties has no place here. */
   full(names: readonly string[]): StageError | undefined {
@@ -55,6 +65,9 @@ export class Watches {
 
   /** Before that watch is asked for over the same link. @throws StageError nothing was sent */
   add(number: number, watching: Watching): void {
+    const busy = this.#unanswered
+    if (busy && this.#watches.size === 0) this.#end(busy)
+    if (busy) throw busy
     if (this.#watches.size === 0) this.#open()
     this.#say() // or the owner would still count those
     this.#watches.set(number, watching)
