@@ -235,6 +235,22 @@ test('watches that wait for an owner that is silent, or gone, hold up none of an
   }
 })
 
+test('an owner that closes says so on the stream, and ends it: it waits for no peer that keeps watching', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const { go } = mesh
+  const a = await mesh.add('a', boards())
+  const b = await mesh.add('b', undefined, { chain: forging() })
+  const changes = await go(forge(b.stage, a.stage.id, '@changes', [])) as Changes
+  await go(forge(b.stage, a.stage.id, '@call', WATCH('boards.1', ['p0'], 1)))
+  t.is((await go(changes.next())).value![1].length, 1)
+  const closing = a.stage.close()
+  const started = mesh.clock.now()
+  t.like((await go(changes.next())).value![1], [[1, 'CANCELLED']])
+  t.true((await go(changes.next())).done)
+  await go(closing)
+  t.true(mesh.clock.now() - started < 3000, `${mesh.clock.now() - started} ms`)
+})
+
 // ── their beginning and end ───────────────────────────────────────────────────────────────────────────────────────────
 
 test('the stream of a link is there while something is watched over it, and keeps no idle link', async (t) => {

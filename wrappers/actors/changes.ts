@@ -1,35 +1,35 @@
 /**
- * The changes of all that one stage watches at another, on one stream of their link. Each item of the stream is a batch:
- * what some watches are told, each under the number that the watching stage gave to it, and the bytes of the values, once
- * for all of them. What is larger than one batch comes in pieces, beside the batches of the others.
+ * Everything that one stage watches at another goes over one stream of their link. Each item of the stream is a batch of
+ * notices, each under the number that the watching stage gave to its watch, and the bytes of their values, each once. A
+ * notice that is larger than a batch comes in pieces, between the notices of other watches.
  */
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from '../../src/errors.js'
 import type { Told, Watcher } from './history.js'
 import { encode } from './image.js'
 
-/** The service whose answer is that stream, and the one that hears which watches have ended. */
+/** The service whose answer is that stream, and the service by which the watching stage ends watches. */
 export const CHANGES = '@changes'
 export const UNWATCH = '@unwatch'
 
-/** From each of the two stages of a link, at the other; every ten properties of one count as one. */
+/** Watches of one stage at another, over one link. A watch counts as one for each begun ten of its properties. */
 export const WATCHES_MAX = 100_000
 const NAMES_EACH = 10
-/** Of the values that share a batch. */
+/** Of the values in one batch of several notices, in bytes. */
 const BATCH_BYTES = 64 * 1024
 const BATCH_MAX = 256
-/** What one watch is told at once may fill a batch of its own up to here, and comes in pieces above. */
+/** A notice of more bytes comes in pieces; up to here it is at most a batch by itself. */
 const LARGE_BYTES = 256 * 1024
 export const PIECE_BYTES = 64 * 1024
-/** Of a message of an error. */
+/** Characters of the message of an error. */
 const TEXT_MAX = 1024
 
-/** What one watch is told: its number, `seq`, `version`, pairs of the index of a name and that of a value, and with all of its properties `[epoch, activation, kept]`; or its number, code and message of its end. */
+/** Of one watch: the values that changed, as pairs of the index of a name and the index of its bytes, and `whole` if these are all of its properties; or why it has ended. */
 export type Notice =
   | readonly [number: number, seq: number, version: number, values: readonly number[], whole?: readonly [epoch: number, activation: string, kept: boolean]]
   | readonly [number: number, code: string, message: string]
 
-/** One item: values and notices; then a piece of a batch that is too large for one item, and whether it is the last one. */
+/** One item of the stream, which may carry a piece of a larger batch along. */
 export type Batch = readonly [values: readonly Buffer[], notices: readonly Notice[], piece?: Buffer, last?: boolean]
 
 /** How much a watch of so many properties counts. */
@@ -39,30 +39,31 @@ export const tooMany = (where: string): StageError =>
   new StageError('OVERLOADED', `${WATCHES_MAX} watches are open ${where}: no more until some have ended (each begun ten properties of a watch count as one)`)
 
 /**
- * What is told over one link, or within one stage. Nothing waits here: watchers that have something to tell are asked for
- * it in turns when the reader wants more, so that what is slow is merged or passed over where its history is.
+ * The notices that go over one link, or within one stage. None is queued here: a watcher with news waits for its turn, and
+ * its notice is made when the reader wants more. So a slow link costs no memory, as changes are merged or passed over in
+ * the history of their actor, and a watcher with much to tell does not hold up the others.
  */
 export class Changes implements AsyncIterableIterator<Batch> {
   readonly #watchers = new Map<number, Watcher>()
-  /** In the order of their turns. */
+  /** Those with news, in the order of their turns. */
   readonly #ready = new Set<Watcher>()
-  /** Those of them that are told more than fits into one batch. */
+  /** Those with news of more bytes than one batch may have. */
   readonly #large = new Set<Watcher>()
   #weight = 0
-  /** What is on its way in pieces. */
+  /** The notice that is on its way in pieces. */
   #pieces: { readonly bytes: Buffer; at: number; readonly of: Watcher } | undefined
   #asked: ((result: IteratorResult<Batch, undefined>) => void) | undefined
   #woken = false
   #ending = false
   #over = false
 
-  /** @param link  undefined: within the stage, where nothing is too large and nothing too many */
+  /** @param link  the name of the watching stage; undefined within one stage, where no limit holds */
   constructor(private readonly link: { readonly name: string } | undefined, private readonly onend: () => void = () => {}) {}
 
   /** @throws StageError OVERLOADED · BAD_ARGUMENT · CANCELLED */
   add(watcher: Watcher): void {
     const weight = weightOf(watcher.names)
-    if (this.#over) throw new StageError('CANCELLED', 'the stream of changes that was to tell of it is over')
+    if (this.#over) throw new StageError('CANCELLED', 'the stream of what is watched over this link has ended')
     if (this.#watchers.has(watcher.number)) throw new StageError('BAD_ARGUMENT', `a watch with the number ${watcher.number} is open already`)
     if (this.link && this.#weight + weight > WATCHES_MAX) throw tooMany(`from ${this.link.name}`)
     this.#weight += weight
@@ -79,19 +80,19 @@ export class Changes implements AsyncIterableIterator<Batch> {
     watcher.end()
   }
 
-  /** Whether it waits for its turn. */
+  /** Whether it waits for its turn, or its notice is on its way in pieces. */
   awaits(watcher: Watcher): boolean {
     return this.#ready.has(watcher) || this.#large.has(watcher) || this.#pieces?.of === watcher
   }
 
-  /** It has something to tell. */
+  /** It has news. */
   ready(watcher: Watcher): void {
     if (this.#watchers.get(watcher.number) !== watcher || this.awaits(watcher)) return
     this.#ready.add(watcher)
     this.#wake()
   }
 
-  /** Ends when what was to be told by now has been. */
+  /** Ends the stream behind the notices of now. */
   end(): void {
     this.#ending = true
     this.#wake()
@@ -126,7 +127,7 @@ export class Changes implements AsyncIterableIterator<Batch> {
     await this.return()
   }
 
-  /** Behind everything that the same change has to tell, so that its bytes go into one batch. */
+  /** Later in the same tick, when all watchers of a change have news: so its bytes go into one batch. */
   #wake(): void {
     if (this.#woken || !this.#asked) return
     this.#woken = true
@@ -161,11 +162,11 @@ export class Changes implements AsyncIterableIterator<Batch> {
     return [batch.values, batch.notices, piece, last]
   }
 
-  /** Puts in what fits, a turn each. */
+  /** Fills a batch, a notice of each watcher in turn. */
   #fill(batch: Filling): void {
     const ready = this.#ready
     const largest = this.link ? LARGE_BYTES : Infinity
-    for (const watcher of ready) { // one that has more to tell is put behind the others, and comes again
+    for (const watcher of ready) { // one that has more news is put behind the others, and comes again
       if (batch.notices.length >= BATCH_MAX) return
       const { failed } = watcher
       const told = failed ? undefined : watcher.next()
@@ -186,7 +187,7 @@ export class Changes implements AsyncIterableIterator<Batch> {
     }
   }
 
-  /** Begins with one that is large: one after the other, so that the reader need not hold the beginnings of many. */
+  /** Begins with a large notice. Only one is on its way at a time, so that the reader holds no more than one that is not whole. */
   #divide(): void {
     for (const watcher of this.#large) {
       this.#large.delete(watcher)
@@ -211,7 +212,7 @@ class Filling {
   bytes = 0
   readonly #at = new Map<Buffer, number>()
 
-  /** How many bytes more it has with that. */
+  /** How many bytes it would grow by. */
   costs({ values }: Told): number {
     let bytes = 0
     for (const one of values.values()) if (!this.#at.has(one)) bytes += one.length
@@ -234,11 +235,11 @@ class Filling {
   }
 }
 
-/** The changes that go over each link, at the end where the actors are. */
+/** The streams of changes to all stages that watch actors of this one, by the link. */
 export class Notifying {
   readonly #byLink = new Map<Duplex, Changes>()
 
-  /** Begins a stream of them, in place of the one that went before. */
+  /** Begins a stream, which replaces the one before and ends its watches. */
   open(link: Duplex, peer: string): Changes {
     void this.#byLink.get(link)?.return()
     const leave = (): void => void changes.return()
@@ -255,7 +256,7 @@ export class Notifying {
     return this.#byLink.get(link)
   }
 
-  /** Nothing more will be told, and what will be has been found out. */
+  /** All actors are put away: ends each stream behind its last notices. */
   end(): void {
     for (const one of this.#byLink.values()) one.end()
   }

@@ -3,6 +3,7 @@ import type { Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
+import type { Seen } from './history.js'
 import type { Observer } from './observer.js'
 import type { Observers } from './observers.js'
 import { UNREACHED } from './route.js'
@@ -22,6 +23,8 @@ const AGAIN: ReadonlySet<string> = new Set([...UNREACHED, 'FENCED', 'CLOSED'])
 /** The encoded values of the watched properties, in the order of their names. Never changed once made. */
 export type Values = readonly Buffer[]
 
+type Args = [names: readonly string[], mode: 'latest' | 'every', seen: Seen | undefined, number: number]
+
 /** The changes of some properties of one actor, wherever it is, for all the loops here that watch them. */
 export class Feed implements Watching {
   readonly #observers = new Set<Observer>()
@@ -31,8 +34,10 @@ export class Feed implements Watching {
   #where: { epoch: number; activation: string; seq: number } | undefined
   /** Words of an owner of the past: the first and the last one in a row. */
   #past: { readonly since: number; at: number } | undefined
-  /** The watch that is asked for, or stands. */
+  /** The watch that is asked for, or stands; 0 is none. */
   #number = 0
+  /** With what it is asked for. */
+  #args: Args | undefined
   /** Where it is told. */
   #watches: Watches | undefined
   /** The call that asks for it. */
@@ -92,22 +97,24 @@ export class Feed implements Watching {
   /** Asks for the watch. @param done  it stands, or does not */
   ask(done: (stands: boolean) => void): void {
     if (this.#over) return done(true) // it costs nobody anything
-    const number = this.#number = this.host.nextNumber()
     const timeoutMs = this.#timeoutMs
     this.#timeoutMs = undefined
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
-    const call = this.host.routes.call(this.address, WATCH, [this.names, this.mode, seen, number], { timeoutMs }, undefined, (error) => {
+    const args: Args = this.#args = [this.names, this.mode, seen, 0]
+    const call = this.host.routes.call(this.address, WATCH, args, { timeoutMs }, undefined, (error) => {
       done(!error)
-      if (number === this.#number) this.#asking = undefined
-      if (error) this.ended(number, error)
-    }, (rpc) => this.#sent(number, rpc))
+      if (args !== this.#args) return // it was left
+      this.#asking = undefined
+      if (error) this.#again(error)
+    }, (rpc) => this.#sent(args, rpc))
     if (call && !call.over) this.#asking = call
   }
 
-  /** It is about to be sent there, and what is told may come before the answer. */
-  #sent(number: number, rpc: Rpc | undefined): Changes | undefined {
-    this.#watches?.remove(number) // the stage that was asked first does not have the actor
+  /** It is about to be sent there, under a number of its own each time, and what is told may come before the answer. */
+  #sent(args: Args, rpc: Rpc | undefined): Changes | undefined {
+    this.#watches?.remove(this.#number) // the stage that was asked first does not have the actor
     this.#watches = undefined
+    const number = args[3] = this.#number = this.host.nextNumber()
     const watches = this.host.watches(rpc)
     this.#full = watches.full(this.names)
     if (this.#full) throw this.#full
@@ -117,7 +124,11 @@ export class Feed implements Watching {
   }
 
   ended(number: number, error: StageError): void {
-    if (number !== this.#number || this.#over) return
+    if (number === this.#number) this.#again(error)
+  }
+
+  #again(error: StageError): void {
+    if (this.#over) return
     this.#failure = error
     this.#leave()
     if (FINAL.has(error.code) || error === this.#full) return this.fail(this.#named(error))
@@ -195,10 +206,10 @@ export class Feed implements Watching {
   /** The owner need not tell any more. */
   #leave(): void {
     const number = this.#number
-    this.#number = 0
     const asking = this.#asking
     const watches = this.#watches
-    this.#asking = this.#watches = undefined
+    this.#number = 0
+    this.#args = this.#asking = this.#watches = undefined
     asking?.cancel(new StageError('CANCELLED', `nobody watches ${this.address} any more`))
     watches?.remove(number)
   }

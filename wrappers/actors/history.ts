@@ -33,9 +33,9 @@ export interface Seen {
   readonly seq: number
 }
 
-/** One watch: what of the actor, and where its changes go. */
+/** What a watch asks for. */
 export interface Watch {
-  /** Of the watch, among all that are told over the same link. */
+  /** Under which it is notified. */
   readonly number: number
   readonly names: readonly string[]
   readonly mode: 'latest' | 'every'
@@ -69,7 +69,7 @@ export class History {
     for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.keeping.has(name))) activation.read(name)
     const more = names.filter((name) => !this.image.has(name))
     const next = more.length > 0 ? new Map([...this.image, ...activation.keeping.shown(more, NOTHING)]) : this.image
-    if (!changes) throw new StageError('CANCELLED', 'there is no stream by which a watch could be told')
+    if (!changes) throw new StageError('CANCELLED', 'there is no stream of what is watched over this link')
     if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `a watch with ${describe(number)} for a number`)
     const watcher = new Watcher(number, names, mode === 'latest', changes, this, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined)
     changes.add(watcher)
@@ -78,7 +78,7 @@ export class History {
     watcher.wake()
   }
 
-  /** Nobody wants to be told any more. */
+  /** It is over. */
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(watcher)
   }
@@ -147,7 +147,7 @@ export class History {
     return last && { seq: merge ? this.seq : last.seq, version: last.version, values }
   }
 
-  /** Whether there is something behind `seq` for who watches these properties. */
+  /** Whether any of these properties has changed behind `seq`. */
   hasNews(seq: number, names: readonly string[]): boolean {
     if (seq > this.seq) return true
     for (const name of names) if ((this.#changedAt.get(name) ?? 0) > seq) return true
@@ -160,12 +160,9 @@ export class History {
   }
 }
 
-/**
- * One watcher: knows what it was told last, and finds what comes behind it when there is room for that on its way. So
- * one whose link is slow costs no more than one that has nothing to hear.
- */
+/** One watch of one actor. It knows its last notice, and makes the next one out of the history when there is room on its way. */
 export class Watcher {
-  /** Why it is over, which is the last thing to tell. */
+  /** Why it has ended, which its last notice says. */
   failed: StageError | undefined
   #history: History | undefined
 
@@ -174,12 +171,12 @@ export class Watcher {
     this.#history = history
   }
 
-  /** There may be something to tell. */
+  /** There may be news. */
   wake(): void {
     if (!this.changes.awaits(this) && this.isBehind()) this.changes.ready(this)
   }
 
-  /** Whether there is something to tell. One that is up to date stays so, whatever it does not watch has changed meanwhile. */
+  /** Whether there is news. A watcher that is up to date stays so when other properties change. */
   isBehind(): boolean {
     const history = this.#history
     if (!history) return this.failed !== undefined
@@ -188,7 +185,7 @@ export class Watcher {
     return false
   }
 
-  /** What is to be told next, which stays so until it `took` that. */
+  /** Its next notice, which is the same until it `took` that one. */
   next(): Told | undefined {
     const history = this.#history
     const told = this.seq === undefined ? 'gone' : history?.after(this.seq, this.names, this.latest)

@@ -85,8 +85,8 @@ export class Routes {
     let args = call.own
     let changes: Changes | undefined
     try {
-      if (!share) args = copiedAll(args)
       changes = call.onsend?.(undefined)
+      if (!share) args = copiedAll(args)
     } catch (error) {
       return call.settle(error as StageError)
     }

@@ -13,7 +13,7 @@ const AGAIN_MS = 1000
 const ENDED_MAX = 50_000
 const TEXT_MAX = 1024
 
-/** What one watch was told. */
+/** A notice of one watch. */
 export interface News {
   readonly seq: number
   readonly version: number
@@ -26,19 +26,19 @@ export interface News {
 /** Who watches. */
 export interface Watching {
   readonly names: readonly string[]
-  /** @throws StageError it cannot be so */
+  /** @throws StageError FENCED */
   notify(news: News): void
   /** The watch of that number is over. */
   ended(number: number, error: StageError): void
 }
 
-/** All that this stage watches at the stage on the other end of one link, or at itself: told by one stream, which lasts from the first of them to the last. */
+/** The watches of this stage at the one on the other end of a link, or at itself. One stream notifies all of them; it begins with the first watch and ends with the last. */
 export class Watches {
-  /** Of what it watches at itself. */
+  /** Their notices, where this stage watches its own actors. */
   changes: Changes | undefined
   readonly #watches = new Map<number, Watching>()
   #weight = 0
-  /** Numbers of watches that have ended here, and the owner does not know. */
+  /** The numbers of watches that were ended here, and the owner does not know it. */
   #ended: number[] = []
   #again: Timer | undefined
   /** The call that opens the stream. */
@@ -63,18 +63,18 @@ export class Watches {
     return this.rpc && this.#weight + weightOf(names) > WATCHES_MAX ? tooMany(`to ${this.rpc.peer.name}`) : undefined
   }
 
-  /** Before that watch is asked for over the same link. @throws StageError nothing was sent */
+  /** Called before the watch is asked for over the same link. @throws StageError it cannot be asked for now */
   add(number: number, watching: Watching): void {
     const busy = this.#unanswered
     if (busy && this.#watches.size === 0) this.#end(busy)
     if (busy) throw busy
     if (this.#watches.size === 0) this.#open()
-    this.#say() // or the owner would still count those
+    if (this.#ended.length > 0) this.#say() // or the owner would still count those
     this.#watches.set(number, watching)
     this.#weight += weightOf(watching.names)
   }
 
-  /** Nobody wants to be told of it any more. @param known  to the owner as well */
+  /** Ends a watch. @param known  the owner has ended it already */
   remove(number: number, known = false): void {
     const watching = this.#watches.get(number)
     if (!watching) return
@@ -93,7 +93,7 @@ export class Watches {
       if (error) return this.#end(error)
       if (isIterable(value)) return void this.#read(value)
       dispose(value)
-      this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} has no changes to tell, but ${describe(value)}`))
+      this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of what is watched`))
     }
     try {
       this.#opening = rpc.send({ method: 'watching', args: [], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle }, CHANGES)
@@ -105,7 +105,7 @@ export class Watches {
 
   async #read(batches: AsyncIterable<unknown>): Promise<void> {
     const iterator = this.#batches = batches[Symbol.asyncIterator]()
-    let error = new StageError('CANCELLED', 'the owner of what is watched tells no more')
+    let error = new StageError('CANCELLED', 'the owner has ended the stream of what is watched')
     try {
       for (let next = await iterator.next(); !next.done && !this.#over; next = await iterator.next()) this.#take(next.value)
     } catch (thrown) {
@@ -117,7 +117,7 @@ export class Watches {
   /** @throws StageError PROTOCOL_ERROR */
   #take(batch: unknown): void {
     const [values, notices, piece, last] = listOf(batch)
-    this.#tell(listOf(values), listOf(notices))
+    this.#notify(listOf(values), listOf(notices))
     if (piece === undefined) return
     if (!Buffer.isBuffer(piece) || piece.length > PIECE_BYTES || this.#pieces.length * PIECE_BYTES > STATE_MAX_BYTES) throw malformed(piece)
     this.#pieces.push(piece)
@@ -125,10 +125,10 @@ export class Watches {
     const whole = Buffer.concat(this.#pieces)
     this.#pieces = []
     const [largeValues, largeNotices] = listOf(decode(whole, undefined, true))
-    this.#tell(listOf(largeValues), listOf(largeNotices))
+    this.#notify(listOf(largeValues), listOf(largeNotices))
   }
 
-  #tell(values: readonly unknown[], notices: readonly unknown[]): void {
+  #notify(values: readonly unknown[], notices: readonly unknown[]): void {
     values = values.map(own)
     for (const notice of notices) {
       const [number, ...told] = listOf(notice) as [number, ...unknown[]]
@@ -145,29 +145,34 @@ export class Watches {
     }
   }
 
-  /** Tells the owner which watches have ended. */
+  /** Tells the owner of the watches that have ended. */
   #say(): void {
+    const ended = this.#ended
+    this.#ended = []
+    if (!this.#over) this.#unwatch(ended)
+  }
+
+  #unwatch(ended: readonly number[]): void {
     const { rpc, changes, clock } = this
-    if (this.#over || this.#ended.length === 0) return
-    const numbers = this.#ended.splice(0, ENDED_MAX)
-    if (!rpc) {
-      for (const one of numbers) changes?.remove(one)
-      return this.#say()
+    if (!rpc) for (const one of ended) changes?.remove(one)
+    else for (let at = 0; at < ended.length; at += ENDED_MAX) {
+      const numbers = ended.slice(at, at + ENDED_MAX)
+      try {
+        rpc.send({ method: 'ending watches', args: [numbers], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle: (error) => { if (error) this.#unsaid(numbers) } }, UNWATCH)
+      } catch {
+        this.#unsaid(numbers)
+      }
     }
-    const settle = (error: StageError | null): void => {
-      if (!error || this.#over) return
-      this.#ended = this.#ended.concat(numbers)
-      this.#again ??= clock.setTimeout(() => {
-        this.#again = undefined
-        this.#say()
-      }, AGAIN_MS)
-    }
-    try {
-      rpc.send({ method: 'the end of a watch', args: [numbers], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle }, UNWATCH)
-    } catch (error) {
-      return settle(error as StageError)
-    }
-    this.#say()
+  }
+
+  /** The owner may not have heard of these. */
+  #unsaid(numbers: readonly number[]): void {
+    if (this.#over) return
+    this.#ended = this.#ended.concat(numbers)
+    this.#again ??= this.clock.setTimeout(() => {
+      this.#again = undefined
+      this.#say()
+    }, AGAIN_MS)
   }
 
   #end(error: StageError): void {
@@ -180,13 +185,14 @@ export class Watches {
     void this.#batches?.return?.()
     const left = [...this.#watches]
     this.#watches.clear()
+    this.#unwatch(left.map(([number]) => number)) // the owner need not have heard that there is no stream
     for (const [number, watching] of left) watching.ended(number, error)
   }
 }
 
 const isIterable = (value: unknown): value is AsyncIterable<unknown> => typeof (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
 
-const malformed = (told: unknown): StageError => new StageError('PROTOCOL_ERROR', `an owner of what is watched tells ${describe(told)}`)
+const malformed = (told: unknown): StageError => new StageError('PROTOCOL_ERROR', `an owner of what is watched sent ${describe(told)}: expected notices`)
 
 function listOf(told: unknown): readonly unknown[] {
   if (!Array.isArray(told)) throw malformed(told)
@@ -209,7 +215,7 @@ const ended = ([code, message]: readonly unknown[]): StageError =>
 function newsOf(told: readonly unknown[], table: readonly unknown[], names: readonly string[]): News {
   const [seq, version, pairs, whole] = told
   const values = new Array<Buffer | undefined>(names.length).fill(undefined)
-  const bad = (): StageError => new StageError('PROTOCOL_ERROR', `an owner tells ${describe(told)} of ${names.join(', ')}`)
+  const bad = (): StageError => new StageError('PROTOCOL_ERROR', `an owner sent the notice ${describe(told)} of ${names.join(', ')}`)
   if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(version) || !Array.isArray(pairs) || pairs.length > 2 * names.length) throw bad()
   for (let i = 0; i < pairs.length; i += 2) {
     const [name, at] = [pairs[i] as number, pairs[i + 1] as number]
