@@ -1,4 +1,5 @@
 /** Objects, peers and stores that do what nobody would on purpose. */
+import { Readable } from 'node:stream'
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, forge, forging, type ActorMesh } from '../helpers/actors.js'
@@ -6,8 +7,6 @@ import { nothingUnhandled } from '../helpers/unhandled.js'
 import { passed } from '../helpers/virtual-clock.js'
 
 nothingUnhandled(test)
-
-const never = (): Promise<never> => new Promise(() => {})
 
 const THROWN: Record<string, () => unknown> = {
   'an Error whose message is a Symbol': () => Object.assign(new Error('x'), { message: Symbol('x') }),
@@ -91,42 +90,115 @@ test('a deactivate() that throws when it is looked for: the actor is given up al
   t.is(await go(a.stage.actor('x.1')['inc']()), 2)
 })
 
-/** A stage that hosts `v.{id}`, and tells watchers what it likes. */
-async function liar(mesh: ActorMesh, told: () => AsyncIterable<unknown>): Promise<void> {
+/** A stage that hosts `v.{id}`, and tells each watch what it likes; what is not a list of batches comes in place of the stream. */
+async function liar(mesh: ActorMesh, told: (number: number) => unknown, afterMs = 0): Promise<{ asked: string[] }> {
   let id = ''
-  const node = await mesh.add('liar', undefined, { chain: forging({ types: ['v.{id}'], services: { '@locate': (_, __, answer) => answer(null, id), '@call': (_, __, answer) => answer(null, told()) } }) })
+  const asked: string[] = []
+  const batches: unknown[] = []
+  let more = (): void => {}
+  async function* changes(): AsyncGenerator {
+    for (;;) {
+      while (batches.length > 0) yield batches.shift()
+      await new Promise<void>((resolve) => { more = resolve })
+    }
+  }
+  const node = await mesh.add('liar', undefined, { chain: forging({ types: ['v.{id}'], services: {
+    '@locate': (_, __, answer) => answer(null, id),
+    '@changes': (_, __, answer) => { asked.push('@changes'); const other = told(0); answer(null, Array.isArray(other) ? changes() : other) },
+    '@call': (_, args, answer) => { asked.push('@call'); batches.push(...[told((args[2] as [unknown, unknown, unknown, number])[3])].flat()); more(); if (afterMs > 0) mesh.clock.setTimeout(() => answer(null), afterMs); else answer(null) },
+    '@unwatch': (_, __, answer) => { asked.push('@unwatch'); answer(null) },
+  } }) })
   id = node.stage.id
+  return { asked }
 }
 
-const WHOLE = { epoch: 1, activation: 'a', kept: true }
-const TOLD: Record<string, unknown> = {
-  'bytes that are no value': { seq: 0, version: 0, values: new Map([['hp', Buffer.from([0xc1])]]), whole: WHOLE },
-  'no map': { seq: 0, version: 0, values: 5, whole: WHOLE },
-  'nothing': null,
-  'a text': 'x',
-  'other names': { seq: 0, version: 0, values: new Map([['other', Buffer.from([1])]]), whole: WHOLE },
-  'no bytes': { seq: 0, version: 0, values: new Map([['hp', 5]]), whole: WHOLE },
-  'no numbers': { seq: 'x', version: {}, values: new Map([['hp', Buffer.from([1])]]), whole: WHOLE },
+const WHOLE = [1, 'a', true]
+const ONE = Buffer.from([1])
+const TOLD: Record<string, (number: number) => unknown> = {
+  'no stream': () => 5,
+  'a stream of bytes': () => Readable.from([ONE], { objectMode: false }),
+  'a list of streams in place of one': () => ({ a: Readable.from([ONE], { objectMode: false }) }),
+  'a batch that is nothing': () => [null],
+  'a batch that is a text': () => ['x'],
+  'a batch without notices': () => [[[ONE]]],
+  'notices that are none': (n) => [[[ONE], n]],
+  'a notice that is none': () => [[[ONE], [5]]],
+  'bytes that are no value': (n) => [[[Buffer.from([0xc1])], [[n, 0, 0, [0, 0], WHOLE]]]],
+  'no pairs': (n) => [[[ONE], [[n, 0, 0, 5, WHOLE]]]],
+  'half a pair': (n) => [[[ONE], [[n, 0, 0, [0], WHOLE]]]],
+  'other names': (n) => [[[ONE], [[n, 0, 0, [1, 0], WHOLE]]]],
+  'the name of a field': (n) => [[[ONE], [[n, 0, 0, ['length', 0], WHOLE]]]],
+  'too many names': (n) => [[[ONE], [[n, 0, 0, [0, 0, 0, 0], WHOLE]]]],
+  'not all names': (n) => [[[ONE], [[n, 0, 0, [], WHOLE]]]],
+  'no bytes': (n) => [[[5], [[n, 0, 0, [0, 0], WHOLE]]]],
+  'bytes that did not come': (n) => [[[ONE], [[n, 0, 0, [0, 1], WHOLE]]]],
+  'no numbers': (n) => [[[ONE], [[n, {}, null, [0, 0], WHOLE]]]],
+  'no activation': (n) => [[[ONE], [[n, 0, 0, [0, 0], [1, 2, true]]]]],
+  'half an activation': (n) => [[[ONE], [[n, 0, 0, [0, 0], 'x']]]],
+  'an end for a reason that is none': (n) => [[[], [[n, 'ON_PURPOSE', {}]]]],
+  'a piece that is none': () => [[[], [], 'x', true]],
+  'a piece that is too large': () => [[[], [], Buffer.alloc(100_000), true]],
+  'pieces of no value': () => [[[], [], Buffer.from([0xc1]), true]],
+  'pieces of another value': () => [[[], [], ONE, true]],
+  'pieces without an end': () => Array.from({ length: 100 }, () => [[], [], Buffer.alloc(65_536), false]),
 }
 for (const [what, told] of Object.entries(TOLD)) {
   test(`watching an owner that tells ${what} ends with a typed error`, async (t) => {
     const mesh = actorMesh(t, { latencyMs: 1 })
-    await liar(mesh, async function* () { yield told; await never() })
+    await liar(mesh, told)
     const a = await mesh.add('a')
     const loop = a.stage.observe('v.1', ['hp'], { timeoutMs: 2000 })
     await mesh.fails(loop.next(), 'PROTOCOL_ERROR')
     t.is((await mesh.go(loop.next())).done, true)
-    t.is(a.stage.stats()['observers'], 0)
+    await mesh.clock.advance(3000)
+    t.like(a.stage.stats(), { observers: 0, streams: 0, calls: 0, actorCalls: 0 })
   })
 }
 
+test('what an owner tells of one watch that cannot be ends no other', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  let bad = 0
+  await liar(mesh, (n) => n === 0 ? [] : n === 1 ? [[[ONE], [[n, 0, n, [0, 0], WHOLE]]]] : [[[ONE], [[bad = n, 0, 0, 5]]]])
+  const a = await mesh.add('a')
+  const good = a.stage.observe('v.1', ['hp'])
+  t.is((await mesh.go(good.next())).value?.version, 1)
+  await mesh.fails(a.stage.observe('v.2', ['hp'], { timeoutMs: 300 }).next(), 'PROTOCOL_ERROR')
+  t.true(bad >= 2)
+  t.is(a.stage.stats()['streams'], 1, 'the stream of both stands')
+  await mesh.go(good.return!())
+})
+
+test('what a watch is told counts, though the answer that it stands comes later', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const { clock } = mesh
+  await liar(mesh, (n) => n === 0 ? [] : [[[ONE], [[n, 0, 1, [0, 0], WHOLE]]], [[Buffer.from([2])], [[n, 1, 2, [0, 0]]]]], 500)
+  const a = await mesh.add('a')
+  const loop = a.stage.observe('v.1', ['hp'], { mode: 'every' })
+  const started = clock.now()
+  for (const hp of [1, 2]) t.deepEqual((await mesh.go(loop.next())).value, { hp, version: hp })
+  t.true(clock.now() - started < 500)
+  await clock.advance(1000)
+  t.is(a.stage.stats()['actorCalls'], 0)
+  await mesh.go(loop.return!())
+})
+
+test('an owner that tells of watches that are over, or were never asked for, tells nobody', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const { asked } = await liar(mesh, (n) => n === 0 ? [] : [[[ONE], [[n, 0, 1, [0, 0], WHOLE], ...[0, -1, n + 100, 1e15, 'x', null, [n], { n }].map((other) => [other, 0, 7, [0, 0], WHOLE])]]])
+  const a = await mesh.add('a')
+  const loops = [1, 2, 3].map((i) => a.stage.observe(`v.${i}`, ['hp']))
+  for (const loop of loops) t.is((await mesh.go(loop.next())).value?.version, 1)
+  for (const loop of loops) await mesh.go(loop.return!())
+  await mesh.clock.advance(100)
+  t.deepEqual([a.stage.stats()['streams'], asked.filter((one) => one === '@changes').length], [0, 1])
+})
+
 test('an owner that tells more and more names makes nothing grow', async (t) => {
   const mesh = actorMesh(t, { latencyMs: 1 })
-  await liar(mesh, async function* () {
-    yield { seq: 0, version: 0, values: new Map([['hp', Buffer.from([1])]]), whole: WHOLE }
-    for (let i = 1; i < 50; i++) yield { seq: i, version: i, values: new Map([[`x${i}`, Buffer.from([1])]]) }
-    await never()
-  })
+  await liar(mesh, (n) => n === 0 ? [] : [
+    [[ONE], [[n, 0, 0, [0, 0], WHOLE]]],
+    ...Array.from({ length: 50 }, (_, i) => [[ONE], [[n, i + 1, i + 1, [i + 1, 0]]]]),
+  ])
   const a = await mesh.add('a')
   const got: object[] = []
   const loop = a.stage.observe('v.1', ['hp'], { mode: 'every' })

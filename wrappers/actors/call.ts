@@ -4,10 +4,12 @@ import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
 import { dispose } from '../codec/dispose.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
+import type { Changes } from './changes.js'
 import type { Moving } from './copy.js'
 import type { Route } from './route.js'
 import type { Inherited } from './self.js'
 import type { Turn } from './turn.js'
+import { inWords } from './words.js'
 
 /** The owner says where the time went, and its word takes a while to come. */
 export const WORD_MS = 60
@@ -45,6 +47,8 @@ export class ActorCall implements Outgoing, Moving {
     private readonly signal: AbortSignal | undefined,
     inherited: Inherited | undefined,
     private readonly done: (error: StageError | null, value?: unknown) => void,
+    /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
+    readonly onsend?: (rpc: Rpc | undefined) => Changes | undefined,
   ) {
     this.endsAt = deadline + WORD_MS
     this.depth = inherited ? inherited.depth + 1 : 0
@@ -53,7 +57,7 @@ export class ActorCall implements Outgoing, Moving {
 
   /** For messages. */
   get method(): string {
-    return `${this.name} of ${this.route.address}`
+    return inWords(this.name, this.own, this.route.address)
   }
 
   /** As they go over a link. */

@@ -30,7 +30,7 @@ function ask(mesh: Mesh<Rpc>, id: string, address: string): Promise<Partial<Expl
       if (!link) return reject(error!)
       const done = (failure: StageError | null, value?: unknown): void => { if (failure) reject(failure); else resolve(value as Partial<Explained> | undefined) }
       try {
-        link.top.send({ method: EXPLAIN, args: [address], endsAt: mesh.clock.now() + WAIT_MS, depth: 0, chain: [], settle: done }, EXPLAIN)
+        link.top.send({ method: `explaining ${address}`, args: [address], endsAt: mesh.clock.now() + WAIT_MS, depth: 0, chain: [], settle: done }, EXPLAIN)
       } catch (thrown) {
         reject(thrown)
       }

@@ -2,15 +2,16 @@
  * What watchers of one activation are told: the values of the watched properties as bytes, encoded once for all of
  * them, and the changes of the last turns, so that one whose link broke can go on where it was.
  */
-import { StageError } from '../../src/errors.js'
+import { StageError, describe } from '../../src/errors.js'
 import type { Activation } from './activation.js'
+import type { Changes } from './changes.js'
 import { NOTHING, type Image } from './image.js'
 import { isPublic } from './members.js'
 
 const CHANGES_MAX = 1024
 const BYTES_MAX = 1024 * 1024
 
-/** What travels: all of the watched properties, or those that changed. */
+/** What one watcher is told at once: all of the watched properties, or those that changed. */
 export interface Told {
   readonly seq: number
   readonly version: number
@@ -30,6 +31,16 @@ interface Change {
 export interface Seen {
   readonly activation: string
   readonly seq: number
+}
+
+/** What a watch asks for. */
+export interface Watch {
+  /** Under which it is notified. */
+  readonly number: number
+  readonly names: readonly string[]
+  readonly mode: 'latest' | 'every'
+  /** What the watcher has seen of the actor already. */
+  readonly seen?: Seen | undefined
 }
 
 export class History {
@@ -52,15 +63,24 @@ export class History {
     return this.#watchers.size
   }
 
-  /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT */
-  watch(names: readonly string[], mode: 'latest' | 'every', seen?: Seen): Watcher {
+  /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED */
+  watch({ number, names, mode, seen }: Watch, changes: Changes | undefined): void {
     const { activation } = this
     for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.keeping.has(name))) activation.read(name)
     const more = names.filter((name) => !this.image.has(name))
-    if (more.length > 0) this.image = new Map([...this.image, ...activation.keeping.shown(more, NOTHING)])
-    const watcher: Watcher = new Watcher(this, names, mode, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined, () => this.#watchers.delete(watcher))
+    const next = more.length > 0 ? new Map([...this.image, ...activation.keeping.shown(more, NOTHING)]) : this.image
+    if (!changes) throw new StageError('CANCELLED', 'there is no stream of what is watched over this link')
+    if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `a watch with ${describe(number)} for a number`)
+    const watcher = new Watcher(number, names, mode === 'latest', changes, this, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined)
+    changes.add(watcher)
+    this.image = next
     this.#watchers.add(watcher)
-    return watcher
+    watcher.wake()
+  }
+
+  /** It is over. */
+  unwatch(watcher: Watcher): void {
+    this.#watchers.delete(watcher)
   }
 
   /** A turn has ended, and what it kept is committed. */
@@ -80,7 +100,7 @@ export class History {
     this.#changes.push({ seq: ++this.seq, version: this.#version, values, bytes })
     this.#bytes += bytes
     while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
-    for (const watcher of [...this.#watchers]) watcher.wake()
+    for (const watcher of this.#watchers) watcher.wake()
   }
 
   /** One of them cannot be told: whoever watches it is told that, and nobody else. */
@@ -90,10 +110,7 @@ export class History {
       try {
         next = new Map([...next, ...activation.keeping.shown([name], this.image)])
       } catch (error) {
-        for (const watcher of [...this.#watchers]) if (watcher.watches(name)) {
-          this.#watchers.delete(watcher)
-          watcher.fail(error as StageError)
-        }
+        for (const watcher of [...this.#watchers]) if (watcher.names.includes(name)) watcher.fail(error as StageError)
       }
     }
     return next
@@ -113,16 +130,15 @@ export class History {
    * What comes behind `seq`: the next change of these properties, or all of them in one.
    * @returns undefined if nothing has changed; 'gone' if it is not remembered any more
    */
-  after(seq: number, names: ReadonlySet<string>, merge: boolean): Told | 'gone' | undefined {
+  after(seq: number, names: readonly string[], merge: boolean): Told | 'gone' | undefined {
     if (seq > this.seq) return 'gone'
-    // those of others may have been many: none of them matters here
-    if (Math.max(...[...names].map((name) => this.#changedAt.get(name) ?? 0)) <= seq) return undefined
+    if (!this.hasNews(seq, names)) return undefined // the changes of other properties may have been many
     if (seq < this.seq - this.#changes.length) return 'gone'
     const values = new Map<string, Buffer>()
     let last: Change | undefined
     for (const change of this.#changes.slice(this.#changes.length - (this.seq - seq))) {
       for (const [name, bytes] of change.values) {
-        if (!names.has(name)) continue
+        if (!names.includes(name)) continue
         values.set(name, bytes)
         last = change
       }
@@ -131,81 +147,64 @@ export class History {
     return last && { seq: merge ? this.seq : last.seq, version: last.version, values }
   }
 
+  /** Whether any of these properties has changed behind `seq`. */
+  hasNews(seq: number, names: readonly string[]): boolean {
+    if (seq > this.seq) return true
+    for (const name of names) if ((this.#changedAt.get(name) ?? 0) > seq) return true
+    return false
+  }
+
   /** It is not here any more: watchers find it elsewhere. */
   end(error: StageError): void {
     for (const watcher of [...this.#watchers]) watcher.fail(error)
-    this.#watchers.clear()
   }
 }
 
-/** One watcher: pulls what it has not seen, at its own pace. */
-export class Watcher implements AsyncIterableIterator<Told> {
-  readonly #names: ReadonlySet<string>
-  #seq: number | undefined
-  #waiting: { resolve(result: IteratorResult<Told, undefined>): void; reject(error: Error): void } | undefined
-  #failed: StageError | undefined
-  #over = false
+/** One watch of one actor. It knows its last notice, and makes the next one out of the history when there is room on its way. */
+export class Watcher {
+  /** Why it has ended, which its last notice says. */
+  failed: StageError | undefined
+  #history: History | undefined
 
-  /** @param seq  what it has seen already; undefined: nothing */
-  constructor(private readonly history: History, private readonly names: readonly string[], private readonly mode: 'latest' | 'every', seq: number | undefined, private readonly onend: () => void) {
-    this.#names = new Set(names)
-    this.#seq = seq
+  /** @param seq  what it has been told already; undefined: nothing */
+  constructor(readonly number: number, readonly names: readonly string[], private readonly latest: boolean, private readonly changes: Changes, history: History, private seq: number | undefined) {
+    this.#history = history
   }
 
-  next(): Promise<IteratorResult<Told, undefined>> {
-    if (this.#over) return Promise.resolve({ done: true, value: undefined })
-    if (this.#failed) {
-      this.#over = true
-      return Promise.reject(this.#failed)
-    }
-    const told = this.#take()
-    if (told) return Promise.resolve({ done: false, value: told })
-    return new Promise((resolve, reject) => { this.#waiting = { resolve, reject } })
-  }
-
-  return(): Promise<IteratorResult<Told, undefined>> {
-    this.#over = true
-    this.onend()
-    this.#waiting?.resolve({ done: true, value: undefined })
-    return Promise.resolve({ done: true, value: undefined })
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return()
-  }
-
-  watches(name: string): boolean {
-    return this.#names.has(name)
-  }
-
+  /** There may be news. */
   wake(): void {
-    const waiting = this.#waiting
-    const told = waiting && this.#take()
-    if (!told) return
-    this.#waiting = undefined
-    waiting.resolve({ done: false, value: told })
+    if (!this.changes.awaits(this) && this.isBehind()) this.changes.ready(this)
+  }
+
+  /** Whether there is news. A watcher that is up to date stays so when other properties change. */
+  isBehind(): boolean {
+    const history = this.#history
+    if (!history) return this.failed !== undefined
+    if (this.seq === undefined || history.hasNews(this.seq, this.names)) return true
+    this.seq = history.seq
+    return false
+  }
+
+  /** Its next notice, which is the same until it `took` that one. */
+  next(): Told | undefined {
+    const history = this.#history
+    const told = this.seq === undefined ? 'gone' : history?.after(this.seq, this.names, this.latest)
+    return told === 'gone' ? history?.whole(this.names) : told
+  }
+
+  took({ seq }: Told): void {
+    this.seq = seq
   }
 
   fail(error: StageError): void {
-    this.#failed = error
-    if (!this.#waiting) return
-    this.#over = true
-    this.#waiting.reject(error)
-    this.#waiting = undefined
+    this.end()
+    this.failed = error
+    this.changes.ready(this)
   }
 
-  #take(): Told | undefined {
-    const told = this.#seq === undefined ? 'gone' : this.history.after(this.#seq, this.#names, this.mode === 'latest')
-    if (!told) {
-      this.#seq = this.history.seq
-      return undefined
-    }
-    const found = told === 'gone' ? this.history.whole(this.names) : told
-    this.#seq = found.seq
-    return found
+  /** Nothing of the actor is held for it any more. */
+  end(): void {
+    this.#history?.unwatch(this)
+    this.#history = undefined
   }
 }

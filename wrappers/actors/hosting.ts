@@ -350,8 +350,8 @@ export class Hosting implements ActivationHost {
 }
 
 function late(turn: Turn): StageError {
-  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.method} was not begun in time: ${turn.of?.turns.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
-  return new StageError('TIMEOUT', `${turn.method} of ${turn.of?.address ?? 'an actor'} did not end in time`, { phase: 'running', executed: 'unknown' })
+  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${turn.of?.turns.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
+  return new StageError('TIMEOUT', `${turn.words} did not end in time`, { phase: 'running', executed: 'unknown' })
 }
 
 const described = (one: Activation, now: number): HostedActor => ({

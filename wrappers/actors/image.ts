@@ -33,7 +33,8 @@ export function encode(value: unknown, by = codec): Buffer {
   return writer.bytes.subarray(0, writer.at)
 }
 
-export const decode = (bytes: Buffer, by = codec): unknown => by.decode(bytes, 0, bytes.length, DATA)
+/** @param given  nobody else has the bytes, and what is read of them may be a view */
+export const decode = (bytes: Buffer, by = codec, given = false): unknown => by.decode(bytes, 0, bytes.length, DATA, given)
 
 /**
  * The properties as they are now.

@@ -5,6 +5,7 @@ import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { checkAddress } from './address.js'
 import { WORD_MS } from './call.js'
+import { CHANGES, Notifying, UNWATCH } from './changes.js'
 import { DEPOSED } from './claims.js'
 import { explain } from './explain.js'
 import { Hosting } from './hosting.js'
@@ -14,9 +15,10 @@ import { NAME_MAX, addressOf, remote } from './proxy.js'
 import { CALL } from './route.js'
 import { LOCATE, Routes } from './routes.js'
 import type { Inherited } from './self.js'
-import { EXPLAIN, WAKE, prepare } from './tasks.js'
+import { EXPLAIN, WAKE, WATCH, prepare } from './tasks.js'
 import { Turn } from './turn.js'
 import type { ActorCallOptions, ActorOptions, ObserveOptions } from './types.js'
+import { inWords } from './words.js'
 
 export type * from './types.js'
 
@@ -37,7 +39,8 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(!error))))
   const routes = new Routes(mesh, hosting)
   const observers = new Observers(mesh, routes)
-  const services = served(hosting)
+  const notifying = new Notifying()
+  const services = served(hosting, notifying)
   return {
     attach: (rpc) => {
       if (!('services' in rpc)) throw new TypeError('actors() needs rpc() right below it in the chain')
@@ -66,11 +69,13 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       observers.close() // they never end by themselves, and the links would wait for what they read
       routes.leave()
       await hosting.drain()
+      notifying.end()
       await routes.sent()
     },
     stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
     close: () => {
       observers.close()
+      notifying.close()
       hosting.close()
       routes.close()
     },
@@ -78,24 +83,30 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
 }
 
 /** What other stages may ask of this one. */
-function served(hosting: Hosting): ReadonlyMap<string, Service> {
+function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Service> {
   const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not what an actor is asked for`)
   return new Map<string, Service>([
-    [CALL, (call, [address, method, args], answer) => {
+    [CALL, Object.assign<Service, Pick<Service, 'words'>>((call, [address, method, args], answer, link) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
       if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
       // the caller waits a little longer than its deadline, for our word on where the time went
       const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => { call.onend = undefined; answer(error, value) })
       if (call.streams.length > 0) turn.until = () => call.endsAt - WORD_MS
-      prepare(turn)
+      prepare(turn, method === WATCH ? notifying.of(link) : undefined)
       turn.from = call.peer.id
       call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
       hosting.receive(address, turn)
-    }],
+    }, { words: ([address, method, args]) => inWords(method, args, address) })],
     [LOCATE, ({ depth, chain, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))
       hosting.asked(address, peer.id)
       hosting.locate(address, (error, owner) => answer(error, owner ?? ''), { depth, chain })
+    }],
+    [CHANGES, Object.assign<Service, Pick<Service, 'words'>>(({ peer }, _, answer, link) => answer(null, notifying.open(link, peer.name)), { words: () => 'watching' })],
+    [UNWATCH, (_, [numbers], answer, link) => {
+      if (!Array.isArray(numbers)) return answer(bad(numbers))
+      for (const one of numbers as unknown[]) notifying.of(link)?.remove(one as number)
+      answer(null)
     }],
     [DEPOSED, (_, [addresses], answer) => {
       if (Array.isArray(addresses)) hosting.claims.deposed(addresses)

@@ -135,7 +135,7 @@ export class Reminders {
     const { activation } = this
     const { name, at, everyMs, method, args, missed } = reminder
     this.#due.add(name)
-    activation.turns.push(new Turn('@reminder', [], Infinity, 0, [], (error) => {
+    activation.turns.push(new Turn('@reminder', [name], Infinity, 0, [], (error) => {
       this.#due.delete(name)
       if (this.#closed) return
       if (error) this.#again(name)

@@ -122,6 +122,7 @@ export class Route {
     const link = this.#link
     if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
     try {
+      call.onsend?.(link.top)
       call.id = link.top.send(call, CALL)
       call.link = link
     } catch (thrown) {

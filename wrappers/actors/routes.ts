@@ -9,6 +9,7 @@ import { STORE_MS, type Asking } from './activation.js'
 import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
+import type { Changes } from './changes.js'
 import { copied, copiedAll, copiedError } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
@@ -41,13 +42,18 @@ export class Routes {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
   }
 
-  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void): void {
+  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): ActorCall | undefined {
     const { clock, timeoutMs } = this.mesh
-    if (this.#closed || (this.#leaving && !inherited)) return done(new StageError('CLOSED', 'this stage is closed'))
+    if (this.#closed || (this.#leaving && !inherited)) {
+      done(new StageError('CLOSED', 'this stage is closed'))
+      return undefined
+    }
     const now = clock.now()
     const endsAt = Math.min(now + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
     const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
-    new ActorCall(this.route(address), name, args, now, endsAt, signal, inherited, done).start()
+    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, inherited, done, onsend)
+    call.start()
+    return call
   }
 
   route(address: string): Route {
@@ -77,7 +83,9 @@ export class Routes {
   local(address: string, call: ActorCall): void {
     const share = this.hosting.active(address)?.definition.share ?? this.hosting.typeOf(address)?.share ?? false
     let args = call.own
+    let changes: Changes | undefined
     try {
+      changes = call.onsend?.(undefined)
       if (!share) args = copiedAll(args, call)
     } catch (error) {
       return call.settle(error as StageError)
@@ -95,7 +103,7 @@ export class Routes {
       call.settle(error, value)
     })
     if (call.movedAt !== undefined) turn.until = () => Math.max(call.deadline, (call.movedAt ?? 0) + call.deadline - call.since)
-    prepare(turn)
+    prepare(turn, changes)
     turn.since = call.since
     call.turn = turn
     this.hosting.receive(address, turn)
@@ -144,7 +152,7 @@ export class Routes {
         end()
         if (!link) return reject(error!)
         const asked: Outgoing = {
-          method: LOCATE, args: [address], endsAt, depth: from.depth, chain: from.chain,
+          method: `finding ${address}`, args: [address], endsAt, depth: from.depth, chain: from.chain,
           settle: (failure, owner) => { if (failure) reject(failure); else resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link }) },
         }
         try {

@@ -1,6 +1,7 @@
 /** What the library itself asks of an actor, as turns among the others. */
 import { StageError, describe } from '../../src/errors.js'
 import type { Activation } from './activation.js'
+import type { Changes } from './changes.js'
 import { History, type Seen } from './history.js'
 import type { Turn } from './turn.js'
 
@@ -11,24 +12,25 @@ export const WAKE = '@wake'
 
 const WATCHED_MAX = 100
 
-/** Makes a turn of the library's own run what its name says. */
-export function prepare(turn: Turn): void {
+/** Makes a turn of the library's own run what its name says. @param changes  where a watch is told of them */
+export function prepare(turn: Turn, changes?: Changes): void {
   if (turn.method[0] !== '@') return
   const { args } = turn
   turn.own = turn.shared = true
   switch (turn.method) {
     case GET: turn.task = (activation) => activation.read(args[0]); break
-    case WATCH: turn.task = (activation) => watch(activation, args); break
+    case WATCH: turn.task = (activation) => watch(activation, args, changes); break
     case WAKE: turn.task = () => undefined; break
   }
 }
 
-function watch(activation: Activation, [names, mode, seen]: readonly unknown[]): unknown {
+/** The answer is only that it stands: what it is told comes by the stream, and may come before. */
+function watch(activation: Activation, [names, mode, seen, number]: readonly unknown[], changes: Changes | undefined): void {
   if (!Array.isArray(names) || names.length === 0 || names.length > WATCHED_MAX || (mode !== 'latest' && mode !== 'every')) {
     throw new StageError('BAD_ARGUMENT', `${describe(names)} cannot be watched: expected 1 to ${WATCHED_MAX} names of properties`)
   }
   activation.history ??= new History(activation)
-  return activation.history.watch(names as string[], mode, isSeen(seen) ? seen : undefined)
+  activation.history.watch({ number: number as number, names: names as string[], mode, seen: isSeen(seen) ? seen : undefined }, changes)
 }
 
 const isSeen = (value: unknown): value is Seen =>

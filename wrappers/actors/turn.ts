@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
 import { dispose } from '../codec/dispose.js'
 import type { Activation } from './activation.js'
+import { inWords } from './words.js'
 
 export type Answer = (error: StageError | null, value?: unknown) => void
 
@@ -65,6 +66,11 @@ export class Turn {
   get name(): string {
     // of this activation: the turns of the next one count from the beginning
     return `${this.of?.address ?? ''}#${this.of?.token ?? ''}.${this.id}`
+  }
+
+  /** For messages. */
+  get words(): string {
+    return inWords(this.method, this.args, this.of?.address ?? 'an actor')
   }
 
   /** Fires when nobody waits for it any more. */

@@ -4,6 +4,7 @@ import type { Image } from './image.js'
 import { NoSuchMethod } from './members.js'
 import { dataOf, putBackData } from './readonly.js'
 import { scope, type Turn } from './turn.js'
+import { isInner } from './words.js'
 
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
@@ -152,7 +153,7 @@ export class Turns {
     const now = host.mesh.clock.now()
     const [first] = this.running
     if (phase === 'starting') return `queued for ${ms(now - turn.since)} while ${address} was being activated`
-    if (first) return `queued for ${ms(now - turn.since)} behind ${first.method}() of ${address}, which runs for ${ms(now - first.since)}`
+    if (first) return `queued for ${ms(now - turn.since)} behind ${isInner(first.method) ? first.words : `${first.method}() of ${address}`}, which runs for ${ms(now - first.since)}`
     return `queued for ${ms(now - turn.since)} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
   }
 
@@ -161,7 +162,7 @@ export class Turns {
     turn.slowAt = 0
     const { address, host } = this.activation
     const { clock, error } = host.mesh
-    error(new Error(printable(`${turn.method} of the actor ${address} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`)))
+    error(new Error(printable(`${isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`)))
   }
 
   /** Begins what may begin. */
@@ -253,7 +254,8 @@ export class Turns {
     // what a task of ours says stands for itself; what a method throws is its own
     if (error instanceof NoSuchMethod && error.address === address) return new StageError('NO_SUCH_METHOD', error.message)
     if (error instanceof StageError && turn.own) return error
-    return new StageError('REMOTE_ERROR', `${turn.method} of ${address} failed: ${error.message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
+    // of a timer or reminder it says who has begun it
+    return new StageError('REMOTE_ERROR', `${turn.task ? '' : `${turn.words} failed: `}${error.message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
   }
 
   /**
@@ -286,13 +288,12 @@ export class Turns {
 
   /** One that may have changed nothing has ended. */
   #unshare(turn: Turn, error: StageError | null, value: unknown, waited: boolean): void {
-    const { address } = this.activation
     if (!turn.own && this.#fixed && !this.#mended(waited ? [...this.#shared ?? []] : [turn])) return
     this.#shared?.delete(turn)
     const written = this.#written?.get(turn)
     if (written) {
       this.#written?.delete(turn)
-      error = new StageError('REMOTE_ERROR', `${turn.method} of ${address} is readonly, and ${waited ? 'it, or another that ran beside it,' : 'it'} has changed ${written.join(', ')}: that was put back`, { executed: 'yes' })
+      error = new StageError('REMOTE_ERROR', `${turn.words} is readonly, and ${waited ? 'it, or another that ran beside it,' : 'it'} has changed ${written.join(', ')}: that was put back`, { executed: 'yes' })
     }
     turn.answer(error, value)
     this.next()
@@ -311,7 +312,7 @@ export class Turns {
       return true
     } catch (failure) {
       const [turn] = by
-      activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.method} of ${activation.address} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.words} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
       return false
     }
   }

@@ -94,7 +94,7 @@ export class Rpc extends Channel implements Top {
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
       get peer() { return end.peer },
-      wire: this.#wire, passing: this.#passing,
+      link: this, wire: this.#wire, passing: this.#passing,
       service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },

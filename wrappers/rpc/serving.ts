@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { StageError, asError, describe, type Code } from '../../src/errors.js'
 import { log } from '../../src/log.js'
@@ -27,6 +28,7 @@ export interface Handlers extends Inherit {
 
 /** What one link gives to those that serve it. */
 export interface ServingPort {
+  readonly link: Duplex
   readonly wire: Wire
   readonly peer: Peer
   /** The streams in arguments and results. */
@@ -101,7 +103,7 @@ export class Serving implements Source {
     const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
-    if (!handler && !service) return refuse('NO_SUCH_METHOD', `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
+    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, size)
@@ -242,13 +244,13 @@ export class Serving implements Source {
     const answer = (error: StageError | null, value?: unknown): void => {
       if (this.#calls.get(id) !== call) return dispose(value)
       if (error) this.#say(id, call, error)
-      else this.#answer(id, call, value)
+      else this.#answer(id, call, value, service, args)
       this.#done(id, call)
     }
     try {
-      service(call, args, answer)
+      service(call, args, answer, this.port.link)
     } catch (thrown) { // no user's code has begun; it may run from a queue, where nobody else would catch it
-      answer(new StageError('BAD_ARGUMENT', `${call.method} cannot be asked for that: ${asError(thrown).message}`, { cause: thrown }))
+      answer(new StageError('BAD_ARGUMENT', `${asked(call, service, args)} cannot be asked for: ${asError(thrown).message}`, { cause: thrown }))
     }
   }
 
@@ -269,7 +271,7 @@ export class Serving implements Source {
     this.port.onsettled()
   }
 
-  #answer(id: number, call: Incoming, value: unknown): void {
+  #answer(id: number, call: Incoming, value: unknown, service?: Service, args?: readonly unknown[]): void {
     if (id < 0 || call.cancelled) return dispose(value)
     const { wire, passing } = this.port
     try {
@@ -278,7 +280,7 @@ export class Serving implements Source {
     } catch (error) {
       dispose(value)
       const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
-      this.#reply(id, { code, message: `what ${call.method} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
+      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
     }
     passing.offered() // they go on by themselves
   }
@@ -315,6 +317,9 @@ const TURN_MAX = 600
 /** What a peer tells of the turns that wait for a call: no more than calls can be nested, and no longer than their names are. */
 const chainOf = (chain: unknown): readonly string[] =>
   Array.isArray(chain) ? chain.slice(0, DEPTH_MAX + 1).filter((one) => typeof one === 'string' && one.length <= TURN_MAX) as string[] : NO_CHAIN
+
+/** For messages. */
+const asked = (call: Incoming, service?: Service, args: readonly unknown[] = []): string => service ? service.words?.(args) ?? 'a layer above rpc' : call.method
 
 function name(bytes: Buffer, at: number, end: number): string {
   const length = bytes[at]

@@ -46,8 +46,13 @@ export interface ServiceCall extends CallContext {
 /**
  * What a layer above serves on a link, under names that begin with `@`: no peer is told of them, and nobody can provide
  * them. It answers each call once, at once or later; what it says is encoded in that moment, an error of ours as it is.
+ * `link` is the same for all calls over one link, and closes with it.
  */
-export type Service = (call: ServiceCall, args: readonly unknown[], answer: (error: StageError | null, value?: unknown) => void) => void
+export interface Service {
+  (call: ServiceCall, args: readonly unknown[], answer: (error: StageError | null, value?: unknown) => void, link: Duplex): void
+  /** What such a call asks for, for messages: its name means nothing to whoever made it. */
+  words?(args: readonly unknown[]): string
+}
 
 /** One answer of `callAll`: `error` or `value`. */
 export type Answer<T = unknown> =

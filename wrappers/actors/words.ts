@@ -1,0 +1,27 @@
+import { describe } from '../../src/errors.js'
+
+const NAMES_MAX = 5
+
+/** Whether the library asks for something under that name, and not a caller for a method. */
+export const isInner = (method: string): boolean => method[0] === '@'
+
+const property = (name: unknown): string => typeof name === 'string' && /^[\w$]{1,128}$/.test(name) ? name : describe(name)
+
+const name = (given: unknown): string => typeof given === 'string' ? given : describe(given)
+
+/** What was asked of an actor, as whoever asked for it would say: for messages, which name no method of the library's own. */
+export function inWords(method: unknown, args: unknown, address: unknown): string {
+  const of = name(address)
+  const [first] = Array.isArray(args) ? args as unknown[] : []
+  switch (method) {
+    case '@get': return `reading ${property(first)} of ${of}`
+    case '@watch': {
+      const names = Array.isArray(first) ? first as unknown[] : [first]
+      return `watching ${names.slice(0, NAMES_MAX).map(property).join(', ')}${names.length > NAMES_MAX ? ', …' : ''} of ${of}`
+    }
+    case '@wake': return `waking ${of}`
+    case '@timer': return `a timer of ${of}`
+    case '@reminder': return `the reminder ${property(first)} of ${of}`
+    default: return `${name(method)} of ${of}`
+  }
+}
