@@ -3,7 +3,12 @@ import type { Picked } from './selection.js'
 import type { Layer, Mesh, Mounted, Wrapper } from './types.js'
 
 /** One wrapper of a chain under the name that both ends compare. */
-export interface ChainLink { name: string; wrap: Wrapper }
+export interface ChainLink {
+  name: string
+  wrap: Wrapper
+  /** The library's own, which does not fail and passes on every end. */
+  infallible: boolean
+}
 
 type Verb = NonNullable<Mounted['target']>[string]
 
@@ -19,12 +24,15 @@ export function mountChain(
   const own: { index: number; target: Readonly<Record<string, Verb>> }[] = []
   let last = -1
   for (const [index, item] of items.entries()) {
-    if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item as Wrapper })
-    else if ('wrap' in item) chain.push(item)
+    if (typeof item === 'function') chain.push({ name: item.name || '?', wrap: item as Wrapper, infallible: false })
+    else if ('wrap' in item) chain.push({ name: item.name, wrap: item.wrap, infallible: false })
     else {
       const layer = (item as Layer).mount(mesh(index))
       mounted.push(layer)
-      chain.push({ name: item.name, wrap: layer.wrap ?? ((stream, end) => { layer.attach?.(stream, end); return stream }) })
+      chain.push({
+        name: item.name, infallible: (item as Layer).infallible ?? false,
+        wrap: layer.wrap ?? ((stream, end) => { layer.attach?.(stream, end); return stream }),
+      })
       if (layer.target) own.push({ index, target: layer.target })
       if (!layer.wrap) continue // the top stays that of the layer below
     }

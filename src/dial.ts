@@ -28,12 +28,13 @@ export function refuses(error: StageError): boolean {
 /**
  * Tries every address of a peer once, the cheapest first, until one is connected and greeted. An address is only what
  * somebody wrote down: it may be this process's, or this machine's, or another's behind the same name.
- * @param greet  runs the handshake and acts on it; rejects when that address is no good
- * @returns      why none of them is, each named; undefined when one was greeted, or `signal` fired
+ * @param greet  runs the handshake and acts on it; rejects when that address is no good, and resolves with why no other
+ *               would be better
+ * @returns      that, or why none of them is good, each named; undefined when one was greeted, or `signal` fired
  */
 export async function dial(
   peer: Peer, interfaces: readonly Interface[], clock: Clock, signal: AbortSignal,
-  greet: (stream: Duplex, through: Interface) => Promise<void>,
+  greet: (stream: Duplex, through: Interface) => Promise<StageError | undefined>,
 ): Promise<StageError | undefined> {
   const ways = cheapest(peer.addresses, interfaces)
   const failures: StageError[] = []
@@ -43,8 +44,7 @@ export async function dial(
       const stream = await connect(through, address, clock, hurry ? HURRY_MS : CONNECT_MS, signal)
       stream.on('error', () => {})
       const late = hurry ? clock.setTimeout(() => stream.destroy(tooLate(HURRY_MS)), HURRY_MS) : undefined
-      await greet(stream, through).finally(() => late?.cancel())
-      return undefined
+      return await greet(stream, through).finally(() => late?.cancel())
     } catch (thrown) {
       if (signal.aborted) return undefined
       const cause = asError(thrown)

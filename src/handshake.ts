@@ -6,6 +6,7 @@
  *     dialler → PROOF  HMAC over both hellos, if there is a secret; and whether the other's id was reported gone
  *     listener → PROOF
  *     arbiter → READY | DUPLICATE
+ *     both    → BUILT | what failed, if either has wrappers of its own
  *
  * The arbiter is the end with the greater id; it alone decides whether this connection becomes the link of the pair,
  * so two that dial each other at once cannot disagree. Every message is `STG1`, a 4-byte length and JSON; whatever
@@ -46,6 +47,8 @@ export interface HandshakeOptions {
   namespace: string
   self: Identity
   chain: readonly string[]
+  /** The chain has wrappers that are not the library's: they may fail, so neither link stands before both chains do. */
+  own?: boolean | undefined
   secret?: string | undefined
   /** Dialler only: the id that the registry says lives there. */
   expect?: string | undefined
@@ -59,6 +62,11 @@ export interface HandshakeOptions {
   onproven(peer: Identity, link: string): void
   /** We are the arbiter: asked once, and at once acted on. */
   decide(peer: Identity, link: string, last: LastLink | undefined): Verdict
+  /**
+   * Builds the chain while the other end builds its own; not called where neither end has wrappers of its own.
+   * @throws StageError BAD_ARGUMENT why it cannot be built, which the other end is told; another one, and it is told nothing
+   */
+  build?(greeting: Greeting): void
 }
 
 export interface Greeting {
@@ -66,6 +74,8 @@ export interface Greeting {
   /** The id of this connection, the same on both ends. */
   link: string
   verdict: Verdict
+  /** Why there is no link in spite of the verdict: `build` failed here (its error), or there (CHAIN_MISMATCH). */
+  failure?: StageError | undefined
 }
 
 interface Hello {
@@ -75,6 +85,8 @@ interface Hello {
   expect?: string
   nonce: string
   chain: string[]
+  /** Not of those versions that cannot wait for the other chain. */
+  own?: boolean
   secret: boolean
   last?: LastLink
 }
@@ -87,7 +99,9 @@ interface Hello {
 export async function handshake(options: HandshakeOptions): Promise<Greeting> {
   const wire = new Wire(options.stream, options.clock)
   try {
-    return await (options.dialled ? dial(wire, options) : answer(wire, options))
+    const [greeting, theirs] = await (options.dialled ? dial(wire, options) : answer(wire, options))
+    const waits = options.build && theirs.own !== undefined && (options.own === true || theirs.own)
+    return waits && 'ready' in greeting.verdict ? { ...greeting, failure: await confirm(wire, options, greeting) } : greeting
   } catch (error) {
     wire.fail(error)
     throw error
@@ -96,7 +110,30 @@ export async function handshake(options: HandshakeOptions): Promise<Greeting> {
   }
 }
 
-async function dial(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
+/** @returns why there is no link; it throws where the other end does not say whether its chain stands */
+async function confirm(wire: Wire, o: HandshakeOptions, greeting: Greeting): Promise<StageError | undefined> {
+  try {
+    o.build?.(greeting)
+  } catch (thrown) {
+    const error = thrown as StageError
+    wire.fail(error.code === 'BAD_ARGUMENT' ? new StageError('CHAIN_MISMATCH', error.message) : error)
+    o.stream.resume() // a close over bytes that were not read would be a reset, which may overtake the reason
+    return error
+  }
+  wire.send({ built: true })
+  wire.last()
+  try {
+    const { built } = await wire.receive()
+    if (built !== true) throw malformed('built', built)
+  } catch (error) {
+    if ((error as StageError).code !== 'CHAIN_MISMATCH') throw error
+    o.stream.destroy()
+    return error as StageError
+  }
+  return undefined
+}
+
+async function dial(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]> {
   const mine = hello(o)
   wire.send(mine)
   const theirs = checkHello(await wire.receive(), o)
@@ -113,13 +150,13 @@ async function dial(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
-  if (o.self.id < theirs.from.id) return { peer: theirs.from, link, verdict: checkVerdict(reply['verdict'] === undefined ? (await wire.receive())['verdict'] : reply['verdict']) }
+  if (o.self.id < theirs.from.id) return [{ peer: theirs.from, link, verdict: checkVerdict(reply['verdict'] === undefined ? (await wire.receive())['verdict'] : reply['verdict']) }, theirs]
   const verdict = o.decide(theirs.from, link, undefined)
   wire.send({ verdict })
-  return { peer: theirs.from, link, verdict }
+  return [{ peer: theirs.from, link, verdict }, theirs]
 }
 
-async function answer(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
+async function answer(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]> {
   const theirs = checkHello(await wire.receive(), o)
   if (theirs.expect !== undefined && theirs.expect !== o.self.id) {
     throw new StageError('WRONG_PEER', `expected the stage ${theirs.expect} here, found ${o.self.name} (${o.self.id})`)
@@ -138,11 +175,11 @@ async function answer(wire: Wire, o: HandshakeOptions): Promise<Greeting> {
   if (o.self.id > theirs.from.id) {
     const verdict = o.decide(theirs.from, link, theirs.last)
     wire.send({ proof: proofs.listener, verdict })
-    return { peer: theirs.from, link, verdict }
+    return [{ peer: theirs.from, link, verdict }, theirs]
   }
   wire.send({ proof: proofs.listener })
   wire.last()
-  return { peer: theirs.from, link, verdict: checkVerdict((await wire.receive())['verdict']) }
+  return [{ peer: theirs.from, link, verdict: checkVerdict((await wire.receive())['verdict']) }, theirs]
 }
 
 function hello(o: HandshakeOptions): Hello {
@@ -152,6 +189,7 @@ function hello(o: HandshakeOptions): Hello {
     from: { id: o.self.id, name: o.self.name, addresses: o.self.addresses },
     nonce: o.random.bytes(32).toString('base64url'),
     chain: [...o.chain],
+    ...(o.build ? { own: o.own ?? false } : {}),
     secret: o.secret !== undefined,
     ...(o.expect === undefined ? {} : { expect: o.expect }),
     ...(o.last === undefined ? {} : { last: o.last }),
@@ -159,7 +197,7 @@ function hello(o: HandshakeOptions): Hello {
 }
 
 function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hello {
-  const { protocol, namespace, from, nonce, chain, secret, expect, last } = message as Partial<Hello>
+  const { protocol, namespace, from, nonce, chain, own, secret, expect, last } = message as Partial<Hello>
   if (!Array.isArray(protocol) || !protocol.every(Number.isInteger) || protocol.length !== 2) throw malformed('protocol', protocol)
   if (protocol[0] > PROTOCOL || protocol[1] < PROTOCOL) {
     throw new StageError('VERSION_MISMATCH', `this stage speaks protocol ${PROTOCOL}, the other ${protocol[0]} to ${protocol[1]}: run versions of stagemesh that overlap`)
@@ -168,10 +206,11 @@ function checkHello(message: Record<string, unknown>, o: HandshakeOptions): Hell
   if (typeof from !== 'object' || from === null || !isId(from.id) || !isName(from.name) || !isStrings(from.addresses) || !from.addresses.every(isAddress)) throw malformed('from', from)
   if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
   if (!isStrings(chain)) throw malformed('chain', chain)
+  if (own !== undefined && typeof own !== 'boolean') throw malformed('own', own)
   if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
   if (last !== undefined && (typeof (last as LastLink | null)?.of !== 'string' || (last.state !== 'closed' && last.state !== 'draining'))) throw malformed('last', last)
   if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has reached itself: that address is its own`)
-  return { protocol, namespace, from: { id: from.id, name: from.name, addresses: from.addresses }, nonce, chain, secret: secret === true, ...(expect === undefined ? {} : { expect }), ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }) }
+  return { protocol, namespace, from: { id: from.id, name: from.name, addresses: from.addresses }, nonce, chain, ...(own === undefined ? {} : { own }), secret: secret === true, ...(expect === undefined ? {} : { expect }), ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }) }
 }
 
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{8,64}$/.test(value)
@@ -338,7 +377,7 @@ const TELLABLE: readonly Code[] = ['WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED
 /** An error as the other end tells it: only a code of our list, and a bounded text. */
 function told(error: { code?: unknown; message?: unknown }): StageError {
   const code = TELLABLE.find((one) => one === error.code) ?? 'PROTOCOL_ERROR'
-  const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'
+  const text = typeof error.message === 'string' ? error.message.slice(0, 1024).replace(/[^\x20-\x7e\xa0-\uffff]+/g, ' ') : 'no reason given'
   return new StageError(code, `as the other end puts it, ${text}`)
 }
 

@@ -1,4 +1,5 @@
 import { Duplex, type DuplexOptions } from 'node:stream'
+import { destroy } from './destroy.js'
 import { StageError, asError } from './errors.js'
 
 /** Whether a stream reads objects, and whether it is written objects; undefined where nobody knows yet. */
@@ -78,7 +79,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
 
   _destroy(error, done) {
     this.behind.held = undefined
-    this.behind.stream?.destroy(error ?? undefined)
+    if (this.behind.stream) destroy(this.behind.stream, error ?? undefined)
     done(error)
   },
 }
@@ -95,7 +96,7 @@ export function join(joint: Joint, stream: Duplex): void {
     failure = asError(error)
     joint.destroy(failure)
   })
-  if (joint.destroyed) return void stream.destroy()
+  if (joint.destroyed) return destroy(stream)
   stream.on('end', () => {
     ended = true
     if (joint.destroyed) return

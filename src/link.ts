@@ -1,7 +1,9 @@
 import type { Duplex } from 'node:stream'
+import type { ChainLink } from './chain.js'
 import { StageError, asError } from './errors.js'
+import { Joined } from './joined.js'
 import { judgeAt } from './judge.js'
-import type { Clock, Link, Peer, Timer, Top, Wrapper } from './types.js'
+import type { Clock, Link, Peer, Timer, Top } from './types.js'
 
 export interface LinkOptions {
   id: string
@@ -10,7 +12,7 @@ export interface LinkOptions {
   dialled: boolean
   loopback?: boolean
   stream: Duplex
-  wrappers: readonly Wrapper<Duplex, Duplex>[]
+  chain: readonly ChainLink[]
   clock: Clock
   idleMs: number
   /** Asked before an idle link is closed. */
@@ -27,6 +29,9 @@ export const DRAIN_MS = 9000
 const LINGER_MS = 1000
 
 const ignore = () => {}
+
+/** The promise of a method that is somebody else's, and may throw or return none. */
+const given = (method: () => unknown): Promise<unknown> => new Promise((resolve) => resolve(method()))
 
 /** A link with the output of one layer as its top. */
 class Seen implements Link {
@@ -51,11 +56,16 @@ export class LiveLink implements Link {
   readonly outputs: readonly Top[]
   load = 0
   open = true
+  /** Both ends have built their chains: it is the link of the pair, or was. */
+  stands = false
+  /** Why it ended, unless with a goodbye. */
+  error: StageError | undefined
   readonly since: number
+  readonly #joined: Joined
   readonly #pinger: Top | undefined
   readonly #keeper: Top
   readonly #seen = new Map<Top, Link>()
-  #closed = false
+  closed = false
   /** Saying goodbye: its end is no longer a failure. */
   #parting = false
   #pulse: Timer | undefined
@@ -65,37 +75,38 @@ export class LiveLink implements Link {
   /** Those that wait for its end. */
   readonly #waiting = new Set<() => void>()
 
-  /** @throws what a wrapper threw */
+  /** @throws StageError BAD_ARGUMENT which wrapper failed; the carrier is as it was then */
   constructor(private readonly options: LinkOptions) {
-    const { id, dialled, stream, wrappers, clock } = options
+    const { id, dialled, stream, chain, clock } = options
     this.id = id
     this.dialled = dialled
     this.loopback = options.loopback ?? false
     this.since = clock.now()
-    let top: Top = stream
-    const outputs: Top[] = []
-    stream.on('error', ignore)
-    for (const wrap of wrappers) {
-      top = wrap(top, { get peer() { return options.peer }, dialled })
-      top.on('error', ignore)
-      outputs.push(top)
-      if (!this.#pinger && top.ping) this.#pinger = top
-    }
+    this.#joined = new Joined({
+      carrier: stream, chain, clock,
+      end: { get peer() { return options.peer }, dialled },
+      onover: () => options.onretire(this, false),
+      onend: (reason, why) => this.close(reason, why),
+    })
+    const { top, outputs } = this.#joined
     this.top = top
     this.outputs = outputs
-    this.#keeper = outputs.findLast((output) => output.drain) ?? top
-    stream.once('error', (error) => this.close(error))
-    stream.once('close', () => this.close())
-    if (top !== stream) {
-      top.once('error', (error) => this.close(error))
-      top.once('close', () => this.close())
-    }
-    top.onstream = (opened) => options.onstream(opened, this.peer)
-    this.#keeper.ondrain = (leaving) => { this.#parting = true; options.onretire(this, leaving) }
-    if (!this.loopback) {
-      this.#beat()
-      this.#watchIdle()
-    }
+    this.#pinger = outputs.find((output) => typeof output.ping === 'function')
+    this.#keeper = outputs.findLast((output) => typeof output.drain === 'function') ?? top
+    // a stream of somebody else's may be frozen
+    Reflect.set(top, 'onstream', (opened: Duplex) => options.onstream(opened, this.peer))
+    Reflect.set(this.#keeper, 'ondrain', (leaving: boolean) => { this.#parting = true; options.onretire(this, leaving) })
+  }
+
+  start(): void {
+    this.stands = true
+    this.#beat()
+    this.#watchIdle()
+  }
+
+  /** A wrapper's stream failed, and not the carrier. */
+  get byWrapper(): boolean {
+    return this.#joined.byWrapper
   }
 
   get peer(): Peer {
@@ -113,38 +124,42 @@ export class LiveLink implements Link {
 
   /** Pings now: something was learned that makes its end likely. */
   probe(): void {
-    if (this.#closed || this.loopback || this.#pinging) return // the answer that is awaited is due sooner
+    if (this.closed || this.loopback || this.#pinging) return // the answer that is awaited is due sooner
     this.#pulse?.cancel()
     this.#beat(0)
   }
 
-  /** Ends it at once; what was under way on it fails with DISCONNECTED. */
-  close(reason?: unknown): void {
-    if (this.#closed) return
-    this.#closed = true
+  /**
+   * Ends it at once; what was under way on it fails with DISCONNECTED.
+   * @param reason  what ends it; without one it is a goodbye if both directions were ended
+   * @param why     what happened, for the message where it is none
+   */
+  close(reason?: unknown, why = 'it ended without a goodbye'): void {
+    if (this.closed) return
+    this.closed = true
     this.open = false
     this.#pulse?.cancel()
     this.#idle?.cancel()
     for (const done of [...this.#waiting]) done()
-    // in a chain without a goodbye of its own, the end of both directions is one
-    const { stream } = this.options
-    const clean = reason === undefined && (this.#parting || (stream.readableEnded && stream.writableFinished))
-    const error = clean ? undefined : this.#lost(reason)
-    this.top.destroy(error)
-    stream.destroy()
+    // in a chain without a goodbye of its own, the end of both directions is one; behind a goodbye there is nothing to lose
+    const { readableEnded, writableFinished } = this.top
+    const clean = reason === undefined ? this.#parting || this.#joined.parted : this.#parting && readableEnded && writableFinished
+    const error = this.error = clean ? undefined : this.#lost(reason, why)
+    this.#joined.destroy(error)
     this.options.onclose(this, error)
   }
 
   /** Ends it when what was begun has ended, or, where one of us leaves, `drainMs` have passed. Never rejects. */
   async retire(leaving: boolean, drainMs = leaving ? DRAIN_MS : Infinity): Promise<void> {
-    if (this.#closed) return
+    if (this.closed) return
     this.open = false
     this.#parting = true
     this.#idle?.cancel()
-    await this.#atMost(drainMs, this.#keeper.drain?.(leaving).catch((error: unknown) => this.close(error)))
-    if (this.#closed) return
-    if (this.#keeper.drain) this.top.resume() // nobody reads there, and it has to end
-    this.top.end()
+    const drain = typeof this.#keeper.drain === 'function' ? this.#keeper.drain : undefined
+    await this.#atMost(drainMs, given(() => drain?.call(this.#keeper, leaving)).catch((error: unknown) => this.close(error)))
+    if (this.closed) return
+    if (drain) this.top.resume() // nobody reads there, and it has to end
+    this.#joined.end()
     await this.#atMost(LINGER_MS, new Promise(ignore))
     this.close()
   }
@@ -163,11 +178,10 @@ export class LiveLink implements Link {
     })
   }
 
-  #lost(reason: unknown): StageError {
+  #lost(reason: unknown, why: string): StageError {
     const { peer } = this
     if (reason instanceof StageError) return reason
-    const why = reason === undefined ? 'it ended without a goodbye' : asError(reason).message
-    return new StageError('DISCONNECTED', `the link to ${peer.name} (${peer.id}) is gone: ${why}`, { executed: 'unknown', cause: reason, peer })
+    return new StageError('DISCONNECTED', `the link to ${peer.name} (${peer.id}) is gone: ${reason === undefined ? why : asError(reason).message}`, { executed: 'unknown', cause: reason, peer })
   }
 
   /** TCP notices a dead peer after minutes, and a half-open one never: this does, within 15 s (P8). */
@@ -178,10 +192,10 @@ export class LiveLink implements Link {
     this.#pulse = clock.setTimeout(() => {
       this.#await()
       this.#pinging = true
-      pinger.ping?.().then(() => {
+      given(() => pinger.ping?.()).then(() => {
         this.#pinging = false
         this.#pulse?.cancel()
-        if (!this.#closed) this.#beat()
+        if (!this.closed) this.#beat()
       }, ignore)
     }, afterMs)
   }

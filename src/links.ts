@@ -1,12 +1,14 @@
 import type { Duplex } from 'node:stream'
+import type { ChainLink } from './chain.js'
 import { backoffMs, dial, refuses } from './dial.js'
 import { StageError, asError } from './errors.js'
+import { Gate } from './gate.js'
 import { HANDSHAKE_MS, handshake, type Greeting, type Identity, type LastLink, type Verdict } from './handshake.js'
 import { LiveLink } from './link.js'
 import { log } from './log.js'
 import { NO_META } from './meta.js'
 import { pair } from './pair.js'
-import type { Clock, Entry, Interface, Peer, Random, Timer, Wrapper } from './types.js'
+import type { Clock, Entry, Interface, LinkEnd, Peer, Random, Timer } from './types.js'
 
 export interface LinksOptions {
   clock: Clock
@@ -15,7 +17,7 @@ export interface LinksOptions {
   secret: string | undefined
   idleLinkMs: number
   interfaces: readonly Interface[]
-  chain: readonly { name: string; wrap: Wrapper<Duplex, Duplex> }[]
+  chain: readonly ChainLink[]
   self(): Entry
   /** The live entry of that id; undefined once it is gone. */
   find(id: string): Entry | undefined
@@ -32,6 +34,8 @@ export interface LinksOptions {
   /** Its link broke and its addresses refuse connections: it has most likely crashed. */
   onsuspect(peer: Peer): void
   onstream(stream: Duplex, peer: Peer): boolean
+  /** A wrapper of the chain failed, so a link does not stand. */
+  onerror(error: StageError): void
 }
 
 type Done = (error: StageError | null, link?: LiveLink) => void
@@ -39,8 +43,8 @@ type Done = (error: StageError | null, link?: LiveLink) => void
 /** What is known of the connections to one id. */
 interface Slot {
   peer: Peer
-  /** The link of the pair, or the id of the one that was just decided for. */
-  current?: { id: string; seq: number; link?: LiveLink } | undefined
+  /** The link of the pair, or the connection that was just decided for, whose link does not stand yet. */
+  current?: { id: string; seq: number; stream: Duplex; link?: LiveLink } | undefined
   last?: LastLink | undefined
   waiting: Set<Done>
   dial?: AbortController | undefined
@@ -52,6 +56,9 @@ interface Slot {
   refused?: number | undefined
   error?: StageError | undefined
 }
+
+/** What a connection came to, if it is no link: the pair has the one of that id, or a chain failed. */
+interface Greeted { duplicate?: string; failure?: StageError }
 
 /** A link that held this long begins the next back-off from the start. */
 const STABLE_MS = 10_000
@@ -111,7 +118,8 @@ export class Links {
       try {
         link = this.#loop()
       } catch (error) {
-        done(new StageError('BAD_ARGUMENT', `a wrapper of this stage's chain failed: ${asError(error).message}`, { cause: error }))
+        this.options.onerror(error as StageError)
+        done(error as StageError)
         return nothing
       }
     }
@@ -236,17 +244,15 @@ export class Links {
     const { find, interfaces, clock, self } = this.options
     const ending = slot.dial = new AbortController()
     const error = await dial(find(slot.peer.id) ?? slot.peer, interfaces, clock, ending.signal, async (stream, through) => {
-      const { verdict } = await this.#greet(stream, through, slot)
-      if ('duplicate' in verdict) await this.#elsewhere(slot, verdict.duplicate)
+      const { duplicate, failure } = await this.#greet(stream, through, slot)
+      return failure ?? (duplicate === undefined ? undefined : await this.#elsewhere(slot, duplicate))
     })
     slot.dial = undefined
     if (ending.signal.aborted) return
     if (error) log(self().name, `cannot reach ${slot.peer.name} (${slot.peer.id}): ${error.message}`)
     const { link } = slot.current ?? {}
     if (link?.open) return this.#settle(slot, null, link) // dialled, or come in meanwhile
-    slot.error = error
-    slot.failures++
-    slot.notBefore = clock.now() + backoffMs(this.options.random, slot.failures)
+    this.#postpone(slot, error)
     if (error && refuses(error) && slot.refused !== undefined && ++slot.refused >= SUSPECT_AFTER) {
       slot.refused = undefined
       this.options.onsuspect(slot.peer)
@@ -255,27 +261,38 @@ export class Links {
     if (slot.waiting.size === 0 && !find(slot.peer.id)) this.#slots.delete(slot.peer.id) // nobody will ask again
   }
 
-  /** The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and must be told so. */
-  async #elsewhere(slot: Slot, id: string): Promise<void> {
-    if (slot.current?.id === id && slot.current.link?.open) return
+  /** The next dial comes later, the more of them have failed. */
+  #postpone(slot: Slot, error: StageError | undefined): void {
+    slot.error = error
+    slot.failures++
+    slot.notBefore = this.options.clock.now() + backoffMs(this.options.random, slot.failures)
+  }
+
+  /**
+   * The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and must be told so.
+   * @returns why it does not stand
+   */
+  async #elsewhere(slot: Slot, id: string): Promise<StageError | undefined> {
+    if (slot.current?.id === id && slot.current.link?.open) return undefined
     if (this.#underway.has(id)) {
       // its verdict is on its way over the other connection
-      await new Promise<void>((resolve) => {
-        const done = () => { timer.cancel(); slot.waiting.delete(done); resolve() }
-        const timer = this.options.clock.setTimeout(done, HANDSHAKE_MS)
+      return await new Promise((resolve) => {
+        const done = (error: StageError | null) => { timer.cancel(); slot.waiting.delete(done); resolve(error ?? undefined) }
+        const timer = this.options.clock.setTimeout(() => done(null), HANDSHAKE_MS)
         slot.waiting.add(done)
       })
-      return
     }
     slot.last = { of: id, state: slot.last?.of === id ? slot.last.state : 'closed' }
+    return undefined
   }
 
   // ── what both ends do ─────────────────────────────────────────────────────────────────────────────────────────
 
-  async #greet(stream: Duplex, through: Interface, dialled: Slot | undefined): Promise<Greeting> {
+  async #greet(stream: Duplex, through: Interface, dialled: Slot | undefined): Promise<Greeted> {
     const { clock, random, namespace, chain, isGone, ongone, self } = this.options
     const { id, name, addresses } = self()
-    let underway: string | undefined
+    let met: Identity | undefined
+    const made: { id?: string; link?: LiveLink; gate?: Gate } = {}
     this.#handshakes.add(stream)
     try {
       const greeting = await handshake({
@@ -284,81 +301,130 @@ export class Links {
         dialled: dialled !== undefined,
         self: { id, name, addresses: addresses.slice(0, 8) },
         chain: chain.map((one) => one.name),
+        own: chain.some((one) => !one.infallible),
         secret: through.secret ?? this.options.secret,
         expect: dialled?.peer.id,
         last: dialled?.last,
-        onproven: (_peer, link) => { underway = link; this.#underway.add(link) },
-        decide: (peer, link, last) => this.#decide(peer, link, last),
+        onproven: (peer, link) => { met = peer; this.#underway.add(made.id = link) },
+        decide: (peer, link, last) => this.#decide(peer, link, last, stream),
+        build: (decided) => {
+          const gate = made.gate = new Gate(stream)
+          made.link = this.#build(decided, gate, stream, dialled !== undefined, id)
+          // closed by a wrapper, while the other end builds its chain
+          gate.once('close', () => { if (!gate.isOpen) stream.destroy() })
+        },
       })
-      this.#act(greeting, stream, dialled !== undefined, id)
-      return greeting
+      if ('duplicate' in greeting.verdict) {
+        stream.end(() => stream.destroy())
+        return greeting.verdict
+      }
+      if (greeting.failure) throw greeting.failure
+      const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id)
+      made.gate?.open()
+      this.#stand(link, id)
+      return {}
+    } catch (thrown) {
+      const { link } = made
+      const failure = link?.byWrapper ? this.#unbuilt(link, link.error) : thrown as StageError
+      link?.close(failure)
+      const slot = met && this.#slots.get(met.id)
+      if (slot?.current && slot.current.id === made.id && !slot.current.link) slot.current = undefined
+      // behind the proofs these are said of nothing but the chain, here or there
+      const chained = met !== undefined && (failure.code === 'BAD_ARGUMENT' || failure.code === 'CHAIN_MISMATCH')
+      if (failure.code === 'BAD_ARGUMENT') this.options.onerror(failure)
+      if (chained && dialled) return { failure }
+      if (slot && chained) {
+        this.#postpone(slot, failure)
+        this.#settle(slot, failure)
+      }
+      if (slot) this.#forget(slot)
+      throw failure
     } finally {
-      if (underway) this.#underway.delete(underway)
+      if (made.id) this.#underway.delete(made.id)
       this.#handshakes.delete(stream)
     }
   }
 
   /** We are the arbiter. */
-  #decide(peer: Identity, id: string, last: LastLink | undefined): Verdict {
+  #decide(peer: Identity, id: string, last: LastLink | undefined, stream: Duplex): Verdict {
     const slot = this.#slot(this.#peer(peer))
     const { current } = slot
-    if (current?.link && last?.of === current.id) {
-      if (last.state === 'closed') current.link.close()
+    if (current && last?.of === current.id) {
+      if (!current.link) this.#drop(slot)
+      else if (last.state === 'closed') current.link.close()
       else this.#retire(current.link, false)
     }
     if (slot.current && (slot.current.link?.open ?? true)) return { duplicate: slot.current.id }
-    slot.current = { id, seq: ++this.#seq }
+    slot.current = { id, seq: ++this.#seq, stream }
     return { ready: this.#seq }
   }
 
-  #act(greeting: Greeting, stream: Duplex, dialled: boolean, as: string): void {
-    const { verdict, link: id } = greeting
-    if (this.#closed || as !== this.options.self().id) return void stream.destroy()
-    if ('duplicate' in verdict) return void stream.end(() => stream.destroy())
-    const slot = this.#slot(this.#peer(greeting.peer))
+  /** The connection that was decided for last is dead. */
+  #drop(slot: Slot): void {
     const { current } = slot
-    if (current && current.id !== id) {
-      // only the arbiter's newest word counts, and it gave that word because it knows the older link to be dead
-      if (current.seq > verdict.ready) return void stream.destroy()
-      slot.current = undefined
-      current.link?.close()
-      this.#slots.set(slot.peer.id, slot) // of a peer that is not listed it went with that link
-    }
-    slot.current = { id, seq: verdict.ready }
+    slot.current = undefined
+    if (current?.link) current.link.close()
+    else current?.stream.destroy()
+  }
+
+  /**
+   * Builds the chain on a connection that was decided for.
+   * @param on  the connection itself, or what the chain sees of it
+   * @throws StageError BAD_ARGUMENT a wrapper failed · DISCONNECTED it is not needed any more, or broke
+   */
+  #build({ verdict, link: id, peer }: Greeting, on: Duplex, stream: Duplex, dialled: boolean, as: string): LiveLink {
+    const { clock, chain, idleLinkMs, kept, self } = this.options
+    const known = this.#peer(peer)
     try {
-      if (stream.destroyed) throw new StageError('DISCONNECTED', 'it broke right after the handshake')
-      this.#establish(slot, stream, id, dialled)
-    } catch (error) {
-      slot.current = undefined
-      stream.destroy()
-      throw error
+      if (this.#closed || as !== self().id) throw superseded()
+      const slot = this.#slot(known)
+      const { current } = slot
+      if (!('ready' in verdict) || (current && current.id !== id && current.seq > verdict.ready) || stream.destroyed) throw superseded()
+      if (current && current.id !== id) {
+        // only the arbiter's newest word counts, and it gave that word because it knows the older link to be dead
+        this.#drop(slot)
+        this.#slots.set(slot.peer.id, slot) // of a peer that is not listed it went with that link
+      }
+      slot.current = { id, seq: verdict.ready, stream }
+      return new LiveLink({
+        id, dialled, stream: on, chain, clock,
+        get peer() { return slot.peer },
+        idleMs: idleLinkMs,
+        kept: () => kept(slot.peer),
+        // answering a goodbye is none of our own: only the peer leaves
+        onretire: (retiring, leaving) => { if (leaving) this.options.onleave(slot.peer); this.#retire(retiring, false) },
+        onclose: (closed, error) => { if (closed.stands) this.#onclose(slot, closed, error) },
+        onstream: (opened, from) => this.options.onstream(opened, from),
+      })
+    } catch (thrown) {
+      on.destroy()
+      const error = thrown as StageError
+      throw error.code === 'BAD_ARGUMENT' ? this.#unbuilt({ peer: known, dialled }, error) : error
     }
   }
 
-  #establish(slot: Slot, stream: Duplex, id: string, dialled: boolean): void {
-    const { clock, chain, idleLinkMs, onlink, kept } = this.options
-    const link = new LiveLink({
-      id, dialled, stream, clock,
-      get peer() { return slot.peer },
-      idleMs: idleLinkMs,
-      wrappers: chain.map((one) => one.wrap),
-      kept: () => kept(slot.peer),
-      // answering a goodbye is none of our own: only the peer leaves
-      onretire: (retiring, leaving) => { if (leaving) this.options.onleave(slot.peer); this.#retire(retiring, false) },
-      onclose: (closed, error) => this.#onclose(slot, closed, error),
-      onstream: (opened, peer) => this.options.onstream(opened, peer),
-    })
-    slot.current!.link = link
+  #unbuilt({ peer, dialled }: LinkEnd, error: StageError | undefined): StageError {
+    const { name } = this.options.self()
+    return new StageError('BAD_ARGUMENT', `${name} could not build its chain for ${peer.name} (${peer.id}), which ${dialled ? 'it' : 'had'} dialled${dialled ? '' : ' it'}: ${error?.message}`, { cause: error?.cause, peer })
+  }
+
+  /** The chains of both ends are there. @throws StageError DISCONNECTED it is not needed any more */
+  #stand(link: LiveLink, as: string): void {
+    const { peer } = link
+    const slot = this.#slots.get(peer.id)
+    if (this.#closed || as !== this.options.self().id || slot?.current?.id !== link.id || !link.open) throw superseded()
+    slot.current.link = link
     slot.refused = undefined
     slot.error = undefined
-    this.options.onalive(slot.peer)
+    link.start()
+    this.options.onalive(peer)
     // those that waited go first, so that nothing sent later overtakes them
     this.#settle(slot, null, link)
-    onlink(link)
+    this.options.onlink(link)
   }
 
   #retire(link: LiveLink, leaving: boolean): void {
-    if (this.#draining.has(link) || link.top.destroyed) return
+    if (this.#draining.has(link) || link.closed) return
     this.#draining.add(link)
     link.open = false
     const slot = this.#slots.get(link.peer.id)
@@ -379,9 +445,14 @@ export class Links {
     else slot.failures = Math.min(slot.failures, 1) // with a goodbye: what failed before it stood is over
     slot.notBefore = this.options.clock.now() + backoffMs(this.options.random, slot.failures)
     this.options.onunlink(link, error)
-    if (!this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial && !slot.current) this.#slots.delete(slot.peer.id)
     // where the link is the stream, a new one would be somebody's
-    else if (error?.code === 'DISCONNECTED' && link.top.openStream && !this.#resetting) this.#probe(slot)
+    if (!this.#forget(slot) && error?.code === 'DISCONNECTED' && link.top.openStream && !this.#resetting) this.#probe(slot)
+  }
+
+  /** @returns whether nobody will ask for it again */
+  #forget(slot: Slot): boolean {
+    const over = !this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial && !slot.current
+    return over && this.#slots.delete(slot.peer.id)
   }
 
   /** Its link broke: one that crashed refuses at once, and then others need not wait for the registry to know (P3). */
@@ -401,17 +472,23 @@ export class Links {
     const own = (): Peer => this.#own
     this.#own = self()
     const end = (stream: Duplex, dialled: boolean, onclose: () => void): LiveLink => new LiveLink({
-      id: 'loopback', loopback: true, clock, idleMs: idleLinkMs, stream, dialled, onclose,
+      id: 'loopback', loopback: true, clock, chain, idleMs: idleLinkMs, stream, dialled, onclose,
       get peer() { return own() },
-      wrappers: chain.map((one) => one.wrap),
       kept: () => true,
       onretire: (retiring, leaving) => void retiring.retire(leaving),
       onstream: () => false,
     })
-    const link = end(near, true, () => { if (this.#loopback === link) this.#loopback = undefined })
-    end(far, false, nothing)
-    this.#loopback = link
-    return link
+    let link: LiveLink | undefined
+    try {
+      link = end(near, true, () => { if (this.#loopback === link) this.#loopback = undefined })
+      end(far, false, nothing)
+      return this.#loopback = link
+    } catch (thrown) {
+      const error = this.#unbuilt({ peer: self(), dialled: link === undefined }, thrown as StageError)
+      link?.close(error)
+      near.destroy()
+      throw error
+    }
   }
 
   #peer(identity: Identity): Peer {
@@ -420,3 +497,4 @@ export class Links {
 }
 
 const nothing = (): void => {}
+const superseded = (): StageError => new StageError('DISCONNECTED', 'it broke right after the handshake')

@@ -284,6 +284,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onalive: (peer) => directory.trust(peer.id),
       onsuspect: (peer) => directory.suspect(peer.id),
       onstream: (stream, peer) => this.#onstream(stream, peer),
+      onerror: (error) => this.#error(error),
     })
     const surroundings: Surroundings = {
       clock, directory, links, self, timeoutMs, registryAddress: registry.address, waiting: new Set(), turns: new Map(),

@@ -271,6 +271,11 @@ export interface Top extends Duplex {
 export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
   /** Its name in the chain, which both ends compare; with what must agree in it (`rpc:msgpack`). */
   readonly name: string
+  /**
+   * What it does to a stream cannot throw, and passes on every error, end and close. Links of a chain of such layers
+   * alone stand without asking the peer whether its chain does. Default false.
+   */
+  readonly infallible?: boolean
   mount(mesh: Mesh<Out>): Mounted<In, Out>
 }
 

@@ -8,6 +8,7 @@
  */
 import { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
+import { destroy } from '../src/destroy.js'
 import { StageError } from '../src/errors.js'
 import { Slabs, type Slab } from '../src/slabs.js'
 import type { Writer } from '../src/writer.js'
@@ -76,11 +77,14 @@ export class Framed extends Duplex implements Top {
   /** When the carrier last took something of what waited. */
   #movedAt = 0
   #guard: Timer | undefined
+  /** Not so streamx and the streams before Node 0.10: of what they have not taken only `drain` tells. */
+  readonly #callsBack: boolean
 
   constructor(private readonly inner: Top, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
     checkFrame(maxFrameBytes)
     this.#slabs = new Slabs(inner.givesBack ?? false)
+    this.#callsBack = '_writableState' in inner && !('destroying' in inner)
     this.maxFrameBytes = maxFrameBytes
     this.on('error', () => {}) // an error that nobody listens to must not end the process
     inner.on('data', (chunk: Buffer) => this.#take(chunk))
@@ -176,7 +180,8 @@ export class Framed extends Duplex implements Top {
 
   override _final(done: (error?: Error | null) => void): void {
     this.#flush()
-    this.inner.end(() => done())
+    this.inner.end(this.#callsBack ? () => done() : undefined)
+    if (!this.#callsBack) done()
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -185,7 +190,7 @@ export class Framed extends Duplex implements Top {
     this.#guard?.cancel()
     this.#joining = undefined
     this.#written = []
-    this.inner.destroy(error ?? undefined)
+    destroy(this.inner, error ?? undefined)
     done(error)
   }
 
@@ -207,7 +212,13 @@ export class Framed extends Duplex implements Top {
       if (size === 0 || this.destroyed || this.#begun >= 0) break
       const slab = slabs.current
       this.#inFlight += size
-      if (this.inner.write(slabs.take(size), () => this.#taken(slab, size))) continue
+      const taken = (): void => this.#taken(slab, size)
+      const more = this.inner.write(slabs.take(size), taken)
+      if (!this.#callsBack) {
+        if (more) process.nextTick(taken)
+        else this.inner.once('drain', taken)
+      }
+      if (more) continue
       this.#blocked = true
       this.#movedAt = this.clock.now()
       this.#watch()
@@ -376,5 +387,5 @@ export const frame = (stream: Duplex, options?: FramingOptions): Framed => new F
 export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
   const { maxFrameBytes = MAX_FRAME_BYTES } = options
   checkFrame(maxFrameBytes)
-  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
+  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, infallible: true, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
 }

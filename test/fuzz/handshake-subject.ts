@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import { handshake, type HandshakeOptions } from '../../src/handshake.js'
 import type { Random } from '../../src/types.js'
-import { hello, packet } from '../helpers/raw-peer.js'
+import { CHAIN, hello, packet } from '../helpers/raw-peer.js'
 import { VirtualClock, settle } from '../helpers/virtual-clock.js'
 import { Chance } from './chance.js'
 import { EDGES, mutated } from './mutate.js'
@@ -23,19 +23,20 @@ export function handshakeSubject(weight: number): Subject {
   }
 }
 
-/** HELLO, PROOF and verdict, each with a field or two that are wrong. */
+/** HELLO, PROOF, verdict and that the chain stands, each with a field or two that are wrong. */
 function greeting(chance: Chance): Buffer {
   const spoiled = (message: Record<string, unknown>): Record<string, unknown> => {
     if (!chance.once(3)) return message
-    const field = chance.pick([...Object.keys(message), 'expect', 'last', 'error', 'gone', '__proto__'])
+    const field = chance.pick([...Object.keys(message), 'expect', 'last', 'error', 'gone', 'own', '__proto__'])
     const given = chance.once(2) ? plain(chance, 3) : chance.pick<unknown>([null, '', 0, -1, [], {}, [1], 'x'.repeat(5000), { of: 'x', state: 'closed' }, { id: 'x' }, [[[[]]]], true])
     return Object.defineProperty({ ...message }, field, { value: given, enumerable: true })
   }
   const said = [
-    hello({ ...(chance.once(4) ? { expect: 'victim-0001' } : {}), ...(chance.once(4) ? { last: { of: 'n'.repeat(43), state: chance.pick(['closed', 'draining']) } } : {}), secret: chance.once(4) }),
+    hello({ ...(chance.once(4) ? { expect: 'victim-0001' } : {}), ...(chance.once(4) ? { last: { of: 'n'.repeat(43), state: chance.pick(['closed', 'draining']) } } : {}), secret: chance.once(4), ...(chance.once(2) ? { own: chance.once(2) } : {}) }),
     { proof: chance.once(3) ? 'p'.repeat(43) : '', ...(chance.once(8) ? { gone: true } : {}) },
     { verdict: chance.pick<unknown>([{ ready: 1 }, { ready: NaN }, { duplicate: 'x' }, {}, null]) },
-    ...(chance.once(6) ? [{ error: { code: chance.pick<unknown>(['WRONG_PEER', 'CLOSED', '__proto__', 5, null]), message: plain(chance, 2) } }] : []),
+    ...(chance.once(2) ? [{ built: chance.pick<unknown>([true, true, true, false, 'true', null]) }] : []),
+    ...(chance.once(6) ? [{ error: { code: chance.pick<unknown>(['WRONG_PEER', 'CHAIN_MISMATCH', 'CLOSED', '__proto__', 5, null]), message: plain(chance, 2) } }] : []),
   ]
   return Buffer.concat(said.slice(0, 1 + chance.below(said.length)).map((one) => {
     const bytes = chance.once(12) ? packet(chance.pick(['', '[]', 'null', '5', '"x"', '{', '['.repeat(4000), '{"a":'.repeat(800), text(chance)])) : packet(spoiled(one))
@@ -90,9 +91,10 @@ async function run({ bytes }: Input): Promise<string | undefined> {
 function options(stream: Duplex, dialled: boolean, chance: Chance, clock: VirtualClock): HandshakeOptions {
   const random: Random = { bytes: (size) => chance.bytes(size), float: () => chance.float() }
   return {
-    stream, dialled, clock, random, namespace: 'default', chain: ['framing', 'rpc:msgpack'],
+    stream, dialled, clock, random, namespace: 'default', chain: CHAIN, own: chance.once(2),
     self: { id: chance.pick(['victim-0001', 'aaaaaaaa']), name: 'victim', addresses: [] },
     secret: chance.once(4) ? SECRET : undefined, expect: chance.once(4) ? 'mallory-0001' : undefined,
     isGone: () => chance.once(20), ongone: () => {}, onproven: () => {}, decide: () => ({ ready: 1 }),
+    build: () => { if (chance.once(4)) throw new StageError('BAD_ARGUMENT', 'victim could not build its chain') },
   }
 }

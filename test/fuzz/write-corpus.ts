@@ -87,6 +87,8 @@ const links: Record<string, Buffer> = {
 
 const handshakes: Record<string, Buffer> = {
   'hello-proof-verdict': Buffer.concat([packet(hello()), packet({ proof: '' }), packet({ verdict: { ready: 1 } })]),
+  'a-chain-of-its-own': Buffer.concat([packet(hello({ own: true })), packet({ proof: '' }), packet({ verdict: { ready: 1 } }), packet({ built: true }), Buffer.from('and more')]),
+  'a-chain-that-failed': Buffer.concat([packet(hello({ own: true })), packet({ proof: '' }), packet({ error: { code: 'CHAIN_MISMATCH', message: 'no' } })]),
   'an-error': packet({ error: { code: 'WRONG_PEER', message: 'no' } }),
   'another-version': packet(hello({ protocol: [2, 3] })),
   'another-namespace': packet(hello({ namespace: 'other' })),

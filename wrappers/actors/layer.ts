@@ -24,7 +24,7 @@ export type * from './types.js'
 
 /** Actors, hosted and called over what rpc offers: the third layer of the default chain. */
 export function actors(): Layer<Rpc, Rpc> {
-  return { name: 'actors', mount }
+  return { name: 'actors', infallible: true, mount }
 }
 
 function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {

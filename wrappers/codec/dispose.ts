@@ -1,4 +1,5 @@
 import { types } from 'node:util'
+import { destroy } from '../../src/destroy.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
 
@@ -60,14 +61,15 @@ function isStream(value: object): boolean {
 }
 
 /**
- * Ends a source, whatever kind of stream it is. One of Node's by itself, as its iterator would wait for the next item first.
+ * Ends a source, whatever kind of stream it is. A stream by itself, as the iterator of one of Node's would wait for the
+ * next item first.
  * @param iterator  by which it is read, if it is
  */
 export function leave(source: object, iterator?: { return?: () => unknown }, error?: unknown): void {
   try {
-    const { destroy, cancel, abort } = source as { destroy?(error: unknown): void; cancel?(error: unknown): unknown; abort?(error: unknown): unknown }
-    if (typeof destroy === 'function') destroy.call(source, error)
-    else if (iterator && typeof iterator.return === 'function') settle(iterator.return())
+    const { destroy: itself, on, cancel, abort } = source as { destroy?: unknown; on?: unknown; cancel?(error: unknown): unknown; abort?(error: unknown): unknown }
+    if (typeof itself === 'function' || (typeof on === 'function' && typeof iterator?.return !== 'function')) destroy(source, error as Error | undefined)
+    else if (typeof iterator?.return === 'function') settle(iterator.return())
     else if (typeof cancel === 'function') settle(cancel.call(source, error))
     else if (typeof abort === 'function') settle(abort.call(source, error))
   } catch {

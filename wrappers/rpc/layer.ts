@@ -24,7 +24,7 @@ export interface RpcOptions {
 
 /** Calls, streams and functions over frames: the second layer of the default chain. */
 export function rpc({ codec = msgpack() }: RpcOptions = {}): Layer<Framed, Rpc> {
-  return { name: `rpc:${codec.name}`, mount: (mesh) => mount(mesh, codec) }
+  return { name: `rpc:${codec.name}`, infallible: true, mount: (mesh) => mount(mesh, codec) }
 }
 
 function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
