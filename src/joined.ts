@@ -151,8 +151,8 @@ export class Joined {
       if (first) {
         part.closed = true
         this.#first ??= [part, reason, why]
-        // to a peer that has not said goodbye itself this must not look like one
-        if (!this.#building && (reason !== undefined || !this.#top.ended)) this.#carrier.stream.destroy(error)
+        // to a peer that has not said goodbye itself this must not look like one, unless all was written and ended before
+        if (!this.#building && (reason !== undefined || (!this.#top.ended && !hasFinished(part)))) this.#carrier.stream.destroy(error)
       }
       try {
         // one of Node's that does not emit `close` tells of a destroy only by its error

@@ -48,7 +48,11 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
   _write(chunk: unknown, encoding, done) {
     const write = (): void => {
       try {
-        this.behind.stream?.write(chunk, encoding, done)
+        const { stream } = this.behind
+        if (!stream) return
+        if (callsBack(stream)) stream.write(chunk, encoding, done)
+        else if (stream.write(chunk)) done()
+        else stream.once('drain', () => { done() })
       } catch (thrown) {
         done(asError(thrown)) // a stream of bytes that is written an object
       }
@@ -136,6 +140,9 @@ export function join(joint: Joint, stream: Duplex): void {
  */
 export const isLetGo = (stream: Duplex, error: Error | null | undefined): boolean =>
   error?.name === 'AbortError' && error.cause === undefined && stream.readableEnded && stream.writable
+
+/** Node's streams, and those of readable-stream, take a callback for each write; those of streamx and older ones do not. */
+const callsBack = (stream: Duplex): boolean => typeof (stream as { _writableState?: { getBuffer?: unknown } })._writableState?.getBuffer === 'function'
 
 type Stated = Partial<Pick<Duplex, 'readableObjectMode' | 'writableObjectMode'>> & { _readableState?: { objectMode?: boolean }, _writableState?: { objectMode?: boolean } }
 
