@@ -95,8 +95,8 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '| state of an actor | 4 MiB, 100 reminders |', 'wrappers/actors/image.ts', 'STATE_MAX_BYTES', 4 * MIB],
   [PROTOCOL, '| state of an actor | 4 MiB, 100 reminders |', 'wrappers/actors/reminders.ts', 'REMINDERS_MAX', 100],
   [PROTOCOL, "| calls that wait for an actor | 1000 |", 'wrappers/actors/definition.ts', "options.mailbox", 1000],
-  [PROTOCOL, 'one loop of a watcher | 1024, and 4 MiB', 'wrappers/actors/observers.ts', 'WAITING_MAX', 1024],
-  [PROTOCOL, 'one loop of a watcher | 1024, and 4 MiB', 'wrappers/actors/observers.ts', 'WAITING_MAX_BYTES', 4 * MIB],
+  [PROTOCOL, 'one loop of a watcher | 1024, and 4 MiB', 'wrappers/actors/observer.ts', 'WAITING_MAX', 1024],
+  [PROTOCOL, 'one loop of a watcher | 1024, and 4 MiB', 'wrappers/actors/observer.ts', 'WAITING_MAX_BYTES', 4 * MIB],
   [PROTOCOL, '`deactivate()` | 10 s, 5 s |', 'wrappers/actors/activation.ts', 'HOOK_MS', 10_000],
   [PROTOCOL, '`deactivate()` | 10 s, 5 s |', 'wrappers/actors/activation.ts', 'GOODBYE_MS', 5000],
   [PROTOCOL, 'answered within 5 s; a commit is tried again for 5 s', 'wrappers/actors/activation.ts', 'STORE_MS', 5000],
@@ -108,6 +108,8 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '| names (1 to 100), `latest` or', 'wrappers/actors/tasks.ts', 'WATCHED_MAX', 100],
   [PROTOCOL, 'still remembered: 1024 changes or 1 MiB', 'wrappers/actors/history.ts', 'CHANGES_MAX', 1024],
   [PROTOCOL, 'still remembered: 1024 changes or 1 MiB', 'wrappers/actors/history.ts', 'BYTES_MAX', MIB],
+  [PROTOCOL, 'over one link | 100 000; one of more than ten properties', 'wrappers/actors/changes.ts', 'WATCHES_MAX', 100_000],
+  [PROTOCOL, 'cut into pieces of 64 KiB', 'wrappers/actors/changes.ts', 'PIECE_BYTES', 64 * KIB],
   [PROTOCOL, 'when it was taken out; kept for 2 min', 'src/ledger.ts', 'LAPSED_MS', 120_000],
   [PROTOCOL, '| stream, about 10 000 |', 'registries/redis/scripts.ts', 'LOG_MAX', 10_000],
   [PROTOCOL, 'a blocking read every 10 s', 'registries/redis/feed.ts', 'BLOCK_MS', 10_000],
@@ -135,7 +137,8 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [README, 'tried again, after 1 s and up to a minute', 'wrappers/actors/reminders.ts', 'RETRY_MS', 1000],
   [README, 'tried again, after 1 s and up to a minute', 'wrappers/actors/reminders.ts', 'RETRY_MAX_MS', 60_000],
   [README, 'more than 30 s late', 'wrappers/actors/reminders.ts', 'MISSED_MS', 30_000],
-  [README, 'by more than 1024 updates or 4 MiB', 'wrappers/actors/observers.ts', 'WAITING_MAX', 1024],
+  [README, 'may have 100 000 of them over each link', 'wrappers/actors/changes.ts', 'WATCHES_MAX', 100_000],
+  [README, 'by more than 1024 updates or 4 MiB', 'wrappers/actors/observer.ts', 'WAITING_MAX', 1024],
 ]
 
 test('figures of the pages are those of the code', (t) => {

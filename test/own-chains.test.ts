@@ -84,7 +84,7 @@ const can = (way: string, stream: Duplex): boolean => !way.startsWith('destroy')
 const CASES = Object.keys(kinds).flatMap((kind) => Object.entries(WAYS).map(([way, does]) => ({ kind, way, ...does })))
 
 for (const carrier of CARRIERS) {
-  test(`${carrier}: whatever ends a stream of the chain, at either end, ends the link`, async (t) => {
+  test(`P27: ${carrier}: whatever ends a stream of the chain, at either end, ends the link`, async (t) => {
     t.timeout(120_000)
     for (const { kind, way, end, says } of CASES) await Promise.all(PLACES.flatMap((place) => (['a', 'b'] as const).map(async (where) => {
       const label = `${kind}, ${way}, ${place}, ${where}`
@@ -247,7 +247,7 @@ for (const carrier of CARRIERS) {
     }
   })
 
-  test(`${carrier}: streams that were joined with pipe() end as one with those that were destroyed`, async (t) => {
+  test(`P27: ${carrier}: streams that were joined with pipe() end as one with those that were destroyed`, async (t) => {
     const both = two(t, carrier, {
       middle: kinds['Node'],
       top: (inner) => {
