@@ -83,7 +83,10 @@ export class MemoryStream extends Duplex {
     else {
       this.#otherGone = what === 'gone'
       if (this.#otherGone) this.#unblock(failure('EPIPE', 'write', this.to))
-      if (!this.#ended && !this.destroyed) this.push(null)
+      if (!this.#ended && !this.destroyed) {
+        this.push(null)
+        this.read(0) // lets `end` come though nobody reads, as a socket's would
+      }
       this.#ended = true
     }
   }

@@ -319,6 +319,8 @@ export class Links {
         return greeting.verdict
       }
       if (greeting.failure) throw greeting.failure
+      // Node learns in the next tick that the handshake listens for `readable` no more, and tells nobody of it before
+      if (chain.length === 0) await new Promise<void>((resolve) => process.nextTick(resolve))
       const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id)
       made.gate?.open()
       this.#stand(link, id)

@@ -7,6 +7,7 @@ import { handed, two } from './helpers/ends.js'
 import { realMesh } from './helpers/mesh.js'
 import { compiled } from './helpers/own-process.js'
 import { streamSuite } from './suites/stream.js'
+import type { Assertions } from './suites/test.js'
 
 streamSuite(test, (t) => handed(...two(t)), { name: 'a stream of a link over tcp' })
 streamSuite(test, (t) => handed(...two(t, { chain: [tap(() => {}), latency(1), framing({ maxFrameBytes: 4096 }), rpc()] })), { name: 'a stream of a link through every wrapper' })
@@ -70,3 +71,14 @@ test('what a listener of a stream throws is the process\'s to hear, and ends not
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])
   t.is(stdout, 'uncaught: a bug\nanswered 3\n')
 })
+
+for (const [carrier, stages] of Object.entries({ tcp: (t: Assertions) => two(t, { chain: [] }), memory: (t: Assertions) => { const { stage } = realMesh(t); return [stage('near', { chain: [] }), stage('far', { chain: [] })] as const } })) {
+  test(`chain: [] over ${carrier}: what came with the handshake is told to whoever listens for readable at once`, async (t) => {
+    for (let i = 0; i < 10; i++) {
+      const [near, far] = stages(t)
+      const got = new Promise<string>((resolve) => far.on('stream', (stream) => stream.once('readable', () => { resolve(String(stream.read())) })))
+      near.to('far').write('first')
+      t.is(await got, 'first')
+    }
+  })
+}

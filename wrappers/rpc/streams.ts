@@ -18,7 +18,7 @@ export interface StreamsHost {
 /** The streams of one link and their common credit; the one with the id 0 needs no opening and is the link's own. */
 export class Streams implements ChannelPort {
   readonly #open = new Map<number, Channel>()
-  /** Destroyed here, while the peer still reads what was ended; with the time until when it may take. */
+  /** Destroyed here, while the peer still reads what was ended; with the time when that began. */
   readonly #lingering = new Map<Channel, number>()
   readonly #unsweep: () => void
   /** Their own credit would let them send, the link's does not. */
@@ -240,9 +240,9 @@ export class Streams implements ChannelPort {
     this.#starved.delete(channel)
     this.#settle(channel, channel.owed)
     if (channel.id === 0 || !channel.lingers) return this.#left(channel)
-    const until = this.host.clock.now() + UNREAD_MS
-    this.#lingering.set(channel, until)
-    this.host.deadlines.note(until)
+    const now = this.host.clock.now()
+    this.#lingering.set(channel, now)
+    this.host.deadlines.note(now + UNREAD_MS)
   }
 
   #left(channel: Channel): void {
@@ -252,12 +252,17 @@ export class Streams implements ChannelPort {
   }
 
   #sweep(now: number): number {
-    for (const [channel, until] of this.#lingering) {
-      if (until > now) return until
-      this.wire.reset(channel.id, toWire(new StageError('CANCELLED', `what was written was not read within ${UNREAD_MS} ms after its writer had left`)))
+    let next = Infinity
+    for (const [channel, since] of this.#lingering) {
+      const until = Math.max(since, channel.movedAt) + UNREAD_MS
+      if (until > now) {
+        if (until < next) next = until
+        continue
+      }
+      this.wire.reset(channel.id, toWire(new StageError('CANCELLED', `what was written was not read within ${UNREAD_MS} ms, and its writer has left`)))
       this.#left(channel)
     }
-    return Infinity
+    return next
   }
 
   /** The peer has room for so much more. */
