@@ -19,6 +19,7 @@ import { newId } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
 import { checkFile } from './folder.js'
+import { Gone } from './gone.js'
 
 export type Key = [kind: string, namespace: string, id: string] | [kind: string, namespace: string, at: number, id: string]
 export type Rows = Database<string, Key>
@@ -55,9 +56,11 @@ export class Environment {
   #overdue = 0
 
   readonly #data: string
+  readonly gone: Gone
 
   private constructor(readonly path: string) {
     this.#data = join(path, 'data.mdb')
+    this.gone = new Gone(path)
   }
 
   /** Every `enter` is matched by one `leave`. */
@@ -75,14 +78,17 @@ export class Environment {
   }
 
   /**
-   * One atomic step.
+   * One atomic step, which also takes out those whose process ended before they were closed.
    * @param limitMs  a write lock that is not had by then is held by a process that does not run
    * @throws StageError REGISTRY_UNAVAILABLE
    */
-  async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger) => T): Promise<T> {
+  async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger, gone: ReadonlySet<string>) => T): Promise<T> {
     const turn = this.#tail.then(() => this.#attempt((rows) => {
       const table = new Rowset(rows, namespace)
-      const answer = run(new Ledger(table, namespace, clock.wall(), newId(random)))
+      const ledger = new Ledger(table, namespace, clock.wall(), newId(random))
+      const gone = this.gone.look()
+      for (const id of gone) ledger.remove(id)
+      const answer = run(ledger, gone)
       return { answer, written: table.commit() }
     }))
     this.#tail = turn.catch(() => {}) // also of one that nobody waits for any more: the next may not overtake it
@@ -125,6 +131,13 @@ export class Environment {
     } catch (error) {
       throw await this.#broken(error)
     }
+  }
+
+  /** Deletes the files of those gone whom no namespace lists any more. */
+  async tidy(now: number): Promise<void> {
+    if (this.gone.look().size === 0) return
+    const leases = { start: ['lease', '', ''], end: ['lease', '\uffff', ''] } satisfies { start: Key, end: Key }
+    this.gone.tidy(await this.find((rows) => new Set([...rows.getKeys(leases)].map((key) => key[2] as string))), now)
   }
 
   /** Opens the file that is at the path now, should it have been replaced. */

@@ -9,7 +9,7 @@ import { EntryReader } from '../../src/entry.js'
 import { StageError } from '../../src/errors.js'
 import { Listings } from '../../src/listing.js'
 import type { Steps } from '../../src/listing.js'
-import type { Ledger, Seen } from '../../src/ledger.js'
+import type { Ledger, Listed, Published, Seen } from '../../src/ledger.js'
 import { log } from '../../src/log.js'
 import { systemRandom } from '../../src/random.js'
 import { Stores } from '../../src/storing.js'
@@ -18,6 +18,7 @@ import { Views, Witness } from '../../src/views.js'
 import { within } from '../../src/within.js'
 import { Environment } from './environment.js'
 import { defaultFolder, makeFolder } from './folder.js'
+import { Leaving } from './gone.js'
 import { LocalStore } from './store.js'
 
 export interface LocalRegistryOptions {
@@ -42,6 +43,7 @@ export class LocalRegistry implements Registry {
   readonly #stores = new Stores()
   readonly #polls = new Map<string, Poll>()
   readonly #witnesses = new Map<string, Witness>()
+  readonly #leaving = new Leaving()
   #environment: Promise<Environment> | undefined
   #closing: Promise<void> | undefined
 
@@ -100,6 +102,7 @@ export class LocalRegistry implements Registry {
 
   async #close(): Promise<void> {
     this.#listings.close()
+    this.#leaving.clear()
     await this.#stores.close()
     for (const poll of this.#polls.values()) poll.stop()
     const environment = await this.#environment?.catch(() => undefined)
@@ -109,16 +112,36 @@ export class LocalRegistry implements Registry {
   }
 
   #steps(namespace: string, limitMs: number): Steps {
-    const step = <T>(run: (ledger: Ledger) => T) => this.#step(namespace, limitMs, run)
+    const step = <T>(run: (ledger: Ledger, gone: ReadonlySet<string>) => T) => this.#step(namespace, limitMs, run)
     return {
-      publish: (entry) => step((ledger) => ledger.publish(entry)),
-      renew: (entry, seen) => step((ledger) => ledger.renew(entry, seen)),
+      publish: (entry) => this.#publish(entry, step),
+      renew: async (entry, seen) => {
+        const answer = await step((ledger) => ledger.renew(entry, seen))
+        if (answer.answer === 'lost') this.#leaving.delete(entry.id)
+        return answer
+      },
       sweep: (except) => step((ledger) => ledger.sweep(except)),
-      remove: (id) => step((ledger) => ledger.remove(id)),
+      remove: async (id) => {
+        await step((ledger) => ledger.remove(id))
+        this.#leaving.delete(id)
+      },
     }
   }
 
-  async #step<T>(namespace: string, limitMs: number, run: (ledger: Ledger) => T): Promise<T> {
+  async #publish(entry: Listed, step: <T>(run: (ledger: Ledger, gone: ReadonlySet<string>) => T) => Promise<T>): Promise<Published> {
+    const { gone } = await this.#open()
+    this.#leaving.add(entry.id, gone) // before the answer: a process that ends meanwhile may leave a write behind that lists it
+    let listed = false
+    try {
+      const answer = await step((ledger, gone): Published => gone.has(entry.id) ? { ...ledger.remove(entry.id), answer: 'lost' } : ledger.publish(entry))
+      listed = !answer.holder && answer.answer === 'ok'
+      return answer
+    } finally {
+      if (!listed) this.#leaving.delete(entry.id)
+    }
+  }
+
+  async #step<T>(namespace: string, limitMs: number, run: (ledger: Ledger, gone: ReadonlySet<string>) => T): Promise<T> {
     const environment = await this.#open()
     this.#check()
     return environment.step(namespace, this.#clock, this.#random, limitMs, run)
@@ -150,6 +173,7 @@ class Poll {
   #count = 0
 
   #seen: Seen | undefined
+  #gone: ReadonlySet<string> | undefined
 
   /** @param begin  makes the first contact, should the registry be empty */
   constructor(
@@ -171,7 +195,10 @@ class Poll {
 
   async #look(): Promise<void> {
     try {
-      if (this.#count++ % REFRESH_POLLS === 0) await this.environment.refresh()
+      if (this.#count++ % REFRESH_POLLS === 0) {
+        await this.environment.refresh()
+        await this.environment.tidy(this.clock.wall())
+      }
       await this.views.look()
     } catch (error) {
       this.views.end(error)
@@ -180,10 +207,12 @@ class Poll {
   }
 
   async #read(): Promise<void> {
-    const now = await this.environment.read(this.namespace, this.#seen)
+    const gone = this.environment.gone.look()
+    const now = await this.environment.read(this.namespace, gone === this.#gone ? this.#seen : undefined)
     if (now === 'same') return
     if (now === undefined) return void await this.begin() // the next look sees what it made
     this.#seen = now
-    this.views.push({ generation: this.witness.see(now), entries: this.#reader.read(now.records), lapsed: now.lapsed })
+    this.#gone = gone
+    this.views.push({ generation: this.witness.see(now), entries: this.#reader.read(now.records.filter(([id]) => !gone.has(id))), lapsed: now.lapsed })
   }
 }

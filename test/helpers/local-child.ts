@@ -1,7 +1,7 @@
 /**
- * A process that takes part in a local registry: `node local-child.js <what> <path> [ttlMs]`.
+ * A process that takes part in a local registry: `node local-child.js <what> <path> [ms]`.
  *
- * `crowd` tries to get each unique name that it is told, and prints whether it got it, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
+ * `hasty` begins to publish itself, prints its id, and ends after that many milliseconds; `crowd` tries to get each unique name that it is told, and prints whether it got it, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
  */
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,6 +11,7 @@ import { asError } from '../../src/errors.js'
 import type { Entry, Lease } from '../../src/types.js'
 import { sampleEntry } from '../suites/registry.js'
 
+const NS = 'default'
 const [what, path = '', ttl = '1000'] = process.argv.slice(2)
 
 async function stage(ttlMs: number): Promise<void> {
@@ -59,6 +60,16 @@ async function crowd(): Promise<void> {
   await registry.close()
 }
 
+async function hasty(ms: number): Promise<void> {
+  const registry = new LocalRegistry(path)
+  await registry.watch(NS, new AbortController().signal).next() // it is open now
+  const entry = sampleEntry({ namespace: NS })
+  void registry.publish(entry, 60_000)
+  console.log(entry.id)
+  setTimeout(() => process.exit(), ms)
+}
+
 if (what === 'hold') hold()
+else if (what === 'hasty') await hasty(Number(ttl))
 else if (what === 'crowd') await crowd()
 else await stage(Number(ttl))

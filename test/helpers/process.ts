@@ -37,6 +37,11 @@ export class Process<O extends Orders = ChildOrders> {
     return one
   }
 
+  /** How it ended, if it has. */
+  get code(): number | NodeJS.Signals | null {
+    return this.child.exitCode ?? this.child.signalCode
+  }
+
   get pid(): number {
     return this.child.pid ?? 0
   }

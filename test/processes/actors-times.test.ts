@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import type { Orders } from '../stress/child.js'
 import type { Counter } from '../stress/things.js'
 import { Stage } from '../../src/index.js'
+import { leaves } from '../helpers/leaving.js'
 import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { onRedis } from '../helpers/redis.js'
@@ -60,6 +61,7 @@ async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, wi
 
 const cases: readonly [title: string, hurt: Hurt, withinMs: number][] = [
   ['after kill -9 of an owner, whose connections are reset, its actors answer within 3 s', (owner) => owner.kill(), 3000],
+  ['after process.exit() of an owner its actors answer within 3 s', (owner) => leaves(owner, 'exit'), 3000],
   ['after an owner fell silent its actors answer within 20 s', (owner, registry) => stop(owner, registry), 20_000],
   ['after a clean close of an owner its actors answer within 2 s', (owner) => owner.ask('close'), 2000],
 ]

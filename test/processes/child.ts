@@ -8,6 +8,7 @@ import type { TargetOptions } from '../../src/types.js'
 import { answering } from '../helpers/answering.js'
 import { journal, sight, type Note, type Sight } from '../helpers/journal.js'
 import { listed } from '../helpers/listed.js'
+import { leave } from '../helpers/leaving.js'
 import { Load, serveWork, type Outcome } from '../helpers/load.js'
 
 export interface Opening {
@@ -60,6 +61,9 @@ const orders = {
   },
   async outcomes(key: string): Promise<readonly Outcome[]> {
     return await get(key).load?.stop() ?? []
+  },
+  async leave(way: Parameters<typeof leave>[0]): Promise<void> {
+    leave(way)
   },
   /** @returns how long it took in milliseconds */
   async close(key: string): Promise<number> {

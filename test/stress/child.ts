@@ -1,6 +1,7 @@
 /** A process of the run: a host of actors, or some of those who call and watch them. */
 import { LocalRegistry, RedisRegistry, Stage, type Registry, type StageOptions } from '../../src/index.js'
 import { answering } from '../helpers/answering.js'
+import { leave } from '../helpers/leaving.js'
 import { listed } from '../helpers/listed.js'
 import { Caller, type Calling, type Noted } from './caller.js'
 import { Tampered, type Tampering } from './tampered.js'
@@ -107,6 +108,9 @@ const orders = {
   },
   async unwatch(): Promise<void> {
     await Promise.all(watchers.map((one) => one.stop()))
+  },
+  async leave(way: Parameters<typeof leave>[0]): Promise<void> {
+    leave(way)
   },
   /** @returns how long it took in milliseconds */
   async close(): Promise<number> {
