@@ -30,8 +30,14 @@ class Around extends Duplex {
       this.#carried = !error
       this.#sent?.()
     })
-    incoming.on('readable', () => this.#forward())
-    incoming.on('end', () => this.push(null))
+    incoming.on('readable', () => {
+      this.#forward()
+      if (incoming.readableLength === 0) incoming.read(0) // lets `end` come though nobody reads, as a socket's would
+    })
+    incoming.on('end', () => {
+      this.push(null)
+      this.read(0)
+    })
     if (inner.destroyed) process.nextTick(() => this.destroy(inner.errored ?? undefined))
   }
 

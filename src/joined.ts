@@ -145,14 +145,16 @@ export class Joined {
     const hooked = (...args: unknown[]): Top => {
       if (part.going) return original.apply(stream, args)
       const reason = args[0] ?? undefined
+      // its user has written everything, and reads no more: that is a goodbye
+      if (!this.#building && part === this.#top && reason === undefined && hasFinished(part)) part.ended = true
       const why = part === this.#carrier ? undefined : `${what} was destroyed`
       const error = reason === undefined ? new Error(`${what} was destroyed`) : asError(reason)
-      const first = !this.#done && !part.closed && !isOver(part)
+      const first = !this.#done && !part.closed && !isOver(part) && !this.#first
       if (first) {
         part.closed = true
         this.#first ??= [part, reason, why]
-        // to a peer that has not said goodbye itself this must not look like one, unless all was written and ended before
-        if (!this.#building && (reason !== undefined || (!this.#top.ended && !hasFinished(part)))) this.#carrier.stream.destroy(error)
+        // to a peer that has not said goodbye itself this must not look like one
+        if (!this.#building && (reason !== undefined || !this.#top.ended)) this.#carrier.stream.destroy(error)
       }
       try {
         // one of Node's that does not emit `close` tells of a destroy only by its error
