@@ -1,0 +1,49 @@
+import type { Difference, Program } from './program.js'
+
+// A line of events is `dialled: end, finish, close`: what came on one end of a connection, or on a socket over it. Which of two connections came
+// first is chance, and so is where `finish` stands beside `end` when both ends close: for a socket it says that what was
+// written is on its way, for a stream of ours that the other end has read it.
+
+const WHOLE = 'end, finish, close'
+/** One that its own user destroyed: it has not seen the other end's `end`, or its own `finish`, where ours may have. */
+const DESTROYED = ['close', 'end, close', 'finish, close']
+
+const isEvents = (line: string): boolean => /^(accepted|dialled|client|server): /.test(line)
+const ordered = (line: string): string => isEvents(line) ? line.replace('finish, end', 'end, finish') : line
+
+/** The differences of a way from its control that are right. */
+export const differences = ({ differs = [] }: Program, way: string): readonly Difference[] => differs.filter((one) => one.way.test(way))
+
+/** What is to happen on a way: what the control does, but for the differences that are right. @throws of one that is not there any more */
+export function expected(lines: readonly string[], differs: readonly Difference[]): string[] {
+  const all = lines.map(ordered)
+  for (const { line, instead, because } of differs) {
+    const at = all.indexOf(line)
+    if (at < 0) throw new Error(`the control has no line «${line}», so that this difference is to be taken out: ${because}`)
+    all.splice(at, 1, ...instead === undefined ? [] : [instead])
+  }
+  return [...all.filter((line) => !isEvents(line)), ...all.filter(isEvents).sort()]
+}
+
+/** What happened, with the events as `expected` has them where they mean the same. */
+export function alike(lines: readonly string[], wanted: readonly string[]): string[] {
+  const all = lines.map(ordered)
+  const events = all.filter(isEvents)
+  const open = wanted.filter(isEvents)
+  const take = (fits: (want: string, line: string) => boolean): void => {
+    for (const want of [...open]) {
+      const at = events.findIndex((line) => fits(want, line))
+      if (at < 0) continue
+      open.splice(open.indexOf(want), 1)
+      matched.push(want)
+      events.splice(at, 1)
+    }
+  }
+  const matched: string[] = []
+  take((want, line) => want === line)
+  take((want, line) => {
+    const [end, what] = want.split(': ') as [string, string]
+    return DESTROYED.includes(what) && [WHOLE, ...DESTROYED].some((one) => line === `${end}: ${one}`)
+  })
+  return [...all.filter((line) => !isEvents(line)), ...[...matched, ...events].sort()]
+}

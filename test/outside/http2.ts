@@ -1,0 +1,123 @@
+import { once } from 'node:events'
+import { connect, createServer, constants, type ClientHttp2Session, type ClientHttp2Stream, type Http2Server, type IncomingHttpHeaders, type ServerHttp2Session } from 'node:http2'
+import { closed, code, next, text, until, type Ends, type Program } from './program.js'
+
+const serving = (ends: Ends, server: Http2Server): Http2Server => {
+  ends.onconnection((stream) => server.emit('connection', stream))
+  return server
+}
+
+/** `createConnection` of Node's HTTP/2 has no callback, so the stream has to be there. */
+async function session(ends: Ends, lines: string[]): Promise<ClientHttp2Session> {
+  const stream = await ends.dial()
+  const session = connect('http://far', { createConnection: () => stream })
+  session.on('error', (error) => lines.push(`session error ${code(error)}`)).once('goaway', (status) => lines.push(`session goaway ${status}`)).on('close', () => lines.push('session close'))
+  return session
+}
+
+async function ask(session: ClientHttp2Session, path: string, body?: Buffer): Promise<string> {
+  const asked = session.request({ ':path': path, ':method': body ? 'POST' : 'GET' })
+  asked.end(body)
+  const headers = await next<IncomingHttpHeaders>(asked, 'response')
+  return `${path}: ${headers[':status']} ${(await text(asked)).slice(0, 20)}`
+}
+
+const requests: Program = {
+  name: 'node:http2: many requests, large ones, trailers, a ping, a close',
+  run: async (ends) => {
+    const lines: string[] = []
+    const told: string[] = []
+    const server = serving(ends, createServer())
+    server.on('session', (one: ServerHttp2Session) => { one.on('close', () => told.push('server session close')) })
+    server.on('stream', (stream, headers) => {
+      if (headers[':path'] === '/large') return void stream.end(Buffer.alloc(1_000_000, 'x'))
+      if (headers[':path'] === '/trailers') {
+        stream.respond({ ':status': 200 }, { waitForTrailers: true })
+        stream.on('wantTrailers', () => { stream.sendTrailers({ sum: 'right' }) })
+        return void stream.end('with trailers')
+      }
+      void text(stream).then((body) => { stream.end(`length ${body.length}`) })
+    })
+    const client = await session(ends, lines)
+    lines.push(await ask(client, '/'), await ask(client, '/body', Buffer.alloc(500_000)))
+    lines.push(...await Promise.all(['/1', '/large', '/3'].map((path) => ask(client, path))))
+    const trailed = client.request({ ':path': '/trailers' })
+    trailed.end()
+    trailed.resume()
+    lines.push(JSON.stringify((await once(trailed, 'trailers') as [IncomingHttpHeaders])[0]['sum']))
+    lines.push(`ping: ${await new Promise((resolve) => client.ping((error) => { resolve(error ?? 'answered') }))}`)
+    lines.push(`encrypted: ${client.encrypted}, destroyed: ${client.destroyed}, remoteAddress is a ${typeof client.socket.remoteAddress}`)
+    client.socket.setTimeout(5000)
+    client.socket.ref()
+    client.close()
+    await closed(client)
+    await until(() => told.length > 0)
+    return [...lines, ...told]
+  },
+}
+
+const goaway: Program = {
+  name: 'node:http2: the server closes its session, and destroys one',
+  run: async (ends) => {
+    const lines: string[] = []
+    const server = serving(ends, createServer())
+    let latest: ServerHttp2Session | undefined
+    server.on('session', (one: ServerHttp2Session) => { latest = one })
+    server.on('stream', (stream) => { stream.respond(); stream.end('ok') })
+    for (const how of ['close', 'destroy'] as const) {
+      const client = await session(ends, lines)
+      lines.push(await ask(client, '/'))
+      latest?.[how]()
+      await closed(client)
+    }
+    return lines
+  },
+}
+
+const timeouts: Program = {
+  name: 'node:http2: the timeouts of sessions and of streams',
+  run: async (ends) => {
+    const lines: string[] = []
+    const server = serving(ends, createServer())
+    server.setTimeout(400, (one?: ServerHttp2Session) => { lines.push('server session timeout'); one?.close() })
+    server.on('stream', (stream, headers) => {
+      if (headers[':path'] === '/never') return void stream.setTimeout(100, () => { lines.push('server stream timeout'); stream.close(constants.NGHTTP2_CANCEL) })
+      stream.respond()
+      stream.end('ok')
+    })
+    const client = await session(ends, lines)
+    const never = client.request({ ':path': '/never' })
+    const over = closed(never)
+    never.on('error', (error) => lines.push(`stream error ${code(error)}`)).resume().end()
+    await over
+    lines.push(`rst ${never.rstCode}`, await ask(client, '/'))
+    await closed(client)
+    return lines
+  },
+}
+
+const cut: Program = {
+  name: 'node:http2: the connection is destroyed under a request',
+  run: async (ends) => {
+    const lines: string[] = []
+    const server = serving(ends, createServer())
+    server.on('sessionError', () => {})
+    const aborted = new Promise<void>((resolve) => {
+      server.on('stream', (stream) => {
+        stream.on('error', () => {}).on('aborted', () => { lines.push('server stream aborted'); resolve() })
+        stream.respond()
+        stream.write('half')
+      })
+    })
+    const client = await session(ends, lines)
+    const asked: ClientHttp2Stream = client.request({ ':path': '/', ':method': 'POST' })
+    asked.on('error', (error) => lines.push(`stream error ${code(error)}`))
+    await once(asked, 'data')
+    client.destroy()
+    await closed(asked)
+    await aborted
+    return lines.sort()
+  },
+}
+
+export default [requests, goaway, timeouts, cut]
