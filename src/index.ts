@@ -123,7 +123,8 @@ export class Stage extends StageCore {
   /**
    * Properties of an actor over time: what they are now, then each committed change, also after it has moved. Begins
    * when it is called; leaving the loop ends it, and so does the signal, with CANCELLED.
-   * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · the first value did not come in time: as of a call
+   * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · OVERLOADED 100 000 watches are open over the link · the first
+   *   value did not come in time: as of a call
    */
   observe<T = UntypedActor, Name extends Watchable<T> = Watchable<T>>(actor: ActorOf<T> | string, names: readonly Name[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Name>> {
     return this.verb('observe')(actor, names, options) as AsyncIterableIterator<Update<T, Name>>

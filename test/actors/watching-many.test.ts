@@ -1,6 +1,6 @@
 /** Many watches over one link: by one stream, each as if it had one of its own, and within bounds. */
 import test from 'ava'
-import { StageError, actors, framing, rpc, tap, type Stage } from '../../src/index.js'
+import { StageError, actors, framing, json, rpc, tap, type Stage } from '../../src/index.js'
 import { actorMesh, forge, forging, type Node } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 
@@ -88,6 +88,23 @@ test('what is large comes whole and in order, and what follows upon it comes beh
   for (const [i, one] of got.entries()) if (i > 0 && !one.reset) t.is(got[i - 1]['p1'] !== one['p1'], got[i - 1]['p0'] === one['p0'], 'one of them at a time')
   t.deepEqual([...new Set(got.map(({ p0 }) => p0))], [0, ...texts])
   t.deepEqual(other.got.map(({ p1 }) => p1), [1, ...texts.map((_, i) => `behind ${i}`)])
+})
+
+test('the same over a codec that is not msgpack', async (t) => {
+  const mesh = actorMesh(t, { latencyMs: 1 })
+  const chain = () => ({ chain: [framing(), rpc({ codec: json() }), actors()] })
+  const a = await mesh.add('a', boards(), chain())
+  const b = await mesh.add('b', undefined, chain())
+  const loops = [['p0'], ['p0', 'p1'], ['p1']].map((names) => reading(b.stage.observe('boards.1', names, { mode: 'every' })))
+  await mesh.clock.advance(100)
+  const values = [undefined, Buffer.from('bytes'), 'x'.repeat(250_000), 'x'.repeat(3_900_000), new Map([[1, 2n]])]
+  for (const value of values) {
+    await mesh.go(a.stage.actor<Board>('boards.1').set('p0', value))
+    await mesh.clock.advance(500)
+  }
+  for (const { got } of loops.slice(0, 2)) t.deepEqual(got.map(({ p0 }) => p0), [0, ...values])
+  t.is(loops[2].got.length, 1)
+  t.is(b.stage.stats()['streams'], 1)
 })
 
 test('a watch of more than can be sent ends with an error, and ends no other', async (t) => {

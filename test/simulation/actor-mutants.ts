@@ -3,7 +3,10 @@ type Rest = readonly [name: string, caughtBy: string, file: string, text: string
 const ACTIVATION = 'wrappers/actors/activation.js'
 const TURNS = 'wrappers/actors/turns.js'
 const KEEPING = 'wrappers/actors/keeping.js'
-const OBSERVERS = 'wrappers/actors/observers.js'
+const FEED = 'wrappers/actors/feed.js'
+const OBSERVER = 'wrappers/actors/observer.js'
+const WATCHES = 'wrappers/actors/watches.js'
+const CHANGES = 'wrappers/actors/changes.js'
 const HISTORY = 'wrappers/actors/history.js'
 const ROUTE = 'wrappers/actors/route.js'
 
@@ -42,13 +45,16 @@ export const actorMutants: readonly Rest[] = [
   // P21
   ['every fifth change is told with the next one', 'P21', HISTORY, 'if (values.size === 0)', 'if (values.size === 0 || activation.keeping.version % 5 === 0)'],
   ['a watcher comes back to the present', 'P21', HISTORY, 'more.length === 0 ? seen.seq', 'more.length === 0 ? this.seq', { slow: true }],
-  ['nobody is told of a reset', 'P21', OBSERVERS, "before !== undefined && (!same || this.mode === 'every')", 'false', { slow: true }],
-  ['what waits for a watcher is not replaced by the newest', 'P21', OBSERVERS, 'this.#queue = [{', 'void [{'],
-  ['a watcher ends with the link', 'P21', OBSERVERS, 'if (FINAL.has(this.failure.code))', 'if (true)'],
+  ['nobody is told of a reset', 'P21', FEED, "before !== undefined && (!same || this.mode === 'every')", 'false', { slow: true }],
+  ['what waits for a watcher is not replaced by the newest', 'P21', OBSERVER, 'this.#queue = [{', 'void [{'],
+  ['a watcher ends with the link', 'P21', FEED, 'if (FINAL.has(error.code) || error === this.#full)', 'if (true)'],
   // P22
-  ['what waited is shown to who has left', 'P22', OBSERVERS, 'this.#queue = []; this.fail(cancelled(signal));', 'this.fail(cancelled(signal));'],
-  ['who has left is still told', 'stats().observers', OBSERVERS, 'this.#queue = [];\n        this.feed.remove(this);', 'this.#queue = [];'],
-  ['the owner goes on telling', 'watchers at the owner', OBSERVERS, 'void this.#stream?.return?.().catch(() => { });', ''],
+  ['what waited is shown to who has left', 'P22', OBSERVER, 'this.#queue = NONE; this.fail(cancelled(signal));', 'this.fail(cancelled(signal));'],
+  ['who has left is still told', 'stats().observers', OBSERVER, 'this.#queue = NONE;\n        this.feed.remove(this);', 'this.#queue = NONE;'],
+  ['the owner goes on telling', 'watchers at the owner', WATCHES, 'void this.#batches?.return?.();', ''],
+  // P21, over the stream that watches share
+  ['one that was told has heard all there was', 'P21', CHANGES, 'if (watcher.isBehind())\n                    ready.add(watcher);', '', { slow: true }],
+  ['an actor that is put away tells nobody', 'P21', HISTORY, 'this.failed = error;\n        this.changes.ready(this);', 'this.failed = error;', { slow: true }],
   // P11
   ['calls that wait for a way go in the wrong order', 'P11', ROUTE, '(call = this.#queue.shift())', '(call = this.#queue.pop())'],
   ['a call that was sent on goes behind those made after it', 'P11', ROUTE, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],
