@@ -2,14 +2,14 @@ import type { Difference, Program } from './program.js'
 
 // A line of events is `dialled: end, finish, close`: what came on one end of a connection, or on a socket over it. Which of two connections came
 // first is chance, and so is where `finish` stands beside `end` when both ends close: for a socket it says that what was
-// written is on its way, for a stream of ours that the other end has read it.
+// written is on its way, for a stream of ours that the other end has read it. Before an error it says nothing.
 
 const WHOLE = 'end, finish, close'
 /** One that its own user destroyed: it has not seen the other end's `end`, or its own `finish`, where ours may have. */
 const DESTROYED = ['close', 'end, close', 'finish, close']
 
 const isEvents = (line: string): boolean => /^(accepted|dialled|client|server): /.test(line)
-const ordered = (line: string): string => isEvents(line) ? line.replace('finish, end', 'end, finish') : line
+const ordered = (line: string): string => isEvents(line) ? line.replace('finish, end', 'end, finish').replace('finish, error', 'error') : line
 
 /** The differences of a way from its control that are right. */
 export const differences = ({ differs = [] }: Program, way: string): readonly Difference[] => differs.filter((one) => one.way.test(way))
@@ -20,7 +20,7 @@ export function expected(lines: readonly string[], differs: readonly Difference[
   for (const { line, instead, because } of differs) {
     const at = all.indexOf(line)
     if (at < 0) throw new Error(`the control has no line «${line}», so that this difference is to be taken out: ${because}`)
-    all.splice(at, 1, ...instead === undefined ? [] : [instead])
+    all.splice(at, 1, ...instead === undefined ? [] : [instead].flat())
   }
   return [...all.filter((line) => !isEvents(line)), ...all.filter(isEvents).sort()]
 }

@@ -1,17 +1,41 @@
 import type { Difference } from './program.js'
 
-/** The ways of the library's own chain, of a bare carrier, of both with a user's wrapper. */
-export const DEFAULT = /^(to\(\)|a stream)/
-export const BARE = /^a chain of nothing/
-export const CALLBACK = /by callback/
+/** The ways of the library's own chain, those of a chain with somebody's wrapper, those of the bare carrier. */
+const DEFAULT = /^(to\(\)|a stream)/
+const OWN = /^a chain of (?!nothing)/
+const BARE = /^a chain of nothing/
+/** The stream is connected when its user gets it; otherwise it connects on its first use. */
+const CALLBACK = /by callback/
+const LATER = /^(?!.*by callback)/
 
-const CUT = 'a stream that was destroyed before it was ended was cut off, and the other end learns it (P13); a socket sends an end'
-const RESET = 'a carrier that was destroyed with an error resets its connection, so that the other end learns it (P13); a socket sends an end'
+const CUT = 'a stream that was destroyed before it was ended is cut off, and says so at the other end (P13), where a socket ends'
+const RESET = 'a carrier that was destroyed with an error is reset (P13), where a socket ends'
 
-const times = (count: number, one: Difference): Difference[] => new Array<Difference>(count).fill(one)
+const repeat = (count: number, all: Difference[]): Difference[] => Array.from({ length: count }, () => all).flat()
 
-/** One end sees an error in place of the other end's `end`, in the chain of the library. */
-export const cut = (line: string, count = 1, instead = `${line.split(':')[0]}: error CANCELLED, close`): Difference[] => times(count, { way: DEFAULT, line, instead, because: CUT })
+type Instead = (code: string) => string | readonly string[]
 
-/** The same on a bare carrier, where the other end was destroyed with an error. */
-export const reset = (line: string, count = 1, instead = `${line.split(':')[0]}: error ECONNRESET, close`): Difference[] => times(count, { way: BARE, line, instead, because: RESET })
+const closing = (line: string): Instead => (code) => `${line.split(':')[0]}: error ${code}, close`
+
+/** What the other end of a stream sees that was destroyed without an end: the line of a socket, and what is there for an error of this code. */
+export const cut = (line: string, count = 1, instead: Instead = closing(line)): Difference[] => repeat(count, [
+  { way: DEFAULT, line, instead: instead('CANCELLED'), because: CUT },
+  { way: OWN, line, instead: instead('DISCONNECTED'), because: CUT },
+])
+
+/** The same where it was destroyed with an error, which a bare carrier passes on as well. */
+export const broken = (line: string, count = 1, instead: Instead = closing(line)): Difference[] => [
+  ...cut(line, count, instead), ...repeat(count, [{ way: BARE, line, instead: instead('ECONNRESET'), because: RESET }]),
+]
+
+export const CONNECTS: readonly Difference[] = [
+  { way: LATER, line: 'connecting true, after a write true, pending true, opening', instead: 'connecting false, after a write true, pending true, opening', because: 'to() connects on its first use' },
+  ...['connecting true, after a write true, pending true, opening', 'connect, connecting false, pending false, open', 'ready, connecting false, pending false, open'].map((line, at) => ({
+    way: CALLBACK, line, ...at === 0 ? { instead: 'connecting false, after a write false, pending false, open' } : {}, because: 'a stream that comes by callback is connected',
+  })),
+]
+
+const SILENT = 'duplexify does not say whether what was written has left, so that to() over it does not either'
+
+export const UNFINISHED: readonly Difference[] = [{ way: /duplexify/, line: 'dialled: end, finish, close', instead: 'dialled: end, close', because: SILENT }]
+export const LEFT: readonly Difference[] = [{ way: /duplexify/, line: 'dialled: end, close', instead: 'dialled: end, error DISCONNECTED, close', because: SILENT }]

@@ -11,7 +11,7 @@ const serving = (ends: Ends, server: Http2Server): Http2Server => {
 async function session(ends: Ends, lines: string[]): Promise<ClientHttp2Session> {
   const stream = await ends.dial()
   const session = connect('http://far', { createConnection: () => stream })
-  session.on('error', (error) => lines.push(`session error ${code(error)}`)).once('goaway', (status) => lines.push(`session goaway ${status}`)).on('close', () => lines.push('session close'))
+  session.on('error', (error) => lines.push(`session error ${code(error)}`)).on('close', () => lines.push('session close'))
   return session
 }
 
@@ -24,6 +24,7 @@ async function ask(session: ClientHttp2Session, path: string, body?: Buffer): Pr
 
 const requests: Program = {
   name: 'node:http2: many requests, large ones, trailers, a ping, a close',
+  differs: [{ way: /./, line: 'encrypted: false, destroyed: false, remoteAddress is a string', instead: 'encrypted: false, destroyed: false, remoteAddress is a undefined', because: 'Node reads what is no net.Socket through a JSStreamSocket, which has no addresses' }],
   run: async (ends) => {
     const lines: string[] = []
     const told: string[] = []

@@ -26,8 +26,8 @@ export interface Difference {
   readonly way: RegExp
   /** The line as the control has it, once for each time that it is replaced. */
   readonly line: string
-  /** What is there instead; none: nothing. */
-  readonly instead?: string
+  /** What is there instead: a line, several, or none. */
+  readonly instead?: string | readonly string[]
   readonly because: string
 }
 

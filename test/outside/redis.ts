@@ -2,6 +2,7 @@ import { connect } from 'node:net'
 import pump from 'pump'
 import { AbstractConnector, Redis, type RedisOptions } from 'ioredis'
 import { RedisServer, hasRedis } from '../helpers/redis-server.js'
+import { broken } from './differences.js'
 import { code, next, pause, type Ends, type Program } from './program.js'
 
 let server: Promise<RedisServer> | undefined
@@ -90,6 +91,7 @@ const reconnects: Program = {
 
 const timeouts: Program = {
   name: 'ioredis: connectTimeout does not come when it is connected, socketTimeout does',
+  differs: broken('accepted: end, finish, close'),
   run: async (ends) => {
     const lines: string[] = []
     await serve(ends)

@@ -9,6 +9,7 @@ import rpcStream from 'rpc-stream'
 import toPull from 'stream-to-pull-stream'
 import type { Socket } from 'node:net'
 import { Lines } from './lines.js'
+import { cut } from './differences.js'
 import { closed, until, type Program } from './program.js'
 
 const birpc: Program = {
@@ -52,6 +53,7 @@ class Nested extends RpcTarget {
 
 const capnweb: Program = {
   name: 'capnweb: calls, pipelined ones, callbacks, and the end of its session',
+  differs: cut('accepted: end, finish, close'),
   run: async (ends) => {
     const lines: string[] = []
     ends.onconnection((stream) => { new RpcSession(new Lines(stream), new Api()) })
@@ -110,6 +112,7 @@ const through: Program = {
 
 const pulled: Program = {
   name: 'muxrpc over pull-streams',
+  differs: cut('accepted: end, finish, close'),
   run: async (ends) => {
     const lines: string[] = []
     const manifest = { hello: 'async', stuff: 'source' }
@@ -127,7 +130,7 @@ const pulled: Program = {
     pull(its, client.stream, its)
     lines.push(await new Promise<string>((resolve) => { client['hello']?.('bob', (_: unknown, answer: string) => { resolve(answer) }) }))
     lines.push(await new Promise<string>((resolve) => { pull(client['stuff']?.(), pull.collect((_: unknown, all: unknown) => { resolve(JSON.stringify(all)) })) }))
-    near.end()
+    await new Promise<void>((resolve) => { client['close']?.(resolve) })
     await closed(near)
     return lines
   },

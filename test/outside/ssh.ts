@@ -1,5 +1,6 @@
 import { generateKeyPairSync } from 'node:crypto'
 import ssh2, { type Channel, type Connection } from 'ssh2'
+import { cut } from './differences.js'
 import { closed, code, text, until, type Ends, type Program } from './program.js'
 
 const hostKey = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey.export({ type: 'sec1', format: 'pem' }) as string
@@ -12,10 +13,12 @@ interface Asked extends Pick<Channel, never> {
 }
 
 export function serve(ends: Ends, lines: string[], onsession: (connection: Connection) => void): void {
+  let count = 0
   const server = new ssh2.Server({ hostKeys: [hostKey] }, (connection) => {
+    const who = `server ${++count}`
     connection.on('authentication', (asked: Asked) => { if (asked.method === 'password' && asked.password === 'right') asked.accept(); else asked.reject() })
-    for (const event of ['ready', 'end', 'close']) connection.on(event, () => lines.push(`server ${event}`))
-    connection.on('error', (error: Error) => lines.push(`server error ${code(error)}`))
+    for (const event of ['ready', 'end', 'close']) connection.on(event, () => lines.push(`${who} ${event}`))
+    connection.on('error', (error: Error) => lines.push(`${who} error ${code(error)}`))
     connection.on('ready', () => { onsession(connection) })
   })
   ends.onconnection((stream) => { server.injectSocket(stream) })
@@ -68,7 +71,7 @@ const session: Program = {
     }
     client.end()
     await closed(client)
-    await until(() => told.includes('server close'))
+    await until(() => told.includes('server 1 close'))
     return [...lines, ...told]
   },
 }
@@ -80,13 +83,14 @@ const refused: Program = {
     serve(ends, told, () => {})
     const client = await connect(ends, lines, 'wrong')
     client.end()
-    await until(() => told.includes('server close'))
+    await until(() => told.includes('server 1 close'))
     return [...lines, ...told]
   },
 }
 
 const ended: Program = {
   name: 'ssh2: an end by the server, and the connection destroyed by the client',
+  differs: [...cut('server 2 end', 1, (code) => `server 2 error ${code}`), ...cut('accepted: end, finish, close')],
   run: async (ends) => {
     const [lines, told]: [string[], string[]] = [[], []]
     serve(ends, told, (connection) => { onexec(connection, (_, command) => { if (command === 'end') connection.end() }) })
@@ -95,16 +99,17 @@ const ended: Program = {
     void exec(first, 'end').catch(() => {})
     await over
     const second = await connect(ends, lines)
-    await until(() => told.filter((line) => line === 'server ready').length === 2)
+    await until(() => told.includes('server 2 ready'))
     second.destroy()
     await closed(second)
-    await until(() => told.filter((line) => line === 'server close').length === 2)
+    await until(() => told.includes('server 2 close'))
     return [...lines, ...told]
   },
 }
 
 const silent: Program = {
   name: 'ssh2: a server that says nothing',
+  differs: cut('accepted: end, finish, close'),
   run: async (ends) => {
     const lines: string[] = []
     ends.onconnection((stream) => { stream.resume() })

@@ -6,6 +6,7 @@ import * as two from 'readable-stream-2'
 import * as three from 'readable-stream-3'
 import * as four from 'readable-stream-4'
 import * as streamx from 'streamx'
+import { broken, cut } from './differences.js'
 import { closed, code, text, until, type Ends, type Program } from './program.js'
 
 const SIZE = 400_000
@@ -21,14 +22,16 @@ interface Kind {
   make(): node.Duplex
   readonly pipeline?: unknown
   readonly finished?: typeof node.finished
+  /** It destroys its target without the error. */
+  readonly silent?: boolean
 }
 
 const kinds: readonly Kind[] = [
   { name: 'readable-stream 2', make: () => new two.PassThrough() },
-  { name: 'readable-stream 3', make: () => new three.PassThrough(), pipeline: three.pipeline, finished: three.finished },
+  { name: 'readable-stream 3', make: () => new three.PassThrough(), silent: true, pipeline: three.pipeline, finished: three.finished },
   { name: 'readable-stream 4', make: () => new four.PassThrough(), pipeline: four.pipeline, finished: four.finished },
   { name: 'streamx', make: () => new streamx.PassThrough(), pipeline: streamx.pipeline },
-  { name: 'through2 and pump', make: () => through2(), pipeline: pump },
+  { name: 'through2 and pump', make: () => through2(), silent: true, pipeline: pump },
   { name: 'node:stream', make: () => new node.PassThrough(), pipeline: node.pipeline, finished: node.finished },
 ]
 
@@ -52,6 +55,7 @@ const piped = kinds.map((kind): Program => ({
 
 const joined = kinds.filter((kind) => kind.pipeline).map((kind): Program => ({
   name: `${kind.name}: pipeline() with the stream in the middle, and at the end of one that fails`,
+  differs: (kind.silent ? cut : broken)('accepted: end, finish, close'),
   run: async (ends) => {
     const lines: string[] = []
     echo(ends)
@@ -76,6 +80,7 @@ const joined = kinds.filter((kind) => kind.pipeline).map((kind): Program => ({
 
 const finished = kinds.filter((kind) => kind.finished).map((kind): Program => ({
   name: `${kind.name}: finished() of a clean end, of one side, and of a cut`,
+  differs: [...cut('cut: over', 1, (code) => `cut: ${code}`), ...cut('dialled: end, finish, close')],
   run: async (ends) => {
     const lines: string[] = []
     ends.onconnection((far) => {
@@ -116,6 +121,7 @@ const operators: Program = {
 
 const left: Program = {
   name: 'node:stream: a loop that is left at its first chunk',
+  differs: broken('accepted: end, finish, close'),
   run: async (ends) => {
     ends.onconnection((far) => { far.on('error', () => {}).on('data', (data) => { far.write(data) }) })
     const near = await ends.dial()
@@ -129,6 +135,7 @@ const left: Program = {
 
 const aborted: Program = {
   name: 'node:stream: addAbortSignal',
+  differs: broken('accepted: end, finish, close'),
   run: async (ends) => {
     ends.onconnection((far) => { far.on('error', () => {}).on('data', () => { far.write('x') }) })
     const near = await ends.dial()

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import type { Socket } from 'node:net'
 import { Client, Pool, type Dispatcher, type buildConnector } from 'undici'
+import { broken, cut } from './differences.js'
 import { code, connector, text, type Ends, type Program } from './program.js'
 
 const connect = (ends: Ends): buildConnector.connector => (options, done) => {
@@ -39,6 +40,10 @@ function events(client: Dispatcher, lines: string[]): void {
 
 const client: Program = {
   name: 'undici.Client',
+  differs: [
+    ...broken('accepted: end, finish, close', 2), ...cut('/cut: UND_ERR_SOCKET', 1, (code) => `/cut: ${code}`),
+    ...cut('disconnect: UND_ERR_SOCKET', 1, (code) => `disconnect: ${code}`), ...cut('dialled: end, error UND_ERR_SOCKET, close'),
+  ],
   run: async (ends) => {
     const [lines, told]: [string[], string[]] = [[], []]
     serve(ends)
@@ -58,6 +63,7 @@ const client: Program = {
 
 const timeouts: Program = {
   name: 'undici: timeouts of headers, of a body, of what is kept alive',
+  differs: broken('accepted: end, finish, close', 4),
   run: async (ends) => {
     const [lines, told]: [string[], string[]] = [[], []]
     serve(ends)
@@ -74,6 +80,7 @@ const timeouts: Program = {
 
 const pool: Program = {
   name: 'undici.Pool',
+  differs: broken('accepted: end, finish, close', 2),
   run: async (ends) => {
     serve(ends)
     const pool = new Pool('http://far', { connect: connect(ends), connections: 2 })

@@ -1,6 +1,7 @@
 import { Duplex, Readable, Writable } from 'node:stream'
 import { CompressionStream, DecompressionStream, TextDecoderStream, TextEncoderStream } from 'node:stream/web'
 import { blob, buffer, json, text as consume } from 'node:stream/consumers'
+import { broken } from './differences.js'
 import { closed, code, type Program } from './program.js'
 
 const toWeb: Program = {
@@ -53,6 +54,7 @@ const through: Program = {
 
 const cancelled: Program = {
   name: 'Web Streams: cancel and abort',
+  differs: broken('accepted: end, finish, close', 2),
   run: async (ends) => {
     const lines: string[] = []
     const gone: Promise<void>[] = []

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http'
 import { WebSocket, WebSocketServer, createWebSocketStream } from 'ws'
+import { cut } from './differences.js'
 import { closed, code, next, text, type Ends, type Program } from './program.js'
 
 function serve(ends: Ends): WebSocketServer {
@@ -47,6 +48,7 @@ const both: Program = {
 
 const byServer: Program = {
   name: 'ws: a close by the server, and its terminate()',
+  differs: cut('dialled: end, finish, close'),
   run: async (ends) => {
     const lines: string[] = []
     const server = serve(ends)
@@ -64,6 +66,7 @@ const byServer: Program = {
 
 const refused: Program = {
   name: 'ws: a handshake that is refused, and one that takes too long',
+  differs: cut('accepted: end, finish, close', 2),
   run: async (ends) => {
     const lines: string[] = []
     const http = createServer((_, res) => { res.writeHead(403).end('no') })
