@@ -22,7 +22,6 @@ import type { Target } from '../wrappers/rpc/types.js'
 export { StageError, codes, type Code, type Executed } from './errors.js'
 export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
-export type { PeerStream } from './socketlike.js'
 // what else a layer or a store of one's own needs is in stagemesh/types
 export type {
   Clock, Entry, Fence, Interface, Layer, Lease, Peer, Random, Registry, Store, TargetOptions, Timer, To, View, Wrapper,
