@@ -15,7 +15,10 @@ export function endWithPeer(stream: Duplex, clock: Clock, writes: () => number, 
     configurable: true,
     enumerable: true,
     get: () => decided ?? true,
-    set: (value: boolean) => { decided = value },
+    set: (value: boolean) => {
+      decided = value
+      if (!value && stream.readableEnded && !stream.writableEnded) stream.end()
+    },
   })
   const look = (before: number): void => {
     if (decided !== undefined || stream.writableEnded || stream.destroyed) return

@@ -305,7 +305,7 @@ class Wire {
   /** Tells the other end why, and ends the connection. */
   fail(error: unknown): void {
     if (this.stream.destroyed) return
-    const told = error instanceof StageError && error.code !== 'DISCONNECTED' ? { code: error.code, message: error.message } : undefined
+    const told = error instanceof StageError && error.code !== 'DISCONNECTED' ? { code: error.code, message: error.message.slice(0, 1024) } : undefined
     const late = this.#last && told?.code === 'TIMEOUT'
     if (!told || late || this.#error instanceof StageError && this.#error.code === 'DISCONNECTED') return void this.stream.destroy()
     this.send({ error: told })

@@ -22,6 +22,8 @@ export interface Behind {
   writes: number
   /** A write or an end that came before the stream. */
   held: (() => void) | undefined
+  /** Called when the write that is under way has gone: Node calls back none of a stream that is destroyed meanwhile. */
+  written: ((error?: Error | null) => void) | undefined
   /** Whether it reads objects is known only once the stream stands. */
   readonly unsure: boolean
 }
@@ -46,15 +48,21 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
   },
 
   _write(chunk: unknown, encoding, done) {
+    const { behind } = this
+    const written = behind.written = (error?: Error | null): void => {
+      if (behind.written !== written) return
+      behind.written = undefined
+      done(error)
+    }
     const write = (): void => {
       try {
-        const { stream } = this.behind
+        const { stream } = behind
         if (!stream) return
-        if (callsBack(stream)) stream.write(chunk, encoding, done)
-        else if (stream.write(chunk)) done()
-        else stream.once('drain', () => { done() })
+        if (callsBack(stream)) stream.write(chunk, encoding, written)
+        else if (stream.write(chunk)) written()
+        else stream.once('drain', () => { written() })
       } catch (thrown) {
-        done(asError(thrown)) // a stream of bytes that is written an object
+        written(asError(thrown)) // a stream of bytes that is written an object
       }
     }
     this.behind.writes++
@@ -82,7 +90,9 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
   },
 
   _destroy(error, done) {
-    this.behind.held = undefined
+    const { behind } = this
+    behind.held = undefined
+    if (behind.written) process.nextTick(behind.written, error ?? new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' }))
     if (this.behind.stream) destroy(this.behind.stream, error ?? undefined)
     done(error)
   },

@@ -74,7 +74,7 @@ const remote = <T>(stream: Dressed, value: T): T | undefined => stream[ENDS]?.re
 const local = <T>(stream: Dressed, value: T): T | undefined => connected(stream) ? value : undefined
 const same = (stream: unknown): unknown => stream
 
-const misuse = (Kind: typeof TypeError | typeof RangeError, code: string, message: string): Error => Object.assign(new Kind(message), { code })
+const misuse = (Kind: typeof Error, code: string, message: string): Error => Object.assign(new Kind(message), { code })
 
 const members: PropertyDescriptorMap & ThisType<Dressed> = {
   setTimeout: { value(this: Dressed, ms: unknown, listener?: () => void) {
@@ -98,7 +98,7 @@ const members: PropertyDescriptorMap & ThisType<Dressed> = {
     if (this.writableFinished) this.destroy()
     else this.once('finish', () => this.destroy())
   } },
-  resetAndDestroy: { value(this: Dressed) { return this.destroy() } },
+  resetAndDestroy: { value(this: Dressed) { return this.destroy(misuse(Error, 'ECONNRESET', 'the stream was reset')) } },
   address: { value(this: Dressed) { return connected(this) ? { address: this[ENDS]?.local, family: FAMILY, port: 0 } : {} } },
   timeout: { get(this: Dressed) { return this[IDLE]?.ms } },
   connecting: { get(this: Dressed) { return this[ENDS]?.connecting ?? false } },
@@ -128,9 +128,9 @@ export function socketlike(prototype: object): void {
 
 /** Gives a stream its ends, and the socket members that it does not have itself: a chain's top may be anybody's. */
 export function stand<Stream extends Duplex>(stream: Stream, ends: Ends): Stream & SocketMembers {
-  (stream as Dressed)[ENDS] = ends
+  Reflect.set(stream, ENDS, ends) // a top of somebody else's may be frozen
   const lacks = (name: string): boolean => !(name in stream) && !(name === 'timeout' && 'setTimeout' in stream) // which sets it later
-  for (const name of Object.keys(members).filter(lacks)) Object.defineProperty(stream, name, members[name])
+  for (const name of Object.keys(members).filter(lacks)) Reflect.defineProperty(stream, name, members[name])
   return stream as Stream & SocketMembers
 }
 

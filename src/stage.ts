@@ -26,7 +26,7 @@ import { stand, type PeerStream } from './socketlike.js'
 import { between, openStream, targetClass, type TargetClass, type TargetContext } from './target.js'
 import { Tenure } from './tenure.js'
 import { within } from './within.js'
-import type { Entry, LinkEnd, Mesh, Mounted, Peer, Store, TargetOptions, To, Wrapper } from './types.js'
+import type { Entry, Link, LinkEnd, Mesh, Mounted, Peer, Store, TargetOptions, To, Wrapper } from './types.js'
 
 /** Everything that exists from the first use on. */
 interface Running {
@@ -36,6 +36,8 @@ interface Running {
   surroundings: Surroundings
   deadlines: DeadlineSweep
   bounds: TargetContext
+  /** The chain is empty. */
+  bare: boolean
   mounted: readonly Mounted[]
   forward: Forward | undefined
   target: TargetClass
@@ -311,7 +313,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     })
     const { mounted, verbs } = mountChain(items, chain, mesh, forward.verbs)
     const running: Running = {
-      directory, links, tenure, surroundings, deadlines, bounds, mounted,
+      directory, links, tenure, surroundings, deadlines, bounds, mounted, bare: items.length === 0,
       forward: mounted.some(({ target }) => target?.['provide']) ? undefined : forward,
       target: targetClass(bounds, verbs),
       listening: new Listening({
@@ -464,8 +466,8 @@ export class StageCore extends EventEmitter<StageEvents> {
     const open = (peer: Peer): void => {
       if (!selection.includes(peer)) return
       const one = new Picked(surroundings, peer, { ...selection.options, self: false })
-      openStream(bounds, one, (error, stream) => {
-        if (stream) this.#dialled(stream)
+      openStream(bounds, one, (error, stream, link) => {
+        if (stream && link) this.#dialled(stream, link)
         tell(error, stream, peer)
       })
     }
@@ -484,11 +486,11 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /** A stream that was asked for by a callback ends as `to()` does; the bare carrier as a socket, and one of the user's own as it likes. */
-  #dialled(stream: PeerStream): void {
-    const { links, bounds } = this.#run()
-    const own = [...links.all()].find(({ top }) => top === stream)
-    if (!own) endWithPeer(stream, bounds.clock, () => stream.bytesWritten)
-    else if (own.outputs.length === 0) stream.allowHalfOpen = false
+  #dialled(stream: PeerStream, { top }: Link): void {
+    const { bounds, bare } = this.#run()
+    if (top.openStream) {
+      if (typeof stream.bytesWritten === 'number') endWithPeer(stream, bounds.clock, () => stream.bytesWritten)
+    } else if (bare) stream.allowHalfOpen = false
   }
 
   #error(error: Error): void {

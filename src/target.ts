@@ -6,7 +6,7 @@ import { endWithPeer } from './half-open.js'
 import { join, jointMethods, jointOptions, type Joint, type Modes } from './joint.js'
 import type { Picked } from './selection.js'
 import { ENDS, socketlike, stand, type Ends, type PeerStream } from './socketlike.js'
-import type { Mounted, Peer, Selection } from './types.js'
+import type { Link, Mounted, Peer, Selection } from './types.js'
 
 export type TargetClass = new (selection: Picked) => PeerStream
 
@@ -43,7 +43,7 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
     const modes = context.modes()
     const decided = Object.hasOwn(target, 'allowHalfOpen') ? target.allowHalfOpen : undefined
     const connection = new Connection(context, target)
-    target.behind = { stream: undefined, connect: () => connection.begin(), pull: nothing, wanted: false, writes: 0, held: undefined, unsure: modes.readable === undefined }
+    target.behind = { stream: undefined, connect: () => connection.begin(), pull: nothing, wanted: false, writes: 0, held: undefined, written: undefined, unsure: modes.readable === undefined }
     ;(Duplex as unknown as (this: Duplex, options: object) => void).call(target, jointOptions(modes))
     target.on('error', nothing) // a stream of ours is never the one that ends the process
     stand(target, connection)
@@ -108,11 +108,11 @@ class Connection implements Ends {
     if (this.#begun) return
     this.#begun = this.connecting = true
     const { target, context } = this
-    const giveUp = openStream(context, target.selection.others(), (error, stream, peer) => {
+    const giveUp = openStream(context, target.selection.others(), (error, stream, link) => {
       this.connecting = false
       if (!stream) return void target.destroy(error ?? undefined)
       this.connected = true
-      this.#peer = peer
+      this.#peer = link?.peer
       join(target, stream)
       for (const event of ['connect', 'ready']) if (!target.destroyed) process.nextTick(() => target.emit(event))
     })
@@ -121,7 +121,7 @@ class Connection implements Ends {
 }
 
 /** One stream to one match of the selection, within its deadline. The result gives up while it is not connected. */
-export function openStream(context: TargetContext, selection: Selection, done: (error: StageError | null, stream?: PeerStream, peer?: Peer) => void): () => void {
+export function openStream(context: TargetContext, selection: Selection, done: (error: StageError | null, stream?: PeerStream, link?: Link) => void): () => void {
   const { signal } = selection.options
   return bounded(context, selection, (found) => selection.acquire(undefined, found), (error, link) => {
     if (!link) return done(error)
@@ -132,7 +132,7 @@ export function openStream(context: TargetContext, selection: Selection, done: (
       return done(thrown instanceof StageError ? thrown : new StageError('DISCONNECTED', asError(thrown).message, { cause: thrown }))
     }
     if (signal) stream.once('close', onAbort(signal, () => stream.destroy(cancelled(signal))))
-    done(null, stream, link.peer)
+    done(null, stream, link)
   })
 }
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Duplex, PassThrough, Readable, Stream, Transform, Writable, duplexPair, pipeline, type TransformCallback } from 'node:stream'
 import { buffer, text } from 'node:stream/consumers'
-import { TransformStream, WritableStream } from 'node:stream/web'
+import { ReadableStream, TransformStream, WritableStream } from 'node:stream/web'
 import { createGzip, gunzipSync } from 'node:zlib'
 import test from 'ava'
 import { StageError, type Stage } from '../src/index.js'
@@ -295,6 +295,38 @@ test('P13: the window of a stream of objects is counted in items', async (t) => 
   const held = await from.to(to.name).call<number>('fill', slow)
   t.true(held > 200 && held < 256 + 64, `${held} ahead`)
   await until(() => taken === 10_000)
+})
+
+for (const objectMode of [false, true]) {
+  test(`a Writable that its owner ends itself ends at the other end too, and end() there comes back: ${objectMode ? 'objects' : 'bytes'}`, async (t) => {
+    const sinks: Writable[] = []
+    t.deepEqual(await over(t, () => { const one = sink({ objectMode }); sinks.push(one); return one }, async (stream: Writable) => {
+      await new Promise((resolve) => stream.write('x', resolve))
+      const finished = once(stream, 'finish')
+      sinks.at(-1)?.end()
+      await finished
+      return new Promise((resolve) => { stream.end(() => { resolve('ended') }) })
+    }), ['ended', 'ended'])
+  })
+}
+
+test('a source whose reader has gone is destroyed, also where it went with a goodbye', async (t) => {
+  const [from, to] = await pair(t)
+  const quiet = new PassThrough()
+  to.to('*').provide('leave', async (stream: Duplex) => { stream.end(); await once(stream, 'finish'); stream.destroy() })
+  await from.to(to.name).call('leave', quiet)
+  await until(() => quiet.destroyed)
+  t.pass()
+})
+
+test('streams of the web in a call that fails are ended', async (t) => {
+  const [from] = await pair(t)
+  let ended = ''
+  const writable = new WritableStream({ abort() { ended += 'w' } })
+  const readable = new ReadableStream({ cancel() { ended += 'r' } })
+  await t.throwsAsync(from.to('nobody', { timeoutMs: 50 }).call('take', writable, readable))
+  await until(() => ended.length === 2)
+  t.is([...ended].sort().join(''), 'rw')
 })
 
 test('what cannot be sent in a stream of objects fails the write, and both ends of the stream', async (t) => {

@@ -47,6 +47,21 @@ for (const [title, ends] of ways) {
     t.is(told.events.at(-1), 'close')
   })
 
+  test(`${title}: destroy() after one's own end while the answer is unread tells the other end that it is lost`, async (t) => {
+    const { near, far } = await ends(...two(t))
+    const told = new Told(far)
+    near.end('question')
+    await readAllOpen(far)
+    far.write(Buffer.alloc(100_000))
+    far.end('answer')
+    await once(near, 'readable')
+    near.destroy()
+    await told.closed
+    t.is(told.events.at(-1), 'close')
+    t.false(told.events.includes('finish'), 'not all of it was read')
+    t.truthy(told.error)
+  })
+
   for (const [consumer, read] of Object.entries({ text, buffer, 'for await': async (stream: Duplex) => { for await (const chunk of stream) void chunk } })) {
     test(`P27: ${title}: what was written is whole at the other end when ${consumer} has let go of it`, async (t) => {
       const { near, far } = await ends(...two(t))

@@ -155,6 +155,17 @@ for (const [title, , , make] of streams.slice(0, 2)) {
   }
 }
 
+test('allowHalfOpen = false ends a stream whose peer has ended already', async (t) => {
+  const { clock, stream, other } = await idle(t, streams[0][3])
+  stream.resume()
+  other.allowHalfOpen = true
+  other.resume().end()
+  await clock.advance(100)
+  stream.allowHalfOpen = false
+  await clock.advance(10)
+  t.false(stream.writable)
+})
+
 test('allowHalfOpen may be set on to() before it is used', async (t) => {
   for (const allow of [true, false]) {
     const { stage, clock } = virtualMesh(t)

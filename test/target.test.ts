@@ -28,6 +28,15 @@ for (const [what, ends] of Object.entries({ 'to()': reached, 'its callback': han
 }
 
 
+test('the callback of a write comes, also where nobody is reached', async (t) => {
+  const [near] = two(t)
+  for (const leave of [() => {}, (stream: Duplex) => { stream.destroy() }]) {
+    const target = near.to('nobody', { timeoutMs: 100 })
+    const error = await new Promise<Error | null | undefined>((resolve) => { target.write('x', resolve); leave(target) })
+    t.truthy(error)
+  }
+})
+
 /** A chain whose top carries objects: JSON, a line each. */
 function lines(socket: Duplex): Duplex {
   let held = ''

@@ -84,6 +84,7 @@ const table: readonly { type: number; id: Id; rest: readonly Field[]; weight?: n
   { type: M.DATA, id: stream, rest: [item, item], weight: 3 },
   { type: M.END, id: stream, rest: [] },
   { type: M.RESET, id: stream, rest: [error] },
+  { type: M.UNWANTED, id: stream, rest: [] },
   { type: M.TOOK, id: stream, rest: [count] },
   { type: M.CREDIT, id: stream, rest: [count], weight: 2 },
   { type: M.PART, id: ofOurs, rest: [raw] },

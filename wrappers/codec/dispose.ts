@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import { destroy } from '../../src/destroy.js'
+import { asNode } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
 
@@ -15,7 +16,12 @@ export const taken = new WeakSet<object>()
  * found them, the outermost first. It is the user's value, and may do anything when it is looked at: no getter is run.
  */
 export function dispose(value: unknown): void {
-  visit(value, (stream) => { if (!taken.has(stream)) leave(stream, stream) })
+  visit(value, (stream) => {
+    if (taken.has(stream)) return
+    const node = asNode(stream)
+    if (node && node !== stream) leave(node, undefined, new Error('the call that it was passed to has failed')) // without an error it would look complete
+    else leave(stream, stream)
+  })
 }
 
 /** Shows every stream and iterable in a value, where the codec would find it. */

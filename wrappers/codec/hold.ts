@@ -3,6 +3,7 @@ import type { ReadableStream, WritableStream } from 'node:stream/web'
 import duplexify from 'duplexify'
 import pump from 'pump'
 import { ENDS } from '../../src/socketlike.js'
+import { isPair } from './stream-kind.js'
 
 const nothing = (): void => {}
 /** How far a source is read ahead: as far as one that is sent, in bytes. */
@@ -36,7 +37,7 @@ export function asNode(source: object): Duplex | undefined {
   if (typeof (source as Partial<Duplex>).on === 'function') return source as Duplex
   let stream = wrapped.get(source)
   if (!stream && typeof (source as WritableStream).getWriter === 'function') stream = Writable.fromWeb(source as WritableStream, { objectMode: true }) as Duplex
-  else if (!stream && 'readable' in source && 'writable' in source) {
+  else if (!stream && isPair(source)) {
     const { readable, writable } = source as { readable: ReadableStream; writable: WritableStream }
     stream = duplexify.obj(Writable.fromWeb(writable, { objectMode: true }), Readable.fromWeb(readable, { objectMode: true }))
   }

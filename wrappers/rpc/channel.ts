@@ -9,7 +9,7 @@ import type { Source } from './turns.js'
 /** Below it pieces are put together while their reader is behind: each chunk costs a hundred bytes beside its own. */
 const SMALL_BYTES = 1024
 
-/** A stage that closes does not wait for a stream on which nothing has moved for so long, or where an answer is due, so long. */
+/** Idle time after which a closing stage abandons a stream; longer while an answer is due. */
 const IDLE_MS = 500
 const ASKED_MS = 9000
 
@@ -38,7 +38,7 @@ export interface ChannelPort {
   took(channel: Channel, items: number): void
   /** It is in use. */
   start(channel: Channel): void
-  /** What is least worth telling the peer of. */
+  /** Smallest credit worth a message. */
   readonly worthBytes: number
   /** It is over on this side. */
   closed(channel: Channel): void
@@ -88,7 +88,7 @@ export class Channel extends Duplex implements Source {
   /** The reader wants more, and nothing came since. */
   #asked = false
   #ended = false
-  /** Everything up to its end, and the peer knows. */
+  /** The reader has seen the end, and ENDED was sent. */
   #read = false
   /** The same of what was written here. */
   #delivered = false
@@ -182,25 +182,27 @@ export class Channel extends Duplex implements Source {
   /** Both directions have been read to their ends. */
   protected parted(): void {}
 
-  /**
-   * All that was written has been read: only now is it finished, and not while it could still be refused. Before it was
-   * ended, the peer wants no more: then it ends with the other direction, unless something is lost by that.
-   * @param unread  bytes that the peer had not taken
-   */
-  onended(unread: number): void {
-    if (!this.#endSent) {
-      if (this.destroyed) return
-      this.#unwanted = true
-      if (unread > 0 || this.writableLength > 0) this.destroy(refused())
-      else if (this.readableEnded) this.end()
-      else this.once('end', () => { this.end() })
-      return
-    }
+  /** All that was written has been read: only now is it finished, and not while it could still be refused. */
+  onended(): void {
+    if (!this.#endSent) return
     this.#delivered = true
     const finished = this.#finishing
     this.#finishing = undefined
     finished?.()
     if (this.#read) this.parted()
+  }
+
+  /**
+   * The peer reads no more. Where nothing is lost by that, this direction ends with the other one.
+   * @param lost  some of what was written was not taken
+   */
+  onunwanted(lost: boolean): void {
+    if (this.destroyed || this.#unwanted || this.#delivered) return
+    this.#unwanted = true
+    if (lost || this.writableLength > 0) this.destroy(refused())
+    else if (this.#endSent) this.onended()
+    else if (this.readableEnded) this.end()
+    else this.once('end', () => { this.end() })
   }
 
   /** There may be room again: goes on with what waits. */
@@ -323,7 +325,7 @@ export class Channel extends Duplex implements Source {
     this.#afterwards(() => {
       this.#endSent = true
       this.port.end(this.id)
-      if (this.#unwanted) this.onended(0) // its reader has said so before
+      if (this.#unwanted) this.onended() // its reader has said so before
     })
   }
 
@@ -339,7 +341,7 @@ export class Channel extends Duplex implements Source {
     if (this.incomplete) {
       // what was ended is whole, and its reader need not lose it
       if (error || !this.#endSent) this.port.reset(this, error)
-      else if (!this.#ended) this.#unwant()
+      else if (!this.#read) this.#unwant()
     }
     this.port.closed(this)
     this.abandon(error)
@@ -358,7 +360,7 @@ socketlike(Channel.prototype)
 
 type Done = (error?: Error | null) => void
 
-const refused = (): StageError => new StageError('CANCELLED', 'the other end reads no more of this stream, and what was written to it last is lost', { executed: 'unknown' })
+export const refused = (): StageError => new StageError('CANCELLED', 'the other end reads no more of this stream, and what was written to it last is lost', { executed: 'unknown' })
 
 const grant = (channel: Channel): void => channel.grant()
 

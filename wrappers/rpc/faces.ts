@@ -27,10 +27,14 @@ export function faceOf(channel: Channel, kind: StreamKind, carried: Carried): Re
     : new Duplex({ ...bothHalves(readHalf(channel, reading, carried), writeHalf(channel, writing, carried)), destroy })
   face.on('error', nothing) // nobody need listen for the process to live on
   abandoned.register(face, channel)
-  const held = new WeakRef(face) // one that its owner lets go of must be collected while its channel is open
+  const held = new WeakRef(face) // one that is not in use, and that nobody holds, must be collected while its channel is open
   channel.on('error', (error) => { held.deref()?.destroy(error) })
   channel.on('close', () => {
     if ((reading && !channel.readableEnded) || (writing && !channel.writableFinished)) held.deref()?.destroy()
+  })
+  if (writing) channel.on('finish', () => { // its owner has ended it, and nothing was lost
+    const sink = held.deref() as Writable | undefined
+    if (sink && !sink.writableEnded) sink.end()
   })
   if (!reading) channel.once('start', () => { channel.resume() }) // the end of the direction that is not used must be seen
   return face
@@ -93,6 +97,7 @@ function writeHalf(channel: Channel, writing: number, carried: Carried): Writabl
       else done()
     },
     final(done) {
+      if (channel.writableFinished || channel.destroyed) return done(channel.errored)
       channel.once('finish', done)
       channel.end()
     },

@@ -31,6 +31,7 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
   else {
     let ended = false
     from.on('end', () => { ended = true })
+    channel.once('close', () => { if (!ended) leave(stream) })
     from.on('close', () => { if (!ended) channel.destroy(failed('it was closed before its end')) })
     if (reading === READ_BYTES) from.pipe(channel)
     else void feed(channel, from, carried)

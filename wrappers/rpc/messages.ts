@@ -12,7 +12,8 @@
  *     METHODS   0 · { added, removed }: what this end shows to the other; the first one comes even if empty
  *     GOAWAY    1 if the whole stage is leaving: nothing new from either end; answered by the same
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
- *     ENDED     a stream whose end has been read; before its END: its reader wants no more
+ *     ENDED     a stream whose end has been read
+ *     UNWANTED  a stream whose reader has gone: what it has not taken is lost
  *     PART      the id of a message · a part of it that comes before the rest, when it is larger than a frame
  *     READ      0 · how many bytes of PARTs have been read (4)
  *     START     a stream that was passed in a value: its receiver has begun to use it
@@ -46,6 +47,7 @@ export const ENDED = 16
 export const START = 17
 export const READ = 18
 export const TOOK = 19
+export const UNWANTED = 20
 
 /** Type and id. */
 export const HEAD = 5

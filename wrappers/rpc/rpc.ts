@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import type { Deadlines, LinkEnd, Peer, Top } from '../../src/types.js'
+import type { Deadlines, LinkEnd, Peer, Timer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Allowance } from './allowance.js'
@@ -74,6 +74,7 @@ export class Rpc extends Channel implements Top {
   #goneOut = false
   #goneIn = false
   #drained: (() => void) | undefined
+  #looking: Timer | undefined
 
   constructor(private readonly framed: Framed, private readonly host: RpcHost, end: LinkEnd) {
     super(0)
@@ -150,7 +151,8 @@ export class Rpc extends Channel implements Top {
   /** Looks again and again while the link drains: what was in use becomes idle. */
   #leaveIdle(): void {
     this.#streams.leaveIdle()
-    if (this.#streams.size > 0) this.host.clock.setTimeout(() => { if (this.#drained) this.#leaveIdle() }, M.LOOK_MS)
+    this.#looking?.cancel()
+    if (this.#streams.size > 0) this.#looking = this.host.clock.setTimeout(() => this.#leaveIdle(), M.LOOK_MS)
   }
 
   // ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -323,6 +325,7 @@ export class Rpc extends Channel implements Top {
       case M.READ: return this.#wire.onread(u32(bytes, at, end))
       case M.ENDED: return this.#streams.onended(id)
       case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
+      case M.UNWANTED: return this.#streams.onunwanted(id)
       case M.TOOK: return this.#streams.ontook(id, u32(bytes, at, end))
       case M.CREDIT: return this.#streams.oncredit(id, u32(bytes, at, end))
       default: throw new StageError('PROTOCOL_ERROR', `a message of the unknown type ${type}`)
@@ -399,6 +402,7 @@ export class Rpc extends Channel implements Top {
     this.#passing.clear()
     this.#refs.clear()
     this.abandon(lost)
+    this.#looking?.cancel()
     this.#drained?.()
     this.methods.close()
     this.host.onclose(this)

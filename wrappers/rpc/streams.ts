@@ -3,7 +3,7 @@ import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
-import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS } from './messages.js'
+import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS, UNWANTED } from './messages.js'
 import type { Wire } from './wire.js'
 
 /** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
@@ -94,7 +94,7 @@ export class Streams implements ChannelPort {
   ondata(id: number, piece: Buffer): void {
     const channel = this.#get(id)
     if (!channel) return
-    channel.movedAt = this.host.clock.now()
+    if (piece.length > 0) channel.movedAt = this.host.clock.now()
     channel.movedIn = true
     channel.bytesRead += piece.length
     if (channel.destroyed) return // it lingers
@@ -116,9 +116,8 @@ export class Streams implements ChannelPort {
   onended(id: number): void {
     const channel = this.#get(id)
     if (!channel) return
-    const unread = channel.outstanding
-    this.#returned(channel, unread)
-    channel.onended(unread)
+    this.#returned(channel, channel.outstanding)
+    channel.onended()
     if (channel.destroyed) this.#left(channel)
   }
 
@@ -131,10 +130,22 @@ export class Streams implements ChannelPort {
     channel.resumed()
   }
 
-  ontook(id: number, items: number): void {
+  /** Of a stream that was ended nothing more is awaited. */
+  onunwanted(id: number): void {
     const channel = this.#get(id)
-    if (channel) channel.movedAt = this.host.clock.now()
-    channel?.ontook?.(items)
+    if (!channel) return
+    const lost = channel.outstanding > 0
+    this.#returned(channel, channel.outstanding)
+    channel.onunwanted(lost)
+    if (channel.destroyed) this.#left(channel)
+  }
+
+  ontook(id: number, items: number): void {
+    if (items === 0) throw new StageError('PROTOCOL_ERROR', 'no items taken')
+    const channel = this.#get(id)
+    if (!channel?.ontook) return
+    channel.ontook(items)
+    channel.movedAt = this.host.clock.now()
   }
 
   onreset(id: number, error: unknown): void {
@@ -211,7 +222,7 @@ export class Streams implements ChannelPort {
   }
 
   unwanted(channel: Channel): void {
-    this.wire.signal(ENDED, channel.id)
+    this.wire.signal(UNWANTED, channel.id)
   }
 
   reset(channel: Channel, error: Error | null): void {

@@ -55,7 +55,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
    */
   constructor(private readonly channel: Channel, private readonly room: Room, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T) {
     this.#chunks = channel.iterator({ destroyOnReturn: false })
-    abandoned.register(this, channel)
+    abandoned.register(this, channel, this)
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
@@ -93,6 +93,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
       this.#append(value)
     }
     this.#over = true
+    abandoned.unregister(this) // it was read to its end, and the other direction may go on
     return { done: true, value: undefined }
   }
 
