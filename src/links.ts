@@ -471,6 +471,7 @@ export class Links {
   #loop(): LiveLink {
     const { clock, chain, idleLinkMs, self } = this.options
     const [near, far] = pair()
+    for (const stream of [near, far]) stream.on('error', nothing) // of a chain that cannot be built
     const own = (): Peer => this.#own
     this.#own = self()
     const end = (stream: Duplex, dialled: boolean, onclose: () => void): LiveLink => new LiveLink({
