@@ -11,7 +11,7 @@ import { aroundDuplexify, control, ways } from './outside/ways.js'
 // them, the same events in the same order. Where that is not so, and rightly, the program's `differs` says why.
 
 /** Rows at a time: some of them wait for idle timeouts, which a crowded process would not keep. */
-let free = 6
+let free = 10
 const queue: (() => void)[] = []
 
 async function turn<T>(work: () => Promise<T>): Promise<T> {

@@ -6,7 +6,7 @@ import type { Difference, Program } from './program.js'
 
 const WHOLE = 'end, finish, close'
 /** One that its own user destroyed: it has not seen the other end's `end`, or its own `finish`, where ours may have. */
-const DESTROYED = ['close', 'end, close', 'finish, close']
+const DESTROYED = ['end, close', 'finish, close', 'close']
 
 const isEvents = (line: string): boolean => /^(accepted|dialled|client|server): /.test(line)
 const ordered = (line: string): string => isEvents(line) ? line.replace('finish, end', 'end, finish').replace('finish, error', 'error') : line
@@ -18,12 +18,16 @@ export const differences = ({ differs = [] }: Program, way: string): readonly Di
 export function expected(lines: readonly string[], differs: readonly Difference[]): string[] {
   const all = lines.map(ordered)
   for (const { line, instead, because } of differs) {
-    const at = all.indexOf(line)
+    const at = place(all, line)
     if (at < 0) throw new Error(`the control has no line «${line}», so that this difference is to be taken out: ${because}`)
     all.splice(at, 1, ...instead === undefined ? [] : [instead].flat())
   }
   return [...all.filter((line) => !isEvents(line)), ...all.filter(isEvents).sort()]
 }
+
+/** Of clean ends the most complete one: those of which a socket saw less, its user has destroyed. */
+const place = (all: readonly string[], line: string): number =>
+  [line, ...[WHOLE, ...DESTROYED].map((what) => `${line}: ${what}`)].map((one) => all.indexOf(one)).find((at) => at >= 0) ?? -1
 
 /** What happened, with the events as `expected` has them where they mean the same. */
 export function alike(lines: readonly string[], wanted: readonly string[]): string[] {

@@ -17,7 +17,10 @@ type Instead = (code: string) => string | readonly string[]
 
 const closing = (line: string): Instead => (code) => `${line.split(':')[0]}: error ${code}, close`
 
-/** What the other end of a stream sees that was destroyed without an end: the line of a socket, and what is there for an error of this code. */
+/**
+ * What the other end of a stream sees that was destroyed without an end: the line of a socket (see
+ * `Difference`), and what is there for an error of this code.
+ */
 export const cut = (line: string, count = 1, instead: Instead = closing(line)): Difference[] => repeat(count, [
   { way: DEFAULT, line, instead: instead('CANCELLED'), because: CUT },
   { way: OWN, line, instead: instead('DISCONNECTED'), because: CUT },
@@ -38,4 +41,3 @@ export const CONNECTS: readonly Difference[] = [
 const SILENT = 'duplexify does not say whether what was written has left, so that to() over it does not either'
 
 export const UNFINISHED: readonly Difference[] = [{ way: /duplexify/, line: 'dialled: end, finish, close', instead: 'dialled: end, close', because: SILENT }]
-export const LEFT: readonly Difference[] = [{ way: /duplexify/, line: 'dialled: end, close', instead: 'dialled: end, error DISCONNECTED, close', because: SILENT }]

@@ -8,7 +8,7 @@ const serving = (ends: Ends, server: Http2Server): Http2Server => {
 }
 
 /** `createConnection` of Node's HTTP/2 has no callback, so the stream has to be there. */
-async function session(ends: Ends, lines: string[]): Promise<ClientHttp2Session> {
+async function dial(ends: Ends, lines: string[]): Promise<ClientHttp2Session> {
   const stream = await ends.dial()
   const session = connect('http://far', { createConnection: () => stream })
   session.on('error', (error) => lines.push(`session error ${code(error)}`)).on('close', () => lines.push('session close'))
@@ -17,9 +17,13 @@ async function session(ends: Ends, lines: string[]): Promise<ClientHttp2Session>
 
 async function ask(session: ClientHttp2Session, path: string, body?: Buffer): Promise<string> {
   const asked = session.request({ ':path': path, ':method': body ? 'POST' : 'GET' })
+  // read from the beginning: over what is no net.Socket, Node 24 closes a stream whose first reader comes after its end
+  let said = ''
+  let status: number | undefined
+  asked.on('response', (headers) => { status = headers[':status'] }).on('data', (chunk) => { said += String(chunk) })
   asked.end(body)
-  const headers = await next<IncomingHttpHeaders>(asked, 'response')
-  return `${path}: ${headers[':status']} ${(await text(asked)).slice(0, 20)}`
+  await closed(asked)
+  return `${path}: ${status} ${said.slice(0, 20)}`
 }
 
 const requests: Program = {
@@ -39,7 +43,7 @@ const requests: Program = {
       }
       void text(stream).then((body) => { stream.end(`length ${body.length}`) })
     })
-    const client = await session(ends, lines)
+    const client = await dial(ends, lines)
     lines.push(await ask(client, '/'), await ask(client, '/body', Buffer.alloc(500_000)))
     lines.push(...await Promise.all(['/1', '/large', '/3'].map((path) => ask(client, path))))
     const trailed = client.request({ ':path': '/trailers' })
@@ -58,19 +62,16 @@ const requests: Program = {
 }
 
 const goaway: Program = {
-  name: 'node:http2: the server closes its session, and destroys one',
+  name: 'node:http2: the server closes its session',
   run: async (ends) => {
     const lines: string[] = []
     const server = serving(ends, createServer())
-    let latest: ServerHttp2Session | undefined
-    server.on('session', (one: ServerHttp2Session) => { latest = one })
+    const session = next<ServerHttp2Session>(server, 'session')
     server.on('stream', (stream) => { stream.respond(); stream.end('ok') })
-    for (const how of ['close', 'destroy'] as const) {
-      const client = await session(ends, lines)
-      lines.push(await ask(client, '/'))
-      latest?.[how]()
-      await closed(client)
-    }
+    const client = await dial(ends, lines)
+    lines.push(await ask(client, '/'))
+    ;(await session).close()
+    await closed(client)
     return lines
   },
 }
@@ -86,7 +87,7 @@ const timeouts: Program = {
       stream.respond()
       stream.end('ok')
     })
-    const client = await session(ends, lines)
+    const client = await dial(ends, lines)
     const never = client.request({ ':path': '/never' })
     const over = closed(never)
     never.on('error', (error) => lines.push(`stream error ${code(error)}`)).resume().end()
@@ -110,7 +111,7 @@ const cut: Program = {
         stream.write('half')
       })
     })
-    const client = await session(ends, lines)
+    const client = await dial(ends, lines)
     const asked: ClientHttp2Stream = client.request({ ':path': '/', ':method': 'POST' })
     asked.on('error', (error) => lines.push(`stream error ${code(error)}`))
     await once(asked, 'data')

