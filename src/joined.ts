@@ -9,7 +9,7 @@ import type { Clock, LinkEnd, Timer, Top } from './types.js'
 const FOLLOW_MS = 500
 
 /** What is asked of a stream that may be older than Node's own are today. */
-type Any = Top & { _readableState?: { length?: number }; _writableState?: { ended?: boolean; finished?: boolean; emitClose?: boolean } }
+type Any = Top & { _readableState?: { length?: number; buffered?: number }; _writableState?: { ended?: boolean; finished?: boolean; emitClose?: boolean } }
 
 /** One stream of a chain that is watched. */
 interface Part {
@@ -74,11 +74,10 @@ export class Joined {
     for (const { name, wrap, infallible } of chain) {
       try {
         top = checked(wrap(top, end))
-        top.on('error', () => {})
+        top.on('error', nothing)
         if (!infallible && top !== carrier && !outputs.includes(top)) this.#hook(this.#watch(top, `the stream of the wrapper ${name}`))
         outputs.push(top)
         if (this.#building?.failure) throw this.#building.failure.reason
-        if (carrier.destroyed) throw carrier.errored ?? new Error('it destroyed the connection')
       } catch (thrown) {
         const error = new StageError('BAD_ARGUMENT', `the wrapper ${name} failed: ${asError(thrown).message}`, { cause: thrown })
         this.#done = true
@@ -98,9 +97,10 @@ export class Joined {
     return (readableEnded && writableFinished) || (this.#ownTop && isOver(this.#top))
   }
 
-  /** Says to the peer that nothing more comes. */
-  end(): void {
+  /** Says to the peer that nothing more comes. @param unread  nobody reads what comes, and it has to end */
+  end(unread: boolean): void {
     try {
+      if (unread) this.top.resume()
       if (!isOver(this.#top)) this.top.end()
     } catch {
       // it is somebody else's, and is destroyed soon
@@ -224,8 +224,10 @@ function kill(part: Part, error?: Error): void {
   part.going = false
 }
 
+const nothing = (): void => {}
+
 /** Unread bytes, or objects. */
-const held = (stream: Any): number => stream.readableLength ?? stream._readableState?.length ?? 0
+const held = (stream: Any): number => stream.readableLength ?? stream._readableState?.length ?? stream._readableState?.buffered ?? 0
 
 const endsWriting = (stream: Any): boolean => stream.writableEnded ?? stream._writableState?.ended ?? stream.writable === false
 

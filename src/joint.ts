@@ -12,6 +12,8 @@ export interface Modes {
 export interface Behind {
   /** Undefined until it stands. */
   stream: Duplex | undefined
+  /** The stream has failed by itself, and old ones would say so once more when they are destroyed. */
+  failed: boolean
   /** Asks for the stream; only the first call counts. */
   connect(): void
   /** Takes from the stream while the reader wants more. */
@@ -93,7 +95,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
     const { behind } = this
     behind.held = undefined
     if (behind.written) process.nextTick(behind.written, error ?? new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' }))
-    if (this.behind.stream) destroy(this.behind.stream, error ?? undefined)
+    if (behind.stream && !behind.failed) destroy(behind.stream, error ?? undefined)
     done(error)
   },
 }
@@ -108,6 +110,7 @@ export function join(joint: Joint, stream: Duplex): void {
   let ended = false
   stream.on('error', (error: unknown) => {
     failure = asError(error)
+    behind.failed = true
     joint.destroy(failure)
   })
   if (joint.destroyed) return destroy(stream)

@@ -158,8 +158,7 @@ export class LiveLink implements Link {
     const drain = typeof this.#keeper.drain === 'function' ? this.#keeper.drain : undefined
     await this.#atMost(drainMs, given(() => drain?.call(this.#keeper, leaving)).catch((error: unknown) => this.close(error)))
     if (this.closed) return
-    if (drain) this.top.resume() // nobody reads there, and it has to end
-    this.#joined.end()
+    this.#joined.end(drain !== undefined)
     await this.#atMost(LINGER_MS, new Promise(ignore))
     this.close()
   }

@@ -233,7 +233,8 @@ export interface LinkEnd {
 
 /**
  * From one stream to the next. What it returns is a good stream too: pressure passes through it, destroying either
- * side destroys the other with the same error, and `close` comes once and last.
+ * side destroys the other with the same error, and `close` comes once and last. Whatever it returns, a link ends with
+ * each of its streams. One that throws, or returns no stream, is an `error` event of its stage and a failed dial.
  */
 export type Wrapper<In = Duplex, Out = Duplex> = (stream: In, end: LinkEnd) => Out
 

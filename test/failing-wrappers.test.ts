@@ -1,7 +1,7 @@
 /** A wrapper that throws, or returns what is no stream: an error event where it did, and a failed dial on the other end, both at once. */
 import { Duplex, PassThrough } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
-import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, TcpInterface, framing, rpc, type ChainItem, type Peer, type Wrapper } from '../src/index.js'
+import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, TcpInterface, around, framing, rpc, type ChainItem, type Peer, type Wrapper } from '../src/index.js'
 import { advance, virtualMesh } from './helpers/mesh.js'
 import { type Plain, hello, packet, plain, tcpMesh } from './helpers/raw-peer.js'
 import { nothingUnhandled } from './helpers/unhandled.js'
@@ -239,13 +239,14 @@ test('a chain that always fails is not dialled in a tight loop, and a link that 
 })
 
 test('the link to oneself: a wrapper that fails on either of its ends is an error event, and fails the call', async (t) => {
-  for (const end of [true, false]) {
+  const good: Wrapper = (stream) => around(stream, new PassThrough(), new PassThrough())
+  for (const below of [good, ((stream) => stream.pipe(new PassThrough())) as Wrapper]) for (const end of [true, false]) {
     const { stage } = virtualMesh(t)
     const made: Duplex[] = []
     let broken = true
     const a = stage('a', {
       chain: [
-        { name: 'fine', wrap: (stream) => { const outer = stream.pipe(new PassThrough()); made.push(outer); return broken ? outer : stream } },
+        { name: 'fine', wrap: (stream, link) => { if (!broken) return stream; const outer = below(stream, link); made.push(outer); return outer } },
         { name: 'own', wrap: (stream, { dialled }) => { if (broken && dialled === end) throw new Error('wrapper broke'); return stream } }, framing(), rpc(),
       ],
     })
