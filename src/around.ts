@@ -1,5 +1,6 @@
 import { Duplex, type Transform } from 'node:stream'
 import pump from 'pump'
+import { destroy } from './destroy.js'
 
 /**
  * The stream that a wrapper returns: what comes in from `inner` goes through `incoming`, what is written goes through
@@ -66,7 +67,7 @@ class Around extends Duplex {
     const { inner, incoming, outgoing } = this
     if (this.#innerClosed || inner.closed) done(error)
     else inner.once('close', () => done(error))
-    inner.destroy(error ?? undefined)
+    destroy(inner, error ?? undefined)
     incoming.destroy()
     outgoing.destroy()
   }

@@ -172,14 +172,15 @@ test('the cause is that of the stream that was destroyed first, whatever it tell
 })
 
 test('calls and streams of any size go over streams of any age', async (t) => {
-  await Promise.all(Object.keys(kinds).map(async (kind) => {
+  t.timeout(60_000)
+  for (const kind of Object.keys(kinds)) {
     const { a, b } = two(t, 'tcp', { own: kinds[kind] }, [framing(), rpc()])
     b.stage.to('*').provide('size', (bytes: Buffer) => bytes.length)
     b.stage.to('*').provide('eat', async (stream: AsyncIterable<Buffer>) => { let size = 0; for await (const chunk of stream) size += chunk.length; return size })
     t.is(await a.stage.to('b').call('size', Buffer.alloc(3_000_000)), 3_000_000, kind)
-    for (let i = 0; i < 10; i++) t.is(await a.stage.to('b').call('size', Buffer.alloc(2_000_000)), 2_000_000, kind)
+    for (let i = 0; i < 3; i++) t.is(await a.stage.to('b').call('size', Buffer.alloc(2_000_000)), 2_000_000, kind)
     t.is(await a.stage.to('b').call('eat', Readable.from(Array.from({ length: 40 }, () => Buffer.alloc(50_000)), { objectMode: false })), 2_000_000, kind)
-  }))
+  }
 })
 
 // ── one of the streams ends ─────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +225,7 @@ for (const carrier of CARRIERS) {
       end(here.streams['middle'])
       await until(() => here.unlinks.length === 1, 10_000)
       // TCP tells whoever has read the end of nothing that comes behind it, until he writes
-      there.streams['top'].write('two')
+      await until(() => { if (there.unlinks.length === 0) there.streams['top'].write('two'); return there.unlinks.length === 1 }, 10_000)
       await unlinked(t, both, label)
       t.is(here.unlinks[0]?.message.replace(/^.*gone: /, ''), 'the stream of the wrapper middle has ended, and what is above it in the chain has not', label)
       await echoed(both.a)

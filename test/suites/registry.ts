@@ -123,8 +123,8 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
 
   check('an entry is kept as long as it is renewed', async (t, scene) => {
     const watch = scene.watch()
-    const entry = await scene.publish({}, ttlMs * 3)
-    const other = await scene.publish({ name: 'other' }, ttlMs * 3)
+    const entry = await scene.publish({}, ttlMs * 6)
+    const other = await scene.publish({ name: 'other' }, ttlMs * 6)
     for (let i = 0; i < 8; i++) {
       await scene.pass(ttlMs)
       t.deepEqual([await entry.lease.renew(), await other.lease.renew()], ['ok', 'ok'])
