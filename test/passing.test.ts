@@ -17,7 +17,12 @@ nothingUnhandled(test)
 async function* count(to: number): AsyncGenerator<number> {
   for (let i = 0; i < to; i++) yield i
 }
-const text = async (stream: AsyncIterable<Buffer>): Promise<string> => Buffer.concat(await all(stream)).toString()
+/** Reads to the end, and ends the other direction where there is one: a loop of later Nodes leaves it open. */
+const text = async (stream: AsyncIterable<Buffer> & { end?(): void }): Promise<string> => {
+  const got = Buffer.concat(await all(stream)).toString()
+  stream.end?.()
+  return got
+}
 const bytes = (...parts: string[]): Readable => Readable.from(parts.map((part) => Buffer.from(part)), { objectMode: false })
 
 /** What can be read, and what of it arrives. */
