@@ -6,6 +6,7 @@ import { MqttClient } from 'mqtt'
 import { Client } from 'undici'
 import { WebSocket, WebSocketServer } from 'ws'
 import { closed, connector, next, text, type Ends } from './program.js'
+import { readsWhole } from './mqtt.js'
 import { client as redisClient, serve as serveRedis } from './redis.js'
 import { connect as sshConnect, serve as serveSsh } from './ssh.js'
 import { hasRedis } from '../helpers/redis-server.js'
@@ -73,9 +74,9 @@ export const idles: readonly Idle[] = [
       return () => over
     },
   },
-  {
+  ...readsWhole ? [{
     name: 'mqtt',
-    leave: async (ends) => {
+    leave: async (ends: Ends) => {
       const broker = await Aedes.createBroker()
       ends.onconnection((stream) => { broker.handle(stream) })
       const stream = await ends.dial()
@@ -86,7 +87,7 @@ export const idles: readonly Idle[] = [
         await new Promise<void>((resolve) => { broker.close(resolve) })
       }
     },
-  },
+  }] : [],
   {
     name: 'ssh2',
     leave: async (ends) => {

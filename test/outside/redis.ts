@@ -95,9 +95,9 @@ const timeouts: Program = {
   run: async (ends) => {
     const lines: string[] = []
     await serve(ends)
-    const redis = client(ends, lines, { connectTimeout: 400, socketTimeout: 500, retryStrategy: () => null })
+    const redis = client(ends, lines, { connectTimeout: 1000, socketTimeout: 1500, retryStrategy: () => null })
     lines.push(await redis.ping())
-    await pause(600)
+    await pause(1200)
     lines.push(String(await redis.blpop('nothing-there', 0).catch((error: Error) => error.message)))
     redis.disconnect()
     return lines

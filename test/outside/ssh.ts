@@ -113,7 +113,7 @@ const silent: Program = {
   run: async (ends) => {
     const lines: string[] = []
     ends.onconnection((stream) => { stream.resume() })
-    const client = await connect(ends, lines, 'right', { readyTimeout: 200 })
+    const client = await connect(ends, lines, 'right', { readyTimeout: 800 })
     client.end()
     await until(() => lines.includes('client close'))
     return lines

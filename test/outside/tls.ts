@@ -100,6 +100,7 @@ const idle: Program = {
     const server = serving(ends, createServer({ key, cert, handshakeTimeout: 600 }, (socket) => { events('server', socket, told).resume() }))
     server.on('tlsClientError', (error, socket) => { told.push(`tlsClientError ${code(error)}`); socket.destroy() })
     const client = await dial(ends, lines, { ca: cert, servername: 'far' })
+    await once(client, 'secureConnect')
     client.resume().setTimeout(150, () => { lines.push('timeout'); client.end() })
     await closed(client)
     const near = await ends.dial()

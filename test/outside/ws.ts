@@ -74,7 +74,7 @@ const refused: Program = {
     ends.onconnection((stream) => http.emit('connection', stream))
     for (const path of ['/no', '/slow']) {
       const stream = await ends.dial()
-      const socket = new WebSocket(`ws://far${path}`, { createConnection: (options: unknown) => stream.setTimeout((options as { timeout?: number }).timeout ?? 0), handshakeTimeout: 400 })
+      const socket = new WebSocket(`ws://far${path}`, { createConnection: (options: unknown) => stream.setTimeout((options as { timeout?: number }).timeout ?? 0), handshakeTimeout: 800 })
       socket.on('error', (error) => lines.push(`${path} ${code(error)}`)).on('close', (status) => lines.push(`${path} close ${status}`))
       await closed(socket)
     }
