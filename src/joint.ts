@@ -138,8 +138,8 @@ export function join(joint: Joint, stream: Duplex): void {
     }
     stream.on('readable', behind.pull)
   } else {
-    behind.pull = () => (stream).resume()
-    ;(stream).on('data', (chunk: unknown) => { if (!joint.push(chunk)) (stream).pause() })
+    behind.pull = () => stream.resume()
+    stream.on('data', (chunk: unknown) => { if (!joint.push(chunk)) stream.pause() })
   }
   const { held } = behind
   behind.held = undefined
@@ -168,5 +168,5 @@ export const writesObjects = (stream: Stated): boolean => stream.writableObjectM
 function becomeBytes(joint: Joint): void {
   const { _readableState: state } = joint as unknown as { _readableState: { objectMode: boolean, highWaterMark: number } }
   state.objectMode = false
-  state.highWaterMark = joint.writableObjectMode ? 16 * 1024 : state.highWaterMark
+  state.highWaterMark = 16 * 1024
 }
