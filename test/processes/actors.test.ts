@@ -31,13 +31,18 @@ onRedis(`redis: ${title}`, (t) => short(t, 'redis'))
  */
 async function woken(t: ExecutionContext, tampering: Tampering): Promise<{ answers: readonly string[]; wrong: readonly string[] }> {
   const world = await World.make(t, 'local', 1000, { tampering, idleMs: 60_000 })
-  const [owner] = await Promise.all([world.addHost(), world.addHost()])
+  const hosts = await Promise.all([world.addHost(), world.addHost()])
   await world.addCallers({ actors: 40, lanes: 1, rate: 1, timeoutMs: 5000, slow: { part: 0, ms: 0 } })
   const caller = world.callers[0]!
   const all = Array.from({ length: 20 }, (_, i) => `counters.${i}`)
   for (const address of all) t.is(await caller.ask('add', address, `first of ${address}`, 0), 1)
-  const owned = await owner.ask('hosted')
-  t.true(owned.length > 2, 'it owns some of them')
+  // a host that a busy machine kept from renewing its lease has lost what it owned to the other one
+  const owns = await Promise.all(hosts.map((host) => host.ask('hosted')))
+  const [first, second] = owns.map(({ length }) => length)
+  const most = first! >= second! ? 0 : 1
+  const owner = hosts[most]!
+  const owned = owns[most]!
+  t.true(owned.length >= 10, `the hosts own ${first} and ${second} of them`)
 
   await owner.ask('hold')
   const begun = owned.map((address) => caller.ask('add', address, `last of ${address}`, 0))
