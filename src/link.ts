@@ -7,8 +7,7 @@ import type { Clock, Link, Peer, Timer, Top } from './types.js'
 
 export interface LinkOptions {
   id: string
-  /** As it is known now: read anew each time. */
-  readonly peer: Peer
+  peer: Peer
   dialled: boolean
   loopback?: boolean
   stream: Duplex
@@ -51,6 +50,8 @@ export class LiveLink implements Link {
   readonly id: string
   readonly dialled: boolean
   readonly loopback: boolean
+  /** What each layer holds of it. A plain object, as `peer` is read for every call. */
+  readonly #end: { peer: Peer; readonly dialled: boolean }
   readonly top: Top
   /** What each wrapper returned, in the order of the chain. */
   readonly outputs: readonly Top[]
@@ -77,14 +78,15 @@ export class LiveLink implements Link {
 
   /** @throws StageError BAD_ARGUMENT which wrapper failed; the carrier is as it was then */
   constructor(private readonly options: LinkOptions) {
-    const { id, dialled, stream, chain, clock } = options
+    const { id, peer, dialled, stream, chain, clock } = options
     this.id = id
     this.dialled = dialled
     this.loopback = options.loopback ?? false
     this.since = clock.now()
+    this.#end = { peer, dialled }
     this.#joined = new Joined({
       carrier: stream, chain, clock,
-      end: { get peer() { return options.peer }, dialled },
+      end: this.#end,
       onover: () => options.onretire(this, false),
       onend: (reason, why) => this.close(reason, why),
     })
@@ -110,7 +112,12 @@ export class LiveLink implements Link {
   }
 
   get peer(): Peer {
-    return this.options.peer
+    return this.#end.peer
+  }
+
+  /** What is known of its peer has changed: all layers see that from now on. */
+  describe(peer: Peer): void {
+    this.#end.peer = peer
   }
 
   /** The same link as the layer at `index` of the chain knows it. */

@@ -40,9 +40,15 @@ export interface LinksOptions {
 
 type Done = (error: StageError | null, link?: LiveLink) => void
 
-/** What is known of the connections to one id. */
-interface Slot {
+/** A peer, and the links that show it. */
+interface Known {
   peer: Peer
+  /** All that were built and have not closed. */
+  readonly links: Set<LiveLink>
+}
+
+/** What is known of the connections to one id. */
+interface Slot extends Known {
   /** The link of the pair, or the connection that was just decided for, whose link does not stand yet. */
   current?: { id: string; seq: number; stream: Duplex; link?: LiveLink } | undefined
   last?: LastLink | undefined
@@ -76,12 +82,12 @@ export class Links {
   #seq = 0
   #loopback: LiveLink | undefined
   /** What this stage is to itself. */
-  #own: Peer
+  readonly #own: Known
   #closed = false
   #resetting = false
 
   constructor(private readonly options: LinksOptions) {
-    this.#own = options.self()
+    this.#own = { peer: options.self(), links: new Set() }
   }
 
   /** The open link to that id, if it stands. */
@@ -163,9 +169,10 @@ export class Links {
 
   /** What the registry, or this stage of itself, says of it now; links that stand say the same from here on. */
   describe(peer: Peer): void {
-    const slot = this.#slots.get(peer.id)
-    if (slot) slot.peer = peer
-    else if (peer.id === this.#own.id) this.#own = peer
+    const known = this.#slots.get(peer.id) ?? (peer.id === this.#own.peer.id ? this.#own : undefined)
+    if (!known) return
+    known.peer = peer
+    for (const link of known.links) link.describe(peer)
   }
 
   /** Its addresses may have changed: nothing that was learned of the old ones counts. */
@@ -218,7 +225,7 @@ export class Links {
 
   #slot(peer: Peer): Slot {
     let slot = this.#slots.get(peer.id)
-    if (!slot) this.#slots.set(peer.id, slot = { peer, waiting: new Set(), failures: 0 })
+    if (!slot) this.#slots.set(peer.id, slot = { peer, links: new Set(), waiting: new Set(), failures: 0 })
     return slot
   }
 
@@ -388,16 +395,20 @@ export class Links {
         this.#slots.set(slot.peer.id, slot) // of a peer that is not listed it went with that link
       }
       slot.current = { id, seq: verdict.ready, stream }
-      return new LiveLink({
-        id, dialled, stream: on, chain, clock,
-        get peer() { return slot.peer },
+      const link = new LiveLink({
+        id, peer: slot.peer, dialled, stream: on, chain, clock,
         idleMs: idleLinkMs,
         kept: () => kept(slot.peer),
         // answering a goodbye is none of our own: only the peer leaves
         onretire: (retiring, leaving) => { if (leaving) this.options.onleave(slot.peer); this.#retire(retiring, false) },
-        onclose: (closed, error) => { if (closed.stands) this.#onclose(slot, closed, error) },
+        onclose: (closed, error) => {
+          slot.links.delete(closed)
+          if (closed.stands) this.#onclose(slot, closed, error)
+        },
         onstream: (opened, from) => this.options.onstream(opened, from),
       })
+      slot.links.add(link)
+      return link
     } catch (thrown) {
       on.destroy()
       const error = thrown as StageError
@@ -472,19 +483,26 @@ export class Links {
     const { clock, chain, idleLinkMs, self } = this.options
     const [near, far] = pair()
     for (const stream of [near, far]) stream.on('error', nothing) // of a chain that cannot be built
-    const own = (): Peer => this.#own
-    this.#own = self()
-    const end = (stream: Duplex, dialled: boolean, onclose: () => void): LiveLink => new LiveLink({
-      id: 'loopback', loopback: true, clock, chain, idleMs: idleLinkMs, stream, dialled, onclose,
-      get peer() { return own() },
-      kept: () => true,
-      onretire: (retiring, leaving) => void retiring.retire(leaving),
-      onstream: () => false,
-    })
+    const own = this.#own
+    own.peer = self()
+    const end = (stream: Duplex, dialled: boolean): LiveLink => {
+      const built = new LiveLink({
+        id: 'loopback', loopback: true, peer: own.peer, clock, chain, idleMs: idleLinkMs, stream, dialled,
+        kept: () => true,
+        onretire: (retiring, leaving) => void retiring.retire(leaving),
+        onstream: () => false,
+        onclose: (closed) => {
+          own.links.delete(closed)
+          if (this.#loopback === closed) this.#loopback = undefined
+        },
+      })
+      own.links.add(built)
+      return built
+    }
     let link: LiveLink | undefined
     try {
-      link = end(near, true, () => { if (this.#loopback === link) this.#loopback = undefined })
-      end(far, false, nothing)
+      link = end(near, true)
+      end(far, false)
       return this.#loopback = link
     } catch (thrown) {
       const error = this.#unbuilt({ peer: self(), dialled: link === undefined }, thrown as StageError)

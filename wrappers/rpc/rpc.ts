@@ -94,8 +94,7 @@ export class Rpc extends Channel implements Top {
     this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
-      get peer() { return end.peer },
-      link: this, wire: this.#wire, passing: this.#passing,
+      end, link: this, wire: this.#wire, passing: this.#passing,
       service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },

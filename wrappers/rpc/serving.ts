@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { StageError, asError, describe, type Code } from '../../src/errors.js'
 import { log } from '../../src/log.js'
-import type { Clock, Peer } from '../../src/types.js'
+import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
@@ -30,7 +30,7 @@ export interface Handlers extends Inherit {
 export interface ServingPort {
   readonly link: Duplex
   readonly wire: Wire
-  readonly peer: Peer
+  readonly end: LinkEnd
   /** The streams in arguments and results. */
   readonly passing: Passing
   /** What the layer above serves. */
@@ -103,12 +103,12 @@ export class Serving implements Source {
     const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
-    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.peer.name}`)
+    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.end.peer.name}`)
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, size)
     if (overload) return refuse('OVERLOADED', overload)
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.peer, method, endsAt, depth, chain, size, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, size, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
@@ -118,8 +118,8 @@ export class Serving implements Source {
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
     const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, end - at)
-    if (overload) return log('cast', `${method} from ${this.port.peer.name} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.peer, method, Infinity, depth, NO_CHAIN, end - at, NONE), args, since: now })
+    if (overload) return log('cast', `${method} from ${this.port.end.peer.name} was dropped: ${overload}`)
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, end - at, NONE), args, since: now })
   }
 
   oncancel(id: number): void {
@@ -211,7 +211,7 @@ export class Serving implements Source {
       this.#cacheVersion = this.handlers.version
     }
     let handler = this.#cache.get(method)
-    if (!handler && (handler = this.handlers.find(method, this.port.peer))) this.#cache.set(method, handler)
+    if (!handler && (handler = this.handlers.find(method, this.port.end.peer))) this.#cache.set(method, handler)
     return handler
   }
 
