@@ -11,7 +11,7 @@ class Journal {
   readonly events: string[] = []
   readonly closed: Promise<void>
 
-  constructor(private readonly end: string, stream: Socket) {
+  constructor(readonly end: string, stream: Socket) {
     for (const event of ['end', 'finish']) stream.on(event, () => { this.events.push(event) })
     stream.on('error', (error) => { this.events.push(`error ${code(error)}`) })
     this.closed = new Promise((resolve) => {
@@ -45,7 +45,7 @@ export async function outcome(program: Program, way: Way, rowMs = ROW_MS): Promi
     await Promise.race([Promise.all(journals.map((one) => one.closed)), pause(CLOSE_MS)])
     // an event that comes after the last one is to be seen as well
     await pause(10)
-    return [...lines, ...journals.map(String).sort()]
+    return [...lines, ...journals.filter(({ end }) => end !== program.chance?.end).map(String).sort()]
   } finally {
     await open.close()
   }

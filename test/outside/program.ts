@@ -18,6 +18,8 @@ export interface Program {
    */
   run(ends: Ends): Promise<readonly string[]>
   readonly differs?: readonly Difference[]
+  /** The end of which the events are chance, over a bare socket too: they are not compared. */
+  readonly chance?: { readonly end: 'accepted' | 'dialled'; readonly because: string }
 }
 
 /** A difference that is right. One that is not there any more fails. */
