@@ -1,8 +1,8 @@
-import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { linkSync, lstatSync, renameSync, unlinkSync, utimesSync, type BigIntStats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, normalize } from 'node:path'
 import { StageError, asError, describe, isPrintable } from '../src/errors.js'
-import { checkOwn, makeFolder, ownFolders } from '../src/own-folder.js'
+import { checkOwn, makeFolder, ownFolder } from '../src/own-folder.js'
 import type { Random } from '../src/types.js'
 import { dialled, ignore } from './socket.js'
 
@@ -61,23 +61,29 @@ export function draftFor(path: string, random: Random): string {
 
 /**
  * A path of our own in a folder that only this user can enter, from which the dead were swept.
- * @throws StageError BAD_ARGUMENT why none of the folders can be used
+ * @throws StageError BAD_ARGUMENT why the folder cannot be used
  */
 export async function ownPlace(random: Random): Promise<string> {
-  const refused: string[] = []
-  for (const folder of ownFolders()) {
-    try {
-      const path = join(folder, `${unique(random)}.sock`)
-      checkPath(path)
-      await makeFolder(folder)
-      await checkOwn(folder)
-      await sweep(folder, random).catch(ignore) // what is left is for the next one
-      return path
-    } catch (error) {
-      refused.push(`${folder}: ${asError(error).message}`)
-    }
+  const folder = ownFolder()
+  try {
+    const path = join(folder, `${unique(random)}.sock`)
+    checkPath(path)
+    await makeOwn(folder)
+    await sweep(folder, random).catch(ignore) // what is left is for the next one
+    return path
+  } catch (error) {
+    throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${folder}: ${asError(error).message}`)
   }
-  throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${refused.join('; ')}`)
+}
+
+async function makeOwn(folder: string): Promise<void> {
+  await makeFolder(folder)
+  await checkOwn(folder)
+}
+
+/** The folder of a socket that has vanished. @param own  it must be nobody else's */
+export async function remakeFolder(path: string, own: boolean): Promise<void> {
+  await (own ? makeOwn : makeFolder)(dirname(path))
 }
 
 /**
@@ -101,7 +107,19 @@ export async function take(draft: string, path: string): Promise<Place> {
 
 /** What a listening socket holds. */
 export class Place {
-  constructor(readonly path: string, private readonly file: BigIntStats | undefined) {}
+  constructor(readonly path: string, private file: BigIntStats | undefined) {}
+
+  /** Somebody deleted the file: what still listens cannot be reached by it. */
+  get vanished(): boolean {
+    return look(this.path) === undefined
+  }
+
+  /** So that no cleaner takes it, which deletes what was not touched for some days. @param now  in milliseconds since 1970 */
+  touch(now: number): void {
+    if (!same(this.file, look(this.path))) return
+    utimesSync(this.path, now / 1000, now / 1000)
+    this.file = look(this.path)
+  }
 
   /** Takes the name back, unless it is another's by now. */
   leave(): void {
