@@ -6,6 +6,6 @@ export async function driver(address: string): Promise<typeof import('lmdb')> {
     return await import('lmdb')
   } catch (cause) {
     const why = asError(cause).message.split('\n')[0]
-    throw new StageError('REGISTRY_UNAVAILABLE', `${address} needs the package lmdb, which cannot be loaded here (${why}): run npm install lmdb@^3.5, or use redis:`, { cause })
+    throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} needs the package lmdb, which cannot be loaded here (${why}): npm install lmdb builds it, or use redis:`, { cause })
   }
 }

@@ -35,6 +35,9 @@ const RULES: RedisOptions = {
   connectionName: 'stagemesh',
   disableClientInfo: true,
   himportFieldsets: undefined,
+  // both would end a blocking read, in which nothing comes for seconds where nothing changes; commandTimeout covers it
+  socketTimeout: undefined,
+  blockingTimeout: undefined,
 }
 
 /** @throws TypeError if it is not a redis: or rediss: URL; the message does not repeat it, for there may be a password in it */
