@@ -6,7 +6,7 @@ import { StageError, asError } from '../src/errors.js'
 import { log } from '../src/log.js'
 import { systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
-import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, remakeFolder, take, type Place } from './ipc-place.js'
+import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, remakeFolder, take, TOUCH_MS, type Place } from './ipc-place.js'
 import { said } from './ipc-stream.js'
 import { bound, dialled, ignore } from './socket.js'
 
@@ -19,7 +19,6 @@ export interface IpcOptions {
 
 const windows = process.platform === 'win32'
 const WATCH_MS = 2000
-const TOUCH_MS = 3_600_000
 
 /** Streams between the processes of one machine: a unix socket that only this user can open, or a pipe of Windows. */
 export class IpcInterface implements Interface {
@@ -57,7 +56,7 @@ export class IpcInterface implements Interface {
   }
 
   async #listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
-    const path = this.#path ?? (windows ? pipeName(this.#random) : await ownPlace(this.#random))
+    const path = this.#path ?? (windows ? pipeName(this.#random) : await ownPlace(this.#random, this.#clock.wall()))
     checkPath(path)
     await this.#bind(path, onstream)
     this.#touchAt = this.#clock.now() + TOUCH_MS
