@@ -1,8 +1,8 @@
-import { linkSync, lstatSync, renameSync, unlinkSync, type BigIntStats } from 'node:fs'
+import { linkSync, lstatSync, renameSync, unlinkSync, utimesSync, type BigIntStats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, normalize } from 'node:path'
 import { StageError, asError, describe, isPrintable } from '../src/errors.js'
-import { checkOwn, makeFolder, ownFolders } from '../src/own-folder.js'
+import { checkOwn, makeFolder, ownFolder } from '../src/own-folder.js'
 import type { Random } from '../src/types.js'
 import { dialled, ignore } from './socket.js'
 
@@ -16,6 +16,10 @@ const MAX_BYTES = windows ? 256 : process.platform === 'linux' ? 107 : 103
 const TRIES = 5
 /** So many files of others one start looks at. */
 const SWEEP_MAX = 16
+/** How often a living process touches its file. */
+export const TOUCH_MS = 60_000
+/** A file that was touched later than that stays: that its socket refuses tells others that its process has just ended. */
+const SWEEP_MS = 150_000
 const OURS = /^\.?(\d+)-\d+-[\w-]{8}(?:\.sock|~)?$/
 const forever = new AbortController().signal
 
@@ -61,23 +65,30 @@ export function draftFor(path: string, random: Random): string {
 
 /**
  * A path of our own in a folder that only this user can enter, from which the dead were swept.
- * @throws StageError BAD_ARGUMENT why none of the folders can be used
+ * @param now  in milliseconds since 1970
+ * @throws StageError BAD_ARGUMENT why the folder cannot be used
  */
-export async function ownPlace(random: Random): Promise<string> {
-  const refused: string[] = []
-  for (const folder of ownFolders()) {
-    try {
-      const path = join(folder, `${unique(random)}.sock`)
-      checkPath(path)
-      await makeFolder(folder)
-      await checkOwn(folder)
-      await sweep(folder, random).catch(ignore) // what is left is for the next one
-      return path
-    } catch (error) {
-      refused.push(`${folder}: ${asError(error).message}`)
-    }
+export async function ownPlace(random: Random, now: number): Promise<string> {
+  const folder = ownFolder()
+  try {
+    const path = join(folder, `${unique(random)}.sock`)
+    checkPath(path)
+    await makeOwn(folder)
+    await sweep(folder, random, now).catch(ignore) // what is left is for the next one
+    return path
+  } catch (error) {
+    throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${folder}: ${asError(error).message}`)
   }
-  throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${refused.join('; ')}`)
+}
+
+async function makeOwn(folder: string): Promise<void> {
+  await makeFolder(folder)
+  await checkOwn(folder)
+}
+
+/** The folder of a socket that has vanished. @param own  it must be nobody else's */
+export async function remakeFolder(path: string, own: boolean): Promise<void> {
+  await (own ? makeOwn : makeFolder)(dirname(path))
 }
 
 /**
@@ -101,7 +112,19 @@ export async function take(draft: string, path: string): Promise<Place> {
 
 /** What a listening socket holds. */
 export class Place {
-  constructor(readonly path: string, private readonly file: BigIntStats | undefined) {}
+  constructor(readonly path: string, private file: BigIntStats | undefined) {}
+
+  /** Somebody deleted the file: what still listens cannot be reached by it. */
+  get vanished(): boolean {
+    return look(this.path) === undefined
+  }
+
+  /** So that no cleaner takes it, which deletes what was not touched for some days. @param now  in milliseconds since 1970 */
+  touch(now: number): void {
+    if (!same(this.file, look(this.path))) return
+    utimesSync(this.path, now / 1000, now / 1000)
+    this.file = look(this.path)
+  }
 
   /** Takes the name back, unless it is another's by now. */
   leave(): void {
@@ -110,8 +133,8 @@ export class Place {
   }
 }
 
-/** Files of processes that have ended; a few of them each time, others on, as many may live. */
-async function sweep(folder: string, random: Random): Promise<void> {
+/** Files of processes that ended some time ago; a few of them each time, others on, as many may live. */
+async function sweep(folder: string, random: Random, now: number): Promise<void> {
   const all = (await readdir(folder)).filter((name) => {
     const pid = Number(OURS.exec(name)?.[1])
     // a pid says little where it was given again, or belongs to another container: it only spares the living the question
@@ -121,7 +144,7 @@ async function sweep(folder: string, random: Random): Promise<void> {
   for (const name of [...all, ...all].slice(from, from + Math.min(SWEEP_MAX, all.length))) {
     const path = join(folder, name)
     const found = look(path)
-    if (found?.isSocket() && await isDead(path)) removeDead(path, found, draftFor(path, random))
+    if (found?.isSocket() && now - Number(found.mtimeMs) > SWEEP_MS && await isDead(path)) removeDead(path, found, draftFor(path, random))
   }
 }
 

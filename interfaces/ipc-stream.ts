@@ -19,6 +19,8 @@ export function said(socket: Socket): Socket {
   let left = 0
   let heard = false
   let told = false
+  /** What is being written has its head: Bun's `_writev` writes all of it by the socket's own `_write`, which is ours. */
+  let whole = false
 
   const tell = (done: () => void): void => {
     told = true
@@ -31,7 +33,12 @@ export function said(socket: Socket): Socket {
     const small = size <= COPY_MAX
     const head = Buffer.allocUnsafe(small ? HEAD + size : HEAD)
     head.writeUIntBE(size, 0, HEAD)
-    if (!small) return plain._writev!.call(socket, Object.assign([head, ...bytes].map((chunk) => ({ chunk })), { allBuffers: true }) as never, done)
+    if (!small) {
+      whole = true
+      plain._writev!.call(socket, Object.assign([head, ...bytes].map((chunk) => ({ chunk })), { allBuffers: true }) as never, done)
+      whole = false
+      return
+    }
     let at = HEAD
     for (const one of bytes) at += one.copy(head, at)
     plain._write.call(socket, head, 'buffer' as BufferEncoding, done)
@@ -39,7 +46,7 @@ export function said(socket: Socket): Socket {
 
   // errors between now and the owner's own listener must not end the process
   socket.on('error', ignore)
-  socket._write = (chunk: Buffer | string, encoding, done) => send([bytesOf(chunk, encoding)], done)
+  socket._write = (chunk: Buffer | string, encoding, done) => whole ? plain._write.call(socket, chunk, encoding, done) : send([bytesOf(chunk, encoding)], done)
   socket._writev = (chunks: { chunk: Buffer | string; encoding: BufferEncoding }[], done) => send(chunks.map(({ chunk, encoding }) => bytesOf(chunk, encoding)), done)
   socket._final = (done) => tell(() => plain._final.call(socket, done))
   socket._destroy = (error, done) => {

@@ -1,20 +1,24 @@
 import { chmodSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { StageError } from '../src/errors.js'
+import { systemClock } from '../src/clock.js'
+import { StageError, asError } from '../src/errors.js'
+import { log } from '../src/log.js'
 import { systemRandom } from '../src/random.js'
-import type { Interface, Random } from '../src/types.js'
-import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, take, type Place } from './ipc-place.js'
+import type { Clock, Interface, Random, Timer } from '../src/types.js'
+import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, remakeFolder, take, TOUCH_MS, type Place } from './ipc-place.js'
 import { said } from './ipc-stream.js'
 import { bound, dialled, ignore } from './socket.js'
 
 export interface IpcOptions {
   /** Where the socket lies, such as in a volume that containers share; default: in a folder of this user's, under a name of its own. */
   path?: string | undefined
+  clock?: Clock | undefined
   random?: Random | undefined
 }
 
 const windows = process.platform === 'win32'
+const WATCH_MS = 2000
 
 /** Streams between the processes of one machine: a unix socket that only this user can open, or a pipe of Windows. */
 export class IpcInterface implements Interface {
@@ -23,16 +27,21 @@ export class IpcInterface implements Interface {
   /** Where nobody asked for a place, none need be found. */
   readonly optional: boolean
   readonly #path: string | undefined
+  readonly #clock: Clock
   readonly #random: Random
   #server: Server | undefined
   #place: Place | undefined
   #listening: Promise<readonly string[]> | undefined
   #closing: Promise<void> | undefined
+  #watch: Timer | undefined
+  #looking: Promise<void> | undefined
+  #touchAt = 0
 
   /** @throws TypeError for a path that is none */
-  constructor({ path, random = systemRandom }: IpcOptions = {}) {
+  constructor({ path, clock = systemClock, random = systemRandom }: IpcOptions = {}) {
     if (path !== undefined && (typeof path !== 'string' || path === '')) throw new TypeError(`path must be the path of a socket, not ${JSON.stringify(path)}`)
     this.#path = path
+    this.#clock = clock
     this.#random = random
     this.optional = path === undefined
   }
@@ -47,13 +56,19 @@ export class IpcInterface implements Interface {
   }
 
   async #listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
-    const path = this.#path ?? (windows ? pipeName(this.#random) : await ownPlace(this.#random))
+    const path = this.#path ?? (windows ? pipeName(this.#random) : await ownPlace(this.#random, this.#clock.wall()))
     checkPath(path)
+    await this.#bind(path, onstream)
+    this.#touchAt = this.#clock.now() + TOUCH_MS
+    this.#follow(() => this.#bind(path, onstream))
+    return [formatPath(path)]
+  }
+
+  async #bind(path: string, onstream: (stream: Duplex) => void): Promise<void> {
     const draft = windows ? path : draftFor(path, this.#random)
     const server = createServer({ allowHalfOpen: true }, (socket) => onstream(said(socket)))
     try {
-      // a process of a cluster would else ask the first one to listen, which must not hold it when this one has ended
-      await bound(server, { path: draft, exclusive: true }).catch((cause: Error) => { throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}; its folder must be there, and this user's to write to`, { cause }) })
+      await bound(server, { path: draft }).catch((cause: Error) => { throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}; its folder must be there, and this user's to write to`, { cause }) })
       if (!windows) {
         chmodSync(draft, 0o600)
         this.#place = await take(draft, path)
@@ -62,8 +77,31 @@ export class IpcInterface implements Interface {
       server.close() // and deletes the draft
       throw error
     }
+    this.#server?.close() // nobody can reach it any more
     this.#server = server
-    return [formatPath(path)]
+  }
+
+  /** Looks every two seconds whether its file is still there. Cleaners of `/tmp` delete old ones, and do not see that it is in use. */
+  #follow(bind: () => Promise<void>, failed = ''): void {
+    if (this.#closing || !this.#place) return
+    this.#watch = this.#clock.setTimeout(() => {
+      this.#looking = this.#look(bind).then(() => '', (error: unknown) => asError(error).message).then((failure) => {
+        if (failure && failure !== failed) log('ipc', `a socket has vanished and cannot be made anew: ${failure}`)
+        this.#follow(bind, failure)
+      })
+    }, WATCH_MS)
+  }
+
+  async #look(bind: () => Promise<void>): Promise<void> {
+    const place = this.#place as Place
+    if (place.vanished) {
+      await remakeFolder(place.path, this.#path === undefined)
+      await bind()
+      log('ipc', `${place.path} had vanished, and was made anew`)
+    } else if (this.#clock.now() >= this.#touchAt) {
+      this.#touchAt = this.#clock.now() + TOUCH_MS
+      place.touch(this.#clock.wall())
+    }
   }
 
   /** @throws StageError BAD_ARGUMENT for a malformed address · the socket's own error · the signal's reason */
@@ -84,6 +122,8 @@ export class IpcInterface implements Interface {
 
   async #close(): Promise<void> {
     await this.#listening?.catch(ignore)
+    this.#watch?.cancel()
+    await this.#looking
     this.#place?.leave()
     this.#server?.close()
   }

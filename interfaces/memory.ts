@@ -88,7 +88,9 @@ export class MemoryNetwork implements Carrier {
   accept(stream: MemoryStream): void {
     const onstream = this.listeners.get(stream.from)
     if (!onstream || [...this.#refused].some((where) => matches(where, stream.to, stream.from))) {
-      stream.send(failure('ECONNREFUSED', 'connect', stream.from))
+      // what is another process's, or another network's, cannot be found here, whether or not somebody listens there
+      const cause = stream.from.startsWith(`memory://${this.#id}/`) ? undefined : failure('ENOENT', 'connect', stream.from)
+      stream.send(Object.assign(failure('ECONNREFUSED', 'connect', stream.from), cause && { cause }))
       stream.destroy()
     } else {
       stream.send('accepted')

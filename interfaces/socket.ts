@@ -8,11 +8,15 @@ export const ignore = (): void => {}
 /** The methods that a socket has before anything is put over them. */
 export const proto = (socket: Socket): Socket => Object.getPrototypeOf(socket) as Socket
 
-/** Resolves when it listens. @throws the system's error */
+/**
+ * Resolves when it listens. `exclusive`, as a worker of a cluster would else get its socket from the primary, which gives
+ * all workers that ask for port 0 the same port, and each connection to one of them by turns.
+ * @throws the system's error
+ */
 export function bound(server: Server, options: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
-    server.listen(options, () => {
+    server.listen({ ...options, exclusive: true }, () => {
       server.removeAllListeners('error')
       // out of descriptors, or a peer gone before it was accepted: the next one may do better
       server.on('error', ignore)

@@ -20,10 +20,15 @@ export function backoffMs(random: Random, failures: number): number {
 }
 
 /** Nobody listens there: the one failure that says that the process is gone, not that the way to it is. */
-export function refuses(error: StageError): boolean {
-  const code = (error.cause as { code?: unknown } | undefined)?.code
-  return code === 'ECONNREFUSED' || code === 'ENOENT'
-}
+export const refuses = (error: StageError): boolean => codeOf(error.cause) === 'ECONNREFUSED' && !isNoPlace(error)
+
+/**
+ * There is no such place, as when a cleaner deleted a socket's file, or for what lies within another process: this tells
+ * nothing about whoever listened there.
+ */
+const isNoPlace = ({ cause }: StageError): boolean => codeOf(cause) === 'ENOENT' || codeOf((cause as Error | undefined)?.cause) === 'ENOENT'
+
+const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code
 
 /**
  * Tries every address of a peer once, the cheapest first, until one is connected and greeted. An address is only what
@@ -51,10 +56,10 @@ export async function dial(
       failures.push(new StageError(cause instanceof StageError ? cause.code : 'DISCONNECTED', `${address}: ${cause.message}`, { cause, peer }))
     }
   }
-  // that nobody listens is the answer only where all of them say so
-  const others = failures.filter((one) => !refuses(one))
+  // that nobody listens is the answer only where all of them say so that say anything
+  const others = failures.filter((one) => !refuses(one) && !isNoPlace(one))
   const told = others.length > 0 ? others : failures
-  const [first] = told
+  const first = told.find(refuses) ?? told[0]
   if (first) return told.length === 1 ? first : new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${peer.addresses.join(', ') || 'none'}, here are interfaces for ${interfaces.map((one) => one.scheme).join(', ')}`, { peer })
 }

@@ -146,7 +146,7 @@ const defaultChain = (): readonly ChainItem[] => [framing(), rpc(), actors()]
 /** Whoever is in this process, on this machine, and beyond it. */
 function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: { clock: Parts['clock']; random: Parts['random'] }): Interface[] {
   const memory = new MemoryInterface(undefined, { clock })
-  return registry instanceof MemoryRegistry ? [memory] : [memory, new IpcInterface({ random }), new TcpInterface({ clock, random, insecure })]
+  return registry instanceof MemoryRegistry ? [memory] : [memory, new IpcInterface({ clock, random }), new TcpInterface({ clock, random, insecure })]
 }
 
 const isOptions = (value: unknown): value is StageOptions & Injected =>

@@ -1,15 +1,22 @@
+import { existsSync } from 'node:fs'
 import { lstat, mkdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { join, resolve } from 'node:path'
 
 /** Undefined where the system has no such thing. */
 export const uid = (): number | undefined => process.getuid?.()
 
-/** Where stages of this user and machine meet, the better one first: `$XDG_RUNTIME_DIR/stagemesh`, and `stagemesh-<uid>` in the folder for temporary files. */
-export function ownFolders(): [string, ...string[]] {
-  const runtime = process.env['XDG_RUNTIME_DIR']
-  const temporary = join(tmpdir(), `stagemesh-${uid() ?? 'user'}`)
-  return runtime && isAbsolute(runtime) ? [join(runtime, 'stagemesh'), temporary] : [temporary]
+/**
+ * Where stages of this user and machine meet: `$STAGE_FOLDER`, else `/tmp/stagemesh-<uid>`; on Windows in the user's
+ * folder for temporary files. It must be the same in every session of a user. `$XDG_RUNTIME_DIR` and `$TMPDIR` are not:
+ * they are set in a login shell and not by cron, `ssh host command` or a system service, some shells set a `$TMPDIR` of
+ * their own, and `/run/user/<uid>` is deleted, under those who run on, when the last session ends.
+ */
+export function ownFolder(): string {
+  const given = process.env['STAGE_FOLDER']
+  if (given) return resolve(given)
+  const shared = process.platform !== 'win32' && existsSync('/tmp')
+  return join(shared ? '/tmp' : tmpdir(), `stagemesh-${uid() ?? 'user'}`)
 }
 
 /** Makes the folder, for this user alone, if it is not there. @throws Error why not, and what to do */
@@ -27,6 +34,6 @@ export async function checkOwn(path: string): Promise<void> {
   const found = await lstat(path)
   if (!found.isDirectory()) throw new Error('it is a link and not a folder of its own; delete it or pass another path')
   if (uid() === undefined) return
-  if (found.uid !== uid()) throw new Error(`the folder belongs to another user (${found.uid}); pass a path of your own, or set $XDG_RUNTIME_DIR`)
+  if (found.uid !== uid()) throw new Error(`the folder belongs to another user (${found.uid}); pass a path of your own, or set $STAGE_FOLDER`)
   if ((found.mode & 0o077) !== 0) throw new Error('the folder is open to other users; run chmod 700 on it or pass another path')
 }

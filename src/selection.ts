@@ -149,6 +149,8 @@ export class Picked implements Selection {
   why(waitedMs: number): StageError {
     const { directory, links, registryAddress } = this.stage
     const waited = waitedMs > 0 ? `within ${Math.round(waitedMs)} ms` : 'now'
+    // two processes may look in two folders where each believes that there is one
+    const where = registryAddress.startsWith('local:') ? ` (${registryAddress})` : ''
     if (this.#closed) return closed()
     if (!directory.known) {
       return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
@@ -159,11 +161,11 @@ export class Picked implements Selection {
     }
     if (this.matches().length > 0) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${this.matches()[0]?.addresses.join(', ') || 'no address'}`, { phase: 'connecting' })
     if (this.options.self === false && this.includes(this.stage.self())) {
-      return new StageError('NO_SUCH_PEER', `no other stage named ${this.label} ${waited}: it is this stage itself, and streams never go to oneself`)
+      return new StageError('NO_SUCH_PEER', `no other stage named ${this.label}${where} ${waited}: it is this stage itself, and streams never go to oneself`)
     }
     const others = directory.lookup('*').map((peer) => peer.name)
     const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).map(named).join(', ')}` : 'nobody else is there'
-    return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace} ${waited}; ${there}`)
+    return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace}${where} ${waited}; ${there}`)
   }
 
   /**

@@ -6,7 +6,7 @@ import type { Interface, Peer } from '../src/types.js'
 import { advance, seeded } from './helpers/mesh.js'
 import { VirtualClock } from './helpers/virtual-clock.js'
 
-type Behaviour = 'answers' | 'hangs' | 'accepts and hangs' | 'is another' | 'ECONNREFUSED' | 'EHOSTUNREACH'
+type Behaviour = 'answers' | 'hangs' | 'accepts and hangs' | 'is another' | 'ECONNREFUSED' | 'ECONNREFUSED, no such place' | 'ENOENT' | 'EHOSTUNREACH'
 
 /** Interfaces that do as each address is told, and a dial of all of them. */
 function scene(places: Readonly<Record<string, Behaviour>>, costs: Readonly<Record<string, number | undefined>> = { memory: 0, ipc: 1, tcp: undefined }) {
@@ -20,7 +20,7 @@ function scene(places: Readonly<Record<string, Behaviour>>, costs: Readonly<Reco
       tried.push(`${address} at ${clock.now()}`)
       const what = places[address]
       if (what === 'hangs') await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
-      if (what?.startsWith('E')) throw Object.assign(new Error(`connect ${what}`), { code: what })
+      if (what?.startsWith('E')) throw Object.assign(new Error(`connect ${what}`, what.endsWith('place') ? { cause: { code: 'ENOENT' } } : {}), { code: /^E\w+/.exec(what)?.[0] })
       const stream = new PassThrough()
       streams.push(stream)
       return Object.assign(stream, { what })
@@ -91,6 +91,22 @@ test('that nobody listens is said only where all of them say so', async (t) => {
       const error = await scene(places).run() as StageError
       t.false(refuses(error), error.message)
       t.is(error.code, behaviour === 'hangs' ? 'TIMEOUT' : behaviour === 'is another' ? 'WRONG_PEER' : 'DISCONNECTED')
+    }
+  }
+})
+
+test('a place that is not there says nothing about whoever listened there', async (t) => {
+  for (const missing of ['ENOENT', 'ECONNREFUSED, no such place'] as const) {
+    for (const [places, gone] of [
+      [{ 'ipc:///b': missing }, false],
+      [{ 'memory://d': missing, 'ipc:///b': missing }, false],
+      [{ 'memory://d': missing, 'ipc:///b': missing, 'tcp://a:1': 'ECONNREFUSED' }, true],
+      [{ 'memory://d': missing, 'ipc:///b': 'ECONNREFUSED' }, true],
+      [{ 'ipc:///b': missing, 'tcp://a:1': 'EHOSTUNREACH' }, false],
+    ] as const) {
+      const error = await scene(places).run() as StageError
+      t.is(refuses(error), gone, JSON.stringify(places))
+      t.is(error.code, 'DISCONNECTED')
     }
   }
 })

@@ -223,7 +223,7 @@ test('both ends of the example in the README run as they are written', async (t)
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-example-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const start = (name: string): ChildProcess => {
-    const child = spawn(process.execPath, ['--input-type=module', '-e', end(name)], { cwd: fileURLToPath(root), env: { ...process.env, XDG_RUNTIME_DIR: folder, STAGE_HOST: '' }, stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, ['--input-type=module', '-e', end(name)], { cwd: fileURLToPath(root), env: { ...process.env, STAGE_FOLDER: folder, STAGE_HOST: '' }, stdio: ['ignore', 'pipe', 'inherit'] })
     t.teardown(() => void child.kill('SIGKILL'))
     return child
   }

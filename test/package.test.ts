@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { readFileSync, readdirSync } from 'node:fs'
+import { mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { tempFolder } from './helpers/process.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 const node = (...args: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, args, { cwd: root })
@@ -42,6 +43,44 @@ test('importing the package loads no driver', async (t) => {
     console.log([...modules, ...native].filter((file) => /node_modules.(ioredis|lmdb|@lmdb)/.test(file)).length)
   `)
   t.is(stdout.trim(), '0')
+})
+
+test('where lmdb could not be built everything else works, and local: says what it needs', async (t) => {
+  t.timeout(60_000)
+  const folder = await tempFolder(t)
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
+  t.deepEqual(Object.keys(optionalDependencies ?? {}), ['lmdb'])
+  await promisify(execFile)('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root })
+  const [archive] = readdirSync(folder)
+  const modules = join(folder, 'node_modules')
+  mkdirSync(join(modules, 'stagemesh'), { recursive: true })
+  await promisify(execFile)('tar', ['-xzf', join(folder, archive), '-C', join(modules, 'stagemesh'), '--strip-components=1'])
+  // as npm leaves it where an optional dependency failed; these links lead to where their own dependencies are
+  for (const name of Object.keys(dependencies ?? {})) symlinkSync(join(root, 'node_modules', name), join(modules, name))
+  const run = async (lmdb: string | undefined): Promise<string> => {
+    if (lmdb !== undefined) {
+      mkdirSync(join(modules, 'lmdb'))
+      writeFileSync(join(modules, 'lmdb', 'package.json'), JSON.stringify({ name: 'lmdb', type: 'module', main: 'index.js' }))
+      writeFileSync(join(modules, 'lmdb', 'index.js'), lmdb)
+    }
+    const program = `
+      import { RedisRegistry, Stage } from 'stagemesh'
+      const api = new Stage('api', 'memory:')
+      api.to('*').provide('greet', (name) => 'hi there, ' + name)
+      console.log(await new Stage('web', 'memory:').to('api').call('greet', 'bob'))
+      console.log((await new RedisRegistry('redis://127.0.0.1:1').publish({ id: 'x', name: 'x', namespace: 'x', addresses: [], ttlMs: 1000, announces: {}, unique: false, draining: false, meta: {} }, 1000).catch((error) => error)).message)
+      console.log((await new Stage('there', ${JSON.stringify(`local:${join(folder, 'registry')}`)}).ready().catch((error) => error)).message)
+      process.exit()`
+    return (await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program], { cwd: folder })).stdout
+  }
+  for (const lmdb of [undefined, 'throw new Error("No native build was found for platform=plan9")']) {
+    const [memory, redis, local, ...more] = (await run(lmdb)).trim().split('\n')
+    t.is(memory, 'hi there, bob')
+    t.regex(redis, /ECONNREFUSED/)
+    t.regex(local, lmdb ? /^the registry local:.* needs the package lmdb, which cannot be loaded here \(No native build.*\): .*npm install lmdb.* redis:$/ : /^the registry local:.* needs the package lmdb, .*npm install lmdb.* redis:$/)
+    t.notRegex(local, /folder/)
+    t.deepEqual(more, [])
+  }
 })
 
 test('the public names are few enough to know', async (t) => {

@@ -93,7 +93,7 @@ test('the types of the page', (t) => {
 async function runs(t: ExecutionContext, registry: (folder: string) => string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-page-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
-  const env = { ...process.env, STAGE_REGISTRY: registry(folder), STAGE_NAMESPACE: undefined, STAGE_HOST: undefined, NODE_ENV: undefined, XDG_RUNTIME_DIR: undefined, TMPDIR: folder }
+  const env = { ...process.env, STAGE_REGISTRY: registry(folder), STAGE_NAMESPACE: undefined, STAGE_HOST: undefined, NODE_ENV: undefined, STAGE_FOLDER: folder }
   const child = spawn(process.execPath, ['--input-type=module', '-e', withoutTypes(program)], { cwd: fileURLToPath(root), env, stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => void child.kill('SIGKILL'))
   let output = ''

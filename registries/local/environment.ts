@@ -18,8 +18,10 @@ import { log } from '../../src/log.js'
 import { newId } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
-import { checkFile } from './folder.js'
+import { driver } from './driver.js'
+import { BAD_FILE, checkFile } from './folder.js'
 import { Gone } from './gone.js'
+import { ELSEWHERE, Pids, pidsOf, type Tenancy } from './pids.js'
 
 export type Key = [kind: string, namespace: string, id: string] | [kind: string, namespace: string, at: number, id: string]
 export type Rows = Database<string, Key>
@@ -43,6 +45,16 @@ const MAX_READERS = 4096
 const HELD = 'a process that has this folder open is stopped in the middle of one (continue or end it)'
 /** EIO, which is also how lmdb calls a write that was cut short, EFBIG and ENOSPC. */
 const FULL: ReadonlySet<unknown> = new Set([5, 27, 28])
+/** EMFILE, ENFILE and ENOMEM. */
+const SHORT: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 24, 23, 12])
+/** EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EROFS, and what lmdb says of a file that is none of its own. */
+const BAD_FOLDER: ReadonlySet<unknown> = new Set([BAD_FILE, 'EPERM', 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'EROFS', 1, 2, 13, 20, 21, 30, -30_793, -30_794, -30_796, -30_797])
+/** EAGAIN: the lock of this pid is another process's. */
+const PID_TAKEN = 11
+
+/** Two that open a folder at the same moment: how often, and after how many milliseconds, one looks whether the other gave way. */
+const WAITS = 50
+const WAIT_MS = 20
 
 export class Environment {
   #users = 0
@@ -56,16 +68,18 @@ export class Environment {
   #overdue = 0
 
   readonly #data: string
+  readonly #pids: Pids
   readonly gone: Gone
 
-  private constructor(readonly path: string) {
+  private constructor(readonly path: string, private readonly clock: Clock) {
     this.#data = join(path, 'data.mdb')
+    this.#pids = new Pids(path)
     this.gone = new Gone(path)
   }
 
   /** Every `enter` is matched by one `leave`. */
-  static enter(path: string): Environment {
-    const environment = environments.get(path) ?? new Environment(path)
+  static enter(path: string, clock: Clock): Environment {
+    const environment = environments.get(path) ?? new Environment(path, clock)
     environments.set(path, environment)
     environment.#users++
     return environment
@@ -182,7 +196,7 @@ export class Environment {
   }
 
   async #opened(): Promise<Rows> {
-    const { openAsClass } = await import('lmdb')
+    const { openAsClass } = await driver(`local:${this.path}`)
     await checkFile(this.#data)
     await this.#closing // the same path would be given the same environment once more
     const options: RootDatabaseOptionsWithPath & { batchStartThreshold: number } = {
@@ -191,9 +205,40 @@ export class Environment {
       // that failed it also leaves a promise behind that nobody can catch
       eventTurnBatching: false, batchStartThreshold: Infinity,
     }
-    const rows = openWithoutWaiting(openAsClass(options) as unknown as RowsClass)
-    this.#file = await this.#fileNow()
+    const Base = openAsClass(options) as unknown as RowsClass
+    try {
+      const rows = await this.#settled(Base)
+      this.#file = await this.#fileNow()
+      return rows
+    } catch (error) {
+      void Base.prototype.close.call({ isRoot: true }) // others see it as long as it is open
+      this.#pids.leave()
+      throw error
+    }
+  }
+
+  /** Opens the rows if no process of another pid namespace has. @throws StageError REGISTRY_UNAVAILABLE */
+  async #settled(Base: RowsClass): Promise<Rows> {
+    const alive = (): ReadonlySet<number> => {
+      Base.prototype.readerCheck()
+      return pidsOf(Base.prototype.readerList())
+    }
+    await this.#alone(() => this.#pids.claim(alive(), this.clock.wall()))
+    const rows = openWithoutWaiting(Base)
+    rows.get(['state', '', '']) // from here on our pid is among those alive
+    await this.#alone(() => this.#pids.look(alive()))
+    this.#pids.settle()
+    void this.#pids.tidy(alive(), this.clock.wall())
     return rows
+  }
+
+  async #alone(look: () => Tenancy | Promise<Tenancy>): Promise<void> {
+    for (let waits = 0; ; waits++) {
+      const tenancy = await look()
+      if (tenancy === 'free') return
+      if (tenancy === 'taken' || waits === WAITS) throw this.#away(ELSEWHERE)
+      await new Promise<void>((resolve) => { this.clock.setTimeout(resolve, WAIT_MS, true) })
+    }
   }
 
   async #fileNow(): Promise<string | undefined> {
@@ -214,6 +259,9 @@ export class Environment {
     const { commitError } = thrown as { commitError?: Promise<never> }
     const error: Error & { code?: unknown } = asError(commitError ? await commitError.catch((cause: unknown) => cause) : thrown)
     if (commitError && FULL.has(error.code)) return this.#away(`${error.message}: the disk is full, or the file may not grow beyond a limit (ulimit -f); free some`, error)
+    if (error.code === PID_TAKEN) return this.#away(`${error.message}: ${ELSEWHERE}`, error)
+    if (SHORT.has(error.code)) return this.#away(`${error.message}: this process, or the machine, is short of files (ulimit -n) or of memory`, error)
+    if (!BAD_FOLDER.has(error.code)) return this.#away(error.message, error)
     return this.#away(`${error.message}; the path must be a folder that this user may write to, with nothing else in it: pass another one, or delete it while no stage runs`, error)
   }
 
@@ -272,7 +320,7 @@ class Rowset implements Table {
   }
 }
 
-type RowsClass = new (name: null, options: object) => Rows
+type RowsClass = (new (name: null, options: object) => Rows) & { prototype: Pick<Rows, 'readerCheck' | 'readerList'> & { close(this: { isRoot: true }): Promise<void> } }
 
 /**
  * lmdb begins a write transaction, on the event loop, when a database is opened. It is only there to create named ones;

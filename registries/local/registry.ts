@@ -11,13 +11,14 @@ import { Listings } from '../../src/listing.js'
 import type { Steps } from '../../src/listing.js'
 import type { Ledger, Listed, Published, Seen } from '../../src/ledger.js'
 import { log } from '../../src/log.js'
+import { ownFolder } from '../../src/own-folder.js'
 import { systemRandom } from '../../src/random.js'
 import { Stores } from '../../src/storing.js'
 import type { Clock, Entry, Lease, Random, Registry, Store, Timer, View } from '../../src/types.js'
 import { Views, Witness } from '../../src/views.js'
 import { within } from '../../src/within.js'
 import { Environment } from './environment.js'
-import { defaultFolder, makeFolder } from './folder.js'
+import { makeFolder } from './folder.js'
 import { Leaving } from './gone.js'
 import { LocalStore } from './store.js'
 
@@ -49,11 +50,11 @@ export class LocalRegistry implements Registry {
 
   /**
    * Opens nothing yet: what is wrong with the path is said by the first operation.
-   * @param path  a folder, made if missing; default: one per user, see `defaultFolder`
+   * @param path  a folder, made if missing; default: `$STAGE_FOLDER`, else one for each user, see `ownFolder`
    */
   constructor(path?: string, { clock = systemClock, random = systemRandom }: LocalRegistryOptions = {}) {
     this.#own = !path
-    this.#path = path ? resolve(path) : defaultFolder()
+    this.#path = path ? resolve(path) : ownFolder()
     this.address = `local:${this.#path}`
     this.#clock = clock
     this.#random = random
@@ -157,7 +158,7 @@ export class LocalRegistry implements Registry {
 
   async #enter(): Promise<Environment> {
     await makeFolder(this.#path, this.#own)
-    return Environment.enter(await realpath(this.#path)) // two spellings of one folder are one environment
+    return Environment.enter(await realpath(this.#path), this.#clock) // two spellings of one folder are one environment
   }
 
   #check(): void {

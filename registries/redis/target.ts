@@ -35,6 +35,7 @@ const RULES: RedisOptions = {
   connectionName: 'stagemesh',
   disableClientInfo: true,
   himportFieldsets: undefined,
+  socketTimeout: undefined, // would end a blocking read, in which nothing comes while nothing changes; commandTimeout covers it
 }
 
 /** @throws TypeError if it is not a redis: or rediss: URL; the message does not repeat it, for there may be a password in it */

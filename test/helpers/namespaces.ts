@@ -82,3 +82,20 @@ export class Hub extends Host {
     return host
   }
 }
+
+const container = ['--pid', '--fork', '--kill-child', '--mount-proc']
+
+/** Why no containers can be made here; undefined if they can. */
+export const noContainers: string | undefined = (() => {
+  const { status, stderr, error } = spawnSync('unshare', [...container, 'true'], { encoding: 'utf8' })
+  return status === 0 ? undefined : `pid namespaces are not allowed here: ${error?.message ?? stderr.trim()}`
+})()
+
+/**
+ * For a process that counts pids from 1, as in a container of its own.
+ * @param before  so many pids are given to others first
+ */
+export const inContainer = (before = 0): ForkOptions => {
+  const script = `for i in $(seq ${before}); do /bin/true; done; "$@"; exit $?`
+  return { execPath: 'unshare', execArgv: [...container, ...(before > 0 ? ['sh', '-c', script, 'sh'] : []), process.execPath] }
+}

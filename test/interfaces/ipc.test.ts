@@ -1,16 +1,19 @@
 import test, { type ExecutionContext } from 'ava'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { createServer, Socket } from 'node:net'
+import { dirname, join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { formatPath, parsePath, removeDead } from '../../interfaces/ipc-place.js'
+import { said } from '../../interfaces/ipc-stream.js'
 import { IpcInterface, type IpcOptions } from '../../interfaces/ipc.js'
 import { StageError } from '../../src/errors.js'
 import { seeded } from '../helpers/mesh.js'
 import { compiled, endsByItself } from '../helpers/own-process.js'
 import { tempFolder } from '../helpers/process.js'
+import { until } from '../helpers/until.js'
+import { VirtualClock } from '../helpers/virtual-clock.js'
 import { interfaceSuite } from '../suites/interface.js'
 import { Told, readAll, readAllOpen, turn } from '../suites/stream.js'
 import type { Assertions } from '../suites/test.js'
@@ -22,18 +25,18 @@ const never = new AbortController().signal
 const unix = process.platform === 'win32' ? test.skip : test
 const MAX = process.platform === 'linux' ? 107 : 103
 
-interface Environment { XDG_RUNTIME_DIR?: string; TMPDIR?: string }
+interface Environment { STAGE_FOLDER?: string; XDG_RUNTIME_DIR?: string; TMPDIR?: string }
 
 /** Listens; the environment is only looked at while it begins. */
 function listens(t: Assertions, options: IpcOptions = {}, env?: Environment, take: (stream: Duplex) => void = () => {}) {
   t.timeout(30_000)
   const listener = new IpcInterface(options)
   t.teardown(() => listener.close())
-  const before = { XDG_RUNTIME_DIR: process.env['XDG_RUNTIME_DIR'], TMPDIR: process.env['TMPDIR'] }
+  const before = { STAGE_FOLDER: process.env['STAGE_FOLDER'], XDG_RUNTIME_DIR: process.env['XDG_RUNTIME_DIR'], TMPDIR: process.env['TMPDIR'] }
   const set = (values: Record<string, string | undefined>) => {
     for (const [name, value] of Object.entries(values)) if (value === undefined) delete process.env[name]; else process.env[name] = value
   }
-  if (env) set({ ...before, XDG_RUNTIME_DIR: undefined, ...env })
+  if (env) set({ ...before, STAGE_FOLDER: undefined, ...env })
   const listening = listener.listen((stream) => {
     t.teardown(() => void stream.destroy())
     take(stream)
@@ -59,50 +62,54 @@ const badArgument = async (t: ExecutionContext, promise: Promise<unknown>, messa
 
 // ── where it lies ───────────────────────────────────────────────────────────────────────────────────────────────
 
-unix('by itself it lies in a folder that only this user can enter', async (t) => {
-  const [runtime, temporary] = [await tempFolder(t), await tempFolder(t)]
-  const first = parsePath(await listens(t, {}, { XDG_RUNTIME_DIR: runtime }).address)
-  t.true(first.startsWith(join(runtime, 'stagemesh/')), first)
-  const second = parsePath(await listens(t, {}, { TMPDIR: temporary }).address)
-  t.true(second.startsWith(join(temporary, `stagemesh-${process.getuid?.()}/`)), second)
-  for (const path of [first, second]) {
-    t.is(statSync(join(path, '..')).mode & 0o777, 0o700)
+unix('by itself it lies in a folder that only this user can enter, the same in every session', async (t) => {
+  const [given, other] = [await tempFolder(t), await tempFolder(t)]
+  const usual = `/tmp/stagemesh-${process.getuid?.()}`
+  for (const [env, folder] of [
+    [{ STAGE_FOLDER: join(given, 'ours') }, join(given, 'ours')],
+    [{ STAGE_FOLDER: join(given, 'ours'), XDG_RUNTIME_DIR: other, TMPDIR: other }, join(given, 'ours')],
+    [{}, usual],
+    [{ STAGE_FOLDER: '' }, usual],
+    [{ XDG_RUNTIME_DIR: other }, usual],
+    [{ TMPDIR: other }, usual],
+  ] as const) {
+    const path = parsePath(await listens(t, {}, env).address)
+    t.is(dirname(path), folder)
+    t.is(statSync(folder).mode & 0o777, 0o700)
     t.is(lstatSync(path).mode & 0o777, 0o600)
-    t.deepEqual(readdirSync(join(path, '..')), [path.replace(/.*\//, '')])
   }
+  t.deepEqual(readdirSync(other), [])
 })
 
-unix('a folder that is of no use is named, and the next one taken', async (t) => {
+unix('a folder that is of no use is named', async (t) => {
   const temporary = await tempFolder(t)
   writeFileSync(join(temporary, 'file'), '')
-  const path = parsePath(await listens(t, {}, { XDG_RUNTIME_DIR: join(temporary, 'file'), TMPDIR: temporary }).address)
-  t.true(path.startsWith(`${temporary}/stagemesh-`), path)
-  await badArgument(t, listens(t, {}, { XDG_RUNTIME_DIR: join(temporary, 'file'), TMPDIR: join(temporary, 'file') }).address, /no folder for a socket: .*file\/stagemesh: ENOTDIR.*file\/stagemesh-\d+: ENOTDIR/)
-  await badArgument(t, listens(t, {}, { TMPDIR: join(temporary, 'x'.repeat(100)) }).address, /at most 10\d printable bytes/)
+  await badArgument(t, listens(t, {}, { STAGE_FOLDER: join(temporary, 'file', 'below') }).address, /no folder for a socket: .*file\/below: ENOTDIR/)
+  await badArgument(t, listens(t, {}, { STAGE_FOLDER: join(temporary, 'x'.repeat(100)) }).address, /at most 10\d printable bytes/)
 })
 
 unix('a folder that is open to others, another user\'s, or elsewhere is refused', async (t) => {
   const temporary = await tempFolder(t)
-  const folder = join(temporary, `stagemesh-${process.getuid?.()}`)
+  const folder = join(temporary, 'ours')
   mkdirSync(join(temporary, 'elsewhere'), { mode: 0o700 })
   symlinkSync(join(temporary, 'elsewhere'), folder)
-  await badArgument(t, listens(t, {}, { TMPDIR: temporary }).address, /is a link/)
+  await badArgument(t, listens(t, {}, { STAGE_FOLDER: folder }).address, /is a link/)
   renameSync(folder, join(temporary, 'link'))
   mkdirSync(folder)
   chmodSync(folder, 0o755)
-  await badArgument(t, listens(t, {}, { TMPDIR: temporary }).address, /open to other users; run chmod 700/)
+  await badArgument(t, listens(t, {}, { STAGE_FOLDER: folder }).address, /open to other users; run chmod 700/)
   chmodSync(folder, 0o700)
   if (process.getuid?.() === 0) {
     chownSync(folder, 12345, 0)
-    await badArgument(t, listens(t, {}, { TMPDIR: temporary }).address, /belongs to another user \(12345\)/)
+    await badArgument(t, listens(t, {}, { STAGE_FOLDER: folder }).address, /belongs to another user \(12345\)/)
     chownSync(folder, 0, 0)
   }
-  await listens(t, {}, { TMPDIR: temporary }).address
+  await listens(t, {}, { STAGE_FOLDER: folder }).address
   t.pass()
 })
 
 unix('two of the same chance do not get the same place', async (t) => {
-  const folder = { TMPDIR: await tempFolder(t) }
+  const folder = { STAGE_FOLDER: await tempFolder(t) }
   const [one, other] = [listens(t, { random: seeded(1) }, folder), listens(t, { random: seeded(1) }, folder)]
   t.not(await one.address, await other.address)
 })
@@ -144,7 +151,7 @@ test('misuse is a TypeError', async (t) => {
 
 /** A process that is about to listen. */
 async function child(t: Assertions, path?: string, env: Environment = {}) {
-  const process_ = fork(compiled('test/helpers/ipc-child.js'), path === undefined ? [] : [path], { env: { ...process.env, XDG_RUNTIME_DIR: '', ...env } })
+  const process_ = fork(compiled('test/helpers/ipc-child.js'), path === undefined ? [] : [path], { env: { ...process.env, ...env } })
   const ended = once(process_, 'exit')
   t.teardown(async () => { process_.kill('SIGKILL'); await ended })
   await once(process_, 'message')
@@ -227,7 +234,7 @@ unix('what is no socket stays', async (t) => {
 })
 
 unix('a later start deletes what the dead have left in the folder, and nothing else', async (t) => {
-  const env = { TMPDIR: await tempFolder(t) }
+  const env = { STAGE_FOLDER: await tempFolder(t) }
   const [dead, alive] = await Promise.all([child(t, undefined, env), child(t, undefined, env)])
   const left = parsePath((await dead.listen()).address ?? '')
   const living = (await alive.listen()).address ?? ''
@@ -235,9 +242,15 @@ unix('a later start deletes what the dead have left in the folder, and nothing e
   writeFileSync(join(folder, 'data.mdb'), '')
   writeFileSync(join(folder, `${dead.pid}-1-12345678.sock`), '') // no socket
   await dead.kill()
-  t.true(existsSync(left))
+  const first = listens(t, {}, env)
+  await first.address
+  await first.listener.close()
+  const refusal = await t.throwsAsync<NodeJS.ErrnoException>(new IpcInterface().connect(formatPath(left), never))
+  t.deepEqual([refusal.code, refusal.cause], ['ECONNREFUSED', undefined])
+  utimesSync(left, Date.now() / 1000 - 200, Date.now() / 1000 - 200)
+  utimesSync(parsePath(living), 1, 1)
   const own = parsePath(await listens(t, {}, env).address)
-  t.false(existsSync(left))
+  t.false(existsSync(left), 'it refused for long enough to be noticed')
   t.deepEqual(readdirSync(folder).sort(), [own, parsePath(living), 'data.mdb', `${dead.pid}-1-12345678.sock`].map((one) => one.replace(/.*\//, '')).sort())
   t.is(await whoIs(living), alive.pid)
 })
@@ -253,6 +266,86 @@ unix('close() takes its name back, but not where it is another\'s by now', async
   t.is(await whoIs(formatPath(path)), 2)
   await second.listener.close()
   t.false(existsSync(path))
+})
+
+// ── what cleaners delete ────────────────────────────────────────────────────────────────────────────────────────
+
+for (const [what, remove] of [
+  ['its file', (path: string) => rmSync(path)],
+  ['its folder', (path: string) => rmSync(dirname(path), { recursive: true })],
+] as const) {
+  for (const [where, at] of [['in the folder of this user', (folder: string) => [{}, { STAGE_FOLDER: folder }]], ['at a path', (folder: string) => [{ path: join(folder, 'x.sock') }]]] as const) {
+    unix(`${what} was deleted, ${where}: it is made anew at the same address, and streams go on`, async (t) => {
+      const clock = new VirtualClock()
+      const folder = join(await tempFolder(t), 'ours')
+      mkdirSync(folder, { mode: 0o700 })
+      const [options, env] = at(folder) as [IpcOptions, Environment?]
+      const accepted: Duplex[] = []
+      const { address, listener } = listens(t, { ...options, clock }, env, (stream) => accepted.push(stream))
+      const path = parsePath(await address)
+      const before = await new IpcInterface().connect(await address, never)
+      t.teardown(() => void before.destroy())
+      for (let i = 0; i < 2; i++) {
+        remove(path)
+        await t.throwsAsync(new IpcInterface().connect(await address, never), { code: 'ECONNREFUSED' })
+        await clock.advance(2000)
+        await until(() => existsSync(path))
+        t.is(lstatSync(path).mode & 0o777, 0o600)
+        t.is(statSync(folder).mode & 0o777, 0o700)
+        const later = await new IpcInterface().connect(await address, never)
+        later.destroy()
+        t.deepEqual(readdirSync(folder), [path.replace(/.*\//, '')])
+      }
+      await until(() => accepted.length === 3)
+      accepted[0]!.write('still there')
+      t.is(String((await once(before, 'data'))[0]), 'still there')
+      await listener.close()
+      t.false(existsSync(path))
+      t.is(clock.pending, 0)
+    })
+  }
+}
+
+unix('what took its place meanwhile is left alone', async (t) => {
+  const clock = new VirtualClock()
+  const path = join(await tempFolder(t), 'x.sock')
+  const { address, listener } = listens(t, { path, clock })
+  await address
+  renameSync(path, `${path}.moved`)
+  const next = await child(t, path)
+  await next.listen()
+  await clock.advance(10_000)
+  t.is(await whoIs(formatPath(path)), next.pid)
+  await listener.close()
+  t.is(await whoIs(formatPath(path)), next.pid)
+})
+
+unix('it is touched each minute, so that no cleaner takes it for an old one, and is still its own', async (t) => {
+  const clock = new VirtualClock()
+  const path = join(await tempFolder(t), 'x.sock')
+  const { address, listener } = listens(t, { path, clock })
+  await address
+  const other = new IpcInterface({ path: `${path}.2`, clock })
+  t.teardown(() => other.close())
+  await other.listen(() => {})
+  await clock.advance(130_000)
+  for (const one of [path, `${path}.2`]) t.true(Math.abs(statSync(one).mtimeMs - clock.wall()) < 62_000)
+  await other.close()
+  t.false(existsSync(`${path}.2`))
+  await listener.close()
+})
+
+unix('it can be closed while it is made anew', async (t) => {
+  const clock = new VirtualClock()
+  const path = join(await tempFolder(t), 'x.sock')
+  const { address, listener } = listens(t, { path, clock })
+  await address
+  rmSync(path)
+  const advanced = clock.advance(2000)
+  await listener.close()
+  await advanced
+  t.false(existsSync(path))
+  t.is(clock.pending, 0)
 })
 
 unix('it can be closed while it begins to listen', async (t) => {
@@ -319,6 +412,32 @@ test('texts in any encoding, and nothing at all, can be written', async (t) => {
   near.write('')
   near.end('Zg==', 'base64')
   t.is(Buffer.concat(await readAll(far)).toString('hex'), Buffer.from('grün \xff\x00f', 'latin1').toString('hex').replace('fc', 'c3bc'))
+})
+
+/** As Bun's does: it writes by whatever `_write` the socket has. */
+class Rewriting extends Socket {
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'buffer' as BufferEncoding, done)
+  }
+}
+
+unix('a socket whose _writev calls its _write gives each piece one head', async (t) => {
+  for (const size of [1, 8192, 8193, 100_000, 1_000_000]) {
+    const accepted = new Promise<Duplex>((resolve) => {
+      const { address } = listens(t, {}, undefined, resolve)
+      void address.then((found) => {
+        const socket = said(new Rewriting({ allowHalfOpen: true }))
+        socket.connect(parsePath(found), () => {
+          socket.cork()
+          socket.write(Buffer.alloc(size))
+          socket.write(Buffer.alloc(size))
+          socket.uncork()
+          socket.end(Buffer.alloc(size))
+        })
+      })
+    })
+    t.is(Buffer.concat(await readAll(await accepted)).length, 3 * size)
+  }
 })
 
 unix('whatever a stranger sends, an end that he did not say is an error', async (t) => {

@@ -32,7 +32,7 @@ function tests(): void {
     const registry = await redisOn(t, hub)
     const [one, two] = await Promise.all([hub.host(t, '10.77.0.11'), hub.host(t, '10.77.0.12')])
     // the hosts share their files, so a socket would lead from one to the other
-    const env = { ...process.env, STAGE_HOST: '10.77.0.11', XDG_RUNTIME_DIR: '', TMPDIR: '/dev/null' }
+    const env = { ...process.env, STAGE_HOST: '10.77.0.11', STAGE_FOLDER: '/dev/null/none' }
     const [a, b, c] = [Process.start(t, one.fork), Process.start(t, two.fork), Process.start(t, { ...one.fork, env })] as const
     const tcp = { bind: '0.0.0.0', secret }
     const [, id] = await Promise.all([

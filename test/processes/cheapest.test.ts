@@ -81,7 +81,7 @@ test('where another stage has the socket by now, or none that speaks, TCP leads 
 
 test('a process that has no place for a socket works over the others, and says so once', async (t) => {
   const registry = `local:${join(await tempFolder(t), 'registry')}`
-  const far = Process.start(t, { env: { ...process.env, XDG_RUNTIME_DIR: '', TMPDIR: '/dev/null' } })
+  const far = Process.start(t, { env: { ...process.env, STAGE_FOLDER: '/dev/null/none' } })
   await far.ask('open', 'it', { name: 'far', registry })
   const caller = await stage(t, 'caller', registry)
   await until(() => caller.lookup('far').length === 1)

@@ -179,7 +179,7 @@ test('where nothing can be written nothing is thrown, and a folder that was dele
   await t.throwsAsync(stat(missing), { code: 'ENOENT' })
   new Gone(join(place.path, 'data.mdb')).write('id')
   new Gone('/proc').write('id')
-  t.deepEqual((await readdir(place.path)).sort(), ['data.mdb', 'lock.mdb'])
+  t.deepEqual((await readdir(place.path)).sort(), ['data.mdb', 'lock.mdb', 'pids'])
 })
 
 // the listeners of the process are those of all tests in it

@@ -380,6 +380,32 @@ function tests(): void {
     client.disconnect()
   })
 
+  for (const kind of ['Redis', 'Cluster'] as const) {
+    test(`timeouts of a client of one's own do not end a read that waits for changes: ${kind}`, async (t) => {
+      const server = await serve(t, ...(kind === 'Cluster' ? ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'] : []))
+      if (kind === 'Cluster') {
+        await server.run(['CLUSTER', 'ADDSLOTSRANGE', 0, 16383])
+        await until(async () => String(await server.run(['CLUSTER', 'INFO'])).includes('cluster_state:ok'))
+      }
+      const at = { host: '127.0.0.1', port: server.port }
+      const timeouts = { socketTimeout: 500, blockingTimeout: 200, blockingTimeoutGrace: 1, commandTimeout: 300 }
+      const client = kind === 'Cluster' ? new Cluster([at], { lazyConnect: true, redisOptions: timeouts }) : new Redis({ ...at, ...timeouts, lazyConnect: true })
+      t.teardown(() => client.disconnect())
+      const registry = connect(t, { client })
+      await registry.publish(sampleEntry(), LONG_MS)
+      const watch = new Watch(registry, NS)
+      await until(() => watch.ids.length === 1)
+      const waiting = async () => /(\d+) .*cmd=xread/.exec(String(await server.run(['CLIENT', 'LIST'])).replaceAll(/id=/g, ''))?.[1]
+      await until(async () => await waiting() !== undefined)
+      const before = await waiting()
+      await sleep(1200) // longer than each of the timeouts
+      t.is(watch.error, undefined)
+      t.is(await waiting(), before, 'it waits over the same connection')
+      await registry.publish(sampleEntry(), LONG_MS)
+      await until(() => watch.ids.length === 2)
+    })
+  }
+
   test('a Cluster client works as well', async (t) => {
     const server = await serve(t, '--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
     const client = new Cluster([{ host: '127.0.0.1', port: server.port }], { lazyConnect: true })

@@ -1,0 +1,11 @@
+import { StageError, asError } from '../../src/errors.js'
+
+/** Loads lmdb, which is optional: where its build fails the package is installed without it. @throws StageError REGISTRY_UNAVAILABLE */
+export async function driver(address: string): Promise<typeof import('lmdb')> {
+  try {
+    return await import('lmdb')
+  } catch (cause) {
+    const why = asError(cause).message.split('\n')[0]
+    throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} needs the package lmdb, which cannot be loaded here (${why}): npm install lmdb builds it, or use redis:`, { cause })
+  }
+}
