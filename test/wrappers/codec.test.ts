@@ -120,6 +120,12 @@ test('extensions', (t) => {
   malformed(t, hex('d5 05 9101'), /key without a value/)
   malformed(t, hex('d5 06 9101 01'), /something follows/)
   malformed(t, hex('d5 06 9201 01'), /wrong length/)
+  const refs = { ...noRefs, resolve: (text: string) => ({ text }) }
+  t.deepEqual(msgpack().decode(hex('c7 02 09 61 62'), 0, 5, refs), { text: 'ab' })
+  malformed(t, Buffer.concat([hex('c8 0401 09'), Buffer.alloc(1025, 'x')]), /reference is too long/, {}, refs)
+  malformed(t, Buffer.concat([hex('c8 0400 09'), Buffer.alloc(1024, 0xff)]), /reference is too long/, {}, refs)
+  malformed(t, hex('c7 05 09 61'), /middle/, {}, refs)
+  malformed(t, hex('c7 01 09 61'), /none can come/)
   malformed(t, hex('d4 07 90'), /two or three parts/)
   malformed(t, hex('c7 05 07 94 a0 a0 c0 c0'), /two or three parts/)
   malformed(t, hex(`c7 6f 07 dc 0049 a0 a0 00 ${'a1 61 01'.repeat(35)}`), /two or three parts/)

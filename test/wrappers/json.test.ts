@@ -112,6 +112,12 @@ test('tags', (t) => {
   bad(t, '{"$error":[1,2]}', /not strings/)
   bad(t, '{"$error":["x","y",[]]}', /neither string nor number/)
   bad(t, '{"$function":-1}', /is not one/)
+  const refs: Refs = { ...noRefs, resolve: (name) => ({ name }) }
+  t.deepEqual(json().decode(Buffer.from('{"$reference":"a\\ud800"}'), 0, 24, refs), { name: 'a\ufffd' })
+  bad(t, '{"$reference":5}', /not a string/, {}, refs)
+  bad(t, `{"$reference":"${'x'.repeat(1025)}"}`, /reference is too long/, {}, refs)
+  bad(t, `{"$reference":"${'\\ud800'.repeat(342)}"}`, /reference is too long/, {}, refs)
+  bad(t, '{"$reference":"x"}', /none can come/)
   const error = bad(t, '{"$function":0}', /cannot be built/, {}, { ...noRefs, take: () => { throw new Error('unknown') } })
   t.is((error?.cause as Error).message, 'unknown')
 })

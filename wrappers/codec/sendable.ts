@@ -61,7 +61,8 @@ export const REFERENCE_MAX_BYTES = 1024
 /** @returns what travels in place of a handle @throws Refusal */
 export function referred(handle: Handle, refs: Refs): string {
   if (typeof handle === 'string') return refuse(handle)
-  return refs.refer ? refs.refer(handle) : refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
+  const text = refs.refer ? refs.refer(handle) : refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
+  return Buffer.byteLength(text) <= REFERENCE_MAX_BYTES ? text : refuse(`refers to something by more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
 }
 
 /** A function that can be awaited is most likely meant to be. @throws Refusal */

@@ -249,7 +249,9 @@ export class Decoder {
     if (size > REFERENCE_MAX_BYTES) fail('a reference is too long')
     if (!this.refs!.resolve) return fail('a reference, where none can come')
     const at = this.skip(size)
-    return this.refs!.resolve(this.bytes.toString('utf8', at, at + size))
+    const text = this.bytes.toString('utf8', at, at + size)
+    if (Buffer.byteLength(text) > REFERENCE_MAX_BYTES) fail('a reference is too long') // what is no UTF-8 has become three bytes each
+    return this.refs!.resolve(text)
   }
 
   private stream(): unknown {
