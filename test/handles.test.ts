@@ -240,7 +240,7 @@ test.serial('a proxy that is watched, here and elsewhere, and one that a reminde
 /** A reference as msgpack. */
 const reference = (address: string): Buffer => { const bytes = Buffer.from(address); return Buffer.concat([Buffer.from([0xc8, bytes.length >> 8, bytes.length & 255, 9]), bytes]) }
 
-test.serial('a reference to what is no address ends the link that brings it, and no other', async (t) => {
+test.serial('P24: a reference to what is no address ends the link that brings it, and no other', async (t) => {
   const mesh = tcpMesh(t)
   const api = await mesh.stage('api')
   let called = 0
