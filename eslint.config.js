@@ -14,6 +14,12 @@ const globals = ['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ n
 const carriers = ['net', 'tls', 'dgram', 'http', 'https', 'http2'].flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: 'only interfaces/tcp.ts and interfaces/ipc.ts know sockets' }))
 const timers = ['timers', 'node:timers', 'timers/promises', 'node:timers/promises'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
 const syntax = [{ selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'time comes from the injected Clock (src/clock.ts)' }]
+/** Classes of which each realm (jest, vitest's vmThreads, node:vm) has its own. */
+const builtins = 'Object|Function|Array|Error|AggregateError|TypeError|RangeError|SyntaxError|Map|Set|WeakMap|WeakSet|WeakRef|Date|RegExp|Promise|ArrayBuffer|SharedArrayBuffer|DataView|\\w+Array|Buffer|AbortSignal|AbortController|EventTarget|DOMException|URL|Blob'
+const realms = [
+  { selector: `BinaryExpression[operator='instanceof'][right.name=/^(${builtins})$/]`, message: 'false for what another realm has made: isError() of src/realm.ts, types.isMap() and the like of node:util, Array.isArray(), Buffer.isBuffer()' },
+  { selector: "BinaryExpression[operator=/^[!=]==?$/] > MemberExpression[property.name='constructor']", message: 'another one for what another realm has made: isObjectPrototype() of src/realm.ts' },
+]
 const chance = [{ name: 'node:crypto', importNames: ['randomBytes', 'randomUUID', 'randomInt'], message: 'chance comes from the injected Random (src/random.ts)' }]
 
 export default tseslint.config(
@@ -39,7 +45,7 @@ export default tseslint.config(
     rules: {
       'no-restricted-properties': ['error', ...machine],
       'no-restricted-globals': ['error', ...globals],
-      'no-restricted-syntax': ['error', ...syntax],
+      'no-restricted-syntax': ['error', ...syntax, ...realms],
       'no-restricted-imports': ['error', { paths: [...carriers, ...timers, ...chance] }],
     },
   },

@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream'
+import { isError } from '../src/realm.js'
 import type { Clock, Timer } from '../src/types.js'
 
 // A stream inside one process that behaves as TCP does where it matters: each direction ends by itself, a broken
@@ -78,8 +79,8 @@ export class MemoryStream extends Duplex {
   #receive(what: Parcel['what']): void {
     if (what === 'dial') this.carrier.accept(this)
     else if (what === 'accepted') this.onaccepted()
-    else if (what instanceof Buffer) this.#take(what)
-    else if (what instanceof Error) this.destroy(what)
+    else if (Buffer.isBuffer(what)) this.#take(what)
+    else if (isError(what)) this.destroy(what)
     else {
       this.#otherGone = what === 'gone'
       if (this.#otherGone) this.#unblock(failure('EPIPE', 'write', this.to))

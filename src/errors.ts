@@ -1,3 +1,4 @@
+import { isError } from './realm.js'
 import type { Peer } from './types.js'
 
 /** Every way in which the library can fail; a closed list. Misuse by the programmer is a bare TypeError instead. */
@@ -36,8 +37,8 @@ export class StageError extends Error {
   override readonly name = 'StageError'
   readonly code: Code
   readonly executed: Executed
-  readonly phase?: Phase
-  readonly peer?: Peer
+  declare readonly phase?: Phase
+  declare readonly peer?: Peer
 
   constructor(code: Code, message: string, details: StageErrorDetails = {}) {
     super(printable(message), 'cause' in details ? { cause: details.cause } : undefined)
@@ -65,7 +66,7 @@ const escaped = (one: string): string => one === '\n' ? '\\n' : `\\u${one.charCo
 /** Whatever was thrown, as an Error whose message can be read: it is the user's, and may do anything when it is looked at. */
 export function asError(thrown: unknown): Error {
   try {
-    if (thrown instanceof Error && typeof thrown.message === 'string') return thrown
+    if (isError(thrown) && typeof thrown.message === 'string') return thrown
   } catch {}
   return new Error(`something that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
 }
@@ -79,6 +80,7 @@ export function describe(value: unknown): string {
   try {
     if (ArrayBuffer.isView(value)) text = bytesOf(value)
     else if (typeof value === 'string') text = JSON.stringify(value.slice(0, TEXT_MAX))
+    else if (isError(value)) text = String(value)
     else text = typeof value === 'object' && value !== null ? JSON.stringify(value, beginning()) ?? typeof value : String(value)
   } catch {
     text = typeof value

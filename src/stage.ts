@@ -12,6 +12,7 @@ import { encodeEntry } from './entry.js'
 import { StageError, asError } from './errors.js'
 import { Forward } from './forward.js'
 import { endWithPeer } from './half-open.js'
+import { HANDLE } from './handle.js'
 import { DRAIN_MS, type LiveLink } from './link.js'
 import { Links } from './links.js'
 import { Listening } from './listening.js'
@@ -304,6 +305,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options), layer),
       target: (to, options = {}) => new running.target(new Picked(surroundings, to, checkOptions(options))),
       store: () => this.#store(),
+      references: () => running.mounted.find((layer) => layer.references)?.references,
       verb: (name) => this.verb(name),
       announce: (key, value) => { this.#announces[key] = value; void tenure.update() },
       valid: (now) => tenure.valid(now),
@@ -507,6 +509,8 @@ export class StageCore extends EventEmitter<StageEvents> {
     }
   }
 }
+
+Object.defineProperty(StageCore.prototype, HANDLE, { value: 'is a stage, which cannot be sent: send its name, by which the other end reaches it with to()' })
 
 const BYTES: Modes = { readable: false, writable: false }
 

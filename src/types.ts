@@ -287,6 +287,8 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
   readonly attach?: (stream: In, end: LinkEnd) => void
   /** Verbs of `to()`: each gets the selection that it was called on, then its arguments. A later layer's hide an earlier one's. */
   readonly target?: Readonly<Record<string, (selection: Selection<Out>, ...args: never[]) => unknown>>
+  /** What travels in place of this layer's handles where they are values. */
+  readonly references?: References
   /** Verbs of the stage: `stage.verb(name)`. */
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
   /** The live peers, or what they announce, may have changed. */
@@ -298,6 +300,20 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
   /** Counters for `stats()`. */
   stats?(): Readonly<Record<string, number>>
   close?(): void
+}
+
+/** What a handle says of itself: of which namespace, and to what. Only the layer that makes such handles knows what the text means. */
+export interface Reference {
+  readonly namespace: string
+  readonly to: string
+}
+
+/** How handles of a layer travel in values. */
+export interface References {
+  /** @returns what travels in its place, at most 1024 bytes of UTF-8 @throws StageError BAD_ARGUMENT it means nothing at the other end */
+  refer(reference: Reference): string
+  /** What stands for such a text here. @throws StageError it is none */
+  resolve(text: string): object
 }
 
 // ── what a layer may ask ────────────────────────────────────────────────────────────────────────────────────────
@@ -347,6 +363,8 @@ export interface Mesh<T = Top> {
   target(to: To, options?: TargetOptions): unknown
   /** Claims and state of actors, opened with the first use; undefined if neither the registry nor the options bring one. */
   store(): Store | undefined
+  /** Of the layer of the chain that has handles; undefined where none has. */
+  references(): References | undefined
   /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
   verb(name: string): (...args: never[]) => unknown
   /** Changes what our entry says under `announces`. */

@@ -90,6 +90,38 @@ export async function called(stage: Stage): Promise<void> {
   void [sync, later, same, who, maybe, hp, nick, seen, both, and, value, result, key, promised, read, answer, wider, other]
 }
 
+class Room {
+  leader?: Actor<Player>
+  readonly seats = new Map<string, Actor<Player>>()
+  take(seat: string, who: Actor<Player>): void { this.seats.set(seat, who) }
+  who(seat: string): Actor<Player> | undefined { return this.seats.get(seat) }
+  async all(others: readonly Actor<Player>[]): Promise<Actor<Player>[]> { return [...others, ...this.seats.values()] }
+}
+
+/** A proxy is a value wherever a parameter, a result or a property says `Actor<T>`. */
+export async function passed(stage: Stage, api: { seat(who: Actor<Player>): Promise<Actor<Player>>; pick(): Actor<Room> }): Promise<void> {
+  const [room, player] = [stage.actor<Room>('rooms.1'), stage.actor<Player>('players.42')]
+  await room.take('a', player)
+  await room.take('a', stage.actor('players.43'))
+  const who: Actor<Player> | undefined = await room.who('a')
+  const all: Actor<Player>[] = await room.all([player])
+  const leader: Actor<Player> | undefined = await room.leader
+  const seats: Map<string, Actor<Player>> = await room.seats
+  const hp: number | undefined = await (await room.leader)?.hp
+  const remote = stage.to('api').as<typeof api>()
+  const seated: Actor<Player> = await remote.seat(player)
+  const picked: Actor<Room> = await remote.pick()
+  await stage.to('api').call('seat', player)
+  for await (const update of stage.observe(room, ['leader'])) { const one: Actor<Player> | undefined = update.leader; void one }
+  // @ts-expect-error another type of actors
+  await room.take('a', room)
+  // @ts-expect-error its address is no proxy
+  await room.take('a', 'players.42')
+  // @ts-expect-error a property that was not awaited is not one either
+  await room.take('a', room.leader)
+  void [who, all, leader, seats, hp, seated, picked]
+}
+
 export async function watched(stage: Stage, signal: AbortSignal): Promise<void> {
   for await (const { hp, isDead, version } of stage.observe<Player>('players.42', ['hp', 'isDead'])) {
     const update: [number, boolean, number] = [hp, isDead, version]

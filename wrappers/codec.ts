@@ -4,7 +4,7 @@
  * The format is msgpack: nil, booleans, integers, float64 (NaN, -0 and the infinities among them), str in UTF-8, bin for
  * a Buffer, array, and map with str keys for an object. Whatever else there is travels as an extension; `msgpack/ext.ts`
  * numbers them. Leaves: undefined, a function or a stream (the number by which its owner knows it), bigint, Date, and
- * binary data that is not a Buffer (typed arrays, ArrayBuffer, DataView). With one msgpack array as their content: Map, Set,
+ * binary data that is not a Buffer (typed arrays, ArrayBuffer, DataView), a reference (a text). With one msgpack array as their content: Map, Set,
  * Error. Extension types that are not ours are refused, those below zero (msgpack's own timestamp) among them.
  *
  * It is our own because the library msgpackr keeps its extensions for the whole process, looks Error classes up by a
@@ -12,6 +12,7 @@
  * small input costs hundreds of megabytes or overflows the stack. Limits around it would take a walk over every value
  * before it encodes and a scan of every message before it decodes.
  */
+import type { Reference } from '../src/types.js'
 import type { Writer } from '../src/writer.js'
 import { Decoder } from './msgpack/decode.js'
 import { Encoder } from './msgpack/encode.js'
@@ -19,7 +20,7 @@ import type { StreamKind } from './codec/stream-kind.js'
 
 export { streamKind, type StreamKind } from './codec/stream-kind.js'
 
-/** What functions and streams are while they travel: numbers that their owner knows. */
+/** What functions and streams are while they travel: numbers that their owner knows. And handles: texts that whoever receives them knows. */
 export interface Refs {
   /** Called by `encode` for each function; the number (32 bits, unsigned) goes over the wire. */
   give(fn: Callable): number
@@ -36,6 +37,10 @@ export interface Refs {
   accept?(id: number, kind: StreamKind): unknown
   /** As `back`, for streams. */
   withdraw?(id: number): void
+  /** Called by `encode` for each handle that refers to something; what it returns goes over the wire. Without it they cannot be sent: BAD_ARGUMENT. */
+  refer?(reference: Reference): string
+  /** Called by `decode` for each such text; what it returns stands in for the handle. Without it: PROTOCOL_ERROR. */
+  resolve?(text: string): unknown
 }
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any function can be given, whatever it takes
 export type Callable = (...args: any[]) => unknown

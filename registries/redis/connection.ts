@@ -1,5 +1,6 @@
 import { StageError, asError } from '../../src/errors.js'
 import { log } from '../../src/log.js'
+import { isError } from '../../src/realm.js'
 import type { Clock } from '../../src/types.js'
 import { within } from '../../src/within.js'
 import { failure } from './failure.js'
@@ -54,7 +55,7 @@ export class Connection {
         try {
           return await call('evalsha', sha)
         } catch (error) {
-          if (!(error instanceof Error) || !error.message.includes('NOSCRIPT')) throw error
+          if (!isError(error) || !error.message.includes('NOSCRIPT')) throw error
           return await call('eval', text)
         }
       }
@@ -62,7 +63,7 @@ export class Connection {
       try {
         return await run(script)
       } catch (error) {
-        if (!(error instanceof Error) || !error.message.includes("near '#'")) throw error
+        if (!isError(error) || !error.message.includes("near '#'")) throw error
         this.#plain = true
         return await run(script.plain)
       }
@@ -143,4 +144,4 @@ export class Connection {
 }
 
 /** An error that Redis answered with, in contrast to one of the connection. */
-const isReply = (error: unknown): error is Error => error instanceof Error && error.name === 'ReplyError'
+const isReply = (error: unknown): error is Error => isError(error) && error.name === 'ReplyError'

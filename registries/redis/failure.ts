@@ -1,4 +1,5 @@
 import { StageError, asError, printable } from '../../src/errors.js'
+import { isError } from '../../src/realm.js'
 
 /** What commands the library needs; what is printed when one of them is not allowed. */
 export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
@@ -50,6 +51,6 @@ function words(error: Error): string {
   const { code, lastNodeError, errors } = error as Error & { code?: unknown, lastNodeError?: unknown, errors?: readonly unknown[] }
   const inner = lastNodeError ?? errors?.[0]
   const own = error.message || (typeof code === 'string' ? code : error.name)
-  const text = inner instanceof Error && inner !== error ? `${own}: ${inner.message}` : own
+  const text = isError(inner) && inner !== error ? `${own}: ${inner.message}` : own
   return printable(text.replace(/\s+/g, ' ').slice(0, 300))
 }

@@ -78,7 +78,7 @@ function inspected(root: unknown, input: ArrayBufferLike): string | undefined {
     if (Array.isArray(one)) for (const item of one) visit(item, depth + 1)
     else if (one instanceof Map) for (const [key, item] of one as Map<unknown, unknown>) { visit(key, depth + 1); visit(item, depth + 1) }
     else if (one instanceof Set) for (const item of one) visit(item, depth + 1)
-    else if (one instanceof Error) visit(one.cause, depth + 1)
+    else if (one instanceof Error) for (const name of Object.getOwnPropertyNames(one)) visit((one as unknown as Record<string, unknown>)[name], depth + 1)
     else if (Object.getPrototypeOf(one) === Object.prototype) {
       if (Object.hasOwn(one, '__proto__')) broken = 'a property __proto__'
       for (const item of Object.values(one)) visit(item, depth + 1)

@@ -1,4 +1,5 @@
 /** What stands for functions and streams on either side of a codec: one object for each number, which says it again. */
+import { HANDLE } from '../../src/handle.js'
 import type { Callable, Refs, StreamKind } from '../../wrappers/codec.js'
 
 const functions = new Map<number, Callable>()
@@ -43,7 +44,20 @@ export function streamOf(id: number, kind: StreamKind): object {
   return stream
 }
 
+const references = new Map<string, object>()
+
+/** A handle that refers to that text. */
+export function handleOf(text: string): object {
+  let handle = references.get(text)
+  if (!handle) {
+    if (references.size > MAX) references.clear()
+    references.set(text, handle = Object.assign(Object.create(Object.create(null) as object) as object, { [HANDLE]: { namespace: 'default', to: text } }))
+    numbers.set(handle, 0)
+  }
+  return handle
+}
+
 const known = (one: object): number => numbers.get(one) ?? 0
 
-export const standIns: Refs = { give: known, take: functionOf, offer: known, accept: streamOf }
+export const standIns: Refs = { give: known, take: functionOf, offer: known, accept: streamOf, refer: ({ to }) => to, resolve: handleOf }
 export const isStandIn = (one: object): boolean => numbers.has(one)

@@ -2,7 +2,7 @@
 import type { StreamKind } from '../../wrappers/codec.js'
 import type { Chance } from './chance.js'
 import { EDGES } from './mutate.js'
-import { functionOf, streamOf } from './stand-ins.js'
+import { functionOf, handleOf, streamOf } from './stand-ins.js'
 
 const KINDS: readonly StreamKind[] = [1, 2, 3, 4, 5, 6, 8, 9, 10]
 
@@ -34,7 +34,7 @@ const leaves: readonly ((chance: Chance) => unknown)[] = [
 /** @param extras  with functions and streams in it */
 export function value(chance: Chance, depth: number, extras = true): unknown {
   if (depth === 0 || chance.once(3)) {
-    if (extras && chance.once(12)) return chance.once(2) ? functionOf(chance.below(6)) : streamOf(chance.below(8), chance.pick(KINDS))
+    if (extras && chance.once(12)) return chance.pick([() => functionOf(chance.below(6)), () => streamOf(chance.below(8), chance.pick(KINDS)), () => handleOf(Buffer.from(text(chance)).toString())])()
     return chance.pick(leaves)(chance)
   }
   const list = Array.from({ length: chance.few(4) }, () => value(chance, depth - 1, extras))
@@ -42,7 +42,11 @@ export function value(chance: Chance, depth: number, extras = true): unknown {
     case 0: case 1: return list
     case 2: return new Map(list.map((item) => [value(chance, depth - 1, extras), item]))
     case 3: return new Set(list)
-    case 4: return Object.assign(new Error(text(chance), list.length > 0 ? { cause: list[0] } : undefined), { name: text(chance) }, chance.once(2) ? { code: chance.once(2) ? text(chance) : number(chance) } : {})
+    case 4: {
+      const error = Object.assign(chance.once(3) ? new AggregateError(list, text(chance)) : new Error(text(chance), list.length > 0 ? { cause: list[0] } : undefined), { name: text(chance) }, chance.once(2) ? { code: chance.once(2) ? text(chance) : number(chance) } : {})
+      for (const item of list.slice(1)) Object.defineProperty(error, text(chance), { value: item, enumerable: true, configurable: true })
+      return error
+    }
     default: return Object.fromEntries(list.map((item) => [text(chance), item]).filter(([key]) => key !== '__proto__'))
   }
 }
@@ -72,11 +76,11 @@ export function msgpackBytes(chance: Chance, depth = 4): Buffer {
     case 5: { const body = content(); return Buffer.concat([head(chance, [0xc7, 0xc8, 0xc9], body.length), Buffer.from([chance.below(12)]), body]) }
     case 6: case 7: { const count = chance.few(4); return Buffer.concat([count < 16 && chance.once(2) ? Buffer.from([0x90 | count]) : head(chance, [0, 0xdc, 0xdd].slice(1), count), many(count)]) }
     case 8: case 9: { const count = chance.few(3); return Buffer.concat([count < 16 && chance.once(2) ? Buffer.from([0x80 | count]) : head(chance, [0xde, 0xdf], count), many(count * 2)]) }
-    default: { const count = chance.few(4); const body = Buffer.concat([Buffer.from([0x90 | count & 15]), many(count & 15)]); return Buffer.concat([head(chance, [0xc7, 0xc8, 0xc9], body.length), Buffer.from([5 + chance.below(4)]), body]) }
+    default: { const count = chance.few(4); const body = Buffer.concat([Buffer.from([0x90 | count & 15]), many(count & 15)]); return Buffer.concat([head(chance, [0xc7, 0xc8, 0xc9], body.length), Buffer.from([5 + chance.below(5)]), body]) }
   }
 }
 
-const TAGS = ['$undefined', '$number', '$bigint', '$date', '$buffer', '$binary', '$map', '$set', '$error', '$function', '$stream', '$$date', '$', '$later', '__proto__']
+const TAGS = ['$undefined', '$number', '$bigint', '$date', '$buffer', '$binary', '$map', '$set', '$error', '$function', '$stream', '$reference', '$$date', '$', '$later', '__proto__']
 
 /** A text that is JSON or nearly so, with tags right and wrong. */
 export function jsonText(chance: Chance, depth = 4): string {

@@ -8,7 +8,7 @@ import { json } from '../../wrappers/json.js'
 import { Chance } from './chance.js'
 import { folder } from './corpus.js'
 import { conversation } from './messages.js'
-import { functionOf, standIns, streamOf } from './stand-ins.js'
+import { functionOf, handleOf, standIns, streamOf } from './stand-ins.js'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
@@ -17,6 +17,8 @@ const values: Record<string, unknown> = {
   'every-kind-of-leaf': [null, undefined, true, NaN, -0, 2 ** 53, -40_000, 2n ** 70n, -1n, 'é', '😀', Buffer.from('abc'), new Float64Array(2), new DataView(new ArrayBuffer(3)), new Date(1e12), new Date(NaN)],
   'map-and-set-in-each-other': new Map<unknown, unknown>([[{ a: 1 }, new Set([1, new Map([[null, []]])])], ['__proto__', 1]]),
   'errors-with-causes': Object.assign(new Error('x', { cause: new TypeError('y', { cause: 'z' }) }), { code: 'E' }),
+  'errors-with-properties': Object.assign(new AggregateError([new Error('a', { cause: 1 }), 2], 'many'), { code: 5, errno: -2, at: { line: 3 }, inner: Object.assign(new RangeError('b'), { x: [1] }) }),
+  'references': [handleOf('players.1'), { a: handleOf('') }, new Map([[handleOf('ünï'), handleOf('x'.repeat(512))]])],
   'functions-and-streams': [functionOf(1), { f: functionOf(2) }, streamOf(3, 1), streamOf(5, 2), streamOf(7, 5)],
   'names-that-every-object-has': { constructor: 1, prototype: 2, toString: 3, hasOwnProperty: 4, valueOf: 5, then: 6 },
   'names-that-look-like-tags': [{ $date: 1 }, { $$date: 1 }, { $: 1 }, { $map: [], more: 1 }],
@@ -38,6 +40,8 @@ const msgpacks: Record<string, Buffer> = {
   'a-stream-of-no-kind': hex('92 c7 05 08 00 00000007 c7 05 08 07 00000007'),
   'bytes-that-are-not-whole-elements': hex('d5 04 05 00'),
   'utf8-cut-short': hex('92 a2 c328 a3 f09f98'),
+  'references-that-lie': hex('93 d4 09 ff c7 02 09 61 c8 ffff 09 61'),
+  'properties-that-forge': Buffer.concat([hex('c7 11 07 95 a0 a0 c0 a9'), Buffer.from('__proto__'), hex('80')]),
   'an-empty-bigint': hex('92 d4 02 00 c7 01 02 01'),
 }
 

@@ -8,10 +8,12 @@
  * What its bytes look like, and what a peer may do wrong with them, is for tests of its own.
  */
 import vm from 'node:vm'
+import { HANDLE } from '../../src/handle.js'
 import { Writer } from '../../src/writer.js'
+import type { Refs } from '../../wrappers/codec.js'
 import { randomly } from './codec-random.js'
 import { refusals } from './codec-refusals.js'
-import { Table, codecKit, noRefs, thrown, type CodecFactory, type CodecKit } from './codec-kit.js'
+import { Table, codecKit, fails, noRefs, thrown, type CodecFactory, type CodecKit } from './codec-kit.js'
 import type { Assertions, Test } from './test.js'
 
 export interface CodecSuiteOptions {
@@ -127,7 +129,7 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     t.deepEqual(trip(large), large)
   })
 
-  check('an Error keeps name, message, code and cause; its stack and class stay behind', (t) => {
+  check('an Error keeps name, message, code, cause and what else is data; its stack and class stay behind', (t) => {
     class Special extends TypeError {
       override name = 'Special'
       code = 'E_SPECIAL'
@@ -137,7 +139,7 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     t.is(Object.getPrototypeOf(back), Error.prototype)
     t.deepEqual([back.name, back.message, back.code], ['Special', 'no', 'E_SPECIAL'])
     t.deepEqual(Object.getOwnPropertyDescriptor(back, 'name'), { value: 'Special', writable: true, enumerable: false, configurable: true })
-    t.false('extra' in back)
+    t.is(back.extra, 1)
     t.false(/codec|json/.test(back.stack ?? ''))
     const cause = back.cause as Error
     t.deepEqual([cause.name, cause.message, cause.cause], ['RangeError', 'deep', 'text'])
@@ -211,6 +213,23 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     t.deepEqual(refs.functions, [one, two, one])
     const far = encode(one, codec, { ...noRefs, give: () => 0xffff_fffe })
     t.is(codec.decode(far, 0, far.length, { ...noRefs, take: (id) => id }), 0xffff_fffe)
+  })
+
+  check('a handle travels as the text that it stands for, and what has none is refused', (t) => {
+    const refs: Refs = { ...noRefs, refer: ({ namespace, to }) => `${namespace}/${to}`, resolve: (text) => ({ text }) }
+    const codec = factory()
+    const handle = (it: unknown): object => Object.assign(Object.create(Object.create(null) as object) as object, { [HANDLE]: it, never: () => 1 })
+    const back = (value: unknown): unknown => { const bytes = encode(value, codec, refs); return codec.decode(bytes, 0, bytes.length, refs) }
+    for (const to of ['', 'a', 'players.1', 'ünï 😀', 'x'.repeat(31), 'x'.repeat(300), 'x'.repeat(1022)]) {
+      t.deepEqual(back(handle({ namespace: 'n', to })), { text: `n/${to}` })
+      t.deepEqual(back(new Map([[1, [{ a: handle({ namespace: 'n', to }) }]]])), new Map([[1, [{ a: { text: `n/${to}` } }]]]))
+    }
+    const bytes = encode([handle({ namespace: 'n', to: 'x' })], codec, refs)
+    t.is(fails(t, () => decode(bytes, codec))?.code, 'PROTOCOL_ERROR')
+    t.is(fails(t, () => codec.decode(bytes, 0, bytes.length, { ...refs, resolve: () => { throw new Error('none') } }))?.code, 'PROTOCOL_ERROR')
+    t.is(fails(t, () => encode(handle({ namespace: 'n', to: 'x'.repeat(1023) }), codec, refs))?.code, 'BAD_ARGUMENT')
+    for (const [it, words] of [['is such a thing: send another', /^the value is such a thing/], [{ namespace: 'n', to: 'x' }, /refers to something/]] as const) t.is(fails(t, () => encode(handle(it), codec), words)?.code, 'BAD_ARGUMENT')
+    for (const odd of [5, {}, { to: 5 }, () => 1, null]) t.deepEqual(trip({ ...handle(odd), never: 1 }, codec) as unknown, { never: 1 })
   })
 
   check('a value is read from the middle of a chunk and written behind what is there', (t) => {

@@ -106,7 +106,7 @@ test('P24: names of properties', (t) => {
 })
 
 test('extensions', (t) => {
-  malformed(t, hex('d4 09 00'), /no extension of type 9/)
+  malformed(t, hex('d4 0a 00'), /no extension of type 10/)
   malformed(t, hex('d6 ff 00000000'), /no extension of type 255/)
   malformed(t, hex('d5 00 0000'), /wrong length/)
   malformed(t, hex('d5 01 0000'), /middle/)
@@ -120,7 +120,22 @@ test('extensions', (t) => {
   malformed(t, hex('d5 05 9101'), /key without a value/)
   malformed(t, hex('d5 06 9101 01'), /something follows/)
   malformed(t, hex('d5 06 9201 01'), /wrong length/)
-  malformed(t, hex('d4 07 90'), /two to four/)
+  const refs = { ...noRefs, resolve: (text: string) => ({ text }) }
+  t.deepEqual(msgpack().decode(hex('c7 02 09 61 62'), 0, 5, refs), { text: 'ab' })
+  malformed(t, Buffer.concat([hex('c8 0401 09'), Buffer.alloc(1025, 'x')]), /reference is too long/, {}, refs)
+  malformed(t, Buffer.concat([hex('c8 0400 09'), Buffer.alloc(1024, 0xff)]), /reference is too long/, {}, refs)
+  malformed(t, hex('c7 05 09 61'), /middle/, {}, refs)
+  malformed(t, hex('c7 01 09 61'), /none can come/)
+  malformed(t, hex('d4 07 90'), /two or three parts/)
+  malformed(t, hex('c7 05 07 94 a0 a0 c0 c0'), /two or three parts/)
+  malformed(t, hex(`c7 6f 07 dc 0049 a0 a0 00 ${'a1 61 01'.repeat(35)}`), /two or three parts/)
+  malformed(t, hex('c7 06 07 95 a0 a0 00 01 01'), /no property of an Error/)
+  for (const name of ['__proto__', 'stack', 'message', 'name', 'code', 'toString', 'toJSON', 'then']) {
+    const stand = 'x'.repeat(name.length)
+    const bytes = encode(Object.assign(new Error(''), { [stand]: 1 }))
+    bytes.write(name, bytes.indexOf(stand))
+    malformed(t, bytes, /no property of an Error/)
+  }
   malformed(t, hex('c7 03 07 92 01 02'), /not strings/)
   malformed(t, hex('c7 05 07 93 a0 a0 90 c0'), /neither string nor number/)
   const error = t.throws(() => msgpack().decode(hex('d6 01 00000000'), 0, 6, { ...noRefs, take: () => { throw new Error('unknown') } }), { instanceOf: StageError })
@@ -161,12 +176,11 @@ test('nesting 200 000 deep does not reach the stack', (t) => {
   const causes = (count: number): Buffer => {
     let error = hex('c0')
     for (let i = 0; i < count; i++) {
-      const head = hex('c9 00000000 07 94 a0 a0 c0')
-      head.writeUInt32BE(error.length + 4, 1)
+      const head = Buffer.concat([hex('c9 00000000 07 95 a0 a0 00 a5'), Buffer.from('cause')])
+      head.writeUInt32BE(error.length + 10, 1)
       error = Buffer.concat([head, error])
     }
-    // without a code, as null is none
-    return Buffer.from(error.toString('hex').replaceAll('94a0a0c0', '94a0a000'), 'hex')
+    return error
   }
   t.notThrows(() => decode(causes(64)))
   malformed(t, causes(65), /nested deeper/)

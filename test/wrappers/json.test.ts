@@ -29,7 +29,7 @@ test('what it cannot say is an object with one property', (t) => {
     [undefined, '{"$undefined":0}'], [NaN, '{"$number":"NaN"}'], [-0, '{"$number":"-0"}'], [-Infinity, '{"$number":"-Infinity"}'],
     [-255n, '{"$bigint":"-ff"}'], [new Date(5), '{"$date":5}'], [new Date(NaN), '{"$date":null}'], [Buffer.from('abc'), '{"$buffer":"YWJj"}'],
     [new Uint16Array([0x1234]), '{"$binary":["Uint16Array","NBI="]}'], [new Map([['a', 1]]), '{"$map":["a",1]}'], [new Set([1]), '{"$set":[1]}'],
-    [new RangeError('x'), '{"$error":["RangeError","x"]}'], [new Error('x', { cause: 1 }), '{"$error":["Error","x",null,1]}'], [() => {}, '{"$function":0}'],
+    [new RangeError('x'), '{"$error":["RangeError","x"]}'], [new Error('x', { cause: 1 }), '{"$error":["Error","x",null,"cause",1]}'], [() => {}, '{"$function":0}'],
   ]
   for (const [value, form] of forms) t.is(text(value), form)
 })
@@ -106,10 +106,18 @@ test('tags', (t) => {
   bad(t, '{"$binary":["Uint16Array","YWJj"]}', /whole elements/)
   bad(t, '{"$map":[1]}', /key without a value/)
   bad(t, '{"$map":{}}', /not a list/)
-  bad(t, '{"$error":["x"]}', /two to four/)
+  for (const parts of ['["x"]', '["x","y",null,"cause"]', `["x","y",null${',"a",1'.repeat(35)}]`]) bad(t, `{"$error":${parts}}`, /two or three parts/)
+  for (const name of ['__proto__', 'stack', 'message', 'name', 'code', 'toString', 'toJSON', 'then']) bad(t, `{"$error":["x","y",null,"${name}",1]}`, /no property of an Error/)
+  bad(t, '{"$error":["x","y",null,1,1]}', /no property of an Error/)
   bad(t, '{"$error":[1,2]}', /not strings/)
   bad(t, '{"$error":["x","y",[]]}', /neither string nor number/)
   bad(t, '{"$function":-1}', /is not one/)
+  const refs: Refs = { ...noRefs, resolve: (name) => ({ name }) }
+  t.deepEqual(json().decode(Buffer.from('{"$reference":"a\\ud800"}'), 0, 24, refs), { name: 'a\ufffd' })
+  bad(t, '{"$reference":5}', /not a string/, {}, refs)
+  bad(t, `{"$reference":"${'x'.repeat(1025)}"}`, /reference is too long/, {}, refs)
+  bad(t, `{"$reference":"${'\\ud800'.repeat(342)}"}`, /reference is too long/, {}, refs)
+  bad(t, '{"$reference":"x"}', /none can come/)
   const error = bad(t, '{"$function":0}', /cannot be built/, {}, { ...noRefs, take: () => { throw new Error('unknown') } })
   t.is((error?.cause as Error).message, 'unknown')
 })

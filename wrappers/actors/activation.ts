@@ -125,7 +125,7 @@ export class Activation {
     this.#methods = methodsOf(object)
     if (definition.durable) this.keeping.made = definition.made(object)
     if (committed.data) {
-      const kept = decodeKept(committed.data)
+      const kept = decodeKept(committed.data, this.host.outgoing.data)
       this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.host.storeTime, kept.reminders) : undefined
       if (definition.durable) this.#restored(object, kept.version, kept.image)
     }
@@ -136,7 +136,7 @@ export class Activation {
   /** Puts what was kept into a new object: all of it, so that what this type does not know is there for a migrate() to come. */
   #restored(object: object, version: number, image: Image): void {
     const { definition } = this
-    const data = (): Record<string, unknown> => Object.fromEntries([...image].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes)]] : []))
+    const data = (): Record<string, unknown> => Object.fromEntries([...image].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes, this.host.outgoing.data)]] : []))
     let values: Record<string, unknown>
     try {
       values = version === definition.version ? data() : definition.migrated(version, data)

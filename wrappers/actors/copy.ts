@@ -2,12 +2,16 @@
  * What a call within one stage hands over: the same as if it had gone over a link, and nothing that both ends share.
  */
 import { StageError } from '../../src/errors.js'
+import type { Reference, References } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { watchActivity } from '../../src/activity.js'
+import { readThrown, shown } from '../codec/errors.js'
 import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
 
 const codec = msgpack()
+/** Characters of an error, as over a link. */
+const TEXT_MAX = 1024
 const scratch = new Writer(1024)
 let busy = false
 
@@ -21,12 +25,13 @@ export interface Moving {
 class Passed implements Refs {
   readonly #list: unknown[] = []
 
-  constructor(private readonly call?: Moving) {}
+  constructor(private readonly references: References, private readonly call?: Moving) {}
 
   give(fn: Callable): number {
     return this.#list.push((...args: unknown[]): Promise<unknown> => {
-      const answer = new Promise((resolve) => { resolve(fn(...copied(args) as unknown[])) }).then((value) => copied(value), (thrown: unknown) => {
-        throw new StageError('REMOTE_ERROR', `a function that was passed failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { executed: 'yes', cause: thrown })
+      const { references } = this
+      const answer = new Promise((resolve) => { resolve(fn(...copied(args, references) as unknown[])) }).then((value) => copied(value, references), (thrown: unknown) => {
+        throw copiedError(new StageError('REMOTE_ERROR', `a function that was passed failed: ${readThrown(thrown).text}`.slice(0, TEXT_MAX), { executed: 'yes', cause: thrown }), references)
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
       return answer
@@ -46,6 +51,14 @@ class Passed implements Refs {
   accept(id: number): unknown {
     return this.#list[id]
   }
+
+  refer(reference: Reference): string {
+    return this.references.refer(reference)
+  }
+
+  resolve(text: string): object {
+    return this.references.resolve(text)
+  }
 }
 
 const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
@@ -58,9 +71,9 @@ async function* watched(values: AsyncIterable<unknown>, touch: () => void): Asyn
 }
 
 /** @throws StageError BAD_ARGUMENT it could not be sent */
-export function copied(value: unknown, call?: Moving): unknown {
+export function copied(value: unknown, references: References, call?: Moving): unknown {
   if (plain(value)) return value
-  const refs = new Passed(call)
+  const refs = new Passed(references, call)
   const writer = busy ? new Writer(1024) : scratch
   const outer = busy
   busy = true
@@ -75,23 +88,18 @@ export function copied(value: unknown, call?: Moving): unknown {
 }
 
 /** The same for a list of arguments, which is not copied where each of them is a plain value. */
-export function copiedAll(args: readonly unknown[], call: Moving): readonly unknown[] {
-  for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args, call) as unknown[]
+export function copiedAll(args: readonly unknown[], references: References, call: Moving): readonly unknown[] {
+  for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args, references, call) as unknown[]
   return args
 }
 
-/** An error as it would have come over a link: what was thrown is told by its name, message and code, and shares nothing. */
-export function copiedError(error: StageError): StageError {
+/** An error as it would have come over a link: of what was thrown nothing is shared. */
+export function copiedError(error: StageError, references: References): StageError {
   const { code, message, executed, phase, cause } = error
   if (plain(cause)) return error
   let told: { cause?: unknown } = {}
   try {
-    told = { cause: copied(cause instanceof Error ? bare(cause) : cause) }
+    told = { cause: shown(copied(readThrown(cause).cause, references)) }
   } catch {} // it could not be sent
   return new StageError(code, message, { executed, ...(phase ? { phase } : {}), ...told })
-}
-
-function bare({ name, message, code }: Error & { code?: unknown }): Error {
-  const copy = Object.assign(new Error(message), typeof code === 'string' || typeof code === 'number' ? { code } : {})
-  return Object.defineProperty(copy, 'name', { value: name, configurable: true, writable: true })
 }

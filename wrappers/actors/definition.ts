@@ -1,4 +1,5 @@
 import { StageError, describe } from '../../src/errors.js'
+import { isError } from '../../src/realm.js'
 import { Pattern } from './address.js'
 import { dataNames, hasData, isPublic } from './members.js'
 import type { ActorOptions, Self } from './types.js'
@@ -89,7 +90,7 @@ export class Definition {
     try {
       made = migrate(from, data())
     } catch (error) {
-      throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} failed on a state of version ${from}: ${error instanceof Error ? error.message : describe(error)}`, { cause: error })
+      throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} failed on a state of version ${from}: ${isError(error) ? error.message : describe(error)}`, { cause: error })
     }
     if (typeof made === 'object' && made !== null && !Array.isArray(made) && typeof (made as { then?: unknown }).then !== 'function') return made as Record<string, unknown>
     throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)

@@ -1,8 +1,10 @@
 /**
  * The properties of an actor as bytes: what a turn has changed, at any depth, is what encodes otherwise than before.
  */
+import { types } from 'node:util'
 import { StageError, describe } from '../../src/errors.js'
 import { MAX_STATE_BYTES } from '../../src/storing.js'
+import type { References } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { msgpack, type Refs } from '../codec.js'
 import { FUNCTION, refuse } from '../codec/sendable.js'
@@ -18,6 +20,9 @@ const DATA: Refs = {
   take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in what is only data') },
 }
 
+/** The same on a stage: proxies of actors are kept by their addresses. */
+export const dataRefs = ({ refer, resolve }: References): Refs => ({ ...DATA, refer, resolve })
+
 /** The encoded values of some properties, by name. Never changed once made. */
 export type Image = ReadonlyMap<string, Buffer>
 export const NOTHING: Image = new Map()
@@ -27,14 +32,14 @@ const scratch = new Writer(1024)
 let writing = false
 
 /** @throws StageError BAD_ARGUMENT */
-export function encode(value: unknown, by = codec): Buffer {
+export function encode(value: unknown, refs = DATA, by = codec): Buffer {
   const writer = new Writer(256)
-  by.encode(value, writer, DATA)
+  by.encode(value, writer, refs)
   return writer.bytes.subarray(0, writer.at)
 }
 
 /** @param given  nobody else has the bytes, and what is read of them may be a view */
-export const decode = (bytes: Buffer, by = codec, given = false): unknown => by.decode(bytes, 0, bytes.length, DATA, given)
+export const decode = (bytes: Buffer, refs = DATA, by = codec, given = false): unknown => by.decode(bytes, 0, bytes.length, refs, given)
 
 /**
  * The properties as they are now.
@@ -42,11 +47,11 @@ export const decode = (bytes: Buffer, by = codec, given = false): unknown => by.
  * @param gone    names that are in the image all the same, with no bytes: that they were taken away is kept too
  * @throws StageError BAD_ARGUMENT what one of them holds is no data
  */
-export function capture(object: object, names: readonly string[], before: Image, gone: readonly string[] = []): Image {
+export function capture(object: object, names: readonly string[], before: Image, refs: Refs, gone: readonly string[] = []): Image {
   let next: Map<string, Buffer> | undefined
   for (const name of names) {
     const known = before.get(name)
-    const bytes = encodedOr(known, (object as Record<string, unknown>)[name], name)
+    const bytes = encodedOr(known, (object as Record<string, unknown>)[name], name, refs)
     if (bytes !== known) (next ??= new Map(before)).set(name, bytes)
   }
   for (const name of gone) if (before.get(name)?.length !== 0) (next ??= new Map(before)).set(name, NO_BYTES)
@@ -59,12 +64,12 @@ export function capture(object: object, names: readonly string[], before: Image,
 }
 
 /** The same bytes as `known` if the value still encodes to them, without making anything. */
-function encodedOr(known: Buffer | undefined, value: unknown, name: string): Buffer {
-  if (writing) return encode(value) // a getter in a value has got us here
+function encodedOr(known: Buffer | undefined, value: unknown, name: string, refs: Refs): Buffer {
+  if (writing) return encode(value, refs) // a getter in a value has got us here
   writing = true
   scratch.at = 0
   try {
-    codec.encode(value, scratch, DATA)
+    codec.encode(value, scratch, refs)
     const { bytes, at } = scratch
     if (known?.length === at && known.compare(bytes, 0, at) === 0) return known
     return Buffer.from(bytes.subarray(0, at))
@@ -77,18 +82,18 @@ function encodedOr(known: Buffer | undefined, value: unknown, name: string): Buf
 }
 
 /** Puts properties back to what an image says; those that it does not have are taken away. */
-export function restore(object: object, names: readonly string[], image: Image): void {
+export function restore(object: object, names: readonly string[], image: Image, refs: Refs): void {
   const target = object as Record<string, unknown>
   for (const name of new Set([...names, ...image.keys()])) {
     const bytes = image.get(name)
     if (!bytes?.length) Reflect.deleteProperty(target, name)
-    else if (!same(target[name], bytes)) target[name] = decode(bytes)
+    else if (!same(target[name], bytes, refs)) target[name] = decode(bytes, refs)
   }
 }
 
-function same(value: unknown, bytes: Buffer): boolean {
+function same(value: unknown, bytes: Buffer, refs: Refs): boolean {
   try {
-    return encode(value).equals(bytes)
+    return encode(value, refs).equals(bytes)
   } catch {
     return false
   }
@@ -114,18 +119,18 @@ export interface Reminder {
 }
 
 /** @throws StageError BAD_ARGUMENT over the limit */
-export function encodeKept({ version, image, reminders }: Kept): Buffer {
+export function encodeKept({ version, image, reminders }: Kept, refs: Refs): Buffer {
   const size = [...image].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
-  const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, image, reminders], whole)
+  const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, image, reminders], refs, whole)
   if (!bytes) throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
   return bytes
 }
 
 /** @throws StageError STATE_CORRUPT */
-export function decodeKept(bytes: Buffer): Kept {
+export function decodeKept(bytes: Buffer, refs = DATA): Kept {
   try {
-    const [format, version, image, reminders] = decode(bytes, whole) as unknown[]
-    if (format === FORMAT && Number.isSafeInteger(version) && image instanceof Map && Array.isArray(reminders) &&
+    const [format, version, image, reminders] = decode(bytes, refs, whole) as unknown[]
+    if (format === FORMAT && Number.isSafeInteger(version) && types.isMap(image) && Array.isArray(reminders) &&
       [...image].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
       return { version: version as number, image: image as Image, reminders }
     }

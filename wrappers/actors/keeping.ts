@@ -76,7 +76,7 @@ export class Keeping {
     const { definition, reminders } = this.activation
     const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : NOTHING
     if (next === this.#committed && !reminders?.changed) return undefined
-    const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] })
+    const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] }, this.activation.host.outgoing.data)
     reminders?.taken()
     if (all) this.#settled = next
     const saving = this.#saved(data, next, until)
@@ -86,8 +86,8 @@ export class Keeping {
 
   /** What is durable is again what was committed. @throws whatever its setters throw */
   putBack(): void {
-    const { definition, instance, reminders } = this.activation
-    if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed)
+    const { definition, instance, reminders, host } = this.activation
+    if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed, host.outgoing.data)
     reminders?.putBack()
   }
 
@@ -97,7 +97,7 @@ export class Keeping {
 
   /** What is committed of these properties, or what they are now where they are not kept. */
   shown(names: readonly string[], before: Image): Image {
-    const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before)
+    const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before, this.activation.host.outgoing.data)
     return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
   }
 
@@ -108,10 +108,10 @@ export class Keeping {
   }
 
   #capture(before: Image): Image {
-    const { definition, instance } = this.activation
+    const { definition, instance, host } = this.activation
     const names = definition.durableNames(instance!)
     const lost = this.made.every((name, at) => names[at] === name) ? [] : this.made.filter((name) => !names.includes(name))
-    return capture(instance!, names, before, lost)
+    return capture(instance!, names, before, host.outgoing.data, lost)
   }
 
   async #saved(data: Buffer, image: Image, until: number): Promise<void> {

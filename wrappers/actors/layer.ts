@@ -1,6 +1,7 @@
-import type { Layer, Mesh, Mounted, TargetOptions, To } from '../../src/types.js'
+import type { Layer, Mesh, Mounted, References, TargetOptions, To } from '../../src/types.js'
 import { checkOptions as checkTarget } from '../../src/options.js'
 import { StageError, describe } from '../../src/errors.js'
+import { refuse } from '../codec/sendable.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { checkAddress } from './address.js'
@@ -9,6 +10,7 @@ import { CHANGES, Notifying, UNWATCH } from './changes.js'
 import { DEPOSED } from './claims.js'
 import { explain } from './explain.js'
 import { Hosting } from './hosting.js'
+import { dataRefs } from './image.js'
 import { NoSuchMethod } from './members.js'
 import { Observers } from './observers.js'
 import { NAME_MAX, addressOf, remote } from './proxy.js'
@@ -28,17 +30,27 @@ export function actors(): Layer<Rpc, Rpc> {
 }
 
 function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
+  const { namespace } = mesh.self
   const actor = (given: unknown, options: ActorCallOptions = {}, inherit?: () => Inherited | undefined): object => {
     const address = checkAddress(addressOf(given))
     const checked = checkOptions(options, 'actor')
-    return remote(address, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done))
+    return remote(address, namespace, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done))
+  }
+  const references: References = {
+    refer: (reference) => {
+      if (reference.namespace !== namespace) refuse(`is the actor ${describe(reference.to)} of the namespace ${describe(reference.namespace)}, which nobody can call from ${namespace}: pass one of this stage's own`)
+      return checkAddress(reference.to)
+    },
+    resolve: (text) => actor(text),
   }
   const hosting: Hosting = new Hosting(mesh, {
     actor: (address, options, inherit) => actor(address, options, inherit),
     target: (to: To, options: TargetOptions) => mesh.target(to, options),
+    references,
+    data: dataRefs(references),
   }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(!error))))
   const routes = new Routes(mesh, hosting)
-  const observers = new Observers(mesh, routes)
+  const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
   const services = served(hosting, notifying)
   return {
@@ -47,6 +59,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       rpc.services = services
       hosting.claims.linked(rpc)
     },
+    references,
     host: {
       define: (options: ActorOptions) => hosting.define(options),
       host: (address: string, object: object) => hosting.host(checkAddress(address), object),

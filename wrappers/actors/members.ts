@@ -1,13 +1,14 @@
 import { EventEmitter } from 'node:events'
 import { printable } from '../../src/errors.js'
+import { isObjectPrototype } from '../../src/realm.js'
 
 /** What no actor shows, though its class may have it: the hooks, and what every object or promise is asked for. */
 const HIDDEN: ReadonlySet<string> = new Set([
   'constructor', 'prototype', '__proto__', 'then', 'catch', 'finally', 'toString', 'toLocaleString', 'toJSON', 'valueOf',
   'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'inspect', 'self', 'activate', 'deactivate',
 ])
-/** Whose methods nobody wrote for an actor. */
-const ENDS: ReadonlySet<unknown> = new Set([null, Object.prototype, Function.prototype, Array.prototype, EventEmitter.prototype])
+/** Whether it is a prototype whose methods nobody wrote for an actor: of EventEmitter, or, of any realm, of Object, Function and Array. */
+const isEnd = (level: object): boolean => level === EventEmitter.prototype || isObjectPrototype(level) || typeof level === 'function' || Array.isArray(level)
 
 export type Method = (this: object, ...args: unknown[]) => unknown
 
@@ -24,7 +25,7 @@ export function methodsOf(object: object): ReadonlyMap<string, Method> {
   let methods = found.get(prototype)
   if (methods) return methods
   methods = new Map()
-  for (let level: unknown = prototype; !ENDS.has(level); level = Object.getPrototypeOf(level)) {
+  for (let level: object | null = prototype; level !== null && !isEnd(level); level = Object.getPrototypeOf(level) as object | null) {
     for (const name of Object.getOwnPropertyNames(level)) {
       const value: unknown = Object.getOwnPropertyDescriptor(level, name)?.value
       if (typeof value === 'function' && isPublic(name) && !methods.has(name)) methods.set(name, value as Method)

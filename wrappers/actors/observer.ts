@@ -2,6 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { cancelled } from '../../src/bounded.js'
 import { StageError, asError } from '../../src/errors.js'
 import type { Mesh, Timer } from '../../src/types.js'
+import type { Refs } from '../codec.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { WORD_MS } from './call.js'
 import type { Feed, Values } from './feed.js'
@@ -43,7 +44,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
   #timer: Timer | undefined
   #unlisten: (() => void) | undefined
 
-  constructor(private readonly feed: Feed, mesh: Mesh<Rpc>, private readonly options: ObserveOptions) {
+  constructor(private readonly feed: Feed, mesh: Mesh<Rpc>, private readonly options: ObserveOptions, private readonly refs: Refs) {
     const { signal, timeoutMs = mesh.timeoutMs } = options
     if (signal?.aborted) {
       this.#failed = cancelled(signal)
@@ -129,7 +130,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
   /** As the loop gets it, which shares nothing with what others get. @throws StageError PROTOCOL_ERROR */
   #shown({ values, version, reset }: Omit<Waiting, 'bytes'>): Shown {
     const shown: Shown = { version }
-    for (const [i, name] of this.feed.names.entries()) shown[name] = values[i].length > 0 ? decode(values[i]) : undefined
+    for (const [i, name] of this.feed.names.entries()) shown[name] = values[i].length > 0 ? decode(values[i], this.refs) : undefined
     return reset ? { ...shown, reset } : shown
   }
 

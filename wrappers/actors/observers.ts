@@ -1,5 +1,6 @@
 import { StageError, describe } from '../../src/errors.js'
 import type { Mesh } from '../../src/types.js'
+import type { Refs } from '../codec.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Feed } from './feed.js'
 import { isPublic } from './members.js'
@@ -20,7 +21,7 @@ export class Observers {
   #numbers = 0
   #closed = false
 
-  constructor(readonly mesh: Mesh<Rpc>, readonly routes: Routes) {
+  constructor(readonly mesh: Mesh<Rpc>, readonly routes: Routes, private readonly refs: Refs) {
     this.#starts = new Starts(mesh.clock)
   }
 
@@ -38,7 +39,7 @@ export class Observers {
     const key = JSON.stringify([address, mode, ...sorted])
     let feed = this.#feeds.get(key)
     if (!feed) this.#feeds.set(key, feed = new Feed(this, address, sorted, mode, key))
-    const observer = new Observer(feed, this.mesh, options)
+    const observer = new Observer(feed, this.mesh, options, this.refs)
     if (feed.size === 0) this.#feeds.delete(key) // its signal had fired before
     return observer
   }

@@ -1,5 +1,7 @@
 import { inspect } from 'node:util'
 import { printable, type StageError } from '../../src/errors.js'
+import { HANDLE, handleOf } from '../../src/handle.js'
+import type { Reference } from '../../src/types.js'
 import { isPublic } from './members.js'
 import { GET } from './tasks.js'
 
@@ -9,21 +11,27 @@ export type Invoke = (name: string, args: readonly unknown[], done: (error: Stag
 /** Of a method or property that is asked for from afar. */
 export const NAME_MAX = 256
 
-/** The address behind each proxy, for what takes one in place of an address. */
-const addresses = new WeakMap<object, string>()
-export const addressOf = (value: unknown): unknown => typeof value === 'object' && value !== null ? addresses.get(value) ?? value : value
+/** The address behind a proxy, for what takes one in place of an address. */
+export function addressOf(value: unknown): unknown {
+  const handle = typeof value === 'object' && value !== null ? handleOf(value) : undefined
+  return typeof handle === 'object' ? handle.to : value
+}
+
+/** Nothing is in it, and yet what has it as its prototype is no plain object, which would be sent as its properties. */
+const REMOTE = Object.freeze(Object.create(null) as object)
 
 /**
  * An actor from afar. Each of its names is a function that calls the method, and a promise in waiting: awaiting it reads
- * the property. What promises, inspection and iteration look for is not there.
+ * the property. What promises, inspection and iteration look for is not there. As a value it travels by its address.
  */
-export function remote(address: string, invoke: Invoke): object {
+export function remote(address: string, namespace: string, invoke: Invoke): object {
   const members = new Map<string, unknown>()
   // printing looks past the proxy
-  const shown = Object.defineProperty(Object.create(null) as object, inspect.custom, { value: () => `actor ${address}` })
-  const proxy = new Proxy(shown, {
+  const shown = Object.defineProperty(Object.create(REMOTE) as object, inspect.custom, { value: () => `actor ${address}` })
+  return new Proxy(shown, {
     get(_, name) {
       if (name === Symbol.toPrimitive) return () => address
+      if (name === HANDLE) return { namespace, to: address } satisfies Reference
       if (typeof name === 'symbol') return undefined
       const known = members.get(name)
       if (known || !isPublic(name) || name.length > NAME_MAX) return known
@@ -35,8 +43,6 @@ export function remote(address: string, invoke: Invoke): object {
       throw new TypeError(`${String(name)} of ${printable(address)} cannot be set from afar: call a method that does it`)
     },
   })
-  addresses.set(proxy, address)
-  return proxy
 }
 
 function member(name: string, invoke: Invoke): unknown {

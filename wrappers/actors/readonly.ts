@@ -4,11 +4,11 @@ import { NO_BYTES, encode, restore, type Image } from './image.js'
 import { dataNames } from './members.js'
 
 /** All data of an actor; what cannot be encoded stands for itself. */
-export function dataOf({ instance, definition }: Activation): Image {
+export function dataOf({ instance, definition, host }: Activation): Image {
   const image = new Map<string, Buffer>()
   for (const name of new Set([...dataNames(instance!), ...definition.durable ? definition.durableNames(instance!) : []])) {
     try {
-      image.set(name, encode((instance as Record<string, unknown>)[name]))
+      image.set(name, encode((instance as Record<string, unknown>)[name], host.outgoing.data))
     } catch {} // nothing could be said about it
   }
   return image
@@ -18,6 +18,6 @@ export function dataOf({ instance, definition }: Activation): Image {
 export function putBackData(activation: Activation, before: Image): readonly string[] {
   const now = dataOf(activation)
   const changed = [...new Set([...before.keys(), ...now.keys()])].filter((name) => !(before.get(name)?.equals(now.get(name) ?? NO_BYTES) ?? false))
-  if (changed.length > 0) restore(activation.instance!, changed, new Map([...before].filter(([name]) => changed.includes(name))))
+  if (changed.length > 0) restore(activation.instance!, changed, new Map([...before].filter(([name]) => changed.includes(name))), activation.host.outgoing.data)
   return changed
 }

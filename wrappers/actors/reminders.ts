@@ -1,4 +1,5 @@
 import type { Timer } from '../../src/types.js'
+import type { Refs } from '../codec.js'
 import type { Activation } from './activation.js'
 import type { Reminder } from './image.js'
 import { StageError, describe, printable } from '../../src/errors.js'
@@ -65,7 +66,7 @@ export class Reminders {
     if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
     if (!Array.isArray(args)) throw new TypeError(`args is ${describe(args)}: expected a list`)
     if (!this.activation.hasMethod(method)) throw new TypeError(`a reminder calls ${describe(method)}, and ${this.activation.address} has no public method of that name`)
-    const own = copyOf(args) // here, and not when it is committed, so that whoever set it is told
+    const own = copyOf(args, this.activation.host.outgoing.data) // here, and not when it is committed, so that whoever set it is told
     if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
     this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args: own, missed })
     this.#failed.delete(name)
@@ -150,13 +151,13 @@ export class Reminders {
       if (everyMs === undefined) this.#now.delete(name)
       else this.#now.set(name, { ...reminder, at: at + everyMs * (Math.floor(Math.max(0, now - at) / everyMs) + 1) })
       if (missed === 'skip' && now - at > MISSED_MS && !this.#failed.has(name)) return undefined
-      return activation.call(method, copyOf(args))
+      return activation.call(method, copyOf(args, activation.host.outgoing.data))
     }))
   }
 }
 
 /** What is changed later is not in it. @throws StageError BAD_ARGUMENT */
-const copyOf = (args: readonly unknown[]): unknown[] => decode(encode(args)) as unknown[]
+const copyOf = (args: readonly unknown[], refs: Refs): unknown[] => decode(encode(args, refs), refs) as unknown[]
 
 /** At most three hundred years. */
 const isMs = (value: unknown, least: number): boolean => typeof value === 'number' && value >= least && value <= 1e13

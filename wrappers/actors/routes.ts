@@ -82,20 +82,21 @@ export class Routes {
   /** Runs a call here: without a link, and as if there were one. */
   local(address: string, call: ActorCall): void {
     const share = this.hosting.active(address)?.definition.share ?? this.hosting.typeOf(address)?.share ?? false
+    const { references } = this.hosting.outgoing
     let args = call.own
     let changes: Changes | undefined
     try {
       changes = call.onsend?.(undefined)
-      if (!share) args = copiedAll(args, call)
+      if (!share) args = copiedAll(args, references, call)
     } catch (error) {
       return call.settle(error as StageError)
     }
     call.carried = share ? NONE : args
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
-      if (!share && error) error = copiedError(error)
+      if (!share && error) error = copiedError(error, references)
       else if (!share) try {
-        value = copied(value)
+        value = copied(value, references)
       } catch (failure) {
         dispose(value)
         error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })

@@ -1,6 +1,8 @@
 import { either } from '../../src/abort.js'
 import { StageError, printable } from '../../src/errors.js'
-import type { Fence, TargetOptions, To } from '../../src/types.js'
+import { HANDLE } from '../../src/handle.js'
+import type { Fence, References, TargetOptions, To } from '../../src/types.js'
+import type { Refs } from '../codec.js'
 import type { Target } from '../rpc/types.js'
 import type { Activation } from './activation.js'
 import { Reminders } from './reminders.js'
@@ -20,6 +22,10 @@ export interface Inherited {
 export interface Outgoing {
   actor(address: string, options: ActorCallOptions, inherit: () => Inherited | undefined): object
   target(to: To, options: TargetOptions): unknown
+  /** How proxies of actors travel in values. */
+  readonly references: References
+  /** The same where a value may be nothing but data. */
+  readonly data: Refs
 }
 
 export class ActorSelf implements Self {
@@ -29,6 +35,10 @@ export class ActorSelf implements Self {
 
   constructor(activation: Activation) {
     this.#activation = activation
+  }
+
+  get [HANDLE](): string {
+    return 'is the self of an actor, which is its own alone: send its address, or self.actor(self.address), by which the other end can call it'
   }
 
   get address(): string {

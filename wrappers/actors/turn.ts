@@ -114,7 +114,7 @@ export const moved = (address: string, owner = ''): StageError => new StageError
 
 /** Where to go with a call that was answered so; '' if that is not known. Undefined for any other error. */
 export function movedTo(error: StageError): string | undefined {
-  if (error.executed !== 'no') return undefined
+  if (error.executed !== 'no' || error.code !== 'REFUSED') return undefined
   const to = (error.cause as { moved?: unknown } | null | undefined)?.moved
   return typeof to === 'string' ? to : undefined
 }

@@ -124,7 +124,7 @@ export class Watches {
     if (last !== true) return
     const whole = Buffer.concat(this.#pieces)
     this.#pieces = []
-    const [largeValues, largeNotices] = listOf(decode(whole, undefined, true))
+    const [largeValues, largeNotices] = listOf(decode(whole, undefined, undefined, true))
     this.#notify(listOf(largeValues), listOf(largeNotices))
   }
 

@@ -1,5 +1,7 @@
 import { types } from 'node:util'
 import { destroy } from '../../src/destroy.js'
+import { handleOf } from '../../src/handle.js'
+import { isError, isObjectPrototype } from '../../src/realm.js'
 import { asNode } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
@@ -55,15 +57,15 @@ function* within(value: object, show: (stream: object) => void): Generator {
   else if (types.isSet(value)) yield* setValues.call(value)
   else if (isStream(value)) show(value)
   else {
-    for (const key of types.isNativeError(value) ? ['cause'] : Object.keys(value)) yield Object.getOwnPropertyDescriptor(value, key)?.value
+    for (const key of isError(value) ? ['cause', 'errors'] : Object.keys(value)) yield Object.getOwnPropertyDescriptor(value, key)?.value
   }
 }
 
 /** Plain objects are not asked, unless they say that they are: they may have getters. */
 function isStream(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
-  const plain = prototype === Object.prototype || prototype === null
-  return (!plain || Object.hasOwn(value, Symbol.asyncIterator)) && streamKind(value) !== 0
+  const plain = prototype === null || isObjectPrototype(prototype)
+  return (!plain || Object.hasOwn(value, Symbol.asyncIterator)) && handleOf(value) === undefined && streamKind(value) !== 0
 }
 
 /**

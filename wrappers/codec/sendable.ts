@@ -1,6 +1,8 @@
 /** What both codecs agree on: what can be sent, and how a refusal says where in the value and what to do instead. */
 import { types } from 'node:util'
 import { StageError, describe } from '../../src/errors.js'
+import { isError } from '../../src/realm.js'
+import type { Handle } from '../../src/handle.js'
 import type { Refs } from '../codec.js'
 
 /** Thrown within, and by what stands for functions and streams, with the second half of the message; the first half is the path. */
@@ -40,6 +42,8 @@ const INSTEAD: Readonly<Record<string, string>> = {
 }
 const PROMISE = 'is a promise: await it first'
 const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
+/** As a property of an actor is that nobody has awaited. */
+export const PROMISING = 'is a function and a promise at once, as a property of an actor from afar is: await it first, or pass a function that calls it'
 export const SYMBOL = 'is a symbol, which means nothing elsewhere: send a string'
 export const PROTO = 'is a property that could change the prototype of the object at the other end: rename it'
 export const INNER = 'was sent by a getter while the value that it is part of was being sent, over the same link: read the value before you send it'
@@ -51,6 +55,21 @@ export const getTime = Date.prototype.getTime
 /** 'Uint8Array' and the like from the inside of the object, whatever class or realm it is of; undefined for a DataView. */
 export const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!.get as (this: unknown) => string | undefined
 
+/** Of what a reference says, in UTF-8. */
+export const REFERENCE_MAX_BYTES = 1024
+
+/** @returns what travels in place of a handle @throws Refusal */
+export function referred(handle: Handle, refs: Refs): string {
+  if (typeof handle === 'string') return refuse(handle)
+  const text = refs.refer ? refs.refer(handle) : refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
+  return Buffer.byteLength(text) <= REFERENCE_MAX_BYTES ? text : refuse(`refers to something by more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
+}
+
+/** A function that can be awaited is most likely meant to be. @throws Refusal */
+export function checkFunction(fn: object): void {
+  if (typeof (fn as { then?: unknown }).then === 'function') refuse(PROMISING)
+}
+
 export type Builtin = 'date' | 'map' | 'set' | 'error' | 'arrayBuffer' | 'boxed'
 
 /** Told apart by what they are inside, not by their classes, which may be of another realm. @throws Refusal */
@@ -58,13 +77,13 @@ export function builtin(value: object): Builtin | undefined {
   if (types.isDate(value)) return 'date'
   if (types.isMap(value)) return 'map'
   if (types.isSet(value)) return 'set'
-  if (types.isNativeError(value) || value instanceof Error) return 'error'
+  if (isError(value)) return 'error'
   if (types.isArrayBuffer(value)) return 'arrayBuffer'
   if (types.isBoxedPrimitive(value)) return 'boxed'
   if (types.isPromise(value)) refuse(PROMISE)
   if (types.isSharedArrayBuffer(value)) refuse('is a SharedArrayBuffer, and nothing is shared between peers: send a copy')
   if (types.isRegExp(value)) refuse('is a RegExp, which cannot be sent: send its source as a string')
-  if (types.isWeakMap(value) || types.isWeakSet(value) || value instanceof WeakRef) refuse('holds its content weakly and cannot be sent: send the content')
+  if (types.isWeakMap(value) || types.isWeakSet(value) || Object.prototype.toString.call(value) === '[object WeakRef]') refuse('holds its content weakly and cannot be sent: send the content')
   return undefined
 }
 
@@ -109,7 +128,7 @@ export const tooLong = (maxBytes: number): never => refuse(`takes more than ${ma
 export function unsendable(thrown: unknown, path: readonly (string | number)[]): StageError {
   if (thrown instanceof StageError && thrown.code === 'OVERLOADED') return thrown // this link has enough functions or streams
   const refused = thrown instanceof Refusal
-  const what = refused ? thrown.message : `cannot be read, it threw ${describe(thrown instanceof Error ? thrown.message : thrown)}: send a plain copy of it`
+  const what = refused ? thrown.message : `cannot be read, it threw ${describe(isError(thrown) ? thrown.message : thrown)}: send a plain copy of it`
   return new StageError('BAD_ARGUMENT', `${where(path)} ${what}`, { executed: 'no', ...(refused ? {} : { cause: thrown }) })
 }
 
@@ -127,21 +146,3 @@ function where(path: readonly (string | number)[]): string {
   return steps.join('') + (keys.length > 8 ? '…' : '')
 }
 
-/** A plain Error whatever its name says: no class is looked up. Where it really happened was not sent. */
-export function rebuiltError(name: string, message: string, code: string | number | undefined, options: ErrorOptions | undefined): Error {
-  const error = stackless(message, options)
-  Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true })
-  if (code !== undefined) Object.assign(error, { code })
-  return error
-}
-
-/** Taking the stack is nine tenths of making an Error, and a message may hold tens of thousands; and it would show this file. */
-function stackless(message: string, options: ErrorOptions | undefined): Error {
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
-  try {
-    return new Error(message, options)
-  } finally {
-    Error.stackTraceLimit = limit
-  }
-}

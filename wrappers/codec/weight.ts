@@ -2,5 +2,5 @@
 
 /** Date, BigInt, Buffer, Map, Set: beside what they are as an element, and beside what is in them. */
 export const SLOW = 2
-/** Typed arrays, ArrayBuffer, DataView, Error. */
+/** Typed arrays, ArrayBuffer, DataView, Error, references. */
 export const SLOWEST = 8

@@ -1,7 +1,8 @@
 import { StageError } from '../../src/errors.js'
 import { binaryFault, binaryKinds, rebuiltBinary } from '../codec/binary.js'
 import type { CodecLimits, Refs } from '../codec.js'
-import { MAX_BIGINT_BYTES, rebuiltError } from '../codec/sendable.js'
+import { MORE_MAX, mayHave, receivedError } from '../codec/errors.js'
+import { MAX_BIGINT_BYTES, REFERENCE_MAX_BYTES } from '../codec/sendable.js'
 import { isStreamKind } from '../codec/stream-kind.js'
 import { scan } from './scan.js'
 import { Tag, weights, wellFormed } from './tags.js'
@@ -114,6 +115,7 @@ export class Decoder {
       case Tag.error: return this.error(this.array(content))
       case Tag.function: return this.refs.take(this.id(content))
       case Tag.stream: return this.stream(this.array(content))
+      case Tag.reference: return this.reference(this.text(content))
       default: return fail('a tag that is not known')
     }
   }
@@ -161,12 +163,25 @@ export class Decoder {
   }
 
   private error(parts: unknown[]): Error {
-    if (parts.length < 2 || parts.length > 4) fail('an Error does not have two to four parts')
+    const { length } = parts
+    if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) fail('an Error does not have two or three parts and pairs of others')
     this.list(parts)
     const [name, message, code] = parts
     if (typeof name !== 'string' || typeof message !== 'string') return fail('name and message of an Error are not strings')
     if (code !== undefined && code !== null && typeof code !== 'string' && typeof code !== 'number') return fail('code of an Error is neither string nor number')
-    return rebuiltError(name, message, code ?? undefined, parts.length > 3 ? { cause: parts[3] } : undefined)
+    const more: [string, unknown][] = []
+    for (let i = 3; i < length; i += 2) {
+      const key = parts[i]
+      if (!mayHave(key)) return fail('a name that no property of an Error can have')
+      more.push([key, parts[i + 1]])
+    }
+    return receivedError(name, message, code ?? undefined, more)
+  }
+
+  private reference(text: string): unknown {
+    const wellFormedText = this.escaped ? wellFormed(text) : text
+    if (Buffer.byteLength(wellFormedText) > REFERENCE_MAX_BYTES) fail('a reference is too long')
+    return this.refs.resolve ? this.refs.resolve(wellFormedText) : fail('a reference, where none can come')
   }
 
   private stream(parts: unknown[]): unknown {

@@ -1,8 +1,11 @@
+import { handleOf, type Handle } from '../../src/handle.js'
+import { isError, isObjectPrototype } from '../../src/realm.js'
 import type { Writer } from '../../src/writer.js'
 import { binaryKinds, littleEndian } from '../codec/binary.js'
 import type { Callable, CodecLimits, Refs } from '../codec.js'
+import { fieldsOf } from '../codec/errors.js'
 import {
-  INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,
+  INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance, checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack, tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,
 } from '../codec/sendable.js'
 import { streamKind } from '../codec/stream-kind.js'
 import { Tag, weights, wellFormed } from './tags.js'
@@ -99,6 +102,7 @@ export class Encoder {
   }
 
   private function(fn: Callable): number {
+    checkFunction(fn)
     const id = this.refs.give(fn)
     this.given.push(id)
     return id
@@ -151,7 +155,7 @@ export class Encoder {
       if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === undefined) return this.properties(value as Record<string, unknown>)
       return this.stream(value) ?? this.properties(value as Record<string, unknown>)
     }
-    return ArrayBuffer.isView(value) ? this.arrayBufferView(value) : this.instance(value)
+    return ArrayBuffer.isView(value) ? this.arrayBufferView(value) : this.instance(value, isObjectPrototype(prototype))
   }
 
   private list(value: readonly unknown[], length: number): unknown[] {
@@ -190,15 +194,21 @@ export class Encoder {
     return last[0] === '$' && (size === 1 || Object.keys(copy).length === 1) ? { [`$${last}`]: copy[last] } : copy
   }
 
-  /** What is neither an array nor plain nor binary. */
-  private instance(value: object): unknown {
+  /** What is neither an array nor binary. @param plain  but for its realm, which is not ours */
+  private instance(value: object, plain: boolean): unknown {
+    const handle = handleOf(value)
+    if (handle !== undefined) return this.reference(handle)
     const tag = toString.call(value)
-    const built = tag === '[object Object]' ? undefined : this.builtin(value)
+    const built = tag !== '[object Object]' || ('message' in value && isError(value)) ? this.builtin(value) : undefined
     if (built !== undefined) return built
-    const stream = this.stream(value)
+    const stream = plain && !(Symbol.asyncIterator in value) ? undefined : this.stream(value)
     if (stream !== undefined) return stream
-    checkInstance(value)
+    if (!plain) checkInstance(value)
     return this.properties(value as Record<string, unknown>, tag)
+  }
+
+  private reference(handle: Handle): unknown {
+    return this.tag(Tag.reference, this.string(referred(handle, this.refs)))
   }
 
   private builtin(value: object): unknown {
@@ -236,16 +246,17 @@ export class Encoder {
     return this.tag(Tag.set, this.list(members, members.length))
   }
 
-  private error(error: Error & { code?: unknown }): unknown {
-    const { name, message, code, cause } = error
-    const coded = typeof code === 'string' || typeof code === 'number'
-    const caused = 'cause' in error
+  private error(error: Error): unknown {
+    const { name, message, code, more } = fieldsOf(error)
+    const size = more.length > 0 ? 3 + more.length * 2 : code === undefined ? 2 : 3
     const depth = this.enter()
-    this.count(caused ? 4 : coded ? 3 : 2)
-    const content: unknown[] = [this.string(typeof name === 'string' ? name : 'Error'), this.string(typeof message === 'string' ? message : '')]
-    if (coded || caused) content.push(coded ? this.value(code) : null)
-    this.path[depth] = 'cause'
-    if (caused) content.push(this.value(cause))
+    this.count(size)
+    const content: unknown[] = [this.string(name), this.string(message)]
+    if (size > 2) content.push(code === undefined ? null : this.value(code))
+    for (const [key, value] of more) {
+      this.path[depth] = key
+      content.push(this.string(key), this.value(value))
+    }
     this.path.pop()
     return this.tag(Tag.error, content)
   }

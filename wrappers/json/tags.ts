@@ -20,18 +20,20 @@ export const Tag = {
   /** Keys and values in turn. */
   map: '$map',
   set: '$set',
-  /** [name, message], then code (string, number or null) and cause, as far as there are any. */
+  /** [name, message], then code (string, number or null), then names and values of further properties in turn, as far as there are any. */
   error: '$error',
   /** Its number. */
   function: '$function',
   /** [kind, its number]. */
   stream: '$stream',
+  /** The text by which the layer that has such handles knows what one refers to. */
+  reference: '$reference',
 } as const
 
 /** What a tag costs beside the elements and properties of its text. */
 export const weights: ReadonlyMap<string, number> = new Map<string, number>([
   ...[Tag.bigint, Tag.date, Tag.buffer, Tag.map, Tag.set].map((tag) => [tag, SLOW] as const),
-  ...[Tag.binary, Tag.error].map((tag) => [tag, SLOWEST] as const),
+  ...[Tag.binary, Tag.error, Tag.reference].map((tag) => [tag, SLOWEST] as const),
 ])
 
 interface Text {

@@ -3,7 +3,8 @@ import type { CodecLimits, Refs } from '../codec.js'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { binaryFault, binaryKinds, rebuiltBinary } from '../codec/binary.js'
 import { SLOW, SLOWEST } from '../codec/weight.js'
-import { MAX_BIGINT_BYTES, rebuiltError } from '../codec/sendable.js'
+import { MORE_MAX, mayHave, receivedError } from '../codec/errors.js'
+import { MAX_BIGINT_BYTES, REFERENCE_MAX_BYTES } from '../codec/sendable.js'
 import { isStreamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
 import { KeyCache } from './keys.js'
@@ -220,7 +221,7 @@ export class Decoder {
     const type = this.u8()
     if (size > this.end - this.at) truncated()
     const end = this.at + size
-    if (type >= Ext.bigint && type <= Ext.error) this.weigh(type === Ext.binary || type === Ext.error ? SLOWEST : SLOW)
+    if (type >= Ext.bigint && type !== Ext.stream) this.weigh(type === Ext.binary || type >= Ext.error ? SLOWEST : SLOW)
     const value = this.content(type, size)
     if (this.at !== end) fail(`an extension of type ${type} has a wrong length`)
     return value
@@ -239,8 +240,18 @@ export class Decoder {
       case Ext.set: return this.set()
       case Ext.error: return this.error()
       case Ext.stream: return this.stream()
+      case Ext.reference: return this.reference(size)
       default: return fail(`there is no extension of type ${type}`)
     }
+  }
+
+  private reference(size: number): unknown {
+    if (size > REFERENCE_MAX_BYTES) fail('a reference is too long')
+    if (!this.refs!.resolve) return fail('a reference, where none can come')
+    const at = this.skip(size)
+    const text = this.bytes.toString('utf8', at, at + size)
+    if (Buffer.byteLength(text) > REFERENCE_MAX_BYTES) fail('a reference is too long') // what is no UTF-8 has become three bytes each
+    return this.refs!.resolve(text)
   }
 
   private stream(): unknown {
@@ -297,14 +308,19 @@ export class Decoder {
   private error(): Error {
     const length = this.arrayLength()
     this.enter(length)
-    if (length < 2 || length > 4) fail('an Error does not have two to four parts')
+    if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) fail('an Error does not have two or three parts and pairs of others')
     const name = this.value()
     const message = this.value()
     const code = length > 2 ? this.value() : undefined
     if (typeof name !== 'string' || typeof message !== 'string') return fail('name and message of an Error are not strings')
     if (code !== undefined && typeof code !== 'string' && typeof code !== 'number') return fail('code of an Error is neither string nor number')
-    const cause = length > 3 ? { cause: this.value() } : undefined
+    const more: [string, unknown][] = []
+    for (let i = 3; i < length; i += 2) {
+      const key = this.value()
+      if (!mayHave(key)) return fail('a name that no property of an Error can have')
+      more.push([key, this.value()])
+    }
     this.depth--
-    return rebuiltError(name, message, code, cause)
+    return receivedError(name, message, code, more)
   }
 }

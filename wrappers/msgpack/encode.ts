@@ -1,9 +1,12 @@
+import { handleOf, type Handle } from '../../src/handle.js'
+import { isError, isObjectPrototype } from '../../src/realm.js'
 import type { Writer } from '../../src/writer.js'
 import { binaryKinds, littleEndian } from '../codec/binary.js'
 import type { Callable, CodecLimits, Refs } from '../codec.js'
 import {
-  INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkInstance, checkMethod, checkSent, getTime, mapEntries, refuse, setValues, takeBack, tooDeep, tooMany, typedArrayName, unbox, unsendable,
+  INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance, checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack, tooDeep, tooMany, typedArrayName, unbox, unsendable,
 } from '../codec/sendable.js'
+import { fieldsOf } from '../codec/errors.js'
 import { SLOW, SLOWEST } from '../codec/weight.js'
 import { streamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
@@ -102,6 +105,7 @@ export class Encoder extends Output {
   // ── leaves ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private function(fn: Callable): void {
+    checkFunction(fn)
     const id = this.refs!.give(fn)
     this.given.push(id)
     this.need(6)
@@ -177,7 +181,7 @@ export class Encoder extends Output {
     if (prototype === Object.prototype || prototype === null) {
       if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === undefined || !this.stream(value)) this.properties(value as Record<string, unknown>)
     } else if (ArrayBuffer.isView(value)) this.arrayBufferView(value)
-    else this.instance(value)
+    else this.instance(value, isObjectPrototype(prototype))
   }
 
   private array(value: readonly unknown[]): void {
@@ -218,13 +222,24 @@ export class Encoder extends Output {
     return size
   }
 
-  /** What is neither an array nor plain nor binary. */
-  private instance(value: object): void {
+  /** What is neither an array nor binary. @param plain  but for its realm, which is not ours */
+  private instance(value: object, plain: boolean): void {
+    const handle = handleOf(value)
+    if (handle !== undefined) return this.reference(handle)
     const tag = toString.call(value)
-    if (tag !== '[object Object]' && this.builtin(value)) return
-    if (this.stream(value)) return
-    checkInstance(value)
+    if ((tag !== '[object Object]' || ('message' in value && isError(value))) && this.builtin(value)) return
+    if ((!plain || Symbol.asyncIterator in value) && this.stream(value)) return
+    if (!plain) checkInstance(value)
     checkSent(this.properties(value as Record<string, unknown>), tag)
+  }
+
+  private reference(handle: Handle): void {
+    const text = referred(handle, this.refs!)
+    const size = Buffer.byteLength(text)
+    this.count(SLOWEST)
+    this.needContent(size)
+    this.ext(size, Ext.reference)
+    this.at += this.bytes.write(text, this.at, size, 'utf8')
   }
 
   private builtin(value: object): boolean {
@@ -263,16 +278,18 @@ export class Encoder extends Output {
     this.depth--
   }
 
-  private error(error: Error & { code?: unknown }): void {
-    const { name, message, code, cause } = error
-    const coded = typeof code === 'string' || typeof code === 'number'
-    const caused = 'cause' in error
-    const head = this.container(Ext.error, caused ? 4 : coded ? 3 : 2)
-    this.string(typeof name === 'string' ? name : 'Error')
-    this.string(typeof message === 'string' ? message : '')
-    if (coded || caused) this.value(coded ? code : undefined)
-    this.path[this.depth] = 'cause'
-    if (caused) this.value(cause)
+  private error(error: Error): void {
+    const { name, message, code, more } = fieldsOf(error)
+    const size = more.length > 0 ? 3 + more.length * 2 : code === undefined ? 2 : 3
+    const head = this.container(Ext.error, size)
+    this.string(name)
+    this.string(message)
+    if (size > 2) this.value(code)
+    for (const [key, value] of more) {
+      this.path[this.depth] = key
+      this.string(key)
+      this.value(value)
+    }
     this.close(head)
     this.depth--
   }

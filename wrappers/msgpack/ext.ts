@@ -14,8 +14,10 @@ export const Ext = {
   map: 5,
   /** An array of the members. */
   set: 6,
-  /** An array: name, message, then code (string, number or undefined) and cause if there are any. */
+  /** An array: name, message, then code (string, number or undefined), then names and values of further properties in turn, if there are any. */
   error: 7,
   /** A byte that is its kind, then u32: the number by which its owner knows it. */
   stream: 8,
+  /** Text in UTF-8: by which the layer that has such handles knows what one refers to. */
+  reference: 9,
 } as const

@@ -1,6 +1,6 @@
-import { StageError, describe, isCode, isPrintable, printable, printableLines, type Executed, type Phase } from '../../src/errors.js'
+import { StageError, isCode, type Executed, type Phase } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
-import { rebuiltError } from '../codec/sendable.js'
+import { readThrown, shown } from '../codec/errors.js'
 import type { WireError } from './messages.js'
 
 const TEXT_MAX = 1024
@@ -17,34 +17,14 @@ export const toWire = (error: StageError): WireError => ({ code: error.code, mes
 /** What a layer above answers with: an error of ours as it is, with its cause as far as that may travel. */
 export const saidToWire = (error: StageError): WireError => ({
   ...toWire(error),
-  ...(error.cause === undefined ? {} : { cause: read(error.cause).cause }),
+  ...(error.cause === undefined ? {} : { cause: readThrown(error.cause).cause }),
   ...(error.phase ? { phase: error.phase } : {}),
 })
 
-/** What a handler threw, as far as it may travel: a plain value as it is, an Error by its name, message and code. */
+/** What a handler threw, as far as it may travel: a plain value as it is, an Error by what `codec/errors.ts` says. */
 export function thrownToWire(method: string, thrown: unknown): WireError {
-  const { text, cause } = read(thrown)
+  const { text, cause } = readThrown(thrown)
   return { code: 'REMOTE_ERROR', message: `${method} failed: ${text}`.slice(0, TEXT_MAX), executed: 'yes', cause }
-}
-
-/** Anything can be thrown, and looking at it may throw again. */
-function read(thrown: unknown): { text: string; cause: unknown } {
-  try {
-    if (!(thrown instanceof Error)) return { text: describe(thrown), cause: thrown }
-    const cause = plain(thrown)
-    return { text: cause.message, cause }
-  } catch {
-    return { text: 'what it threw cannot be read', cause: undefined }
-  }
-}
-
-/** Without what only the debugger of that process should see, and without what could not be encoded. */
-function plain(error: Error): Error {
-  const { name, message, code } = error as { name: unknown; message: unknown; code?: unknown }
-  const copy = new Error(typeof message === 'string' ? message.slice(0, TEXT_MAX) : describe(message))
-  Object.defineProperty(copy, 'name', { value: typeof name === 'string' ? name.slice(0, 128) : 'Error', configurable: true, writable: true })
-  if (typeof code === 'string' || typeof code === 'number') Object.assign(copy, { code: typeof code === 'string' ? code.slice(0, 128) : code })
-  return copy
 }
 
 /** Rebuilt from what came: a code of our list or none at all, and no class is looked up. */
@@ -56,13 +36,4 @@ export function fromWire(value: unknown, peer: Peer): StageError {
     ...(cause === undefined ? {} : { cause: shown(cause) }),
     ...(PHASES.has(phase) ? { phase: phase as Phase } : {}),
   })
-}
-
-/** An Error that was thrown there will be printed here, so its texts are made printable. Any other value is data, and stays as it is. */
-function shown(cause: unknown): unknown {
-  if (!(cause instanceof Error)) return cause
-  const { name, message, code, cause: inner } = cause as Error & { code?: string | number }
-  const below = shown(inner)
-  if (below === inner && isPrintable(`${name} ${code}`) && printableLines(message) === message) return cause
-  return rebuiltError(printable(name), printableLines(message), typeof code === 'string' ? printable(code) : code, below === undefined ? undefined : { cause: below })
 }

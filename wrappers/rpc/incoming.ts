@@ -1,6 +1,7 @@
 import { either } from '../../src/abort.js'
 import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
+import { HANDLE } from '../../src/handle.js'
 import type { Inherited } from '../actors/self.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import { Allowance } from './allowance.js'
@@ -42,6 +43,10 @@ export class Incoming implements CallContext {
     readonly streams: readonly Channel[],
   ) {
     this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - inherit.clock.now())
+  }
+
+  get [HANDLE](): string {
+    return 'is the `this` of a handler, which ends with its call: send what you need of it'
   }
 
   /** When the caller stops waiting, by the clock's `now()`; later while something moves of its streams. */

@@ -1,5 +1,6 @@
 import { bounded } from '../../src/bounded.js'
 import { StageError, describe } from '../../src/errors.js'
+import { HANDLE } from '../../src/handle.js'
 import { log } from '../../src/log.js'
 import type { Layer, Link, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
@@ -12,6 +13,8 @@ import { CAST, DEPTH_MAX, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import type { Answer, Handler, RpcVerbs } from './types.js'
+import type { Encode } from './item-writer.js'
+import { referring } from './refs.js'
 import { Slices } from './slices.js'
 import { putName } from './wire.js'
 
@@ -36,9 +39,11 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   const { clock, deadlines, timeoutMs } = mesh
   const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set() }
   const casts = new Casts()
+  const references = referring(mesh)
+  const encode: Encode = (args, writer) => codec.encode(args, writer, { ...NO_REFS, ...references })
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
-    clock, deadlines, codec, timeoutMs,
+    clock, deadlines, codec, timeoutMs, references,
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),
@@ -57,7 +62,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
       rpcs.add(one)
       return one
     },
-    target: verbs(caller, provisions, casts, codec),
+    target: verbs(caller, provisions, casts, encode),
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
     stats: () => {
       const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
@@ -77,12 +82,12 @@ type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll'>]: (selection: Sel
   callAll(selection: Selection<Rpc>, method: string, ...args: unknown[]): Answers<unknown>
 }
 
-function verbs(caller: Caller, provisions: Provisions, casts: Casts, codec: Codec): Verbs {
+function verbs(caller: Caller, provisions: Provisions, casts: Casts, encode: Encode): Verbs {
   return {
      
     call: (selection, method, ...args) => call(caller, selection, method, args),
     callAll: (selection, method, ...args) => callAll(caller, selection, method, args),
-    cast: (selection, method, ...args) => cast(caller, selection, method, args, casts, codec),
+    cast: (selection, method, ...args) => cast(caller, selection, method, args, casts, encode),
     provide: (selection, method, handler: Handler) => provisions.add(selection, method, handler),
     unprovide: (selection, method) => void provisions.remove(selection, method),
     as: (selection) => remote((method, args) => call(caller, selection, method, args)),
@@ -141,12 +146,12 @@ function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args
   return answers
 }
 
-function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, codec: Codec): void {
+function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, encode: Encode): void {
   if (!isMethod(method)) throw noSuch(method)
   const { depth = 0 } = selection.options
   const dropped = (to: string, why: Error): void => log('cast', `${method} to ${to} was dropped: ${why.message}`)
   if (depth > DEPTH_MAX) return dropped(selection.label, new Error(`a chain of more than ${DEPTH_MAX}: do they cast to each other in a circle?`))
-  const message = encodeCast(codec, depth, method, args)
+  const message = encodeCast(encode, depth, method, args)
   casts.wait('', message, (done) => bounded(caller, selection, (known) => selection.known(known), done), (error) => {
     if (error) return dropped(selection.label, error)
     for (const peer of selection.matches()) {
@@ -205,22 +210,25 @@ const NO_REFS: Refs = {
   take: () => undefined,
 }
 
-function encodeCast(codec: Codec, depth: number, method: string, args: readonly unknown[]): Buffer {
+function encodeCast(encode: Encode, depth: number, method: string, args: readonly unknown[]): Buffer {
   const writer = new Writer(512)
   writer.bytes.fill(0, 0, HEAD)
   writer.bytes[0] = CAST
   writer.at = HEAD
   writer.bytes[writer.at++] = depth
   putName(writer, method)
-  codec.encode(args, writer, NO_REFS)
+  encode(args, writer)
   return writer.bytes.subarray(0, writer.at)
 }
+
+const AS = Object.freeze(Object.assign(Object.create(null) as object, { [HANDLE]: 'is what as() returned, and stands for methods of another stage: send the name of that stage, and let the other end call to(name).as()' }))
 
 /** A proxy whose every method is a call; what promises, inspection and iteration look for is not there. */
 function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): object {
   const methods = new Map<string, (...args: unknown[]) => Promise<unknown>>()
-  return new Proxy(Object.create(null) as object, {
+  return new Proxy(Object.create(AS) as object, {
     get(_, name) {
+      if (name === HANDLE) return AS[HANDLE]
       if (typeof name === 'symbol' || !isMethod(name)) return undefined
       let method = methods.get(name)
       if (!method) methods.set(name, method = (...args) => invoke(name, args))

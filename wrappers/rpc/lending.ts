@@ -4,7 +4,7 @@ import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind }
 import { asNode, readOf } from '../codec/hold.js'
 import { leave } from '../codec/dispose.js'
 import type { Channel } from './channel.js'
-import { thrownToWire, toWire } from './errors.js'
+import { saidToWire, thrownToWire } from './errors.js'
 import type { Carried } from './faces.js'
 
 // The end of a stream in a call that its owner has: what it gives goes over the channel, what comes is written to it.
@@ -81,7 +81,7 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
     }
     over = true
   } catch (thrown) {
-    const error = thrown instanceof StageError ? toWire(thrown) : thrownToWire('the stream', thrown)
+    const error = thrown instanceof StageError ? saidToWire(thrown) : thrownToWire('the stream', thrown)
     stop()
     await sender.failure(error)
   }

@@ -13,6 +13,7 @@ import { faceOf, type Carried } from './faces.js'
 import { ItemWriter } from './item-writer.js'
 import { failed, lend, type Lent } from './lending.js'
 import { STREAMS_MAX, UNREAD_MS } from './messages.js'
+import type { Referring } from './refs.js'
 import { Room } from './room.js'
 import type { Streams } from './streams.js'
 import { VALUE, Values } from './values.js'
@@ -23,6 +24,7 @@ export interface PassingHost {
   readonly clock: Clock
   readonly deadlines: Deadlines
   readonly codec: Codec
+  readonly references: Referring
 }
 
 /** The channel behind what was handed out. */
@@ -45,11 +47,13 @@ export class Passing {
   readonly #unread = new Map<Channel, number>()
   readonly #unsweep: () => void
   readonly #room = new Room()
+  readonly #refs: Refs
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
   constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer) {
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
+    this.#refs = { ...PLAIN, ...host.references }
   }
 
   /** Something was offered since the last `took`. */
@@ -159,11 +163,11 @@ export class Passing {
 
   #carried(channel: Channel): Carried {
     return {
-      items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, PLAIN)),
+      items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, this.#refs)),
       values: () => {
         channel.once('close', () => this.#room.leave(channel)) // not left to whoever reads it: that would hold it, and it may be let go of
         return new Values(channel, this.#room, (kind, bytes, at, end) => {
-          const value = this.host.codec.decode(bytes, at, end, PLAIN)
+          const value = this.host.codec.decode(bytes, at, end, this.#refs)
           if (kind === VALUE) return value
           throw fromWire(value, this.peer)
         })

@@ -1,6 +1,21 @@
 import { StageError } from '../../src/errors.js'
+import type { Mesh } from '../../src/types.js'
 import type { Callable, Refs } from '../codec.js'
+import { refuse } from '../codec/sendable.js'
 import { REFS_MAX } from './messages.js'
+
+/** How handles of a layer above travel. */
+export type Referring = Required<Pick<Refs, 'refer' | 'resolve'>>
+
+/** By what the layers of a chain say of their handles, which is asked only where there is one. */
+export const referring = (mesh: Pick<Mesh, 'references'>): Referring => ({
+  refer: (reference) => mesh.references()?.refer(reference) ?? refuse('refers to something of which no layer of this chain knows: send what it is called'),
+  resolve: (text) => {
+    const references = mesh.references()
+    if (!references) throw new StageError('PROTOCOL_ERROR', 'a reference, of which no layer of this chain knows')
+    return references.resolve(text)
+  },
+})
 
 interface Given {
   fn: Callable

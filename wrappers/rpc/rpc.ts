@@ -10,7 +10,7 @@ import { fromWire } from './errors.js'
 import * as M from './messages.js'
 import { Methods } from './methods.js'
 import { Passing } from './passing.js'
-import { LinkRefs } from './refs.js'
+import { LinkRefs, type Referring } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
 import { Streams } from './streams.js'
 import type { Service } from './types.js'
@@ -20,6 +20,7 @@ import { Wire, putName, putU32, u32 } from './wire.js'
 export interface RpcHost extends Handlers {
   readonly deadlines: Deadlines
   readonly codec: Codec
+  readonly references: Referring
   readonly timeoutMs: number
   /** The names that the peer can call. */
   visible(peer: Peer): Set<string>
@@ -88,6 +89,7 @@ export class Rpc extends Channel implements Top {
       offer: (stream, kind) => this.#passing.offer(stream, kind),
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
+      ...host.references,
     }, host.clock, end.dialled)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     this.methods = new Methods(this.#wire, () => host.visible(this.peer))

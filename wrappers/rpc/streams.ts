@@ -1,6 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
+import { isError } from '../../src/realm.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
+import { readThrown } from '../codec/errors.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
 import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS, UNWANTED } from './messages.js'
@@ -229,7 +231,7 @@ export class Streams implements ChannelPort {
     if (channel.unheard || this.wire.withdraw(channel.id) === 'unsent') return
     const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
     const plain = toWire(told)
-    this.wire.reset(channel.id, !(told.cause instanceof Error) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: told.cause })
+    this.wire.reset(channel.id, !isError(told.cause) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: readThrown(told.cause).cause })
   }
 
   credit(channel: Channel, bytes: number): void {

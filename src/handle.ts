@@ -1,0 +1,16 @@
+/** Objects of the library that are more than their properties, and what becomes of them where they are values. */
+import type { Reference } from './types.js'
+
+/** Under it such an object says what it is. It is the same symbol for each copy of the library in a process, and in each realm. */
+export const HANDLE = Symbol.for('stagemesh.handle')
+
+/** A text says why it cannot be sent, as the second half of a message. */
+export type Handle = string | Reference
+
+/** What a value says of itself, if it is an object of the library's. */
+export function handleOf(value: object): Handle | undefined {
+  const handle = (value as { [HANDLE]?: unknown })[HANDLE]
+  return typeof handle === 'string' || isReference(handle) ? handle : undefined
+}
+
+const isReference = (handle: unknown): handle is Reference => typeof handle === 'object' && handle !== null && typeof (handle as Reference).to === 'string'
