@@ -384,6 +384,8 @@ export interface TargetOptions {
   depth?: number | undefined
   /** The turns of actors that wait for it; set by `this.to()`. */
   chain?: readonly string[] | undefined
+  /** What stands between the functions and streams in its arguments and the callee; set by the `self.to()` of an actor. */
+  hand?: object | undefined
 }
 
 /** Whom a `to()` means, and how to get at them. */
