@@ -37,7 +37,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   const hosting: Hosting = new Hosting(mesh, {
     actor,
     target: (to: To, options: TargetOptions) => mesh.target(to, options),
-  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(!error))))
+  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(error))))
   const routes = new Routes(mesh, hosting)
   const observers = new Observers(mesh, routes)
   const notifying = new Notifying()
