@@ -15,7 +15,7 @@ import type { Steps } from '../src/listing.js'
 import { newId, systemRandom } from '../src/random.js'
 import { Stores } from '../src/storing.js'
 import type { StoreSteps } from '../src/storing.js'
-import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Random, Registry, Store, View } from '../src/types.js'
+import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Random, Registry, Store, View, Wake } from '../src/types.js'
 import { Views } from '../src/views.js'
 
 export interface MemoryRegistryOptions {
@@ -257,10 +257,11 @@ class MemoryStore implements StoreSteps {
     return known && copied(known)
   }
 
-  async due(limit: number): Promise<readonly string[]> {
+  async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
     const now = this.clock.wall()
-    const waiting = [...this.#actors()].flatMap(([actor, { wake }]) => wake !== undefined && wake <= now ? [{ actor, wake }] : [])
-    return waiting.sort((a, b) => a.wake - b.wake || Buffer.compare(Buffer.from(a.actor), Buffer.from(b.actor))).slice(0, limit).map(({ actor }) => actor)
+    const due: Wake[] = []
+    for (const [actor, { wake: at }] of this.#actors()) if (at !== undefined && at <= now && (!after || order({ actor, at }, after) > 0)) due.push({ actor, at })
+    return due.sort(order).slice(0, limit)
   }
 
   #step<T>(actor: string, run: (record: ActorRecord | undefined) => Outcome<T>): T {
@@ -275,5 +276,7 @@ class MemoryStore implements StoreSteps {
     return this.room.actors(this.namespace)
   }
 }
+
+const order = (a: Wake, b: Wake): number => a.at - b.at || (a.actor < b.actor ? -1 : a.actor > b.actor ? 1 : 0)
 
 const copied = <T extends Committed>(answer: T): T => ({ ...answer, data: answer.data && Buffer.from(answer.data) })

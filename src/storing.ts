@@ -1,6 +1,6 @@
 import { StageError, describe } from './errors.js'
 import { checkIdentifier } from './pattern.js'
-import type { Claim, Claimed, Commit, Fence, Store } from './types.js'
+import type { Claim, Claimed, Commit, Fence, Store, Wake } from './types.js'
 
 /** The longest address of an actor, in bytes of UTF-8. */
 export const MAX_ACTOR_BYTES = 512
@@ -63,9 +63,9 @@ class GuardedStore implements Store {
     return this.steps.look(actor)
   }
 
-  async due(limit: number): Promise<readonly string[]> {
-    this.#check({ limit })
-    return this.steps.due(limit)
+  async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
+    this.#check({ limit, ...(after ? { actor: after.actor, at: after.at } : {}) })
+    return this.steps.due(limit, after)
   }
 
   close(): Promise<void> {
@@ -88,13 +88,14 @@ export interface Arguments {
   readonly fence?: Fence
   readonly commit?: Commit
   readonly limit?: number
+  readonly at?: number
 }
 
 /**
  * Looks at the arguments of any method of a store, so that all stores take the same.
  * @throws StageError BAD_ARGUMENT saying what is wrong with which
  */
-export function checkArguments({ actor, claim, fence, commit, limit }: Arguments): void {
+export function checkArguments({ actor, claim, fence, commit, limit, at }: Arguments): void {
   if (actor !== undefined) expect(isText(actor, MAX_ACTOR_BYTES), 'the address of an actor', actor, `1 to ${MAX_ACTOR_BYTES} bytes of printable text`)
   if (claim) {
     checkId('the stage of a claim', claim.stage)
@@ -114,6 +115,7 @@ export function checkArguments({ actor, claim, fence, commit, limit }: Arguments
     expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, `at most ${MAX_STATE_BYTES}: keep less in the actor`)
     if (wake !== undefined) expect(Number.isFinite(wake) && Math.abs(wake) <= MAX_TIME, 'the wake of a commit', wake, 'milliseconds since 1970')
   }
+  if (at !== undefined) expect(Number.isInteger(at) && Math.abs(at) <= MAX_TIME, 'the time of a wake', at, 'whole milliseconds since 1970, as due() told')
   if (limit !== undefined) expect(isCount(limit) && limit > 0 && limit <= MAX_DUE, 'the limit', limit, `1 to ${MAX_DUE}`)
 }
 

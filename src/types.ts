@@ -165,6 +165,13 @@ export interface Commit {
   readonly wake?: number | undefined
 }
 
+/** An actor that wants to be woken, and when. */
+export interface Wake {
+  readonly actor: string
+  /** Milliseconds since 1970 by the store's clock, whole. */
+  readonly at: number
+}
+
 /**
  * Claims and committed state of the actors of one namespace. An actor is known by its address, at most 512 bytes of
  * printable text. Every step is atomic, and may safely be run again when its answer was lost; none waits or retries for
@@ -193,8 +200,12 @@ export interface Store extends Closable {
   release(actor: string, fence: Fence): Promise<void>
   /** Who has it and what was committed, without claiming; undefined if nobody ever claimed it. */
   look(actor: string): Promise<(Committed & { readonly epoch: number; readonly owner: Owner | undefined }) | undefined>
-  /** Up to `limit` actors whose `wake` has come, the earliest first. */
-  due(limit: number): Promise<readonly string[]>
+  /**
+   * Up to `limit` actors whose `wake` has come, the earliest first; those of the same moment in an order of the store's own.
+   * Fewer than `limit`: there are no more.
+   * @param after  only those behind that one, whether it still waits or not
+   */
+  due(limit: number, after?: Wake): Promise<readonly Wake[]>
 }
 
 // ── what carries bytes ──────────────────────────────────────────────────────────────────────────────────────────
@@ -402,6 +413,8 @@ export interface TargetOptions {
   depth?: number | undefined
   /** The turns of actors that wait for it; set by `this.to()`. */
   chain?: readonly string[] | undefined
+  /** What stands between the functions and streams in its arguments and the callee; set by the `self.to()` of an actor. */
+  hand?: object | undefined
 }
 
 /** Whom a `to()` means, and how to get at them. */

@@ -8,7 +8,7 @@ import * as claims from '../../src/claims.js'
 import type { ActorRecord, Outcome } from '../../src/claims.js'
 import { StageError } from '../../src/errors.js'
 import type { StoreSteps } from '../../src/storing.js'
-import type { Claim, Claimed, Clock, Commit, Fence, Store } from '../../src/types.js'
+import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import type { Attempt, Environment, Key, Rows, Written } from './environment.js'
 
 const LIMIT_MS = 3000
@@ -32,12 +32,13 @@ export class LocalStore implements StoreSteps {
     return this.#asStore(async (environment) => environment.find((rows) => claims.look(new Row(rows, this.namespace, actor).record, this.clock.wall())))
   }
 
-  due(limit: number): Promise<readonly string[]> {
+  due(limit: number, after?: Wake): Promise<readonly Wake[]> {
     return this.#asStore(async (environment) => environment.find((rows) => {
-      const found: string[] = []
-      for (const key of rows.getKeys({ start: ['wake', this.namespace, Number.MIN_SAFE_INTEGER, ''], end: ['wake', this.namespace, Math.floor(this.clock.wall()) + 1, ''] })) {
+      const found: Wake[] = []
+      for (const key of rows.getKeys({ start: ['wake', this.namespace, after?.at ?? Number.MIN_SAFE_INTEGER, after?.actor ?? ''], end: ['wake', this.namespace, Math.floor(this.clock.wall()) + 1, ''] })) {
         const [, , at, actor] = key as [string, string, number, string]
-        if (new Row(rows, this.namespace, actor).record?.wake === at) found.push(actor) // else somebody has deleted the actor by hand
+        if (at === after?.at && actor === after.actor) continue
+        if (new Row(rows, this.namespace, actor).record?.wake === at) found.push({ actor, at }) // else somebody has deleted the actor by hand
         if (found.length === limit) break
       }
       return found

@@ -64,6 +64,25 @@ local epoch, version, stage, activation = read(KEYS[1])
 if not epoch then return {} end
 return { num(epoch), num(version), num(now), stage, activation, redis.call('HGET', KEYS[1], 'data') }`)
 
-/** KEYS: wakes. ARGV: how many at most. */
+/** KEYS: wakes. ARGV: how many at most, and behind which score and address, if any. Answers address and score in turns. */
 export const DUE = script('no-writes', `${common}
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', num(now), 'LIMIT', '0', ARGV[1])`)
+local least, from = ARGV[2] or '-inf', 0
+-- whether the one at that place of those with its score is not there, or behind it: by their bytes, as Redis orders them, where Lua's own < goes by the locale
+local function behind(place)
+  local one, by = redis.call('ZRANGEBYSCORE', KEYS[1], least, least, 'LIMIT', num(place), '1')[1], ARGV[3]
+  if not one then return true end
+  for i = 1, math.min(#one, #by) do
+    local a, b = string.byte(one, i), string.byte(by, i)
+    if a ~= b then return a > b end
+  end
+  return #one > #by
+end
+if ARGV[3] then
+  local to = 1
+  while not behind(to - 1) do from, to = to, to * 2 end
+  while from < to do
+    local middle = math.floor((from + to) / 2)
+    if behind(middle) then to = middle else from = middle + 1 end
+  end
+end
+return redis.call('ZRANGEBYSCORE', KEYS[1], least, num(now), 'WITHSCORES', 'LIMIT', num(from), ARGV[1])`)

@@ -1,5 +1,5 @@
 import type { StoreSteps } from '../../src/storing.js'
-import type { Claim, Claimed, Clock, Commit, Fence, Store } from '../../src/types.js'
+import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import { Connection } from './connection.js'
 import type { Script } from './script.js'
 import { CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKey, wakesKey } from './store-scripts.js'
@@ -47,8 +47,9 @@ export class RedisStore implements StoreSteps {
     return { epoch: Number(epoch), owner, version: Number(version), data: data ?? undefined, now: Number(now) }
   }
 
-  async due(limit: number): Promise<readonly string[]> {
-    return (await this.#run(DUE, [wakesKey(this.namespace)], [String(limit)]) as Buffer[]).map(String)
+  async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
+    const flat = await this.#run(DUE, [wakesKey(this.namespace)], [String(limit), ...(after ? [String(after.at), after.actor] : [])]) as Buffer[]
+    return Array.from({ length: flat.length / 2 }, (_, i) => ({ actor: String(flat[2 * i]), at: Number(flat[2 * i + 1]) }))
   }
 
   close(): Promise<void> {

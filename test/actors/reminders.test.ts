@@ -1,7 +1,7 @@
 import test from 'ava'
 import type { Self, Stage } from '../../src/index.js'
 import type { ReminderOptions } from '../../wrappers/actors/types.js'
-import { actorMesh, away, type ActorMesh } from '../helpers/actors.js'
+import { actorMesh, away, type ActorMesh, type Shelf } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 
 nothingUnhandled(test)
@@ -403,4 +403,68 @@ test('more reminders than are woken at once are all in time', async (t) => {
   await mesh.add('b', define)
   await mesh.clock.advance(70_000)
   t.is(ran, 1500)
+})
+
+/** So many actors whose reminders were due long ago, as a release before this one left them. */
+async function stale(mesh: ActorMesh, shelf: Shelf, type: string, count: number): Promise<void> {
+  const store = shelf.store('default')
+  for (let i = 0; i < count; i++) {
+    const claim = { stage: 'before', activation: `before-${type}-${i}` }
+    const claimed = await store.claim(`${type}.${i}`, claim)
+    if (claimed.owner) throw new Error(`${type}.${i} is owned`)
+    const fence = { epoch: claimed.epoch, activation: claim.activation }
+    await store.commit(`${type}.${i}`, fence, { id: `${i}`, version: 1, data: Buffer.alloc(1), wake: mesh.clock.wall() - 60_000 })
+    await store.release(`${type}.${i}`, fence)
+  }
+  await store.close()
+}
+
+const cannot = (stage: Stage): void => { stage.define({ pattern: 'stuck.{id}', durable: true, create: () => { throw new Error('cannot be made') } }) }
+
+for (const [what, define, says] of [
+  ['of a type that nobody hosts', () => {}, /^the reminders of 10100 actors whose address begins with "stuck\." are due and cannot run: no stage hosts their type/],
+  ['that cannot be made', cannot, /^the reminders of \d+ actors of stuck\.\{id\} are due and cannot run: .*cannot be made/],
+] as const) {
+  test(`10 100 due ones ${what} hold up no other, are counted, and are reported once`, async (t) => {
+    const mesh = actorMesh(t)
+    const ran: Ran[] = []
+    const a = await mesh.add('a', alarms(mesh, ran))
+    for (const i of [1, 2, 3]) await mesh.go(a.stage.actor(`alarms.${i}`)['set']('x', { afterMs: [1000, 30_000, 70_000][i - 1], args: [i] }))
+    await stale(mesh, a.shelf, 'stuck', 10_100)
+    await mesh.go(a.stage.close())
+    await mesh.clock.advance(2000)
+    const started = mesh.clock.now()
+    const b = await mesh.add('b', (stage) => { define(stage); alarms(mesh, ran, { idleMs: 1000 })(stage) })
+    await mesh.clock.advance(10_000)
+    t.deepEqual(ran.map(({ args }) => args[0]), [1], 'due for long, and behind all of them')
+    await mesh.clock.advance(started + 90_000 - mesh.clock.now())
+    t.deepEqual(ran.map(({ args }) => args[0]), [1, 2, 3])
+    for (const [i, at] of [[1, 28_000], [2, 68_000]]) t.true(ran[i].at - started >= at - 500 && ran[i].at - started <= at + 10_000, `${ran[i].at - started}`)
+    const reports = b.errors.filter((one) => one.includes('are due and cannot run'))
+    t.is(reports.length, 1, reports.join('\n'))
+    t.regex(reports[0], says)
+    t.is(b.stage.stats()['stuckReminders'], 10_100)
+    const pages = b.shelf.count('due')
+    await mesh.clock.advance(60_000)
+    t.true(b.shelf.count('due') - pages <= 12 * (what.startsWith('of') ? 22 : 62), `${b.shelf.count('due') - pages} reads of the store in a minute`)
+  })
+}
+
+test('what nobody hosted rings within seconds when somebody does, and counts no more', async (t) => {
+  const mesh = actorMesh(t)
+  const ran: Ran[] = []
+  const late = alarms(mesh, ran, { pattern: 'late.{id}' })
+  const a = await mesh.add('a', late)
+  for (let i = 0; i < 30; i++) await mesh.go(a.stage.actor(`late.${i}`)['set']('x', { afterMs: 1000, args: [i] }))
+  await mesh.go(a.stage.close())
+  const b = await mesh.add('b', alarms(mesh, ran))
+  await stale(mesh, b.shelf, 'stuck', 3000)
+  await mesh.clock.advance(30_000)
+  t.is(b.stage.stats()['stuckReminders'], 3030)
+  t.is(b.errors.filter((one) => one.includes('cannot run')).length, 2)
+  await mesh.add('c', late)
+  await mesh.clock.advance(8000)
+  t.is(ran.length, 30)
+  await mesh.clock.advance(10_000)
+  t.is(b.stage.stats()['stuckReminders'] ?? 0, b.stage.stats()['stuckReminders'] === 0 ? 0 : 3000)
 })

@@ -1,5 +1,5 @@
 import { MemoryRegistry, StageError, framing, rpc, type ChainItem, type Code, type Fence, type Layer, type Registry, type Stage, type StageOptions, type Store } from '../../src/index.js'
-import type { Claim, Claimed, Commit } from '../../src/types.js'
+import type { Claim, Claimed, Commit, Wake } from '../../src/types.js'
 import type { Rpc } from '../../wrappers/rpc/rpc.js'
 import type { Service } from '../../wrappers/rpc/types.js'
 import type { ExecutionContext } from 'ava'
@@ -56,7 +56,7 @@ export class Shelf implements Registry {
       commit: (actor: string, fence: Fence, commit: Commit) => this.#take({ step: 'commit', actor, commit }, () => store.commit(actor, fence, commit)),
       release: (actor: string, fence: Fence) => this.#take({ step: 'release', actor }, () => store.release(actor, fence)),
       look: (actor: string) => this.#take({ step: 'look', actor }, () => store.look(actor)),
-      due: (limit: number) => this.#take({ step: 'due', actor: '' }, () => store.due(limit)),
+      due: (limit: number, after?: Wake) => this.#take({ step: 'due', actor: '' }, () => store.due(limit, after)),
       close: () => store.close(),
     }
   }

@@ -1,5 +1,5 @@
 import { StageError, type Code } from '../../src/errors.js'
-import type { Claim, Claimed, Commit, Fence } from '../../src/types.js'
+import type { Claim, Claimed, Commit, Fence, Wake } from '../../src/types.js'
 import type { Assertions } from '../suites/test.js'
 import { Child } from './printing-child.js'
 import { until } from './until.js'
@@ -44,8 +44,8 @@ export class RemoteStore {
     return this.#ask('look', actor)
   }
 
-  due(limit: number): Promise<string[]> {
-    return this.#ask('due', limit)
+  due(limit: number, after?: Wake): Promise<Wake[]> {
+    return this.#ask('due', limit, after)
   }
 
   /** The longest time for which nothing else could run in its process. */

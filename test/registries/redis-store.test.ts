@@ -69,7 +69,7 @@ function tests(): void {
     t.is(await store.commit('x', owner, commitOf(2, 'second', 5)), 'ok')
     const next = await hold(store, 'x', claimOf({ over: owner.activation }))
     t.deepEqual([next.epoch, next.version, String(next.data)], [owner.epoch + 1, 2, 'second'])
-    t.deepEqual(await store.due(1), ['x'])
+    t.deepEqual((await store.due(1)).map(({ actor }) => actor), ['x'])
   })
 
   test('after a restart without its data the owner is refused, and the next claim is beyond what is known', async (t) => {
@@ -141,7 +141,7 @@ function tests(): void {
     await t.throwsAsync(store.commit('x', owner, commit), { ...UNAVAILABLE, message: /OOM.*maxmemory/ })
     await t.throwsAsync(store.claim('y', claimOf()), { ...UNAVAILABLE, message: /OOM.*maxmemory/ })
     t.is(String((await store.look('x'))!.data), 'first')
-    t.deepEqual(await store.due(1), ['x'])
+    t.deepEqual((await store.due(1)).map(({ actor }) => actor), ['x'])
     await store.release('x', owner)
     t.is((await store.look('x'))!.owner, undefined)
     await server.run(['CONFIG', 'SET', 'maxmemory', '0'])
@@ -167,7 +167,7 @@ function tests(): void {
     t.is(what, 'granted')
     t.is(await run(scripts.COMMIT, [key('x'), scripts.wakesKey(NS)], epoch, 'mine', 'id', '1', '5', 'x', 'data') as unknown, 'ok')
     t.deepEqual((await run(scripts.LOOK, [key('x')])).toSpliced(2, 1), [epoch, '1', 'stage', 'mine', 'data'])
-    t.deepEqual(await run(scripts.DUE, [scripts.wakesKey(NS)], '10'), ['x'])
+    t.deepEqual(await run(scripts.DUE, [scripts.wakesKey(NS)], '10'), ['x', '5'])
     t.is(await run(scripts.RELEASE, [key('x')], epoch, 'mine') as unknown, 'ok')
   })
 
@@ -196,7 +196,7 @@ function tests(): void {
     const owner = await hold(store, 'x')
     const data = Buffer.from([0, 0xff, 0xfe, 0x80])
     t.is(await store.commit('x', owner, commitOf(1, data, 5)), 'ok')
-    t.deepEqual([(await store.look('x'))!.data, await store.due(1)], [data, ['x']])
+    t.deepEqual([(await store.look('x'))!.data, (await store.due(1))[0]?.actor], [data, 'x'])
     t.deepEqual([client.status, await server.run(['HGET', `mine:${key('x')}`, 'version'])], ['wait', '1'])
     client.disconnect()
   })

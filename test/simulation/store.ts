@@ -2,7 +2,7 @@ import * as claims from '../../src/claims.js'
 import type { ActorRecord } from '../../src/claims.js'
 import { StageError } from '../../src/index.js'
 import type { StoreSteps } from '../../src/storing.js'
-import type { Claim, Claimed, Clock, Commit, Committed, Fence, Store } from '../../src/types.js'
+import type { Claim, Claimed, Clock, Commit, Committed, Fence, Store, Wake } from '../../src/types.js'
 import type { Chance } from './chance.js'
 import type { HostClock } from './host-clock.js'
 import type { Truth } from './truth.js'
@@ -11,6 +11,8 @@ import type { Truth } from './truth.js'
 const COMMAND_MS = 4000
 const away = (): StageError => new StageError('STORE_UNAVAILABLE', 'the store is out of reach')
 const copied = <T extends Committed>(answer: T): T => ({ ...answer, data: answer.data && Buffer.from(answer.data) })
+
+const order = (a: Wake, b: Wake): number => a.at - b.at || (a.actor < b.actor ? -1 : a.actor > b.actor ? 1 : 0)
 
 /** The server that keeps the claims and states of actors: the rules, and a record of all that was done by them. */
 export class Vault {
@@ -48,10 +50,10 @@ export class Vault {
     return known && copied(known)
   }
 
-  due(limit: number): readonly string[] {
+  due(limit: number, after?: Wake): readonly Wake[] {
     const now = this.clock.wall()
-    const waiting = [...this.#records].flatMap(([actor, { wake }]) => wake !== undefined && wake <= now ? [{ actor, wake }] : [])
-    return waiting.sort((a, b) => a.wake - b.wake).slice(0, limit).map(({ actor }) => actor)
+    const due = [...this.#records].flatMap(([actor, { wake: at }]) => at !== undefined && at <= now && (!after || order({ actor, at }, after) > 0) ? [{ actor, at }] : [])
+    return due.sort(order).slice(0, limit)
   }
 
   /** What it has of one actor, or all. */
@@ -100,8 +102,8 @@ export class StoreWay implements StoreSteps {
     return this.#ask(() => this.vault.look(actor))
   }
 
-  due(limit: number): Promise<readonly string[]> {
-    return this.#ask(() => this.vault.due(limit))
+  due(limit: number, after?: Wake): Promise<readonly Wake[]> {
+    return this.#ask(() => this.vault.due(limit, after))
   }
 
   #ask<T>(run: () => T): Promise<T> {

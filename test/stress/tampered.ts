@@ -51,7 +51,7 @@ export class Tampered implements Registry {
       },
       release: (actor, fence) => store.release(actor, fence),
       look: (actor) => store.look(actor),
-      due: (limit) => store.due(limit),
+      due: (limit, after) => store.due(limit, after),
       close: () => store.close(),
     }
   }

@@ -8,7 +8,7 @@
 import { setImmediate as breath, setTimeout as sleep } from 'node:timers/promises'
 import { StageError } from '../../src/errors.js'
 import { MAX_ACTOR_BYTES, MAX_STATE_BYTES } from '../../src/storing.js'
-import type { Claim, Claimed, Closable, Commit, Fence, Store } from '../../src/types.js'
+import type { Claim, Claimed, Closable, Commit, Fence, Store, Wake } from '../../src/types.js'
 import type { Assertions, Test } from './test.js'
 
 /** The part of a registry that is tried here. */
@@ -249,7 +249,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is((await store.look('x'))!.data, undefined)
     t.is(await store.commit('x', owner, commitOf(1)), 'fenced')
     t.is(await store.commit('y', other, commitOf(1)), 'ok')
-    t.deepEqual(await store.due(10), [], 'when it wanted to be woken was forgotten, too')
+    t.deepEqual(await due(store, 10), [], 'when it wanted to be woken was forgotten, too')
   })
 
   check('a store that forgot everything refuses the owners from before', async (t, scene) => {
@@ -259,7 +259,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     await store.commit('x', owner, commitOf(1, 'gone', 1))
     await scene.place.empty()
     t.is(await store.commit('x', owner, commitOf(2)), 'fenced')
-    t.deepEqual([await store.look('x'), await store.due(10)], [undefined, []])
+    t.deepEqual([await store.look('x'), await due(store, 10)], [undefined, []])
     const answer = await granted(store.claim('x', claimOf({ floor: owner.epoch })))
     t.deepEqual([answer.version, answer.data, answer.epoch > owner.epoch], [0, undefined, true])
   })
@@ -305,7 +305,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
       t.is(await store.commit(actor, { activation, epoch }, commitOf(1, actor, 1)), 'ok')
     }))
     for (const actor of addresses) t.is(String((await store.look(actor))!.data), actor)
-    t.deepEqual([...await store.due(1000)].sort(), [...addresses].sort())
+    t.deepEqual([...await due(store, 1000)].sort(), [...addresses].sort())
   })
 
   check('what is out of its limits is refused', async (t, scene) => {
@@ -340,7 +340,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
       await there.release('x', here)
     }
     t.is(await scene.store.commit('x', here, commitOf(1, 'here', 1)), 'ok')
-    t.deepEqual([await scene.store.due(10), await scene.client('suite2').due(10)], [['x'], []])
+    t.deepEqual([await due(scene.store, 10), await due(scene.client('suite2'), 10)], [['x'], []])
   })
 
   check('those whose time has come are told, the earliest first', async (t, scene) => {
@@ -355,19 +355,53 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     }
     const wakes = { a: now - 10, b: now - 30.5, c: undefined, d: now - 20, e: now + HOUR_MS }
     for (const [actor, wake] of Object.entries(wakes)) await store.commit(actor, owners.get(actor)!, commitOf(1, actor, wake))
-    t.deepEqual(await store.due(10), ['b', 'd', 'a'])
-    t.deepEqual(await store.due(2), ['b', 'd'], 'no more than were asked for')
+    t.deepEqual(await due(store, 10), ['b', 'd', 'a'])
+    t.deepEqual(await due(store, 2), ['b', 'd'], 'no more than were asked for')
     await store.commit('b', owners.get('b')!, commitOf(2, 'b', now - 1))
     await store.commit('c', owners.get('c')!, commitOf(2)) // refused: it changes nothing
     await store.commit('d', owners.get('d')!, commitOf(2))
-    t.deepEqual(await scene.client().due(10), ['a', 'b'], 'each commit replaces what was there')
+    t.deepEqual(await due(scene.client(), 10), ['a', 'b'], 'each commit replaces what was there')
     await store.release('a', owners.get('a')!)
-    t.deepEqual(await store.due(10), ['a', 'b'], 'also of one that was released')
+    t.deepEqual(await due(store, 10), ['a', 'b'], 'also of one that was released')
     const next = await scene.hold('a')
     await scene.hold('b', { over: owners.get('b')!.activation })
-    t.deepEqual(await store.due(10), ['a', 'b'], 'and of one that somebody has')
+    t.deepEqual(await due(store, 10), ['a', 'b'], 'and of one that somebody has')
     await store.commit('a', next, commitOf(2))
-    t.deepEqual(await store.due(10), ['b'])
+    t.deepEqual(await due(store, 10), ['b'])
+  })
+
+  check('those whose time has come are told in parts, however many have the same, and none is told twice or left out', async (t, scene) => {
+    const { store } = scene
+    const mine = claimOf()
+    const { now } = await granted(store.claim('first', mine))
+    const all = new Map<string, number>()
+    const fences = new Map<string, Fence>()
+    const names = ['a', 'aa', 'a\u00e9', 'a z', 'A', 'b', '\u00e9', '\uffee', '\u{10fffd}', '{x}', '-', '0', '00', 'x'.repeat(MAX_ACTOR_BYTES)]
+    for (const [i, actor] of [...names, ...names.map((one) => `later ${one.slice(0, 400)}`)].entries()) {
+      const owner = await scene.hold(actor)
+      const at = Math.floor(now) - (i < names.length ? 5000 : 5000 - (i - names.length) % 3)
+      fences.set(actor, owner)
+      all.set(actor, at)
+      t.is(await store.commit(actor, owner, commitOf(1, '', at)), 'ok')
+    }
+    await scene.hold('never')
+    const later = await scene.hold('in an hour')
+    await store.commit('in an hour', later, commitOf(1, '', now + HOUR_MS))
+    const whole = await store.due(1000)
+    t.is(whole.length, all.size)
+    for (const { actor, at } of whole) t.is(at, all.get(actor), actor)
+    t.true(whole.every(({ at }, i) => i === 0 || at >= whole[i - 1].at), 'the earliest first')
+    for (const size of [1, 2, 5, whole.length, 1000]) {
+      const parts: Wake[] = []
+      for (let part = await store.due(size); part.length > 0; part = await scene.client().due(size, parts.at(-1))) parts.push(...part)
+      t.deepEqual(parts, whole, `in parts of ${size}`)
+    }
+    for (const [i, one] of whole.entries()) { // also where the one that it goes on from waits no more
+      await store.commit(one.actor, fences.get(one.actor)!, commitOf(2))
+      t.deepEqual(await store.due(1000, one), whole.slice(i + 1))
+    }
+    t.deepEqual(await store.due(10, { actor: 'nobody', at: Math.floor(now) + HOUR_MS * 2 }), [])
+    for (const bad of [{ actor: '', at: 1 }, { actor: 'x', at: NaN }, { actor: 'x', at: 0.5 }, { actor: 'x', at: 1e300 }, { actor: 'x', at: '1' as unknown as number }]) t.is(await code(store.due(10, bad)), 'BAD_ARGUMENT', JSON.stringify(bad))
   })
 
   check('a time to be woken at comes', async (t, scene) => {
@@ -376,10 +410,10 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     const { epoch, now } = await granted(store.claim('x', mine))
     const owner = { epoch, activation: mine.activation }
     await store.commit('x', owner, commitOf(1, '', now + 3_600_000))
-    t.deepEqual(await store.due(10), [])
+    t.deepEqual(await due(store, 10), [])
     await store.commit('x', owner, commitOf(2, '', now + 1000))
-    while ((await store.due(10)).length === 0) await scene.pass(100)
-    t.deepEqual(await store.due(10), ['x'])
+    while ((await due(store, 10)).length === 0) await scene.pass(100)
+    t.deepEqual(await due(store, 10), ['x'])
     t.true((await store.look('x'))!.now >= now + 1000, 'and not before')
   })
 
@@ -435,6 +469,9 @@ async function granted(answer: Promise<Claimed>): Promise<Extract<Claimed, { epo
   if (claimed.owner) throw new Error(`it is owned by ${JSON.stringify(claimed.owner)}`)
   return claimed
 }
+
+/** Whose time has come, the earliest first. */
+const due = async (store: Store, limit: number): Promise<string[]> => (await store.due(limit)).map(({ actor }) => actor)
 
 const code = (promise: Promise<unknown>): Promise<string | undefined> =>
   promise.then(() => undefined, (error: unknown) => error instanceof StageError ? error.code : String(error))

@@ -4,6 +4,7 @@ import { newId } from '../../src/random.js'
 import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Definition } from './definition.js'
+import { HandedOut } from './handed-out.js'
 import type { History } from './history.js'
 import { decode, decodeKept, type Image } from './image.js'
 import { Keeping } from './keeping.js'
@@ -64,6 +65,7 @@ export class Activation {
   history: History | undefined
   reminders: Reminders | undefined
   timers: Timers | undefined
+  #handed: HandedOut | undefined
   #reason: DeactivateReason = 'asked'
   #token: string | undefined
   /** What its hook that was called last has returned. */
@@ -198,7 +200,7 @@ export class Activation {
 
   /** Nothing is going on or to be tried again, and nobody watches. */
   get idle(): boolean {
-    return this.phase === 'active' && this.turns.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing
+    return this.phase === 'active' && this.turns.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
   }
 
   get stopping(): boolean {
@@ -242,6 +244,11 @@ export class Activation {
   /** Under which its turns are known to those that they call, and to nobody else: whoever knows the name of one comes back to it. */
   get token(): string {
     return this.#token ??= newId(this.host.mesh.random)
+  }
+
+  /** Functions and iterables of its that others have. */
+  get handedOut(): HandedOut {
+    return this.#handed ??= new HandedOut(this)
   }
 
   /** Its reminders, made when it first sets one. */
@@ -294,7 +301,7 @@ export class Activation {
       if (!this.#isOver) await this.#release()
       if (this.#isOver) return
       this.turns.leave()
-      this.#over(new StageError('CANCELLED', `${this.address} was put away: ${this.#reason}`))
+      this.#over(this.#away())
       this.host.ended(this, this.turns.taken(), this.#reason !== 'closing')
     })
   }
@@ -302,10 +309,12 @@ export class Activation {
   async #deactivate(): Promise<void> {
     try {
       const deactivate = this.instance && hook(this.instance, 'deactivate')
-      if (!deactivate) return
+      const left = this.#handed?.leaving(this.#away())
+      if (!deactivate && !left) return
       this.#goodbye = true
       const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
-      this.#hooked = deactivate.call(this.instance!, this.#reason)
+      const goodbye = (): unknown => deactivate?.call(this.instance!, this.#reason)
+      this.#hooked = left ? left.then(goodbye) : goodbye()
       await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(this.#hooked), slow)
       await this.keeping.afterHook(GOODBYE_MS)
     } catch (error) {
@@ -331,6 +340,10 @@ export class Activation {
     this.drop('store', error)
   }
 
+  #away(): StageError {
+    return new StageError('CANCELLED', `${this.address} was put away: ${this.#reason}`)
+  }
+
   get #isOver(): boolean {
     return this.phase === 'over'
   }
@@ -341,6 +354,7 @@ export class Activation {
     this.reminders?.close()
     this.self.abort(error)
     this.history?.end(error)
+    this.#handed?.end(error)
     this.#tellClaimed(error)
     for (const done of this.#ended ?? []) done()
   }

@@ -3,6 +3,7 @@ import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
 import { dispose } from '../codec/dispose.js'
+import type { Hand } from '../codec/hand.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
 import type { Moving } from './copy.js'
@@ -49,6 +50,8 @@ export class ActorCall implements Outgoing, Moving {
     private readonly done: (error: StageError | null, value?: unknown) => void,
     /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
     readonly onsend?: (rpc: Rpc | undefined) => Changes | undefined,
+    /** Of the actor that makes it. */
+    readonly hand?: Hand,
   ) {
     this.endsAt = deadline + WORD_MS
     this.depth = inherited ? inherited.depth + 1 : 0

@@ -38,7 +38,7 @@ export class Hosting implements ActivationHost {
   #closing = false
 
   /** @param wake  makes an actor active, on whichever stage */
-  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => Promise<boolean>) {
+  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => Promise<StageError | null>) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
     this.#upkeep = new Upkeep(this, wake)
@@ -173,7 +173,7 @@ export class Hosting implements ActivationHost {
   }
 
   stats(): Record<string, number> {
-    return { actors: this.#activations.size, turns: this.#noted.size }
+    return { actors: this.#activations.size, turns: this.#noted.size, stuckReminders: this.#upkeep.stuck }
   }
 
   // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,6 +2,7 @@ import type { Layer, Mesh, Mounted, References, TargetOptions, To } from '../../
 import { checkOptions as checkTarget } from '../../src/options.js'
 import { StageError, describe } from '../../src/errors.js'
 import { refuse } from '../codec/sendable.js'
+import type { Hand } from '../codec/hand.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { checkAddress } from './address.js'
@@ -31,10 +32,10 @@ export function actors(): Layer<Rpc, Rpc> {
 
 function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   const { namespace } = mesh.self
-  const actor = (given: unknown, options: ActorCallOptions = {}, inherit?: () => Inherited | undefined): object => {
+  const actor = (given: unknown, options: ActorCallOptions = {}, inherit?: () => Inherited | undefined, hand?: () => Hand): object => {
     const address = checkAddress(addressOf(given))
     const checked = checkOptions(options, 'actor')
-    return remote(address, namespace, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done))
+    return remote(address, namespace, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done, undefined, hand?.()))
   }
   const references: References = {
     refer: (reference) => {
@@ -44,11 +45,11 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     resolve: (text) => actor(text),
   }
   const hosting: Hosting = new Hosting(mesh, {
-    actor: (address, options, inherit) => actor(address, options, inherit),
+    actor,
     target: (to: To, options: TargetOptions) => mesh.target(to, options),
     references,
     data: dataRefs(references),
-  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(!error))))
+  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(error))))
   const routes = new Routes(mesh, hosting)
   const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
@@ -107,6 +108,7 @@ function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Ser
       if (call.streams.length > 0) turn.until = () => call.endsAt - WORD_MS
       prepare(turn, method === WATCH ? notifying.of(link) : undefined)
       turn.from = call.peer.id
+      call.hand = turn
       call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
       hosting.receive(address, turn)
     }, { words: ([address, method, args]) => inWords(method, args, address) })],

@@ -3,6 +3,7 @@ import { cancelled } from '../../src/bounded.js'
 import { StageError, asError } from '../../src/errors.js'
 import type { Mesh, Timer } from '../../src/types.js'
 import type { Refs } from '../codec.js'
+import { ELSEWHERE } from '../codec/hand.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { WORD_MS } from './call.js'
 import type { Feed, Values } from './feed.js'
@@ -91,6 +92,10 @@ export class Observer implements AsyncIterableIterator<Shown> {
     this.#asked = NONE
     for (const one of asked) one.resolve({ done: true, value: undefined })
     return Promise.resolve({ done: true, value: undefined })
+  }
+
+  get [ELSEWHERE](): true {
+    return true
   }
 
   [Symbol.asyncIterator](): this {

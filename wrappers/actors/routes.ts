@@ -4,13 +4,14 @@ import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
 import { within } from '../../src/within.js'
 import { dispose } from '../codec/dispose.js'
+import type { Hand } from '../codec/hand.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import { STORE_MS, type Asking } from './activation.js'
 import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
-import { copied, copiedAll, copiedError } from './copy.js'
+import { copied, copiedAll, copiedError, sharedBy } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -42,7 +43,7 @@ export class Routes {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
   }
 
-  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): ActorCall | undefined {
+  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend'], hand?: Hand): ActorCall | undefined {
     const { clock, timeoutMs } = this.mesh
     if (this.#closed || (this.#leaving && !inherited)) {
       done(new StageError('CLOSED', 'this stage is closed'))
@@ -51,7 +52,7 @@ export class Routes {
     const now = clock.now()
     const endsAt = Math.min(now + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
     const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
-    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, inherited, done, onsend)
+    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, inherited, done, onsend, hand)
     call.start()
     return call
   }
@@ -87,16 +88,17 @@ export class Routes {
     let changes: Changes | undefined
     try {
       changes = call.onsend?.(undefined)
-      if (!share) args = copiedAll(args, references, call)
+      const { hand } = call
+      args = !share ? copiedAll(args, references, call) : hand ? args.map((one) => sharedBy(one, hand)) : args
     } catch (error) {
       return call.settle(error as StageError)
     }
     call.carried = share ? NONE : args
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
-      if (!share && error) error = copiedError(error, references)
-      else if (!share) try {
-        value = copied(value, references)
+      if (!share && error) error = copiedError(error, references, turn)
+      else try {
+        value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn)
       } catch (failure) {
         dispose(value)
         error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })

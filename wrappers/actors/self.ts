@@ -3,6 +3,7 @@ import { StageError, printable } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
 import type { Fence, References, TargetOptions, To } from '../../src/types.js'
 import type { Refs } from '../codec.js'
+import type { Hand } from '../codec/hand.js'
 import type { Target } from '../rpc/types.js'
 import type { Activation } from './activation.js'
 import { Reminders } from './reminders.js'
@@ -18,9 +19,9 @@ export interface Inherited {
   readonly chain: readonly string[]
 }
 
-/** How an actor reaches others: `inherit` is asked with each call. */
+/** How an actor reaches others: `inherit` and `hand` are asked with each call. */
 export interface Outgoing {
-  actor(address: string, options: ActorCallOptions, inherit: () => Inherited | undefined): object
+  actor(address: string, options: ActorCallOptions, inherit: () => Inherited | undefined, hand: () => Hand): object
   target(to: To, options: TargetOptions): unknown
   /** How proxies of actors travel in values. */
   readonly references: References
@@ -56,12 +57,13 @@ export class ActorSelf implements Self {
   }
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
-    return this.#activation.host.outgoing.actor(address, options, () => this.#inherited()) as Actor<T>
+    return this.#activation.host.outgoing.actor(address, options, () => this.#inherited(), () => this.#hand()) as Actor<T>
   }
 
   to(to: To, options: TargetOptions = {}): Target {
     const turn = this.#inherited()
-    if (!turn) return this.#activation.host.outgoing.target(to, options) as Target
+    const hand = this.#hand()
+    if (!turn) return this.#activation.host.outgoing.target(to, { ...options, hand }) as Target
     const left = Math.max(1, turn.endsAt - this.#activation.host.mesh.clock.now())
     return this.#activation.host.outgoing.target(to, {
       ...options,
@@ -69,6 +71,7 @@ export class ActorSelf implements Self {
       signal: options.signal && turn.signal ? either(turn.signal, options.signal) : options.signal ?? turn.signal,
       depth: turn.depth + 1,
       chain: turn.chain,
+      hand,
     }) as Target
   }
 
@@ -125,9 +128,18 @@ export class ActorSelf implements Self {
     if (turn?.shared && turn.of === this.#activation && !turn.ended) throw new TypeError(`${turn.method} of ${printable(this.address)} is readonly, and may not ${what}`)
   }
 
-  #inherited(): Inherited | undefined {
+  get #turn(): Turn | undefined {
     const inside = scope.getStore()
-    const turn: Turn | undefined = inside?.of === this.#activation ? inside : this.#activation.turns.alone
+    return inside?.of === this.#activation ? inside : this.#activation.turns.alone
+  }
+
+  /** Whose functions and iterables they are that calls made now give to others. */
+  #hand(): Hand {
+    return this.#turn ?? this.#activation.handedOut
+  }
+
+  #inherited(): Inherited | undefined {
+    const turn = this.#turn
     if (!turn || turn.over) return undefined
     return { endsAt: turn.endsAt, signal: turn.signal, depth: turn.depth, chain: [...turn.chain, turn.name] }
   }

@@ -1,6 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
+import type { Callable } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
+import type { Hand } from '../codec/hand.js'
+import type { StreamKind } from '../codec/stream-kind.js'
 import type { Activation } from './activation.js'
 import { inWords } from './words.js'
 
@@ -15,7 +18,7 @@ export const scope = new AsyncLocalStorage<Turn>()
 const NONE: readonly string[] = []
 
 /** One call to one actor, from its arrival to its end. */
-export class Turn {
+export class Turn implements Hand {
   /** Counts those of an activation; 0 until it begins. */
   id = 0
   /** When it came, and later when it began; by the clock's `now()`. */
@@ -24,6 +27,8 @@ export class Turn {
   shared = false
   /** Runs within another turn, whose chain of calls it belongs to. */
   inner = false
+  /** It runs what turns of its actor gave to others: within those of its chain, where one still runs. */
+  back = false
   /** It has been answered; its code may still run. */
   over = false
   /** When it will have taken long; 0 once that was said. */
@@ -101,6 +106,14 @@ export class Turn {
     this.answer(error)
     this.#abort?.abort(error)
     this.of?.turns.forgotten(this)
+  }
+
+  give(fn: Callable): Callable {
+    return this.of ? this.of.handedOut.give(fn, this) : fn
+  }
+
+  offer(stream: object, kind: StreamKind): object {
+    return this.of ? this.of.handedOut.offer(stream, kind, this) : stream
   }
 
   /** This stage does not host the actor (any more). @param owner  the id of the stage that does, if that is known */

@@ -64,6 +64,11 @@ export class Turns {
     return this.#alone === undefined && this.queued === 0 && !this.#shared?.size
   }
 
+  /** Whether the code of that one still runs. */
+  runs(id: number): boolean {
+    return this.running.some((one) => one.id === id && !one.ended)
+  }
+
   /** The last of them, the newest last. */
   get last(): readonly Past[] {
     const flat = this.#last ?? []
@@ -83,7 +88,8 @@ export class Turns {
     const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
     turn.shared = turn.shared || definition.readonly.has(turn.method)
     // what comes back to one that changes nothing may not change anything either
-    if (cycle && definition.reentrant && activation.phase !== 'starting' && (!cycle.shared || turn.shared)) {
+    if (cycle?.shared && turn.back) turn.shared = true
+    if (cycle && (turn.back || (definition.reentrant && activation.phase !== 'starting')) && (!cycle.shared || turn.shared)) {
       turn.inner = cycle.inner || !cycle.shared
       const now = host.mesh.clock.now()
       if (cycle.shared && this.#fixed && !this.#mended([...this.#shared ?? []])) return turn.move()

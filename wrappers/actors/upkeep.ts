@@ -1,23 +1,19 @@
+import type { StageError } from '../../src/errors.js'
 import { jitter } from '../../src/random.js'
 import type { Mesh, Timer } from '../../src/types.js'
-import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { STORE_MS } from './activation.js'
 import { announcedBy } from './announced.js'
 import type { Hosting } from './hosting.js'
+import { Waking, type Next } from './waking.js'
 
 /** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
 const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
-const DUE_MAX = 100
-/** The most that a store is asked for. */
-const ASKED_MAX = 10_000
-/** Where more are due than are woken at once. */
-const NEXT_MS = 200
-/** One that could not be woken is left alone that long, and twice as long each time. */
-const FAILED_MS = 10_000
-const FAILED_MAX_MS = 600_000
+/** When it is looked for due reminders again. */
+const NEXT_MS: Readonly<Record<Next, number>> = { now: 200, soon: 1000, later: DUE_MS }
+/** How often it is looked at what else is to be done. */
+const LEAST_MS = 0.8 * DUE_MS
 /** Claims that are in use are looked at, if nothing has told for so long that they are good. */
 const VERIFY_MS = 20_000
 
@@ -25,11 +21,18 @@ const VERIFY_MS = 20_000
 export class Upkeep {
   #look: Timer | undefined
   #due: Timer | undefined
-  /** Were woken, and were due when that was looked at last: from when on they may be woken again, behind all others. */
-  readonly #woken = new Map<string, { from: number; ms: number }>()
+  readonly #waking: Waking
+  #lookedAt = -Infinity
   #closed = false
 
-  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => Promise<boolean>) {}
+  constructor(private readonly hosting: Hosting, wake: (address: string) => Promise<StageError | null>) {
+    this.#waking = new Waking(hosting, wake)
+  }
+
+  /** Actors with due reminders that could not be woken, as far as this stage looks after them. */
+  get stuck(): number {
+    return this.#waking.stuck
+  }
 
   /** There is something to look after, or more of it. */
   begin(): void {
@@ -61,11 +64,12 @@ export class Upkeep {
     const { clock, random } = this.hosting.mesh
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
-      if (ms === DUE_MS) {
+      if (clock.now() - this.#lookedAt >= LEAST_MS) { // however many reminders are due
+        this.#lookedAt = clock.now()
         void this.#verify()
         if (this.hosting.mesh.valid()) this.hosting.reclaim()
       }
-      void this.#wakeDue().then((more) => this.#watchDue(more ? NEXT_MS : DUE_MS))
+      void this.#wakeDue().then((next) => this.#watchDue(NEXT_MS[next]))
     }, jitter(random, ms, 0.1))
   }
 
@@ -77,35 +81,15 @@ export class Upkeep {
     await claims.verify([...activations].filter((one) => one.keeping.heardAt <= before && (one.usedAt > one.keeping.heardAt || !one.idle)))
   }
 
-  /** One stage of those that host a type looks for reminders of actors that are not active. @returns whether there are more */
-  async #wakeDue(): Promise<boolean> {
-    const { hosting } = this
-    const { mesh } = hosting
-    if (!mesh.valid() || !isFirst(mesh)) return false
-    const now = mesh.clock.now()
-    // those that need no waking are due first, where they fail: behind them there are others
-    let asked = DUE_MAX + this.#woken.size
-    for (const one of hosting.activations) if (one.reminders?.next !== undefined) asked++
-    const slow = (): Error => new Error('no answer')
-    const due: unknown = await within(mesh.clock, STORE_MS, (async () => hosting.store.due(Math.min(ASKED_MAX, asked)))(), slow).catch(() => undefined)
-    if (!isAddresses(due)) return false
-    const still = new Set(due)
-    for (const address of this.#woken.keys()) if (!still.has(address)) this.#woken.delete(address)
-    // those that were woken last come last, and no sooner than they may
-    const from = (address: string): number => this.#woken.get(address)?.from ?? -1
-    const asleep = due.filter((one) => !hosting.active(one) && from(one) <= now).sort((a, b) => from(a) - from(b))
-    const fresh = asleep.filter((one) => !this.#woken.has(one)).length
-    for (const address of asleep.slice(0, DUE_MAX)) {
-      const ms = Math.min(FAILED_MAX_MS, 2 * (this.#woken.get(address)?.ms ?? 0) || FAILED_MS)
-      this.#woken.set(address, { from: now + ms, ms })
-      void this.wake(address).then((awake) => { if (awake && this.#woken.has(address)) this.#woken.set(address, { from: mesh.clock.now(), ms: 0 }) })
-    }
-    return fresh >= DUE_MAX
+  /** One stage of those that host a type looks for reminders of actors that are not active. */
+  async #wakeDue(): Promise<Next> {
+    const { mesh } = this.hosting
+    if (!mesh.valid()) return 'later'
+    if (isFirst(mesh)) return this.#waking.round()
+    this.#waking.rest()
+    return 'later'
   }
 }
-
-/** A store may be somebody's own. */
-const isAddresses = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every((one) => typeof one === 'string')
 
 /** Of the stages that host anything, the one with the least id: that one looks for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {

@@ -1,3 +1,4 @@
+import { ELSEWHERE } from '../codec/hand.js'
 import type { Answer } from './types.js'
 
 /** The answers of a `callAll`, in the order in which they come. Leaving the loop early calls `stop`. */
@@ -41,6 +42,10 @@ export class Answers<T> implements AsyncIterableIterator<Answer<T>> {
     this.stop()
     this.#flush()
     return Promise.resolve({ done: true, value: undefined })
+  }
+
+  get [ELSEWHERE](): true {
+    return true
   }
 
   [Symbol.asyncIterator](): this {

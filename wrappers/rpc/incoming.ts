@@ -2,6 +2,7 @@ import { either } from '../../src/abort.js'
 import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
+import { Answering } from '../codec/hand.js'
 import type { Inherited } from '../actors/self.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import { Allowance } from './allowance.js'
@@ -17,14 +18,12 @@ export interface Inherit {
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
-export class Incoming implements CallContext {
+export class Incoming extends Answering implements CallContext {
   readonly #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
   /** The caller does not wait any more. */
   cancelled = false
-  /** Called when that comes to be. */
-  onend: (() => void) | undefined
 
   /**
    * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
@@ -42,6 +41,7 @@ export class Incoming implements CallContext {
     readonly bytes: number,
     readonly streams: readonly Channel[],
   ) {
+    super()
     this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - inherit.clock.now())
   }
 
@@ -50,7 +50,7 @@ export class Incoming implements CallContext {
   }
 
   /** When the caller stops waiting, by the clock's `now()`; later while something moves of its streams. */
-  get endsAt(): number {
+  override get endsAt(): number {
     return typeof this.#ends === 'number' ? this.#ends : this.#ends.until
   }
 

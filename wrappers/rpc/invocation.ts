@@ -2,6 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
 import { dispose, visit } from '../codec/dispose.js'
+import type { Hand } from '../codec/hand.js'
 import { DEPTH_MAX } from './messages.js'
 import { hold } from '../codec/hold.js'
 import { elsewhere } from './errors.js'
@@ -61,6 +62,10 @@ export class Invocation implements Outgoing {
 
   get chain(): readonly string[] {
     return this.selection.options.chain ?? NONE
+  }
+
+  get hand(): Hand | undefined {
+    return this.selection.options.hand as Hand | undefined
   }
 
   start(): this {

@@ -6,6 +6,7 @@ import type { Framed } from '../framing.js'
 import { Allowance } from './allowance.js'
 import { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
+import { markElsewhere, type Hand } from '../codec/hand.js'
 import { fromWire } from './errors.js'
 import * as M from './messages.js'
 import { Methods } from './methods.js'
@@ -40,6 +41,8 @@ export interface Outgoing {
   readonly depth: number
   /** The turns of actors that wait for it, the outermost first. */
   readonly chain: readonly string[]
+  /** Stands between the functions and streams in its arguments and the peer. */
+  readonly hand?: Hand | undefined
   /** The streams in its arguments when it was last sent; undefined while it never was. */
   carried?: readonly unknown[]
   settle(error: StageError | null, value?: unknown): void
@@ -83,10 +86,10 @@ export class Rpc extends Channel implements Top {
     const { peer } = end
     const refs = this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.order(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, {
-      give: (fn) => refs.give(fn),
+      give: (fn) => refs.give(this.#wire.hand?.give(fn) ?? fn),
       take: (id) => refs.take(id),
       back: (id) => refs.back(id),
-      offer: (stream, kind) => this.#passing.offer(stream, kind),
+      offer: (stream, kind) => this.#passing.offer(this.#wire.hand?.offer(stream, kind) ?? stream, kind),
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
       ...host.references,
@@ -179,7 +182,7 @@ export class Rpc extends Channel implements Top {
     this.#refs.lend()
     let lent: readonly number[] | undefined
     try {
-      this.#wire.finish(id, writer, chained ? [...call.args, call.chain] : call.args, true)
+      this.#wire.finish(id, writer, chained ? [...call.args, call.chain] : call.args, true, call.hand)
     } finally {
       lent = this.#refs.lent()
     }
@@ -239,7 +242,7 @@ export class Rpc extends Channel implements Top {
   }
 
   #stub(ref: number): Callable {
-    return (...args: unknown[]): Promise<unknown> => {
+    return markElsewhere((...args: unknown[]): Promise<unknown> => {
       const answer = new Promise<unknown>((resolve, reject) => {
         const call: Outgoing = {
           method: `function ${ref}`, args, depth: 0, chain: [],
@@ -258,7 +261,7 @@ export class Rpc extends Channel implements Top {
       })
       answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
       return answer
-    }
+    })
   }
 
   #sweep(now: number): number {

@@ -5,6 +5,7 @@ import { log } from '../../src/log.js'
 import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
+import type { Hand } from '../codec/hand.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
 import { Incoming, type Inherit } from './incoming.js'
 import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
@@ -257,7 +258,7 @@ export class Serving implements Source {
   #say(id: number, call: Incoming, error: StageError): void {
     if (call.cancelled) return
     try {
-      this.#reply(id, saidToWire(error))
+      this.#reply(id, saidToWire(error), call.hand)
     } catch {
       this.#reply(id, toWire(error)) // its cause cannot be sent
     }
@@ -276,7 +277,7 @@ export class Serving implements Source {
     const { wire, passing } = this.port
     try {
       if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
-      wire.value(RESULT, id, value, passing)
+      wire.value(RESULT, id, value, passing, call.hand)
     } catch (error) {
       dispose(value)
       const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
@@ -287,6 +288,7 @@ export class Serving implements Source {
 
   #fail(id: number, call: Incoming, thrown: unknown): void {
     if (id < 0 || call.cancelled) return dispose(thrown)
+    if (call.failure) return this.#say(id, call, call.failure as StageError)
     const wire = thrownToWire(call.method, thrown)
     try {
       if (this.port.wire.room >= 0) return this.#reply(id, wire)
@@ -302,9 +304,9 @@ export class Serving implements Source {
     this.#reply(id, { code, message, executed: 'no' })
   }
 
-  #reply(id: number, error: WireError): void {
+  #reply(id: number, error: WireError, hand?: Hand): void {
     const { wire, passing } = this.port
-    wire.value(ERROR, id, error, passing)
+    wire.value(ERROR, id, error, passing, hand)
     passing.offered() // what was thrown may bring streams along
   }
 }

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { PeerStream } from '../../src/socketlike.js'
 import type { Peer, TargetOptions, To } from '../../src/types.js'
 import type { StageError } from '../../src/errors.js'
+import type { Hand } from '../codec/hand.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 
 /** `this` of a handler: the call that it answers. */
@@ -41,6 +42,8 @@ export interface ServiceCall extends CallContext {
   readonly streams: readonly Duplex[]
   /** Called when nobody waits for the answer any more. */
   onend: (() => void) | undefined
+  /** Stands between the functions and streams in the answer and the caller. */
+  hand: Hand | undefined
 }
 
 /**

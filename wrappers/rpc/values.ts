@@ -1,6 +1,7 @@
 import { StageError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Channel } from './channel.js'
+import { ELSEWHERE } from '../codec/hand.js'
 import { MESSAGE_MAX_BYTES, PIECE_MAX_BYTES } from './messages.js'
 import type { Room } from './room.js'
 
@@ -72,6 +73,10 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   throw(error: unknown): Promise<IteratorResult<T, undefined>> {
     void this.return()
     return Promise.reject(error)
+  }
+
+  get [ELSEWHERE](): true {
+    return true
   }
 
   [Symbol.asyncIterator](): this {

@@ -1,6 +1,7 @@
 import { StageError, asError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec, Refs } from '../codec.js'
+import type { Hand } from '../codec/hand.js'
 import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
@@ -21,6 +22,8 @@ export class Wire {
   /** The most of a stream's bytes in one frame: what most sources write at once makes two of them that are equal. */
   readonly maxPieceBytes: number
   readonly turns: Turns
+  /** Whose functions and streams they are that are being encoded, where that matters. */
+  hand: Hand | undefined
   readonly #outbox: Outbox
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Writer>()
@@ -111,10 +114,16 @@ export class Wire {
   /**
    * Ends what was begun with a value.
    * @param ordered  whether it brings a new id
+   * @param hand     stands between what is in it and the peer
    * @throws StageError BAD_ARGUMENT, and nothing was written
    */
-  finish(id: number, writer: Writer, value: unknown, ordered: boolean | Offering): void {
-    this.#encode(value, writer)
+  finish(id: number, writer: Writer, value: unknown, ordered: boolean | Offering, hand?: Hand): void {
+    this.hand = hand
+    try {
+      this.#encode(value, writer)
+    } finally {
+      this.hand = undefined
+    }
     this.#commit(id, typeof ordered === 'boolean' ? ordered : ordered.offering)
   }
 
@@ -129,8 +138,8 @@ export class Wire {
   }
 
   /** An answer, to whatever that id is. @param ordered  asked once the value is encoded: whether it brings new ids */
-  value(type: number, id: number, value: unknown, ordered: boolean | Offering = false): void {
-    if (!this.closed) this.finish(id, this.begin(type, id), value, ordered)
+  value(type: number, id: number, value: unknown, ordered: boolean | Offering = false, hand?: Hand): void {
+    if (!this.closed) this.finish(id, this.begin(type, id), value, ordered, hand)
   }
 
   /**
