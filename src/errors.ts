@@ -80,7 +80,7 @@ export function describe(value: unknown): string {
   try {
     if (ArrayBuffer.isView(value)) text = bytesOf(value)
     else if (typeof value === 'string') text = JSON.stringify(value.slice(0, TEXT_MAX))
-    else if (isError(value)) text = String(value)
+    else if (isError(value)) text = String(value).slice(0, TEXT_MAX + 1)
     else text = typeof value === 'object' && value !== null ? JSON.stringify(value, beginning()) ?? typeof value : String(value)
   } catch {
     text = typeof value

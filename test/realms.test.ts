@@ -1,5 +1,6 @@
 /** Programs whose globals are not ours, as in jest, vitest's vmThreads and `node:vm`: what they pass is what it would be without. */
 import { PassThrough } from 'node:stream'
+import vm from 'node:vm'
 import test from 'ava'
 import { StageError, actors, framing, json, msgpack, rpc, type Handler, type Stage } from '../src/index.js'
 import { asError, describe } from '../src/errors.js'
@@ -47,7 +48,7 @@ const values = [
 /** And what is refused, is refused with the same words. */
 const refused = ['/x/', 'Symbol("s")', 'Promise.resolve(1)', 'new WeakMap()', 'new WeakRef({})', '({ then() {} })', '({ pipe() {} })', 'new (class { then() {} })', 'new (class { pipe() {} })', 'JSON.parse(\'{"__proto__": 1}\')', '[].values()', '(function* () {})()', 'new SharedArrayBuffer(1)']
 /** Of ours and of another realm. */
-const both = (text: string): [unknown, unknown] => [new Function('Buffer', `return ${text}`)(Buffer), foreign(text)]
+const both = (text: string): [unknown, unknown] => [vm.runInThisContext(text), foreign(text)]
 
 for (const codec of ['msgpack', 'json'] as const) {
   test(`${codec}: what another realm has made arrives as what ours has made, over a link and within a stage`, async (t) => {

@@ -99,7 +99,8 @@ class Room {
 }
 
 /** A proxy is a value wherever a parameter, a result or a property says `Actor<T>`. */
-export async function passed(stage: Stage, api: { seat(who: Actor<Player>): Promise<Actor<Player>>; pick(): Actor<Room> }): Promise<void> {
+export async function passed(stage: Stage): Promise<void> {
+  interface Api { seat(who: Actor<Player>): Promise<Actor<Player>>; pick(): Actor<Room> }
   const [room, player] = [stage.actor<Room>('rooms.1'), stage.actor<Player>('players.42')]
   await room.take('a', player)
   await room.take('a', stage.actor('players.43'))
@@ -108,7 +109,7 @@ export async function passed(stage: Stage, api: { seat(who: Actor<Player>): Prom
   const leader: Actor<Player> | undefined = await room.leader
   const seats: Map<string, Actor<Player>> = await room.seats
   const hp: number | undefined = await (await room.leader)?.hp
-  const remote = stage.to('api').as<typeof api>()
+  const remote = stage.to('api').as<Api>()
   const seated: Actor<Player> = await remote.seat(player)
   const picked: Actor<Room> = await remote.pick()
   await stage.to('api').call('seat', player)
