@@ -4,8 +4,12 @@
 import { StageError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
 import { watchActivity } from '../../src/activity.js'
+import type { Ending } from '../../src/bounded.js'
+import { dispose, visit } from '../codec/dispose.js'
+import { asHeld, guard, hold } from '../codec/hold.js'
 import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
+import { Through } from './through.js'
 
 const codec = msgpack()
 const scratch = new Writer(1024)
@@ -21,11 +25,12 @@ export interface Moving {
 class Passed implements Refs {
   readonly #list: unknown[] = []
 
-  constructor(private readonly call?: Moving) {}
+  /** @param endings  gets the streams, which may have to be ended by a signal */
+  constructor(private readonly call?: Moving, private readonly endings?: Ending[]) {}
 
   give(fn: Callable): number {
     return this.#list.push((...args: unknown[]): Promise<unknown> => {
-      const answer = new Promise((resolve) => { resolve(fn(...copied(args) as unknown[])) }).then((value) => copied(value), (thrown: unknown) => {
+      const answer = new Promise((resolve) => { resolve(fn(...kept(args) as unknown[])) }).then(kept, (thrown: unknown) => {
         throw new StageError('REMOTE_ERROR', `a function that was passed failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { executed: 'yes', cause: thrown })
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
@@ -38,9 +43,13 @@ class Passed implements Refs {
   }
 
   offer(stream: object, kind: StreamKind): number {
+    guard(stream)
     const touch = this.call?.moves()
-    if (touch && kind !== ITERABLE) watchActivity(stream, touch)
-    return this.#list.push(touch && kind === ITERABLE ? watched(stream as AsyncIterable<unknown>, touch) : stream) - 1
+    let given = asHeld(stream)
+    if (kind !== ITERABLE && touch) watchActivity(given, touch)
+    if (kind === ITERABLE && (touch ?? this.endings)) given = new Through(given as AsyncIterable<unknown>, touch)
+    this.endings?.push(given as Ending)
+    return this.#list.push(given) - 1
   }
 
   accept(id: number): unknown {
@@ -50,17 +59,30 @@ class Passed implements Refs {
 
 const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
 
-async function* watched(values: AsyncIterable<unknown>, touch: () => void): AsyncGenerator {
-  for await (const value of values) {
-    touch()
-    yield value
+/** Parts of a shared value that are searched for streams: it may be large, and costs nothing otherwise. */
+const SHARED_MAX = 100
+
+/** A value waits, and the streams in it go on: their errors end no process. @param shared  it passes as it is */
+export function holdIn(value: unknown, shared: boolean): void {
+  if (plain(value)) return
+  if (shared) visit(value, guard, SHARED_MAX)
+  else visit(value, hold)
+}
+
+/** The streams in what cannot be sent end with that. @throws StageError BAD_ARGUMENT */
+function kept(value: unknown): unknown {
+  try {
+    return copied(value)
+  } catch (error) {
+    dispose(value)
+    throw error
   }
 }
 
 /** @throws StageError BAD_ARGUMENT it could not be sent */
-export function copied(value: unknown, call?: Moving): unknown {
+export function copied(value: unknown, call?: Moving, endings?: Ending[]): unknown {
   if (plain(value)) return value
-  const refs = new Passed(call)
+  const refs = new Passed(call, endings)
   const writer = busy ? new Writer(1024) : scratch
   const outer = busy
   busy = true

@@ -1,4 +1,5 @@
 import { either } from '../../src/abort.js'
+import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
@@ -10,7 +11,7 @@ import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
-import { copied, copiedAll, copiedError } from './copy.js'
+import { copied, copiedAll, copiedError, holdIn } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -45,6 +46,7 @@ export class Routes {
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): ActorCall | undefined {
     const { clock, timeoutMs } = this.mesh
     if (this.#closed || (this.#leaving && !inherited)) {
+      dispose(args)
       done(new StageError('CLOSED', 'this stage is closed'))
       return undefined
     }
@@ -87,20 +89,23 @@ export class Routes {
     try {
       changes = call.onsend?.(undefined)
       if (!share) args = copiedAll(args, call)
+      else for (const arg of args) holdIn(arg, true)
     } catch (error) {
       return call.settle(error as StageError)
     }
     call.carried = share ? NONE : args
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
-      if (!share && error) error = copiedError(error)
-      else if (!share) try {
-        value = copied(value)
+      const endings: Ending[] | undefined = call.signal && []
+      if (share) holdIn(value, true)
+      else if (error) error = copiedError(error)
+      else try {
+        value = copied(value, undefined, endings)
       } catch (failure) {
         dispose(value)
         error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
       }
-      call.settle(error, value)
+      call.settle(error, value, endings)
     })
     if (call.movedAt !== undefined) turn.until = () => Math.max(call.deadline, (call.movedAt ?? 0) + call.deadline - call.since)
     prepare(turn, changes)

@@ -13,11 +13,17 @@ const aheads = new WeakMap<object, PassThrough>()
 /** Streams of Node's around those of the web. */
 const wrapped = new WeakMap<object, Duplex>()
 
+/** From now on the error of a stream belongs to a call and ends no process. Streams of the web have none that could. */
+export function guard(source: object): void {
+  const { on } = source as Partial<Duplex>
+  if (typeof on === 'function' && !(source as Duplex).listeners('error').includes(nothing)) on.call(source, 'error', nothing)
+}
+
 /** From now on a stream belongs to a call: its error is for whoever reads it, and no data of it gets lost meanwhile. */
 export function hold(source: object): void {
   const stream = asNode(source)
   if (!stream) return
-  if (!stream.listeners('error').includes(nothing)) stream.on('error', nothing)
+  guard(stream)
   if (!perishable(stream) || aheads.has(stream) || stream.destroyed || stream.readable === false) return
   const ahead = new PassThrough({ highWaterMark: AHEAD_BYTES })
   ahead.on('error', nothing)
@@ -28,6 +34,14 @@ export function hold(source: object): void {
 
 /** What is read of a stream: itself, or what was read of it ahead. */
 export const readOf = (stream: Duplex): Duplex => aheads.get(stream) ?? stream
+
+/** A held source as it is handed over within one stage: with the data that was read ahead; one of the web was locked by its wrapper. */
+export function asHeld(source: object): object {
+  const stream = wrapped.get(source) ?? source
+  const ahead = aheads.get(stream)
+  if (!ahead) return stream
+  return (stream as Duplex).writable ? duplexify(stream as Duplex, ahead) : ahead
+}
 
 /** Sockets, and what is made of them, throw away what nobody has read when their process or their peer is gone; streams of ours do not. */
 const perishable = (stream: object): boolean => !(ENDS in stream) && ('setKeepAlive' in stream || 'httpVersion' in stream || 'rstCode' in stream)

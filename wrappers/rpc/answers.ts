@@ -1,3 +1,4 @@
+import { dispose } from '../codec/dispose.js'
 import type { Answer } from './types.js'
 
 /** The answers of a `callAll`, in the order in which they come. Leaving the loop early calls `stop`. */
@@ -36,7 +37,7 @@ export class Answers<T> implements AsyncIterableIterator<Answer<T>> {
   }
 
   return(): Promise<IteratorResult<Answer<T>>> {
-    this.#ready.length = 0
+    for (const answer of this.#ready.splice(0)) dispose(answer.value)
     this.#open = 0
     this.stop()
     this.#flush()

@@ -257,9 +257,9 @@ export class Serving implements Source {
   #say(id: number, call: Incoming, error: StageError): void {
     if (call.cancelled) return
     try {
-      this.#reply(id, saidToWire(error))
+      this.#reply(id, saidToWire(error), call)
     } catch {
-      this.#reply(id, toWire(error)) // its cause cannot be sent
+      this.#reply(id, toWire(error), call) // its cause cannot be sent
     }
   }
 
@@ -280,19 +280,19 @@ export class Serving implements Source {
     } catch (error) {
       dispose(value)
       const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
-      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
+      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' }, call)
     }
-    passing.offered() // they go on by themselves
+    call.outlive(passing.offered())
   }
 
   #fail(id: number, call: Incoming, thrown: unknown): void {
     if (id < 0 || call.cancelled) return dispose(thrown)
     const wire = thrownToWire(call.method, thrown)
     try {
-      if (this.port.wire.room >= 0) return this.#reply(id, wire)
-      this.#reply(id, { ...wire, cause: undefined })
+      if (this.port.wire.room >= 0) return this.#reply(id, wire, call)
+      this.#reply(id, { ...wire, cause: undefined }, call)
     } catch {
-      this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
+      this.#reply(id, { ...wire, cause: describe(thrown) }, call) // what was thrown cannot be sent
     }
     dispose(thrown)
   }
@@ -302,10 +302,10 @@ export class Serving implements Source {
     this.#reply(id, { code, message, executed: 'no' })
   }
 
-  #reply(id: number, error: WireError): void {
+  #reply(id: number, error: WireError, call?: Incoming): void {
     const { wire, passing } = this.port
     wire.value(ERROR, id, error, passing)
-    passing.offered() // what was thrown may bring streams along
+    call?.outlive(passing.offered()) // what was thrown may bring streams along
   }
 }
 
