@@ -43,9 +43,10 @@ class Passed implements Refs {
   }
 
   offer(stream: object, kind: StreamKind): number {
-    guard(stream)
     const touch = this.call?.moves()
     let given = asHeld(stream)
+    guard(stream)
+    guard(given)
     if (kind !== ITERABLE && touch) watchActivity(given, touch)
     if (kind === ITERABLE && (touch ?? this.endings)) given = new Through(given as AsyncIterable<unknown>, touch)
     this.endings?.push(given as Ending)
@@ -107,9 +108,13 @@ export function copiedError(error: StageError): StageError {
   const { code, message, executed, phase, cause } = error
   if (plain(cause)) return error
   let told: { cause?: unknown } = {}
+  const streams: Ending[] = []
   try {
-    told = { cause: copied(cause instanceof Error ? bare(cause) : cause) }
-  } catch {} // it could not be sent
+    told = { cause: copied(cause instanceof Error ? bare(cause) : cause, undefined, streams) }
+  } catch {
+    streams.length = 0 // it could not be sent
+  }
+  if (streams.length === 0 && code === 'REMOTE_ERROR') dispose(cause)
   return new StageError(code, message, { executed, ...(phase ? { phase } : {}), ...told })
 }
 

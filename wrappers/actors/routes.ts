@@ -97,7 +97,7 @@ export class Routes {
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
       const endings: Ending[] | undefined = call.signal && []
-      if (share) holdIn(value, true)
+      if (share) holdIn(error ? error.cause : value, true)
       else if (error) error = copiedError(error)
       else try {
         value = copied(value, undefined, endings)

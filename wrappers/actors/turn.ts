@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
 import { dispose } from '../codec/dispose.js'
 import type { Activation } from './activation.js'
+import { holdIn } from './copy.js'
 import { inWords } from './words.js'
 
 export type Answer = (error: StageError | null, value?: unknown) => void
@@ -83,7 +84,7 @@ export class Turn {
   /** The first answer counts. */
   answer(error: StageError | null, value?: unknown): void {
     if (this.over || error) this.#unwanted(value)
-    if (this.over) return
+    if (this.over) return this.#unwanted(error?.code === 'REMOTE_ERROR' ? error.cause : undefined)
     this.over = true
     if (!this.watched) this.noted?.delete(this)
     if (error) this.done(error)
@@ -93,6 +94,7 @@ export class Turn {
   /** Ends the streams in what nobody gets; what is shared belongs to the actor still. */
   #unwanted(value: unknown): void {
     if (this.from !== undefined || !this.of?.definition.share) dispose(value)
+    else holdIn(value, true)
   }
 
   /** Nobody waits any more: takes it out of the queue, or tells those that it calls. */

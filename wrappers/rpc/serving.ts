@@ -255,11 +255,12 @@ export class Serving implements Source {
   }
 
   #say(id: number, call: Incoming, error: StageError): void {
-    if (call.cancelled) return
+    if (call.cancelled) return leftOver(error)
     try {
-      this.#reply(id, saidToWire(error), call)
+      if (!this.#reply(id, saidToWire(error), call)) leftOver(error)
     } catch {
-      this.#reply(id, toWire(error), call) // its cause cannot be sent
+      this.#reply(id, toWire(error)) // its cause cannot be sent
+      leftOver(error)
     }
   }
 
@@ -280,7 +281,7 @@ export class Serving implements Source {
     } catch (error) {
       dispose(value)
       const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
-      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' }, call)
+      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
     }
     call.outlive(passing.offered())
   }
@@ -289,10 +290,10 @@ export class Serving implements Source {
     if (id < 0 || call.cancelled) return dispose(thrown)
     const wire = thrownToWire(call.method, thrown)
     try {
-      if (this.port.wire.room >= 0) return this.#reply(id, wire, call)
-      this.#reply(id, { ...wire, cause: undefined }, call)
+      if (this.port.wire.room < 0) this.#reply(id, { ...wire, cause: undefined })
+      else if (this.#reply(id, wire, call)) return
     } catch {
-      this.#reply(id, { ...wire, cause: describe(thrown) }, call) // what was thrown cannot be sent
+      this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
     }
     dispose(thrown)
   }
@@ -302,12 +303,18 @@ export class Serving implements Source {
     this.#reply(id, { code, message, executed: 'no' })
   }
 
-  #reply(id: number, error: WireError, call?: Incoming): void {
+  /** @returns whether it brings streams along, which were in what was thrown */
+  #reply(id: number, error: WireError, call?: Incoming): boolean {
     const { wire, passing } = this.port
     wire.value(ERROR, id, error, passing)
-    call?.outlive(passing.offered()) // what was thrown may bring streams along
+    const offered = passing.offered()
+    call?.outlive(offered)
+    return offered.length > 0
   }
 }
+
+/** The streams in what code of the user has thrown, and that was not sent. */
+const leftOver = (error: StageError): void => { if (error.code === 'REMOTE_ERROR') dispose(error.cause) }
 
 const NONE: readonly Channel[] = []
 const NO_CHAIN: readonly string[] = []
