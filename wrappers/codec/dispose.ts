@@ -3,7 +3,7 @@ import type { ReadableStream } from 'node:stream/web'
 import { types } from 'node:util'
 import { destroy } from '../../src/destroy.js'
 import { StageError, asError } from '../../src/errors.js'
-import { asNode, hold } from './hold.js'
+import { asNode, hold, isEmitter } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
 
@@ -41,11 +41,10 @@ export function holdAll(args: unknown, fail: (error: unknown) => void): () => vo
   }
   const release = (): void => { for (const stream of held.splice(0)) stream.removeListener('error', failed) }
   visit(args, (source) => {
+    if (!isEmitter(source)) return
     hold(source)
-    const stream = asNode(source)
-    if (!stream) return
-    stream.on('error', failed)
-    held.push(stream)
+    source.on('error', failed)
+    held.push(source)
   })
   const broken = held.find((stream) => stream.errored)
   if (broken) process.nextTick(failed, broken.errored)

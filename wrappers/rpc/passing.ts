@@ -5,7 +5,7 @@ import { ITERABLE, READ_BYTES, WRITE_BYTES, reads, streamKind, writes, type Stre
 import type { Codec, Refs } from '../codec.js'
 import type { Channel } from './channel.js'
 import { dispose, taken } from '../codec/dispose.js'
-import { hold } from '../codec/hold.js'
+import { asNode, hold } from '../codec/hold.js'
 import { elsewhere, fromWire } from './errors.js'
 import { faceOf, type Carried } from './faces.js'
 import { ItemWriter } from './item-writer.js'
@@ -80,7 +80,7 @@ export class Passing {
   }
 
   offer(source: object, kind: StreamKind): number {
-    hold(source)
+    hold(asNode(source) ?? source)
     const channel = this.streams.add(this.wire.newId(), {})
     this.#sources.set(channel, { source, kind })
     this.#offered.push(channel)
