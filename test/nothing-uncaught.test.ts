@@ -215,6 +215,7 @@ const fresh: Record<string, Moment> = {
   'an argument breaks in the tick of the call': (world, call) => { const calls = give(world, call, 'store'); breakAll(world); return calls },
   'an argument breaks while the callee is found': async (world, call) => { const calls = give(world, call, 'store'); await settle(1); breakAll(world); return calls },
   'an argument breaks while the link is made': async (world, call) => { const calls = give(world, call, 'store'); await world.clock.advance(1); breakAll(world); return calls },
+  'an argument breaks in the tick of the call, and nobody is there': (world, call) => { const calls = give(world, call, 'store', {}, 'nobody'); breakAll(world); return calls },
   'an argument breaks where nobody is': async (world, call) => { const calls = give(world, call, 'store', {}, 'nobody'); await world.clock.advance(100); breakAll(world); return calls },
 }
 

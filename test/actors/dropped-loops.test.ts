@@ -40,10 +40,17 @@ test('a loop that waits is not dropped, though nobody else holds it', async (t) 
   const { stage: other } = await add('other')
   const seen: unknown[] = []
   const follow = async (stage: typeof owner): Promise<void> => { for await (const { on } of stage.observe<Lamp>('lamps.1', ['on'])) seen.push(on) }
+  const next = (stage: typeof owner): Promise<unknown> => {
+    const loop = stage.observe<Lamp>('lamps.1', ['on'])
+    void loop.next()
+    return loop.next()
+  }
   for (const stage of [owner, other]) void follow(stage).catch(() => {})
+  const nexts = [owner, other].map(next)
   await clock.advance(100)
   for (let i = 0; i < 20; i++) { gc(); await clock.advance(10) }
   await go(owner.actor<Lamp>('lamps.1').flip())
   await clock.advance(100)
   t.deepEqual(seen, [false, false, true, true])
+  for (const one of await Promise.all(nexts)) t.like(one, { done: false, value: { on: true } })
 })

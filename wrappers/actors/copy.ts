@@ -45,7 +45,6 @@ class Passed implements Refs {
   offer(stream: object, kind: StreamKind): number {
     const touch = this.call?.moves()
     let given = asHeld(stream)
-    guard(stream)
     guard(given)
     if (kind !== ITERABLE && touch) watchActivity(given, touch)
     if (kind === ITERABLE && (touch ?? this.endings)) given = new Through(given as AsyncIterable<unknown>, touch)
