@@ -338,7 +338,7 @@ for (const [where, place] of Object.entries(places)) {
       world.all.length = 0
       call = undefined // it may hold functions
       const left = (): object => Object.fromEntries([world.caller, world.callee].flatMap((stage) => LEFT.map((what) => [`${stage.name} ${what}`, stage.stats()[what] ?? 0] as const).filter(([, count]) => count > 0)))
-      await until(async () => { gc(); await mesh.clock.advance(100); return Object.keys(left()).length === 0 }).catch(() => {})
+      await until(async () => { gc(); await mesh.clock.advance(100); return Object.keys(left()).length === 0 }, 60_000).catch(() => {})
       t.deepEqual(left(), {})
     })
   }
