@@ -320,7 +320,7 @@ const LEFT = ['streams', 'functions', 'calls', 'serving', 'actorCalls', 'heldByt
 
 for (const [where, place] of Object.entries(places)) {
   for (const [when, moment] of [...Object.entries(fresh), ...Object.entries(linked)]) {
-    test(`${when}: ${where}`, async (t) => {
+    test(`P9: nothing is uncaught when ${when}: ${where}`, async (t) => {
       const mesh = actorMesh(t, { latencyMs: 1 })
       let trouble = (): void => {}
       const world = { ...mesh, all: [], kept: [], given: new Set(), trouble: () => { trouble() } } as unknown as World

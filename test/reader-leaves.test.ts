@@ -51,7 +51,7 @@ const leaving: Record<string, (reader: Reader, controller: AbortController) => P
 
 for (const [way, make] of ways) {
   for (const [how, leave] of Object.entries(leaving)) {
-    test(`a reader that leaves ends a generator that waits for something else: ${how}, ${way}`, async (t) => {
+    test(`P13: a reader that leaves ends a generator that waits for something else: ${how}, ${way}`, async (t) => {
       const [a, b] = await make(t)
       const { ended, ticks, waiting } = source()
       b.to('*').provide('ticks', ticks)
@@ -66,7 +66,7 @@ for (const [way, make] of ways) {
   }
 }
 
-test('a link that is cut ends what waits for its reader', async (t) => {
+test('P13: a link that is cut ends what waits for its reader', async (t) => {
   const { stage, network } = realMesh(t)
   const [a, b] = [stage('a'), stage('b')]
   const { ended, ticks, waiting } = source()
@@ -80,7 +80,7 @@ test('a link that is cut ends what waits for its reader', async (t) => {
   t.is(waiting(), 0)
 })
 
-test('no listener is left when 1 000 subscribers came and went', async (t) => {
+test('P13: no listener is left when 1 000 subscribers came and went', async (t) => {
   const [a, b] = await pair(t)
   const { bus, ended, ticks, waiting } = source()
   b.to('*').provide('ticks', ticks)
@@ -100,7 +100,7 @@ test('no listener is left when 1 000 subscribers came and went', async (t) => {
   await until(() => a.stats()['streams'] === 0 && b.stats()['streams'] === 0)
 })
 
-test('the signal of a call lives as long as what it returned, and does not fire when that was read to its end', async (t) => {
+test('P9: the signal of a call lives as long as what it returned, and does not fire when that was read to its end', async (t) => {
   const [a, b] = await pair(t)
   const { bus, ended, ticks, waiting } = source()
   b.to('*').provide('ticks', function (this: CallContext) { return { deep: [ticks.call(this, 2), ticks.call(this)] } })
@@ -163,7 +163,7 @@ const peek = async (values: AsyncIterable<unknown>): Promise<string> => {
 }
 
 for (const [what, make] of Object.entries(endable)) {
-  test(`an argument is ended at once by a reader that leaves while it waits: ${what}`, async (t) => {
+  test(`P13: an argument is ended at once by a reader that leaves while it waits: ${what}`, async (t) => {
     const { add, go, clock } = actorMesh(t, { latencyMs: 1 })
     const { stage: b } = await add('far', (stage) => {
       stage.to('*').provide('peek', peek)
@@ -185,7 +185,7 @@ for (const [what, make] of Object.entries(endable)) {
   })
 }
 
-test('the signal of a call ends all that came with the answer, and what of its arguments is still read: local and remote', async (t) => {
+test('P9: the signal of a call ends all that came with the answer, and what of its arguments is still read: local and remote', async (t) => {
   const { add, go, clock } = actorMesh(t, { latencyMs: 1 })
   const ends: (() => boolean)[] = []
   const api = {

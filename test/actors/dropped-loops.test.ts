@@ -14,7 +14,7 @@ class Lamp {
   flip() { this.on = !this.on }
 }
 
-test('a loop that nobody holds any more ends, and its actor is put away: here and elsewhere', async (t) => {
+test('P22: a loop that nobody holds any more ends, and its actor is put away: here and elsewhere', async (t) => {
   const { add, go, clock } = actorMesh(t, { latencyMs: 1 })
   const { stage: owner } = await add('owner', (stage) => stage.define({ pattern: 'lamps.{id}', constructor: Lamp, idleMs: 10_000 }))
   const { stage: other } = await add('other')
@@ -34,7 +34,7 @@ test('a loop that nobody holds any more ends, and its actor is put away: here an
   }
 })
 
-test('a loop that waits is not dropped, though nobody else holds it', async (t) => {
+test('P22: a loop that waits is not dropped, though nobody else holds it', async (t) => {
   const { add, go, clock } = actorMesh(t, { latencyMs: 1 })
   const { stage: owner } = await add('owner', (stage) => stage.define({ pattern: 'lamps.{id}', constructor: Lamp }))
   const { stage: other } = await add('other')
