@@ -45,4 +45,16 @@ export function bounded<T>({ clock, timeoutMs }: Bounds, selection: Selection<T>
   return stop
 }
 
+/** A stream, or an iterator that says when it is over. */
+export interface Ending {
+  readonly destroyed: boolean
+  once(event: 'close', listener: () => void): unknown
+  destroy(error: Error): unknown
+}
+
+/** The signal ends a stream that a call has brought, as long as that is open. */
+export function bind(stream: Ending, signal: AbortSignal): void {
+  if (!stream.destroyed) stream.once('close', onAbort(signal, () => { stream.destroy(cancelled(signal)) }))
+}
+
 export const cancelled = (signal: AbortSignal): StageError => new StageError('CANCELLED', 'cancelled by its signal', { cause: signal.reason })

@@ -1,4 +1,7 @@
+import type { EventEmitter } from 'node:events'
 import { bounded, type Bounds } from './bounded.js'
+import { destroy } from './destroy.js'
+import { StageError, asError } from './errors.js'
 import type { Link, Selection } from './types.js'
 
 type Verb = (selection: Selection, ...args: never[]) => unknown
@@ -46,10 +49,22 @@ export class Forward {
 
 function invoke(bounds: Bounds, selection: Selection, method: string, args: unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    bounded(bounds, selection, (found) => selection.acquire(undefined, found), (error, link) => {
-      if (!link) return reject(error)
+    // while it waits the streams among the arguments are the call's, and end with it
+    const streams = args.filter((one): one is EventEmitter => typeof (one as Partial<EventEmitter> | null | undefined)?.on === 'function')
+    const fail = (error: Error | null): void => {
+      for (const stream of streams) destroy(stream)
+      reject(error)
+    }
+    const broke = (cause: unknown): void => {
+      giveUp()
+      fail(new StageError('BAD_ARGUMENT', `a stream among the arguments of ${method} failed before the call was made: ${asError(cause).message}`, { executed: 'no', cause }))
+    }
+    for (const stream of streams) stream.on('error', broke)
+    const giveUp = bounded(bounds, selection, (found) => selection.acquire(undefined, found), (error, link) => {
+      if (!link) return fail(error)
+      for (const stream of streams) stream.removeListener('error', broke)
       const own = (link.top as unknown as Record<string, unknown>)[method]
-      if (typeof own !== 'function') return reject(new TypeError(`the top of the chain has no method ${method}`))
+      if (typeof own !== 'function') return fail(new TypeError(`the top of the chain has no method ${method}`))
       try {
         resolve((own as (...args: unknown[]) => unknown).apply(link.top, args))
       } catch (thrown) {

@@ -1,6 +1,5 @@
 import { Duplex } from 'node:stream'
-import { onAbort } from './abort.js'
-import { bounded, cancelled, type Bounds } from './bounded.js'
+import { bind, bounded, type Bounds } from './bounded.js'
 import { StageError, asError } from './errors.js'
 import { endWithPeer } from './half-open.js'
 import { join, jointMethods, jointOptions, type Joint, type Modes } from './joint.js'
@@ -131,7 +130,7 @@ export function openStream(context: TargetContext, selection: Selection, done: (
     } catch (thrown) {
       return done(thrown instanceof StageError ? thrown : new StageError('DISCONNECTED', asError(thrown).message, { cause: thrown }))
     }
-    if (signal) stream.once('close', onAbort(signal, () => stream.destroy(cancelled(signal))))
+    if (signal) bind(stream, signal)
     done(null, stream, link)
   })
 }

@@ -1,6 +1,6 @@
 /** How streams inside calls end: unread, left, cancelled, cut off, refused, passed twice; and how far ahead they get. */
 import { createReadStream } from 'node:fs'
-import { PassThrough, Readable } from 'node:stream'
+import { PassThrough, Readable, Writable } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
@@ -75,6 +75,23 @@ test('a result that nobody holds any more ends its source when it is collected',
   await until(() => { gc(); return source.destroyed && begun.ended }, 10_000)
   await until(() => a.stats()['streams'] === 0 && b.stats()['streams'] === 0)
   t.pass()
+})
+
+test('a stream that somebody listens to is told of its end, though nobody holds it', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  const [a, b] = await pair(t)
+  let heard = 0
+  b.to('*').provide('listen', (...streams: Writable[]) => { for (const one of streams) one.on('close', () => { heard++ }).write('x') })
+  const sinks = [new Writable({ write: (_chunk, _encoding, done) => { done() } }), new Writable({ objectMode: true, write: (_chunk, _encoding, done) => { done() } })]
+  await a.to('far').call('listen', ...sinks)
+  for (let i = 0; i < 20; i++) {
+    gc()
+    await settle()
+  }
+  t.deepEqual(sinks.map((one) => one.destroyed), [false, false])
+  for (const one of sinks) one.destroy()
+  await until(() => heard === 2)
 })
 
 test('a link that is cut: all streams of calls over it fail at both ends, and all sources end, read or not', async (t) => {

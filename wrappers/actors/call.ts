@@ -1,8 +1,8 @@
 import { onAbort } from '../../src/abort.js'
-import { cancelled } from '../../src/bounded.js'
+import { bind, cancelled, type Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
-import { dispose } from '../codec/dispose.js'
+import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
@@ -35,6 +35,7 @@ export class ActorCall implements Outgoing, Moving {
   /** When something last moved of the streams in its arguments, where it runs here; by the clock's `now()`. */
   movedAt: number | undefined
   #unlisten: (() => void) | undefined
+  #unhold: (() => void) | undefined
   #over = false
 
   constructor(
@@ -45,7 +46,7 @@ export class ActorCall implements Outgoing, Moving {
     /** When it was made; by the clock's `now()`. */
     readonly since: number,
     readonly deadline: number,
-    private readonly signal: AbortSignal | undefined,
+    readonly signal: AbortSignal | undefined,
     inherited: Inherited | undefined,
     private readonly done: (error: StageError | null, value?: unknown) => void,
     /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
@@ -104,14 +105,26 @@ export class ActorCall implements Outgoing, Moving {
   }
 
   /** What came of it where it was sent to. */
-  settle(error: StageError | null, value?: unknown): void {
-    this.route.settled(this, error, value)
+  settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void {
+    this.route.settled(this, error, value, streams)
   }
 
-  end(error: StageError | null, value?: unknown): void {
+  /** It waits to be sent, and the streams in its arguments go on: one that fails ends it. */
+  hold(): void {
+    this.#unhold ??= holdAll(this.own, (error) => this.end(brokenBefore(this.method, error)))
+  }
+
+  unhold(): void {
+    this.#unhold?.()
+    this.#unhold = undefined
+  }
+
+  end(error: StageError | null, value?: unknown, streams: readonly Ending[] = []): void {
     if (this.#over) return
     this.#over = true
     this.#unlisten?.()
+    this.unhold()
+    if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
     this.route.forget(this)
     if (error) dispose(this.carried ?? this.own)
     this.done(error, value)

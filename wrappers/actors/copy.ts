@@ -5,11 +5,15 @@ import { StageError } from '../../src/errors.js'
 import type { Reference, References } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { watchActivity } from '../../src/activity.js'
+import type { Ending } from '../../src/bounded.js'
+import { dispose, visit } from '../codec/dispose.js'
 import { readThrown, shown } from '../codec/errors.js'
-import { Answering, ELSEWHERE, markElsewhere, type Hand } from '../codec/hand.js'
+import { Answering, markElsewhere, type Hand } from '../codec/hand.js'
+import { asHeld, guard, hold } from '../codec/hold.js'
 import { ITERABLE, streamKind, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
 import { dataRefs } from './image.js'
+import { Through, type Crossing } from './through.js'
 
 const codec = msgpack()
 /** Characters of an error, as over a link. */
@@ -29,14 +33,15 @@ export interface Moving {
 class Passed implements Refs {
   readonly #list: unknown[] = []
 
-  constructor(private readonly references: References, private readonly call?: Moving, private readonly hand?: Hand) {}
+  /** @param endings  gets the streams, which may have to be ended by a signal */
+  constructor(private readonly references: References, private readonly call?: Moving, private readonly hand?: Hand, private readonly endings?: Ending[]) {}
 
   give(given: Callable): number {
     const { references } = this
     const fn = this.hand?.give(given) ?? given
     return this.#list.push(markElsewhere((...args: unknown[]): Promise<unknown> => {
       const call = new Answering()
-      const answer = new Promise((resolve) => { resolve(fn.apply(fn === given ? undefined : call, copied(args, references) as unknown[])) }).then((value) => copied(value, references, undefined, call.hand), (thrown: unknown) => {
+      const answer = new Promise((resolve) => { resolve(fn.apply(fn === given ? undefined : call, kept(args, references) as unknown[])) }).then((value) => kept(value, references, call.hand), (thrown: unknown) => {
         throw call.failure ?? copiedError(failed('a function that was passed', thrown), references)
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
@@ -50,10 +55,14 @@ class Passed implements Refs {
 
   offer(given: object, kind: StreamKind): number {
     const touch = this.call?.moves()
-    const stream = this.hand?.offer(given, kind) ?? given
-    if (touch && kind !== ITERABLE) watchActivity(stream, touch)
-    const own = stream === given // of nobody whose values must be copied
-    return this.#list.push(kind === ITERABLE && (touch ?? !own) ? new Each(stream as AsyncIterable<unknown>, touch, own ? undefined : this.references) : stream) - 1
+    const lent = this.hand?.offer(given, kind) ?? given
+    const stream = asHeld(lent)
+    guard(stream)
+    if (kind !== ITERABLE && touch) watchActivity(stream, touch)
+    const crossing = lent === given ? undefined : crossed(this.references) // an actor's own
+    const passed = kind === ITERABLE && (touch ?? this.endings ?? crossing) ? new Through(stream as AsyncIterable<unknown>, touch, crossing) : stream
+    this.endings?.push(passed as Ending)
+    return this.#list.push(passed) - 1
   }
 
   accept(id: number): unknown {
@@ -71,55 +80,43 @@ class Passed implements Refs {
 
 const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
 
-/** The values of an iterable, one by one. Leaving it ends the iterable at once, also while a value is awaited. */
-class Each implements AsyncIterableIterator<unknown> {
-  #iterator: AsyncIterator<unknown> | undefined
+/** Parts of a shared value that are searched for streams: it may be large, and costs nothing otherwise. */
+const SHARED_MAX = 100
 
-  /**
-   * @param touch       called with each of them
-   * @param references  they are an actor's: each is copied, and its errors too
-   */
-  constructor(private readonly values: AsyncIterable<unknown>, private readonly touch: (() => void) | undefined, private readonly references?: References) {}
-
-  get [ELSEWHERE](): true {
-    return true
-  }
-
-  async next(): Promise<IteratorResult<unknown>> {
-    let result: IteratorResult<unknown>
-    try {
-      result = await (this.#iterator ??= this.values[Symbol.asyncIterator]()).next()
-    } catch (thrown) {
-      throw this.references ? copiedError(thrown instanceof StageError ? thrown : failed('the stream', thrown), this.references) : thrown
-    }
-    this.touch?.()
-    if (!this.references || plain(result.value)) return result
-    try {
-      return { done: result.done ?? false, value: copyOf(result.value, dataRefs(this.references)) } as IteratorResult<unknown>
-    } catch (error) {
-      this.return().catch(() => {})
-      throw error
-    }
-  }
-
-  async return(): Promise<IteratorResult<unknown>> {
-    const iterator = this.#iterator ?? this.values as Partial<AsyncIterator<unknown>>
-    await iterator.return?.()
-    return { done: true, value: undefined }
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
+/** A value waits, and the streams in it go on: their errors end no process. @param shared  it passes as it is */
+export function holdIn(value: unknown, shared: boolean): void {
+  if (plain(value)) return
+  if (shared) visit(value, guard, SHARED_MAX)
+  else visit(value, hold)
 }
 
 /** As it comes to somebody who gets it over a link. */
 const failed = (what: string, thrown: unknown): StageError =>
   new StageError('REMOTE_ERROR', `${what} failed: ${readThrown(thrown).text}`.slice(0, TEXT_MAX), { executed: 'yes', cause: thrown })
 
-/** @param hand  stands between the functions and streams in it and whoever gets it @throws StageError BAD_ARGUMENT it could not be sent */
-export function copied(value: unknown, references: References, call?: Moving, hand: Hand | undefined = call?.hand): unknown {
-  return plain(value) ? value : copyOf(value, new Passed(references, call, hand))
+/** The values of an actor's iterable, and its error, are copied one by one. */
+const crossed = (references: References): Crossing => ({
+  value: (value) => plain(value) ? value : copyOf(value, dataRefs(references)),
+  failure: (thrown) => copiedError(thrown instanceof StageError ? thrown : failed('the stream', thrown), references),
+})
+
+/** The streams in what cannot be sent end with that. @throws StageError BAD_ARGUMENT */
+function kept(value: unknown, references: References, hand?: Hand): unknown {
+  try {
+    return copied(value, references, undefined, hand)
+  } catch (error) {
+    dispose(value)
+    throw error
+  }
+}
+
+/**
+ * @param hand     stands between the functions and streams in it and whoever gets it
+ * @param endings  gets the streams
+ * @throws StageError BAD_ARGUMENT it could not be sent
+ */
+export function copied(value: unknown, references: References, call?: Moving, hand: Hand | undefined = call?.hand, endings?: Ending[]): unknown {
+  return plain(value) ? value : copyOf(value, new Passed(references, call, hand, endings))
 }
 
 function copyOf(value: unknown, refs: Refs): unknown {
@@ -154,8 +151,12 @@ export function copiedError(error: StageError, references: References, hand?: Ha
   const { code, message, executed, phase, cause } = error
   if (plain(cause)) return error
   let told: { cause?: unknown } = {}
+  const streams: Ending[] = []
   try {
-    told = { cause: shown(copied(readThrown(cause).cause, references, undefined, hand)) }
-  } catch {} // it could not be sent
+    told = { cause: shown(copied(readThrown(cause).cause, references, undefined, hand, streams)) }
+  } catch {
+    streams.length = 0 // it could not be sent
+  }
+  if (streams.length === 0 && code === 'REMOTE_ERROR') dispose(cause)
   return new StageError(code, message, { executed, ...(phase ? { phase } : {}), ...told })
 }

@@ -25,6 +25,8 @@ interface Waiting {
 }
 
 interface Asked {
+  /** It is held as long as somebody waits for an update. */
+  readonly loop: Loop
   resolve(result: IteratorResult<Shown, undefined>): void
   reject(error: Error): void
 }
@@ -34,8 +36,39 @@ const NONE: never[] = []
 const withOne = <T>(list: T[], one: T): T[] => list.length === 0 ? [one] : (list.push(one), list)
 const without = <T>(list: T[]): T[] => list.length > 1 ? (list.shift(), list) : NONE
 
-/** One loop over the updates of an actor. */
-export class Observer implements AsyncIterableIterator<Shown> {
+/** Loops that nobody holds any more, so that what they watch need not stay active. */
+const dropped = new FinalizationRegistry<Observer>((observer) => observer.return())
+
+/** What `observe()` returns: nothing of the library holds it while nobody waits for its next update. */
+export class Loop implements AsyncIterableIterator<Shown> {
+  constructor(private readonly observer: Observer) {
+    dropped.register(this, observer)
+  }
+
+  next(): Promise<IteratorResult<Shown, undefined>> {
+    return this.observer.next(this)
+  }
+
+  return(): Promise<IteratorResult<Shown, undefined>> {
+    this.observer.return()
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  get [ELSEWHERE](): true {
+    return true
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+}
+
+/** The updates of an actor for one loop. */
+export class Observer {
   #queue: Waiting[] = NONE
   /** Of what waits and is not the same as in front of it. */
   #bytes = 0
@@ -60,7 +93,7 @@ export class Observer implements AsyncIterableIterator<Shown> {
     feed.add(this, timeoutMs)
   }
 
-  next(): Promise<IteratorResult<Shown, undefined>> {
+  next(loop: Loop): Promise<IteratorResult<Shown, undefined>> {
     const first = this.#queue[0]
     this.#queue = without(this.#queue)
     this.#bytes -= first?.bytes ?? 0
@@ -79,10 +112,10 @@ export class Observer implements AsyncIterableIterator<Shown> {
       return Promise.reject(error)
     }
     if (this.#over) return Promise.resolve({ done: true, value: undefined })
-    return new Promise((resolve, reject) => { this.#asked = withOne(this.#asked, { resolve, reject }) })
+    return new Promise((resolve, reject) => { this.#asked = withOne(this.#asked, { loop, resolve, reject }) })
   }
 
-  return(): Promise<IteratorResult<Shown, undefined>> {
+  return(): void {
     this.#timer?.cancel()
     this.#unlisten?.()
     this.#over = true
@@ -91,19 +124,6 @@ export class Observer implements AsyncIterableIterator<Shown> {
     const asked = this.#asked
     this.#asked = NONE
     for (const one of asked) one.resolve({ done: true, value: undefined })
-    return Promise.resolve({ done: true, value: undefined })
-  }
-
-  get [ELSEWHERE](): true {
-    return true
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return()
   }
 
   push(values: Values, version: number, reset: boolean): void {

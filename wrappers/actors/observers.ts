@@ -4,7 +4,7 @@ import type { Refs } from '../codec.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Feed } from './feed.js'
 import { isPublic } from './members.js'
-import { Observer } from './observer.js'
+import { Loop, Observer } from './observer.js'
 import type { Routes } from './routes.js'
 import { Starts } from './starts.js'
 import type { ObserveOptions } from './types.js'
@@ -26,7 +26,7 @@ export class Observers {
   }
 
   /** @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · CLOSED */
-  observe(address: string, names: readonly string[], options: ObserveOptions): Observer {
+  observe(address: string, names: readonly string[], options: ObserveOptions): Loop {
     if (!isList(names)) throw new StageError('BAD_ARGUMENT', `observe() got ${describe(names)}: expected the names of properties, at least one`)
     const { mode = 'latest' } = options
     if (mode !== 'latest' && mode !== 'every') throw new StageError('BAD_ARGUMENT', `mode is ${describe(mode)}: expected 'latest' or 'every'`)
@@ -41,7 +41,7 @@ export class Observers {
     if (!feed) this.#feeds.set(key, feed = new Feed(this, address, sorted, mode, key))
     const observer = new Observer(feed, this.mesh, options, this.refs)
     if (feed.size === 0) this.#feeds.delete(key) // its signal had fired before
-    return observer
+    return new Loop(observer)
   }
 
   get stats(): Record<string, number> {

@@ -1,5 +1,6 @@
 import type { Timer } from '../../src/types.js'
 import type { Refs } from '../codec.js'
+import { dispose } from '../codec/dispose.js'
 import type { Activation } from './activation.js'
 import type { Reminder } from './image.js'
 import { StageError, describe, printable } from '../../src/errors.js'
@@ -66,7 +67,13 @@ export class Reminders {
     if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
     if (!Array.isArray(args)) throw new TypeError(`args is ${describe(args)}: expected a list`)
     if (!this.activation.hasMethod(method)) throw new TypeError(`a reminder calls ${describe(method)}, and ${this.activation.address} has no public method of that name`)
-    const own = copyOf(args, this.activation.host.outgoing.data) // here, and not when it is committed, so that whoever set it is told
+    let own: unknown[]
+    try {
+      own = copyOf(args, this.activation.host.outgoing.data) // here, and not when it is committed, so that whoever set it is told
+    } catch (error) {
+      dispose(args)
+      throw error
+    }
     if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
     this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args: own, missed })
     this.#failed.delete(name)

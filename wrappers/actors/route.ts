@@ -1,7 +1,6 @@
+import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
-import { visit } from '../codec/dispose.js'
-import { hold } from '../codec/hold.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { ActorCall } from './call.js'
 import type { Routes } from './routes.js'
@@ -48,7 +47,7 @@ export class Route {
     this.#seek()
     if (this.#nobody) void this.routes.mesh.look()
     if (!call.over) {
-      visit(call.own, hold) // nothing has been sent, and its streams go on
+      call.hold()
       this.routes.note(call)
     }
   }
@@ -77,7 +76,7 @@ export class Route {
     call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
   }
 
-  settled(call: ActorCall, error: StageError | null, value: unknown): void {
+  settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void {
     this.#flying--
     call.link = call.turn = undefined
     const to = error && this.#elsewhere(error)
@@ -88,11 +87,12 @@ export class Route {
       const at = this.#queue.findIndex((one) => one.seq > call.seq)
       if (at < 0) this.#queue.push(call)
       else this.#queue.splice(at, 0, call)
+      call.hold()
       this.routes.note(call)
       if (++call.hops > HOPS_MAX) call.end(new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
     } else {
       if (error?.code === 'DISCONNECTED') this.#lose()
-      call.end(error, value)
+      call.end(error, value, streams)
     }
     this.#seek()
   }
@@ -118,6 +118,7 @@ export class Route {
   #send(call: ActorCall): void {
     const { routes } = this
     this.#flying++
+    call.unhold()
     if (this.owner === routes.mesh.id) return routes.local(this.address, call)
     const link = this.#link
     if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)

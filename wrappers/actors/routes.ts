@@ -1,4 +1,5 @@
 import { either } from '../../src/abort.js'
+import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
@@ -11,7 +12,7 @@ import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
-import { copied, copiedAll, copiedError, sharedBy } from './copy.js'
+import { copied, copiedAll, copiedError, holdIn, sharedBy } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -46,6 +47,7 @@ export class Routes {
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend'], hand?: Hand): ActorCall | undefined {
     const { clock, timeoutMs } = this.mesh
     if (this.#closed || (this.#leaving && !inherited)) {
+      dispose(args)
       done(new StageError('CLOSED', 'this stage is closed'))
       return undefined
     }
@@ -89,21 +91,28 @@ export class Routes {
     try {
       changes = call.onsend?.(undefined)
       const { hand } = call
-      args = !share ? copiedAll(args, references, call) : hand ? args.map((one) => sharedBy(one, hand)) : args
+      if (!share) args = copiedAll(args, references, call)
+      else {
+        for (const arg of args) holdIn(arg, true)
+        if (hand) args = args.map((one) => sharedBy(one, hand))
+      }
     } catch (error) {
       return call.settle(error as StageError)
     }
     call.carried = share ? NONE : args
     const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
       if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
-      if (!share && error) error = copiedError(error, references, turn)
-      else try {
-        value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn)
+      const endings: Ending[] | undefined = call.signal && []
+      if (share) holdIn(error ? error.cause : value, true)
+      if (error) {
+        if (!share) error = copiedError(error, references, turn)
+      } else try {
+        value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn, endings)
       } catch (failure) {
         dispose(value)
         error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
       }
-      call.settle(error, value)
+      call.settle(error, value, endings)
     })
     if (call.movedAt !== undefined) turn.until = () => Math.max(call.deadline, (call.movedAt ?? 0) + call.deadline - call.since)
     prepare(turn, changes)

@@ -5,6 +5,7 @@ import { dispose } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import type { StreamKind } from '../codec/stream-kind.js'
 import type { Activation } from './activation.js'
+import { holdIn } from './copy.js'
 import { inWords } from './words.js'
 
 export type Answer = (error: StageError | null, value?: unknown) => void
@@ -88,7 +89,7 @@ export class Turn implements Hand {
   /** The first answer counts. */
   answer(error: StageError | null, value?: unknown): void {
     if (this.over || error) this.#unwanted(value)
-    if (this.over) return
+    if (this.over) return this.#unwanted(error?.code === 'REMOTE_ERROR' ? error.cause : undefined)
     this.over = true
     if (!this.watched) this.noted?.delete(this)
     if (error) this.done(error)
@@ -98,6 +99,7 @@ export class Turn implements Hand {
   /** Ends the streams in what nobody gets; what is shared belongs to the actor still. */
   #unwanted(value: unknown): void {
     if (this.from !== undefined || !this.of?.definition.share) dispose(value)
+    else holdIn(value, true)
   }
 
   /** Nobody waits any more: takes it out of the queue, or tells those that it calls. */

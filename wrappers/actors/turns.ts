@@ -1,5 +1,6 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import type { Activation } from './activation.js'
+import { holdIn } from './copy.js'
 import type { Image } from './image.js'
 import { NoSuchMethod } from './members.js'
 import { dataOf, putBackData } from './readonly.js'
@@ -288,6 +289,7 @@ export class Turns {
       if (this.#inner?.size === 0) this.#outer?.()
     } else if (turn.shared) this.#unshare(turn, error, value, waited)
     else if (this.#inner?.size) { // they belong to this turn: it ends with the last of them
+      holdIn(value, activation.definition.share)
       this.#outer = () => { this.#outer = undefined; this.#settle(turn, error, value) }
     } else this.#settle(turn, error, value)
   }
@@ -329,7 +331,13 @@ export class Turns {
     const { definition, keeping, history, reminders } = activation
     if (!definition.durable && !history && !reminders?.changed) return this.#conclude(turn, error, value)
     // a save() that nobody waited for: two commits at once would be of the same version
-    if (keeping.saving) return void keeping.saving.then(() => { if (activation.phase !== 'over') this.#settle(turn, error, value) })
+    if (keeping.saving) {
+      holdIn(value, definition.share)
+      return void keeping.saving.then(() => {
+        if (activation.phase === 'over') turn.answer(error, value) // it was when the claim was lost
+        else this.#settle(turn, error, value)
+      })
+    }
     if (error && !activation.putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
@@ -342,8 +350,9 @@ export class Turns {
       history?.publish(activation)
       return this.#conclude(turn, error, value)
     }
+    holdIn(value, definition.share)
     commit.then(() => {
-      if (activation.phase === 'over') return
+      if (activation.phase === 'over') return turn.answer(null, value)
       activation.history?.publish(activation)
       this.#conclude(turn, null, value)
     }, (failure: unknown) => {

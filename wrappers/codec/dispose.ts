@@ -1,8 +1,11 @@
+import type { Duplex } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
 import { types } from 'node:util'
 import { destroy } from '../../src/destroy.js'
+import { StageError, asError } from '../../src/errors.js'
 import { handleOf } from '../../src/handle.js'
 import { isError, isObjectPrototype } from '../../src/realm.js'
-import { asNode } from './hold.js'
+import { asNode, hold, isEmitter } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
 
@@ -26,10 +29,40 @@ export function dispose(value: unknown): void {
   })
 }
 
-/** Shows every stream and iterable in a value, where the codec would find it. */
-export function visit(value: unknown, show: (stream: object) => void): void {
+/**
+ * Holds the streams in the arguments of a call that waits to be sent.
+ * @param fail  called once, later, with the error of the first one that has failed or fails meanwhile
+ * @returns     call it when the wait is over: `fail` is not called any more
+ */
+export function holdAll(args: unknown, fail: (error: unknown) => void): () => void {
+  const held: Duplex[] = []
+  const failed = (error: unknown): void => {
+    if (held.length === 0) return
+    release()
+    fail(error)
+  }
+  const release = (): void => { for (const stream of held.splice(0)) stream.removeListener('error', failed) }
+  visit(args, (source) => {
+    if (!isEmitter(source)) return
+    hold(source)
+    source.on('error', failed)
+    held.push(source)
+  })
+  const broken = held.find((stream) => stream.errored)
+  if (broken) process.nextTick(failed, broken.errored)
+  return release
+}
+
+/** Of a call that was not sent, since a stream among its arguments has failed. */
+export const brokenBefore = (method: string, cause: unknown): StageError =>
+  new StageError('BAD_ARGUMENT', `a stream among the arguments of ${method} failed before the call was sent: ${asError(cause).message}`, { executed: 'no', cause })
+
+/**
+ * Shows every stream and iterable in a value, where the codec would find it.
+ * @param left  so many parts of it are looked at
+ */
+export function visit(value: unknown, show: (stream: object) => void, left = MAX_NODES): void {
   if (!isObject(value)) return
-  let left = MAX_NODES
   let level = [value]
   for (let depth = 0; level.length > 0 && depth <= MAX_DEPTH; depth++) {
     const next: object[] = []
@@ -66,6 +99,22 @@ function isStream(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   const plain = prototype === null || isObjectPrototype(prototype)
   return (!plain || Object.hasOwn(value, Symbol.asyncIterator)) && handleOf(value) === undefined && streamKind(value) !== 0
+}
+
+/** Reads a source. `return()` ends a stream of the web at once, where the iterator of its own would wait for the read that is under way. */
+export function iterate(source: AsyncIterable<unknown>): AsyncIterator<unknown> {
+  if (typeof (source as Partial<ReadableStream<unknown>>).getReader !== 'function') return source[Symbol.asyncIterator]()
+  const reader = (source as ReadableStream<unknown>).getReader()
+  return {
+    next: async () => {
+      const { done, value } = await reader.read()
+      return done ? { done, value: undefined } : { done, value }
+    },
+    return: async () => {
+      await reader.cancel()
+      return { done: true, value: undefined }
+    },
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { PassThrough, Readable, Writable, type Duplex } from 'node:stream'
+import { Duplex, PassThrough, Readable, Writable } from 'node:stream'
 import type { ReadableStream, WritableStream } from 'node:stream/web'
 import duplexify from 'duplexify'
 import pump from 'pump'
@@ -13,11 +13,18 @@ const aheads = new WeakMap<object, PassThrough>()
 /** Streams of Node's around those of the web. */
 const wrapped = new WeakMap<object, Duplex>()
 
+/** Whether it has events: streams of the web have none, and their errors end no process. */
+export const isEmitter = (source: object): source is Duplex => typeof (source as Partial<Duplex>).on === 'function'
+
+/** From now on the error of a stream belongs to a call and ends no process. */
+export function guard(source: object): void {
+  if (isEmitter(source) && !source.listeners('error').includes(nothing)) source.on('error', nothing)
+}
+
 /** From now on a stream belongs to a call: its error is for whoever reads it, and no data of it gets lost meanwhile. */
-export function hold(source: object): void {
-  const stream = asNode(source)
-  if (!stream) return
-  if (!stream.listeners('error').includes(nothing)) stream.on('error', nothing)
+export function hold(stream: object): void {
+  if (!isEmitter(stream)) return
+  guard(stream)
   if (!perishable(stream) || aheads.has(stream) || stream.destroyed || stream.readable === false) return
   const ahead = new PassThrough({ highWaterMark: AHEAD_BYTES })
   ahead.on('error', nothing)
@@ -29,18 +36,28 @@ export function hold(source: object): void {
 /** What is read of a stream: itself, or what was read of it ahead. */
 export const readOf = (stream: Duplex): Duplex => aheads.get(stream) ?? stream
 
+/** A source as it is handed over within one stage: with the data that was read ahead. */
+export function asHeld(stream: object): object {
+  const ahead = aheads.get(stream)
+  if (!ahead) return stream
+  return (stream as Duplex).writable ? Duplex.from({ readable: ahead, writable: stream as Duplex }) : ahead
+}
+
 /** Sockets, and what is made of them, throw away what nobody has read when their process or their peer is gone; streams of ours do not. */
 const perishable = (stream: object): boolean => !(ENDS in stream) && ('setKeepAlive' in stream || 'httpVersion' in stream || 'rstCode' in stream)
 
 /** What is read and written of a source, if that is a stream; an iterable is not. */
 export function asNode(source: object): Duplex | undefined {
-  if (typeof (source as Partial<Duplex>).on === 'function') return source as Duplex
+  if (isEmitter(source)) return source
   let stream = wrapped.get(source)
   if (!stream && typeof (source as WritableStream).getWriter === 'function') stream = Writable.fromWeb(source as WritableStream, { objectMode: true }) as Duplex
   else if (!stream && isPair(source)) {
     const { readable, writable } = source as { readable: ReadableStream; writable: WritableStream }
     stream = duplexify.obj(Writable.fromWeb(writable, { objectMode: true }), Readable.fromWeb(readable, { objectMode: true }))
   }
-  if (stream) wrapped.set(source, stream)
+  if (stream) {
+    guard(stream)
+    wrapped.set(source, stream)
+  }
   return stream
 }

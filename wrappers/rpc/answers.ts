@@ -1,3 +1,4 @@
+import { dispose } from '../codec/dispose.js'
 import { ELSEWHERE } from '../codec/hand.js'
 import type { Answer } from './types.js'
 
@@ -37,7 +38,7 @@ export class Answers<T> implements AsyncIterableIterator<Answer<T>> {
   }
 
   return(): Promise<IteratorResult<Answer<T>>> {
-    this.#ready.length = 0
+    for (const answer of this.#ready.splice(0)) dispose(answer.value)
     this.#open = 0
     this.stop()
     this.#flush()

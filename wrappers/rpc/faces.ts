@@ -27,9 +27,13 @@ export function faceOf(channel: Channel, kind: StreamKind, carried: Carried): Re
     : new Duplex({ ...bothHalves(readHalf(channel, reading, carried), writeHalf(channel, writing, carried)), destroy })
   face.on('error', nothing) // nobody need listen for the process to live on
   abandoned.register(face, channel)
+  // whoever listens to it waits for an event, and nothing else need hold it then; `face` is in no closure, or all would hold it
+  const listened: { face?: Readable | Writable | undefined } = {}
+  face.once('newListener', function (this: Readable | Writable) { listened.face = this })
   const held = new WeakRef(face) // one that is not in use, and that nobody holds, must be collected while its channel is open
   channel.on('error', (error) => { held.deref()?.destroy(error) })
   channel.on('close', () => {
+    listened.face = undefined
     if ((reading && !channel.readableEnded) || (writing && !channel.writableFinished)) held.deref()?.destroy()
   })
   if (writing) channel.on('finish', () => { // its owner has ended it, and nothing was lost

@@ -19,7 +19,7 @@ export interface Inherit {
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
 export class Incoming extends Answering implements CallContext {
-  readonly #ends: number | Allowance
+  #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
   /** The caller does not wait any more. */
@@ -78,6 +78,20 @@ export class Incoming extends Answering implements CallContext {
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
     return this.inherit.actor(address, options, () => ({ endsAt: this.endsAt, signal: this.signal, depth: this.depth, chain: this.chain })) as Actor<T>
+  }
+
+  /** It is answered with streams: they have no deadline, and its signal lives until the last of them has ended, and fires then if any was left. */
+  outlive(streams: readonly Channel[]): void {
+    if (streams.length === 0) return
+    this.#ends = Infinity
+    let open = streams.length
+    let left = false
+    for (const stream of streams) {
+      stream.once('close', () => {
+        left ||= stream.errored !== null
+        if (--open === 0 && left) this.cancel(new StageError('CANCELLED', `the reader of what ${this.method} returned has left`, { executed: 'yes', cause: stream.errored ?? undefined }))
+      })
+    }
   }
 
   cancel(reason: StageError): void {

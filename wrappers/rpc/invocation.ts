@@ -1,12 +1,11 @@
 import { onAbort } from '../../src/abort.js'
+import { bind, type Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
-import { dispose, visit } from '../codec/dispose.js'
+import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import { DEPTH_MAX } from './messages.js'
-import { hold } from '../codec/hold.js'
 import { elsewhere } from './errors.js'
-import { bind } from './passing.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
 /** What a call needs that is no property of its selection. */
@@ -38,6 +37,8 @@ export class Invocation implements Outgoing {
   #failure: StageError | undefined
   #stopWaiting: (() => void) | undefined
   #unlisten: (() => void) | undefined
+  /** While it waits with its arguments: it need not hear of their streams any more. */
+  #unhold: (() => void) | undefined
 
   /**
    * @param only    this one match and no other
@@ -93,10 +94,10 @@ export class Invocation implements Outgoing {
   }
 
   /** An answer, or the end of the link that would have brought it. */
-  settle(error: StageError | null, value?: unknown): void {
+  settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void {
     if (this.#settled) return
     if (error && this.#again(error)) return
-    this.#end(error, value)
+    this.#end(error, value, streams)
   }
 
   #cancelled(signal: AbortSignal): void {
@@ -121,14 +122,17 @@ export class Invocation implements Outgoing {
   }
 
   #wait(): void {
-    visit(this.args, hold) // nothing has been sent, and its streams go on
     this.caller.waiting.add(this)
     this.caller.deadlines.note(this.endsAt)
+    // nothing has been sent, and its streams go on
+    this.#unhold ??= holdAll(this.args, (error) => this.#end(brokenBefore(this.method, error)))
   }
 
   #send(link: Link<Rpc>): void {
     if (this.#settled) return
     this.#release()
+    this.#unhold?.()
+    this.#unhold = undefined
     this.#link = link
     link.load++
     try {
@@ -169,19 +173,21 @@ export class Invocation implements Outgoing {
     this.#link = undefined
   }
 
-  #end(error: StageError | null, value?: unknown): void {
+  #end(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void {
     if (this.#settled) return
     this.#settled = true
     this.#release()
     this.#unlisten?.()
     this.#stopWaiting?.()
+    this.#unhold?.()
     this.caller.waiting.delete(this)
     if (error) {
       this.reject(error)
       if (!this.only) dispose(this.carried ?? this.args) // where all were asked, others may read
       return
     }
-    if (this.selection.options.signal) bind(value, this.selection.options.signal)
+    const { signal } = this.selection.options
+    if (signal && streams) for (const stream of streams) bind(stream, signal)
     this.resolve(value)
   }
 }

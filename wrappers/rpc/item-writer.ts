@@ -1,5 +1,6 @@
 import { StageError } from '../../src/errors.js'
 import type { Writer } from '../../src/writer.js'
+import { dispose } from '../codec/dispose.js'
 import type { Channel } from './channel.js'
 import { AHEAD, FAILURE, VALUE, item } from './values.js'
 
@@ -22,7 +23,14 @@ export class ItemWriter {
 
   /** @returns resolves when the next one may come; undefined: at once @throws StageError BAD_ARGUMENT it cannot be sent */
   value(value: unknown): Promise<void> | undefined {
-    return this.#send(item(VALUE, (writer) => this.encode(value, writer)))
+    let bytes: Buffer
+    try {
+      bytes = item(VALUE, (writer) => this.encode(value, writer))
+    } catch (error) {
+      dispose(value) // a stream in it cannot be sent, and is nobody's
+      throw error
+    }
+    return this.#send(bytes)
   }
 
   /** The last item: why there are no more. */

@@ -6,13 +6,14 @@ import type { Layer, Link, Mesh, Mounted, Peer, Selection } from '../../src/type
 import { Writer } from '../../src/writer.js'
 import { msgpack, type Codec, type Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
-import { Answers } from './answers.js'
+import type { Answers } from './answers.js'
+import { callAll } from './call-all.js'
 import { dispose } from '../codec/dispose.js'
 import { Invocation, type Caller } from './invocation.js'
 import { CAST, DEPTH_MAX, HEAD, HELD_MAX_BYTES } from './messages.js'
-import { Provisions, isMethod } from './provisions.js'
+import { Provisions, isMethod, noSuch } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
-import type { Answer, Handler, RpcVerbs } from './types.js'
+import type { Handler, RpcVerbs } from './types.js'
 import type { Encode } from './item-writer.js'
 import { referring } from './refs.js'
 import { Slices } from './slices.js'
@@ -114,44 +115,18 @@ function call(caller: Caller, selection: Selection<Rpc>, method: string, args: r
   })
 }
 
-const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter or a digit, and what every object has is not one`)
-
-function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Answers<unknown> {
-  const calls = new Set<Invocation>()
-  const stop = (): void => {
-    forget()
-    for (const one of [...calls]) one.cancel(new StageError('CANCELLED', `nobody waits for the answers to ${method} any more`))
-  }
-  const answers = new Answers<unknown>(stop)
-  let forget = (): void => {}
-  const endsAt = caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
-  if (!isMethod(method)) {
-    answers.fail(noSuch(method))
-    return answers
-  }
-  forget = bounded(caller, selection, (done) => selection.known(done), (error) => {
-    if (error) return answers.fail(error)
-    const peers = selection.matches()
-    answers.expect(peers.length)
-    for (const peer of peers) {
-      const answered = (answer: Answer<unknown>): void => {
-        calls.delete(one)
-        answers.push(answer)
-      }
-      const one: Invocation = new Invocation(caller, selection, method, args, peer, (value) => answered({ peer, value }), (error) => answered({ peer, error }), endsAt)
-      calls.add(one)
-      one.start()
-    }
-  })
-  return answers
-}
-
 function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, encode: Encode): void {
-  if (!isMethod(method)) throw noSuch(method)
   const { depth = 0 } = selection.options
   const dropped = (to: string, why: Error): void => log('cast', `${method} to ${to} was dropped: ${why.message}`)
+  let message: Buffer
+  try {
+    if (!isMethod(method)) throw noSuch(method)
+    message = encodeCast(encode, depth, method, args)
+  } catch (error) {
+    dispose(args)
+    throw error
+  }
   if (depth > DEPTH_MAX) return dropped(selection.label, new Error(`a chain of more than ${DEPTH_MAX}: do they cast to each other in a circle?`))
-  const message = encodeCast(encode, depth, method, args)
   casts.wait('', message, (done) => bounded(caller, selection, (known) => selection.known(known), done), (error) => {
     if (error) return dropped(selection.label, error)
     for (const peer of selection.matches()) {
@@ -251,13 +226,25 @@ function methods(caller: Caller, selection: Selection<Rpc>): Promise<string[]> {
 
 /** `namespace://peer/method`: en-masse's way to name a method anywhere. Each part may be percent-encoded. */
 async function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args: readonly unknown[]): Promise<unknown> {
+  let found: { selection: Selection<Rpc>; method: string }
+  try {
+    found = parsed(mesh, uri)
+  } catch (error) {
+    dispose(args)
+    throw error
+  }
+  return await call(caller, found.selection, found.method, args)
+}
+
+/** @throws StageError BAD_ARGUMENT · BAD_NAME · WRONG_NAMESPACE */
+function parsed(mesh: Mesh<Rpc>, uri: string): { selection: Selection<Rpc>; method: string } {
   const parts = /^([^/]+):\/\/([^/]+)\/([^/]+)$/.exec(String(uri))
   if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} is not of the form namespace://peer/method`)
   const [namespace, peer, method] = parts.slice(1).map((part) => decoded(part, uri)) as [string, string, string]
   if (namespace !== mesh.self.namespace) {
     throw new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`)
   }
-  return await call(caller, mesh.select(peer), method, args)
+  return { selection: mesh.select(peer), method }
 }
 
 /** @throws StageError BAD_NAME */

@@ -2,7 +2,7 @@ import { Readable, type Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
 import { asNode, readOf } from '../codec/hold.js'
-import { leave } from '../codec/dispose.js'
+import { iterate, leave } from '../codec/dispose.js'
 import type { Channel } from './channel.js'
 import { saidToWire, thrownToWire } from './errors.js'
 import type { Carried } from './faces.js'
@@ -73,7 +73,7 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
   channel.once('close', stop)
   try {
     // the other direction of a Duplex stays open when all of it has been read
-    iterator = source instanceof Readable ? source.iterator({ destroyOnReturn: false }) : source[Symbol.asyncIterator]()
+    iterator = source instanceof Readable ? source.iterator({ destroyOnReturn: false }) : iterate(source)
     while (!over) {
       const next = await iterator.next()
       if (next.done || over) break

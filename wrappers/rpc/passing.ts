@@ -1,5 +1,3 @@
-import { onAbort } from '../../src/abort.js'
-import { cancelled } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { FUNCTION, refuse } from '../codec/sendable.js'
@@ -7,7 +5,7 @@ import { ITERABLE, READ_BYTES, WRITE_BYTES, reads, streamKind, writes, type Stre
 import type { Codec, Refs } from '../codec.js'
 import type { Channel } from './channel.js'
 import { dispose, taken } from '../codec/dispose.js'
-import { hold } from '../codec/hold.js'
+import { asNode, hold } from '../codec/hold.js'
 import { elsewhere, fromWire } from './errors.js'
 import { faceOf, type Carried } from './faces.js'
 import { ItemWriter } from './item-writer.js'
@@ -27,8 +25,6 @@ export interface PassingHost {
   readonly references: Referring
 }
 
-/** The channel behind what was handed out. */
-const channels = new WeakMap<object, Channel>()
 const NONE: readonly Channel[] = []
 /** For a value inside of a stream, of which nobody knows whether it arrives: what it would lend could not be taken back. */
 const PLAIN: Refs = {
@@ -88,7 +84,7 @@ export class Passing {
   }
 
   offer(source: object, kind: StreamKind): number {
-    hold(source)
+    hold(asNode(source) ?? source)
     const channel = this.streams.add(this.wire.newId(), {})
     this.#sources.set(channel, { source, kind })
     this.#offered.push(channel)
@@ -118,9 +114,7 @@ export class Passing {
     channel.once('close', () => this.#unread.delete(channel))
     channel.once('start', () => this.#unread.delete(channel))
     const carried = this.#carried(channel)
-    const stream = kind === READ_BYTES + WRITE_BYTES ? channel : kind === ITERABLE ? carried.values() : faceOf(channel, kind, carried)
-    channels.set(stream, channel)
-    return stream
+    return kind === READ_BYTES + WRITE_BYTES ? channel : kind === ITERABLE ? carried.values() : faceOf(channel, kind, carried)
   }
 
   /** Nobody will begin to use what nobody has begun to use. */
@@ -187,10 +181,4 @@ export class Passing {
 
 /** Whether it can be read only once: Node's streams, and iterators such as generators. */
 const once = (source: object): boolean => streamKind(source) !== ITERABLE || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
-
-/** What the signal of a call ends as well: the stream that was its answer. */
-export function bind(value: unknown, signal: AbortSignal): void {
-  const channel = typeof value === 'object' && value !== null ? channels.get(value) : undefined
-  if (channel) channel.once('close', onAbort(signal, () => void channel.destroy(cancelled(signal))))
-}
 

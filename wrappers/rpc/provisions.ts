@@ -21,6 +21,8 @@ export function isMethod(name: unknown): name is string {
   return true
 }
 
+export const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter or a digit, and what every object has is not one`)
+
 interface Provision {
   selection: Selection
   handler: Handler

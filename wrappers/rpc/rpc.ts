@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
+import type { Ending } from '../../src/bounded.js'
 import type { Deadlines, LinkEnd, Peer, Timer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
@@ -45,7 +46,8 @@ export interface Outgoing {
   readonly hand?: Hand | undefined
   /** The streams in its arguments when it was last sent; undefined while it never was. */
   carried?: readonly unknown[]
-  settle(error: StageError | null, value?: unknown): void
+  /** @param streams  those in the answer and in the arguments that are still open */
+  settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void
 }
 
 const NONE: readonly object[] = []
@@ -337,7 +339,7 @@ export class Rpc extends Channel implements Top {
   }
 
   #onanswer(id: number, error: StageError | null, value: unknown): void {
-    const streams = this.#passing.accepted()
+    let streams = this.#passing.accepted()
     const call = this.#pending.get(id)
     if (!call) { // cancelled, or timed out
       this.#wire.known(id)
@@ -347,11 +349,13 @@ export class Rpc extends Channel implements Top {
     this.#pending.delete(id)
     if (this.#lent.size > 0) this.#lent.delete(id)
     if (this.#carried.size > 0) {
+      const carried = this.#carried.get(id)
       if (error) this.#uncarry(id, error)
-      else this.#carried.delete(id)
+      else if (carried) streams = [...streams, ...carried.channels] // they may be read on
+      this.#carried.delete(id)
     }
     this.uses++
-    call.settle(error, value)
+    call.settle(error, value, streams)
     if (this.#goneOut) this.#settled()
   }
 

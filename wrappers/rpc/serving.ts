@@ -5,7 +5,6 @@ import { log } from '../../src/log.js'
 import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
-import type { Hand } from '../codec/hand.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
 import { Incoming, type Inherit } from './incoming.js'
 import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
@@ -256,11 +255,12 @@ export class Serving implements Source {
   }
 
   #say(id: number, call: Incoming, error: StageError): void {
-    if (call.cancelled) return
+    if (call.cancelled) return leftOver(error)
     try {
-      this.#reply(id, saidToWire(error), call.hand)
+      if (!this.#reply(id, saidToWire(error), call)) leftOver(error)
     } catch {
       this.#reply(id, toWire(error)) // its cause cannot be sent
+      leftOver(error)
     }
   }
 
@@ -283,7 +283,7 @@ export class Serving implements Source {
       const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
       this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
     }
-    passing.offered() // they go on by themselves
+    call.outlive(passing.offered())
   }
 
   #fail(id: number, call: Incoming, thrown: unknown): void {
@@ -291,8 +291,8 @@ export class Serving implements Source {
     if (call.failure) return this.#say(id, call, call.failure as StageError)
     const wire = thrownToWire(call.method, thrown)
     try {
-      if (this.port.wire.room >= 0) return this.#reply(id, wire)
-      this.#reply(id, { ...wire, cause: undefined })
+      if (this.port.wire.room < 0) this.#reply(id, { ...wire, cause: undefined })
+      else if (this.#reply(id, wire, call)) return
     } catch {
       this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
     }
@@ -304,12 +304,18 @@ export class Serving implements Source {
     this.#reply(id, { code, message, executed: 'no' })
   }
 
-  #reply(id: number, error: WireError, hand?: Hand): void {
+  /** @returns whether it brings streams along, which were in what was thrown */
+  #reply(id: number, error: WireError, call?: Incoming): boolean {
     const { wire, passing } = this.port
-    wire.value(ERROR, id, error, passing, hand)
-    passing.offered() // what was thrown may bring streams along
+    wire.value(ERROR, id, error, passing, call?.hand)
+    const offered = passing.offered()
+    call?.outlive(offered)
+    return offered.length > 0
   }
 }
+
+/** The streams in what code of the user has thrown, and that was not sent. */
+const leftOver = (error: StageError): void => { if (error.code === 'REMOTE_ERROR') dispose(error.cause) }
 
 const NONE: readonly Channel[] = []
 const NO_CHAIN: readonly string[] = []

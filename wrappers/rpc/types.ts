@@ -10,10 +10,14 @@ export interface CallContext {
   /** Who calls. */
   readonly peer: Peer
   readonly method: string
-  /** Fires when the caller cancels, its deadline passes, or the link is gone. */
+  /**
+   * Fires when the caller cancels, its deadline passes, or the link is gone. Where what the call returned has streams or
+   * async iterables in it, it lives until the last of them has ended, and fires then if its reader has left one early.
+   */
   readonly signal: AbortSignal
   /**
-   * When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast. It becomes
+   * When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast, and once
+   * the call was answered with a stream or an async iterable. It becomes
    * later while something moves of the streams in the arguments.
    */
   readonly deadline: number
@@ -40,7 +44,7 @@ export interface ServiceCall extends CallContext {
   readonly chain: readonly string[]
   /** That came in its arguments. */
   readonly streams: readonly Duplex[]
-  /** Called when nobody waits for the answer any more. */
+  /** Called when nobody waits for the answer any more, and when somebody has left a stream in it. */
   onend: (() => void) | undefined
   /** Stands between the functions and streams in the answer and the caller. */
   hand: Hand | undefined
