@@ -11,7 +11,7 @@ import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
-import { copied, copiedAll, copiedError, sharedBy } from './copy.js'
+import { copied, copiedAll, copiedError, sharedBy, sharedWith } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -88,7 +88,7 @@ export class Routes {
     try {
       changes = call.onsend?.(undefined)
       const { hand } = call
-      args = !share ? copiedAll(args, call) : hand ? args.map((one) => sharedBy(one, hand)) : args
+      args = share ? args.map((one) => sharedWith(one, hand)) : copiedAll(args, call)
     } catch (error) {
       return call.settle(error as StageError)
     }
