@@ -115,7 +115,7 @@ async function collected({ mesh, owner }: Scene, t: { deepEqual(a: unknown, b: u
 const WAYS = ['local', 'shared', 'remote'] as const
 
 for (const way of WAYS) {
-  test(`${way}: each next() of what a turn returned is a turn: committed before its value goes out, alone, and not rolled back by another's throw`, async (t) => {
+  test(`P17: ${way}: each next() of what a turn returned is a turn: committed before its value goes out, alone, and not rolled back by another's throw`, async (t) => {
     const all = await scene(t, way)
     const { mesh, owner, caller, notes } = all
     const actor = caller.actor('things.1')
@@ -246,7 +246,7 @@ for (const way of WAYS) {
     await collected(all, t)
   })
 
-  test(`${way}: functions run as turns when they are called: alone, with their commit, and never rolled back by others`, async (t) => {
+  test(`P16: ${way}: functions run as turns when they are called: alone, with their commit, and never rolled back by others`, async (t) => {
     const all = await scene(t, way)
     const { mesh, owner, caller, notes } = all
     const actor = caller.actor('things.1')
@@ -381,7 +381,7 @@ for (const way of ['local', 'remote']) {
     await collected(all, t)
   })
 
-  test(`${way}: what a turn passes on runs within that turn while it runs, and as a turn of its own after it`, async (t) => {
+  test(`P17: ${way}: what a turn passes on runs within that turn while it runs, and as a turn of its own after it`, async (t) => {
     const all = await scene(t, way)
     const { mesh, owner, caller, subscribed } = all
     const actor = caller.actor('things.1')

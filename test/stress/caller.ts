@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { StageError, asError } from '../../src/errors.js'
 import type { Stage } from '../../src/index.js'
 import type { CounterSeen, Operation } from '../helpers/linearizable.js'
-import { Counter, Register, addresses, checkOf, clock, isCounter, pairOf, type Look } from './things.js'
+import { Counter, Register, addresses, checkOf, clock, isCounter, isTwice, laterOf, pairOf, type Look } from './things.js'
 
 export interface Calling {
   /** How many there are, and which part of them are called more often than the others. */
@@ -22,6 +22,12 @@ export interface Noted extends Operation {
 }
 
 interface Asked { kind: string; argument?: string; run(): PromiseLike<unknown> }
+
+/** Additions that one loop reads. */
+const ADDS = 4
+const REMIND_MS = 1000
+/** Until a reminder has rung whose actor was lost with its host. */
+const RUNG_MS = 45_000
 
 export class Caller {
   operations: Noted[] = []
@@ -57,17 +63,52 @@ export class Caller {
     while (this.#going) {
       await sleep(Math.random() * pause)
       const address = all[Math.floor(Math.random() * all.length)]!
-      await this.note(address, isCounter(address) ? this.#ofCounter(address) : this.#ofRegister(address))
+      const drawn = isCounter(address) ? Math.random() : 1
+      if (drawn < 0.05) await this.#adds(address)
+      else if (drawn < 0.1) await this.#addTwice(address)
+      else await this.note(address, isCounter(address) ? this.#ofCounter(address) : this.#ofRegister(address))
     }
   }
 
-  /** The last look at an actor: again until it answers. */
+  /** By a loop: over a link it is read ahead, so that each may have taken effect since the loop began. */
+  async #adds(address: string): Promise<void> {
+    const ids = Array.from({ length: ADDS }, () => `${this.name}.${this.#count++}`)
+    const invoked = clock()
+    const note = (argument: string, result?: unknown): void => {
+      this.operations.push({ address, kind: 'add', argument, invoked, ...(result === undefined ? { returned: Infinity, outcome: 'unknown' } : { returned: clock(), outcome: 'ok', result }) })
+    }
+    let read = 0
+    try {
+      for await (const value of await this.#counter(address).adds(ids, this.#ms())) {
+        note(ids[read++]!, value)
+        this.acknowledged++
+      }
+    } catch (thrown) {
+      this.#failed(thrown)
+    }
+    for (const id of ids.slice(read)) note(id)
+  }
+
+  async #addTwice(address: string): Promise<void> {
+    const id = `${this.name}.${this.#count++}~`
+    const invoked = clock()
+    await this.note(address, { kind: 'add', argument: id, run: () => this.#counter(address).addTwice(id, Math.random() * REMIND_MS) })
+    this.operations.push({ address, kind: 'add', argument: laterOf(id), invoked, returned: Infinity, outcome: 'unknown' })
+  }
+
+  #failed(thrown: unknown): void {
+    const key = thrown instanceof StageError ? `${thrown.code} ${thrown.executed}` : String(thrown)
+    this.failed[key] = (this.failed[key] ?? 0) + 1
+    this.samples[key] ??= asError(thrown).message
+  }
+
+  /** The last look at an actor: again until it answers, and until its reminders have rung. */
   async last(address: string): Promise<unknown> {
-    for (const end = clock() + 20_000; ;) {
+    for (const end = clock() + RUNG_MS; ;) {
       const result = await this.note(address, isCounter(address)
         ? { kind: 'list', run: () => this.#counter(address).list() }
         : { kind: 'read', run: () => this.#look(address) })
-      if (result !== undefined) return result
+      if (result !== undefined && (clock() > end || !isCounter(address) || waits(result as string[]) === undefined)) return result
       if (clock() > end) throw new Error(`${address} does not answer in the end: ${JSON.stringify(this.failed)}`)
       await sleep(50)
     }
@@ -84,11 +125,7 @@ export class Caller {
     } catch (thrown) {
       const error = thrown instanceof StageError ? thrown : undefined
       if (kind === 'fail' && error?.code === 'REMOTE_ERROR' && error.message.includes('on purpose')) this.acknowledged++
-      else {
-        const key = error ? `${error.code} ${error.executed}` : String(thrown)
-        this.failed[key] = (this.failed[key] ?? 0) + 1
-        this.samples[key] ??= asError(thrown).message
-      }
+      else this.#failed(thrown)
       // a turn that throws keeps nothing: its effect is never to be seen
       this.operations.push({ ...given, kind: kind !== 'fail' ? kind : isCounter(address) ? 'add' : 'write', returned: Infinity, outcome: error?.executed === 'no' || kind === 'fail' ? 'no' : 'unknown' })
       return undefined
@@ -137,4 +174,10 @@ export class Caller {
     const { part, ms } = this.calling.slow
     return Math.random() < part ? Math.ceil(Math.random() * ms) : 0
   }
+}
+
+/** An addition whose reminder has not rung. */
+export function waits(ids: readonly string[]): string | undefined {
+  const all = new Set(ids)
+  return ids.find((id) => isTwice(id) && !all.has(laterOf(id)))
 }

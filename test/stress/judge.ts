@@ -1,6 +1,6 @@
 /** Holds what callers and watchers saw of each actor against each other. */
 import { checkCounter, checkRegister } from '../helpers/linearizable.js'
-import type { Noted } from './caller.js'
+import { waits, type Noted } from './caller.js'
 import { isCounter } from './things.js'
 import type { Sighting } from './watcher.js'
 
@@ -10,6 +10,10 @@ export function judge(operations: readonly Noted[], sightings: readonly Sighting
   const byAddress = grouped(operations)
   for (const [address, all] of byAddress) {
     wrong.push(...(isCounter(address) ? checkCounter(all) : checkRegister(all)).map((one) => `${address}: ${one}`))
+  }
+  for (const [address, ids] of Object.entries(last)) {
+    const lost = isCounter(address) ? waits(ids as string[]) : undefined
+    if (lost !== undefined) wrong.push(`${address}: the reminder of ${lost} has not rung`)
   }
   for (const [address, all] of grouped(sightings)) {
     wrong.push(...all.flatMap((one) => steps(one)), ...together(address, all, byAddress.get(address) ?? [], last[address]))

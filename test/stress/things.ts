@@ -1,6 +1,6 @@
 /** The actors that everybody calls: each changes two properties together, and remembers what was done to it. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Stage } from '../../src/index.js'
+import type { Self, Stage } from '../../src/index.js'
 
 export interface Look {
   value: number
@@ -12,7 +12,12 @@ export interface Look {
 export const checkOf = (value: number): number => value * 3
 export const pairOf = (a: string): string => a && `${a}!`
 
+/** What a reminder adds for an addition that asked for one. */
+export const laterOf = (id: string): string => `${id}+`
+export const isTwice = (id: string): boolean => id.endsWith('~')
+
 export class Counter {
+  declare readonly self: Self
   value = 0
   check = 0
   last = ''
@@ -27,6 +32,17 @@ export class Counter {
     if (ms > 0) await sleep(ms)
     this.check = checkOf(this.value)
     return this.value
+  }
+
+  /** Each addition as a value is asked for: a turn of its own. */
+  async* adds(ids: readonly string[], ms: number): AsyncGenerator<number> {
+    for (const id of ids) yield await this.add(id, ms)
+  }
+
+  /** Once now, and by a reminder of the same commit once more. */
+  addTwice(id: string, afterMs: number): Promise<number> {
+    this.self.remind(id, 'add', { afterMs, args: [laterOf(id), 0] })
+    return this.add(id, 0)
   }
 
   /** Begins, and throws. */

@@ -146,6 +146,12 @@ export function sharedBy(value: unknown, hand: Hand): unknown {
   return kind === 0 ? value : hand.offer(value as object, kind)
 }
 
+/** An argument of a call to an actor that shares: as it is, and the caller's still, should the actor return it. */
+export function sharedWith(value: unknown, hand: Hand | undefined): unknown {
+  const given = hand ? sharedBy(value, hand) : value
+  return typeof given === 'function' || (typeof given === 'object' && given !== null && Symbol.asyncIterator in given) ? markElsewhere(given) : given
+}
+
 /** An error as it would have come over a link: of what was thrown nothing is shared. */
 export function copiedError(error: StageError, references: References, hand?: Hand): StageError {
   const { code, message, executed, phase, cause } = error

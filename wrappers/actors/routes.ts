@@ -12,7 +12,7 @@ import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
-import { copied, copiedAll, copiedError, holdIn, sharedBy } from './copy.js'
+import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
 import type { Inherited } from './self.js'
@@ -94,7 +94,7 @@ export class Routes {
       if (!share) args = copiedAll(args, references, call)
       else {
         for (const arg of args) holdIn(arg, true)
-        if (hand) args = args.map((one) => sharedBy(one, hand))
+        args = args.map((one) => sharedWith(one, hand))
       }
     } catch (error) {
       return call.settle(error as StageError)
