@@ -228,7 +228,10 @@ export interface Interface extends Closable {
    * @returns the addresses that peers should dial: not what was bound, and never with port 0
    */
   listen(onstream: (stream: Duplex) => void, onaddresses?: (addresses: readonly string[]) => void): Promise<readonly string[]>
-  /** @throws the carrier's own error (ECONNREFUSED …), or the signal's reason */
+  /**
+   * @throws the carrier's own error, or the signal's reason. ECONNREFUSED says that whoever listened there has ended, but
+   *   for one whose cause is ENOENT: that the place is missing says nothing about who listened
+   */
   connect(address: string, signal: AbortSignal): Promise<Duplex>
 }
 

@@ -185,7 +185,8 @@ test('the extensions and binary kinds of msgpack are those of the codec', (t) =>
 
 test('each dependency lives where docs/dependencies.md says', (t) => {
   const said = new Map([...read('docs/dependencies.md').matchAll(/^- \*\*(\w+)\*\*, in (.*)$/gm)].map(([, name, text]) => [name, [...text.matchAll(/`((?:src|registries|interfaces|wrappers)\/[\w/.-]*)`/g)].map(([, path]) => path)]))
-  t.deepEqual([...said.keys()].sort(), Object.keys((JSON.parse(read('package.json')) as { dependencies: object }).dependencies))
+  const { dependencies, optionalDependencies } = JSON.parse(read('package.json')) as { dependencies: object, optionalDependencies: object }
+  t.deepEqual([...said.keys()].sort(), Object.keys({ ...dependencies, ...optionalDependencies }).sort())
   for (const [name, homes] of said) {
     const users = sources.filter((file) => new RegExp(`(?:from|import\\()\\s*'${name}'`).test(read(file)))
     for (const user of users) t.true(homes.some((home) => user.startsWith(home)), `${user} imports ${name}, which docs/dependencies.md does not say`)

@@ -8,7 +8,7 @@
  * lock on the event loop either: a process that was stopped while it held it blocks the writes of all others until it
  * goes on or is killed, and to them the registry is away. Reads always work.
  */
-import { stat } from 'node:fs/promises'
+import { stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Database, RootDatabaseOptionsWithPath } from 'lmdb'
 import { StageError, asError } from '../../src/errors.js'
@@ -55,6 +55,8 @@ const PID_TAKEN = 11
 /** Two that open a folder at the same moment: how often, and after how many milliseconds, one looks whether the other gave way. */
 const WAITS = 50
 const WAIT_MS = 20
+/** How often the files are touched. */
+const TOUCH_MS = 60_000
 
 export class Environment {
   #users = 0
@@ -66,6 +68,8 @@ export class Environment {
   #tail: Promise<unknown> = Promise.resolve()
   /** How many changes took too long and are still under way. */
   #overdue = 0
+
+  #touchedAt = 0
 
   readonly #data: string
   readonly #pids: Pids
@@ -83,6 +87,15 @@ export class Environment {
     environments.set(path, environment)
     environment.#users++
     return environment
+  }
+
+  /** Opens it, which waits for no lock and is no part of the time that a write may take. @throws StageError REGISTRY_UNAVAILABLE */
+  async open(): Promise<void> {
+    try {
+      await this.#open()
+    } catch (error) {
+      throw await this.#broken(error)
+    }
   }
 
   async leave(): Promise<void> {
@@ -147,8 +160,14 @@ export class Environment {
     }
   }
 
-  /** Deletes the files of those gone whom no namespace lists any more. */
+  /** Deletes the files of those gone whom no namespace lists any more, and keeps cleaners from those in use. */
   async tidy(now: number): Promise<void> {
+    if (this.#file !== undefined && Math.abs(now - this.#touchedAt) >= TOUCH_MS) {
+      this.#touchedAt = now
+      // lmdb maps its lock file, which does not count as use; were it deleted, two processes could write at once
+      for (const file of ['data.mdb', 'lock.mdb']) await utimes(join(this.path, file), now / 1000, now / 1000).catch(() => {})
+      await this.#pids.touch(now / 1000).catch(() => {})
+    }
     if (this.gone.look().size === 0) return
     const leases = { start: ['lease', '', ''], end: ['lease', '\uffff', ''] } satisfies { start: Key, end: Key }
     this.gone.tidy(await this.find((rows) => new Set([...rows.getKeys(leases)].map((key) => key[2] as string))), now)

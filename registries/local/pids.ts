@@ -6,8 +6,8 @@
  * lmdb also knows which pids are alive that have the folder open, by locks that end with their process, whatever its
  * namespace. So each process leaves a file beside the database, named by its pid, which says what namespace that is of.
  */
-import { linkSync, mkdirSync, readFileSync, readlinkSync, renameSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
-import { readFile, readdir, stat, unlink } from 'node:fs/promises'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, readlinkSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { readFile, readdir, stat, unlink, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** A file of a process that has ended is kept so long: one that is just about to open the database has written its own already. */
@@ -35,17 +35,23 @@ export class Pids {
   }
 
   /**
-   * Takes the pid, before this process takes a lock of that pid.
+   * Takes the pid, before this process takes a lock of that pid. Never fails: who cannot write there, as in another user's
+   * folder, is not seen by others.
    * @param alive  the pids that have the database open
    */
   claim(alive: ReadonlySet<number>, now: number): Tenancy {
-    if (this.#space === undefined) return 'free'
+    const space = this.#space
+    if (space === undefined) return 'free'
     const before = this.#read()
-    if (before === undefined) return this.#write('', linkNew)
-    if (this.#own(before)) return this.#write('', renameSync)
+    if (before === undefined) return this.#create(space)
+    if (this.#own(before)) return 'free' // of another thread, or of a process that has ended
     if (alive.has(process.pid)) return 'taken'
     if (!before.endsWith(SETTLED) && now - (statSync(this.#file, { throwIfNoEntry: false })?.mtimeMs ?? now) < OPENING_MS) return 'both'
-    this.#write('', renameSync) // that process has ended
+    try {
+      writeFileSync(this.#file, space) // that process has ended
+    } catch {
+      return 'free'
+    }
     return 'both' // another one may have seen the same, and the last that writes has it
   }
 
@@ -59,12 +65,20 @@ export class Pids {
     const texts = await Promise.all([...alive].filter((pid) => pid !== process.pid).map((pid) => readFile(join(this.#folder, String(pid)), 'utf8').catch(() => space)))
     const others = texts.filter((text) => !this.#own(text))
     if (others.length === 0) return 'free'
-    return others.some((text) => text.endsWith(SETTLED) || text < space) ? 'taken' : 'both'
+    // one that is empty is being written
+    return others.some((text) => text.endsWith(SETTLED) || (text !== '' && text < space)) ? 'taken' : 'both'
   }
 
   /** The database stays open. */
   settle(): void {
-    if (this.#space !== undefined) this.#write(SETTLED, renameSync)
+    try {
+      if (this.#read() === this.#space) appendFileSync(this.#file, SETTLED)
+    } catch {}
+  }
+
+  /** Keeps cleaners from it. @param seconds  since 1970 */
+  async touch(seconds: number): Promise<void> {
+    await utimes(this.#file, seconds, seconds)
   }
 
   /** It does not. */
@@ -86,13 +100,10 @@ export class Pids {
     }
   }
 
-  /** Nobody reads half of it. Who cannot write there, as in another user's folder, is not seen by others. */
-  #write(state: string, put: (from: string, to: string) => void): Tenancy {
-    const draft = `${this.#file}.${/\d+/.exec(this.#space!)?.[0]}`
+  #create(space: string): Tenancy {
     try {
-      mkdirSync(this.#folder, { recursive: true })
-      writeFileSync(draft, this.#space + state)
-      put(draft, this.#file)
+      if (!existsSync(this.#folder)) mkdirSync(this.#folder) // in a folder that is there: one that was deleted is not ours to make
+      writeFileSync(this.#file, space, { flag: 'wx' })
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return 'both'
     }
@@ -108,15 +119,6 @@ export class Pids {
         if (now - (await stat(file)).mtimeMs > KEEP_MS) await unlink(file)
       } catch {} // another process was quicker
     }
-  }
-}
-
-/** Fails if the name is there. */
-function linkNew(from: string, to: string): void {
-  try {
-    linkSync(from, to)
-  } finally {
-    unlinkSync(from)
   }
 }
 

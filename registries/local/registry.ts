@@ -158,7 +158,14 @@ export class LocalRegistry implements Registry {
 
   async #enter(): Promise<Environment> {
     await makeFolder(this.#path, this.#own)
-    return Environment.enter(await realpath(this.#path), this.#clock) // two spellings of one folder are one environment
+    const environment = Environment.enter(await realpath(this.#path), this.#clock) // two spellings of one folder are one environment
+    try {
+      await environment.open()
+      return environment
+    } catch (error) {
+      await environment.leave()
+      throw error
+    }
   }
 
   #check(): void {

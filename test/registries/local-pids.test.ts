@@ -1,7 +1,9 @@
-import { readdir, writeFile, mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'
+import { Environment } from '../../registries/local/environment.js'
 import { Pids, pidsOf } from '../../registries/local/pids.js'
+import { systemClock } from '../../src/clock.js'
 import { inContainer, noContainers } from '../helpers/namespaces.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { until } from '../helpers/until.js'
@@ -63,6 +65,7 @@ test('whose a pid is', async (t) => {
     ['pid:[1] elsewhere open', own, 0, 'taken'],
     ['pid:[1] elsewhere', own, 0, 'taken'],
     ['pid:[1] elsewhere', NOBODY, 0, 'both'],
+    ['', NOBODY, 0, 'both'], // it is being written
     ['pid:[1] elsewhere', NOBODY, 3000, 'free'], // it ended before it had opened it
     ['pid:[1] elsewhere open', NOBODY, 0, 'free'],
   ] as const) {
@@ -70,7 +73,7 @@ test('whose a pid is', async (t) => {
     const first = pids.claim(alive, Date.now() + laterMs)
     t.is(first === 'both' ? pids.claim(alive, Date.now() + laterMs) : first, expected, text)
   }
-  for (const [text, expected] of [[`${space}`, 'free'], [`${space} open`, 'free'], ['pid:[1] elsewhere open', 'taken'], ['pid:[0]', 'taken'], ['zid', 'both']] as const) {
+  for (const [text, expected] of [[`${space}`, 'free'], [`${space} open`, 'free'], ['pid:[1] elsewhere open', 'taken'], ['pid:[0]', 'taken'], ['zid', 'both'], ['', 'both']] as const) {
     await writeFile(join(path, 'pids', '123'), text)
     t.is(await pids.look(new Set([123, 456])), expected, text)
   }
@@ -86,6 +89,19 @@ test('files of processes that have ended are deleted after a minute', async (t) 
   t.is((await readdir(join(path, 'pids'))).length, 3)
   await new Pids(path).tidy(new Set([1]), Date.now() + 61_000)
   t.deepEqual(await readdir(join(path, 'pids')), ['1'])
+})
+
+test('files in use are touched each minute, so that cleaners leave them alone', async (t) => {
+  const path = await tempFolder(t)
+  const environment = Environment.enter(path, systemClock)
+  t.teardown(() => environment.leave())
+  await environment.open()
+  const files = ['data.mdb', 'lock.mdb', ...process.platform === 'linux' ? [`pids/${process.pid}`] : []].map((file) => join(path, file))
+  for (const [afterMs, touched] of [[0, true], [30_000, false], [61_000, true]] as const) {
+    for (const file of files) await utimes(file, 1, 1)
+    await environment.tidy(1e12 + afterMs)
+    for (const file of files) t.is((await stat(file)).mtimeMs, touched ? 1e12 + afterMs : 1000, file)
+  }
 })
 
 test('the readers that lmdb lists', (t) => {
