@@ -2,10 +2,12 @@
  * What a call within one stage hands over: the same as if it had gone over a link, and nothing that both ends share.
  */
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import { Writer } from '../../src/writer.js'
 import { watchActivity } from '../../src/activity.js'
 import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
+import { Apart } from './apart.js'
 
 const codec = msgpack()
 const scratch = new Writer(1024)
@@ -25,7 +27,7 @@ class Passed implements Refs {
 
   give(fn: Callable): number {
     return this.#list.push((...args: unknown[]): Promise<unknown> => {
-      const answer = new Promise((resolve) => { resolve(fn(...copied(args) as unknown[])) }).then((value) => copied(value), (thrown: unknown) => {
+      const answer = new Promise((resolve) => { resolve(outside(fn, undefined, ...copied(args) as unknown[])) }).then((value) => copied(value), (thrown: unknown) => {
         throw new StageError('REMOTE_ERROR', `a function that was passed failed: ${thrown instanceof Error ? thrown.message : String(thrown)}`, { executed: 'yes', cause: thrown })
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
@@ -40,7 +42,7 @@ class Passed implements Refs {
   offer(stream: object, kind: StreamKind): number {
     const touch = this.call?.moves()
     if (touch && kind !== ITERABLE) watchActivity(stream, touch)
-    return this.#list.push(touch && kind === ITERABLE ? watched(stream as AsyncIterable<unknown>, touch) : stream) - 1
+    return this.#list.push(kind === ITERABLE ? new Apart(stream as AsyncIterable<unknown>, touch) : stream) - 1
   }
 
   accept(id: number): unknown {
@@ -49,13 +51,6 @@ class Passed implements Refs {
 }
 
 const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
-
-async function* watched(values: AsyncIterable<unknown>, touch: () => void): AsyncGenerator {
-  for await (const value of values) {
-    touch()
-    yield value
-  }
-}
 
 /** @throws StageError BAD_ARGUMENT it could not be sent */
 export function copied(value: unknown, call?: Moving): unknown {

@@ -1,4 +1,5 @@
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Link } from '../../src/types.js'
 import { visit } from '../codec/dispose.js'
 import { hold } from '../codec/hold.js'
@@ -138,11 +139,11 @@ export class Route {
     if (this.owner !== undefined) return this.#flush()
     if (this.#flying > 0) return
     this.#locating = true
-    void this.#locate().then(() => {
+    outside(() => void this.#locate().then(() => {
       this.#locating = false
       if (this.owner === undefined) return this.#seek()
       this.#flush()
-    })
+    }))
   }
 
   /** Each call that fails at once comes by here again: the first round takes what is left. */
