@@ -1,6 +1,5 @@
 import { either } from '../../src/abort.js'
 import { StageError, printable } from '../../src/errors.js'
-import { outside } from '../../src/outside.js'
 import type { Fence, TargetOptions, To } from '../../src/types.js'
 import type { Target } from '../rpc/types.js'
 import type { Activation } from './activation.js'
@@ -92,7 +91,7 @@ export class ActorSelf implements Self {
 
   abort(reason: StageError): void {
     this.#reason = reason
-    if (this.#lost) outside(this.#lost.abort, this.#lost, reason)
+    this.#lost?.abort(reason)
   }
 
   get #timers(): Timers {

@@ -1,6 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
-import { outside } from '../../src/outside.js'
 import { dispose } from '../codec/dispose.js'
 import type { Activation } from './activation.js'
 import { inWords } from './words.js'
@@ -100,7 +99,7 @@ export class Turn {
   cancel(error: StageError): void {
     if (this.over) return
     this.answer(error)
-    if (this.#abort) outside(this.#abort.abort, this.#abort, error)
+    this.#abort?.abort(error)
     this.of?.turns.forgotten(this)
   }
 

@@ -1,6 +1,5 @@
 import { Readable, type Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import { outside } from '../../src/outside.js'
 import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
 import { asNode, readOf } from '../codec/hold.js'
 import { leave } from '../codec/dispose.js'
@@ -22,7 +21,7 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
   const [reading, writing] = [reads(kind), writes(kind)]
   if (!writing) channel.resume() // the end of the direction that is not used must be seen
   const stream = asNode(source)
-  if (!stream) return void outside(feed, undefined, channel, source as AsyncIterable<unknown>, carried)
+  if (!stream) return void feed(channel, source as AsyncIterable<unknown>, carried)
   const from = readOf(stream)
   const listed = reading === READ_OBJECTS && !writing // its failure is the last of its items, behind those that came before it
   guard(channel, stream, from, listed)
