@@ -5,7 +5,7 @@ import { Readable, Writable, type Duplex } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { systemClock } from '../src/clock.js'
 import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, TcpInterface, framing, rpc, type CallContext, type Interface, type Self, type StageOptions } from '../src/index.js'
-import { until } from './helpers/until.js'
+import { until as untilMs } from './helpers/until.js'
 
 interface Context { readonly name: string }
 const als = new AsyncLocalStorage<Context>()
@@ -22,6 +22,9 @@ const carriers: readonly [name: string, make: () => Interface][] = [
 ]
 
 let names = 0
+
+/** All kinds go on in one process, and a busy machine takes its time for them. */
+const until = (condition: () => boolean): Promise<void> => untilMs(condition, 30_000)
 
 /** Two stages that were made in one context, and whose link was dialled in another. */
 interface Pair {
