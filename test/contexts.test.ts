@@ -395,7 +395,7 @@ for (const [carrier, make] of carriers) {
       t.deepEqual([...new Set(found.map(([context]) => context))], [name])
     })))
     const asked: string[] = []
-    within('asker', () => near.to('*', { persist: true }, () => { asked.push(who()); enter('callback') }))
+    within('asker', () => near.to('*', { persist: true }, (_, stream) => { asked.push(who()); enter('callback'); stream?.destroy() }))
     await until(() => asked.length >= 1)
     for (const name of ['third', 'fourth']) pair.more(name)
     await until(() => asked.length >= 3)
