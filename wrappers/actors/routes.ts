@@ -1,6 +1,5 @@
 import { either } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
-import { outside } from '../../src/outside.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer } from '../../src/types.js'
 import { within } from '../../src/within.js'
@@ -107,7 +106,7 @@ export class Routes {
     prepare(turn, changes)
     turn.since = call.since
     call.turn = turn
-    outside(this.hosting.receive, this.hosting, address, turn)
+    this.hosting.receive(address, turn)
   }
 
   /** A stage by its id. */

@@ -236,7 +236,8 @@ export class Turns {
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)
-        void Promise.resolve(result).then((value) => this.#done(turn, null, value, true), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true))
+        // the turns behind it follow from here, and go on when the caller of this one is long gone
+        outside(() => void Promise.resolve(result).then((value) => this.#done(turn, null, value, true), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true)))
         return
       }
     } catch (thrown) {
