@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { onAbort } from '../src/abort.js'
 import { systemClock } from '../src/clock.js'
 import { StageError } from '../src/errors.js'
+import { outside } from '../src/outside.js'
 import { newId, systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { MemoryStream, failure, type Carrier } from './memory-stream.js'
@@ -114,7 +115,7 @@ export class MemoryNetwork implements Carrier {
     // two ends that answer each other by nextTick alone would starve the process; on a virtual clock there is
     // nothing to starve, and the order must not depend on anything else
     if (this.clock === systemClock && ++this.#bursts % BURST === 0) this.clock.setTimeout(fn, 0, true)
-    else process.nextTick(fn)
+    else outside(process.nextTick, undefined, fn) // as a socket's reader is not called by the writer
   }
 }
 

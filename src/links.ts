@@ -7,6 +7,7 @@ import { HANDSHAKE_MS, handshake, type Greeting, type Identity, type LastLink, t
 import { LiveLink } from './link.js'
 import { log } from './log.js'
 import { NO_META } from './meta.js'
+import { outside } from './outside.js'
 import { pair } from './pair.js'
 import type { Clock, Entry, Interface, LinkEnd, Peer, Random, Timer } from './types.js'
 
@@ -122,7 +123,7 @@ export class Links {
     let link = this.active(peer.id)
     if (!link && peer.id === this.options.self().id && !this.#closed) {
       try {
-        link = this.#loop()
+        link = outside(() => this.#loop())
       } catch (error) {
         this.options.onerror(error as StageError)
         done(error as StageError)
@@ -145,7 +146,7 @@ export class Links {
     stream.on('error', nothing)
     if (this.#closed || this.#strangers >= STRANGERS_MAX) return void stream.destroy()
     this.#strangers++
-    this.#greet(stream, through, undefined)
+    outside(() => this.#greet(stream, through, undefined))
       .catch((error: unknown) => log(this.options.self().name, `refused a connection: ${asError(error).message}`))
       .finally(() => this.#strangers--)
   }
@@ -240,7 +241,7 @@ export class Links {
   #dial(slot: Slot): void {
     if (slot.dial || slot.redial || this.#closed) return
     const wait = slot.failures === 0 ? 0 : (slot.notBefore ?? 0) - this.options.clock.now()
-    if (wait <= 0) return void this.#try(slot)
+    if (wait <= 0) return void outside(() => this.#try(slot))
     slot.redial = this.options.clock.setTimeout(() => {
       slot.redial = undefined
       if (slot.waiting.size > 0) void this.#try(slot)

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { isDeepStrictEqual } from 'node:util'
@@ -19,6 +20,7 @@ import { Listening } from './listening.js'
 import { log } from './log.js'
 import { NO_META, checkMeta, type Meta } from './meta.js'
 import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
+import { outside } from './outside.js'
 import { checkIdentifier, checkName, checkPattern, matches } from './pattern.js'
 import { Picked, type Surroundings } from './selection.js'
 import { retain } from './shared.js'
@@ -206,7 +208,7 @@ export class StageCore extends EventEmitter<StageEvents> {
    * and ends everything. Settles within 15 s. Idempotent.
    */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
+    this.#closing ??= outside(() => this.#close())
     return this.#closing
   }
 
@@ -236,7 +238,7 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   #run(): Running {
     if (!this.#running && this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    return this.#running ??= this.#assemble()
+    return this.#running ??= outside(() => this.#assemble())
   }
 
   #assemble(): Running {
@@ -463,8 +465,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   #forEach(selection: Picked, each: StreamCallback): void {
     const { surroundings, bounds } = this.#run()
     const { signal, persist } = selection.options
-    // not at once: what waited for the same link goes first
-    const tell = (error: StageError | null, stream?: PeerStream, peer?: Peer): void => void process.nextTick(each, error, stream, peer)
+    // not at once: what waited for the same link goes first; and in the context of who asked
+    const tell = AsyncResource.bind((error: StageError | null, stream?: PeerStream, peer?: Peer): void => process.nextTick(each, error, stream, peer))
     const open = (peer: Peer): void => {
       if (!selection.includes(peer)) return
       const one = new Picked(surroundings, peer, { ...selection.options, self: false })
@@ -503,7 +505,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   /** What a listener throws is its owner's bug, as with any emitter; it must not break what is being told about. */
   #tell<Name extends keyof StageEvents>(name: Name, ...args: StageEvents[Name]): void {
     try {
-      (this.emit as (name: string, ...args: unknown[]) => boolean).call(this, name, ...args)
+      outside(this.emit as (name: string, ...args: unknown[]) => boolean, this, name, ...args)
     } catch (thrown) {
       process.nextTick(() => { throw thrown })
     }

@@ -1,4 +1,5 @@
 import { StageError, asError } from './errors.js'
+import { outside } from './outside.js'
 import { newId, jitter } from './random.js'
 import { within } from './within.js'
 import type { Clock, Entry, Lease, Random, Registry, Timer } from './types.js'
@@ -87,7 +88,7 @@ export class Tenure {
   async update(): Promise<void> {
     if (this.#closed || !this.#started) return
     this.#again = true
-    await (this.#running ?? this.#beat())
+    await (this.#running ?? outside(() => this.#beat()))
   }
 
   /** The entry has changed: resolves once it is listed as it is now. @throws why the next try failed; others follow by themselves */

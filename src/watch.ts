@@ -1,6 +1,6 @@
-import { AsyncResource } from 'node:async_hooks'
 import { asError } from './errors.js'
 import { judgeAt } from './judge.js'
+import { outside } from './outside.js'
 import { jitter } from './random.js'
 import type { Clock, Random, Registry, Timer, View } from './types.js'
 
@@ -54,8 +54,6 @@ export class Watch {
   #look: AbortController | undefined
   #held: View | undefined
   readonly #open = new Set<Promise<void>>()
-  /** The watch outlives the call that asked for a look, so it must not run in the context of that call. */
-  readonly #context = new AsyncResource('stagemesh.Watch')
 
   constructor(private readonly options: WatchOptions) {}
 
@@ -72,7 +70,7 @@ export class Watch {
   look(): number {
     if (!this.#wanted && !this.#closed) {
       this.#wanted = true
-      this.#context.runInAsyncScope(() => { queueMicrotask(() => this.#plan()) }) // one for all that ask in this tick
+      outside(queueMicrotask, undefined, () => this.#plan()) // one for all that ask in this tick
     }
     return this.#overdue || this.#closed ? 0 : this.#begun + 1
   }

@@ -10,6 +10,7 @@ import { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { destroy } from '../src/destroy.js'
 import { StageError } from '../src/errors.js'
+import { outside } from '../src/outside.js'
 import { Slabs, type Slab } from '../src/slabs.js'
 import type { Writer } from '../src/writer.js'
 import type { Clock, Layer, Timer, Top } from '../src/types.js'
@@ -199,10 +200,12 @@ export class Framed extends Duplex implements Top {
   #schedule(): void {
     if (this.#scheduled || this.#blocked) return
     this.#scheduled = true
-    process.nextTick(() => {
-      this.#scheduled = false
-      this.#flush()
-    })
+    outside(process.nextTick, undefined, this.#flushNow) // the carrier calls back long after the one who wrote first
+  }
+
+  readonly #flushNow = (): void => {
+    this.#scheduled = false
+    this.#flush()
   }
 
   #flush(): void {

@@ -15,6 +15,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { Ledger, parseState, same, snapshot } from '../../src/ledger.js'
 import type { Kind, Seen, Snapshot, Table } from '../../src/ledger.js'
 import { log } from '../../src/log.js'
+import { outside } from '../../src/outside.js'
 import { newId } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
@@ -208,10 +209,10 @@ export class Environment {
 
   #open(): Promise<Rows> {
     if (this.#users === 0) throw new StageError('CLOSED', `the registry local:${this.path} was closed`)
-    return this.#rows ??= this.#opened().catch((error: unknown) => {
+    return this.#rows ??= outside(() => this.#opened().catch((error: unknown) => {
       this.#rows = undefined
       throw error
-    })
+    }))
   }
 
   async #opened(): Promise<Rows> {

@@ -11,6 +11,7 @@ import { Listings } from '../../src/listing.js'
 import type { Steps } from '../../src/listing.js'
 import type { Ledger, Listed, Published, Seen } from '../../src/ledger.js'
 import { log } from '../../src/log.js'
+import { outside } from '../../src/outside.js'
 import { ownFolder } from '../../src/own-folder.js'
 import { systemRandom } from '../../src/random.js'
 import { Stores } from '../../src/storing.js'
@@ -150,10 +151,10 @@ export class LocalRegistry implements Registry {
 
   async #open(): Promise<Environment> {
     this.#check()
-    return this.#environment ??= this.#enter().catch((error: unknown) => {
+    return this.#environment ??= outside(() => this.#enter().catch((error: unknown) => {
       this.#environment = undefined
       throw error
-    })
+    }))
   }
 
   async #enter(): Promise<Environment> {

@@ -1,5 +1,6 @@
 import { StageError, asError } from '../../src/errors.js'
 import { log } from '../../src/log.js'
+import { outside } from '../../src/outside.js'
 import { isError } from '../../src/realm.js'
 import type { Clock } from '../../src/types.js'
 import { within } from '../../src/within.js'
@@ -31,7 +32,7 @@ export class Connection {
   /** @throws StageError REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE · AUTH_FAILED · CLOSED */
   async run<T>(command: (client: Client) => Promise<T>): Promise<T> {
     if (this.#closed) throw this.#over()
-    const connecting = this.#client ??= this.#connect()
+    const connecting = this.#client ??= outside(() => this.#connect())
     let client: Client | undefined
     try {
       client = await connecting

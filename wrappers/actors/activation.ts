@@ -1,5 +1,6 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
+import { outside } from '../../src/outside.js'
 import { newId } from '../../src/random.js'
 import { within } from '../../src/within.js'
 import type { Rpc } from '../rpc/rpc.js'
@@ -141,7 +142,7 @@ export class Activation {
     const data = (): Record<string, unknown> => Object.fromEntries([...image].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes, this.host.outgoing.data)]] : []))
     let values: Record<string, unknown>
     try {
-      values = version === definition.version ? data() : definition.migrated(version, data)
+      values = version === definition.version ? data() : outside(() => definition.migrated(version, data))
     } catch (thrown) {
       const error = asError(thrown)
       if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
@@ -286,7 +287,7 @@ export class Activation {
     await Promise.resolve() // not in the midst of what drops it
     try {
       const { instance } = this
-      if (instance) await hook(instance, 'deactivate')?.call(instance, reason)
+      if (instance) await outside(() => hook(instance, 'deactivate')?.call(instance, reason))
     } catch (thrown) {
       this.#report('deactivate()', thrown)
     }
@@ -313,7 +314,7 @@ export class Activation {
       if (!deactivate && !left) return
       this.#goodbye = true
       const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
-      const goodbye = (): unknown => deactivate?.call(this.instance!, this.#reason)
+      const goodbye = (): unknown => deactivate && outside(deactivate, this.instance, this.#reason)
       this.#hooked = left ? left.then(goodbye) : goodbye()
       await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(this.#hooked), slow)
       await this.keeping.afterHook(GOODBYE_MS)
@@ -385,7 +386,7 @@ class Thrown extends Error {
 
 function theirs<T>(run: () => T): T {
   try {
-    return run()
+    return outside(run)
   } catch (thrown) {
     throw new Thrown(thrown)
   }

@@ -2,6 +2,7 @@
  * What a call within one stage hands over: the same as if it had gone over a link, and nothing that both ends share.
  */
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Reference, References } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { watchActivity } from '../../src/activity.js'
@@ -41,7 +42,7 @@ class Passed implements Refs {
     const fn = this.hand?.give(given) ?? given
     return this.#list.push(markElsewhere((...args: unknown[]): Promise<unknown> => {
       const call = new Answering()
-      const answer = new Promise((resolve) => { resolve(fn.apply(fn === given ? undefined : call, kept(args, references) as unknown[])) }).then((value) => kept(value, references, call.hand), (thrown: unknown) => {
+      const answer = new Promise((resolve) => { resolve(outside(fn, fn === given ? undefined : call, ...kept(args, references) as unknown[])) }).then((value) => kept(value, references, call.hand), (thrown: unknown) => {
         throw call.failure ?? copiedError(failed('a function that was passed', thrown), references)
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
@@ -60,7 +61,7 @@ class Passed implements Refs {
     guard(stream)
     if (kind !== ITERABLE && touch) watchActivity(stream, touch)
     const crossing = lent === given ? undefined : crossed(this.references) // an actor's own
-    const passed = kind === ITERABLE && (touch ?? this.endings ?? crossing) ? new Through(stream as AsyncIterable<unknown>, touch, crossing) : stream
+    const passed = kind === ITERABLE ? new Through(stream as AsyncIterable<unknown>, touch, crossing) : stream
     this.endings?.push(passed as Ending)
     return this.#list.push(passed) - 1
   }

@@ -1,4 +1,5 @@
 import { StageError, describe, printable } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { Activation, type ActivationHost, type Asking } from './activation.js'
@@ -218,8 +219,9 @@ export class Hosting implements ActivationHost {
     const activation = new Activation(this, definition, address, given?.object)
     this.#activations.set(address, activation)
     this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
-    if (leaving) leaving.whenOver(() => void activation.start(from))
-    else void activation.start(from)
+    const start = (): void => void outside(() => activation.start(from))
+    if (leaving) leaving.whenOver(start)
+    else start()
     return activation
   }
 

@@ -1,4 +1,5 @@
 import { StageError, describe } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Mesh } from '../../src/types.js'
 import type { Refs } from '../codec.js'
 import type { Rpc } from '../rpc/rpc.js'
@@ -59,7 +60,7 @@ export class Observers {
 
   /** Has it ask for its watch when it is its turn. */
   begin(feed: Feed): void {
-    this.#starts.add((done) => feed.ask(done), feed.shows)
+    outside(() => this.#starts.add((done) => feed.ask(done), feed.shows)) // it outlives the loop that was first
   }
 
   /** Nobody reads it any more. */

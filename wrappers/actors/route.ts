@@ -1,5 +1,6 @@
 import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Link } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { ActorCall } from './call.js'
@@ -139,11 +140,11 @@ export class Route {
     if (this.owner !== undefined) return this.#flush()
     if (this.#flying > 0) return
     this.#locating = true
-    void this.#locate().then(() => {
+    outside(() => void this.#locate().then(() => {
       this.#locating = false
       if (this.owner === undefined) return this.#seek()
       this.#flush()
-    })
+    }))
   }
 
   /** Each call that fails at once comes by here again: the first round takes what is left. */

@@ -1,4 +1,5 @@
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import { iterate, leave } from '../codec/dispose.js'
 import { ELSEWHERE } from '../codec/hand.js'
 
@@ -15,8 +16,9 @@ const DONE: Result = { done: true, value: undefined }
 const dropped = new FinalizationRegistry<Set<() => void>>((closing) => { for (const fn of closing) fn() })
 
 /**
- * An iterable that passes within one stage, with what a link would do for it: leaving it ends its source at once and
- * settles the `next()` that is under way, where a generator would only queue the `return()`.
+ * An iterable that passes within one stage, with what a link would do for it: its code begins in an empty context, and
+ * leaving it ends its source at once and settles the `next()` that is under way, where a generator would only queue the
+ * `return()`.
  */
 export class Through implements AsyncIterableIterator<unknown> {
   destroyed = false
@@ -45,7 +47,7 @@ export class Through implements AsyncIterableIterator<unknown> {
     const left = new Promise<Result>((resolve, reject) => { settle = (error) => { if (error) reject(error); else resolve(DONE) } })
     this.#asked.add(settle)
     try {
-      this.#iterator ??= iterate(this.source)
+      this.#iterator ??= outside(iterate, undefined, this.source)
       const result = await Promise.race([left, this.#next(this.#iterator)])
       if (result.done) this.#close()
       else this.touch?.()
@@ -61,6 +63,11 @@ export class Through implements AsyncIterableIterator<unknown> {
   return(): Promise<Result> {
     this.destroy()
     return Promise.resolve(DONE)
+  }
+
+  throw(error: unknown): Promise<Result> {
+    this.destroy()
+    return Promise.reject(error as Error)
   }
 
   /** Ends its source. @param error  what its reader gets next */
@@ -83,10 +90,10 @@ export class Through implements AsyncIterableIterator<unknown> {
 
   async #next(iterator: AsyncIterator<unknown>): Promise<IteratorResult<unknown>> {
     const { crossing } = this
-    if (!crossing) return iterator.next()
+    if (!crossing) return outside(() => iterator.next())
     let result: IteratorResult<unknown>
     try {
-      result = await iterator.next()
+      result = await outside(() => iterator.next())
     } catch (thrown) {
       throw crossing.failure(thrown)
     }

@@ -1,4 +1,5 @@
 import { StageError, asError, printable } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Activation } from './activation.js'
 import { holdIn } from './copy.js'
 import type { Image } from './image.js'
@@ -237,12 +238,13 @@ export class Turns {
     }
     let result: unknown
     try {
-      // where several run at once, only the context of each tells which of them makes a call; and none may take that of another
-      result = !turn.own && (turn.shared || definition.reentrant || scope.getStore() !== undefined) ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
+      // it may follow in the midst of another turn, or of its caller, and inherits nothing of them
+      result = turn.own ? this.#execute(turn) : outside(this.#apart, this, turn)
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)
-        void Promise.resolve(result).then((value) => this.#done(turn, null, value, true), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true))
+        // the turns behind it follow from here, and go on when the caller of this one is long gone
+        outside(() => void Promise.resolve(result).then((value) => this.#done(turn, null, value, true), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true)))
         return
       }
     } catch (thrown) {
@@ -253,6 +255,11 @@ export class Turns {
 
   #execute(turn: Turn): unknown {
     return turn.task ? turn.task(this.activation) : this.activation.call(turn.method, turn.args)
+  }
+
+  /** Where several run at once, only the context of each tells which of them makes a call. */
+  #apart(turn: Turn): unknown {
+    return turn.shared || this.activation.definition.reentrant ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
   }
 
   #thrown(turn: Turn, thrown: unknown): StageError {

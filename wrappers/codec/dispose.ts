@@ -4,6 +4,7 @@ import { types } from 'node:util'
 import { destroy } from '../../src/destroy.js'
 import { StageError, asError } from '../../src/errors.js'
 import { handleOf } from '../../src/handle.js'
+import { outside } from '../../src/outside.js'
 import { isError, isObjectPrototype } from '../../src/realm.js'
 import { asNode, hold, isEmitter } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
@@ -126,7 +127,7 @@ export function leave(source: object, iterator?: { return?: () => unknown }, err
   try {
     const { destroy: itself, on, cancel, abort } = source as { destroy?: unknown; on?: unknown; cancel?(error: unknown): unknown; abort?(error: unknown): unknown }
     if (typeof itself === 'function' || (typeof on === 'function' && typeof iterator?.return !== 'function')) destroy(source, error as Error | undefined)
-    else if (typeof iterator?.return === 'function') settle(iterator.return())
+    else if (typeof iterator?.return === 'function') settle(outside(() => iterator.return?.()))
     else if (typeof cancel === 'function') settle(cancel.call(source, error))
     else if (typeof abort === 'function') settle(abort.call(source, error))
   } catch {

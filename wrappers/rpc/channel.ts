@@ -1,6 +1,7 @@
 import { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import { isLetGo } from '../../src/joint.js'
+import { outside } from '../../src/outside.js'
 import { socketlike } from '../../src/socketlike.js'
 import { Writer } from '../../src/writer.js'
 import { PIECE_MAX_BYTES, STREAM_WINDOW_BYTES } from './messages.js'
@@ -166,7 +167,7 @@ export class Channel extends Duplex implements Source {
   /** Called while a frame is being read. */
   override push(chunk: unknown): boolean {
     try {
-      return super.push(chunk)
+      return outside(super.push, this, chunk)
     } catch (thrown) {
       raise(thrown)
       return true
@@ -224,7 +225,7 @@ export class Channel extends Duplex implements Source {
     }
     this.#waiting = undefined
     try {
-      waiting.done()
+      outside(waiting.done)
     } catch (thrown) {
       raise(thrown) // of a listener for 'drain'
     }

@@ -1,4 +1,5 @@
 import { either } from '../../src/abort.js'
+import { outside } from '../../src/outside.js'
 import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
@@ -97,7 +98,7 @@ export class Incoming extends Answering implements CallContext {
   cancel(reason: StageError): void {
     this.cancelled = true
     this.#reason = reason
-    this.#abort?.abort(reason)
+    if (this.#abort) outside(this.#abort.abort, this.#abort, reason)
     this.onend?.()
   }
 }

@@ -1,4 +1,5 @@
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { FUNCTION, refuse } from '../codec/sendable.js'
 import { ITERABLE, READ_BYTES, WRITE_BYTES, reads, streamKind, writes, type StreamKind } from '../codec/stream-kind.js'
@@ -140,7 +141,7 @@ export class Passing {
         if (taken.has(source)) return void channel.destroy(new StageError('BAD_ARGUMENT', 'this stream is being read by somebody else already: one that was passed to several can be read by one', { executed: 'no' }))
         taken.add(source)
       }
-      lend(channel, lent, this.#carried(channel))
+      outside(lend, undefined, channel, lent, this.#carried(channel))
     } catch (thrown) {
       channel.destroy(failed(thrown)) // it is the user's, and not all that looks like a stream is one
     }

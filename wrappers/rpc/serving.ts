@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { StageError, asError, describe, type Code } from '../../src/errors.js'
 import { log } from '../../src/log.js'
+import { outside } from '../../src/outside.js'
 import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
@@ -221,7 +222,7 @@ export class Serving implements Source {
     let result: unknown
     let later = false
     try {
-      result = handler?.apply(call, args)
+      result = handler && outside(handler, call, ...args)
       later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
     } catch (thrown) {
       this.#bytes -= call.bytes
