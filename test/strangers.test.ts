@@ -96,3 +96,17 @@ test('one that has left counts no more, and one that was cut off does not rise',
   strangers.close()
   t.is(clock.pending, 0)
 })
+
+test('one that just came is kept for two turns of the loop: what it sent is read in the second one', (t) => {
+  const due: (() => void)[] = []
+  const clock = { now: () => 0, wall: () => 0, setTimeout: (fn: () => void) => { due.push(fn); return { cancel: () => {} } } }
+  const strangers = new Strangers(clock)
+  let cut = 0
+  const all = Array.from({ length: 70 }, () => strangers.enter('a', () => { cut++ }))
+  due.shift()!()
+  t.is(cut, 0)
+  strangers.rise(all[0], NAMED)
+  due.shift()!()
+  t.is(cut, 5)
+  t.is(due.length, 0)
+})
