@@ -102,7 +102,7 @@ export class Plain {
 
   /** The error that the other end told, once it has closed. */
   async refused(): Promise<{ code?: string; message?: string } | undefined> {
-    await until(() => this.closed)
+    await until(() => this.closed, 20_000)
     return this.packets.at(-1)?.['error'] as { code?: string } | undefined
   }
 }
