@@ -8,6 +8,7 @@
  *     arbiter → READY | DUPLICATE
  *     both    → BUILT | what failed, if either has wrappers of its own
  *
+ * Every message behind the hellos carries an HMAC over both hellos and over all that the message says.
  * The arbiter is the end with the greater id; it alone decides whether this connection becomes the link of the pair,
  * so two that dial each other at once cannot disagree. Every message is `STG1`, a 4-byte length and JSON; whatever
  * the other end did not like comes as `{ error: { code, message } }` and ends the connection.
@@ -56,9 +57,14 @@ export interface HandshakeOptions {
   last?: LastLink | undefined
   /** Reported gone: an id does not come back (P1), and one that still uses it is told so. */
   isGone(id: string): boolean
-  /** The other end, proven, has seen our id reported gone. */
+  /** The other end, proven where there is a secret, says that it has seen our id reported gone. */
   ongone(): void
-  /** Both ends are proven now, but nothing is decided yet: the connection is under way under this id. */
+  /** The other end has said a HELLO that is well formed: who it claims to be. */
+  onhello?(peer: Identity): void
+  /**
+   * Both ends are proven now, but nothing is decided yet: the connection is under way under this id.
+   * @throws StageError why this peer is refused, which it is told
+   */
   onproven(peer: Identity, link: string): void
   /** We are the arbiter: asked once, and at once acted on. */
   decide(peer: Identity, link: string, last: LastLink | undefined): Verdict
@@ -137,15 +143,16 @@ async function dial(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]>
   const mine = hello(o)
   wire.send(mine)
   const theirs = checkHello(await wire.receive(), o)
+  o.onhello?.(theirs.from)
   if (o.expect !== undefined && theirs.from.id !== o.expect) {
     throw new StageError('WRONG_PEER', `expected the stage ${o.expect} there, found ${theirs.from.name} (${theirs.from.id})`)
   }
-  const proofs = prove(o, mine, theirs)
+  wire.seal(seal(o, mine, theirs))
   const gone = o.isGone(theirs.from.id)
-  wire.send({ proof: proofs.dialler, ...(gone ? { gone } : {}) })
+  wire.send(gone ? { gone } : {})
   if (o.self.id < theirs.from.id) wire.last()
   const reply = await wire.receive()
-  checkProof(reply['proof'], proofs.listener)
+  if (reply['proof'] === undefined) throw unproven()
   checkGone(o, theirs.from, gone, reply['gone'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
@@ -158,26 +165,27 @@ async function dial(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]>
 
 async function answer(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]> {
   const theirs = checkHello(await wire.receive(), o)
+  o.onhello?.(theirs.from)
   if (theirs.expect !== undefined && theirs.expect !== o.self.id) {
     throw new StageError('WRONG_PEER', `expected the stage ${theirs.expect} here, found ${o.self.name} (${o.self.id})`)
   }
   const mine = hello(o)
   wire.send(mine)
-  const proofs = prove(o, theirs, mine)
+  wire.seal(seal(o, theirs, mine))
   const proof = await wire.receive()
-  checkProof(proof['proof'], proofs.dialler)
+  if (proof['proof'] === undefined) throw unproven()
   const gone = o.isGone(theirs.from.id)
-  if (gone) wire.send({ proof: proofs.listener, gone })
+  if (gone) wire.send({ gone })
   checkGone(o, theirs.from, gone, proof['gone'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
   if (o.self.id > theirs.from.id) {
     const verdict = o.decide(theirs.from, link, theirs.last)
-    wire.send({ proof: proofs.listener, verdict })
+    wire.send({ verdict })
     return [{ peer: theirs.from, link, verdict }, theirs]
   }
-  wire.send({ proof: proofs.listener })
+  wire.send({})
   wire.last()
   return [{ peer: theirs.from, link, verdict: checkVerdict((await wire.receive())['verdict']) }, theirs]
 }
@@ -222,17 +230,26 @@ function checkChain(self: Identity, mine: readonly string[], other: Identity, th
   throw new StageError('CHAIN_MISMATCH', `both ends need the same chain: ${self.name} has ${show(mine)}, ${other.name} has ${show(theirs)}`)
 }
 
-/** Role labels and both nonces in it: no proof can be replayed or reflected. The chain and names are covered as well. */
-function prove(o: HandshakeOptions, dialler: Hello, listener: Hello): { dialler: string; listener: string } {
+/** What proves a message, given the JSON of what it says. */
+interface Seal {
+  ours(said: string): string
+  theirs(said: string): string
+}
+
+/** Role labels and both nonces are in it: no proof can be replayed or reflected. The chain and names are covered as well. */
+function seal(o: HandshakeOptions, dialler: Hello, listener: Hello): Seal {
   if ((o.secret !== undefined) !== (o.dialled ? listener : dialler).secret) {
     throw new StageError('AUTH_FAILED', 'one of the two stages has a secret and the other has none: give both the same `secret`')
   }
-  if (o.secret === undefined) return { dialler: '', listener: '' }
+  if (o.secret === undefined) return { ours: () => '', theirs: () => '' }
   const key = Buffer.from(hkdfSync('sha256', o.secret, '', `stage1|${o.namespace}`, 32))
   const transcript = createHash('sha256').update(JSON.stringify(canonical(dialler))).update('\n').update(JSON.stringify(canonical(listener))).digest()
-  const proof = (role: string) => createHmac('sha256', key).update(`stage1 ${role}\n`).update(transcript).digest('base64url')
-  return { dialler: proof('dialler'), listener: proof('listener') }
+  const by = (role: string) => (said: string): string => createHmac('sha256', key).update(`stage1 ${role}\n`).update(transcript).update(said).digest('base64url')
+  return o.dialled ? { ours: by('dialler'), theirs: by('listener') } : { ours: by('listener'), theirs: by('dialler') }
 }
+
+/** What of a message its proof covers: all that it says; a message that says nothing else is proven by the hellos alone. */
+const covered = (said: object): string => Object.keys(said).length > 0 ? JSON.stringify(said) : ''
 
 /** In one order of keys, whoever built it. */
 const canonical = (h: Hello): unknown[] => [h.protocol, h.namespace, h.from.id, h.from.name, h.from.addresses, h.expect ?? null, h.nonce, h.chain, h.secret, h.last?.of ?? null, h.last?.state ?? null]
@@ -240,14 +257,16 @@ const canonical = (h: Hello): unknown[] => [h.protocol, h.namespace, h.from.id, 
 function checkProof(found: unknown, expected: string): void {
   const a = Buffer.from(typeof found === 'string' ? found : '?')
   const b = Buffer.from(expected)
-  if (a.length !== b.length || !timingSafeEqual(a, b)) throw new StageError('AUTH_FAILED', 'the two stages have different secrets')
+  if (a.length !== b.length || !timingSafeEqual(a, b)) throw unproven()
 }
 
-/** An id that one end has seen reported gone is no identity any more; only proven ends get here, so it can be believed. */
+const unproven = (): StageError => new StageError('AUTH_FAILED', 'the two stages have different secrets, or somebody between them changes what they say')
+
+/** An id that one end has seen reported gone is no identity any more. It is the registry that says whether that is so. */
 function checkGone(o: HandshakeOptions, other: Identity, gone: boolean, told: unknown): void {
   if (told === true) {
     o.ongone()
-    throw new StageError('WRONG_PEER', `${other.name} (${other.id}) has seen this stage's id ${o.self.id} reported gone: it goes on with a new one`)
+    throw new StageError('WRONG_PEER', `${other.name} (${other.id}) has seen this stage's id ${o.self.id} reported gone: the registry is asked whether it is`)
   }
   if (gone) throw new StageError('WRONG_PEER', `the stage ${other.name} (${other.id}) was reported gone; it has to come back with a new id`)
 }
@@ -268,6 +287,7 @@ class Wire {
   #length: number | undefined
   #waiting: { resolve(message: Record<string, unknown>): void; reject(error: Error): void } | undefined
   #error: Error | undefined
+  #seal: Seal | undefined
   #last = false
   readonly #onreadable = () => this.#next()
   readonly #onend = () => this.#break(new StageError('DISCONNECTED', 'the connection ended during the handshake'))
@@ -282,8 +302,13 @@ class Wire {
     stream.on('close', this.#onend)
   }
 
-  send(message: object): void {
-    const body = Buffer.from(JSON.stringify(message))
+  /** Both hellos are known: from here on every message of either end is proven. */
+  seal(seal: Seal): void {
+    this.#seal = seal
+  }
+
+  send(said: object): void {
+    const body = Buffer.from(JSON.stringify(this.#seal ? { ...said, proof: this.#seal.ours(covered(said)) } : said))
     const head = Buffer.alloc(8)
     MAGIC.copy(head)
     head.writeUInt32BE(body.length, 4)
@@ -337,6 +362,8 @@ class Wire {
     try {
       const message = this.#parse()
       if (!message) return
+      const { proof = '', ...said } = message
+      if (this.#seal) checkProof(proof, this.#seal.theirs(covered(said)))
       this.#waiting = undefined
       const error = message['error'] as { code?: unknown; message?: unknown } | undefined
       if (error) waiting.reject(told(error))

@@ -9,6 +9,7 @@ import { log } from './log.js'
 import { NO_META } from './meta.js'
 import { outside } from './outside.js'
 import { pair } from './pair.js'
+import { LISTED, NAMED, PROVEN, Strangers, place, type Stranger } from './strangers.js'
 import type { Clock, Entry, Interface, LinkEnd, Peer, Random, Timer } from './types.js'
 
 export interface LinksOptions {
@@ -57,6 +58,8 @@ interface Slot extends Known {
   dial?: AbortController | undefined
   redial?: Timer | undefined
   failures: number
+  /** The last dial connected, and was cut off before the other end had said anything that it can be held to. */
+  cutOff?: boolean
   /** No dial before then. */
   notBefore?: number
   /** Its last link broke without a goodbye; counts refused dials since. */
@@ -69,8 +72,9 @@ interface Greeted { duplicate?: string; failure?: StageError }
 
 /** A link that held this long begins the next back-off from the start. */
 const STABLE_MS = 10_000
-const STRANGERS_MAX = 64
 const SUSPECT_AFTER = 3
+/** Dials that were cut off in the handshake count as no more than so many failures: there was no room, and that passes. */
+const CUT_OFF_MAX = 3
 
 /** All connections of one stage: at most one link to each peer, dialled while somebody needs it. */
 export class Links {
@@ -79,7 +83,7 @@ export class Links {
   readonly #underway = new Set<string>()
   readonly #draining = new Set<LiveLink>()
   readonly #handshakes = new Set<Duplex>()
-  #strangers = 0
+  readonly #strangers: Strangers
   #seq = 0
   #loopback: LiveLink | undefined
   /** What this stage is to itself. */
@@ -89,6 +93,7 @@ export class Links {
 
   constructor(private readonly options: LinksOptions) {
     this.#own = { peer: options.self(), links: new Set() }
+    this.#strangers = new Strangers(options.clock)
   }
 
   /** The open link to that id, if it stands. */
@@ -144,11 +149,13 @@ export class Links {
   /** A connection came in. */
   accept(stream: Duplex, through: Interface): void {
     stream.on('error', nothing)
-    if (this.#closed || this.#strangers >= STRANGERS_MAX) return void stream.destroy()
-    this.#strangers++
-    outside(() => this.#greet(stream, through, undefined))
-      .catch((error: unknown) => log(this.options.self().name, `refused a connection: ${asError(error).message}`))
-      .finally(() => this.#strangers--)
+    if (this.#closed) return void stream.destroy()
+    const { remoteAddress } = stream as Duplex & { remoteAddress?: unknown }
+    const address = typeof remoteAddress === 'string' ? remoteAddress : undefined
+    const stranger = this.#strangers.enter(`${this.options.interfaces.indexOf(through)} ${place(address)}`, () => stream.destroy(crowded()))
+    outside(() => this.#greet(stream, through, undefined, stranger))
+      .catch((error: unknown) => log(this.options.self().name, `refused a connection over ${through.scheme}${address === undefined ? '' : ` from ${address}`}: ${asError(error).message}`))
+      .finally(() => this.#strangers.leave(stranger))
   }
 
   /**
@@ -172,6 +179,10 @@ export class Links {
   describe(peer: Peer): void {
     const known = this.#slots.get(peer.id) ?? (peer.id === this.#own.peer.id ? this.#own : undefined)
     if (!known) return
+    if (known.peer.claimed && known.peer.name !== peer.name) {
+      const error = new StageError('WRONG_PEER', `it called itself ${known.peer.name}, and the registry lists ${peer.id} as ${peer.name}`)
+      for (const link of [...known.links]) link.close(error)
+    }
     known.peer = peer
     for (const link of known.links) link.describe(peer)
   }
@@ -217,6 +228,7 @@ export class Links {
     const links = [...this.all(), ...this.#draining, ...(this.#loopback ? [this.#loopback] : [])]
     await Promise.all(links.map((link) => link.retire(true, drainMs)))
     for (const stream of this.#handshakes) stream.destroy()
+    this.#strangers.close()
     this.#slots.clear()
   }
 
@@ -251,6 +263,7 @@ export class Links {
   async #try(slot: Slot): Promise<void> {
     const { find, interfaces, clock, self } = this.options
     const ending = slot.dial = new AbortController()
+    slot.cutOff = false
     const error = await dial(find(slot.peer.id) ?? slot.peer, interfaces, clock, ending.signal, async (stream, through) => {
       const { duplicate, failure } = await this.#greet(stream, through, slot)
       return failure ?? (duplicate === undefined ? undefined : await this.#elsewhere(slot, duplicate))
@@ -272,7 +285,7 @@ export class Links {
   /** The next dial comes later, the more of them have failed. */
   #postpone(slot: Slot, error: StageError | undefined): void {
     slot.error = error
-    slot.failures++
+    slot.failures = Math.min(slot.failures + 1, slot.cutOff ? CUT_OFF_MAX : Infinity)
     slot.notBefore = this.options.clock.now() + backoffMs(this.options.random, slot.failures)
   }
 
@@ -296,7 +309,8 @@ export class Links {
 
   // ── what both ends do ─────────────────────────────────────────────────────────────────────────────────────────
 
-  async #greet(stream: Duplex, through: Interface, dialled: Slot | undefined): Promise<Greeted> {
+  /** @param stranger  of one that came in */
+  async #greet(stream: Duplex, through: Interface, dialled: Slot | undefined, stranger?: Stranger): Promise<Greeted> {
     const { clock, random, namespace, chain, isGone, ongone, self } = this.options
     const { id, name, addresses } = self()
     let met: Identity | undefined
@@ -313,7 +327,13 @@ export class Links {
         secret: through.secret ?? this.options.secret,
         expect: dialled?.peer.id,
         last: dialled?.last,
-        onproven: (peer, link) => { met = peer; this.#underway.add(made.id = link) },
+        onhello: (peer) => { if (stranger) this.#strangers.rise(stranger, this.options.find(peer.id)?.name === peer.name ? LISTED : NAMED) },
+        onproven: (peer, link) => {
+          this.#checkName(peer)
+          if (stranger) this.#strangers.rise(stranger, PROVEN)
+          met = peer
+          this.#underway.add(made.id = link)
+        },
         decide: (peer, link, last) => this.#decide(peer, link, last, stream),
         build: (decided) => {
           const gate = made.gate = new Gate(stream)
@@ -336,6 +356,7 @@ export class Links {
     } catch (thrown) {
       const { link } = made
       const failure = link?.byWrapper ? this.#unbuilt(link, link.error) : thrown as StageError
+      if (dialled) dialled.cutOff = !met && failure.code === 'DISCONNECTED'
       link?.close(failure)
       const slot = met && this.#slots.get(met.id)
       if (slot?.current && slot.current.id === made.id && !slot.current.link) slot.current = undefined
@@ -387,6 +408,7 @@ export class Links {
     const known = this.#peer(peer)
     try {
       if (this.#closed || as !== self().id) throw superseded()
+      this.#checkName(peer) // its entry may have come meanwhile
       const slot = this.#slot(known)
       const { current } = slot
       if (!('ready' in verdict) || (current && current.id !== id && current.seq > verdict.ready) || stream.destroyed) throw superseded()
@@ -513,10 +535,18 @@ export class Links {
     }
   }
 
+  /** As the registry lists it, or as it says of itself where the registry does not. */
   #peer(identity: Identity): Peer {
-    return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace, meta: NO_META }
+    return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace, meta: NO_META, claimed: true }
+  }
+
+  /** @throws StageError WRONG_PEER it claims another name than the registry lists for its id */
+  #checkName({ id, name }: Pick<Identity, 'id' | 'name'>): void {
+    const listed = this.options.find(id)
+    if (listed && listed.name !== name) throw new StageError('WRONG_PEER', `it calls itself ${name}, and the registry lists ${id} as ${listed.name}`)
   }
 }
 
 const nothing = (): void => {}
+const crowded = (): StageError => new StageError('REFUSED', 'too many connections from there have not finished their handshake')
 const superseded = (): StageError => new StageError('DISCONNECTED', 'it broke right after the handshake')

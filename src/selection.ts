@@ -79,6 +79,7 @@ export class Picked implements Selection {
   }
 
   includes(peer: Peer): boolean {
+    if (peer.claimed) return this.#patterns.includes('*') // of all others its own word is no reason to show it anything
     return this.#ids.some((one) => one.id === peer.id) || this.#patterns.some((pattern) => matches(pattern, peer.name))
   }
 

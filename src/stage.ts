@@ -251,6 +251,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const deadlines = new DeadlineSweep(clock)
     const tenure = new Tenure({
       registry, clock, random, ttlMs, entry,
+      look: () => asked(surroundings),
       onrenewed: () => { for (const layer of running.mounted) layer.onlease?.('renewed') },
       onlost: (before) => this.#onlost(before),
       onerror: (error) => this.#error(error),
@@ -264,7 +265,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       onpart: (peer, reason) => this.#onpart(peer, reason),
       onupdate: (peer, before) => this.#onupdate(peer, before),
       onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
-      onforgot: () => { for (const layer of running.mounted) layer.onlease?.('forgot') },
+      onforgot: () => { tenure.forgot(); for (const layer of running.mounted) layer.onlease?.('forgot') },
       onchange: () => { wake(surroundings.waiting); for (const layer of running.mounted) layer.onpeers?.() },
       onlook: () => wake(surroundings.waiting),
       onerror: (error) => this.#error(error),
@@ -281,7 +282,7 @@ export class StageCore extends EventEmitter<StageEvents> {
       clock, random, namespace: this.#namespace, secret, idleLinkMs, interfaces, chain, self,
       find: (id) => directory.get(id),
       isGone: (id) => directory.isGone(id),
-      ongone: () => { if (!this.#draining) void tenure.renounce() }, // to others, one that leaves is gone
+      ongone: () => { if (!this.#draining) tenure.doubt() }, // to others, one that leaves is gone
       kept: (peer) => this.#kept(peer),
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),

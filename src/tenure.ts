@@ -11,6 +11,8 @@ export interface TenureOptions {
   ttlMs: number
   /** The entry as it should be listed now, under `id`. */
   entry(id: string): Entry
+  /** Resolves when a view that is newer than the call was applied, or when the registry does not answer. */
+  look(): Promise<void>
   /** A heartbeat was answered. */
   onrenewed(): void
   /** The lease was lost: `before` is gone for good, and `id` has been replaced. */
@@ -26,6 +28,8 @@ interface Settle {
 
 const RETRY_MS = 250
 const RETRY_MAX_MS = 1000
+/** The registry is asked so often at most whether the id is gone, however often peers say so. */
+const DOUBT_MS = 1000
 
 /**
  * Keeps one stage listed: publishes, renews every third of the TTL, and after a lost lease begins anew with a new id.
@@ -38,6 +42,10 @@ export class Tenure {
   #running: Promise<void> | undefined
   #again = false
   #renounced = false
+  /** The registry has lost its memory since the id was listed. */
+  #forgotten = false
+  #doubt: Timer | undefined
+  #doubted = -Infinity
   #started = false
   #failures = 0
   #told: string | undefined
@@ -77,7 +85,33 @@ export class Tenure {
     return Math.max(0, 0.8 * ttlMs - Math.max(now - this.#sentAt, clock.wall() - this.#sentWall))
   }
 
-  /** The id counts as gone to somebody: gives it up, and begins anew with another. */
+  /** The registry has another past than before: of what it said until now of this id, it knows nothing. */
+  forgot(): void {
+    this.#forgotten = this.#lease !== undefined
+  }
+
+  /**
+   * Somebody says that the id was reported gone. Anybody can say so, and it is the registry that decides: a heartbeat finds
+   * out whether the lease is lost. Only where the registry has lost its memory meanwhile, its word says nothing about
+   * what it reported before; then the id is given up, once, as it may be gone to others for good (P1).
+   */
+  doubt(): void {
+    if (this.#closed || this.#doubt) return
+    const { clock } = this.options
+    this.#doubt = clock.setTimeout(() => {
+      this.#doubted = clock.now()
+      const { id } = this
+      void this.#ask(id).catch(() => {}).then(() => { this.#doubt = undefined })
+    }, Math.max(0, this.#doubted + DOUBT_MS - clock.now()))
+  }
+
+  async #ask(id: string): Promise<void> {
+    await this.relist()
+    await this.options.look()
+    if (this.id === id && this.#forgotten) await this.renounce()
+  }
+
+  /** Gives the id up, and begins anew with another. */
   async renounce(): Promise<void> {
     if (this.#closed || !this.#lease) return
     this.#renounced = true
@@ -104,6 +138,7 @@ export class Tenure {
     if (this.#closed) return
     this.#closed = true
     this.#timer?.cancel()
+    this.#doubt?.cancel()
     for (const one of [this.#settleListed, ...this.#asked.splice(0)]) one.reject(new StageError('CLOSED', 'the stage was closed'))
     await this.#running
     await this.#lease?.close().catch((error: unknown) => this.options.onerror(asError(error)))
@@ -160,7 +195,7 @@ export class Tenure {
   async #lost(): Promise<void> {
     const before = this.id
     this.#lease = undefined
-    this.#renounced = false // whoever said so meant the id that is lost now
+    this.#renounced = this.#forgotten = false // of the id that is lost now
     this.#sentAt = this.#sentWall = -Infinity
     this.id = newId(this.options.random)
     this.options.onlost(before)

@@ -47,6 +47,11 @@ export interface Peer {
   readonly addresses: readonly string[]
   /** Facts that its stage tells about itself (a zone, a version, a role); `{}` if it tells none, or if only its handshake is known. */
   readonly meta: Readonly<Record<string, string>>
+  /**
+   * True while no entry of the registry was seen for this peer: its id, name and addresses are what it said of itself. An
+   * entry takes its place as soon as it is seen. Absent on peers that the registry lists.
+   */
+  readonly claimed?: boolean
 }
 
 /** One record of the registry. JSON, at most 8 KiB. */
@@ -425,7 +430,7 @@ export interface Selection<T = Top> {
   /** For messages: what `to()` was given. Two of the same label mean the same. */
   readonly label: string
   readonly options: Readonly<TargetOptions>
-  /** Whether a peer is meant, now or when it joins. */
+  /** Whether a peer is meant, now or when it joins; one whose name is only claimed is meant by `*` alone. */
   includes(peer: Peer): boolean
   /** Every live match, oneself included unless `self: false`. Empty before the first view arrived. */
   matches(): readonly Peer[]

@@ -38,7 +38,9 @@ function constant(file: string, name: string): number {
 const figures: [page: string, says: string, file: string, name: string, is: number][] = [
   [PROTOCOL, 'at most 4096), and that many bytes of JSON', 'src/handshake.ts', 'MAX_BYTES', 4096],
   [PROTOCOL, 'Both ends have 5 seconds for all of it', 'src/handshake.ts', 'HANDSHAKE_MS', 5000],
-  [PROTOCOL, 'at most 64 connections that came in', 'src/links.ts', 'STRANGERS_MAX', 64],
+  [PROTOCOL, 'at most 64 that have not said a HELLO', 'src/strangers.ts', 'SILENT_MAX', 64],
+  [PROTOCOL, 'at most 64 that have, and for a moment', 'src/strangers.ts', 'GREETED_MAX', 64],
+  [PROTOCOL, 'for a moment 256 in all', 'src/strangers.ts', 'BURST_MAX', 256],
   [PROTOCOL, 'has not answered within 2 seconds; the last one has 5 for the connection', 'src/dial.ts', 'HURRY_MS', 2000],
   [PROTOCOL, '2 s for each address but the last, for which there are 5 s', 'src/dial.ts', 'CONNECT_MS', 5000],
   [PROTOCOL, 'again after 100 ms × 1.6 each time, up to 10 s', 'src/dial.ts', 'BACKOFF_MS', 100],

@@ -148,7 +148,7 @@ test('two who tell a stage at once that its id is gone make it give up one id, n
   const lost: string[] = []
   const tenure = new Tenure({
     registry: { address: 'own:', publish: () => Promise.resolve(lease), watch: () => { throw new Error('unused') }, close: () => Promise.resolve() },
-    clock, random: seeded(1), ttlMs: 3000, entry: (id) => ({ id }) as Entry, onrenewed: () => {}, onlost: (before) => lost.push(before), onerror: () => {},
+    clock, random: seeded(1), ttlMs: 3000, entry: (id) => ({ id }) as Entry, look: () => Promise.resolve(), onrenewed: () => {}, onlost: (before) => lost.push(before), onerror: () => {},
   })
   tenure.start()
   await clock.advance(100)

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import { MemoryRegistry, Stage, TcpInterface, type Clock, type Entry, type Interface, type StageOptions } from '../../src/index.js'
+import { MemoryRegistry, Stage, TcpInterface, type Clock, type Entry, type Interface, type Registry, type StageOptions } from '../../src/index.js'
 import { systemClock } from '../../src/clock.js'
 import { handshake, type Greeting, type LastLink } from '../../src/handshake.js'
 import { systemRandom } from '../../src/random.js'
@@ -22,7 +22,7 @@ export interface TcpMesh<C extends Clock> {
   clock: C
   registry: MemoryRegistry
   /** A stage on a port of its own, listening and listed. */
-  stage(name: string, options?: StageOptions & { tcp?: Tcp; interface?: Interface }): Promise<Stage & { address: string }>
+  stage(name: string, options?: StageOptions & { tcp?: Tcp; interface?: Interface; registry?: Registry }): Promise<Stage & { address: string }>
   /** Lists a peer that is no stage. */
   list(entry: Partial<Entry> & { id: string; addresses: readonly string[] }): void
 }
@@ -39,8 +39,8 @@ export function tcpMesh<C extends Clock = Clock>(t: Test, clock: C = systemClock
   })
   return {
     clock, registry,
-    async stage(name, { tcp, interface: carrier, ...options } = {}) {
-      const stage = new Stage(name, new MemoryRegistry(room, { clock }), carrier ?? new TcpInterface({ clock, ...tcp }), { namespace: 'default', ...options, clock })
+    async stage(name, { tcp, interface: carrier, registry: own, ...options } = {}) {
+      const stage = new Stage(name, own ?? new MemoryRegistry(room, { clock }), carrier ?? new TcpInterface({ clock, ...tcp }), { namespace: 'default', ...options, clock })
       stages.push(stage)
       let address = ''
       stage.on('listening', ([first]) => { address = first ?? '' })
@@ -102,7 +102,7 @@ export class Plain {
 
   /** The error that the other end told, once it has closed. */
   async refused(): Promise<{ code?: string; message?: string } | undefined> {
-    await until(() => this.closed)
+    await until(() => this.closed, 20_000)
     return this.packets.at(-1)?.['error'] as { code?: string } | undefined
   }
 }
@@ -153,6 +153,8 @@ export interface RawOptions {
   chain?: readonly string[]
   last?: LastLink
   expect?: string
+  /** It says that the id of the stage was reported gone. */
+  gone?: boolean
 }
 
 /** A peer that was let in, and from then on sends what it likes. It dials, so its own ids are the odd ones. */
@@ -172,7 +174,7 @@ export class Raw {
     socket.on('data', (chunk: Buffer) => this.#take(chunk))
   }
 
-  static async join(t: Test, address: string, { id = 'mallory-0001', name = 'mallory', namespace = 'default', secret, chain = CHAIN, last, expect }: RawOptions = {}): Promise<Raw> {
+  static async join(t: Test, address: string, { id = 'mallory-0001', name = 'mallory', namespace = 'default', secret, chain = CHAIN, last, expect, gone = false }: RawOptions = {}): Promise<Raw> {
     // a reset behind unread bytes looks like an end to a plain socket (libuv), so it ends with either
     const socket = connect({ port: portOf(address), host: '127.0.0.1', allowHalfOpen: false })
     t.teardown(() => void socket.destroy())
@@ -180,7 +182,7 @@ export class Raw {
     const greeting = await handshake({
       stream: socket, dialled: true, clock: systemClock, random: systemRandom, namespace, chain, secret, last, expect,
       self: { id, name, addresses: [] },
-      isGone: () => false, ongone: () => {}, onproven: () => {}, decide: () => ({ ready: 1 }),
+      isGone: () => gone, ongone: () => {}, onproven: () => {}, decide: () => ({ ready: 1 }),
     })
     return new Raw(socket, id, greeting)
   }

@@ -33,6 +33,8 @@ export function rpc({ codec = msgpack() }: RpcOptions = {}): Layer<Framed, Rpc> 
 
 function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   const rpcs = new Set<Rpc>()
+  /** Those of them whose peer is not listed yet. */
+  const claimed = new Set<Rpc>()
   let drained: (() => void) | undefined
   const served = (): void => { if (drained && ![...rpcs].some((one) => one.serving > 0)) drained() }
   const provisions = new Provisions(() => { for (const one of rpcs) one.methods.announce() })
@@ -49,10 +51,12 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),
     visible: (peer) => provisions.visible(peer),
+    depends: (peer, method) => provisions.depends(peer, method),
+    look: () => mesh.look(),
     target: (to, options) => mesh.target(to, options),
     actor: (...args) => (mesh.verb('actor') as (...args: unknown[]) => unknown)(...args),
     onmethods: (peer, methods) => shown.changed(peer, methods),
-    onclose: (one) => { rpcs.delete(one); served() },
+    onclose: (one) => { rpcs.delete(one); claimed.delete(one); served() },
     onserved: served,
     get draining() { return drained !== undefined },
   }
@@ -61,10 +65,13 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
       if (typeof (framed as Partial<Framed>).begin !== 'function') throw new TypeError('rpc() needs framing() right below it: put wrappers of bytes below framing() in the chain')
       const one = new Rpc(framed, host, end)
       rpcs.add(one)
+      if (end.peer.claimed) claimed.add(one)
       return one
     },
     target: verbs(caller, provisions, casts, encode),
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
+    // in the next tick, when the links know of it too
+    onpeers: () => { if (claimed.size > 0) process.nextTick(() => { for (const one of claimed) if (!one.peer.claimed && claimed.delete(one)) one.methods.announce() }) },
     stats: () => {
       const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count

@@ -15,8 +15,11 @@ export class Methods {
   #closed = false
   #waiting: (() => void)[] = []
 
-  /** @param visible  the names that the peer can call now */
-  constructor(private readonly wire: Wire, private readonly visible: () => Set<string>) {}
+  /**
+   * @param visible  the names that the peer can call now
+   * @param open     it may be more in a moment, and then `announce` is called again: the first list waits for that
+   */
+  constructor(private readonly wire: Wire, private readonly visible: () => Set<string>, private readonly open: () => boolean) {}
 
   /** Tells the peer what it can call from now on; once per tick. */
   announce(): void {
@@ -24,6 +27,7 @@ export class Methods {
     this.#announcing = true
     process.nextTick(() => {
       this.#announcing = false
+      if (this.#first && !this.#closed && this.open()) return
       const before = this.#ours
       const now = this.#ours = this.visible()
       const added = [...now].filter((name) => !before.has(name))

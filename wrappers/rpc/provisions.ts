@@ -74,6 +74,13 @@ export class Provisions {
     return new Set([...this.#byName.keys()].filter((name) => this.find(name, peer)))
   }
 
+  /** Whether it would get something else, under that name or any, if it were listed as it claims to be. */
+  depends(peer: Peer, name?: string): boolean {
+    if (!peer.claimed) return false
+    const listed = { ...peer, claimed: false }
+    return (name === undefined ? [...this.#byName.keys()] : [name]).some((one) => this.find(one, listed) !== this.find(one, peer))
+  }
+
   #changed(): void {
     this.version++
     this.onchange()

@@ -14,12 +14,13 @@ import { Methods } from './methods.js'
 import { Passing } from './passing.js'
 import { LinkRefs, type Referring } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
+import { Standing, type Names } from './standing.js'
 import { Streams } from './streams.js'
 import type { Service } from './types.js'
 import { Wire, putName, putU32, u32 } from './wire.js'
 
 /** What all links of one stage share. */
-export interface RpcHost extends Handlers {
+export interface RpcHost extends Handlers, Names {
   readonly deadlines: Deadlines
   readonly codec: Codec
   readonly references: Referring
@@ -97,11 +98,12 @@ export class Rpc extends Channel implements Top {
       ...host.references,
     }, host.clock, end.dialled)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
-    this.methods = new Methods(this.#wire, () => host.visible(this.peer))
+    const standing = new Standing(host, () => this.peer, () => { this.#serving.resumed(); this.methods.announce() })
+    this.methods = new Methods(this.#wire, () => host.visible(this.peer), () => standing.open())
     this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer)
     this.#serving = new Serving({
-      end, link: this, wire: this.#wire, passing: this.#passing,
+      end, link: this, wire: this.#wire, passing: this.#passing, standing,
       service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },

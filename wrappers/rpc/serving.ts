@@ -12,6 +12,7 @@ import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESU
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
+import type { Standing } from './standing.js'
 import type { Source } from './turns.js'
 import type { Handler, Service } from './types.js'
 import { u32, type Wire } from './wire.js'
@@ -34,6 +35,7 @@ export interface ServingPort {
   readonly end: LinkEnd
   /** The streams in arguments and results. */
   readonly passing: Passing
+  readonly standing: Standing
   /** What the layer above serves. */
   service(name: string): Service | undefined
   /** Finds a function of ours that went to the peer. */
@@ -44,8 +46,8 @@ export interface ServingPort {
 
 /** A call that has come and was not begun. */
 interface Queued {
-  /** Or what the layer above serves. */
-  readonly handler: Handler | undefined
+  /** Or what the layer above serves; HELD until it is known who calls. */
+  handler: Handler | undefined
   readonly service?: Service | undefined
   readonly call: Incoming
   readonly args: unknown[]
@@ -104,7 +106,7 @@ export class Serving implements Source {
     const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
-    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.end.peer.name}`)
+    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, size)
@@ -142,14 +144,19 @@ export class Serving implements Source {
     if (queued.call.endsAt <= this.handlers.clock.now()) {
       this.#drop(id, queued, new StageError('TIMEOUT', 'its deadline passed before it was begun', { executed: 'no' }))
     } else {
-      this.#queue.delete(id)
-      this.#invoke(id, queued)
-      this.port.onsettled()
+      if (queued.handler === HELD) queued.handler = this.#find(queued.call.method)
+      if (queued.handler === HELD) return false // `resumed` comes
+      if (!queued.handler && !queued.service) this.#missing(id, queued)
+      else {
+        this.#queue.delete(id)
+        this.#invoke(id, queued)
+        this.port.onsettled()
+      }
     }
     return this.#queue.size > 0
   }
 
-  /** The peer reads its answers again. */
+  /** The peer reads its answers again, or it is known who it is. */
   resumed(): void {
     if (this.#queue.size > 0 && !this.#unread) this.handlers.slices.add(this)
   }
@@ -187,7 +194,7 @@ export class Serving implements Source {
   /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
   #admit(id: number, queued: Queued): void {
     this.#bytes += queued.call.bytes
-    if (this.#queue.size === 0 && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
+    if (this.#queue.size === 0 && queued.handler !== HELD && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
     this.#queue.set(id, queued)
     this.handlers.slices.add(this)
   }
@@ -200,19 +207,35 @@ export class Serving implements Source {
     this.port.onsettled()
   }
 
+  /** It was held, and the registry does not list its caller as one who is shown that. */
+  #missing(id: number, queued: Queued): void {
+    const message = this.#notProvided(queued.call.method)
+    this.#drop(id, queued, new StageError('NO_SUCH_METHOD', message, { executed: 'no' }))
+    if (id > 0) this.#reply(id, { code: 'NO_SUCH_METHOD', message, executed: 'no' })
+  }
+
+  #notProvided(method: string): string {
+    return `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.end.peer.name}`
+  }
+
   #args(bytes: Buffer, at: number, end: number, taken: boolean): unknown[] {
     const args = this.port.wire.decode(bytes, at, end, taken)
     if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are no list: ${describe(args)}`)
     return args
   }
 
+  /** @returns HELD where it depends on what the registry says of the caller, which is being asked */
   #find(method: string): Handler | undefined {
     if (this.#cacheVersion !== this.handlers.version) {
       this.#cache = new Map()
       this.#cacheVersion = this.handlers.version
     }
     let handler = this.#cache.get(method)
-    if (!handler && (handler = this.handlers.find(method, this.port.end.peer))) this.#cache.set(method, handler)
+    if (handler) return handler
+    const { peer } = this.port.end
+    if (peer.claimed && this.port.standing.open(method)) return HELD
+    handler = this.handlers.find(method, peer)
+    if (handler && !peer.claimed) this.#cache.set(method, handler) // it may be another once the peer is listed
     return handler
   }
 
@@ -319,6 +342,8 @@ export class Serving implements Source {
 const leftOver = (error: StageError): void => { if (error.code === 'REMOTE_ERROR') dispose(error.cause) }
 
 const NONE: readonly Channel[] = []
+/** In place of the handler of a call that waits for the registry to say who calls. */
+const HELD: Handler = () => {}
 const NO_CHAIN: readonly string[] = []
 /** Of the name of a turn: an address, and by which the turns of one activation are told apart. */
 const TURN_MAX = 600

@@ -7,7 +7,7 @@ import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 
 /** `this` of a handler: the call that it answers. */
 export interface CallContext {
-  /** Who calls. */
+  /** Who calls; its name is only its word while `peer.claimed` is true. */
   readonly peer: Peer
   readonly method: string
   /**
