@@ -5,6 +5,7 @@ import type { Inherited } from '../actors/self.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import { Allowance } from './allowance.js'
 import type { Channel } from './channel.js'
+import { giveBackLeft, type Held, type Holder } from './held.js'
 import type { CallContext, Target } from './types.js'
 
 /** What a call needs of its surroundings to make calls of its own. */
@@ -16,19 +17,21 @@ export interface Inherit {
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
-export class Incoming implements CallContext {
+export class Incoming implements CallContext, Holder {
   readonly #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
   /** The caller does not wait any more. */
   cancelled = false
+  kept = false
   /** Called when that comes to be. */
   onend: (() => void) | undefined
 
   /**
    * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
    * @param chain    the turns of actors that wait for it
-   * @param bytes    size of its arguments as they came
+   * @param held     where its arguments count
+   * @param weight   bytes of memory that they take; 0 once they were given back
    * @param streams  that came in them
    */
   constructor(
@@ -38,7 +41,8 @@ export class Incoming implements CallContext {
     endsAt: number,
     readonly depth: number,
     readonly chain: readonly string[],
-    readonly bytes: number,
+    readonly held: Held,
+    public weight: number,
     readonly streams: readonly Channel[],
   ) {
     this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - inherit.clock.now())
@@ -73,6 +77,15 @@ export class Incoming implements CallContext {
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
     return this.inherit.actor(address, options, () => ({ endsAt: this.endsAt, signal: this.signal, depth: this.depth, chain: this.chain })) as Actor<T>
+  }
+
+  /** Its arguments are in use behind its answer. @returns called once they are not */
+  keep(): () => void {
+    this.kept = true
+    return () => {
+      this.kept = false
+      giveBackLeft(this)
+    }
   }
 
   cancel(reason: StageError): void {

@@ -8,7 +8,7 @@ import { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { fromWire } from './errors.js'
 import * as M from './messages.js'
-import { Methods } from './methods.js'
+import { Methods, type ShownNews } from './methods.js'
 import { Passing } from './passing.js'
 import { LinkRefs } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
@@ -24,7 +24,7 @@ export interface RpcHost extends Handlers {
   /** The names that the peer can call. */
   visible(peer: Peer): Set<string>
   /** The peer has said what it shows from now on. */
-  onmethods(peer: Peer, methods: ReadonlySet<string>): void
+  onmethods(peer: Peer, news: ShownNews): void
   onclose(rpc: Rpc): void
   /** A call that was served has ended. */
   onserved(): void

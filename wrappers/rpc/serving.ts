@@ -6,6 +6,7 @@ import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
+import { CALL_BYTES, Held, giveBack, giveBackLeft, leave } from './held.js'
 import { Incoming, type Inherit } from './incoming.js'
 import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
@@ -22,6 +23,8 @@ export interface Handlers extends Inherit {
   /** Changes whenever `find` may answer differently. */
   readonly version: number
   find(method: string, peer: Peer): Handler | undefined
+  /** Memory of the calls of all links. */
+  readonly held: Held
   /** The stage is closing: only what belongs to a call in progress is still served. */
   readonly draining: boolean
 }
@@ -59,12 +62,14 @@ export class Serving implements Source {
   readonly #queue = new Map<number, Queued>()
   #cancelled = 0
   #casts = 0
-  /** Encoded arguments of all of them. */
-  #bytes = 0
+  /** What the arguments of all of them take in memory. */
+  readonly #held: Held
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
 
-  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {}
+  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {
+    this.#held = new Held(SERVED_MAX_BYTES, handlers.held)
+  }
 
   /** Calls that wait, or whose handlers run; one that was cancelled keeps its slot until then. */
   get size(): number {
@@ -100,36 +105,38 @@ export class Serving implements Source {
       else handler = this.#find(method)
     }
     const args = this.#args(bytes, at, end, taken)
+    const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.end.peer.name}`)
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
-    const overload = this.#overload(now, endsAt, size)
+    const overload = this.#overload(now, endsAt, weight)
     if (overload) return refuse('OVERLOADED', overload)
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, size, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, this.#held, weight, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
     const depth = bytes[at]
     const method = name(bytes, at + 1, end)
     const args = this.#args(bytes, at + 2 + method.length, end, taken)
+    const weight = CALL_BYTES + this.port.wire.weightOf(end - at)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
-    const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, end - at)
+    const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
     if (overload) return log('cast', `${method} from ${this.port.end.peer.name} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, end - at, NONE), args, since: now })
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, this.#held, weight, NONE), args, since: now })
   }
 
   oncancel(id: number): void {
-    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
     const queued = this.#queue.get(id)
-    if (queued) return this.#drop(id, queued, reason)
     const call = this.#calls.get(id)
-    if (!call || call.cancelled) return
+    if (!queued && (!call || call.cancelled)) return // before an error is made for nobody, which takes ten times as long
+    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
+    if (queued) return this.#drop(id, queued, reason)
     this.#cancelled++
-    call.cancel(reason)
+    call?.cancel(reason)
     this.port.onsettled()
   }
 
@@ -157,11 +164,12 @@ export class Serving implements Source {
   clear(reason: StageError): void {
     this.handlers.slices.remove(this)
     const calls = [...this.#calls.values()]
+    for (const { call } of this.#queue.values()) giveBack(call)
+    for (const call of calls) leave(call)
     // before they are told: that may make others answer, and nothing can be sent any more
     this.#calls.clear()
     this.#queue.clear()
     this.#cancelled = 0
-    this.#bytes = 0
     for (const call of calls) call.cancel(reason)
   }
 
@@ -174,9 +182,10 @@ export class Serving implements Source {
    * Why it cannot be taken on. The first one in the queue tells how long a new one would wait: where that is more than
    * half of the time it has, it would come too late for its caller and make others late as well.
    */
-  #overload(now: number, endsAt: number, size: number): string | undefined {
+  #overload(now: number, endsAt: number, weight: number): string | undefined {
     if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
-    if (this.#bytes + size > SERVED_MAX_BYTES) return `calls with more than ${SERVED_MAX_BYTES} bytes of arguments are being served on this link`
+    const full = this.#held.lacks(weight)
+    if (full !== undefined) return `the arguments of the calls that are being served take ${full}`
     if (this.#queue.size === 0) return undefined
     const { value: first } = this.#queue.values().next() as { value: Queued }
     const waits = now - first.since
@@ -185,7 +194,7 @@ export class Serving implements Source {
 
   /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
   #admit(id: number, queued: Queued): void {
-    this.#bytes += queued.call.bytes
+    this.#held.add(queued.call.weight)
     if (this.#queue.size === 0 && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
     this.#queue.set(id, queued)
     this.handlers.slices.add(this)
@@ -194,7 +203,7 @@ export class Serving implements Source {
   /** One that was not begun. */
   #drop(id: number, { call }: Queued, reason: StageError): void {
     this.#queue.delete(id)
-    this.#bytes -= call.bytes
+    giveBack(call)
     for (const stream of call.streams) stream.destroy(reason)
     this.port.onsettled()
   }
@@ -224,11 +233,11 @@ export class Serving implements Source {
       result = handler?.apply(call, args)
       later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
     } catch (thrown) {
-      this.#bytes -= call.bytes
+      giveBack(call)
       return this.#fail(id, call, thrown)
     }
     if (!later) {
-      this.#bytes -= call.bytes
+      giveBack(call)
       return this.#answer(id, call, result)
     }
     this.#calls.set(id, call)
@@ -242,7 +251,10 @@ export class Serving implements Source {
   #serve(id: number, service: Service, call: Incoming, args: unknown[]): void {
     this.#calls.set(id, call)
     const answer = (error: StageError | null, value?: unknown): void => {
-      if (this.#calls.get(id) !== call) return dispose(value)
+      if (this.#calls.get(id) !== call) {
+        this.#done(id, call)
+        return dispose(value)
+      }
       if (error) this.#say(id, call, error)
       else this.#answer(id, call, value, service, args)
       this.#done(id, call)
@@ -264,9 +276,9 @@ export class Serving implements Source {
   }
 
   #done(id: number, call: Incoming): void {
-    if (this.#calls.get(id) !== call) return
+    if (this.#calls.get(id) !== call) return call.kept ? undefined : giveBackLeft(call) // the link is gone
+    if (!call.kept) giveBack(call)
     this.#calls.delete(id)
-    this.#bytes -= call.bytes
     if (call.cancelled) this.#cancelled--
     this.port.onsettled()
   }

@@ -41,6 +41,8 @@ export interface ServiceCall extends CallContext {
   readonly streams: readonly Duplex[]
   /** Called when nobody waits for the answer any more. */
   onend: (() => void) | undefined
+  /** Called before the answer where the arguments stay in use behind it. @returns to be called when they are not any more */
+  keep(): () => void
 }
 
 /**

@@ -13,6 +13,8 @@ const CALLED_MS = 5
 const REST_TURNS = 6
 const PAUSE_ROUNDS = 4
 const PAUSE_MS = 1
+/** Of a codec that does not say what its values take. */
+const UNWEIGHED = 8
 
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
@@ -293,6 +295,11 @@ export class Wire {
   /** @param taken  it came in parts, and was joined for this alone */
   decode(bytes: Buffer, at: number, end: number, taken = false): unknown {
     return this.codec.decode(bytes, at, end, this.refs, taken || bytes === this.framed.joined)
+  }
+
+  /** What the value that was decoded last takes in memory, with so many encoded bytes. */
+  weightOf(bytes: number): number {
+    return this.codec.weight ?? bytes * UNWEIGHED
   }
 
   clear(): void {
