@@ -16,6 +16,10 @@ export class Held {
     if (this.all) this.all.used += bytes
   }
 
+  get full(): boolean {
+    return this.used >= this.maxBytes
+  }
+
   /** @returns undefined if there is room for so many more; else where there is none, for a message */
   lacks(bytes: number): string | undefined {
     if (this.used + bytes > this.maxBytes) return `more than ${this.maxBytes} bytes of memory on this link`

@@ -41,7 +41,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
     clock, deadlines, codec, timeoutMs,
-    held: PROCESS.calls,
+    held: PROCESS.calls, heldAnswers: PROCESS.answers,
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),

@@ -7,6 +7,7 @@ import { Allowance } from './allowance.js'
 import { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { fromWire } from './errors.js'
+import { Held } from './held.js'
 import * as M from './messages.js'
 import { Methods, type ShownNews } from './methods.js'
 import { Passing } from './passing.js'
@@ -88,13 +89,14 @@ export class Rpc extends Channel implements Top {
       offer: (stream, kind) => this.#passing.offer(stream, kind),
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
-    }, host.clock, end.dialled)
+    }, host.clock, end.dialled, host.heldAnswers)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     this.methods = new Methods(this.#wire, () => host.visible(this.peer))
     this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
-    this.#passing = new Passing(host, this.#wire, this.#streams, peer)
+    const held = new Held(M.SERVED_MAX_BYTES, host.held)
+    this.#passing = new Passing(host, this.#wire, this.#streams, peer, held)
     this.#serving = new Serving({
-      end, link: this, wire: this.#wire, passing: this.#passing,
+      end, held, link: this, wire: this.#wire, passing: this.#passing,
       service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },

@@ -6,9 +6,9 @@ import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
-import { CALL_BYTES, Held, giveBack, giveBackLeft, leave } from './held.js'
+import { CALL_BYTES, type Held, giveBack, giveBackLeft, leave } from './held.js'
 import { Incoming, type Inherit } from './incoming.js'
-import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
+import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
@@ -23,8 +23,9 @@ export interface Handlers extends Inherit {
   /** Changes whenever `find` may answer differently. */
   readonly version: number
   find(method: string, peer: Peer): Handler | undefined
-  /** Memory of the calls of all links. */
+  /** Memory of the calls of all links, and what waits of their answers. */
   readonly held: Held
+  readonly heldAnswers: Held
   /** The stage is closing: only what belongs to a call in progress is still served. */
   readonly draining: boolean
 }
@@ -34,6 +35,8 @@ export interface ServingPort {
   readonly link: Duplex
   readonly wire: Wire
   readonly end: LinkEnd
+  /** Memory that the arguments of its calls take. */
+  readonly held: Held
   /** The streams in arguments and results. */
   readonly passing: Passing
   /** What the layer above serves. */
@@ -62,14 +65,10 @@ export class Serving implements Source {
   readonly #queue = new Map<number, Queued>()
   #cancelled = 0
   #casts = 0
-  /** What the arguments of all of them take in memory. */
-  readonly #held: Held
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
 
-  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {
-    this.#held = new Held(SERVED_MAX_BYTES, handlers.held)
-  }
+  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {}
 
   /** Calls that wait, or whose handlers run; one that was cancelled keeps its slot until then. */
   get size(): number {
@@ -114,7 +113,7 @@ export class Serving implements Source {
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, weight)
     if (overload) return refuse('OVERLOADED', overload)
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, this.#held, weight, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, this.port.held, weight, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
@@ -126,7 +125,7 @@ export class Serving implements Source {
     const now = this.handlers.clock.now()
     const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
     if (overload) return log('cast', `${method} from ${this.port.end.peer.name} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, this.#held, weight, NONE), args, since: now })
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, this.port.held, weight, NONE), args, since: now })
   }
 
   oncancel(id: number): void {
@@ -184,7 +183,7 @@ export class Serving implements Source {
    */
   #overload(now: number, endsAt: number, weight: number): string | undefined {
     if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
-    const full = this.#held.lacks(weight)
+    const full = this.port.held.lacks(weight)
     if (full !== undefined) return `the arguments of the calls that are being served take ${full}`
     if (this.#queue.size === 0) return undefined
     const { value: first } = this.#queue.values().next() as { value: Queued }
@@ -194,7 +193,7 @@ export class Serving implements Source {
 
   /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
   #admit(id: number, queued: Queued): void {
-    this.#held.add(queued.call.weight)
+    this.port.held.add(queued.call.weight)
     if (this.#queue.size === 0 && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
     this.#queue.set(id, queued)
     this.handlers.slices.add(this)
@@ -288,6 +287,7 @@ export class Serving implements Source {
     const { wire, passing } = this.port
     try {
       if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
+      if (this.handlers.heldAnswers.full) throw new StageError('OVERLOADED', `${this.handlers.heldAnswers.used} bytes of answers wait for peers to read them`)
       wire.value(RESULT, id, value, passing)
     } catch (error) {
       dispose(value)

@@ -4,6 +4,7 @@ import type { Codec, Refs } from '../codec.js'
 import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
+import { Held } from './held.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -39,10 +40,10 @@ export class Wire {
   #nextId: number
   #lastId: number
 
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean) {
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, answers = new Held(Infinity)) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
-    this.#outbox = new Outbox(framed, this.turns, clock)
+    this.#outbox = new Outbox(framed, this.turns, clock, answers)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
