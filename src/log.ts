@@ -26,6 +26,7 @@ export class OftenLog {
    * @param what  called only where a line is said
    */
   note(kind: string, what: () => string): void {
+    if (this.say === log && !write.enabled) return
     const now = this.clock.now()
     const known = this.#kinds.get(kind)
     if (known && now - known.at < OFTEN_MS) return void known.more++

@@ -1,6 +1,6 @@
 import { bounded } from '../../src/bounded.js'
 import { StageError, describe } from '../../src/errors.js'
-import { log } from '../../src/log.js'
+import { OftenLog, log } from '../../src/log.js'
 import type { Layer, Link, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { msgpack, type Codec, type Refs } from '../codec.js'
@@ -41,7 +41,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
     clock, deadlines, codec, timeoutMs,
-    held: PROCESS.calls, heldAnswers: PROCESS.answers,
+    held: PROCESS.calls, heldAnswers: PROCESS.answers, often: new OftenLog(clock, mesh.self.name),
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { StageError, asError, describe, type Code } from '../../src/errors.js'
-import { log } from '../../src/log.js'
+import type { OftenLog } from '../../src/log.js'
 import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
@@ -26,6 +26,7 @@ export interface Handlers extends Inherit {
   /** Memory of the calls of all links, and what waits of their answers. */
   readonly held: Held
   readonly heldAnswers: Held
+  readonly often: OftenLog
   /** The stage is closing: only what belongs to a call in progress is still served. */
   readonly draining: boolean
 }
@@ -112,7 +113,10 @@ export class Serving implements Source {
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, weight)
-    if (overload) return refuse('OVERLOADED', overload)
+    if (overload) {
+      this.#note(`${method} was refused: ${overload}`)
+      return refuse('OVERLOADED', overload)
+    }
     this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, this.port.held, weight, streams), args, since: now })
   }
 
@@ -124,8 +128,13 @@ export class Serving implements Source {
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
     const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
-    if (overload) return log('cast', `${method} from ${this.port.end.peer.name} was dropped: ${overload}`)
+    if (overload) return this.#note(`a cast of ${method} was dropped: ${overload}`)
     if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, this.port.held, weight, NONE), args, since: now })
+  }
+
+  #note(what: string): void {
+    const { peer } = this.port.end
+    this.handlers.often.note(`overload ${peer.id}`, () => `${peer.name} (${peer.id}): ${what}`)
   }
 
   oncancel(id: number): void {
