@@ -22,7 +22,7 @@ interface Flood {
   readonly send: (id: number) => Buffer[]
   /** How many new ids they take. */
   readonly ids?: number
-  /** Where a message has a reason to cost more. */
+  /** Where a message has a reason to cost more, or is so large that less must do. */
   readonly ratio?: number
 }
 
@@ -144,7 +144,7 @@ const define = ({ api, held }: Setting): void => {
     wait(): Promise<void> { return new Promise((resolve) => { if (held.over) resolve(); else held.turns.push(resolve) }) }
     look(): Promise<void> { return this.wait() }
   }
-  api.define({ pattern: 'things.{id}', create: () => new Thing(), readonly: ['look'], maxActors: 2000 })
+  api.define({ pattern: 'things.{id}', create: () => new Thing(), readonly: ['look'], maxActors: 9000 })
 }
 
 /** What next to nothing is done for but to answer it. */
@@ -224,7 +224,7 @@ const floods: Record<string, (scene: Setting, sender: Sender) => Flood | Promise
     define(scene)
     for (let i = 0; i < 1000; i += 250) await sender.send(many(250, () => ask(sender.ids(1), '@call', ['things.1', 'look', []])))
     const chain = many(33, (i) => String(i))
-    return { ids: 1, send: (id) => [chained(id, '@call', ['things.1', 'look', []], chain)] }
+    return { ratio: 12, ids: 1, send: (id) => [chained(id, '@call', ['things.1', 'look', []], chain)] }
   },
   'a call of an actor whose mailbox is full, and its end': async (scene, sender) => {
     define(scene)
@@ -233,14 +233,14 @@ const floods: Record<string, (scene: Setting, sender: Sender) => Flood | Promise
   },
   'calls of new actors, where none that is active is idle': async (scene, sender) => {
     define(scene)
-    for (let i = 0; i < 2000; i += 500) await sender.send(many(500, (n) => ask(sender.ids(1), '@call', [`things.${i + n}`, 'wait', []])))
+    for (let i = 0; i < 9000; i += 500) await sender.send(many(500, (n) => ask(sender.ids(1), '@call', [`things.${i + n}`, 'wait', []])))
     return { ids: 1, send: (id) => [ask(id, '@locate', [`things.x${id}`])] }
   },
   '@deposed of 500 actors': async (scene, sender) => {
     define(scene)
     const addresses = many(500, (i) => `things.${i}`)
     await sender.send(addresses.map((address) => ask(sender.ids(1), '@call', [address, 'bump', []])))
-    return { ids: 1, send: (id) => [ask(id, '@deposed', [addresses])] }
+    return { ratio: 2.5, ids: 1, send: (id) => [ask(id, '@deposed', [addresses])] }
   },
   '@explain, where 1000 turns of the actor run': async (scene, sender) => {
     define(scene)
@@ -263,7 +263,6 @@ const floods: Record<string, (scene: Setting, sender: Sender) => Flood | Promise
     define(scene)
     return { ids: 1, send: (id) => [ask(id, '@changes')] }
   },
-  'properties named by numbers that lie apart': () => ({ ids: 1, send: (id) => [ask(id, 'missing', many(20, () => ({ 900: 1 })))] }),
 }
 
 for (const [title, prepare] of Object.entries(floods)) {
