@@ -2,6 +2,8 @@ import type { Clock, Deadlines, Timer } from './types.js'
 
 /** Between two sweeps, so that a thousand deadlines a second cost fifty looks and not a thousand. */
 const SPACING_MS = 20
+/** Sweeps take at most one part of so many of the time, however short the deadlines are that peers set. */
+const SHARE = 20
 
 /**
  * One timer for all deadlines of a stage. Holders keep what they wait for in maps of their own; here stands only the
@@ -9,6 +11,8 @@ const SPACING_MS = 20
  */
 export class DeadlineSweep implements Deadlines {
   #earliest = Infinity
+  /** No sweep before then. */
+  #restsUntil = -Infinity
   #timer: Timer | undefined
   readonly #sweeps = new Set<(now: number) => number>()
 
@@ -35,7 +39,7 @@ export class DeadlineSweep implements Deadlines {
   #arm(at: number): void {
     this.#timer?.cancel()
     // whoever waits for an answer keeps the process alive until then
-    this.#timer = this.clock.setTimeout(() => this.#fire(), Math.max(0, at - this.clock.now()), true)
+    this.#timer = this.clock.setTimeout(() => this.#fire(), Math.max(0, Math.max(at, this.#restsUntil) - this.clock.now()), true)
   }
 
   #fire(): void {
@@ -43,6 +47,8 @@ export class DeadlineSweep implements Deadlines {
     this.#earliest = Infinity
     let next = Infinity
     for (const sweep of this.#sweeps) next = Math.min(next, sweep(now))
+    const ended = this.clock.now()
+    this.#restsUntil = ended + (ended - now) * SHARE
     // a sweep may have noted something new in between
     next = Math.min(next, this.#earliest)
     this.#earliest = next

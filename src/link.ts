@@ -62,6 +62,8 @@ export class LiveLink implements Link {
   /** Why it ended, unless with a goodbye. */
   error: StageError | undefined
   readonly since: number
+  /** The other end of its carrier, where that has an address: for the log. */
+  readonly remote: string | undefined
   readonly #joined: Joined
   readonly #pinger: Top | undefined
   readonly #keeper: Top
@@ -83,6 +85,8 @@ export class LiveLink implements Link {
     this.dialled = dialled
     this.loopback = options.loopback ?? false
     this.since = clock.now()
+    const { remoteAddress, remotePort } = stream as Partial<Record<'remoteAddress' | 'remotePort', unknown>>
+    this.remote = typeof remoteAddress === 'string' ? `${remoteAddress} ${typeof remotePort === 'number' ? remotePort : ''}`.trim() : undefined
     this.#end = { peer, dialled }
     this.#joined = new Joined({
       carrier: stream, chain, clock,

@@ -17,7 +17,7 @@ import { HANDLE } from './handle.js'
 import { DRAIN_MS, type LiveLink } from './link.js'
 import { Links } from './links.js'
 import { Listening } from './listening.js'
-import { log } from './log.js'
+import { OftenLog, log } from './log.js'
 import { NO_META, checkMeta, type Meta } from './meta.js'
 import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
 import { outside } from './outside.js'
@@ -45,6 +45,7 @@ interface Running {
   forward: Forward | undefined
   target: TargetClass
   listening: Listening
+  often: OftenLog
 }
 
 /** One node of the mesh. This is the file where the parts meet; which parts, says the public door. */
@@ -318,6 +319,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     })
     const { mounted, verbs } = mountChain(items, chain, mesh, forward.verbs)
     const running: Running = {
+      often: new OftenLog(clock, this.name),
       directory, links, tenure, surroundings, deadlines, bounds, mounted, bare: items.length === 0,
       forward: mounted.some(({ target }) => target?.['provide']) ? undefined : forward,
       target: targetClass(bounds, verbs),
@@ -426,7 +428,11 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   #onunlink(link: LiveLink, error: StageError | undefined): void {
-    log(this.name, `link to ${link.peer.name} (${link.peer.id}) ended${error ? `: ${error.message}` : ''}`)
+    const { peer, remote } = link
+    const ended = (): string => `link to ${peer.name} (${peer.id})${remote ? ` at ${remote}` : ''} ended${error ? `: ${error.message}` : ''}`
+    // a peer that breaks the protocol decides how often, and under which names: by where it is
+    if (error && CUT_OFF.has(error.code)) this.#run().often.note(`${error.code} ${remote?.split(' ')[0] ?? peer.name}`, ended)
+    else log(this.name, ended())
     this.#tell('unlink', link.peer, error)
     this.#hold(link.peer)
   }
@@ -515,6 +521,7 @@ export class StageCore extends EventEmitter<StageEvents> {
 
 Object.defineProperty(StageCore.prototype, HANDLE, { value: 'is a stage, which cannot be sent: send its name, by which the other end reaches it with to()' })
 
+const CUT_OFF: ReadonlySet<string> = new Set(['PROTOCOL_ERROR', 'SLOW_PEER'])
 const BYTES: Modes = { readable: false, writable: false }
 
 /** Lets everybody who waited look again; whoever still waits puts himself back. */

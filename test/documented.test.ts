@@ -76,7 +76,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '16 MiB of calls and 16 MiB of answers', 'wrappers/rpc/messages.ts', 'HELD_MAX_BYTES', 16 * MIB],
   [PROTOCOL, 'above 64 KiB streams and large messages take turns', 'wrappers/rpc/messages.ts', 'CONGESTED_BYTES', 64 * KIB],
   [PROTOCOL, '30 s without any progress', 'wrappers/rpc/messages.ts', 'STOPPED_MS', 30_000],
-  [PROTOCOL, 'served on a link | 64 MiB, encoded |', 'wrappers/rpc/messages.ts', 'SERVED_MAX_BYTES', 64 * MIB],
+  [PROTOCOL, 'served on a link | 128 MiB of memory', 'wrappers/rpc/messages.ts', 'SERVED_MAX_BYTES', 128 * MIB],
   [PROTOCOL, '| calls within calls | 32 |', 'wrappers/rpc/messages.ts', 'DEPTH_MAX', 32],
   [PROTOCOL, 'more than 33 names, and those longer than 600 characters', 'wrappers/rpc/serving.ts', 'TURN_MAX', 600],
   [PROTOCOL, '| text of an error | 1024 characters', 'wrappers/rpc/errors.ts', 'TEXT_MAX', 1024],

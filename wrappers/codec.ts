@@ -60,6 +60,8 @@ export interface Codec {
    * @throws StageError PROTOCOL_ERROR
    */
   decode(bytes: Buffer, start: number, end: number, refs: Refs, given?: boolean): unknown
+  /** What the last value that was decoded takes in memory, in bytes and about; without it a value counts as eight times its encoded bytes. */
+  readonly weight?: number
 }
 
 /** The same for both directions, so that what was sent can be received. */
@@ -90,8 +92,10 @@ export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
   let encoder: Encoder | undefined = new Encoder(all, undefined)
   let decoder: Decoder | undefined = new Decoder(all)
   let running: Encoder | undefined
+  let weight = 0
   return {
     name: 'msgpack',
+    get weight() { return weight },
     encode(value, out, refs) {
       const outer = running
       const mine = encoder ?? new Encoder(all, outer)
@@ -110,6 +114,7 @@ export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
       try {
         return mine.decode(bytes, start, end, refs, given)
       } finally {
+        weight = mine.weight
         decoder = mine
       }
     },

@@ -15,8 +15,10 @@ import { Encoder } from './json/encode.js'
 export function json(limits: Partial<CodecLimits> = {}): Codec {
   const all = checkedLimits(limits)
   let running: Encoder | undefined
+  let weight = 0
   return {
     name: 'json',
+    get weight() { return weight },
     encode(value, out, refs) {
       const outer = running
       running = new Encoder(all, out, refs, outer)
@@ -26,6 +28,11 @@ export function json(limits: Partial<CodecLimits> = {}): Codec {
         running = outer
       }
     },
-    decode: (bytes, start, end, refs) => new Decoder(all, refs).decode(bytes, start, end),
+    decode(bytes, start, end, refs) {
+      const decoder = new Decoder(all, refs)
+      const value = decoder.decode(bytes, start, end)
+      weight = decoder.weight
+      return value
+    },
   }
 }

@@ -12,6 +12,8 @@ const BATCH = 100
 /** Addresses that one stage is to be told of; those beyond it learn with their next commit. */
 const TOLD_MAX = 10_000
 const ANSWER_MS = 5000
+/** The store is asked for the same actors no sooner. */
+const AGAIN_MS = 200
 
 /** Tells a stage that actors were taken over from it. */
 export const DEPOSED = '@deposed'
@@ -25,6 +27,9 @@ export class Claims {
   /** Stages that were judged dead and may not be: what was taken over from them, and until when they can be told. */
   readonly #deposed = new Map<string, { addresses: Set<string>; until: number }>()
   readonly #uncertain = new Set<() => void>()
+  /** Others say that these were taken over from here. */
+  readonly #doubted = new Set<Activation>()
+  #looking = false
   /** The store's clock when ours was at 0, as of the last claim. */
   storeTime = 0
   #closed = false
@@ -126,13 +131,30 @@ export class Claims {
 
   /** Others say that these were taken over from here: the store knows whether that is so. */
   deposed(addresses: readonly unknown[]): void {
-    void this.verify(addresses.slice(0, TOLD_MAX).flatMap((one) => typeof one === 'string' ? this.active(one) ?? [] : []))
+    for (const one of addresses.slice(0, TOLD_MAX)) {
+      const activation = typeof one === 'string' ? this.active(one) : undefined
+      if (activation) this.#doubted.add(activation)
+    }
+    if (!this.#looking) void this.#look()
+  }
+
+  /** Each of them once in a while, however often a peer says it: what is said while the store is asked counts for the next time. */
+  async #look(): Promise<void> {
+    this.#looking = true
+    while (this.#doubted.size > 0 && !this.#closed) {
+      const doubted = [...this.#doubted]
+      this.#doubted.clear()
+      await this.verify(doubted)
+      await new Promise<void>((resolve) => { this.mesh.clock.setTimeout(resolve, AGAIN_MS) })
+    }
+    this.#looking = false
   }
 
   close(): void {
     this.#closed = true
     this.renewed()
     this.#deposed.clear()
+    this.#doubted.clear()
   }
 
   #certain(): Promise<void> {

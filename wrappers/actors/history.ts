@@ -46,10 +46,12 @@ export interface Watch {
 export class History {
   /** Counts the turns that changed something watched. */
   seq = 0
-  image: Image = NOTHING
+  image = new Map<string, Buffer>()
   /** Of the actor, when the image was as it is. */
   #version: number
   readonly #watchers = new Set<Watcher>()
+  /** Those that are up to date, by each of their names: a change wakes nobody else. */
+  readonly #resting = new Map<string, Set<Watcher>>()
   #changes: Change[] = []
   /** When each of them changed last. */
   readonly #changedAt = new Map<string, number>()
@@ -68,12 +70,12 @@ export class History {
     const { activation } = this
     for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.keeping.has(name))) activation.read(name)
     const more = names.filter((name) => !this.image.has(name))
-    const next = more.length > 0 ? new Map([...this.image, ...activation.keeping.shown(more, NOTHING)]) : this.image
+    const shown = more.length > 0 ? activation.keeping.shown(more, NOTHING) : NOTHING
     if (!changes) throw new StageError('CANCELLED', 'there is no stream of what is watched over this link')
     if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `a watch with ${describe(number)} for a number`)
     const watcher = new Watcher(number, names, mode === 'latest', changes, this, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined)
     changes.add(watcher)
-    this.image = next
+    for (const [name, bytes] of shown) this.image.set(name, bytes)
     this.#watchers.add(watcher)
     watcher.wake()
   }
@@ -81,12 +83,26 @@ export class History {
   /** It is over. */
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(watcher)
+    this.#stir(watcher)
+  }
+
+  /** It is up to date. */
+  rest(watcher: Watcher): void {
+    for (const name of watcher.names) {
+      const resting = this.#resting.get(name)
+      if (resting) resting.add(watcher)
+      else this.#resting.set(name, new Set([watcher]))
+    }
+  }
+
+  #stir(watcher: Watcher): void {
+    for (const name of watcher.names) this.#resting.get(name)?.delete(watcher)
   }
 
   /** A turn has ended, and what it kept is committed. */
   publish(activation: Activation): void {
     this.#version = activation.keeping.version
-    let next: Image
+    let next: Map<string, Buffer>
     try {
       next = activation.keeping.shown([...this.image.keys()], this.image)
     } catch {
@@ -100,15 +116,20 @@ export class History {
     this.#changes.push({ seq: ++this.seq, version: this.#version, values, bytes })
     this.#bytes += bytes
     while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
-    for (const watcher of this.#watchers) watcher.wake()
+    for (const name of values.keys()) {
+      for (const watcher of this.#resting.get(name) ?? []) {
+        this.#stir(watcher)
+        watcher.wake(this.seq - 1)
+      }
+    }
   }
 
   /** One of them cannot be told: whoever watches it is told that, and nobody else. */
-  #shownOf(activation: Activation): Image {
-    let next: Image = NOTHING
+  #shownOf(activation: Activation): Map<string, Buffer> {
+    const next = new Map<string, Buffer>()
     for (const name of this.image.keys()) {
       try {
-        next = new Map([...next, ...activation.keeping.shown([name], this.image)])
+        next.set(name, activation.keeping.shown([name], this.image).get(name)!)
       } catch (error) {
         for (const watcher of [...this.#watchers]) if (watcher.names.includes(name)) watcher.fail(error as StageError)
       }
@@ -171,8 +192,9 @@ export class Watcher {
     this.#history = history
   }
 
-  /** There may be news. */
-  wake(): void {
+  /** There may be news. @param seen  it rested, and was up to date until then */
+  wake(seen = this.seq): void {
+    this.seq = seen
     if (!this.changes.awaits(this) && this.isBehind()) this.changes.ready(this)
   }
 
@@ -182,6 +204,7 @@ export class Watcher {
     if (!history) return this.failed !== undefined
     if (this.seq === undefined || history.hasNews(this.seq, this.names)) return true
     this.seq = history.seq
+    history.rest(this)
     return false
   }
 

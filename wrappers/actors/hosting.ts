@@ -15,6 +15,12 @@ import type { ActorOptions, Explained, HostedActor } from './types.js'
 /** Of actors whose callers were sent on and have not asked again. */
 const TOLD_MAX = 10_000
 const RIVALS_MAX = 100
+/** Turns that run, of which a peer is told. */
+const EXPLAINED_MAX = 20
+/** Of idle actors, those that were used longest ago: one look at all of a type finds so many. */
+const SPARE_MAX = 64
+/** What looking for them may take of the time: one part of so many. */
+const SHARE = 20
 /** What was said of the stores of this process. */
 const warned = new Set<string>()
 const NOBODY: Asking = { chain: [], depth: 0 }
@@ -26,6 +32,8 @@ export class Hosting implements ActivationHost {
   readonly #objects = new Map<string, { definition: Definition; object: object; standing: boolean }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
+  /** Idle ones that can make room, the first to go last; and when all may be looked through again. */
+  readonly #spare = new Map<Definition, { readonly at: number; readonly found: Activation[]; readonly restsUntil: number }>()
   /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Activation>()
@@ -156,9 +164,9 @@ export class Hosting implements ActivationHost {
     const one = this.#activations.get(address)
     if (!one) return undefined
     const now = this.mesh.clock.now()
-    const { pattern, fence, queue, watchers, idleMs } = described(one, now)
     return {
-      pattern, fence, queue, watchers, idleMs, turn: one.turns.running.map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
+      pattern: one.definition.pattern.text, fence: one.fence, queue: one.turns.queued, watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+      turn: one.turns.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
       last: one.turns.last, version: one.keeping.version, leaseMs: Math.round(this.mesh.leaseMs()),
     }
   }
@@ -321,6 +329,7 @@ export class Hosting implements ActivationHost {
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
     this.#told.clear()
+    this.#spare.clear()
     this.claims.close()
   }
 
@@ -342,12 +351,23 @@ export class Hosting implements ActivationHost {
     return next
   }
 
-  /** @returns one of that type that is being put away; undefined if none is idle */
+  /** @returns one of that type that is being put away, the one that was used longest ago; undefined if none is idle */
   #makeRoom(definition: Definition): Activation | undefined {
-    let oldest: Activation | undefined
-    for (const one of this.#activations.values()) if (one.definition === definition && one.idle && (!oldest || one.usedAt < oldest.usedAt)) oldest = one
-    oldest?.stop('idle')
-    return oldest
+    const { clock } = this.mesh
+    let spare = this.#spare.get(definition)
+    for (;;) {
+      for (let one = spare?.found.pop(); one; one = spare?.found.pop()) {
+        if (!one.idle || one.usedAt > spare!.at) continue // it was used since
+        one.stop('idle')
+        return one
+      }
+      const at = clock.now()
+      if (spare && at < spare.restsUntil) return undefined
+      const found = [...this.#activations.values()].filter((one) => one.definition === definition && one.idle).sort((a, b) => a.usedAt - b.usedAt).slice(0, SPARE_MAX).reverse()
+      const ended = clock.now()
+      this.#spare.set(definition, spare = { at: ended, found, restsUntil: ended + (ended - at) * SHARE })
+      if (found.length === 0) return undefined
+    }
   }
 }
 

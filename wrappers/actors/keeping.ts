@@ -96,7 +96,7 @@ export class Keeping {
   }
 
   /** What is committed of these properties, or what they are now where they are not kept. */
-  shown(names: readonly string[], before: Image): Image {
+  shown(names: readonly string[], before: Image): Map<string, Buffer> {
     const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before, this.activation.host.outgoing.data)
     return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
   }

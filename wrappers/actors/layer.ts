@@ -104,7 +104,11 @@ function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Ser
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
       if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
       // the caller waits a little longer than its deadline, for our word on where the time went
-      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => { call.onend = undefined; answer(error, value) })
+      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => {
+        call.onend = undefined
+        if (turn.id !== 0 && !turn.ended) turn.onended = call.keep() // nobody waits any more, and its code has them still
+        answer(error, value)
+      })
       if (call.streams.length > 0) turn.until = () => call.endsAt - WORD_MS
       prepare(turn, method === WATCH ? notifying.of(link) : undefined)
       turn.from = call.peer.id

@@ -36,6 +36,8 @@ export class Turn implements Hand {
   slowAt = Infinity
   /** Its code has ended; what it changed may still be on its way to the store. */
   ended = false
+  /** Called when that is so, where it was answered before. */
+  onended: (() => void) | undefined
   /** Its task is one of the library's own, and what that throws stands for itself. */
   own = false
   /** The id of the stage that it came from; undefined: this one. */
@@ -70,8 +72,7 @@ export class Turn implements Hand {
 
   /** Under which the calls that it makes know it. */
   get name(): string {
-    // of this activation: the turns of the next one count from the beginning
-    return `${this.of?.address ?? ''}#${this.of?.token ?? ''}.${this.id}`
+    return `${namesOf(this.of)}${this.id}`
   }
 
   /** For messages. */
@@ -123,6 +124,9 @@ export class Turn implements Hand {
     this.answer(moved(this.of?.address ?? 'the actor', owner))
   }
 }
+
+/** How the names of all turns of an activation begin; not those of the next one, which counts its turns from the beginning. */
+export const namesOf = (activation: Activation | undefined): string => `${activation?.address ?? ''}#${activation?.token ?? ''}.`
 
 /** The answer to a call that came to the wrong stage. */
 export const moved = (address: string, owner = ''): StageError => new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })

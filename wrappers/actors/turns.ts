@@ -5,12 +5,13 @@ import { holdIn } from './copy.js'
 import type { Image } from './image.js'
 import { NoSuchMethod } from './members.js'
 import { dataOf, putBackData } from './readonly.js'
-import { scope, type Turn } from './turn.js'
+import { namesOf, scope, type Turn } from './turn.js'
 import { isInner } from './words.js'
 
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
 const LAST = 5
+const NOBODY: readonly Turn[] = []
 
 /** One ended turn, as `explain()` tells it. */
 export interface Past {
@@ -94,7 +95,7 @@ export class Turns {
     if (cycle && (turn.back || (definition.reentrant && activation.phase !== 'starting')) && (!cycle.shared || turn.shared)) {
       turn.inner = cycle.inner || !cycle.shared
       const now = host.mesh.clock.now()
-      if (cycle.shared && this.#fixed && !this.#mended([...this.#shared ?? []])) return turn.move()
+      if (cycle.shared && this.#fixed && !this.#mended(this.#shared ?? NOBODY)) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
       turn.since = now
       ;(this.#held ??= []).push(turn)
@@ -198,7 +199,7 @@ export class Turns {
         const turn = this.#queue?.[0]
         if (activation.phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
         if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
-        if (this.#shared?.size && this.#fixed && !this.#mended([...this.#shared])) return // it is given up, and the queue with it
+        if (this.#shared?.size && this.#fixed && !this.#mended(this.#shared)) return // it is given up, and the queue with it
         const now = mesh.clock.now()
         if (!mesh.valid(now)) return activation.host.pause(activation)
         if (until === Infinity) until = now + SLICE_MS
@@ -219,7 +220,11 @@ export class Turns {
 
   /** The turn of ours that waits for this one to end. */
   #cycle(turn: Turn): Turn | undefined {
-    return this.running.find((one) => !one.ended && turn.chain.includes(one.name))
+    if (this.idle && !this.#inner?.size) return undefined
+    // a peer may say anything of its chain: those that run are looked at only where it holds a name of this activation
+    const prefix = namesOf(this.activation)
+    const named = turn.chain.filter((name) => name.startsWith(prefix))
+    return named.length === 0 ? undefined : this.running.find((one) => !one.ended && named.includes(one.name))
   }
 
   #begin(turn: Turn, now: number): void {
@@ -282,6 +287,7 @@ export class Turns {
     const took = now - turn.since
     activation.usedAt = now
     turn.ended = true
+    turn.onended?.()
     this.#remember(turn, took, error)
     if (took > activation.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
     turn.slowAt = Infinity
@@ -303,7 +309,7 @@ export class Turns {
 
   /** One that may have changed nothing has ended. */
   #unshare(turn: Turn, error: StageError | null, value: unknown, waited: boolean): void {
-    if (!turn.own && this.#fixed && !this.#mended(waited ? [...this.#shared ?? []] : [turn])) return
+    if (!turn.own && this.#fixed && !this.#mended(waited ? this.#shared ?? NOBODY : [turn])) return
     this.#shared?.delete(turn)
     const written = this.#written?.get(turn)
     if (written) {
@@ -319,7 +325,7 @@ export class Turns {
    * @param by  those which it can have been
    * @returns false if the object does not let itself be put back, and was given up
    */
-  #mended(by: readonly Turn[]): boolean {
+  #mended(by: Iterable<Turn>): boolean {
     const { activation } = this
     try {
       const changed = putBackData(activation, this.#fixed!)

@@ -4,6 +4,7 @@ import type { CodecLimits, Refs } from '../codec.js'
 import { MORE_MAX, mayHave, receivedError } from '../codec/errors.js'
 import { MAX_BIGINT_BYTES, REFERENCE_MAX_BYTES } from '../codec/sendable.js'
 import { isStreamKind } from '../codec/stream-kind.js'
+import { BYTES } from '../codec/weight.js'
 import { scan } from './scan.js'
 import { Tag, weights, wellFormed } from './tags.js'
 
@@ -17,6 +18,8 @@ const specials: Readonly<Record<string, number>> = Object.assign(Object.create(n
 export class Decoder {
   private depth = 0
   private nodes = 0
+  /** What the value takes in memory, in bytes and about. */
+  weight = 0
   /** Only an escape can bring a lone surrogate: without any, texts need not be looked through. */
   private escaped = false
 
@@ -36,8 +39,10 @@ export class Decoder {
     if (end - start > maxBytes) fail(`it has more than ${maxBytes} bytes`)
     if (start < 0 || end > bytes.length) fail('it ends in the middle of a value')
     // a container may be two brackets deep, and a leaf in the innermost too
-    const { nodes, depth } = scan(bytes, start, end, maxNodes, maxDepth * 2 + 2)
+    const { nodes, depth, containers, strings } = scan(bytes, start, end, maxNodes, maxDepth * 2 + 2)
     this.nodes = maxNodes
+    // half of them are names, most of which are known
+    this.weight = end - start + containers * BYTES.container + strings * BYTES.name
     this.weigh(nodes)
     if (depth > maxDepth * 2 + 2) this.tooDeep()
     const text = bytes.toString('utf8', start, end)
@@ -50,6 +55,7 @@ export class Decoder {
   }
 
   private weigh(nodes: number): void {
+    this.weight += nodes * BYTES.slot
     if ((this.nodes -= nodes) < 0) fail(`it has more than ${this.limits.maxNodes} elements and properties`)
   }
 
@@ -102,7 +108,9 @@ export class Decoder {
   // ── tags ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
   private tagged(tag: string, content: unknown): unknown {
-    this.weigh(weights.get(tag) ?? 0)
+    const nodes = weights.get(tag) ?? 0
+    this.weigh(nodes)
+    this.weight += nodes * BYTES.tag + (tag === Tag.stream ? BYTES.stream : tag === Tag.function ? BYTES.function : 0)
     switch (tag) {
       case Tag.undefined: return undefined
       case Tag.number: return specials[this.text(content)] ?? fail('a number that is none')

@@ -8,6 +8,9 @@ export interface Scan {
   /** Elements and properties. */
   nodes: number
   depth: number
+  containers: number
+  /** Names of properties among them. */
+  strings: number
 }
 
 /** Looks at each byte once, keeps nothing, and stops as soon as a limit is passed. */
@@ -15,6 +18,8 @@ export function scan(bytes: Buffer, start: number, end: number, maxNodes: number
   let nodes = 0
   let open = 0
   let depth = 0
+  let containers = 0
+  let strings = 0
   /** Just behind an opening bracket: the next byte shows whether something is in it. */
   let fresh = false
   for (let at = start; at < end; at++) {
@@ -23,15 +28,18 @@ export function scan(bytes: Buffer, start: number, end: number, maxNodes: number
       fresh = false
       if (byte !== 0x5d && byte !== 0x7d) nodes++
     }
-    if (byte === QUOTE) at = closing(bytes, at + 1, end)
-    else if (byte === 0x2c) nodes++
+    if (byte === QUOTE) {
+      strings++
+      at = closing(bytes, at + 1, end)
+    } else if (byte === 0x2c) nodes++
     else if (byte === 0x5b || byte === 0x7b) {
       fresh = true
+      containers++
       if (++open > depth) depth = open
     } else if (byte === 0x5d || byte === 0x7d) open--
     if (nodes > maxNodes || depth > maxDepth) break
   }
-  return { nodes, depth }
+  return { nodes, depth, containers, strings }
 }
 
 /** Where the string ends whose first byte is at `at`. */

@@ -2,7 +2,7 @@ import { StageError } from '../../src/errors.js'
 import type { CodecLimits, Refs } from '../codec.js'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { binaryFault, binaryKinds, rebuiltBinary } from '../codec/binary.js'
-import { SLOW, SLOWEST } from '../codec/weight.js'
+import { BYTES, SLOW, SLOWEST } from '../codec/weight.js'
 import { MORE_MAX, mayHave, receivedError } from '../codec/errors.js'
 import { MAX_BIGINT_BYTES, REFERENCE_MAX_BYTES } from '../codec/sendable.js'
 import { isStreamKind } from '../codec/stream-kind.js'
@@ -10,6 +10,21 @@ import { Ext } from './ext.js'
 import { KeyCache } from './keys.js'
 
 const EMPTY = Buffer.alloc(0)
+/** Up to so many bytes a Buffer of its own lies within the heap, and is made as quickly as one that shares its memory. */
+const BARE = 64
+const INDEX = /^(?:0|[1-9]\d{0,9})$/
+/** So far may the first names that are numbers lie apart. */
+const DENSE = 8
+const LAST_INDEX = 0xffff_fffe
+
+/**
+ * For names that are numbers V8 keeps a list with a place for each number below them, ten kilobytes for the one name "900",
+ * and takes long to make it. Once there was one that is out of its reach it keeps those that are there, and no others.
+ */
+function spread(object: object): void {
+  Reflect.set(object, LAST_INDEX, 0)
+  Reflect.deleteProperty(object, LAST_INDEX)
+}
 
 const fail = (what: string): never => {
   throw new StageError('PROTOCOL_ERROR', `malformed message: ${what}`)
@@ -22,6 +37,8 @@ const truncated = (): never => fail('it ends in the middle of a value')
  */
 export class Decoder {
   private bytes: Buffer = EMPTY
+  /** What the value takes in memory, in bytes and about. */
+  weight = 0
   private at = 0
   private end = 0
   private nodes = 0
@@ -30,6 +47,8 @@ export class Decoder {
   private view: DataView | undefined
   private refs: Refs | undefined
   private given = false
+  /** A Buffer in it lies in a piece of memory that others share. */
+  private pooled = false
   private readonly keys = new KeyCache()
   private readonly maxBytes: number
   private readonly maxNodes: number
@@ -46,6 +65,8 @@ export class Decoder {
     this.at = start
     this.end = end
     this.nodes = this.maxNodes
+    this.weight = end - start
+    this.pooled = false
     this.depth = 0
     this.doubles = 0
     this.refs = refs
@@ -150,6 +171,7 @@ export class Decoder {
 
   private string(size: number): string {
     const at = this.skip(size)
+    this.weight += BYTES.string
     if (size > SHORT) return this.bytes.toString('utf8', at, at + size)
     const bytes = this.bytes
     for (let i = at; i < at + size; i++) if (bytes[i] > 0x7f) return bytes.toString('utf8', at, at + size)
@@ -158,9 +180,19 @@ export class Decoder {
 
   private buffer(size: number): Buffer {
     this.weigh(SLOW)
+    this.weight += BYTES.tag * SLOW
     const at = this.skip(size)
     if (this.given && size * 2 >= this.bytes.length) return this.bytes.subarray(at, at + size)
-    const copy = Buffer.allocUnsafe(size)
+    if (size <= BARE) return this.copied(Buffer.allocUnsafeSlow(size), at)
+    if (size < Buffer.poolSize >>> 1 && !this.pooled) {
+      this.pooled = true
+      this.weight += Buffer.poolSize // which it holds alone, where the others are let go of
+    }
+    return this.copied(Buffer.allocUnsafe(size), at)
+  }
+
+  private copied(copy: Buffer, at: number): Buffer {
+    const size = copy.length
     this.bytes.copy(copy, 0, at, at + size)
     return copy
   }
@@ -171,6 +203,7 @@ export class Decoder {
   private enter(size: number): void {
     if (size > this.end - this.at) truncated()
     this.weigh(size)
+    this.weight += BYTES.container + size * BYTES.slot
     if (++this.depth > this.maxDepth) fail(`it is nested deeper than ${this.maxDepth}`)
   }
 
@@ -190,14 +223,15 @@ export class Decoder {
     this.enter(size)
     const object: Record<string, unknown> = {}
     for (let i = 0; i < size; i++) {
-      const key = this.key()
+      const key = this.key(object, i)
       object[key] = this.value()
     }
     this.depth--
     return object
   }
 
-  private key(): string {
+  /** Of the property of that object that comes behind `count` others. */
+  private key(object: object, count: number): string {
     const at = this.at
     const size = this.bytes[at] - 0xa0
     // the usual case first: not the empty name, as long as a fixstr can say, and all of it there
@@ -211,6 +245,13 @@ export class Decoder {
     const key = this.value()
     if (typeof key !== 'string') return fail('the key of a property is not a string')
     if (key === '__proto__') return fail('it has a property "__proto__"')
+    const index = INDEX.test(key) ? Number(key) : -1
+    if (index >= 0 && index <= 2 * count + DENSE) return key // as in a list, and few bytes
+    this.weight += BYTES.key
+    if (index >= 0) {
+      spread(object)
+      return key
+    }
     if (size > 0 && size < 32) this.keys.add(this.bytes, at + 1, size, key)
     return key
   }
@@ -221,7 +262,11 @@ export class Decoder {
     const type = this.u8()
     if (size > this.end - this.at) truncated()
     const end = this.at + size
-    if (type >= Ext.bigint && type !== Ext.stream) this.weigh(type === Ext.binary || type >= Ext.error ? SLOWEST : SLOW)
+    if (type >= Ext.bigint && type !== Ext.stream) {
+      const nodes = type === Ext.binary || type >= Ext.error ? SLOWEST : SLOW
+      this.weigh(nodes)
+      this.weight += BYTES.tag * nodes
+    }
     const value = this.content(type, size)
     if (this.at !== end) fail(`an extension of type ${type} has a wrong length`)
     return value
@@ -232,7 +277,9 @@ export class Decoder {
       case Ext.undefined:
         this.skip(1)
         return undefined
-      case Ext.function: return this.refs!.take(this.u32())
+      case Ext.function:
+        this.weight += BYTES.function
+        return this.refs!.take(this.u32())
       case Ext.bigint: return this.bigint(size)
       case Ext.date: return new Date(this.double())
       case Ext.binary: return this.binary(size)
@@ -258,6 +305,7 @@ export class Decoder {
     const kind = this.u8()
     const id = this.u32()
     if (!isStreamKind(kind)) return fail('a stream of no known kind')
+    this.weight += BYTES.stream
     if (!this.refs!.accept) return fail('a stream, where none can come')
     return this.refs!.accept(id, kind)
   }

@@ -8,6 +8,7 @@ import type { Inherited } from '../actors/self.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import { Allowance } from './allowance.js'
 import type { Channel } from './channel.js'
+import { giveBackLeft, type Held, type Holder } from './held.js'
 import type { CallContext, Target } from './types.js'
 
 /** What a call needs of its surroundings to make calls of its own. */
@@ -19,17 +20,19 @@ export interface Inherit {
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
-export class Incoming extends Answering implements CallContext {
+export class Incoming extends Answering implements CallContext, Holder {
   #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
   /** The caller does not wait any more. */
   cancelled = false
+  kept = false
 
   /**
    * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
    * @param chain    the turns of actors that wait for it
-   * @param bytes    size of its arguments as they came
+   * @param held     where its arguments count
+   * @param weight   bytes of memory that they take; 0 once they were given back
    * @param streams  that came in them
    */
   constructor(
@@ -39,7 +42,8 @@ export class Incoming extends Answering implements CallContext {
     endsAt: number,
     readonly depth: number,
     readonly chain: readonly string[],
-    readonly bytes: number,
+    readonly held: Held,
+    public weight: number,
     readonly streams: readonly Channel[],
   ) {
     super()
@@ -92,6 +96,15 @@ export class Incoming extends Answering implements CallContext {
         left ||= stream.errored !== null
         if (--open === 0 && left) this.cancel(new StageError('CANCELLED', `the reader of what ${this.method} returned has left`, { executed: 'yes', cause: stream.errored ?? undefined }))
       })
+    }
+  }
+
+  /** Its arguments are in use behind its answer. @returns called once they are not */
+  keep(): () => void {
+    this.kept = true
+    return () => {
+      this.kept = false
+      giveBackLeft(this)
     }
   }
 

@@ -1,7 +1,7 @@
 import { bounded } from '../../src/bounded.js'
 import { StageError, describe } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
-import { log } from '../../src/log.js'
+import { OftenLog, log } from '../../src/log.js'
 import type { Layer, Link, Mesh, Mounted, Peer, Selection } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { msgpack, type Codec, type Refs } from '../codec.js'
@@ -9,7 +9,9 @@ import type { Framed } from '../framing.js'
 import type { Answers } from './answers.js'
 import { callAll } from './call-all.js'
 import { dispose } from '../codec/dispose.js'
+import { PROCESS } from './held.js'
 import { Invocation, type Caller } from './invocation.js'
+import type { ShownNews } from './methods.js'
 import { CAST, DEPTH_MAX, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod, noSuch } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
@@ -47,6 +49,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
     clock, deadlines, codec, timeoutMs, references,
+    held: PROCESS.calls, heldAnswers: PROCESS.answers, often: new OftenLog(clock, mesh.self.name),
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),
@@ -55,8 +58,13 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
     look: () => mesh.look(),
     target: (to, options) => mesh.target(to, options),
     actor: (...args) => (mesh.verb('actor') as (...args: unknown[]) => unknown)(...args),
-    onmethods: (peer, methods) => shown.changed(peer, methods),
-    onclose: (one) => { rpcs.delete(one); claimed.delete(one); served() },
+    onmethods: (peer, news) => shown.changed(peer, news),
+    onclose: (one) => {
+      rpcs.delete(one)
+      claimed.delete(one)
+      shown.closed(one, rpcs)
+      served()
+    },
     onserved: served,
     get draining() { return drained !== undefined },
   }
@@ -70,8 +78,11 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
     },
     target: verbs(caller, provisions, casts, encode),
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
-    // in the next tick, when the links know of it too
-    onpeers: () => { if (claimed.size > 0) process.nextTick(() => { for (const one of claimed) if (!one.peer.claimed && claimed.delete(one)) one.methods.announce() }) },
+    onpeers: () => {
+      shown.trim(rpcs)
+      // in the next tick, when the links know of it too
+      if (claimed.size > 0) process.nextTick(() => { for (const one of claimed) if (!one.peer.claimed && claimed.delete(one)) one.methods.announce() })
+    },
     stats: () => {
       const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
@@ -263,19 +274,43 @@ function decoded(part: string, uri: string): string {
   }
 }
 
+const NO_NAMES: ReadonlySet<string> = new Set()
+
 /** What each peer shows, across its links, so that every method is told once. */
 class Shown {
+  /** What one link of each peer shows, the one that began to show last, whose `Methods` keep it up to date. */
   readonly #byPeer = new Map<string, ReadonlySet<string>>()
 
   constructor(private readonly mesh: Mesh<Rpc>) {}
 
-  changed(peer: Peer, now: ReadonlySet<string>): void {
-    if (peer.id === this.mesh.self.id) return
-    const before = this.#byPeer.get(peer.id) ?? new Set<string>()
-    this.#byPeer.set(peer.id, now)
-    const alive = new Set(this.mesh.peers().map((one) => one.id))
-    for (const id of this.#byPeer.keys()) if (id !== peer.id && !alive.has(id)) this.#byPeer.delete(id)
-    for (const name of now) if (!before.has(name)) this.mesh.emit('methodAdded', name, peer)
-    for (const name of before) if (!now.has(name)) this.mesh.emit('methodRemoved', name, peer)
+  /** Only the first message of a link is compared with what the link before has shown: each further one says itself what has changed. */
+  changed(peer: Peer, { all, gained, lost, first }: ShownNews): void {
+    const { mesh } = this
+    if (peer.id === mesh.id) return
+    const before = this.#byPeer.get(peer.id)
+    if (first) {
+      this.#byPeer.set(peer.id, all)
+      for (const name of all) if (!before?.has(name)) mesh.emit('methodAdded', name, peer)
+      for (const name of before ?? []) if (!all.has(name)) mesh.emit('methodRemoved', name, peer)
+    } else if (before === all) { // or it is a link that drains, and the one that took its place says the same
+      for (const name of gained) mesh.emit('methodAdded', name, peer)
+      for (const name of lost) mesh.emit('methodRemoved', name, peer)
+    }
+  }
+
+  /** A link is gone; another one to the same peer may go on. */
+  closed({ peer, methods: { theirs } }: Rpc, rpcs: Iterable<Rpc>): void {
+    if (theirs && this.#byPeer.get(peer.id) === theirs) {
+      for (const { peer: { id }, methods } of rpcs) if (id === peer.id && methods.theirs) this.changed(peer, { all: methods.theirs, first: true, gained: NO_NAMES, lost: [] })
+    }
+    this.trim(rpcs)
+  }
+
+  /** Forgets peers that are neither listed nor linked. */
+  trim(rpcs: Iterable<Rpc>): void {
+    if (this.#byPeer.size === 0) return
+    const kept = new Set(this.mesh.peers().map((one) => one.id))
+    for (const one of rpcs) kept.add(one.peer.id)
+    for (const id of this.#byPeer.keys()) if (!kept.has(id)) this.#byPeer.delete(id)
   }
 }

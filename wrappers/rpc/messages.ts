@@ -80,8 +80,8 @@ export const PIECE_MAX_BYTES = 32 * 1024
 export const CONGESTED_BYTES = 64 * 1024
 /** Above it small messages wait as well; only control messages still go at once. */
 export const DIRECT_MAX_BYTES = 1024 * 1024
-/** Encoded arguments of the calls that are being served. */
-export const SERVED_MAX_BYTES = 64 * 1024 * 1024
+/** What the arguments of the calls that are being served on a link take in memory. */
+export const SERVED_MAX_BYTES = 128 * 1024 * 1024
 /** How many bytes the sender of a stream may be ahead of its reader. */
 export const STREAM_WINDOW_BYTES = 256 * 1024
 /** The same for all streams of a link together; each may have the reserve beyond it. */

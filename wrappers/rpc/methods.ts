@@ -5,10 +5,19 @@ import type { Wire } from './wire.js'
 
 const nothing: ReadonlySet<string> = new Set()
 
+/** What one message of the peer has changed of what it shows. */
+export interface ShownNews {
+  /** All that it shows over this link: the same set each time. */
+  readonly all: ReadonlySet<string>
+  readonly gained: ReadonlySet<string>
+  readonly lost: readonly string[]
+  /** Nothing came before it over this link. */
+  readonly first: boolean
+}
+
 /** What the two ends of a link show to each other. */
 export class Methods {
-  /** What the peer shows to us; undefined until it has said so. */
-  theirs: ReadonlySet<string> | undefined
+  #theirs: Set<string> | undefined
   #ours = nothing
   #first = true
   #announcing = false
@@ -20,6 +29,11 @@ export class Methods {
    * @param open     it may be more in a moment, and then `announce` is called again: the first list waits for that
    */
   constructor(private readonly wire: Wire, private readonly visible: () => Set<string>, private readonly open: () => boolean) {}
+
+  /** What the peer shows to us; undefined until it has said so. */
+  get theirs(): ReadonlySet<string> | undefined {
+    return this.#theirs
+  }
 
   /** Tells the peer what it can call from now on; once per tick. */
   announce(): void {
@@ -37,17 +51,23 @@ export class Methods {
     })
   }
 
-  /** @returns all that the peer shows now @throws StageError PROTOCOL_ERROR */
-  onmethods(value: unknown): ReadonlySet<string> {
+  /** The work is that of the names in the message, however many others the peer shows. @throws StageError PROTOCOL_ERROR */
+  onmethods(value: unknown): ShownNews {
     const { added, removed } = (value ?? {}) as { added?: unknown; removed?: unknown }
     if (!isNames(added) || !isNames(removed)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
-    const now = new Set(this.theirs)
-    for (const name of added) if (isIdentifier(name)) now.add(name) // nobody can call another
-    for (const name of removed) now.delete(name)
-    if (now.size > REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} methods`)
-    this.theirs = now
+    const first = this.#theirs === undefined
+    const all = this.#theirs ??= new Set()
+    const gained = new Set<string>()
+    const lost: string[] = []
+    for (const name of added) {
+      if (all.has(name) || !isIdentifier(name)) continue // nobody can call another
+      all.add(name)
+      gained.add(name)
+    }
+    for (const name of removed) if (all.delete(name) && !gained.delete(name)) lost.push(name)
+    if (all.size > REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} methods`)
     this.#tell()
-    return now
+    return { all, gained, lost, first }
   }
 
   /** Calls `done` once the peer has said what it shows, or the link is gone. */

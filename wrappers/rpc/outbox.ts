@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { StageError } from '../../src/errors.js'
+import type { Held } from './held.js'
 import { DIRECT_MAX_BYTES, HEAD, PART, PARTS_WINDOW_BYTES, UNFINISHED_MAX } from './messages.js'
 import type { Source, Turns } from './turns.js'
 
@@ -61,6 +62,7 @@ export class Outbox {
   /** Those whose turns have not begun. */
   readonly #later = new Map<number, Buffer>()
   #keys = 0
+  #over = false
   /** Bytes of PARTs that the peer has not said to have read, and those that wait for it to do so. */
   #ahead = 0
   readonly #stopped = new Set<Lane>()
@@ -71,7 +73,8 @@ export class Outbox {
   /** A piece of a stream or of a large message went out since all was last handed over: whoever writes one at each `drain` leaves none waiting. */
   poured = false
 
-  constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly clock: Clock) {}
+  /** @param answers  where those of all links count */
+  constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly clock: Clock, private readonly answers: Held) {}
 
   /** What goes at once must not be much, as everything urgent stands behind it. */
   get full(): boolean {
@@ -190,6 +193,8 @@ export class Outbox {
   }
 
   clear(): void {
+    this.#over = true
+    this.answers.add(-this.answering)
     this.held = this.answering = 0
     for (const lane of [this.#ordered, this.#answers, ...this.#large]) {
       lane.letters.clear()
@@ -214,7 +219,10 @@ export class Outbox {
   }
 
   #count(bytes: number, answers: boolean): void {
+    if (this.#over) return // it ended while a frame of it was written
     this.held += bytes
-    if (answers) this.answering += bytes
+    if (!answers) return
+    this.answering += bytes
+    this.answers.add(bytes)
   }
 }

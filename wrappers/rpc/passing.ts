@@ -9,6 +9,7 @@ import { dispose, taken } from '../codec/dispose.js'
 import { asNode, hold } from '../codec/hold.js'
 import { elsewhere, fromWire } from './errors.js'
 import { faceOf, type Carried } from './faces.js'
+import { giveBack, type Held, type Holder } from './held.js'
 import { ItemWriter } from './item-writer.js'
 import { failed, lend, type Lent } from './lending.js'
 import { STREAMS_MAX, UNREAD_MS } from './messages.js'
@@ -48,7 +49,7 @@ export class Passing {
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
-  constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer) {
+  constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer, private readonly held: Held) {
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     this.#refs = { ...PLAIN, ...host.references }
   }
@@ -160,9 +161,15 @@ export class Passing {
     return {
       items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, this.#refs)),
       values: () => {
-        channel.once('close', () => this.#room.leave(channel)) // not left to whoever reads it: that would hold it, and it may be let go of
+        const last: Holder = { held: this.held, weight: 0 }
+        channel.once('close', () => { this.#room.leave(channel); giveBack(last) }) // not left to whoever reads it: that would hold it, and it may be let go of
         return new Values(channel, this.#room, (kind, bytes, at, end) => {
+          giveBack(last) // whoever asks for one is done with the one before
           const value = this.host.codec.decode(bytes, at, end, this.#refs)
+          const weight = this.wire.weightOf(end - at)
+          const full = this.held.lacks(weight)
+          if (full !== undefined) throw new StageError('OVERLOADED', `what was read of calls and streams takes ${full}`)
+          this.held.add(last.weight = weight)
           if (kind === VALUE) return value
           throw fromWire(value, this.peer)
         })

@@ -9,8 +9,9 @@ import { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { markElsewhere, type Hand } from '../codec/hand.js'
 import { fromWire } from './errors.js'
+import { Held } from './held.js'
 import * as M from './messages.js'
-import { Methods } from './methods.js'
+import { Methods, type ShownNews } from './methods.js'
 import { Passing } from './passing.js'
 import { LinkRefs, type Referring } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
@@ -28,7 +29,7 @@ export interface RpcHost extends Handlers, Names {
   /** The names that the peer can call. */
   visible(peer: Peer): Set<string>
   /** The peer has said what it shows from now on. */
-  onmethods(peer: Peer, methods: ReadonlySet<string>): void
+  onmethods(peer: Peer, news: ShownNews): void
   onclose(rpc: Rpc): void
   /** A call that was served has ended. */
   onserved(): void
@@ -96,14 +97,15 @@ export class Rpc extends Channel implements Top {
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
       ...host.references,
-    }, host.clock, end.dialled)
+    }, host.clock, end.dialled, host.heldAnswers)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     const standing = new Standing(host, () => this.peer, () => { this.#serving.resumed(); this.methods.announce() })
     this.methods = new Methods(this.#wire, () => host.visible(this.peer), () => standing.open())
     this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
-    this.#passing = new Passing(host, this.#wire, this.#streams, peer)
+    const held = new Held(M.SERVED_MAX_BYTES, host.held)
+    this.#passing = new Passing(host, this.#wire, this.#streams, peer, held)
     this.#serving = new Serving({
-      end, link: this, wire: this.#wire, passing: this.#passing, standing,
+      end, held, link: this, wire: this.#wire, passing: this.#passing, standing,
       service: (name) => this.services?.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },

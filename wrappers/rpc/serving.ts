@@ -1,14 +1,15 @@
 import type { Duplex } from 'node:stream'
 import { SHORT, shortAscii } from '../../src/ascii.js'
 import { StageError, asError, describe, type Code } from '../../src/errors.js'
-import { log } from '../../src/log.js'
+import type { OftenLog } from '../../src/log.js'
 import { outside } from '../../src/outside.js'
 import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
+import { CALL_BYTES, type Held, giveBack, giveBackLeft, leave } from './held.js'
 import { Incoming, type Inherit } from './incoming.js'
-import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, SERVED_MAX_BYTES, type WireError } from './messages.js'
+import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
@@ -24,6 +25,10 @@ export interface Handlers extends Inherit {
   /** Changes whenever `find` may answer differently. */
   readonly version: number
   find(method: string, peer: Peer): Handler | undefined
+  /** Memory of the calls of all links, and what waits of their answers. */
+  readonly held: Held
+  readonly heldAnswers: Held
+  readonly often: OftenLog
   /** The stage is closing: only what belongs to a call in progress is still served. */
   readonly draining: boolean
 }
@@ -33,6 +38,8 @@ export interface ServingPort {
   readonly link: Duplex
   readonly wire: Wire
   readonly end: LinkEnd
+  /** Memory that the arguments of its calls take. */
+  readonly held: Held
   /** The streams in arguments and results. */
   readonly passing: Passing
   readonly standing: Standing
@@ -62,8 +69,6 @@ export class Serving implements Source {
   readonly #queue = new Map<number, Queued>()
   #cancelled = 0
   #casts = 0
-  /** Encoded arguments of all of them. */
-  #bytes = 0
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
 
@@ -103,36 +108,46 @@ export class Serving implements Source {
       else handler = this.#find(method)
     }
     const args = this.#args(bytes, at, end, taken)
+    const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
     if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
-    const overload = this.#overload(now, endsAt, size)
-    if (overload) return refuse('OVERLOADED', overload)
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, size, streams), args, since: now })
+    const overload = this.#overload(now, endsAt, weight)
+    if (overload) {
+      this.#note(`${method} was refused: ${overload}`)
+      return refuse('OVERLOADED', overload)
+    }
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, this.port.held, weight, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
     const depth = bytes[at]
     const method = name(bytes, at + 1, end)
     const args = this.#args(bytes, at + 2 + method.length, end, taken)
+    const weight = CALL_BYTES + this.port.wire.weightOf(end - at)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
-    const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, end - at)
-    if (overload) return log('cast', `${method} from ${this.port.end.peer.name} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, end - at, NONE), args, since: now })
+    const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
+    if (overload) return this.#note(`a cast of ${method} was dropped: ${overload}`)
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, this.port.held, weight, NONE), args, since: now })
+  }
+
+  #note(what: string): void {
+    const { peer } = this.port.end
+    this.handlers.often.note(`overload ${peer.id}`, () => `${peer.name} (${peer.id}): ${what}`)
   }
 
   oncancel(id: number): void {
-    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
     const queued = this.#queue.get(id)
-    if (queued) return this.#drop(id, queued, reason)
     const call = this.#calls.get(id)
-    if (!call || call.cancelled) return
+    if (!queued && (!call || call.cancelled)) return // before an error is made for nobody, which takes ten times as long
+    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
+    if (queued) return this.#drop(id, queued, reason)
     this.#cancelled++
-    call.cancel(reason)
+    call?.cancel(reason)
     this.port.onsettled()
   }
 
@@ -165,11 +180,12 @@ export class Serving implements Source {
   clear(reason: StageError): void {
     this.handlers.slices.remove(this)
     const calls = [...this.#calls.values()]
+    for (const { call } of this.#queue.values()) giveBack(call)
+    for (const call of calls) leave(call)
     // before they are told: that may make others answer, and nothing can be sent any more
     this.#calls.clear()
     this.#queue.clear()
     this.#cancelled = 0
-    this.#bytes = 0
     for (const call of calls) call.cancel(reason)
   }
 
@@ -182,9 +198,10 @@ export class Serving implements Source {
    * Why it cannot be taken on. The first one in the queue tells how long a new one would wait: where that is more than
    * half of the time it has, it would come too late for its caller and make others late as well.
    */
-  #overload(now: number, endsAt: number, size: number): string | undefined {
+  #overload(now: number, endsAt: number, weight: number): string | undefined {
     if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
-    if (this.#bytes + size > SERVED_MAX_BYTES) return `calls with more than ${SERVED_MAX_BYTES} bytes of arguments are being served on this link`
+    const full = this.port.held.lacks(weight)
+    if (full !== undefined) return `the arguments of the calls that are being served take ${full}`
     if (this.#queue.size === 0) return undefined
     const { value: first } = this.#queue.values().next() as { value: Queued }
     const waits = now - first.since
@@ -193,7 +210,7 @@ export class Serving implements Source {
 
   /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
   #admit(id: number, queued: Queued): void {
-    this.#bytes += queued.call.bytes
+    this.port.held.add(queued.call.weight)
     if (this.#queue.size === 0 && queued.handler !== HELD && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
     this.#queue.set(id, queued)
     this.handlers.slices.add(this)
@@ -202,7 +219,7 @@ export class Serving implements Source {
   /** One that was not begun. */
   #drop(id: number, { call }: Queued, reason: StageError): void {
     this.#queue.delete(id)
-    this.#bytes -= call.bytes
+    giveBack(call)
     for (const stream of call.streams) stream.destroy(reason)
     this.port.onsettled()
   }
@@ -248,11 +265,11 @@ export class Serving implements Source {
       result = handler && outside(handler, call, ...args)
       later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
     } catch (thrown) {
-      this.#bytes -= call.bytes
+      giveBack(call)
       return this.#fail(id, call, thrown)
     }
     if (!later) {
-      this.#bytes -= call.bytes
+      giveBack(call)
       return this.#answer(id, call, result)
     }
     this.#calls.set(id, call)
@@ -266,7 +283,10 @@ export class Serving implements Source {
   #serve(id: number, service: Service, call: Incoming, args: unknown[]): void {
     this.#calls.set(id, call)
     const answer = (error: StageError | null, value?: unknown): void => {
-      if (this.#calls.get(id) !== call) return dispose(value)
+      if (this.#calls.get(id) !== call) {
+        this.#done(id, call)
+        return dispose(value)
+      }
       if (error) this.#say(id, call, error)
       else this.#answer(id, call, value, service, args)
       this.#done(id, call)
@@ -289,9 +309,9 @@ export class Serving implements Source {
   }
 
   #done(id: number, call: Incoming): void {
-    if (this.#calls.get(id) !== call) return
+    if (this.#calls.get(id) !== call) return call.kept ? undefined : giveBackLeft(call) // the link is gone
+    if (!call.kept) giveBack(call)
     this.#calls.delete(id)
-    this.#bytes -= call.bytes
     if (call.cancelled) this.#cancelled--
     this.port.onsettled()
   }
@@ -301,6 +321,7 @@ export class Serving implements Source {
     const { wire, passing } = this.port
     try {
       if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
+      if (this.handlers.heldAnswers.full) throw new StageError('OVERLOADED', `${this.handlers.heldAnswers.used} bytes of answers wait for peers to read them`)
       wire.value(RESULT, id, value, passing, call.hand)
     } catch (error) {
       dispose(value)

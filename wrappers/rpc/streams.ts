@@ -79,14 +79,9 @@ export class Streams implements ChannelPort {
 
   onopen(id: number, accept: ((stream: Duplex) => boolean) | undefined): void {
     this.wire.fresh(id)
-    if (this.#open.size >= STREAMS_MAX) return this.refuse(id, new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
+    if (this.#open.size >= STREAMS_MAX) return this.wire.reset(id, { code: 'OVERLOADED', message: `${STREAMS_MAX} streams are open on this link`, executed: 'no' })
     const channel = this.add(id, { accepted: true, opener: 'peer' })
     if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
-  }
-
-  /** The peer has opened one that is not taken. */
-  refuse(id: number, error: StageError): void {
-    this.wire.reset(id, toWire(error))
   }
 
   onstart(id: number): void {
@@ -282,10 +277,12 @@ export class Streams implements ChannelPort {
   #returned(channel: Channel, bytes: number): void {
     channel.outstanding -= bytes
     this.#outstanding -= bytes
-    if (this.#starved.size === 0) return
-    const starved = [...this.#starved]
-    this.#starved.clear()
-    for (const one of starved) one.resumed()
+    // no more of them than there is credit for: a thousand may wait, and each byte that is given back would wake all of them
+    for (const one of this.#starved) {
+      if (this.#outstanding >= LINK_WINDOW_BYTES) return
+      this.#starved.delete(one)
+      one.resumed()
+    }
   }
 
   /** We have. */

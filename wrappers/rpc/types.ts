@@ -48,6 +48,8 @@ export interface ServiceCall extends CallContext {
   onend: (() => void) | undefined
   /** Stands between the functions and streams in the answer and the caller. */
   hand: Hand | undefined
+  /** Called before the answer where the arguments stay in use behind it. @returns to be called when they are not any more */
+  keep(): () => void
 }
 
 /**

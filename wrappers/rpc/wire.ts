@@ -5,6 +5,7 @@ import type { Hand } from '../codec/hand.js'
 import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
+import { Held } from './held.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -14,6 +15,8 @@ const CALLED_MS = 5
 const REST_TURNS = 6
 const PAUSE_ROUNDS = 4
 const PAUSE_MS = 1
+/** Of a codec that does not say what its values take. */
+const UNWEIGHED = 8
 
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
@@ -40,10 +43,10 @@ export class Wire {
   #nextId: number
   #lastId: number
 
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean) {
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, answers = new Held(Infinity)) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
-    this.#outbox = new Outbox(framed, this.turns, clock)
+    this.#outbox = new Outbox(framed, this.turns, clock, answers)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
@@ -302,6 +305,11 @@ export class Wire {
   /** @param taken  it came in parts, and was joined for this alone */
   decode(bytes: Buffer, at: number, end: number, taken = false): unknown {
     return this.codec.decode(bytes, at, end, this.refs, taken || bytes === this.framed.joined)
+  }
+
+  /** What the value that was decoded last takes in memory, with so many encoded bytes. */
+  weightOf(bytes: number): number {
+    return this.codec.weight ?? bytes * UNWEIGHED
   }
 
   clear(): void {
