@@ -1,6 +1,7 @@
 import { StageError, asError } from './errors.js'
 import { outside } from './outside.js'
 import { newId, jitter } from './random.js'
+import { GRACE_MS } from './sweeper.js'
 import { within } from './within.js'
 import type { Clock, Entry, Lease, Random, Registry, Timer } from './types.js'
 
@@ -92,8 +93,9 @@ export class Tenure {
 
   /**
    * Somebody says that the id was reported gone. Anybody can say so, and it is the registry that decides: a heartbeat finds
-   * out whether the lease is lost. Only where the registry has lost its memory meanwhile, its word says nothing about
-   * what it reported before; then the id is given up, once, as it may be gone to others for good (P1).
+   * out whether the lease is lost. Where the registry has lost its memory meanwhile, its word says nothing about what it
+   * reported before; then the id is given up, once, as it may be gone to others for good (P1). Where the registry does not
+   * answer, the stage's own clock decides: once its lease has certainly lapsed, the peer only says what must be so.
    */
   doubt(): void {
     if (this.#closed || this.#doubt) return
@@ -106,9 +108,15 @@ export class Tenure {
   }
 
   async #ask(id: string): Promise<void> {
-    await this.relist()
-    await this.options.look()
-    if (this.id === id && this.#forgotten) await this.renounce()
+    const answered = await this.relist().then(() => true, () => false)
+    if (answered) await this.options.look()
+    if (this.id === id && (answered ? this.#forgotten : this.#lapsed)) await this.renounce()
+  }
+
+  /** Everybody whom the registry answers must count this stage as gone: its last renewal was sent too long ago. */
+  get #lapsed(): boolean {
+    const { clock, ttlMs } = this.options
+    return clock.now() - this.#sentAt > ttlMs + GRACE_MS
   }
 
   /** Gives the id up, and begins anew with another. */

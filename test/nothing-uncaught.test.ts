@@ -304,8 +304,11 @@ const linked: Record<string, Moment> = {
   },
 }
 
-/** How everything ends, or what the cause of its end was. In a frame of its own, which holds no result afterwards. */
-async function codesOf(world: World, moment: Moment, call: Call): Promise<string[]> {
+/** How everything ends, or what the cause of its end was. In a frame of its own, which holds no function or result afterwards. */
+async function codesOf(world: World, place: Place, moment: Moment, isLinked: boolean): Promise<string[]> {
+  const call = await place.call(world)
+  if (isLinked) await world.go(call('ignore', []))
+  world.all.push(...titles.map((title) => things[title]()))
   const outcomes = await world.go(tried(await moment(world, call)))
   return outcomes.map((one) => {
     if (one.status === 'fulfilled') return 'fulfilled'
@@ -328,15 +331,11 @@ for (const [where, place] of Object.entries(places)) {
       world.callee = callee.stage
       world.caller = (await mesh.add('caller', undefined, { namespace: 'default' })).stage
       trouble = () => { callee.shelf.trouble({ beforeMs: 50 }, 'commit') }
-      let call: Call | undefined = await place.call(world)
-      if (when in linked) await mesh.go(call('ignore', []))
-      world.all.push(...titles.map((title) => things[title]()))
-      const codes = await codesOf(world, moment, call)
+      const codes = await codesOf(world, place, moment, when in linked)
       if (when === 'an argument breaks where nobody is' && place.waits) for (const i of NODES) t.is(codes[i], 'BAD_ARGUMENT: EBROKEN', titles[i])
       await mesh.clock.advance(75_000) // unread ones end after a minute
       t.deepEqual(titles.filter((_, i) => world.given.has(i) && !world.all[i].over()), [], 'these still run')
       world.all.length = 0
-      call = undefined // it may hold functions
       const left = (): object => Object.fromEntries([world.caller, world.callee].flatMap((stage) => LEFT.map((what) => [`${stage.name} ${what}`, stage.stats()[what] ?? 0] as const).filter(([, count]) => count > 0)))
       await until(async () => { gc(); await mesh.clock.advance(100); return Object.keys(left()).length === 0 }, 60_000).catch(() => {})
       t.deepEqual(left(), {})

@@ -59,7 +59,7 @@ export const mutants: readonly Mutant[] = [
   mutant('the source that failed looks ended', 'P13', 'wrappers/rpc/lending.js', 'await sender.failure(error);', ''),
   mutant('a source runs ahead of its reader', 'P13', 'wrappers/rpc/item-writer.js', 'if (free && this.#ahead < AHEAD)', 'if (free)'),
   mutant('what nobody begins to read has no end', 'P13', 'wrappers/rpc/passing.js', 'if (until <= now)', 'if (false)'),
-  mutant('the streams of a call that failed go on', 'P13', 'wrappers/rpc/rpc.js', 'const carried = this.#carried.get(id);', 'const carried = undefined;'),
+  mutant('the streams of a call that failed go on', 'P13', 'wrappers/rpc/rpc.js', 'const carried = this.#carried.get(id);\n        if (!carried)', 'const carried = undefined;\n        if (!carried)'),
   mutant('all streams together may have unread what they like', 'stats().unreadBytes', 'wrappers/rpc/streams.js', 'const together = Math.max(', 'const together = Math.max(Infinity, ', { seeds: 2000, slow: true }),
   mutant('a ping is not answered', 'P8', 'wrappers/framing.js', 'this.#control(PONG);', '{}'),
   mutant('an interface keeps its timer', 'timers', 'interfaces/memory.js', 'this.#alive?.cancel();', ''),

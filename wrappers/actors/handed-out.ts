@@ -7,6 +7,7 @@
  * They only keep the actor active until they end.
  */
 import { finished, type Duplex } from 'node:stream'
+import { types } from 'node:util'
 import { StageError, asError, printable } from '../../src/errors.js'
 import type { Callable } from '../codec.js'
 import { taken } from '../codec/dispose.js'
@@ -256,9 +257,12 @@ class Reading {
     if (this.#over) return Promise.resolve()
     const { handed } = this
     this.#over = this.#left = true
+    const running = [...this.#turns].some(({ id, ended }) => id > 0 && !ended)
     for (const turn of [...this.#turns]) turn.cancel(new StageError('CANCELLED', 'the reader wants no more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
     if (!this.begun && !isIterator(this.source)) return Promise.resolve() // nothing of it has begun
     taken.add(this.source)
+    // an iterator that waits in a turn ends by its return(), and the turn with it; a generator only notes that for later
+    if (running && !types.isGeneratorObject(this.#iterator)) this.#return().catch((thrown: unknown) => { handed.report(thrown) })
     return new Promise((resolve, reject) => {
       const turn = handed.turn('@next', this.by, Infinity, (error) => {
         this.#end()

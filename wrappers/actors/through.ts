@@ -67,7 +67,7 @@ export class Through implements AsyncIterableIterator<unknown> {
 
   throw(error: unknown): Promise<Result> {
     this.destroy()
-    return Promise.reject(error as Error)
+    return Promise.reject(error)
   }
 
   /** Ends its source. @param error  what its reader gets next */
