@@ -23,7 +23,7 @@ export class Gate extends Duplex {
       const setting = (inner as Settings)[name]
       if (typeof setting === 'function') Object.defineProperty(this, name, { value: (...args: unknown[]) => { setting.apply(inner, args); return this } })
     }
-    for (const name of FACTS) if (name in inner) Object.defineProperty(this, name, { get: () => (inner as unknown as Record<string, unknown>)[name] })
+    for (const name of FACTS) if (name in inner) Object.defineProperty(this, name, { get: (): unknown => Reflect.get(inner, name) })
     inner.on('timeout', () => this.emit('timeout'))
     inner.on('error', (error) => this.destroy(error))
     inner.on('close', () => {

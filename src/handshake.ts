@@ -404,7 +404,7 @@ const TELLABLE: readonly Code[] = ['WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED
 /** An error as the other end tells it: only a code of our list, and a bounded text. */
 function told(error: { code?: unknown; message?: unknown }): StageError {
   const code = TELLABLE.find((one) => one === error.code) ?? 'PROTOCOL_ERROR'
-  const text = typeof error.message === 'string' ? error.message.slice(0, 1024).replace(/[^\x20-\x7e\xa0-\uffff]+/g, ' ') : 'no reason given'
+  const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'
   return new StageError(code, `as the other end puts it, ${text}`)
 }
 

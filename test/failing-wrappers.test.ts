@@ -59,7 +59,6 @@ function two(t: ExecutionContext, carrier: Carrier, place: Place, fault: (stream
   const room = `failing-${process.pid}-${++rooms}`
   const network = new MemoryNetwork()
   const make = (name: string): Side => {
-    const side = { broken: false, calls: 0, made: [], errors: [], events: [] } as unknown as Side
     const chain = PLACES.map((at) => ({
       name: at,
       wrap: ((inner) => {
@@ -69,7 +68,8 @@ function two(t: ExecutionContext, carrier: Carrier, place: Place, fault: (stream
         return inner
       }) as Wrapper,
     }))
-    side.stage = new Stage(name, new MemoryRegistry(room), carrier === 'tcp' ? new TcpInterface({ host: '127.0.0.1' }) : new MemoryInterface(network), { chain: [...chain, ...above] })
+    const stage = new Stage(name, new MemoryRegistry(room), carrier === 'tcp' ? new TcpInterface({ host: '127.0.0.1' }) : new MemoryInterface(network), { chain: [...chain, ...above] })
+    const side: Side = { stage, broken: false, calls: 0, made: [], errors: [], events: [] }
     side.stage.on('error', (error) => side.errors.push(error))
     for (const event of ['link', 'unlink', 'stream'] as const) side.stage.on(event, () => side.events.push(event))
     return side
@@ -93,6 +93,17 @@ const CALLS: Record<string, (stage: Stage) => Promise<unknown>> = {
   'methods': (stage) => stage.to('b').methods(),
 }
 
+/** One dial fails at once, with what failed. */
+async function failed(t: ExecutionContext, { a, b }: { a: Side; b: Side }, where: 'dialler' | 'listener' | 'both', wait: (stage: Stage) => Promise<unknown>, label: string): Promise<StageError> {
+  a.broken = where !== 'listener'
+  b.broken = where !== 'dialler'
+  await Promise.all([a.stage.ready(), b.stage.ready()])
+  const error = await t.throwsAsync<StageError>(wait(a.stage), undefined, label)
+  for (const side of [a, b]) t.true(side.calls <= 1, `${label}: one dial`)
+  t.is(error.code, where === 'listener' ? 'CHAIN_MISMATCH' : 'BAD_ARGUMENT', label)
+  return error
+}
+
 for (const carrier of ['memory', 'tcp'] as const) {
   for (const where of ['dialler', 'listener', 'both'] as const) {
     test(`${carrier}: a wrapper that fails at the ${where} fails the dial at once, on both ends`, async (t) => {
@@ -100,12 +111,7 @@ for (const carrier of ['memory', 'tcp'] as const) {
       for (const [how, { fault, says }] of Object.entries(FAULTS)) await Promise.all(PLACES.flatMap((place) => Object.entries(WAITERS).map(async ([waiter, wait]) => {
         const label = `${how}, ${place}, ${waiter}`
         const { a, b } = two(t, carrier, place, fault)
-        a.broken = where !== 'listener'
-        b.broken = where !== 'dialler'
-        await Promise.all([a.stage.ready(), b.stage.ready()])
-        const error = await t.throwsAsync<StageError>(wait(a.stage), undefined, label)
-        for (const side of [a, b]) t.true(side.calls <= 1, `${label}: one dial`)
-        t.is(error.code, where === 'listener' ? 'CHAIN_MISMATCH' : 'BAD_ARGUMENT', label)
+        const error = await failed(t, { a, b }, where, wait, label)
         t.regex(error.message, says, label)
         t.regex(error.message, new RegExp(`the wrapper ${place} failed`), label)
         await until(() => a.stage.stats()['handshakes'] === 0 && b.stage.stats()['handshakes'] === 0)
@@ -135,12 +141,7 @@ for (const carrier of ['memory', 'tcp'] as const) {
         const label = `${place}, ${waiter}`
         const { a, b } = two(t, carrier, place, FAULTS['throws'].fault, [framing(), rpc()])
         b.stage.to('*').provide('f', () => 1)
-        a.broken = where !== 'listener'
-        b.broken = where !== 'dialler'
-        await Promise.all([a.stage.ready(), b.stage.ready()])
-        const error = await t.throwsAsync<StageError>(wait(a.stage), undefined, label)
-        for (const side of [a, b]) t.true(side.calls <= 1, `${label}: one dial`)
-        t.is(error.code, where === 'listener' ? 'CHAIN_MISMATCH' : 'BAD_ARGUMENT', label)
+        const error = await failed(t, { a, b }, where, wait, label)
         t.is(error.executed, 'no', label)
         a.broken = b.broken = false
         t.is(await a.stage.to('b').call('f'), 1, label)

@@ -74,7 +74,7 @@ export class Gone {
   }
 }
 
-/** A folder in which others may write too is not believed: any of them could take out our entries. */
+/** A folder that other users can write to is ignored: any of them could make our stages leave. */
 const isOwn = (found: Stats | undefined): boolean =>
   found?.isDirectory() === true && (uid() === undefined || (found.uid === uid() && (found.mode & 0o022) === 0))
 

@@ -131,8 +131,8 @@ export class LocalRegistry implements Registry {
   }
 
   async #publish(entry: Listed, step: <T>(run: (ledger: Ledger, gone: ReadonlySet<string>) => T) => Promise<T>): Promise<Published> {
-    const { gone } = await this.#open()
-    this.#leaving.add(entry.id, gone) // before the answer: a process that ends meanwhile may leave a write behind that lists it
+    const environment = await this.#open()
+    this.#leaving.add(entry.id, environment.gone) // before the answer: a process that ends meanwhile may leave a write behind that lists it
     let listed = false
     try {
       const answer = await step((ledger, gone): Published => gone.has(entry.id) ? { ...ledger.remove(entry.id), answer: 'lost' } : ledger.publish(entry))

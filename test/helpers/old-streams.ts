@@ -92,6 +92,9 @@ function halves(inner: Duplex): Duplex {
   return duplexify(outgoing, incoming)
 }
 
+/** It is no Duplex, and wrappers return it as one all the same. */
+const older = (inner: Duplex, destroy?: () => unknown): Duplex => Object.assign<Stream, object>(new Streams1(inner), destroy ? { destroy } : {}) as Stream as Duplex
+
 /** By name: each makes one that passes on what goes through `inner`. */
 export const kinds: Record<string, (inner: Duplex) => Duplex> = {
   'Node': (inner) => over(Duplex, inner),
@@ -101,8 +104,8 @@ export const kinds: Record<string, (inner: Duplex) => Duplex> = {
   'readable-stream 2': (inner) => over((require('readable-stream-2') as { Duplex: DuplexClass }).Duplex, inner),
   'readable-stream 1': over1,
   'streamx': overX,
-  'streams1': (inner) => new Streams1(inner) as unknown as Duplex,
-  'streams1 with a destroy that throws': (inner) => Object.assign(new Streams1(inner), { destroy: () => { throw new Error('not mine to destroy') } }) as unknown as Duplex,
-  'streams1 with a destroy that says nothing': (inner) => Object.assign(new Streams1(inner), { destroy: () => {} }) as unknown as Duplex,
-  'streams1 with an async destroy': (inner) => Object.assign(new Streams1(inner), { destroy: async () => { throw new Error('not mine to destroy') } }) as unknown as Duplex,
+  'streams1': (inner) => older(inner),
+  'streams1 with a destroy that throws': (inner) => older(inner, () => { throw new Error('not mine to destroy') }),
+  'streams1 with a destroy that says nothing': (inner) => older(inner, () => {}),
+  'streams1 with an async destroy': (inner) => older(inner, async () => { throw new Error('not mine to destroy') }),
 }

@@ -98,9 +98,9 @@ const idle: Program = {
     }
     const accepted = new Promise<Socket>((resolve) => { ends.onconnection((far) => { resolve(far.resume()) }) })
     const near = (await ends.dial()).resume()
-    for (const args of [['soon'], [-1], [IDLE_MS, 'no function']] as unknown as [number][]) {
+    for (const args of [['soon'], [-1], [IDLE_MS, 'no function']] ) {
       try {
-        near.setTimeout(...args)
+        Reflect.apply(near.setTimeout, near, args)
         lines.push(`setTimeout(${args.join(', ')}) returns`)
       } catch (error) {
         lines.push(`setTimeout(${args.join(', ')}) throws ${code(error)}`)
