@@ -389,7 +389,7 @@ function tests(): void {
       }
       const at = { host: '127.0.0.1', port: server.port }
       const timeouts = { socketTimeout: 500, blockingTimeout: 200, blockingTimeoutGrace: 1, commandTimeout: 300 }
-      const client = kind === 'Cluster' ? new Cluster([at], { lazyConnect: true, redisOptions: timeouts }) : new Redis({ ...at, ...timeouts, lazyConnect: true })
+      const client = kind === 'Cluster' ? new Cluster([at], { lazyConnect: true, slotsRefreshTimeout: 10_000, redisOptions: timeouts }) : new Redis({ ...at, ...timeouts, lazyConnect: true })
       t.teardown(() => client.disconnect())
       const registry = connect(t, { client })
       await registry.publish(sampleEntry(), LONG_MS)
