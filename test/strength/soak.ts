@@ -53,10 +53,11 @@ export const orders = (here: Here) => {
   let running = 0
   let resting: Promise<void> | undefined
   let goOn = (): void => {}
+  let end = (): void => {}
   const open = async (name: string): Promise<void> => {
     stage = stageOf(here, name, (inner) => cut = new Cut(inner))
-    stage.to('*').provide('echo', (value) => value)
-    works.serve(stage)
+    end()
+    end = works.serve(stage)
     await stage.ready()
   }
   return {
@@ -94,8 +95,11 @@ export const orders = (here: Here) => {
       await lanes
       return tally?.ends
     },
-    stats: () => stage.stats(),
-    close: () => stage.close(),
+    stats: () => ({ ...stage.stats(), sources: works.sources() }),
+    async close(): Promise<void> {
+      end()
+      await stage.close()
+    },
     /** What is held now and was not at the start. */
     left: () => beyond(before, handles()),
   }
@@ -157,8 +161,8 @@ export const soak: Measure = {
     for (const [name, one] of all) {
       const { base, last } = at.get(name) as { base: number; last: number }
       room.atMost(`${name}: used after gc at the end`, last / base, 1.1, `× that at ${from / 1000} s`)
-      const { calls, serving, waiting, streams, heldBytes, unreadBytes } = await one.ask('stats') as Record<string, number>
-      room.same(`${name}: held when all has ended`, { calls, serving, waiting, streams, heldBytes, unreadBytes }, { calls: 0, serving: 0, waiting: 0, streams: 0, heldBytes: 0, unreadBytes: 0 })
+      const { calls, serving, waiting, streams, heldBytes, unreadBytes, observers, sources } = await one.ask('stats') as Record<string, number>
+      room.same(`${name}: held when all has ended`, { calls, serving, waiting, streams, heldBytes, unreadBytes, observers, sources }, { calls: 0, serving: 0, waiting: 0, streams: 0, heldBytes: 0, unreadBytes: 0, observers: 0, sources: 0 })
     }
     for (const [name, one] of all) {
       await one.ask('close')

@@ -1,6 +1,8 @@
-import { Readable } from 'node:stream'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { Code, Stage, StageError } from '../../src/index.js'
+import { leaving, serveLeaving, sources } from './leaving.js'
 import { MIB } from './measure.js'
 import { Check, Pattern } from './pattern.js'
 
@@ -27,12 +29,18 @@ export class Tally {
   }
 }
 
-interface Work {
+export interface Work {
   readonly name: string
   /** Of all that is in flight. */
   readonly share: number
   run(stage: Stage, to: string): Promise<void>
 }
+
+/** What a request of a server would keep: a call that leaves it behind in what goes on keeps 100 KB. */
+const request = new AsyncLocalStorage<{ bytes: Buffer }>()
+
+/** As a server does with each request. */
+const within = <T>(run: () => Promise<T>): Promise<T> => request.run({ bytes: Buffer.alloc(100_000) }, run)
 
 const must = (holds: boolean, what: string): void => { if (!holds) throw new Error(what) }
 const echo = (size: number) => async (stage: Stage, to: string): Promise<void> => {
@@ -85,25 +93,33 @@ async function readable(stage: Stage, to: string): Promise<void> {
   must(check.at === MIB, 'another length')
 }
 
+const staying: readonly Work[] = [
+  { name: 'small calls', share: 0.5, run: echo(100) },
+  { name: 'calls of 10 KiB', share: 0.15, run: echo(10 * 1024) },
+  { name: 'calls of 300 KiB', share: 0.05, run: echo(300 * 1024) },
+  { name: 'failing calls', share: 0.05, run: failing },
+  { name: 'cancelled calls', share: 0.05, run: cancelled },
+  { name: 'functions', share: 0.05, run: async (stage, to) => must(await stage.to(to).call('apply', (n: number) => n + 1, 41) === 42, 'another answer') },
+  { name: 'callAll', share: 0.05, run: callAll },
+  { name: 'casts', share: 0.01, run: async (stage) => { stage.to('*').cast('noted', 'x'.repeat(100)); await new Promise((resolve) => setTimeout(resolve, 5)) } },
+  { name: 'streams', share: 0.02, run: (stage, to) => pipeline(new Pattern(BYTES), stage.to(to)) },
+  { name: 'iterables as arguments', share: 0.03, run: iterable },
+  { name: 'iterables as results', share: 0.03, run: answered },
+  { name: 'streams as arguments and results', share: 0.02, run: readable },
+]
+
 export const works = {
-  all: [
-    { name: 'small calls', share: 0.5, run: echo(100) },
-    { name: 'calls of 10 KiB', share: 0.15, run: echo(10 * 1024) },
-    { name: 'calls of 300 KiB', share: 0.05, run: echo(300 * 1024) },
-    { name: 'failing calls', share: 0.05, run: failing },
-    { name: 'cancelled calls', share: 0.05, run: cancelled },
-    { name: 'functions', share: 0.05, run: async (stage, to) => must(await stage.to(to).call('apply', (n: number) => n + 1, 41) === 42, 'another answer') },
-    { name: 'callAll', share: 0.05, run: callAll },
-    { name: 'casts', share: 0.01, run: async (stage) => { stage.to('*').cast('noted', 'x'.repeat(100)); await new Promise((resolve) => setTimeout(resolve, 5)) } },
-    { name: 'streams', share: 0.02, run: (stage, to) => pipeline(new Pattern(BYTES), stage.to(to)) },
-    { name: 'iterables as arguments', share: 0.03, run: iterable },
-    { name: 'iterables as results', share: 0.03, run: answered },
-    { name: 'streams as arguments and results', share: 0.02, run: readable },
-  ] as readonly Work[],
+  all: [...staying, ...leaving].map((one): Work => ({ ...one, run: (stage, to) => within(() => one.run(stage, to)) })),
+
+  sources,
 
   /** The other end of all of them. */
-  serve(stage: Stage): void {
+  serve(stage: Stage): () => void {
     const all = stage.to('*')
+    all.provide('echo', (value) => { // and not where the stage is made: of all handlers the one that is called most
+      must(request.getStore() === undefined, 'a handler began in the context of a request')
+      return value
+    })
     all.provide('fail', () => { throw new Error('on purpose') })
     all.provide('never', function () { return new Promise((resolve) => { this.signal.addEventListener('abort', resolve) }) })
     all.provide('apply', (fn: (n: number) => Promise<number>, n: number) => fn(n))
@@ -117,5 +133,6 @@ export const works = {
       const check = new Check()
       pipeline(stream, check).then(() => must(check.at === BYTES, 'a short stream looked whole'), () => {})
     })
+    return serveLeaving(stage)
   },
 }

@@ -1,0 +1,106 @@
+import { EventEmitter, once } from 'node:events'
+import { createReadStream } from 'node:fs'
+import { Readable } from 'node:stream'
+import type { Stage, StageError } from '../../src/index.js'
+import type { Work } from './works.js'
+
+// Readers that leave while their source waits, and streams that break: what each of them began has to end.
+
+/** What generators and actors wait for; nothing of a reader that has gone may still listen. */
+const bus = new EventEmitter().setMaxListeners(0)
+let going = 0
+
+/** Generators that wait, and listeners that wait for them. */
+export const sources = (): number => going + bus.listenerCount('tick') + bus.listenerCount('never')
+
+class Counter {
+  n = 0
+  add(): number {
+    return ++this.n
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+
+async function subscriber(stage: Stage, to: string): Promise<void> {
+  let left = 3
+  for await (const one of await stage.to(to).call<AsyncIterable<string>>('ticks')) {
+    if (one !== 'tick') throw new Error(`${one} came in place of a tick`)
+    if (--left === 0) break
+  }
+}
+
+/** Leaves while nothing comes. */
+async function silent(stage: Stage, to: string): Promise<void> {
+  const rows = (await stage.to(to).call<AsyncIterable<string>>('silence'))[Symbol.asyncIterator]()
+  await rows.next()
+  const next = rows.next().catch(() => {})
+  await pause(5)
+  await rows.return?.()
+  await next
+}
+
+async function observer(stage: Stage): Promise<void> {
+  const address = `counters.${Math.floor(Math.random() * 20)}`
+  let left = 2
+  const adding = pause(1).then(() => stage.actor<Counter>(address).add()).catch(() => {})
+  for await (const { n } of stage.observe<Counter>(address, ['n'])) {
+    if (typeof n !== 'number') throw new Error(`n is ${String(n)}`)
+    if (--left === 0) break
+    void stage.actor<Counter>(address).add().catch(() => {})
+  }
+  await adding
+}
+
+/** @throws what it failed with, unless that is what was to be */
+async function breaks(run: () => Promise<unknown>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    if ((error as StageError).code === 'REMOTE_ERROR') return
+    throw error
+  }
+  throw new Error('a stream that broke looked whole')
+}
+
+function* halves(): Generator<Buffer> {
+  yield Buffer.alloc(50_000)
+  throw new Error('broke on purpose')
+}
+
+async function all(stream: AsyncIterable<unknown>): Promise<void> {
+  for await (const one of stream) void one
+}
+
+export const leaving: readonly Work[] = [
+  { name: 'subscribers that leave', share: 0.05, run: subscriber },
+  { name: 'subscribers of a silent source that leave', share: 0.05, run: silent },
+  { name: 'observers that leave', share: 0.05, run: observer },
+  { name: 'files that are missing, as arguments', share: 0.02, run: (stage, to) => breaks(() => stage.to(to).call('length', createReadStream('/no/such/file'))) },
+  { name: 'streams that break, as arguments', share: 0.02, run: (stage, to) => breaks(() => stage.to(to).call('length', Readable.from(halves()))) },
+  { name: 'streams that break, as results', share: 0.02, run: (stage, to) => breaks(async () => { await all(await stage.to(to).call<Readable>('halves')) }) },
+]
+
+/** The other end. @returns what ends it */
+export function serveLeaving(stage: Stage): () => void {
+  const everybody = stage.to('*')
+  const waiting = (event: string) => async function* (this: { signal: AbortSignal }): AsyncGenerator<string> {
+    const { signal } = this
+    going++
+    try {
+      yield 'tick'
+      for (;;) {
+        await once(bus, event, { signal })
+        yield 'tick'
+      }
+    } finally {
+      going--
+    }
+  }
+  everybody.provide('ticks', waiting('tick'))
+  everybody.provide('silence', waiting('never'))
+  everybody.provide('halves', () => Readable.from(halves()))
+  stage.define({ pattern: 'counters.{id}', constructor: Counter, idleMs: 1000 })
+  const ticking = setInterval(() => bus.emit('tick'), 10)
+  return () => { clearInterval(ticking) }
+}
