@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream'
 import type { PartReason } from './directory.js'
 import { StageError, describe } from './errors.js'
+import { headersOf } from './headers.js'
 import { SECRET_MIN_BYTES } from './handshake.js'
 import type { PeerStream } from './socketlike.js'
-import type { Clock, Interface, Layer, Peer, Random, Registry, TargetOptions, Wrapper } from './types.js'
+import type { Clock, Interface, Layer, Peer, Random, Registry, SelectOptions, Wrapper } from './types.js'
 
 /** One element of a chain: a wrapper by its function's name, a named wrapper, or a layer. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
@@ -74,13 +75,13 @@ export function checkMs(option: string, ms: unknown, least = 0): void {
   throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${least ? `of at least ${least}` : 'above 0'}, at most ${MAX_MS} (a day)`)
 }
 
-/** @throws StageError BAD_ARGUMENT */
-export function checkOptions(options: TargetOptions): TargetOptions {
-  const { timeoutMs, key, signal } = options
+/** @returns them, with headers that are checked and in lower case @throws StageError BAD_ARGUMENT */
+export function checkOptions<O extends SelectOptions>(options: O): O {
+  const { timeoutMs, key, signal, headers } = options
   checkMs('timeoutMs', timeoutMs)
   if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
   if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
-  return options
+  return headers === undefined ? options : { ...options, headers: headersOf(headers) }
 }
 
 /** @throws StageError BAD_ARGUMENT; TypeError for an option that is none, or when it would listen beyond this machine without a proof */

@@ -4,7 +4,7 @@ import { byKey } from './rendezvous.js'
 import type { Directory } from './directory.js'
 import type { LiveLink } from './link.js'
 import type { Links } from './links.js'
-import type { Clock, Entry, Link, Peer, Selection, TargetOptions, Timer, To } from './types.js'
+import type { Clock, Entry, Link, Peer, Selection, SelectOptions, Timer, To } from './types.js'
 
 /** What a selection asks of its stage. */
 export interface Surroundings {
@@ -46,7 +46,7 @@ export class Picked implements Selection {
    * @param layer  whose output is the `top` of the links it finds; default that of the whole chain
    * @throws StageError BAD_NAME · BAD_ARGUMENT
    */
-  constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<TargetOptions>, private readonly layer?: number) {
+  constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<SelectOptions>, private readonly layer?: number) {
     if (typeof to === 'string') {
       this.#patterns = [stage.turns.has(to) && !to.startsWith('/') ? to : checkPattern(to)]
       this.#ids = NONE
@@ -185,7 +185,7 @@ export class Picked implements Selection {
   }
 
   get #closed(): boolean {
-    return this.stage.closed() && !(this.stage.draining() && (this.options.depth ?? 0) > 0)
+    return this.stage.closed() && !(this.stage.draining() && (this.options.inherited?.carried.depth ?? 0) > 0)
   }
 
   #load(peer: Peer): number {

@@ -377,9 +377,9 @@ export interface Mesh<T = Top> {
   /** Open links, the one to ourselves among them when it is in use. */
   links(): Iterable<Link<T>>
   /** Selects like `to()`, for calls that layers make for others. */
-  select(to: To, options?: TargetOptions): Selection<T>
+  select(to: To, options?: SelectOptions): Selection<T>
   /** What `to()` returns, for layers that hand one out: `this.to()` of a handler. Not before the chain is mounted. */
-  target(to: To, options?: TargetOptions): unknown
+  target(to: To, options?: SelectOptions): unknown
   /** Claims and state of actors, opened with the first use; undefined if neither the registry nor the options bring one. */
   store(): Store | undefined
   /** Of the layer of the chain that has handles; undefined where none has. */
@@ -417,19 +417,25 @@ export interface TargetOptions {
   self?: boolean | undefined
   /** With a callback: goes on with the peers that join later. */
   persist?: boolean | undefined
-  /** How many calls deep this one is; set by `this.to()`, at most 32. */
-  depth?: number | undefined
-  /** The turns of actors that wait for it; set by `this.to()`. */
-  chain?: readonly string[] | undefined
-  /** What stands between the functions and streams in its arguments and the callee; set by the `self.to()` of an actor. */
-  hand?: object | undefined
+  /**
+   * Text that travels with each call, and on to the calls that its handler makes through `this.to()` and `this.actor()`.
+   * Names are matched without regard to case; at most 64 headers, of 8 KiB together. Of a `to()` within a call they are added
+   * to those of the call, and `undefined` takes one away.
+   */
+  headers?: Readonly<Record<string, string | undefined>> | undefined
+}
+
+/** Options of a selection, with what a layer has added where it is made within a call. */
+export interface SelectOptions extends TargetOptions {
+  /** Only the layer that makes calls looks further into it. `depth` above 0: it belongs to a call that is being served. */
+  inherited?: { readonly carried: { readonly depth: number } } | undefined
 }
 
 /** Whom a `to()` means, and how to get at them. */
 export interface Selection<T = Top> {
   /** For messages: what `to()` was given. Two of the same label mean the same. */
   readonly label: string
-  readonly options: Readonly<TargetOptions>
+  readonly options: Readonly<SelectOptions>
   /** Whether a peer is meant, now or when it joins; one whose name is only claimed is meant by `*` alone. */
   includes(peer: Peer): boolean
   /** Every live match, oneself included unless `self: false`. Empty before the first view arrived. */

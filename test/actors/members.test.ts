@@ -109,7 +109,7 @@ test('what is no call of an actor is BAD_ARGUMENT and harms nothing', async (t) 
       if (service === '@call') t.is(error.executed, 'no')
     }
   }
-  for (const chain of [{ length: 1 }, 'x', [5], [{}], [null], [{ toString: 1 }], ['x'.repeat(1_000_000)], Array(2000).fill('x'), ['__proto__#1'], ['vaults.1#1']]) {
+  for (const chain of [['x'.repeat(1000)], Array<string>(33).fill('x'), ['__proto__#1'], ['vaults.1#1']]) {
     const outcome = await failure(go(forge(b.stage, a.stage.id, '@call', ['vaults.1', 'run', ['x']], chain)))
     t.true(outcome.code === undefined, `${JSON.stringify(chain)}: ${outcome.code} ${outcome.message}`)
   }

@@ -3,7 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import { msgpack, type Refs } from '../../wrappers/codec.js'
 import { Writer } from '../../src/writer.js'
 import { DATA, CALL, CANCEL, END, ENDED, ERROR, METHODS, OPEN, RELEASE, RESET, RESULT, START, call, frames, scene } from '../helpers/mallory.js'
-import { u32, type Raw } from '../helpers/raw-peer.js'
+import { carried, u32, type Raw } from '../helpers/raw-peer.js'
 import { until } from '../helpers/until.js'
 
 const REF = 2, CAST = 3, GOAWAY = 9, CREDIT = 14, PART = 15, READ = 18, TOOK = 19, UNWANTED = 20
@@ -37,7 +37,7 @@ const message = (type: number, id: number, ...rest: Buffer[]): Buffer => Buffer.
 const ask = (id: number, method: string, args: unknown[] = [], ms = 3_600_000): Buffer =>
   message(CALL, id, u32(ms), Buffer.from([0, method.length]), Buffer.from(method), encode(args))
 const chained = (id: number, method: string, args: unknown[], chain: string[]): Buffer =>
-  message(CALL, id, u32(5000), Buffer.from([0x80, method.length]), Buffer.from(method), encode([...args, chain]))
+  message(CALL, id, u32(5000), carried({ chain }), Buffer.from([method.length]), Buffer.from(method), encode(args))
 const names = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
 const many = <T>(count: number, one: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => one(i))
 

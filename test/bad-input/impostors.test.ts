@@ -47,7 +47,7 @@ for (const secret of [undefined, SECRET]) {
     t.is(ran, shown.filter(([,, got]) => got).length)
     await until(() => raw.got(METHODS).length === 1)
     for (const [index, [title,, got]] of shown.entries()) t.is(raw.got(METHODS)[0].body.includes(`m${index}`), got, title)
-    // casts too: type 3, depth, name, no arguments
+    // casts too: type 3, nothing carried, name, no arguments
     raw.message(3, 0, [0, 2], Buffer.from('m2'), [0x90])
     t.true(await answered(raw, 1001, 'm0'))
     t.is(ran, shown.filter(([,, got]) => got).length + 1)

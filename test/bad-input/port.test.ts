@@ -2,7 +2,7 @@
 import test from 'ava'
 import { StageError, type Peer, type Stage } from '../../src/index.js'
 import { seeded } from '../helpers/mesh.js'
-import { type Plain, Raw, hello, listener, packet, plain, tcpMesh, u32 } from '../helpers/raw-peer.js'
+import { type Plain, Raw, carried, hello, listener, packet, plain, tcpMesh, u32 } from '../helpers/raw-peer.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
 import { VirtualClock } from '../helpers/virtual-clock.js'
@@ -281,7 +281,21 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['data behind the end of a stream', (raw) => { raw.message(OPEN, 1); raw.message(END, 1); raw.message(DATA, 1, [1]) }],
   ['a cast that ends in its head and comes byte by byte', (raw) => { for (const byte of [0, 0, 0, 6, CAST, 0, 0, 0, 0, 0]) raw.socket.write(Buffer.from([byte])) }],
   ['a call that ends in its head', (raw) => raw.message(CALL, 1, [0, 0])],
-  ['a call that ends before its depth', (raw) => raw.message(CALL, 1, u32(1000))],
+  ['a call that ends before its context', (raw) => raw.message(CALL, 1, u32(1000))],
+  ['a call that ends in the length of its context', (raw) => raw.message(CALL, 1, u32(1000), [1, 0])],
+  ['a call that ends in its context', (raw) => raw.message(CALL, 1, u32(1000), [1, 0xff, 0xff, 0, 0, 0])],
+  ['a call with a context of another kind', (raw) => raw.call(1, 'greet', [0x90], [2])],
+  ['a call with an empty context', (raw) => raw.call(1, 'greet', [0x90], [1, 0, 0])],
+  ['a call with more in its context than it says', (raw) => raw.call(1, 'greet', [0x90], carried({ more: [0] }))],
+  ['a cast that ends in its context', (raw) => raw.message(CAST, 0, [1, 0, 9, 0])],
+  ['a call that more turns wait for than calls can be deep', (raw) => raw.call(1, 'greet', [0x90], carried({ chain: Array<string>(34).fill('x') }))],
+  ['the name of a turn that none can have', (raw) => raw.call(1, 'greet', [0x90], carried({ chain: ['x'.repeat(1025)] }))],
+  ['headers of more bytes than may be', (raw) => raw.call(1, 'greet', [0x90], carried({ headers: [['a', 'x'.repeat(8192)]] }))],
+  ['headers of more bytes than may be, together', (raw) => raw.call(1, 'greet', [0x90], carried({ headers: [['a', 'x'.repeat(5000)], ['b', 'x'.repeat(5000)]] }))],
+  ['headers of more bytes than may be, with a cast', (raw) => raw.message(CAST, 0, carried({ headers: [['a', 'x'.repeat(8192)]] }), [5], Buffer.from('greet'), [0x90])],
+  ['more headers than may be', (raw) => raw.call(1, 'greet', [0x90], carried({ headers: Array.from({ length: 65 }, (_, i) => [`h${i}`, ''] as const) }))],
+  ['a header twice', (raw) => raw.call(1, 'greet', [0x90], carried({ headers: [['a', 'x'], ['a', 'y']] }))],
+  ...['', 'Tenant', '__proto__', '-a', 'a b', 'a:b', 'é', 'x'.repeat(129)].map((name): (typeof breaches)[number] => [`a header named ${JSON.stringify(name.slice(0, 20))}`, (raw) => raw.call(1, 'greet', [0x90], carried({ headers: [[name, 'x']] }))]),
   ['a call whose name is longer than it', (raw) => raw.message(CALL, 1, u32(1000), [0, 200], [0x61])],
   ['a call without arguments', (raw) => raw.message(CALL, 1, u32(1000), [0, 5], Buffer.from('greet'))],
   ['arguments that are no list', (raw) => raw.call(1, 'greet', nothing)],
@@ -368,7 +382,7 @@ const harmless: [title: string, (raw: Raw) => void | Promise<void>, undefined | 
   ['two thousand streams', (raw) => { for (let i = 0; i < 2000; i++) raw.message(OPEN, 2 * i + 1) }, (raw) => raw.got(RESET).length === 1000],
   ['methods of odd names', (raw) => raw.message(METHODS, 0, map(['added', Buffer.concat([Buffer.from([0x92]), str('__proto__'), str('constructor')])], ['removed', [0x90]])), undefined],
   ['names that every object has', (raw) => ['constructor', '__proto__', 'toString', 'hasOwnProperty', 'then', '_x', '', 'a b', '\xff'].forEach((name, i) => raw.message(CALL, 2 * i + 1, u32(1000), [0, name.length], Buffer.from(name, 'latin1'), [0x90])), (raw) => raw.got(ERROR).length === 9],
-  ['depth 255', (raw) => raw.call(1, 'greet', [0x90], 255), (raw) => raw.got(ERROR, 1).length === 1],
+  ['depth 255', (raw) => raw.call(1, 'greet', [0x90], carried({ depth: 255 })), (raw) => raw.got(ERROR, 1).length === 1],
 ]
 
 for (const [title, attack, seen] of harmless) {

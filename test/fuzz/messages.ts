@@ -5,6 +5,7 @@ import type { Codec } from '../../wrappers/codec.js'
 import type { Chance } from './chance.js'
 import { EDGES } from './mutate.js'
 import { functionOf, standIns } from './stand-ins.js'
+import { carried } from '../helpers/raw-peer.js'
 import { value } from './values.js'
 
 /** What the peer knows of the link so far. It dialled: its ids are odd, ours even. */
@@ -27,7 +28,17 @@ const u32 = (number: number): Buffer => {
   bytes.writeUInt32BE(number >>> 0)
   return bytes
 }
-const u8: Field = ({ chance }) => Buffer.from([chance.once(4) ? chance.below(256) : chance.below(3)])
+/** What a call carries: mostly nothing. */
+const context: Field = ({ chance }) => {
+  if (!chance.once(3)) return Buffer.from([chance.once(20) ? chance.below(256) : 0])
+  const text = (): string => chance.once(10) ? chance.pick(['__proto__', '', 'x'.repeat(1200), 'é\n', 'Big']) : chance.pick(['a', 'tenant', 'players.42#x.1'])
+  const block = carried({
+    depth: chance.once(8) ? chance.below(256) : chance.below(4),
+    chain: Array.from({ length: chance.few(chance.once(10) ? 40 : 4) }, text),
+    headers: Array.from({ length: chance.few(chance.once(10) ? 70 : 4) }, (_, i) => [chance.once(5) ? text() : `h${i}`, chance.once(20) ? 'x'.repeat(9000) : text()] as const),
+  })
+  return chance.once(10) ? block.subarray(0, chance.below(block.length)) : block
+}
 const ms: Field = ({ chance }) => u32(chance.once(6) ? chance.pick(EDGES) : 1 + chance.below(20_000))
 const count: Field = ({ chance }) => u32(chance.once(3) ? chance.pick(EDGES) : chance.below(100_000))
 const reference: Field = ({ chance }) => u32(chance.once(6) ? chance.pick(EDGES) : 1 + chance.below(3))
@@ -70,9 +81,9 @@ const none: Id = ({ chance }) => (chance.once(5) ? chance.pick(EDGES) : 0)
 
 /** A message type of the protocol: its number, whose id it carries, what follows. New ones are a line here. */
 const table: readonly { type: number; id: Id; rest: readonly Field[]; weight?: number }[] = [
-  { type: M.CALL, id: call, rest: [ms, u8, method, args], weight: 6 },
-  { type: M.REF, id: call, rest: [ms, u8, reference, args], weight: 2 },
-  { type: M.CAST, id: none, rest: [u8, method, args] },
+  { type: M.CALL, id: call, rest: [ms, context, method, args], weight: 6 },
+  { type: M.REF, id: call, rest: [ms, context, reference, args], weight: 2 },
+  { type: M.CAST, id: none, rest: [context, method, args] },
   { type: M.RESULT, id: ofTheirs, rest: [any], weight: 2 },
   { type: M.ERROR, id: ofTheirs, rest: [error] },
   { type: M.CANCEL, id: ofOurs, rest: [] },

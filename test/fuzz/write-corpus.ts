@@ -69,6 +69,8 @@ const echo = '04 6563686f'
 
 const links: Record<string, Buffer> = {
   'a-call': frame(`01 00000001 00001388 00 ${echo} 91 01`),
+  'a-call-that-carries': frame(`01 00000001 00001388 01 000d 01 01 0003 612331 01 01 61 0001 62 ${echo} 90`),
+  'a-call-that-carries-too-much': frame(`01 00000001 00001388 01 ffff 01 00 01 01 61 ffff ${echo} 90`),
   'a-call-twice': Buffer.concat([frame(`01 00000001 00001388 00 ${echo} 90`), frame(`01 00000001 00001388 00 ${echo} 90`)]),
   'a-call-with-one-of-our-ids': frame(`01 00000002 00001388 00 ${echo} 90`),
   'a-call-in-two-parts': Buffer.concat([frame('0f 00000001 00001388 00'), frame(`01 00000001 ${echo} 90`)]),

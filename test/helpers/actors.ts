@@ -6,6 +6,7 @@ import type { ExecutionContext } from 'ava'
 import type { Assertions } from '../suites/test.js'
 import { advance, virtualMesh, type Mesh } from './mesh.js'
 import type { VirtualClock } from './virtual-clock.js'
+import { NOTHING } from '../../wrappers/rpc/context.js'
 
 type Step = 'claim' | 'commit' | 'release' | 'look' | 'due'
 
@@ -163,12 +164,12 @@ export function forging({ types, services = {} }: { types?: readonly string[]; s
     mount: (mesh) => {
       if (types) mesh.announce('actors', { types, objects: false })
       return {
-        attach: (link) => { link.services = new Map(Object.entries(services)) },
+        attach: (link) => { for (const [name, service] of Object.entries(services)) link.serve(name, service) },
         host: {
           forge: (id: string, service: string, args: readonly unknown[], chain: readonly string[]) => new Promise((resolve, reject) => {
             mesh.select(mesh.peers().find((one) => one.id === id) ?? id).acquire(undefined, (error, link) => {
               if (!link) return reject(error!)
-              link.top.send({ method: service, args, endsAt: mesh.clock.now() + 5000, depth: 0, chain, settle: (failure, value) => { if (failure) reject(failure); else resolve(value) } }, service)
+              resolve(link.top.request(service, args, { endsAt: mesh.clock.now() + 5000, carried: { ...NOTHING, chain } }))
             })
           }),
         },
@@ -179,4 +180,4 @@ export function forging({ types, services = {} }: { types?: readonly string[]; s
 }
 
 /** Asks the stage of that id, from one whose chain is `forging()`. */
-export const forge = (from: Stage, id: string, service: string, args: readonly unknown[], chain: unknown = []): Promise<unknown> => from.verb('forge')(id, service, args, chain) as Promise<unknown>
+export const forge = (from: Stage, id: string, service: string, args: readonly unknown[], chain: readonly string[] = []): Promise<unknown> => from.verb('forge')(id, service, args, chain) as Promise<unknown>

@@ -15,6 +15,15 @@ import { VirtualClock } from './virtual-clock.js'
 type Test = Pick<Assertions, 'teardown'>
 type Tcp = ConstructorParameters<typeof TcpInterface>[0]
 
+const u16 = (value: number): number[] => [value >>> 8 & 0xff, value & 0xff]
+
+/** What a call carries, as bytes, whether it may be so or not. */
+export function carried({ depth = 0, chain = [], headers = [], more = [] }: { depth?: number; chain?: readonly string[]; headers?: readonly (readonly [string, string])[]; more?: readonly number[] } = {}): Buffer {
+  const texts = (list: readonly string[], ...sizes: ((size: number) => number[])[]): number[] => list.flatMap((text, i) => [...sizes[i % sizes.length](Buffer.byteLength(text)), ...Buffer.from(text)])
+  const block = [depth, chain.length & 0xff, ...texts(chain, u16), headers.length & 0xff, ...texts(headers.flat(), (size) => [size & 0xff], u16), ...more]
+  return Buffer.from([1, ...u16(block.length), ...block])
+}
+
 export const CHAIN = ['framing', 'rpc:msgpack', 'actors']
 let rooms = 0
 
@@ -199,8 +208,8 @@ export class Raw {
   }
 
   /** A CALL; `args` is msgpack, by default no arguments. */
-  call(id: number, method: string, args: Buffer | number[] = [0x90], depth = 0): void {
-    this.message(1, id, u32(5000), [depth], [method.length], Buffer.from(method), args)
+  call(id: number, method: string, args: Buffer | number[] = [0x90], carried: Buffer | number[] = [0]): void {
+    this.message(1, id, u32(5000), carried, [method.length], Buffer.from(method), args)
   }
 
   /** What came of that type, for that id. */

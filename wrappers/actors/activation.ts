@@ -1,8 +1,10 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
+import { NO_HEADERS } from '../../src/headers.js'
 import { outside } from '../../src/outside.js'
 import { newId } from '../../src/random.js'
 import { within } from '../../src/within.js'
+import { NOTHING, type Carried } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Definition } from './definition.js'
 import { HandedOut } from './handed-out.js'
@@ -33,12 +35,6 @@ export interface ActivationHost {
   readonly storeTime: number
   /** How what it hosts reaches others. */
   readonly outgoing: Outgoing
-}
-
-/** The call for which an actor is made: the turns that wait for it, and how deep it is. */
-export interface Asking {
-  readonly chain: readonly string[]
-  readonly depth: number
 }
 
 /** A store that has not answered by then is away. */
@@ -87,7 +83,8 @@ export class Activation {
   // ── its beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
   /** @param from  the call for which it is made */
-  async start(from: Asking): Promise<void> {
+  /** @param from  what the call carries for which it is made: a circle of calls can pass through activate() */
+  async start(from: Carried): Promise<void> {
     const { host, address } = this
     if (this.#isOver) return
     try {
@@ -152,14 +149,14 @@ export class Activation {
     if (version === definition.version) for (const [name, bytes] of image) if (bytes.length === 0) Reflect.deleteProperty(object, name)
   }
 
-  async #activate({ chain, depth }: Asking): Promise<void> {
+  async #activate(from: Carried): Promise<void> {
     const { address } = this
     const { clock } = this.host.mesh
     const activate = hook(this.instance!, 'activate')
     if (!activate) return
     const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
     // as within a turn of that call, so that a circle of calls is seen, and ends
-    const turn = new Turn('activate', [], clock.now() + HOOK_MS, depth, chain, () => {})
+    const turn = new Turn('activate', [], clock.now() + HOOK_MS, { ...from, headers: NO_HEADERS }, () => {})
     this.turns.enter(turn)
     const active = this.#hooked = theirs(() => activate.call(this.instance!))
     await within(clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
@@ -297,7 +294,7 @@ export class Activation {
   leave(): void {
     this.timers?.close()
     this.reminders?.close()
-    this.turns.enter(new Turn('deactivate', [], Infinity, 0, [], () => {})) // so that nothing else begins
+    this.turns.enter(new Turn('deactivate', [], Infinity, NOTHING, () => {})) // so that nothing else begins
     void this.#deactivate().then(async () => {
       if (!this.#isOver) await this.#release()
       if (this.#isOver) return

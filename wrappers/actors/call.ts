@@ -4,26 +4,25 @@ import { StageError } from '../../src/errors.js'
 import type { Link } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
+import { DEPTH_MAX, type Carried, type Inherited } from '../rpc/context.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
 import type { Moving } from './copy.js'
 import type { Route } from './route.js'
-import type { Inherited } from './self.js'
 import type { Turn } from './turn.js'
 import { inWords } from './words.js'
 
 /** The owner says where the time went, and its word takes a while to come. */
 export const WORD_MS = 60
-const DEPTH_MAX = 32
-const NONE: readonly string[] = []
 
 /** One call of an actor, from its first wait to its one end. */
 export class ActorCall implements Outgoing, Moving {
   readonly endsAt: number
-  readonly depth: number
-  readonly chain: readonly string[]
+  /** Of the actor that makes it. */
+  readonly hand: Hand | undefined
+  readonly carried: Carried
   /** What ends with a call that fails; undefined while it was given to nobody: all of it. */
-  carried?: readonly unknown[]
+  streams?: readonly unknown[]
   /** Order in which they were made. */
   seq = 0
   hops = 0
@@ -47,16 +46,14 @@ export class ActorCall implements Outgoing, Moving {
     readonly since: number,
     readonly deadline: number,
     readonly signal: AbortSignal | undefined,
-    inherited: Inherited | undefined,
+    { carried, hand }: Inherited,
     private readonly done: (error: StageError | null, value?: unknown) => void,
     /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
     readonly onsend?: (rpc: Rpc | undefined) => Changes | undefined,
-    /** Of the actor that makes it. */
-    readonly hand?: Hand,
   ) {
     this.endsAt = deadline + WORD_MS
-    this.depth = inherited ? inherited.depth + 1 : 0
-    this.chain = inherited?.chain ?? NONE
+    this.carried = carried
+    this.hand = hand
   }
 
   /** For messages. */
@@ -80,7 +77,7 @@ export class ActorCall implements Outgoing, Moving {
 
   start(): void {
     const { signal } = this
-    if (this.depth > DEPTH_MAX) return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    if (this.carried.depth > DEPTH_MAX) return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
     if (signal?.aborted) return this.end(cancelled(signal))
     if (signal) this.#unlisten = onAbort(signal, () => this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason })))
     this.route.add(this)
@@ -126,7 +123,7 @@ export class ActorCall implements Outgoing, Moving {
     this.unhold()
     if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
     this.route.forget(this)
-    if (error) dispose(this.carried ?? this.own)
+    if (error) dispose(this.streams ?? this.own)
     this.done(error, value)
   }
 }

@@ -123,9 +123,7 @@ export class Claims {
     this.#deposed.delete(rpc.peer.id)
     const { clock } = this.mesh
     clock.setTimeout(() => { // not before the link stands
-      try {
-        rpc.send({ method: DEPOSED, args: [[...told.addresses]], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle: () => {} }, DEPOSED)
-      } catch {} // it is gone again, and will be told by its own lease
+      rpc.request(DEPOSED, [[...told.addresses]], { endsAt: clock.now() + ANSWER_MS }).catch(() => {}) // it is gone again, and will be told by its own lease
     }, 0)
   }
 

@@ -28,12 +28,7 @@ function ask(mesh: Mesh<Rpc>, id: string, address: string): Promise<Partial<Expl
     const settle = (error: StageError | null, link?: Link<Rpc>): void => {
       timer.cancel()
       if (!link) return reject(error!)
-      const done = (failure: StageError | null, value?: unknown): void => { if (failure) reject(failure); else resolve(value as Partial<Explained> | undefined) }
-      try {
-        link.top.send({ method: `explaining ${address}`, args: [address], endsAt: mesh.clock.now() + WAIT_MS, depth: 0, chain: [], settle: done }, EXPLAIN)
-      } catch (thrown) {
-        reject(thrown)
-      }
+      resolve(link.top.request(EXPLAIN, [address], { endsAt: mesh.clock.now() + WAIT_MS }, `explaining ${address}`) as Promise<Partial<Explained> | undefined>)
     }
     const timer = mesh.clock.setTimeout(() => { giveUp(); resolve(undefined) }, WAIT_MS)
     const giveUp = mesh.select(peer).reach(peer, settle)

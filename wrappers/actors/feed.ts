@@ -101,7 +101,7 @@ export class Feed implements Watching {
     this.#timeoutMs = undefined
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
     const args: Args = this.#args = [this.names, this.mode, seen, 0]
-    const call = this.host.routes.call(this.address, WATCH, args, { timeoutMs }, undefined, (error) => {
+    const call = this.host.routes.call(this.address, WATCH, args, { timeoutMs }, (error) => {
       done(!error)
       if (args !== this.#args) return // it was left
       this.#asking = undefined

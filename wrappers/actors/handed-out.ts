@@ -14,6 +14,7 @@ import { taken } from '../codec/dispose.js'
 import { Answering, ELSEWHERE, markElsewhere, runsElsewhere, type Hand } from '../codec/hand.js'
 import { asNode } from '../codec/hold.js'
 import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
+import { NOTHING } from '../rpc/context.js'
 import type { Activation } from './activation.js'
 import { Turn, type Answer, type Task } from './turn.js'
 
@@ -113,7 +114,7 @@ export class HandedOut implements Hand {
   turn(method: string, by: Givers, endsAt: number, done: Answer, task: Task): Turn {
     const { address, token, turns } = this.activation
     by.turns = by.turns.filter((id) => turns.runs(id))
-    const turn = new Turn(method, [by.method], endsAt, 0, by.turns.map((id) => `${address}#${token}.${id}`), done, task)
+    const turn = new Turn(method, [by.method], endsAt, { ...NOTHING, chain: by.turns.map((id) => `${address}#${token}.${id}`) }, done, task)
     turn.back = true
     turn.shared = by.readonly
     return turn

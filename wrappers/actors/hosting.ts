@@ -1,8 +1,9 @@
 import { StageError, describe, printable } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
 import type { Committed, Fence, Mesh, Store } from '../../src/types.js'
+import { NOTHING, type Carried } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { Activation, type ActivationHost, type Asking } from './activation.js'
+import { Activation, type ActivationHost } from './activation.js'
 import { announced, checkAddress } from './address.js'
 import { LAYER, announcedBy, type Announced } from './announced.js'
 import { Claims } from './claims.js'
@@ -23,7 +24,6 @@ const SPARE_MAX = 64
 const SHARE = 20
 /** What was said of the stores of this process. */
 const warned = new Set<string>()
-const NOBODY: Asking = { chain: [], depth: 0 }
 
 /** The actors that this stage hosts. */
 export class Hosting implements ActivationHost {
@@ -190,17 +190,17 @@ export class Hosting implements ActivationHost {
   /** Takes a call on, or says that it came to the wrong stage. */
   receive(address: string, turn: Turn): void {
     if (turn.from !== undefined && this.#told.get(address)?.has(turn.from)) return turn.move()
-    const activation = this.#activations.get(address) ?? this.#activate(address, turn)
+    const activation = this.#activations.get(address) ?? this.#activate(address, turn.carried)
     if (activation instanceof StageError) return turn.answer(activation)
     activation.turns.push(turn)
   }
 
   /**
    * Says which stage has the claim, and takes it if nobody has.
-   * @param from  the call that wants to know
+   * @param from  what the call carries that wants to know
    * @param done  with no owner: not this stage, and it does not know who
    */
-  locate(address: string, done: (error: StageError | null, owner?: string) => void, from: Asking = NOBODY): void {
+  locate(address: string, done: (error: StageError | null, owner?: string) => void, from: Carried = NOTHING): void {
     const present = this.#activations.get(address)
     if (present?.stopping && this.#closing) return present.whenOver(() => done(null))
     const activation = present ?? this.#activate(address, from)
@@ -209,7 +209,7 @@ export class Hosting implements ActivationHost {
     else done(activation)
   }
 
-  #activate(address: string, from: Asking): Activation | StageError {
+  #activate(address: string, from: Carried): Activation | StageError {
     if (this.#closing) return moved(address)
     try {
       checkAddress(address) // a peer may not have looked

@@ -1,8 +1,9 @@
-import type { Layer, Mesh, Mounted, References, TargetOptions, To } from '../../src/types.js'
+import type { Layer, Mesh, Mounted, References, SelectOptions, To } from '../../src/types.js'
 import { checkOptions as checkTarget } from '../../src/options.js'
 import { StageError, describe } from '../../src/errors.js'
 import { refuse } from '../codec/sendable.js'
 import type { Hand } from '../codec/hand.js'
+import { inherit, type Context } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { checkAddress } from './address.js'
@@ -17,7 +18,6 @@ import { Observers } from './observers.js'
 import { NAME_MAX, addressOf, remote } from './proxy.js'
 import { CALL } from './route.js'
 import { LOCATE, Routes } from './routes.js'
-import type { Inherited } from './self.js'
 import { EXPLAIN, WAKE, WATCH, prepare } from './tasks.js'
 import { Turn } from './turn.js'
 import type { ActorCallOptions, ActorOptions, ObserveOptions } from './types.js'
@@ -32,10 +32,11 @@ export function actors(): Layer<Rpc, Rpc> {
 
 function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   const { namespace } = mesh.self
-  const actor = (given: unknown, options: ActorCallOptions = {}, inherit?: () => Inherited | undefined, hand?: () => Hand): object => {
+  const actor = (given: unknown, options: ActorCallOptions = {}, within?: () => Context | undefined, hand?: () => Hand): object => {
     const address = checkAddress(addressOf(given))
     const checked = checkOptions(options, 'actor')
-    return remote(address, namespace, (name, args, done) => routes.call(address, name, args, checked, inherit?.(), done, undefined, hand?.()))
+    const inside = (): typeof checked => within ? inherit(within(), checked, mesh.clock.now(), hand?.()) : checked
+    return remote(address, namespace, (name, args, done) => routes.call(address, name, args, inside(), done))
   }
   const references: References = {
     refer: (reference) => {
@@ -46,18 +47,18 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   }
   const hosting: Hosting = new Hosting(mesh, {
     actor,
-    target: (to: To, options: TargetOptions) => mesh.target(to, options),
+    target: (to: To, options: SelectOptions) => mesh.target(to, options),
     references,
     data: dataRefs(references),
-  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, undefined, (error) => resolve(error))))
+  }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, (error) => resolve(error))))
   const routes = new Routes(mesh, hosting)
   const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
   const services = served(hosting, notifying)
   return {
     attach: (rpc) => {
-      if (!('services' in rpc)) throw new TypeError('actors() needs rpc() right below it in the chain')
-      rpc.services = services
+      if (!('serve' in rpc)) throw new TypeError('actors() needs rpc() right below it in the chain')
+      for (const [name, service] of services) rpc.serve(name, service)
       hosting.claims.linked(rpc)
     },
     references,
@@ -104,7 +105,7 @@ function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Ser
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
       if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
       // the caller waits a little longer than its deadline, for our word on where the time went
-      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.depth, call.chain, (error, value) => {
+      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.carried, (error, value) => {
         call.onend = undefined
         if (turn.id !== 0 && !turn.ended) turn.onended = call.keep() // nobody waits any more, and its code has them still
         answer(error, value)
@@ -116,10 +117,10 @@ function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Ser
       call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
       hosting.receive(address, turn)
     }, { words: ([address, method, args]) => inWords(method, args, address) })],
-    [LOCATE, ({ depth, chain, peer }, [address], answer) => {
+    [LOCATE, ({ carried, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))
       hosting.asked(address, peer.id)
-      hosting.locate(address, (error, owner) => answer(error, owner ?? ''), { depth, chain })
+      hosting.locate(address, (error, owner) => answer(error, owner ?? ''), carried)
     }],
     [CHANGES, Object.assign<Service, Pick<Service, 'words'>>(({ peer }, _, answer, link) => answer(null, notifying.open(link, peer.name)), { words: () => 'watching' })],
     [UNWATCH, (_, [numbers], answer, link) => {
@@ -138,14 +139,13 @@ function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Ser
   ])
 }
 
-const OPTIONS = { actor: ['timeoutMs', 'signal'], observe: ['timeoutMs', 'signal', 'mode'] }
+const OPTIONS = { actor: ['timeoutMs', 'signal', 'headers'], observe: ['timeoutMs', 'signal', 'headers', 'mode'] }
 
 /** @throws StageError BAD_ARGUMENT; TypeError for an option that is none */
 function checkOptions<T extends ActorCallOptions>(options: T, verb: keyof typeof OPTIONS): T {
   const unknown = Object.keys(options).find((name) => !OPTIONS[verb].includes(name))
   if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of ${verb}(); there are ${OPTIONS[verb].join(', ')}`)
-  const { timeoutMs, signal } = options
-  checkTarget({ timeoutMs, signal })
-  return options
+  const { timeoutMs, signal, headers } = options
+  return { ...options, headers: checkTarget({ timeoutMs, signal, headers }).headers }
 }
 

@@ -5,6 +5,7 @@ import type { Activation } from './activation.js'
 import type { Reminder } from './image.js'
 import { StageError, describe, printable } from '../../src/errors.js'
 import { isPublic } from './members.js'
+import { NOTHING } from '../rpc/context.js'
 import { decode, encode } from './image.js'
 import { Turn } from './turn.js'
 import type { ReminderOptions } from './types.js'
@@ -143,7 +144,7 @@ export class Reminders {
     const { activation } = this
     const { name, at, everyMs, method, args, missed } = reminder
     this.#due.add(name)
-    activation.turns.push(new Turn('@reminder', [name], Infinity, 0, [], (error) => {
+    activation.turns.push(new Turn('@reminder', [name], Infinity, NOTHING, (error) => {
       this.#due.delete(name)
       if (this.#closed) return
       if (error) this.#again(name)

@@ -1,5 +1,6 @@
 import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
+import { NO_HEADERS } from '../../src/headers.js'
 import { outside } from '../../src/outside.js'
 import type { Link } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
@@ -183,7 +184,7 @@ export class Route {
       const [first] = this.#queue
       if (!first) return // nobody waits any more
       try {
-        const { owner, link } = await routes.ask(candidate, this.address, first)
+        const { owner, link } = await routes.ask(candidate, this.address, { ...first.carried, headers: NO_HEADERS })
         if (owner === candidate.id) {
           this.owner = owner
           this.#link = link

@@ -1,13 +1,12 @@
-import { either } from '../../src/abort.js'
 import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { byKey } from '../../src/rendezvous.js'
-import type { Link, Mesh, Peer } from '../../src/types.js'
+import type { Link, Mesh, Peer, SelectOptions } from '../../src/types.js'
 import { within } from '../../src/within.js'
 import { dispose } from '../codec/dispose.js'
-import type { Hand } from '../codec/hand.js'
-import type { Outgoing, Rpc } from '../rpc/rpc.js'
-import { STORE_MS, type Asking } from './activation.js'
+import { carriedBy, type Carried, type Inherited } from '../rpc/context.js'
+import type { Rpc } from '../rpc/rpc.js'
+import { STORE_MS } from './activation.js'
 import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
@@ -15,7 +14,6 @@ import type { Changes } from './changes.js'
 import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Route } from './route.js'
-import type { Inherited } from './self.js'
 import { prepare } from './tasks.js'
 import { Turn } from './turn.js'
 import type { ActorCallOptions } from './types.js'
@@ -27,6 +25,7 @@ const ROUTES_MAX = 10_000
 const LOCATE_MS = 10_000
 const LOOK_MS = 50
 const NONE: readonly unknown[] = []
+const NO_HAND: Pick<Inherited, 'hand'> = {}
 
 /** The ways to all actors that this stage calls. */
 export class Routes {
@@ -44,17 +43,17 @@ export class Routes {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
   }
 
-  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions, inherited: Inherited | undefined, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend'], hand?: Hand): ActorCall | undefined {
+  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions & Pick<SelectOptions, 'inherited'>, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): ActorCall | undefined {
     const { clock, timeoutMs } = this.mesh
-    if (this.#closed || (this.#leaving && !inherited)) {
+    const carried = carriedBy(options)
+    if (this.#closed || (this.#leaving && carried.depth === 0)) {
       dispose(args)
       done(new StageError('CLOSED', 'this stage is closed'))
       return undefined
     }
     const now = clock.now()
-    const endsAt = Math.min(now + (options.timeoutMs ?? timeoutMs), inherited?.endsAt ?? Infinity)
-    const signal = options.signal && inherited?.signal ? either(inherited.signal, options.signal) : options.signal ?? inherited?.signal
-    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, inherited, done, onsend, hand)
+    const { hand } = options.inherited as Inherited | undefined ?? NO_HAND
+    const call = new ActorCall(this.route(address), name, args, now, now + (options.timeoutMs ?? timeoutMs), options.signal, { carried, hand }, done, onsend)
     call.start()
     return call
   }
@@ -99,9 +98,9 @@ export class Routes {
     } catch (error) {
       return call.settle(error as StageError)
     }
-    call.carried = share ? NONE : args
-    const turn = new Turn(call.name, args, call.deadline, call.depth, call.chain, (error, value) => {
-      if (error && error.executed !== 'no') call.carried = NONE // its code has got them, and may still read
+    call.streams = share ? NONE : args
+    const turn = new Turn(call.name, args, call.deadline, call.carried, (error, value) => {
+      if (error && error.executed !== 'no') call.streams = NONE // its code has got them, and may still read
       const endings: Ending[] | undefined = call.signal && []
       if (share) holdIn(error ? error.cause : value, true)
       if (error) {
@@ -142,8 +141,8 @@ export class Routes {
     return known?.owner && !tried.has(known.owner.stage) ? this.find(known.owner.stage) : undefined
   }
 
-  /** Asks a stage which one has the claim. @param from  the call that waits for that */
-  async ask(peer: Peer, address: string, from: Asking): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
+  /** Asks a stage which one has the claim. @param from  what the call carries that waits for that */
+  async ask(peer: Peer, address: string, from: Carried): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
     const { mesh } = this
     // one that has crashed stays listed for a while, and nobody need wait for a link to it
     if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
@@ -163,15 +162,8 @@ export class Routes {
       const settle = (error: StageError | null, link?: Link<Rpc>): void => {
         end()
         if (!link) return reject(error!)
-        const asked: Outgoing = {
-          method: `finding ${address}`, args: [address], endsAt, depth: from.depth, chain: from.chain,
-          settle: (failure, owner) => { if (failure) reject(failure); else resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link }) },
-        }
-        try {
-          link.top.send(asked, LOCATE)
-        } catch (thrown) {
-          reject(thrown)
-        }
+        link.top.request(LOCATE, [address], { endsAt, carried: from }, `finding ${address}`)
+          .then((owner) => resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link }), reject)
       }
       giveUp = mesh.select(peer).reach(peer, settle)
     })

@@ -1,9 +1,10 @@
-import { either } from '../../src/abort.js'
 import { StageError, printable } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
-import type { Fence, References, TargetOptions, To } from '../../src/types.js'
+import { NO_HEADERS, type Headers } from '../../src/headers.js'
+import type { Fence, References, SelectOptions, TargetOptions, To } from '../../src/types.js'
 import type { Refs } from '../codec.js'
 import type { Hand } from '../codec/hand.js'
+import { inherit, type Context } from '../rpc/context.js'
 import type { Target } from '../rpc/types.js'
 import type { Activation } from './activation.js'
 import { Reminders } from './reminders.js'
@@ -11,18 +12,10 @@ import { Timers } from './timers.js'
 import { scope, type Turn } from './turn.js'
 import type { Actor, ActorCallOptions, ActorTimer, ReminderOptions, Self, UntypedActor } from './types.js'
 
-/** What calls of a turn inherit from it. */
-export interface Inherited {
-  readonly endsAt: number
-  readonly signal: AbortSignal | undefined
-  readonly depth: number
-  readonly chain: readonly string[]
-}
-
-/** How an actor reaches others: `inherit` and `hand` are asked with each call. */
+/** How an actor reaches others: `within` and `hand` are asked with each call. */
 export interface Outgoing {
-  actor(address: string, options: ActorCallOptions, inherit: () => Inherited | undefined, hand: () => Hand): object
-  target(to: To, options: TargetOptions): unknown
+  actor(address: string, options: ActorCallOptions, within: () => Context | undefined, hand: () => Hand): object
+  target(to: To, options: SelectOptions): unknown
   /** How proxies of actors travel in values. */
   readonly references: References
   /** The same where a value may be nothing but data. */
@@ -46,6 +39,10 @@ export class ActorSelf implements Self {
     return this.#activation.address
   }
 
+  get headers(): Headers {
+    return this.#turn?.carried.headers ?? NO_HEADERS
+  }
+
   get fence(): Fence {
     return this.#activation.fence!
   }
@@ -57,22 +54,12 @@ export class ActorSelf implements Self {
   }
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
-    return this.#activation.host.outgoing.actor(address, options, () => this.#inherited(), () => this.#hand()) as Actor<T>
+    return this.#activation.host.outgoing.actor(address, options, () => this.#context(), () => this.#hand()) as Actor<T>
   }
 
   to(to: To, options: TargetOptions = {}): Target {
-    const turn = this.#inherited()
-    const hand = this.#hand()
-    if (!turn) return this.#activation.host.outgoing.target(to, { ...options, hand }) as Target
-    const left = Math.max(1, turn.endsAt - this.#activation.host.mesh.clock.now())
-    return this.#activation.host.outgoing.target(to, {
-      ...options,
-      ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
-      signal: options.signal && turn.signal ? either(turn.signal, options.signal) : options.signal ?? turn.signal,
-      depth: turn.depth + 1,
-      chain: turn.chain,
-      hand,
-    }) as Target
+    const { mesh, outgoing } = this.#activation.host
+    return outgoing.target(to, inherit(this.#context(), options, mesh.clock.now(), this.#hand())) as Target
   }
 
   after(ms: number, fn: () => unknown): ActorTimer {
@@ -138,9 +125,11 @@ export class ActorSelf implements Self {
     return this.#turn ?? this.#activation.handedOut
   }
 
-  #inherited(): Inherited | undefined {
+  /** Of the turn that makes a call, which waits for it. */
+  #context(): Context | undefined {
     const turn = this.#turn
     if (!turn || turn.over) return undefined
-    return { endsAt: turn.endsAt, signal: turn.signal, depth: turn.depth, chain: [...turn.chain, turn.name] }
+    const { endsAt, signal, carried } = turn
+    return { endsAt, signal, carried: { ...carried, chain: [...carried.chain, turn.name] } }
   }
 }

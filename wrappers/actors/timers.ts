@@ -1,5 +1,6 @@
 import { describe, printable } from '../../src/errors.js'
 import type { Timer } from '../../src/types.js'
+import { NOTHING } from '../rpc/context.js'
 import type { Activation } from './activation.js'
 import { Turn } from './turn.js'
 import type { ActorTimer } from './types.js'
@@ -35,7 +36,7 @@ export class Timers {
     }
     const fire = (): void => {
       if (!again) this.#waiting.delete(cancel)
-      this.activation.turns.push(new Turn('@timer', [], Infinity, 0, [], (error) => {
+      this.activation.turns.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
         if (error && !this.#closed) host.mesh.error(new Error(`a timer of the actor ${printable(address)} failed: ${error.message}`, { cause: error }))
         if (again && this.#waiting.has(cancel)) wait()
       }, () => off ? undefined : fn()))

@@ -4,6 +4,7 @@ import type { Callable } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import type { StreamKind } from '../codec/stream-kind.js'
+import type { Carried } from '../rpc/context.js'
 import type { Activation } from './activation.js'
 import { holdIn } from './copy.js'
 import { inWords } from './words.js'
@@ -15,8 +16,6 @@ export type Task = (activation: Activation) => unknown
 
 /** Which turn is running, where several of one actor may at once; asked only there, as it costs more than a short turn. */
 export const scope = new AsyncLocalStorage<Turn>()
-
-const NONE: readonly string[] = []
 
 /** One call to one actor, from its arrival to its end. */
 export class Turn implements Hand {
@@ -53,14 +52,13 @@ export class Turn implements Hand {
   /**
    * @param method  its name; `@…` where a task runs
    * @param endsAt  when its caller stops waiting; Infinity where nobody waits
-   * @param chain   the turns that wait for it, the outermost first
+   * @param carried  what came with its call
    */
   constructor(
     readonly method: string,
     readonly args: readonly unknown[],
     public endsAt: number,
-    readonly depth: number,
-    readonly chain: readonly string[] = NONE,
+    readonly carried: Carried,
     private readonly done: Answer,
     public task?: Task,
   ) {}

@@ -88,7 +88,7 @@ export class Turns {
     const { definition, address, host } = activation
     turn.of = activation
     turn.inner = false // it may have been that of a turn that has ended since
-    const cycle = turn.chain.length > 0 ? this.#cycle(turn) : undefined
+    const cycle = turn.carried.chain.length > 0 ? this.#cycle(turn) : undefined
     turn.shared = turn.shared || definition.readonly.has(turn.method)
     // what comes back to one that changes nothing may not change anything either
     if (cycle?.shared && turn.back) turn.shared = true
@@ -102,7 +102,10 @@ export class Turns {
       host.note(turn)
       return host.pause(activation)
     }
-    if (cycle) return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...turn.chain.slice(turn.chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
+    if (cycle) {
+      const { chain } = turn.carried
+      return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...chain.slice(chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
+    }
     // the timers and reminders of an actor are its own, and not many
     if (this.queued >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
     if (turn.since === 0) turn.since = host.mesh.clock.now()
@@ -171,7 +174,7 @@ export class Turns {
     turn.slowAt = 0
     const { address, host } = this.activation
     const { clock, error } = host.mesh
-    error(new Error(printable(`${isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.chain.length ? `, called by ${turn.chain.join(' → ')}` : ''}`)))
+    error(new Error(printable(`${isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.carried.chain.length ? `, called by ${turn.carried.chain.join(' → ')}` : ''}`)))
   }
 
   /** Begins what may begin. */
@@ -223,7 +226,7 @@ export class Turns {
     if (this.idle && !this.#inner?.size) return undefined
     // a peer may say anything of its chain: those that run are looked at only where it holds a name of this activation
     const prefix = namesOf(this.activation)
-    const named = turn.chain.filter((name) => name.startsWith(prefix))
+    const named = turn.carried.chain.filter((name) => name.startsWith(prefix))
     return named.length === 0 ? undefined : this.running.find((one) => !one.ended && named.includes(one.name))
   }
 

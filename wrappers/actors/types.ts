@@ -63,6 +63,8 @@ export interface ActorCallOptions {
   readonly timeoutMs?: number | undefined
   /** Cancels; the reason becomes the cause of `CANCELLED`. */
   readonly signal?: AbortSignal | undefined
+  /** Text that travels with each call, as with `to()`. */
+  readonly headers?: Readonly<Record<string, string | undefined>> | undefined
 }
 
 /** A timer of an actor; it ends with the activation. */
@@ -88,7 +90,9 @@ export interface Self {
   readonly fence: Fence
   /** Fires when the claim is lost. */
   readonly signal: AbortSignal
-  /** Another actor, by calls that inherit the deadline, the signal and the chain of the turn that makes them. */
+  /** Of the call that runs; `{}` outside of calls. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Another actor, by calls that inherit the deadline, the signal and the headers of the turn that makes them. */
   actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T>
   /** Like `stage.to()`, with the same inheritance. */
   to(to: To, options?: TargetOptions): Target

@@ -42,7 +42,7 @@ export class Watches {
   #ended: number[] = []
   #again: Timer | undefined
   /** The call that opens the stream. */
-  #opening = 0
+  #opening: AbortController | undefined
   #busy: StageError | undefined
   #batches: AsyncIterator<unknown> | undefined
   #pieces: Buffer[] = []
@@ -87,20 +87,14 @@ export class Watches {
   #open(): void {
     const { rpc, clock } = this
     if (!rpc) return void this.#read(this.changes = new Changes(undefined))
-    const settle = (error: StageError | null, value?: unknown): void => {
-      this.#opening = 0
+    const { signal } = this.#opening = new AbortController()
+    rpc.request(CHANGES, [], { endsAt: clock.now() + ANSWER_MS, signal }, 'watching').then((value) => {
+      this.#opening = undefined
       if (this.#over) return dispose(value)
-      if (error) return this.#end(error)
       if (isIterable(value)) return void this.#read(value)
       dispose(value)
       this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of what is watched`))
-    }
-    try {
-      this.#opening = rpc.send({ method: 'watching', args: [], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle }, CHANGES)
-    } catch (error) {
-      this.#end(error as StageError)
-      throw error
-    }
+    }, (error: StageError) => this.#end(error))
   }
 
   async #read(batches: AsyncIterable<unknown>): Promise<void> {
@@ -157,11 +151,7 @@ export class Watches {
     if (!rpc) for (const one of ended) changes?.remove(one)
     else for (let at = 0; at < ended.length; at += ENDED_MAX) {
       const numbers = ended.slice(at, at + ENDED_MAX)
-      try {
-        rpc.send({ method: 'ending watches', args: [numbers], endsAt: clock.now() + ANSWER_MS, depth: 0, chain: [], settle: (error) => { if (error) this.#unsaid(numbers) } }, UNWATCH)
-      } catch {
-        this.#unsaid(numbers)
-      }
+      rpc.request(UNWATCH, [numbers], { endsAt: clock.now() + ANSWER_MS }, 'ending watches').catch(() => this.#unsaid(numbers))
     }
   }
 
@@ -181,7 +171,7 @@ export class Watches {
     this.onover()
     this.#again?.cancel()
     this.#pieces = []
-    if (this.#opening) this.rpc?.cancel(this.#opening, error)
+    this.#opening?.abort(error)
     void this.#batches?.return?.()
     const left = [...this.#watches]
     this.#watches.clear()

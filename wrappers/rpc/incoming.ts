@@ -1,26 +1,26 @@
-import { either } from '../../src/abort.js'
 import { outside } from '../../src/outside.js'
-import type { Clock, Peer, TargetOptions, To } from '../../src/types.js'
+import type { Clock, Peer, SelectOptions, TargetOptions, To } from '../../src/types.js'
 import { StageError } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
+import type { Headers } from '../../src/headers.js'
 import { Answering } from '../codec/hand.js'
-import type { Inherited } from '../actors/self.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import { Allowance } from './allowance.js'
 import type { Channel } from './channel.js'
+import { inherit, type Carried, type Context } from './context.js'
 import { giveBackLeft, type Held, type Holder } from './held.js'
 import type { CallContext, Target } from './types.js'
 
 /** What a call needs of its surroundings to make calls of its own. */
 export interface Inherit {
   readonly clock: Clock
-  target(to: To, options: TargetOptions): unknown
-  /** An actor, if a layer above brings them: each call asks what it inherits. */
-  actor(address: string, options: ActorCallOptions, inherit: () => Inherited): unknown
+  target(to: To, options: SelectOptions): unknown
+  /** An actor, if a layer above brings them: each call asks within which one it is made. */
+  actor(address: string, options: ActorCallOptions, within: () => Context): unknown
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
-export class Incoming extends Answering implements CallContext, Holder {
+export class Incoming extends Answering implements CallContext, Context, Holder {
   #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
@@ -30,24 +30,22 @@ export class Incoming extends Answering implements CallContext, Holder {
 
   /**
    * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
-   * @param chain    the turns of actors that wait for it
    * @param held     where its arguments count
    * @param weight   bytes of memory that they take; 0 once they were given back
    * @param streams  that came in them
    */
   constructor(
-    private readonly inherit: Inherit,
+    private readonly around: Inherit,
     readonly peer: Peer,
     readonly method: string,
     endsAt: number,
-    readonly depth: number,
-    readonly chain: readonly string[],
+    readonly carried: Carried,
     readonly held: Held,
     public weight: number,
     readonly streams: readonly Channel[],
   ) {
     super()
-    this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - inherit.clock.now())
+    this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - around.clock.now())
   }
 
   get [HANDLE](): string {
@@ -60,8 +58,12 @@ export class Incoming extends Answering implements CallContext, Holder {
   }
 
   get deadline(): number {
-    const { clock } = this.inherit
+    const { clock } = this.around
     return clock.wall() + (this.endsAt - clock.now())
+  }
+
+  get headers(): Headers {
+    return this.carried.headers
   }
 
   get signal(): AbortSignal {
@@ -71,18 +73,11 @@ export class Incoming extends Answering implements CallContext, Holder {
   }
 
   to(to: To, options: TargetOptions = {}): Target {
-    const left = Math.max(1, this.endsAt - this.inherit.clock.now())
-    return this.inherit.target(to, {
-      ...options,
-      ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
-      signal: options.signal ? either(this.signal, options.signal) : this.signal,
-      depth: this.depth + 1,
-      chain: this.chain,
-    }) as Target
+    return this.around.target(to, inherit(this, options, this.around.clock.now())) as Target
   }
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
-    return this.inherit.actor(address, options, () => ({ endsAt: this.endsAt, signal: this.signal, depth: this.depth, chain: this.chain })) as Actor<T>
+    return this.around.actor(address, options, () => this) as Actor<T>
   }
 
   /** It is answered with streams: they have no deadline, and its signal lives until the last of them has ended, and fires then if any was left. */

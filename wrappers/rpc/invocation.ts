@@ -4,7 +4,7 @@ import { StageError } from '../../src/errors.js'
 import type { Clock, Deadlines, Link, Peer, Selection } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
-import { DEPTH_MAX } from './messages.js'
+import { DEPTH_MAX, carriedBy, type Carried, type Inherited } from './context.js'
 import { elsewhere } from './errors.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
@@ -21,7 +21,6 @@ const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the
 
 /** Time for the link to be gone, and for everything else that goes on. */
 const RESEND_MS = 1
-const NONE: readonly string[] = []
 
 /**
  * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
@@ -29,7 +28,8 @@ const NONE: readonly string[] = []
  */
 export class Invocation implements Outgoing {
   readonly endsAt: number
-  carried?: readonly object[]
+  readonly carried: Carried
+  streams?: readonly object[]
   #settled = false
   #link: Link<Rpc> | undefined
   #id = 0
@@ -55,23 +55,16 @@ export class Invocation implements Outgoing {
     endsAt?: number,
   ) {
     this.endsAt = endsAt ?? caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
-  }
-
-  get depth(): number {
-    return this.selection.options.depth ?? 0
-  }
-
-  get chain(): readonly string[] {
-    return this.selection.options.chain ?? NONE
+    this.carried = carriedBy(selection.options)
   }
 
   get hand(): Hand | undefined {
-    return this.selection.options.hand as Hand | undefined
+    return (this.selection.options.inherited as Inherited | undefined)?.hand
   }
 
   start(): this {
     const { signal } = this.selection.options
-    if (this.depth > DEPTH_MAX) this.settle(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    if (this.carried.depth > DEPTH_MAX) this.settle(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
     else if (signal?.aborted) this.#cancelled(signal)
     else {
       if (signal) this.#unlisten = onAbort(signal, () => this.#cancelled(signal))
@@ -183,7 +176,7 @@ export class Invocation implements Outgoing {
     this.caller.waiting.delete(this)
     if (error) {
       this.reject(error)
-      if (!this.only) dispose(this.carried ?? this.args) // where all were asked, others may read
+      if (!this.only) dispose(this.streams ?? this.args) // where all were asked, others may read
       return
     }
     const { signal } = this.selection.options

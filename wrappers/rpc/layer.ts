@@ -8,11 +8,12 @@ import { msgpack, type Codec, type Refs } from '../codec.js'
 import type { Framed } from '../framing.js'
 import type { Answers } from './answers.js'
 import { callAll } from './call-all.js'
+import { DEPTH_MAX, carriedBy, putCarried, type Carried } from './context.js'
 import { dispose } from '../codec/dispose.js'
 import { PROCESS } from './held.js'
 import { Invocation, type Caller } from './invocation.js'
 import type { ShownNews } from './methods.js'
-import { CAST, DEPTH_MAX, HEAD, HELD_MAX_BYTES } from './messages.js'
+import { CAST, HEAD, HELD_MAX_BYTES } from './messages.js'
 import { Provisions, isMethod, noSuch } from './provisions.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import type { Handler, RpcVerbs } from './types.js'
@@ -134,17 +135,17 @@ function call(caller: Caller, selection: Selection<Rpc>, method: string, args: r
 }
 
 function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, encode: Encode): void {
-  const { depth = 0 } = selection.options
+  const carried = carriedBy(selection.options)
   const dropped = (to: string, why: Error): void => log('cast', `${method} to ${to} was dropped: ${why.message}`)
   let message: Buffer
   try {
     if (!isMethod(method)) throw noSuch(method)
-    message = encodeCast(encode, depth, method, args)
+    message = encodeCast(encode, carried, method, args)
   } catch (error) {
     dispose(args)
     throw error
   }
-  if (depth > DEPTH_MAX) return dropped(selection.label, new Error(`a chain of more than ${DEPTH_MAX}: do they cast to each other in a circle?`))
+  if (carried.depth > DEPTH_MAX) return dropped(selection.label, new Error(`a chain of more than ${DEPTH_MAX}: do they cast to each other in a circle?`))
   casts.wait('', message, (done) => bounded(caller, selection, (known) => selection.known(known), done), (error) => {
     if (error) return dropped(selection.label, error)
     for (const peer of selection.matches()) {
@@ -203,12 +204,12 @@ const NO_REFS: Refs = {
   take: () => undefined,
 }
 
-function encodeCast(encode: Encode, depth: number, method: string, args: readonly unknown[]): Buffer {
+function encodeCast(encode: Encode, carried: Carried, method: string, args: readonly unknown[]): Buffer {
   const writer = new Writer(512)
   writer.bytes.fill(0, 0, HEAD)
   writer.bytes[0] = CAST
   writer.at = HEAD
-  writer.bytes[writer.at++] = depth
+  putCarried(writer, carried)
   putName(writer, method)
   encode(args, writer)
   return writer.bytes.subarray(0, writer.at)

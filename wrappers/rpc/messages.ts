@@ -1,10 +1,9 @@
 /**
  * What travels in the frames of a link. A payload is a type (1 byte), an id (4 bytes, big-endian) and the rest:
  *
- *     CALL      id of the call · ms left (4) · depth (1) · length of the method (1) · method · arguments;
- *               with the upper bit of its depth set the last of the arguments is its chain
+ *     CALL      id of the call · ms left (4) · context · length of the method (1) · method · arguments
  *     REF       the same for a function that was passed: its number (4) in place of the method
- *     CAST      id 0 · depth (1) · length of the method (1) · method · arguments; never answered
+ *     CAST      id 0 · context · length of the method (1) · method · arguments; never answered
  *     RESULT    id of the call · value
  *     ERROR     id of the call · { code, message, executed, cause?, phase? }
  *     CANCEL    id of the call
@@ -18,6 +17,8 @@
  *     READ      0 · how many bytes of PARTs have been read (4)
  *     START     a stream that was passed in a value: its receiver has begun to use it
  *     TOOK      a stream of items · how many of them its reader has taken (4)
+ *
+ * The context is what `context.ts` says: one byte, 0, where a call carries nothing.
  *
  * Whoever dialled uses odd ids and the other even ones, counting up; an id that does not go up is an error, so that
  * no call can run twice. Values are the codec's. A stream inside a value has an id of its own, and needs no OPEN.
@@ -66,9 +67,6 @@ export const LOOK_MS = 100
 export const OPEN_CALLS_MAX = 10_000
 export const STREAMS_MAX = 1000
 export const REFS_MAX = 10_000
-export const DEPTH_MAX = 32
-/** In the byte of the depth: turns of actors wait for this call, and their names come behind its arguments. */
-export const CHAINED = 0x80
 /**
  * Unsent bytes for one peer, of calls and of answers each, so that neither holds up the other: above it they fail
  * rather than wait. With twice as much altogether the peer is given up.

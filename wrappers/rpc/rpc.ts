@@ -1,11 +1,13 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import type { Ending } from '../../src/bounded.js'
+import { onAbort } from '../../src/abort.js'
+import { cancelled, type Ending } from '../../src/bounded.js'
 import type { Deadlines, LinkEnd, Peer, Timer, Top } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
 import type { Framed } from '../framing.js'
 import { Allowance } from './allowance.js'
 import { Channel } from './channel.js'
+import { NOTHING, putCarried, type Carried, type Context } from './context.js'
 import { dispose } from '../codec/dispose.js'
 import { markElsewhere, type Hand } from '../codec/hand.js'
 import { fromWire } from './errors.js'
@@ -41,13 +43,11 @@ export interface Outgoing {
   readonly args: readonly unknown[]
   /** By the clock's `now()`; streams in its arguments give it more time while something moves. */
   readonly endsAt: number
-  readonly depth: number
-  /** The turns of actors that wait for it, the outermost first. */
-  readonly chain: readonly string[]
+  readonly carried: Carried
   /** Stands between the functions and streams in its arguments and the peer. */
   readonly hand?: Hand | undefined
   /** The streams in its arguments when it was last sent; undefined while it never was. */
-  carried?: readonly unknown[]
+  streams?: readonly unknown[]
   /** @param streams  those in the answer and in the arguments that are still open */
   settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void
 }
@@ -64,8 +64,8 @@ export class Rpc extends Channel implements Top {
   /** Begins and ends of calls and streams so far. */
   uses = 0
   readonly methods: Methods
-  /** What the layer above serves here. */
-  services: ReadonlyMap<string, Service> | undefined
+  /** What the layers above serve here, by name. */
+  readonly #services = new Map<string, Service>()
   readonly #pending = new Map<number, Outgoing>()
   readonly #end: LinkEnd
   readonly #wire: Wire
@@ -106,7 +106,7 @@ export class Rpc extends Channel implements Top {
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, held)
     this.#serving = new Serving({
       end, held, link: this, wire: this.#wire, passing: this.#passing, standing,
-      service: (name) => this.services?.get(name),
+      service: (name) => this.#services.get(name),
       passed: (ref) => refs.get(ref),
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },
     }, host)
@@ -181,14 +181,13 @@ export class Rpc extends Channel implements Top {
     const writer = this.#wire.begin(typeof target === 'number' ? M.REF : M.CALL, id)
     const now = this.#wire.calledAt = this.host.clock.now()
     putU32(writer, Math.max(1, Math.ceil(call.endsAt - now)))
-    const chained = call.chain.length > 0
-    writer.bytes[writer.at++] = chained ? call.depth | M.CHAINED : call.depth
+    putCarried(writer, call.carried)
     if (typeof target === 'number') putU32(writer, target)
     else putName(writer, target)
     this.#refs.lend()
     let lent: readonly number[] | undefined
     try {
-      this.#wire.finish(id, writer, chained ? [...call.args, call.chain] : call.args, true, call.hand)
+      this.#wire.finish(id, writer, call.args, true, call.hand)
     } finally {
       lent = this.#refs.lent()
     }
@@ -197,11 +196,44 @@ export class Rpc extends Channel implements Top {
     if (this.#passing.offering) {
       const offered = this.#passing.offered()
       this.#carried.set(id, new Allowance(offered, call.endsAt, call.endsAt - now))
-      call.carried = this.#passing.sourcesOf(offered)
-    } else call.carried = NONE
+      call.streams = this.#passing.sourcesOf(offered)
+    } else call.streams = NONE
     this.host.deadlines.note(call.endsAt)
     this.uses++
     return id
+  }
+
+  /** Serves what layers above ask for over this link, under a name that begins with `@`. @throws TypeError another layer serves that name */
+  serve(name: string, service: Service): void {
+    if (this.#services.has(name)) throw new TypeError(`${name} is served by two layers of this chain: a name of a service is one layer's own`)
+    this.#services.set(name, service)
+  }
+
+  /**
+   * Asks the peer for what a layer above serves there.
+   * @param words  what is asked for, for messages
+   */
+  request(name: string, args: readonly unknown[], { endsAt, signal, carried = NOTHING }: Pick<Context, 'endsAt'> & Partial<Context>, words = name): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      let id = 0
+      let unlisten = (): void => {}
+      const settle = (error: StageError | null, value?: unknown): void => {
+        unlisten()
+        if (error) reject(error)
+        else resolve(value)
+      }
+      if (signal?.aborted) return reject(cancelled(signal))
+      try {
+        id = this.send({ method: words, args, endsAt, carried, settle }, name)
+      } catch (error) {
+        return reject(error as StageError)
+      }
+      if (signal) unlisten = onAbort(signal, () => {
+        const error = cancelled(signal)
+        this.cancel(id, error)
+        reject(error)
+      })
+    })
   }
 
   /** The caller does not wait any more: tells the callee, and drops the answer. @returns whether it was never sent */
@@ -251,12 +283,12 @@ export class Rpc extends Channel implements Top {
     return markElsewhere((...args: unknown[]): Promise<unknown> => {
       const answer = new Promise<unknown>((resolve, reject) => {
         const call: Outgoing = {
-          method: `function ${ref}`, args, depth: 0, chain: [],
+          method: `function ${ref}`, args, carried: NOTHING,
           endsAt: this.host.clock.now() + this.host.timeoutMs,
           settle: (error, value) => {
             if (!error) return resolve(value)
             reject(error)
-            dispose(call.carried ?? args) // there is nobody else to try
+            dispose(call.streams ?? args) // there is nobody else to try
           },
         }
         try {

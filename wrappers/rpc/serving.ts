@@ -5,11 +5,12 @@ import type { OftenLog } from '../../src/log.js'
 import { outside } from '../../src/outside.js'
 import type { Clock, LinkEnd, Peer } from '../../src/types.js'
 import type { Channel } from './channel.js'
+import { DEPTH_MAX, sizeOfCarried, takeCarried } from './context.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
 import { CALL_BYTES, type Held, giveBack, giveBackLeft, leave } from './held.js'
 import { Incoming, type Inherit } from './incoming.js'
-import { CHAINED, DEPTH_MAX, ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
+import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
@@ -89,10 +90,9 @@ export class Serving implements Source {
     if (!taken) this.port.wire.fresh(id)
     const now = this.port.wire.calledAt = this.handlers.clock.now()
     const endsAt = u32(bytes, at, end) + now
-    const depth = bytes[at + 4] & ~CHAINED
-    const chained = bytes[at + 4] !== depth
     const size = end - at
-    at += 5
+    at += 4
+    const carried = takeCarried(bytes, at, at += sizeOfCarried(bytes, at, end))
     let method: string
     let handler: Handler | undefined
     let service: Service | undefined
@@ -109,30 +109,30 @@ export class Serving implements Source {
     }
     const args = this.#args(bytes, at, end, taken)
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
-    const chain = chained ? chainOf(args.pop()) : NO_CHAIN
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
-    if (depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
-    if (this.handlers.draining && type !== REF && depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
+    if (carried.depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
+    if (this.handlers.draining && type !== REF && carried.depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, weight)
     if (overload) {
       this.#note(`${method} was refused: ${overload}`)
       return refuse('OVERLOADED', overload)
     }
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, depth, chain, this.port.held, weight, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, carried, this.port.held, weight, streams), args, since: now })
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
-    const depth = bytes[at]
-    const method = name(bytes, at + 1, end)
-    const args = this.#args(bytes, at + 2 + method.length, end, taken)
-    const weight = CALL_BYTES + this.port.wire.weightOf(end - at)
+    const size = end - at
+    const carried = takeCarried(bytes, at, at += sizeOfCarried(bytes, at, end))
+    const method = name(bytes, at, end)
+    const args = this.#args(bytes, at + 1 + method.length, end, taken)
+    const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
-    const overload = depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
+    const overload = carried.depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
     if (overload) return this.#note(`a cast of ${method} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, depth, NO_CHAIN, this.port.held, weight, NONE), args, since: now })
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, carried, this.port.held, weight, NONE), args, since: now })
   }
 
   #note(what: string): void {
@@ -365,13 +365,6 @@ const leftOver = (error: StageError): void => { if (error.code === 'REMOTE_ERROR
 const NONE: readonly Channel[] = []
 /** In place of the handler of a call that waits for the registry to say who calls. */
 const HELD: Handler = () => {}
-const NO_CHAIN: readonly string[] = []
-/** Of the name of a turn: an address, and by which the turns of one activation are told apart. */
-const TURN_MAX = 600
-
-/** What a peer tells of the turns that wait for a call: no more than calls can be nested, and no longer than their names are. */
-const chainOf = (chain: unknown): readonly string[] =>
-  Array.isArray(chain) ? chain.slice(0, DEPTH_MAX + 1).filter((one) => typeof one === 'string' && one.length <= TURN_MAX) as string[] : NO_CHAIN
 
 /** For messages. */
 const asked = (call: Incoming, service?: Service, args: readonly unknown[] = []): string => service ? service.words?.(args) ?? 'a layer above rpc' : call.method

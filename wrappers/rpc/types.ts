@@ -4,6 +4,7 @@ import type { Peer, TargetOptions, To } from '../../src/types.js'
 import type { StageError } from '../../src/errors.js'
 import type { Hand } from '../codec/hand.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
+import type { Carried } from './context.js'
 
 /** `this` of a handler: the call that it answers. */
 export interface CallContext {
@@ -21,7 +22,9 @@ export interface CallContext {
    * later while something moves of the streams in the arguments.
    */
   readonly deadline: number
-  /** Like `stage.to()`, for calls that inherit this one's deadline, signal, depth and chain. */
+  /** Text that came with the call, by names in lower case; the calls made by `to()` and `actor()` here inherit it. */
+  readonly headers: Readonly<Record<string, string>>
+  /** Like `stage.to()`, for calls that inherit this one's deadline, signal and headers. */
   to(to: To, options?: TargetOptions): Target
   /** Like `stage.actor()`, with the same inheritance. @throws TypeError the chain has no actors */
   actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T>
@@ -38,10 +41,7 @@ export type Handler = (this: CallContext, ...args: any[]) => unknown
 export interface ServiceCall extends CallContext {
   /** By the clock's `now()`; later while something moves of its streams. */
   readonly endsAt: number
-  /** How many calls deep it is. */
-  readonly depth: number
-  /** The turns that wait for it, the outermost first. */
-  readonly chain: readonly string[]
+  readonly carried: Carried
   /** That came in its arguments. */
   readonly streams: readonly Duplex[]
   /** Called when nobody waits for the answer any more, and when somebody has left a stream in it. */

@@ -1,0 +1,53 @@
+/** Headers: text that travels with a call, and on to the calls that are made for it. */
+import { StageError, describe } from './errors.js'
+
+/** By name, in lower case; frozen. */
+export type Headers = Readonly<Record<string, string>>
+
+/** Names and values together, as UTF-8. */
+export const HEADERS_MAX_BYTES = 8 * 1024
+export const HEADERS_MAX = 64
+/** Of one name. */
+const NAME_MAX = 128
+const NAME = /^[a-z0-9][a-z0-9!#$%&'*+.^_`|~-]*$/
+
+/** Half of a pair, which has no form in UTF-8. */
+const UNPAIRED = /\p{Cs}/u
+
+export const NO_HEADERS: Headers = Object.freeze({})
+
+const bad = (message: string): StageError => new StageError('BAD_ARGUMENT', message)
+
+/**
+ * What `given` makes of the headers of the call that it is made for: it adds to them, and takes away by `undefined`.
+ * @param given  text by name; names are matched without regard to case
+ * @throws StageError BAD_ARGUMENT
+ */
+export function headersOf(given: Readonly<Record<string, string | undefined>>, inherited = NO_HEADERS): Headers {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw bad(`headers are ${describe(given)}: expected an object of text to text`)
+  const headers: Record<string, string> = { ...inherited }
+  const seen = new Set<string>()
+  for (const [name, value] of Object.entries(given)) {
+    const key = name.toLowerCase()
+    if (!isHeaderName(key)) throw bad(`${describe(name)} cannot be the name of a header: expected a letter or a digit, then up to ${NAME_MAX - 1} letters, digits or one of ! # $ % & ' * + . ^ _ \` | ~ -`)
+    if (seen.has(key)) throw bad(`the header ${key} is there twice, in other cases: names are matched without regard to case`)
+    seen.add(key)
+    if (value === undefined) delete headers[key]
+    else if (typeof value === 'string' && !UNPAIRED.test(value)) headers[key] = value
+    else throw bad(`the header ${key} is ${describe(value)}: expected well-formed text, or undefined to take it away`)
+  }
+  const count = Object.keys(headers).length
+  if (count > HEADERS_MAX) throw bad(`there are ${count} headers: at most ${HEADERS_MAX} travel with a call`)
+  const bytes = bytesOf(headers)
+  if (bytes > HEADERS_MAX_BYTES) throw bad(`the headers have ${bytes} bytes: at most ${HEADERS_MAX_BYTES} travel with a call, names and values together`)
+  return count === 0 ? NO_HEADERS : Object.freeze(headers)
+}
+
+/** Whether it is one in lower case. */
+export const isHeaderName = (name: string): boolean => name.length <= NAME_MAX && NAME.test(name)
+
+export function bytesOf(headers: Headers): number {
+  let bytes = 0
+  for (const [name, value] of Object.entries(headers)) bytes += name.length + Buffer.byteLength(value)
+  return bytes
+}

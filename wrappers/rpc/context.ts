@@ -1,0 +1,162 @@
+/**
+ * What a call carries beside its arguments: what it is, how the calls that are made for it inherit it, and how it is written.
+ * On the wire it is one byte: 0 where nothing is carried, else 1 and then
+ *
+ *     length of what follows (2) · depth (1) · number of turns (1) · each: length (2) · text
+ *                                · number of headers (1) · each: length of the name (1) · name · length (2) · value
+ */
+import { either } from '../../src/abort.js'
+import { StageError } from '../../src/errors.js'
+import { HEADERS_MAX, HEADERS_MAX_BYTES, NO_HEADERS, bytesOf, headersOf, isHeaderName, type Headers } from '../../src/headers.js'
+import type { SelectOptions } from '../../src/types.js'
+import type { Writer } from '../../src/writer.js'
+import type { Hand } from '../codec/hand.js'
+
+/** How many calls deep one may be. */
+export const DEPTH_MAX = 32
+/** Of the name of a turn: an address, and what tells the turns of one activation apart. */
+const TURN_MAX_BYTES = 1024
+/** For the name of a method behind it. */
+const NAME_ROOM = 256
+
+/** What travels with a call beside its deadline. Immutable, and one object for all calls that carry nothing. */
+export interface Carried {
+  /** How many calls deep it is. */
+  readonly depth: number
+  /** The turns of actors that wait for it, the outermost first. */
+  readonly chain: readonly string[]
+  readonly headers: Headers
+}
+
+export const NOTHING: Carried = Object.freeze({ depth: 0, chain: Object.freeze([]), headers: NO_HEADERS })
+
+/** A call, as the calls that are made for it see it. */
+export interface Context {
+  /** When its caller stops waiting, by the clock's `now()`; Infinity: nobody waits. */
+  readonly endsAt: number
+  /** Fires when nobody waits for it any more. */
+  readonly signal: AbortSignal | undefined
+  readonly carried: Carried
+}
+
+/** What the options of a `to()` or `actor()` have beside its own that was made within a call. */
+export interface Inherited {
+  readonly carried: Carried
+  /** Stands between the functions and streams in the arguments and the callee. */
+  readonly hand?: Hand | undefined
+}
+
+/**
+ * Options for calls that are made for another one: their deadline is no later, they are cancelled with it, and they take over
+ * what it carries, one call deeper and with its headers as `options.headers` changes them.
+ * @param from  the other call; undefined: there is none, and only `hand` is inherited
+ * @param now   by the clock
+ * @throws StageError BAD_ARGUMENT
+ */
+export function inherit<O extends SelectOptions>(from: Context | undefined, options: O, now: number, hand?: Hand): O {
+  if (!from) return { ...options, inherited: { carried: carriedBy(options), hand } satisfies Inherited }
+  const left = Math.max(1, from.endsAt - now)
+  const { signal, headers, ...rest } = options
+  const { depth, chain } = from.carried
+  const carried: Carried = { depth: depth + 1, chain, headers: headers ? headersOf(headers, from.carried.headers) : from.carried.headers }
+  return {
+    ...rest as O,
+    ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
+    signal: signal && from.signal ? either(from.signal, signal) : signal ?? from.signal,
+    inherited: { carried, hand } satisfies Inherited,
+  }
+}
+
+/** What calls with these options carry. */
+export function carriedBy({ inherited, headers }: SelectOptions): Carried {
+  if (inherited) return (inherited as Inherited).carried
+  return headers ? { ...NOTHING, headers: headersOf(headers) } : NOTHING
+}
+
+// ── as bytes ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** @param writer  has room for one byte and the name of a method; it has the latter afterwards too */
+export function putCarried(writer: Writer, carried: Carried): void {
+  if (carried === NOTHING) {
+    writer.bytes[writer.at++] = 0
+    return
+  }
+  const { depth, chain, headers } = carried
+  const turns = chain.map((one) => Buffer.from(one))
+  const texts = Object.entries(headers).map(([name, value]) => [Buffer.from(name), Buffer.from(value)] as const)
+  let size = 3
+  for (const turn of turns) size += 2 + turn.length
+  for (const [name, value] of texts) size += 3 + name.length + value.length
+  writer.need(3 + size + NAME_ROOM)
+  const { bytes } = writer
+  let { at } = writer
+  const u8 = (value: number): void => { bytes[at++] = value }
+  const u16 = (value: number): void => { u8(value >>> 8); u8(value) }
+  const put = (text: Buffer): void => { at += text.copy(bytes, at) }
+  u8(1)
+  u16(size)
+  u8(depth)
+  u8(turns.length)
+  for (const turn of turns) {
+    u16(turn.length)
+    put(turn)
+  }
+  u8(texts.length)
+  for (const [name, value] of texts) {
+    u8(name.length)
+    put(name)
+    u16(value.length)
+    put(value)
+  }
+  writer.at = at
+}
+
+/** How many bytes it takes that begins at `at`. @throws StageError PROTOCOL_ERROR */
+export function sizeOfCarried(bytes: Buffer, at: number, end: number): number {
+  if (at < end && bytes[at] === 0) return 1
+  if (at + 3 > end || bytes[at] !== 1) throw bad('whose context cannot be read')
+  const size = 3 + bytes.readUInt16BE(at + 1)
+  if (at + size > end) throw bad('that ends in its context')
+  return size
+}
+
+/** @param end  where it ends, by `sizeOfCarried` @throws StageError PROTOCOL_ERROR */
+export function takeCarried(bytes: Buffer, at: number, end: number): Carried {
+  if (end - at === 1) return NOTHING
+  at += 3
+  const u8 = (): number => {
+    if (at >= end) throw bad('whose context ends too early')
+    return bytes[at++]
+  }
+  const u16 = (): number => (u8() << 8) | u8()
+  const text = (length: number): string => {
+    if (at + length > end) throw bad('whose context ends too early')
+    return bytes.toString('utf8', at, at += length)
+  }
+  const depth = u8()
+  const turns = u8()
+  if (turns > DEPTH_MAX + 1) throw bad(`that ${turns} turns wait for`)
+  const chain = Array.from({ length: turns }, () => {
+    const length = u16()
+    if (length > TURN_MAX_BYTES) throw bad(`with the name of a turn of ${length} bytes`)
+    return text(length)
+  })
+  const headers = takeHeaders(u8(), () => text(u8()), () => text(u16()))
+  if (at !== end) throw bad('with more in its context than it says')
+  return { depth, chain, headers }
+}
+
+function takeHeaders(count: number, name: () => string, value: () => string): Headers {
+  if (count === 0) return NO_HEADERS
+  if (count > HEADERS_MAX) throw bad(`of ${count} headers`)
+  const headers: Record<string, string> = {}
+  for (let i = 0; i < count; i++) {
+    const key = name()
+    if (!isHeaderName(key) || Object.hasOwn(headers, key)) throw bad('whose headers have names that cannot be')
+    headers[key] = value()
+  }
+  if (bytesOf(headers) > HEADERS_MAX_BYTES) throw bad(`whose headers have more than ${HEADERS_MAX_BYTES} bytes`)
+  return Object.freeze(headers)
+}
+
+const bad = (what: string): StageError => new StageError('PROTOCOL_ERROR', `a call ${what}`)
