@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream'
 import { systemClock } from './clock.js'
 import { StageError } from './errors.js'
 import { systemRandom } from './random.js'
-import type { ChainItem, Parts, StageOptions, StreamCallback } from './options.js'
+import type { ChainItem, CoreOptions, Parts, StreamCallback } from './options.js'
 import type { PeerStream } from './socketlike.js'
 import { StageCore } from './stage.js'
 import type { Interface, Registry, TargetOptions, To } from './types.js'
@@ -15,19 +15,20 @@ import { MemoryRegistry } from '../registries/memory.js'
 import { RedisRegistry } from '../registries/redis/registry.js'
 import { framing } from '../wrappers/framing.js'
 import { actors } from '../wrappers/actors/layer.js'
-import { rpc } from '../wrappers/rpc/layer.js'
-import type { Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
+import { rpc, type RpcStageOptions } from '../wrappers/rpc/layer.js'
+import type { Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostOptions, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
 import type { Target } from '../wrappers/rpc/types.js'
 
 export { StageError, codes, type Code, type Executed } from './errors.js'
-export type { ChainItem, StageEvents, StageOptions, StreamCallback } from './options.js'
+export type { ChainItem, StageEvents, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
 // what else a layer or a store of one's own needs is in stagemesh/types
 export type {
   Clock, Entry, Fence, Interface, Layer, Lease, Peer, Random, Registry, Store, TargetOptions, Timer, To, View, Wrapper,
 } from './types.js'
-export type { Answer, CallContext, Handler, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
-export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
+export type { Answer, CallContext, Handler, ProvideOptions, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+export type { Authorize, InterceptedCall, Interceptor } from '../wrappers/rpc/interceptor.js'
+export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostOptions, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
@@ -43,6 +44,9 @@ export { actors } from '../wrappers/actors/layer.js'
 export { rpc } from '../wrappers/rpc/layer.js'
 export { tap } from '../wrappers/tap.js'
 export { latency } from '../wrappers/latency.js'
+
+/** What a stage is made with; what of it is for the layers of the default chain, those of another one may not know. */
+export interface StageOptions extends CoreOptions, RpcStageOptions {}
 
 /** What tests and simulations put in place of the machine's own. */
 interface Injected {
@@ -105,8 +109,8 @@ export class Stage extends StageCore {
    * @returns takes it away again
    * @throws StageError NAME_TAKEN another stage has that address · BAD_NAME · STORE_UNAVAILABLE
    */
-  host(address: string, object: object): Promise<() => Promise<void>> {
-    return this.verb('host')(address, object) as Promise<() => Promise<void>>
+  host(address: string, object: object, options?: HostOptions): Promise<() => Promise<void>> {
+    return this.verb('host')(address, object, options) as Promise<() => Promise<void>>
   }
 
   /**

@@ -10,7 +10,8 @@ import type { Clock, Interface, Layer, Peer, Random, Registry, SelectOptions, Wr
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
 export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, any> } | Layer<any, any>
 
-export interface StageOptions {
+/** Those that the stage itself reads; the layers of its chain may read more. */
+export interface CoreOptions {
   /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
   namespace?: string | undefined
   /** The wrappers in order; default framing → rpc → actors. `[]` is the bare socket. Both ends need the same. */
@@ -84,10 +85,14 @@ export function checkOptions<O extends SelectOptions>(options: O): O {
   return headers === undefined ? options : { ...options, headers: headersOf(headers) }
 }
 
+/** Options of a stage that the layers of a chain read. */
+export const optionsOf = (chain: readonly ChainItem[]): readonly string[] => chain.flatMap((item) => (item as Partial<Layer>).options ?? [])
+
 /** @throws StageError BAD_ARGUMENT; TypeError for an option that is none, or when it would listen beyond this machine without a proof */
-export function checkStageOptions(options: StageOptions, interfaces: readonly Interface[]): void {
-  const unknown = Object.keys(options).find((name) => !STAGE_OPTIONS.includes(name))
-  if (unknown !== undefined) throw new TypeError(`${JSON.stringify(unknown)} is no option of a stage; there are ${STAGE_OPTIONS.slice(0, -2).join(', ')}`)
+export function checkStageOptions(options: CoreOptions, interfaces: readonly Interface[], chain: readonly ChainItem[]): void {
+  const ofLayers = optionsOf(chain)
+  const unknown = Object.keys(options).find((name) => !STAGE_OPTIONS.includes(name) && !ofLayers.includes(name))
+  if (unknown !== undefined) throw new TypeError(`${JSON.stringify(unknown)} is no option of a stage with this chain; there are ${[...STAGE_OPTIONS.slice(0, -2), ...ofLayers].join(', ')}`)
   const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
   if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
     throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)

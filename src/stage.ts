@@ -19,7 +19,7 @@ import { Links } from './links.js'
 import { Listening } from './listening.js'
 import { OftenLog, log } from './log.js'
 import { NO_META, checkMeta, type Meta } from './meta.js'
-import { checkOptions, checkStageOptions, type ChainItem, type Parts, type StageEvents, type StageOptions, type StreamCallback } from './options.js'
+import { checkOptions, checkStageOptions, optionsOf, type ChainItem, type CoreOptions, type Parts, type StageEvents, type StreamCallback } from './options.js'
 import { outside } from './outside.js'
 import { checkIdentifier, checkName, checkPattern, matches } from './pattern.js'
 import { Picked, type Surroundings } from './selection.js'
@@ -52,7 +52,7 @@ interface Running {
 export class StageCore extends EventEmitter<StageEvents> {
   readonly name: string
   #namespace: string
-  readonly #options: StageOptions
+  readonly #options: CoreOptions
   readonly #parts: Parts
   #ownChain: ChainItem[] | undefined
   readonly #ids = new Set<string>()
@@ -75,11 +75,11 @@ export class StageCore extends EventEmitter<StageEvents> {
   #closing: Promise<void> | undefined
 
   /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError when it would listen beyond this machine without a secret */
-  constructor(name: string, options: StageOptions, parts: Parts) {
+  constructor(name: string, options: CoreOptions, parts: Parts) {
     super()
     this.name = checkName(name)
     this.#namespace = checkIdentifier(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
-    checkStageOptions(options, parts.interfaces)
+    checkStageOptions(options, parts.interfaces, options.chain ?? parts.chain)
     this.#options = options
     this.#parts = parts
     this.#meta = options.meta === undefined ? NO_META : checkMeta(options.meta)
@@ -131,6 +131,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what it takes is what the one before it returned
   addStreamWrapper(wrapper: Wrapper<any, Duplex>, { name }: { name?: string } = {}): this {
     this.#beforeUse('addStreamWrapper')
+    const lost = optionsOf(this.#options.chain ?? this.#parts.chain).find((one) => one in this.#options)
+    if (lost !== undefined) throw new TypeError(`addStreamWrapper() replaces the chain, and with it the layer that reads the option ${lost}: leave one of the two out`)
     this.#ownChain ??= []
     this.#ownChain.push({ name: name ?? (wrapper.name || '?'), wrap: wrapper as Wrapper })
     return this
@@ -298,8 +300,9 @@ export class StageCore extends EventEmitter<StageEvents> {
       closed: () => this.#closing !== undefined,
       draining: () => this.#serving,
     }
+    const options = this.#options as Readonly<Record<string, unknown>>
     const mesh = (layer: number): Mesh => ({
-      clock, random, deadlines, timeoutMs,
+      clock, random, deadlines, timeoutMs, options,
       get self() { return self() },
       get id() { return tenure.id },
       peers: () => directory.lookup('*'),

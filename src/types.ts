@@ -296,6 +296,8 @@ export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> 
    * alone stand without asking the peer whether its chain does. Default false.
    */
   readonly infallible?: boolean
+  /** Options of a stage that it reads: names in `mesh.options`. */
+  readonly options?: readonly string[]
   mount(mesh: Mesh<Out>): Mounted<In, Out>
 }
 
@@ -361,6 +363,8 @@ export interface Mesh<T = Top> {
   readonly random: Random
   readonly deadlines: Deadlines
   readonly timeoutMs: number
+  /** What the stage was given of the options that layers read. */
+  readonly options: Readonly<Record<string, unknown>>
   /** Live peers without ourselves. */
   peers(): readonly Entry[]
   /**

@@ -1,6 +1,6 @@
 import type { ListenOptions } from 'node:net'
 import { LocalRegistry, Stage, TcpInterface, type Interface } from '../../src/index.js'
-import type { StageOptions } from '../../src/options.js'
+import type { StageOptions } from '../../src/index.js'
 import type { Here } from './measure.js'
 
 /** What carries the bytes between two processes: ours, and the bare socket that it is measured against. */

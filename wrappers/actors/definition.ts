@@ -1,12 +1,13 @@
 import { StageError, describe } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 import { Pattern } from './address.js'
+import type { Rules } from '../rpc/interceptor.js'
 import { dataNames, hasData, isPublic } from './members.js'
 import type { ActorOptions, Self } from './types.js'
 
 const OPTIONS = [
   'pattern', 'constructor', 'create', 'durable', 'commit', 'version', 'migrate', 'readonly', 'reentrant', 'placement', 'share',
-  'idleMs', 'maxActors', 'mailbox', 'slowTurnMs',
+  'idleMs', 'maxActors', 'mailbox', 'slowTurnMs', 'authorize',
 ]
 
 /** A type of actors, checked. */
@@ -23,6 +24,9 @@ export class Definition {
   readonly maxActors: number
   readonly mailbox: number
   readonly slowTurnMs: number
+  /** It has rules of its own. */
+  readonly guarded: boolean
+  readonly #rules: Rules
   readonly #names: readonly string[] | undefined
   #made: readonly string[] = []
 
@@ -55,8 +59,22 @@ export class Definition {
     this.maxActors = options.maxActors === Infinity ? Infinity : this.#count('maxActors', options.maxActors, Infinity)
     this.mailbox = this.#count('mailbox', options.mailbox, 1000)
     this.slowTurnMs = this.#above0('slowTurnMs', options.slowTurnMs, 5000)
+    const { authorize } = options
+    if (authorize !== undefined && typeof authorize !== 'function') throw this.#bad(`has authorize: ${describe(authorize)}; expected a function (call) => boolean`)
+    this.#rules = { authorize, options }
+    this.guarded = authorize !== undefined
     const missing = [...this.readonly].find((name) => !isPublic(name))
     if (missing !== undefined) throw this.#bad(`names ${describe(missing)} readonly, which is no public method`)
+  }
+
+  /** The options of `define()`. */
+  get given(): Readonly<object> {
+    return this.options
+  }
+
+  /** What has to be so for one of its methods, or for reading or watching its properties. */
+  rulesOf(_: string): Rules {
+    return this.#rules
   }
 
   /** A new object of it. What its constructor throws goes through. */

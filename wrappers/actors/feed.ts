@@ -1,12 +1,13 @@
 import { StageError } from '../../src/errors.js'
+import type { Headers } from '../../src/headers.js'
 import type { Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
-import type { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
 import type { Seen } from './history.js'
 import type { Observer } from './observer.js'
 import type { Observers } from './observers.js'
 import { UNREACHED } from './route.js'
+import type { Under } from './routes.js'
 import { WATCH } from './tasks.js'
 import { inWords } from './words.js'
 import type { News, Watches, Watching } from './watches.js'
@@ -16,7 +17,7 @@ const PAUSE_MAX_MS = 2000
 /** An owner of the past is found out by then; one that is still there is the owner, of a store that has lost its own past. */
 const PAST_MS = 40_000
 /** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
-const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME'])
+const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME', 'FORBIDDEN'])
 /** Why a try ended that another one may mend. */
 const AGAIN: ReadonlySet<string> = new Set([...UNREACHED, 'FENCED', 'CLOSED'])
 
@@ -41,7 +42,7 @@ export class Feed implements Watching {
   /** Where it is told. */
   #watches: Watches | undefined
   /** The call that asks for it. */
-  #asking: ActorCall | undefined
+  #asking: Under | undefined
   #pause: Timer | undefined
   #pauseMs = PAUSE_MS
   /** Of the first try, so that the owner says where the time went. */
@@ -52,7 +53,7 @@ export class Feed implements Watching {
   /** Why there is no value yet. */
   #failure: StageError | undefined
 
-  constructor(private readonly host: Observers, readonly address: string, readonly names: readonly string[], private readonly mode: 'latest' | 'every', private readonly key: string) {}
+  constructor(private readonly host: Observers, readonly address: string, readonly names: readonly string[], private readonly mode: 'latest' | 'every', private readonly headers: Headers | undefined, private readonly key: string) {}
 
   get size(): number {
     return this.#observers.size
@@ -101,7 +102,7 @@ export class Feed implements Watching {
     this.#timeoutMs = undefined
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
     const args: Args = this.#args = [this.names, this.mode, seen, 0]
-    const call = this.host.routes.call(this.address, WATCH, args, { timeoutMs }, (error) => {
+    const call = this.host.routes.call(this.address, WATCH, args, { timeoutMs, headers: this.headers }, (error) => {
       done(!error)
       if (args !== this.#args) return // it was left
       this.#asking = undefined

@@ -11,7 +11,7 @@ import { Definition } from './definition.js'
 import type { Outgoing } from './self.js'
 import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
-import type { ActorOptions, Explained, HostedActor } from './types.js'
+import type { ActorOptions, Explained, HostOptions, HostedActor } from './types.js'
 
 /** Of actors whose callers were sent on and have not asked again. */
 const TOLD_MAX = 10_000
@@ -88,7 +88,9 @@ export class Hosting implements ActivationHost {
   }
 
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
-  async host(address: string, object: object): Promise<() => Promise<void>> {
+  async host(address: string, object: object, { authorize, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
+    const [wrong] = Object.keys(unknown)
+    if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there is authorize`)
     if (this.typeOf(address)) throw new TypeError(`${printable(address)} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     if (this.#objects.has(address)) throw new TypeError(`${printable(address)} is hosted here already`)
@@ -96,7 +98,7 @@ export class Hosting implements ActivationHost {
     if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
     if (elsewhere) throw new TypeError(`the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already: it has one address, and one turn at a time`)
-    const definition = new Definition({ pattern: address, create: () => object })
+    const definition = new Definition({ pattern: address, create: () => object, authorize })
     const hosted = { definition, object, standing: false }
     this.#objects.set(address, hosted)
     this.#announce()
@@ -143,6 +145,11 @@ export class Hosting implements ActivationHost {
 
   typeOf(address: string): Definition | undefined {
     return this.#types.find((one) => one.pattern.match(address))
+  }
+
+  /** Of which type an actor is that may be served here, a given object among them. */
+  definitionOf(address: string): Definition | undefined {
+    return this.#objects.get(address)?.definition ?? this.typeOf(address)
   }
 
   /** Whether a call to that address may be served here. */

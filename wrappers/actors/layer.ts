@@ -1,11 +1,14 @@
 import type { Layer, Mesh, Mounted, References, SelectOptions, To } from '../../src/types.js'
 import { checkOptions as checkTarget } from '../../src/options.js'
 import { StageError, describe } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import { refuse } from '../codec/sendable.js'
 import type { Hand } from '../codec/hand.js'
 import { inherit, type Context } from '../rpc/context.js'
+import { Interception } from '../rpc/interception.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
+import { admit, type Begin } from './admission.js'
 import { checkAddress } from './address.js'
 import { WORD_MS } from './call.js'
 import { CHANGES, Notifying, UNWATCH } from './changes.js'
@@ -20,7 +23,7 @@ import { CALL } from './route.js'
 import { LOCATE, Routes } from './routes.js'
 import { EXPLAIN, WAKE, WATCH, prepare } from './tasks.js'
 import { Turn } from './turn.js'
-import type { ActorCallOptions, ActorOptions, ObserveOptions } from './types.js'
+import type { ActorCallOptions, ActorOptions, HostOptions, ObserveOptions } from './types.js'
 import { inWords } from './words.js'
 
 export type * from './types.js'
@@ -51,10 +54,11 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     references,
     data: dataRefs(references),
   }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, (error) => resolve(error))))
-  const routes = new Routes(mesh, hosting)
+  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options)
+  const routes = new Routes(mesh, hosting, interception)
   const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
-  const services = served(hosting, notifying)
+  const services = served(hosting, notifying, interception)
   return {
     attach: (rpc) => {
       if (!('serve' in rpc)) throw new TypeError('actors() needs rpc() right below it in the chain')
@@ -64,7 +68,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     references,
     host: {
       define: (options: ActorOptions) => hosting.define(options),
-      host: (address: string, object: object) => hosting.host(checkAddress(address), object),
+      host: (address: string, object: object, options?: HostOptions) => hosting.host(checkAddress(address), object, options),
       actor,
       observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) => observers.observe(checkAddress(addressOf(address)), names, checkOptions(options, 'observe')),
       actors: () => hosting.actors(),
@@ -98,24 +102,30 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
 }
 
 /** What other stages may ask of this one. */
-function served(hosting: Hosting, notifying: Notifying): ReadonlyMap<string, Service> {
+function served(hosting: Hosting, notifying: Notifying, interception: Interception): ReadonlyMap<string, Service> {
   const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not what an actor is asked for`)
   return new Map<string, Service>([
     [CALL, Object.assign<Service, Pick<Service, 'words'>>((call, [address, method, args], answer, link) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
       if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
       // the caller waits a little longer than its deadline, for our word on where the time went
-      const turn = new Turn(method, args, call.endsAt - WORD_MS, call.carried, (error, value) => {
-        call.onend = undefined
-        if (turn.id !== 0 && !turn.ended) turn.onended = call.keep() // nobody waits any more, and its code has them still
-        answer(error, value)
-      })
-      if (call.streams.length > 0) turn.until = () => call.endsAt - WORD_MS
-      prepare(turn, method === WATCH ? notifying.of(link) : undefined)
-      turn.from = call.peer.id
-      call.hand = turn
-      call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
-      hosting.receive(address, turn)
+      const begin: Begin = (own, carried, done, within) => {
+        const turn = new Turn(method, own, call.endsAt - WORD_MS, carried, (error, value) => {
+          call.onend = undefined
+          if (turn.id !== 0 && !turn.ended) turn.onended = call.keep() // nobody waits any more, and its code has them still
+          done(error, value)
+        })
+        turn.within = within
+        if (call.streams.length > 0) turn.until = () => call.endsAt - WORD_MS
+        prepare(turn, method === WATCH ? notifying.of(link) : undefined)
+        turn.from = call.peer.id
+        call.hand = turn
+        call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+        hosting.receive(address, turn)
+      }
+      const definition = hosting.definitionOf(address)
+      if (!definition || !(interception.guards || definition.guarded)) return begin(args, call.carried, answer)
+      outside(() => admit(interception, definition, { address, name: method, args, carried: call.carried, peer: call.peer, of: call }, begin, answer))
     }, { words: ([address, method, args]) => inWords(method, args, address) })],
     [LOCATE, ({ carried, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))

@@ -1,4 +1,5 @@
 import { StageError, describe } from '../../src/errors.js'
+import type { Headers } from '../../src/headers.js'
 import { outside } from '../../src/outside.js'
 import type { Mesh } from '../../src/types.js'
 import type { Refs } from '../codec.js'
@@ -37,9 +38,10 @@ export class Observers {
     }
     if (this.#closed) throw new StageError('CLOSED', 'this stage is closed')
     const sorted = [...new Set(names)].sort()
-    const key = JSON.stringify([address, mode, ...sorted])
+    const headers = options.headers as Headers | undefined // as checkOptions() has left them
+    const key = JSON.stringify([address, mode, Object.entries(headers ?? {}).sort(), ...sorted])
     let feed = this.#feeds.get(key)
-    if (!feed) this.#feeds.set(key, feed = new Feed(this, address, sorted, mode, key))
+    if (!feed) this.#feeds.set(key, feed = new Feed(this, address, sorted, mode, headers, key))
     const observer = new Observer(feed, this.mesh, options, this.refs)
     if (feed.size === 0) this.#feeds.delete(key) // its signal had fired before
     return new Loop(observer)

@@ -1,12 +1,19 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { Ending } from '../../src/bounded.js'
-import { StageError } from '../../src/errors.js'
+import { either } from '../../src/abort.js'
+import { StageError, asError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import { byKey } from '../../src/rendezvous.js'
 import type { Link, Mesh, Peer, SelectOptions } from '../../src/types.js'
 import { within } from '../../src/within.js'
 import { dispose } from '../codec/dispose.js'
+import type { Hand } from '../codec/hand.js'
 import { carriedBy, type Carried, type Inherited } from '../rpc/context.js'
+import type { Facts, Interception } from '../rpc/interception.js'
+import type { InterceptedCall } from '../rpc/interceptor.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { STORE_MS } from './activation.js'
+import { admit, asked, type Begin } from './admission.js'
 import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
@@ -25,7 +32,23 @@ const ROUTES_MAX = 10_000
 const LOCATE_MS = 10_000
 const LOOK_MS = 50
 const NONE: readonly unknown[] = []
-const NO_HAND: Pick<Inherited, 'hand'> = {}
+const AS_IT_IS: Hand = { give: (fn) => fn, offer: (stream) => stream }
+
+/** A call that was made, and may not have ended. */
+export interface Under {
+  readonly over: boolean
+  cancel(error: StageError): void
+}
+
+/** What it is made of, beside its arguments and what it carries. */
+interface Made extends Pick<Inherited, 'hand'> {
+  readonly address: string
+  readonly name: string
+  readonly now: number
+  readonly endsAt: number
+  readonly signal: AbortSignal | undefined
+  readonly onsend: ActorCall['onsend']
+}
 
 /** The ways to all actors that this stage calls. */
 export class Routes {
@@ -39,11 +62,12 @@ export class Routes {
   #leaving = false
   #closed = false
 
-  constructor(readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting) {
+  constructor(readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
   }
 
-  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions & Pick<SelectOptions, 'inherited'>, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): ActorCall | undefined {
+  /** @returns by which it is cancelled; undefined where it has failed already */
+  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions & Pick<SelectOptions, 'inherited'>, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): Under | undefined {
     const { clock, timeoutMs } = this.mesh
     const carried = carriedBy(options)
     if (this.#closed || (this.#leaving && carried.depth === 0)) {
@@ -52,10 +76,39 @@ export class Routes {
       return undefined
     }
     const now = clock.now()
-    const { hand } = options.inherited as Inherited | undefined ?? NO_HAND
-    const call = new ActorCall(this.route(address), name, args, now, now + (options.timeoutMs ?? timeoutMs), options.signal, { carried, hand }, done, onsend)
+    const made: Made = { address, name, now, endsAt: now + (options.timeoutMs ?? timeoutMs), signal: options.signal, hand: (options.inherited as Inherited | undefined)?.hand, onsend }
+    const what = this.interception.intercepts ? asked(name, args) : undefined
+    return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done)
+  }
+
+  #begin({ address, name, now, endsAt, signal, hand, onsend }: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): ActorCall {
+    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, { carried, hand }, done, onsend)
     call.start()
     return call
+  }
+
+  #intercepted(what: Pick<InterceptedCall, 'kind' | 'method' | 'args'>, made: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): Under {
+    const { address } = made
+    const passage = new AbortController()
+    const signal = made.signal ? either(made.signal, passage.signal) : passage.signal
+    const under = { over: false, cancel: (error: StageError) => passage.abort(error) }
+    let sent = false
+    const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
+      sent = true
+      this.#begin({ ...made, signal }, what.kind === 'call' ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
+        if (error) reject(error)
+        else resolve(value)
+      })
+    })
+    const facts: Facts = { ...what, side: 'caller', target: address, peer: undefined, actor: { address, pattern: this.hosting.definitionOf(address)?.pattern.text }, headers: carried.headers, options: undefined }
+    const end = (error: unknown, value?: unknown): void => {
+      under.over = true
+      const unsent = what.kind === 'observe' && !sent && !error
+      if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, and only the actor can be watched: call next()`))
+      else done(error as StageError | null, value)
+    }
+    this.interception.out(facts, { endsAt: made.endsAt, signal, over: false }, send).then((value) => end(null, value), (error: unknown) => end(what.kind !== 'observe' || error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error })))
+    return under
   }
 
   route(address: string): Route {
@@ -83,7 +136,8 @@ export class Routes {
 
   /** Runs a call here: without a link, and as if there were one. */
   local(address: string, call: ActorCall): void {
-    const share = this.hosting.active(address)?.definition.share ?? this.hosting.typeOf(address)?.share ?? false
+    const definition = this.hosting.active(address)?.definition ?? this.hosting.definitionOf(address)
+    const share = definition?.share ?? false
     const { references } = this.hosting.outgoing
     let args = call.own
     let changes: Changes | undefined
@@ -99,25 +153,46 @@ export class Routes {
       return call.settle(error as StageError)
     }
     call.streams = share ? NONE : args
-    const turn = new Turn(call.name, args, call.deadline, call.carried, (error, value) => {
+    if (!definition || !(this.interception.guards || definition.guarded)) return this.#run(address, call, args, call.carried, changes, share)
+    const begin: Begin = (own, carried, done, within) => {
+      if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
+      this.#run(address, call, own, carried, changes, share, done, within)
+    }
+    outside(() => admit(this.interception, definition, { address, name: call.name, args, carried: call.carried, peer: this.mesh.self, of: call }, begin, (error, value) => {
+      this.#answer(call, share, error, value)
+    }))
+  }
+
+  /** @param done  told what became of the turn, in place of the caller */
+  #run(address: string, call: ActorCall, args: readonly unknown[], carried: Carried, changes: Changes | undefined, share: boolean, done?: Parameters<Begin>[2], within?: AsyncResource): void {
+    const turn = new Turn(call.name, args, call.deadline, carried, (error, value) => {
       if (error && error.executed !== 'no') call.streams = NONE // its code has got them, and may still read
-      const endings: Ending[] | undefined = call.signal && []
-      if (share) holdIn(error ? error.cause : value, true)
-      if (error) {
-        if (!share) error = copiedError(error, references, turn)
-      } else try {
-        value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn, endings)
-      } catch (failure) {
-        dispose(value)
-        error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
-      }
-      call.settle(error, value, endings)
+      if (done) done(error, value)
+      else this.#answer(call, share, error, value)
     })
+    turn.within = within
     if (call.movedAt !== undefined) turn.until = () => Math.max(call.deadline, (call.movedAt ?? 0) + call.deadline - call.since)
     prepare(turn, changes)
     turn.since = call.since
     call.turn = turn
     this.hosting.receive(address, turn)
+  }
+
+  /** As over a link: the caller gets copies. */
+  #answer(call: ActorCall, share: boolean, error: StageError | null, value: unknown): void {
+    const turn: Hand = call.turn ?? AS_IT_IS // there is no turn where an interceptor has answered
+    const { references } = this.hosting.outgoing
+    const endings: Ending[] | undefined = call.signal && []
+    if (share) holdIn(error ? error.cause : value, true)
+    if (error) {
+      if (!share) error = copiedError(error, references, turn)
+    } else try {
+      value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn, endings)
+    } catch (failure) {
+      dispose(value)
+      error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
+    }
+    call.settle(error, value, endings)
   }
 
   /** A stage by its id. */

@@ -1,4 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
 import type { Callable } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
@@ -43,6 +43,8 @@ export class Turn implements Hand {
   from: string | undefined
   /** Whose it is, once it was taken on. */
   of: Activation | undefined
+  /** In whose context its code runs, where an interceptor may have made one; undefined: in none. */
+  within: AsyncResource | undefined
   /** When its caller stops waiting by now, where streams among its arguments give it more time. */
   until: (() => number) | undefined
   /** Where it is held for the sake of its deadline; not beyond its end. */

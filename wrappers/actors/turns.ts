@@ -247,7 +247,7 @@ export class Turns {
     let result: unknown
     try {
       // it may follow in the midst of another turn, or of its caller, and inherits nothing of them
-      result = turn.own ? this.#execute(turn) : outside(this.#apart, this, turn)
+      result = turn.own ? this.#execute(turn) : turn.within ? turn.within.runInAsyncScope(this.#apart, this, turn) : outside(this.#apart, this, turn)
       if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)

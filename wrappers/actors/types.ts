@@ -1,4 +1,5 @@
 import type { Fence, TargetOptions, To } from '../../src/types.js'
+import type { Authorize } from '../rpc/interceptor.js'
 import type { Target } from '../rpc/types.js'
 
 type Names<Pattern extends string> = Pattern extends `${string}{${infer Name}}${infer Rest}` ? Name | Names<Rest> : never
@@ -34,7 +35,15 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
   readonly mailbox?: number | undefined
   /** A turn that takes longer is reported, in milliseconds; default 5000. */
   readonly slowTurnMs?: number | undefined
+  /**
+   * Whether a call may be made, a property be read or some be watched, beside the stage's own rule: anything but `true` is
+   * FORBIDDEN. Asked before the mailbox; the actor may be active by then.
+   */
+  readonly authorize?: Authorize | undefined
 }
+
+/** Of an object that is given to `host()`. */
+export type HostOptions = Pick<ActorOptions, 'authorize'>
 
 /** Names that the compiler knows, and those of private members, of which it does not tell. */
 type NamesIn<T> = Extract<keyof T, string> | `_${string}`

@@ -1,6 +1,7 @@
 import { StageError, asError, describe, isCode } from '../../src/errors.js'
 import type { Clock, Timer } from '../../src/types.js'
 import { dispose } from '../codec/dispose.js'
+import { NOTHING } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { PIECE_BYTES, CHANGES, Changes, UNWATCH, WATCHES_MAX, tooMany, weightOf } from './changes.js'
 import { STATE_MAX_BYTES, decode } from './image.js'
@@ -42,7 +43,7 @@ export class Watches {
   #ended: number[] = []
   #again: Timer | undefined
   /** The call that opens the stream. */
-  #opening: AbortController | undefined
+  #opening = 0
   #busy: StageError | undefined
   #batches: AsyncIterator<unknown> | undefined
   #pieces: Buffer[] = []
@@ -87,14 +88,20 @@ export class Watches {
   #open(): void {
     const { rpc, clock } = this
     if (!rpc) return void this.#read(this.changes = new Changes(undefined))
-    const { signal } = this.#opening = new AbortController()
-    rpc.request(CHANGES, [], { endsAt: clock.now() + ANSWER_MS, signal }, 'watching').then((value) => {
-      this.#opening = undefined
+    const settle = (error: StageError | null, value?: unknown): void => {
+      this.#opening = 0
       if (this.#over) return dispose(value)
+      if (error) return this.#end(error)
       if (isIterable(value)) return void this.#read(value)
       dispose(value)
       this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of what is watched`))
-    }, (error: StageError) => this.#end(error))
+    }
+    try { // and no promise: why there is no stream must be known before the answers to the watches that are asked for behind it
+      this.#opening = rpc.send({ method: 'watching', args: [], endsAt: clock.now() + ANSWER_MS, carried: NOTHING, settle }, CHANGES)
+    } catch (error) {
+      this.#end(error as StageError)
+      throw error
+    }
   }
 
   async #read(batches: AsyncIterable<unknown>): Promise<void> {
@@ -171,7 +178,7 @@ export class Watches {
     this.onover()
     this.#again?.cancel()
     this.#pieces = []
-    this.#opening?.abort(error)
+    if (this.#opening) this.rpc?.cancel(this.#opening, error)
     void this.#batches?.return?.()
     const left = [...this.#watches]
     this.#watches.clear()

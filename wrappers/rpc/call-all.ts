@@ -1,17 +1,25 @@
 import { bounded } from '../../src/bounded.js'
-import { StageError } from '../../src/errors.js'
-import type { Selection } from '../../src/types.js'
+import { StageError, asError } from '../../src/errors.js'
+import type { Peer, Selection } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import { Answers } from './answers.js'
+import { carriedWith, factsOf, passing } from './call.js'
+import type { InterceptedCall } from './interceptor.js'
 import { Invocation, type Caller } from './invocation.js'
 import { isMethod, noSuch } from './provisions.js'
 import type { Rpc } from './rpc.js'
 import type { Answer } from './types.js'
 
+/** One of them, before it begins. */
+interface One {
+  start(): void
+  cancel(error: StageError): void
+}
+
 /** Calls every match, once it is known who matches. The streams among the arguments end with it, unless some match has answered and may read on. */
 export function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Answers<unknown> {
   const endsAt = caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
-  const calls = new Set<Invocation>()
+  const calls = new Set<One>()
   /** There while nobody was asked yet. */
   let stopWaiting: (() => void) | undefined
   const askNobody = (error?: StageError): void => {
@@ -24,6 +32,24 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
     if (stopWaiting) return askNobody()
     for (const one of [...calls]) one.cancel(new StageError('CANCELLED', `nobody waits for the answers to ${method} any more`))
   })
+  const start = (peer: Peer, done: (answer: Answer<unknown>) => void): One => {
+    const answer = (value: unknown): void => done({ peer, value })
+    const fail = (error: StageError): void => done({ peer, error })
+    const { interception } = caller
+    if (!interception) return new Invocation(caller, selection, method, args, peer, answer, fail, endsAt)
+    const passage = new AbortController()
+    const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
+      new Invocation(caller, selection, method, call.args, peer, resolve, reject, endsAt, carriedWith(selection, call.headers)).start()
+    })
+    return {
+      start: () => {
+        interception.out(factsOf('call', selection, method, args, peer), { ...passing(caller, selection, passage.signal), endsAt }, send).then(answer, (error: unknown) => {
+          fail(error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error }))
+        })
+      },
+      cancel: (error) => passage.abort(error),
+    }
+  }
   const ask = (): void => {
     const peers = selection.matches()
     let left = peers.length
@@ -31,13 +57,12 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
     answers.expect(left)
     if (left === 0) return dispose(args)
     for (const peer of peers) {
-      const settled = (answer: Answer<unknown>): void => {
+      const one = start(peer, (answer) => {
         calls.delete(one)
         answered ||= !answer.error
         if (--left === 0 && !answered) dispose(args)
         answers.push(answer)
-      }
-      const one: Invocation = new Invocation(caller, selection, method, args, peer, (value) => settled({ peer, value }), (error) => settled({ peer, error }), endsAt)
+      })
       calls.add(one)
       one.start()
     }

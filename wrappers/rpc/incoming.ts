@@ -8,6 +8,7 @@ import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import { Allowance } from './allowance.js'
 import type { Channel } from './channel.js'
 import { inherit, type Carried, type Context } from './context.js'
+import type { Passing } from './interception.js'
 import { giveBackLeft, type Held, type Holder } from './held.js'
 import type { CallContext, Target } from './types.js'
 
@@ -20,7 +21,7 @@ export interface Inherit {
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
-export class Incoming extends Answering implements CallContext, Context, Holder {
+export class Incoming extends Answering implements CallContext, Context, Holder, Passing {
   #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
@@ -39,7 +40,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder 
     readonly peer: Peer,
     readonly method: string,
     endsAt: number,
-    readonly carried: Carried,
+    public carried: Carried,
     readonly held: Held,
     public weight: number,
     readonly streams: readonly Channel[],
@@ -60,6 +61,10 @@ export class Incoming extends Answering implements CallContext, Context, Holder 
   get deadline(): number {
     const { clock } = this.around
     return clock.wall() + (this.endsAt - clock.now())
+  }
+
+  get over(): boolean {
+    return this.cancelled
   }
 
   get headers(): Headers {

@@ -6,6 +6,7 @@ import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import { DEPTH_MAX, carriedBy, type Carried, type Inherited } from './context.js'
 import { elsewhere } from './errors.js'
+import type { Interception } from './interception.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
 /** What a call needs that is no property of its selection. */
@@ -15,6 +16,8 @@ export interface Caller {
   readonly timeoutMs: number
   /** Calls that wait for a peer or a link. */
   readonly waiting: Set<Invocation>
+  /** Undefined where no interceptor stands around the calls of this stage. */
+  readonly interception: Interception | undefined
 }
 
 const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the answer any more')
@@ -28,7 +31,6 @@ const RESEND_MS = 1
  */
 export class Invocation implements Outgoing {
   readonly endsAt: number
-  readonly carried: Carried
   streams?: readonly object[]
   #settled = false
   #link: Link<Rpc> | undefined
@@ -43,6 +45,7 @@ export class Invocation implements Outgoing {
   /**
    * @param only    this one match and no other
    * @param endsAt  default: the deadline of the selection, from now on
+   * @param carried default: what the selection says
    */
   constructor(
     private readonly caller: Caller,
@@ -53,9 +56,9 @@ export class Invocation implements Outgoing {
     private readonly resolve: (value: unknown) => void,
     private readonly reject: (error: StageError) => void,
     endsAt?: number,
+    readonly carried: Carried = carriedBy(selection.options),
   ) {
     this.endsAt = endsAt ?? caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
-    this.carried = carriedBy(selection.options)
   }
 
   get hand(): Hand | undefined {

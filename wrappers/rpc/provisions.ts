@@ -1,7 +1,9 @@
 import { StageError, describe } from '../../src/errors.js'
 import { isIdentifier } from '../../src/pattern.js'
 import type { Peer, Selection } from '../../src/types.js'
-import type { Handler } from './types.js'
+import type { Interception } from './interception.js'
+import type { Rules } from './interceptor.js'
+import type { Handler, ProvideOptions } from './types.js'
 
 /** Names that a proxy, a promise or a debugger asks of any object: never methods. */
 const RESERVED: ReadonlySet<string> = new Set([
@@ -25,7 +27,21 @@ export const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_M
 
 interface Provision {
   selection: Selection
+  /** As it is called: behind the interceptors of its stage and its own rules, where there are any. */
   handler: Handler
+  rules: Rules | undefined
+}
+
+const OPTIONS = ['authorize']
+
+/** @throws TypeError */
+function rulesOf(method: string, options: ProvideOptions): Rules {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`provide(${describe(method)}) takes options and a handler, or a handler alone; it got ${describe(options)}`)
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of provide(); there are ${OPTIONS.join(', ')}`)
+  const { authorize } = options
+  if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
+  return { authorize, options }
 }
 
 /** What one stage provides, and to whom. A wire name only ever looks up this Map. */
@@ -34,15 +50,22 @@ export class Provisions {
   /** Counts changes, so that links can cache what they looked up. */
   version = 0
 
-  constructor(private readonly onchange: () => void) {}
+  /** @param who  the name of this stage, for rules that ask */
+  constructor(private readonly interception: Interception, private readonly who: string, private readonly onchange: () => void) {}
 
-  /** @throws StageError BAD_NAME; TypeError */
-  add(selection: Selection, name: string, handler: Handler): void {
+  /**
+   * @param given   the handler, or options in front of it
+   * @throws StageError BAD_NAME; TypeError
+   */
+  add(selection: Selection, name: string, given: Handler | ProvideOptions, behind?: Handler): void {
+    const handler = (behind ?? given) as Handler
+    const options = behind === undefined ? undefined : given as ProvideOptions
     if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter or a digit, then up to 127 letters, digits or one of "_ . : -", and none of the names that every object has`)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
+    const rules = options && rulesOf(name, options)
     // again for the same selection: the latest one replaces, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
-    list.push({ selection, handler })
+    list.push({ selection, handler: this.interception.serving(handler, name, this.who, rules), rules })
     this.#byName.set(name, list)
     this.#changed()
   }
@@ -60,18 +83,25 @@ export class Provisions {
 
   /** What this peer gets under that name: where several patterns show it, the latest one. */
   find(name: string, peer: Peer): Handler | undefined {
+    return this.#find(name, peer)?.handler
+  }
+
+  #find(name: string, peer: Peer): Provision | undefined {
     const list = this.#byName.get(name)
     if (!list) return undefined
     for (let i = list.length - 1; i >= 0; i--) {
       const one = list[i]
-      if (one.selection.includes(peer)) return one.handler
+      if (one.selection.includes(peer)) return one
     }
     return undefined
   }
 
-  /** Every name that this peer can call. */
+  /** Every name that this peer can call, but for those that the rules keep from it whatever the call is. */
   visible(peer: Peer): Set<string> {
-    return new Set([...this.#byName.keys()].filter((name) => this.find(name, peer)))
+    return new Set([...this.#byName.keys()].filter((name) => {
+      const one = this.#find(name, peer)
+      return one && !this.interception.hides(peer, name, this.who, one.rules)
+    }))
   }
 
   /** Whether it would get something else, under that name or any, if it were listed as it claims to be. */

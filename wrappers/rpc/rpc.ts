@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
+import { NO_HEADERS, type Headers } from '../../src/headers.js'
 import { onAbort } from '../../src/abort.js'
 import { cancelled, type Ending } from '../../src/bounded.js'
 import type { Deadlines, LinkEnd, Peer, Timer, Top } from '../../src/types.js'
@@ -12,6 +13,7 @@ import { dispose } from '../codec/dispose.js'
 import { markElsewhere, type Hand } from '../codec/hand.js'
 import { fromWire } from './errors.js'
 import { Held } from './held.js'
+import type { Interception } from './interception.js'
 import * as M from './messages.js'
 import { Methods, type ShownNews } from './methods.js'
 import { Passing } from './passing.js'
@@ -19,7 +21,7 @@ import { LinkRefs, type Referring } from './refs.js'
 import { Serving, type Handlers } from './serving.js'
 import { Standing, type Names } from './standing.js'
 import { Streams } from './streams.js'
-import type { Service } from './types.js'
+import type { Handler, Service } from './types.js'
 import { Wire, putName, putU32, u32 } from './wire.js'
 
 /** What all links of one stage share. */
@@ -28,6 +30,10 @@ export interface RpcHost extends Handlers, Names {
   readonly codec: Codec
   readonly references: Referring
   readonly timeoutMs: number
+  /** Undefined where no interceptor stands around the calls of this stage. */
+  readonly interception: Interception | undefined
+  /** A function of ours that went to a peer, as it is called from there. */
+  passed(fn: Callable, method: string): Handler
   /** The names that the peer can call. */
   visible(peer: Peer): Set<string>
   /** The peer has said what it shows from now on. */
@@ -107,7 +113,10 @@ export class Rpc extends Channel implements Top {
     this.#serving = new Serving({
       end, held, link: this, wire: this.#wire, passing: this.#passing, standing,
       service: (name) => this.#services.get(name),
-      passed: (ref) => refs.get(ref),
+      passed: (ref) => {
+        const fn = refs.get(ref)
+        return fn && host.passed(fn, `function ${ref}`)
+      },
       onsettled: () => { this.uses++; this.#settled(); host.onserved() },
     }, host)
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
@@ -280,23 +289,29 @@ export class Rpc extends Channel implements Top {
   }
 
   #stub(ref: number): Callable {
+    const method = `function ${ref}`
+    const { interception, clock, timeoutMs } = this.host
+    const ask = (args: readonly unknown[], headers: Headers, endsAt: number): Promise<unknown> => new Promise<unknown>((resolve, reject) => {
+      const call: Outgoing = {
+        method, args, endsAt,
+        carried: headers === NO_HEADERS ? NOTHING : { ...NOTHING, headers },
+        settle: (error, value) => {
+          if (!error) return resolve(value)
+          reject(error)
+          dispose(call.streams ?? args) // there is nobody else to try
+        },
+      }
+      try {
+        this.send(call, ref)
+      } catch (error) {
+        call.settle(error as StageError)
+      }
+    })
     return markElsewhere((...args: unknown[]): Promise<unknown> => {
-      const answer = new Promise<unknown>((resolve, reject) => {
-        const call: Outgoing = {
-          method: `function ${ref}`, args, carried: NOTHING,
-          endsAt: this.host.clock.now() + this.host.timeoutMs,
-          settle: (error, value) => {
-            if (!error) return resolve(value)
-            reject(error)
-            dispose(call.streams ?? args) // there is nobody else to try
-          },
-        }
-        try {
-          this.send(call, ref)
-        } catch (error) {
-          call.settle(error as StageError)
-        }
-      })
+      const endsAt = clock.now() + timeoutMs
+      const { peer } = this
+      const answer = !interception ? ask(args, NO_HEADERS, endsAt)
+        : interception.out({ side: 'caller', kind: 'function', target: peer.name, peer, method, actor: undefined, args, headers: NO_HEADERS, options: undefined }, { endsAt, signal: undefined, over: false }, (call) => ask(call.args, call.headers, endsAt))
       answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
       return answer
     })

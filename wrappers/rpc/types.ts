@@ -5,6 +5,7 @@ import type { StageError } from '../../src/errors.js'
 import type { Hand } from '../codec/hand.js'
 import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
 import type { Carried } from './context.js'
+import type { Authorize } from './interceptor.js'
 
 /** `this` of a handler: the call that it answers. */
 export interface CallContext {
@@ -37,11 +38,19 @@ export interface CallContext {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- so that handlers need no annotations
 export type Handler = (this: CallContext, ...args: any[]) => unknown
 
+/** What has to be so for one method. */
+export interface ProvideOptions {
+  /** Whether a call may be made, beside the stage's own rule: anything but `true` is FORBIDDEN. */
+  readonly authorize?: Authorize | undefined
+}
+
 /** A call to the layer above. */
 export interface ServiceCall extends CallContext {
   /** By the clock's `now()`; later while something moves of its streams. */
   readonly endsAt: number
-  readonly carried: Carried
+  carried: Carried
+  /** Nobody waits for it any more. */
+  readonly over: boolean
   /** That came in its arguments. */
   readonly streams: readonly Duplex[]
   /** Called when nobody waits for the answer any more, and when somebody has left a stream in it. */
@@ -93,6 +102,7 @@ export interface RpcVerbs {
   cast(method: string, ...args: unknown[]): void
   /** Shows a method to every peer that matches, now and later. @throws StageError BAD_NAME */
   provide(method: string, handler: Handler): void
+  provide(method: string, options: ProvideOptions, handler: Handler): void
   /** Takes back what was provided to the same pattern. */
   unprovide(method: string): void
   /** The same calls, typed from a class or a type. */

@@ -1,0 +1,283 @@
+/** Runs the interceptors of a stage around its calls, on either side, and the rules before those that it serves. */
+import { AsyncResource } from 'node:async_hooks'
+import { onAbort } from '../../src/abort.js'
+import { StageError, asError } from '../../src/errors.js'
+import { headersOf, type Headers } from '../../src/headers.js'
+import type { Clock, Deadlines, Peer } from '../../src/types.js'
+import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
+import type { Answering } from '../codec/hand.js'
+import type { Carried } from './context.js'
+import type { Authorize, InterceptedCall, Interceptor, Rules } from './interceptor.js'
+import type { CallContext, Handler } from './types.js'
+
+/** The call behind an interception: its end may move, and its signal is made when it is asked for. */
+export interface Passing {
+  /** By the clock's `now()`. */
+  readonly endsAt: number
+  readonly signal: AbortSignal | undefined
+  /** Nobody waits for it any more. */
+  readonly over: boolean
+}
+
+/** One that came over a link. */
+type Served = CallContext & Passing & Answering & { carried: Carried; readonly signal: AbortSignal }
+
+/** Of a call, as interceptors are told them. */
+export type Facts = Omit<InterceptedCall, 'deadline' | 'signal'>
+
+const NEVER = new AbortController().signal
+/** Why a rule cannot be decided: it has asked for what only a call can tell. */
+const UNDECIDED = Symbol('undecided')
+
+/** What interceptors and rules are given. */
+class Intercepted implements InterceptedCall {
+  readonly side: InterceptedCall['side']
+  readonly kind: InterceptedCall['kind']
+  readonly target: string
+  readonly peer: Peer | undefined
+  readonly method: string
+  readonly actor: InterceptedCall['actor']
+  readonly args: readonly unknown[]
+  readonly headers: Headers
+  readonly options: Readonly<object> | undefined
+
+  readonly #of: Passing
+  readonly #clock: Clock
+
+  constructor({ side, kind, target, peer, method, actor, args, headers, options }: Facts, of: Passing, clock: Clock) {
+    this.side = side
+    this.kind = kind
+    this.target = target
+    this.peer = peer
+    this.method = method
+    this.actor = actor
+    this.args = args
+    this.headers = headers
+    this.options = options
+    this.#of = of
+    this.#clock = clock
+  }
+
+  get deadline(): number {
+    return this.#clock.wall() + this.#of.endsAt - this.#clock.now()
+  }
+
+  get signal(): AbortSignal {
+    return this.#of.signal ?? NEVER
+  }
+
+  /** As `next` says that it goes on. */
+  changed({ args, headers }: Pick<InterceptedCall, 'args' | 'headers'> = this): Intercepted {
+    if (args === this.args && headers === this.headers) return this
+    if (!Array.isArray(args)) throw new TypeError('the args of a call are a list')
+    return new Intercepted({ ...this, args: args as readonly unknown[], headers: headers === this.headers ? headers : headersOf(headers) }, this.#of, this.#clock)
+  }
+}
+
+/** One call that waits for an interceptor, a rule or its answer. */
+interface Held {
+  readonly method: string
+  readonly of: Passing
+  /** It has passed all of them. */
+  begun: boolean
+  fail(error: StageError): void
+}
+
+/** The interceptors of one stage, and its rule for all calls. */
+export class Interception {
+  readonly #held = new Set<Held>()
+  readonly #list: readonly Interceptor[]
+  readonly #authorize: Authorize | undefined
+
+  /** @throws TypeError */
+  constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, { interceptors = [], authorize }: { interceptors?: unknown; authorize?: unknown }) {
+    if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) throw new TypeError('interceptors are a list of functions (call, next) => Promise')
+    if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError('authorize is a function (call) => boolean, or a promise of one')
+    this.#list = [...interceptors as readonly Interceptor[]]
+    this.#authorize = authorize as Authorize | undefined
+    deadlines.add((now) => this.#sweep(now))
+  }
+
+  /** Some interceptor stands around every call. */
+  get intercepts(): boolean {
+    return this.#list.length > 0
+  }
+
+  /** What is served has to pass here, whatever rules of its own it has. */
+  get guards(): boolean {
+    return this.intercepts || this.#authorize !== undefined
+  }
+
+  /**
+   * A call that this stage makes, through its interceptors. It settles by its deadline, or when its signal fires, whatever they do.
+   * @param send  makes the call
+   */
+  out(facts: Facts, of: Passing, send: (call: InterceptedCall) => Promise<unknown>): Promise<unknown> {
+    const held: Held = { method: facts.method, of, begun: false, fail: nothing }
+    const { signal } = of
+    const unlisten = signal && onAbort(signal, () => held.fail(new StageError('CANCELLED', `${facts.method} was cancelled by its signal`, { executed: executed(held), cause: signal.reason })))
+    let unhold: (() => void) | undefined
+    const done = this.#hold(held, this.#through(new Intercepted(facts, of, this.clock), (call) => {
+      held.begun = true
+      unhold?.()
+      return send(call)
+    }))
+    const end = (): void => {
+      unlisten?.()
+      unhold?.()
+      if (!held.begun) dispose(facts.args) // nobody has got them
+    }
+    if (!held.begun) unhold = holdAll(facts.args, (error) => held.fail(brokenBefore(facts.method, error)))
+    done.then(end, end)
+    return done
+  }
+
+  /**
+   * A call that is served: through the interceptors, then the rules, then to `run`, at once as long as none of them waits.
+   * @param own  called before it fails with a StageError of an interceptor or a rule, which the caller gets as it is
+   */
+  in(facts: Facts, of: Passing, rules: Rules | undefined, run: (call: InterceptedCall) => unknown, own: (error: StageError) => void): unknown {
+    const held: Held = { method: facts.method, of, begun: false, fail: nothing }
+    /** By the code that was called. */
+    let thrown: { readonly error: unknown } | undefined
+    let passed = false
+    const serve = (call: InterceptedCall): unknown => {
+      if (passed) throw new TypeError(`next() was called twice for ${facts.method}, and a call is served once`)
+      passed = true
+      return after(this.#allowed(call, rules), () => {
+        if (of.over) throw new StageError('CANCELLED', `the caller of ${facts.method} has stopped waiting`, { executed: 'no' })
+        if (of.endsAt <= this.clock.now()) throw late(held)
+        held.begun = true
+        return caught(() => run(call), (error) => { thrown = { error } })
+      })
+    }
+    const call = new Intercepted(facts, of, this.clock)
+    return caught(() => {
+      const result = this.intercepts ? this.#through(call, serve) : serve(call)
+      return isThenable(result) ? this.#hold(held, Promise.resolve(result)) : result
+    }, (error) => {
+      if (!(error instanceof StageError) || thrown?.error === error) return
+      const said = held.begun && error.executed === 'no' ? new StageError(error.code, error.message, { executed: 'yes', cause: error.cause }) : error
+      own(said)
+    })
+  }
+
+  /**
+   * What stands in place of a handler or a function that was passed, so that its calls come by here.
+   * @param who  the name of this stage
+   */
+  serving(handler: Handler, method: string, who: string, rules?: Rules, passed = false): Handler {
+    if (!this.guards && !rules) return handler
+    const serve = (call: Served, args: unknown[]): unknown => {
+      const kind = passed ? 'function' : call.endsAt === Infinity ? 'cast' : 'call'
+      const facts: Facts = { side: 'callee', kind, target: who, peer: call.peer, method, actor: undefined, args, headers: call.headers, options: rules?.options }
+      return this.in(facts, call, rules, ({ args, headers }) => {
+        if (headers !== call.headers) call.carried = { ...call.carried, headers }
+        return handler.apply(call, [...args])
+      }, (error) => { call.failure = error })
+    }
+    return function (this: CallContext, ...args: unknown[]) {
+      return serve(this as Served, args)
+    }
+  }
+
+  /** Whether a peer need not be told of a method, as the rules say no without having looked at a call. */
+  hides(peer: Peer, method: string, target: string, rules?: Rules): boolean {
+    const ask = (rule: Authorize): boolean => {
+      const probe: Partial<InterceptedCall> = { side: 'callee', kind: 'call', target, peer, method, actor: undefined, options: rules?.options }
+      for (const name of ['args', 'headers', 'deadline', 'signal']) Object.defineProperty(probe, name, { get: () => { throw UNDECIDED } })
+      try {
+        const answer = rule(probe as InterceptedCall)
+        if (!isThenable(answer)) return answer === false
+        Promise.resolve(answer).catch(nothing)
+      } catch {
+        // it depends on the call, or fails for a reason of its own
+      }
+      return false
+    }
+    return [this.#authorize, rules?.authorize].some((rule) => rule && ask(rule))
+  }
+
+  #allowed(call: InterceptedCall, rules: Rules | undefined): unknown {
+    const ask = (rule: Authorize | undefined): unknown => rule && after(decided(rule, call), (allowed) => {
+      if (allowed !== true) throw new StageError('FORBIDDEN', `${call.peer?.name ?? 'the caller'} may not ${VERBS[call.kind]} ${call.method} of ${call.target}`, { executed: 'no' })
+    })
+    return after(ask(this.#authorize), () => ask(rules?.authorize))
+  }
+
+  #through(first: Intercepted, last: (call: InterceptedCall) => unknown): Promise<unknown> {
+    const at = (index: number, call: Intercepted): Promise<unknown> => started(() => {
+      const one = this.#list[index]
+      return one ? one(call, (next) => started(() => at(index + 1, call.changed(next)))) : last(call)
+    })
+    return at(0, first)
+  }
+
+  #hold(held: Held, result: Promise<unknown>): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const end = (): void => void this.#held.delete(held)
+      held.fail = (error) => { end(); reject(error) }
+      this.#held.add(held)
+      if (held.of.endsAt < Infinity) this.deadlines.note(held.of.endsAt)
+      result.then((value) => { end(); resolve(value) }, (error: unknown) => { end(); reject(error as Error) })
+    })
+  }
+
+  #sweep(now: number): number {
+    let next = Infinity
+    for (const held of this.#held) {
+      if (held.of.endsAt > now) next = Math.min(next, held.of.endsAt)
+      else held.fail(late(held))
+    }
+    return next
+  }
+}
+
+const nothing = (): void => {}
+const VERBS = { call: 'call', cast: 'cast', get: 'read', observe: 'watch', function: 'call' }
+
+const executed = ({ begun }: Held): 'no' | 'unknown' => begun ? 'unknown' : 'no'
+const late = (held: Held): StageError => held.begun
+  ? new StageError('TIMEOUT', `${held.method} did not answer in time`, { phase: 'running', executed: 'unknown' })
+  : new StageError('TIMEOUT', `an interceptor or a rule held ${held.method} until its deadline`, { phase: 'queued', executed: 'no' })
+
+/** What a rule says; where it fails, why nobody may. */
+function decided(rule: Authorize, call: InterceptedCall): unknown {
+  const fail = (error: unknown): never => {
+    throw error instanceof StageError ? error : new StageError('FORBIDDEN', `authorize of ${call.target} failed: ${asError(error).message}`, { executed: 'no' })
+  }
+  try {
+    const answer = rule(call)
+    return isThenable(answer) ? Promise.resolve(answer).catch(fail) : answer
+  } catch (error) {
+    return fail(error)
+  }
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+
+/** At once where there is nothing to wait for, so that calls begin in the order in which they came. */
+const after = (value: unknown, go: (value: unknown) => unknown): unknown => isThenable(value) ? Promise.resolve(value).then(go) : go(value)
+
+/** Runs it now; what it throws or rejects with is seen by `see`, and goes on. */
+function caught(run: () => unknown, see: (error: unknown) => void): unknown {
+  const fail = (error: unknown): never => { see(error); throw error }
+  try {
+    const result = run()
+    return isThenable(result) ? Promise.resolve(result).catch(fail) : result
+  } catch (error) {
+    return fail(error)
+  }
+}
+
+/** Runs it now; what becomes of it is a promise. */
+function started(run: () => unknown): Promise<unknown> {
+  try {
+    return Promise.resolve(run())
+  } catch (error) {
+    return Promise.reject(error as Error)
+  }
+}
+
+/** Runs something later in the context of this moment, which an interceptor may have made. */
+export const here = (): AsyncResource => new AsyncResource('stagemesh')
