@@ -26,7 +26,7 @@ function pair(t: ExecutionContext, options: StageOptions, carrier: 'tcp' | 'memo
   api.to('*').provide('askActor', function () { return this.actor<Teller>('tellers.1').headers() })
   api.to('*').provide('changed', function () { return this.to('web', { headers: { Tenant: 'b', trace: undefined, more: '1' } }).call('headers') })
   api.to('*').provide('cast', function () { this.to('web').cast('note') })
-  api.to('*').provide('stream', async function (input: AsyncIterable<number>) { for await (const _ of input); return { ...this.headers } })
+  api.to('*').provide('stream', async function (input: AsyncIterable<number>) { let sum = 0; for await (const one of input) sum += one; return { ...this.headers, sum: String(sum) } })
   api.define({
     pattern: 'tellers.{id}',
     create: (_, self: Self) => ({
@@ -55,7 +55,7 @@ for (const [codec, chain] of Object.entries({ msgpack: () => [framing(), rpc({ c
       t.deepEqual(await to.call('ask'), same)
       t.deepEqual(await to.call('changed'), other)
       t.deepEqual(await to.call('askActor'), same)
-      t.deepEqual(await to.call('stream', (async function* () { yield 1 })()), same)
+      t.deepEqual(await to.call('stream', (async function* () { yield 1 })()), { ...same, sum: '1' })
       for await (const { value } of to.callAll('headers')) t.deepEqual(value, same)
       to.cast('note')
       await until(() => casts.length === 1)

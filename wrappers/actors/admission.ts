@@ -54,7 +54,7 @@ export function admit(interception: Interception, definition: Definition | undef
     begin(plain ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
       if (!error) return resolve(value)
       failed = { error, thrown: error.code === 'REMOTE_ERROR' ? error.cause : error }
-      reject(failed.thrown as Error)
+      reject(failed.thrown)
     }, here())
   })
   const fail = (error: unknown): void => {
@@ -63,7 +63,7 @@ export function admit(interception: Interception, definition: Definition | undef
   }
   let result: unknown
   try {
-    result = interception.in(facts, of, definition.rulesOf(what.method), run, (error) => { own = error })
+    result = interception.in(facts, of, definition.rules(), run, (error) => { own = error })
   } catch (error) {
     return fail(error)
   }

@@ -72,8 +72,8 @@ export class Definition {
     return this.options
   }
 
-  /** What has to be so for one of its methods, or for reading or watching its properties. */
-  rulesOf(_: string): Rules {
+  /** What has to be so before its methods run, and its properties are read or watched. */
+  rules(): Rules {
     return this.#rules
   }
 

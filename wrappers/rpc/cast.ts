@@ -19,18 +19,19 @@ import { putName } from './wire.js'
 export function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, encode: Encode): void {
   const { interception } = caller
   if (!interception) return send(caller, selection, method, args, carriedBy(selection.options), casts, encode)
-  let thrown: unknown
+  let refused: Error | undefined
   let now = true
-  interception.out(factsOf('cast', selection, method, args), passing(caller, selection), async (call) => {
+  interception.out(factsOf('cast', selection, method, args), passing(caller, selection), (call) => {
     try {
       send(caller, selection, method, call.args, carriedWith(selection, call.headers), casts, encode)
+      return Promise.resolve()
     } catch (error) {
-      if (now) thrown = error
-      throw error
+      if (now) refused = error as Error
+      return Promise.reject(error as Error)
     }
   }).catch((error: unknown) => log('cast', `${method} to ${selection.label} was dropped: ${asError(error).message}`))
   now = false
-  if (thrown) throw thrown
+  if (refused) throw refused
 }
 
 function send(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], carried: Carried, casts: Casts, encode: Encode): void {

@@ -27,7 +27,7 @@ export type Facts = Omit<InterceptedCall, 'deadline' | 'signal'>
 
 const NEVER = new AbortController().signal
 /** Why a rule cannot be decided: it has asked for what only a call can tell. */
-const UNDECIDED = Symbol('undecided')
+const UNDECIDED = new Error('only a call can tell')
 
 /** What interceptors and rules are given. */
 class Intercepted implements InterceptedCall {
@@ -219,7 +219,7 @@ export class Interception {
       held.fail = (error) => { end(); reject(error) }
       this.#held.add(held)
       if (held.of.endsAt < Infinity) this.deadlines.note(held.of.endsAt)
-      result.then((value) => { end(); resolve(value) }, (error: unknown) => { end(); reject(error as Error) })
+      result.then((value) => { end(); resolve(value) }, (error: unknown) => { end(); reject(error) })
     })
   }
 
@@ -275,7 +275,7 @@ function started(run: () => unknown): Promise<unknown> {
   try {
     return Promise.resolve(run())
   } catch (error) {
-    return Promise.reject(error as Error)
+    return Promise.reject(error)
   }
 }
 

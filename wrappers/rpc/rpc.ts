@@ -235,7 +235,7 @@ export class Rpc extends Channel implements Top {
       try {
         id = this.send({ method: words, args, endsAt, carried, settle }, name)
       } catch (error) {
-        return reject(error as StageError)
+        return reject(error)
       }
       if (signal) unlisten = onAbort(signal, () => {
         const error = cancelled(signal)
