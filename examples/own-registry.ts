@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { Stage, StageError, type Entry, type Lease, type Registry, type View } from 'stagemesh'
+import { Stage, StageError, type Registry } from 'stagemesh'
+import type { Entry, Lease, View } from 'stagemesh/types'
 
 /** One version of a namespace. Times are milliseconds since 1970. */
 interface State {

@@ -22,13 +22,13 @@ import type { Target } from '../wrappers/rpc/types.js'
 export { StageError, codes, type Code, type Executed } from './errors.js'
 export type { ChainItem, StageEvents, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
-// what else a layer or a store of one's own needs is in stagemesh/types
+// what else a registry, a store, an interface or a layer of one's own needs is in stagemesh/types
 export type {
-  Clock, Entry, Fence, Interface, Layer, Lease, Peer, Random, Registry, Store, TargetOptions, Timer, To, View, Wrapper,
+  Clock, Fence, Interface, Layer, Peer, Registry, Store, TargetOptions, To, Wrapper,
 } from './types.js'
 export type { Answer, CallContext, Handler, ProvideOptions, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
 export type { Authorize, InterceptedCall, Interceptor } from '../wrappers/rpc/interceptor.js'
-export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostOptions, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
+export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
@@ -39,7 +39,6 @@ export { MemoryRegistry } from '../registries/memory.js'
 export { RedisRegistry } from '../registries/redis/registry.js'
 export { frame, framing } from '../wrappers/framing.js'
 export { msgpack } from '../wrappers/codec.js'
-export { json } from '../wrappers/json.js'
 export { actors } from '../wrappers/actors/layer.js'
 export { rpc } from '../wrappers/rpc/layer.js'
 export { tap } from '../wrappers/tap.js'

@@ -1,6 +1,7 @@
 /** Headers: text that travels with a call, and on to the calls that are made for it. */
 import test, { type ExecutionContext } from 'ava'
-import { Stage, TcpInterface, StageError, framing, json, msgpack, actors, rpc, type CallContext, type Self, type StageOptions } from '../src/index.js'
+import { Stage, TcpInterface, StageError, framing, msgpack, actors, rpc, type CallContext, type Self, type StageOptions } from '../src/index.js'
+import { json } from '../wrappers/json.js'
 import { nothingUnhandled } from './helpers/unhandled.js'
 import { until } from './helpers/until.js'
 

@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events'
 import test from 'ava'
-import { MemoryInterface, MemoryNetwork, Stage, StageError, type Code, type Entry, type Registry, type StageOptions, type View } from '../src/index.js'
+import { MemoryInterface, MemoryNetwork, Stage, StageError, type Code, type Registry, type StageOptions } from '../src/index.js'
+import type { Entry, View } from '../src/types.js'
 import { advance, seeded, virtualMesh } from './helpers/mesh.js'
 import { VirtualClock, settle } from './helpers/virtual-clock.js'
 

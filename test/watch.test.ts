@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import test, { type ExecutionContext } from 'ava'
-import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, type Entry, type StageOptions, type View } from '../src/index.js'
+import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, type StageOptions } from '../src/index.js'
+import type { Entry, View } from '../src/types.js'
 import { Directory } from '../src/directory.js'
 import { Lagging } from './helpers/lagging.js'
 import { advance, seeded, virtualMesh } from './helpers/mesh.js'

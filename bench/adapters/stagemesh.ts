@@ -1,4 +1,5 @@
-import { actors, framing, IpcInterface, json, LocalRegistry, rpc, Stage, TcpInterface, type Interface, type StageOptions } from 'stagemesh'
+import { actors, framing, IpcInterface, LocalRegistry, rpc, Stage, TcpInterface, type Interface, type StageOptions } from 'stagemesh'
+import { json } from 'stagemesh/wrappers/json'
 import { count, RECEIVERS, type Adapter } from '../adapter.js'
 import { Echo } from './echo.js'
 import { raw } from './raw.js'

@@ -1,6 +1,7 @@
 /** Many watches over one link: by one stream, each as if it had one of its own, and within bounds. */
 import test from 'ava'
-import { StageError, actors, framing, json, rpc, tap, type Stage } from '../../src/index.js'
+import { StageError, actors, framing, rpc, tap, type Stage } from '../../src/index.js'
+import { json } from '../../wrappers/json.js'
 import { actorMesh, forge, forging, type Node } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 

@@ -1,4 +1,5 @@
-import { MemoryRegistry, StageError, type Clock, type Entry, type Lease, type Registry, type Store, type View } from '../../src/index.js'
+import { MemoryRegistry, StageError, type Clock, type Registry, type Store } from '../../src/index.js'
+import type { Entry, Lease, View } from '../../src/types.js'
 import { onAbort } from '../../src/abort.js'
 import { passed } from './virtual-clock.js'
 

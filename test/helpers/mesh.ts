@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, type Clock, type Entry, type Lease, type Random, type Registry, type StageOptions, type View } from '../../src/index.js'
+import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, type Clock, type Registry, type StageOptions } from '../../src/index.js'
+import type { Entry, Lease, Random, View } from '../../src/types.js'
 import type { Assertions } from '../suites/test.js'
 import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'

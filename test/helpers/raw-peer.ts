@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
-import { MemoryRegistry, Stage, TcpInterface, type Clock, type Entry, type Interface, type Registry, type StageOptions } from '../../src/index.js'
+import { MemoryRegistry, Stage, TcpInterface, type Clock, type Interface, type Registry, type StageOptions } from '../../src/index.js'
+import type { Entry } from '../../src/types.js'
 import { systemClock } from '../../src/clock.js'
 import { handshake, type Greeting, type LastLink } from '../../src/handshake.js'
 import { systemRandom } from '../../src/random.js'

@@ -1,4 +1,5 @@
-import type { Clock, Timer } from '../../src/index.js'
+import type { Clock } from '../../src/index.js'
+import type { Timer } from '../../src/types.js'
 import type { VirtualClock } from '../helpers/virtual-clock.js'
 
 interface Due {

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
-import { StageError, framing, json, msgpack, rpc, type StageOptions } from '../../src/index.js'
+import { StageError, framing, msgpack, rpc, type StageOptions } from '../../src/index.js'
+import { json } from '../../wrappers/json.js'
 import type { CodecLimits, Refs } from '../../wrappers/codec.js'
 import { realMesh } from '../helpers/mesh.js'
 import { codecKit, noRefs } from '../suites/codec-kit.js'

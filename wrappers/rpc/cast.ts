@@ -27,7 +27,7 @@ export function cast(caller: Caller, selection: Selection<Rpc>, method: string, 
       return Promise.resolve()
     } catch (error) {
       if (now) refused = error as Error
-      return Promise.reject(error as Error)
+      return Promise.reject(error)
     }
   }).catch((error: unknown) => log('cast', `${method} to ${selection.label} was dropped: ${asError(error).message}`))
   now = false
