@@ -252,7 +252,7 @@ function seal(o: HandshakeOptions, dialler: Hello, listener: Hello): Seal {
 const covered = (said: object): string => Object.keys(said).length > 0 ? JSON.stringify(said) : ''
 
 /** In one order of keys, whoever built it. */
-const canonical = (h: Hello): unknown[] => [h.protocol, h.namespace, h.from.id, h.from.name, h.from.addresses, h.expect ?? null, h.nonce, h.chain, h.secret, h.last?.of ?? null, h.last?.state ?? null]
+const canonical = (h: Hello): unknown[] => [h.protocol, h.namespace, h.from.id, h.from.name, h.from.addresses, h.expect ?? null, h.nonce, h.chain, h.own ?? null, h.secret, h.last?.of ?? null, h.last?.state ?? null]
 
 function checkProof(found: unknown, expected: string): void {
   const a = Buffer.from(typeof found === 'string' ? found : '?')

@@ -5,7 +5,7 @@ import { StageError, asError } from './errors.js'
 import { Gate } from './gate.js'
 import { HANDSHAKE_MS, handshake, type Greeting, type Identity, type LastLink, type Verdict } from './handshake.js'
 import { LiveLink } from './link.js'
-import { log } from './log.js'
+import { OftenLog, log } from './log.js'
 import { NO_META } from './meta.js'
 import { outside } from './outside.js'
 import { pair } from './pair.js'
@@ -84,6 +84,7 @@ export class Links {
   readonly #draining = new Set<LiveLink>()
   readonly #handshakes = new Set<Duplex>()
   readonly #strangers: Strangers
+  readonly #often: OftenLog
   #seq = 0
   #loopback: LiveLink | undefined
   /** What this stage is to itself. */
@@ -94,6 +95,7 @@ export class Links {
   constructor(private readonly options: LinksOptions) {
     this.#own = { peer: options.self(), links: new Set() }
     this.#strangers = new Strangers(options.clock)
+    this.#often = new OftenLog(options.clock, this.#own.peer.name)
   }
 
   /** The open link to that id, if it stands. */
@@ -154,8 +156,13 @@ export class Links {
     const address = typeof remoteAddress === 'string' ? remoteAddress : undefined
     const stranger = this.#strangers.enter(`${this.options.interfaces.indexOf(through)} ${place(address)}`, () => stream.destroy(crowded()))
     outside(() => this.#greet(stream, through, undefined, stranger))
-      .catch((error: unknown) => log(this.options.self().name, `refused a connection over ${through.scheme}${address === undefined ? '' : ` from ${address}`}: ${asError(error).message}`))
+      .catch((error: unknown) => this.#refused(asError(error), through.scheme, address))
       .finally(() => this.#strangers.leave(stranger))
+  }
+
+  /** Whoever connects decides how often. */
+  #refused({ message, code }: Error & { code?: unknown }, scheme: string, address: string | undefined): void {
+    this.#often.note(`refused ${scheme} ${place(address)} ${String(code)}`, () => `refused a connection over ${scheme}${address === undefined ? '' : ` from ${address}`}: ${message}`)
   }
 
   /**

@@ -317,7 +317,14 @@ function kindsOfActors(end: 'near' | 'far'): Record<string, (pair: Pair) => Prom
       const actor = actors(pair)[end]
       await within('activator', () => actor['listens']())
       await within('leaver', () => actor['leave']())
-      await until(() => pair.seen.length >= 4)
+      await until(() => pair.seen.length >= 5) // it was made, activate() twice, deactivate(), and last the listener
+      return pair.seen
+    },
+    'a listener of its signal, where its stage hosts the object no more': async (pair) => {
+      const object = { seen: pair.seen, self: undefined as Self | undefined, listens() { this.self!.signal.addEventListener('abort', () => this.seen.push(who())) } }
+      const leave = await within('hoster', () => pair.far.host('probe', object))
+      await within('activator', () => (pair[end].actor('probe') as unknown as Remote)['listens']())
+      await within('leaver', leave)
       return pair.seen
     },
   }

@@ -123,6 +123,8 @@ const changes: [title: string, scene: Scene, victim: 'dialler' | 'listener'][] =
   ['that the chain stands, where it does not', { own: true, build: (by) => { if (by === 'dialler') throw new StageError('BAD_ARGUMENT', 'no') }, fromDialler: where('error', () => ({ built: true })) }, 'listener'],
   ['that the chain failed', { own: true, fromDialler: where('built', () => ({ error: { code: 'CHAIN_MISMATCH', message: 'no' } })) }, 'listener'],
   ['that the chain failed, of the listener', { own: true, fromListener: where('built', () => ({ error: { code: 'CHAIN_MISMATCH', message: 'no' } })) }, 'dialler'],
+  ['that one end has no wrappers of its own', { own: true, fromListener: where('nonce', (said) => ({ ...said, own: false })) }, 'dialler'],
+  ['that one end does not know of wrappers of its own', { own: true, fromDialler: where('nonce', (said) => ({ ...said, own: undefined })) }, 'listener'],
   ['another reason why it is refused', { refuses: true, fromListener: where('error', (said) => ({ ...said, error: { code: 'CHAIN_MISMATCH', message: 'no' } })) }, 'dialler'],
   ['that it is refused, where it is not', { fromListener: where('verdict', ({ proof }) => ({ proof, error: { code: 'WRONG_PEER', message: 'no' } })) }, 'dialler'],
 ]

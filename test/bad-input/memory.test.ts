@@ -1,6 +1,6 @@
 /** What a peer can make a stage hold, in a process of its own with a small heap: little, whatever the bytes say, and nothing once it is gone. */
 import test, { type ExecutionContext } from 'ava'
-import { ERROR, OPEN, RESULT, frames, DATA, PART, START } from '../helpers/mallory.js'
+import { ERROR, OPEN, RESET, RESULT, frames, DATA, PART, START } from '../helpers/mallory.js'
 import { Raw, u32 } from '../helpers/raw-peer.js'
 import { Process } from '../helpers/process.js'
 import type { HostileOrders, Told } from '../helpers/hostile-child.js'
@@ -115,6 +115,9 @@ for (const [title, value] of Object.entries(values)) {
 }
 
 const empty = values['empty objects']
+/** Of a stream of values. */
+const item = (value: Buffer): Buffer => Buffer.concat([bytes(0), u32(value.length), value])
+const data = (stream: number, all: Buffer): Buffer[] => Array.from({ length: Math.ceil(all.length / 32_768) }, (_, i) => message(DATA, stream, all.subarray(i * 32_768, (i + 1) * 32_768)))
 
 /** What else is held, and by whom; afterwards the peer is gone. */
 const attacks: Record<string, (setting: Setting) => Promise<void>> = {
@@ -179,6 +182,50 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     t.true(held > 10 * MIB && heap < before.heap + HEAP_MIB * MIB / 2, `${held} bytes held, ${heap} of heap`)
     raw.socket.destroy()
     await until(async () => (await child.ask('tell')).stats['links'] === 0)
+    await child.ask('release')
+  },
+  'items in the hands of readers, on links that end again and again': async (setting) => {
+    const { t, child, before } = setting
+    for (let n = 0; n < 12; n++) {
+      const raw = await joined(setting)
+      for (let id = 1; id < 20 && !raw.closed; id += 6) {
+        const stream = id + 2
+        raw.socket.write(frames([call(id, 'each', Buffer.concat([bytes(0xc7, 5, 8, 3), u32(stream)]))]))
+        await until(() => raw.got(START, stream).length + raw.got(ERROR, id).length > 0, 10_000)
+        if (raw.got(START, stream).length > 0) raw.socket.write(frames([...data(stream, item(empty)), call(id + 4, 'greet')]))
+        await until(() => raw.got(ERROR, id).length + raw.got(RESULT, id + 4).length > 0, 10_000)
+      }
+      raw.socket.destroy()
+      await until(async () => (await child.ask('tell')).stats['links'] === 0)
+    }
+    const { held, heap } = await child.ask('tell')
+    t.true(held > 10 * MIB && heap < before.heap + HEAP_MIB * MIB / 2, `${held} bytes held, ${heap} of heap`)
+    await child.ask('release')
+  },
+  'items that are read behind the end of the link': async (setting) => {
+    const { child } = setting
+    const raw = await joined(setting)
+    raw.socket.write(frames([call(1, 'each', Buffer.concat([bytes(0xc7, 5, 8, 3), u32(3)]))]))
+    await until(() => raw.got(START, 3).length === 1)
+    const one = item(list(2000, bytes(0x80)))
+    raw.socket.write(frames([message(DATA, 3, Buffer.concat([one, one, one])), call(5, 'greet')]))
+    await until(() => raw.got(RESULT, 5).length === 1)
+    raw.socket.destroy()
+    await until(async () => (await child.ask('tell')).stats['links'] === 0)
+    let read = 0
+    await until(async () => (read += await child.ask('release') as number) === 3)
+  },
+  'errors of streams whose handlers run on': async (setting) => {
+    const { t, child, before } = setting
+    const raw = await joined(setting)
+    const error = Buffer.concat([bytes(0x82), text('code'), text('TIMEOUT'), text('cause'), list(65_000, bytes(0x80))])
+    for (let n = 0; n < 60; n++) {
+      const id = 6 * n + 1
+      raw.socket.write(frames([call(id, 'hold', Buffer.concat([bytes(0xc7, 5, 8, 1), u32(id + 2)])), message(RESET, id + 2, error), call(id + 4, 'greet')]))
+      await until(() => raw.got(RESULT, id + 4).length === 1, 10_000)
+    }
+    const { held, heap } = await child.ask('tell')
+    t.true(held > 10 * MIB && heap < before.heap + HEAP_MIB * MIB / 2, `${held} bytes held, ${heap} of heap`)
     await child.ask('release')
   },
   'names of methods, streams that nobody reads, parts of messages, and answers that nobody reads': async (setting) => {

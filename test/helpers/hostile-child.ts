@@ -35,8 +35,12 @@ const orders = {
     for (let i = 0; i < 3; i++) (globalThis as { gc?: () => void }).gc?.()
     return { address, heap: process.memoryUsage().heapUsed, held: PROCESS.calls.used, answers: PROCESS.answers.used, stats: stage.stats() }
   },
-  /** What waits goes on. */
-  release: async () => { for (const one of release.splice(0)) one() },
+  /** What waits goes on. @returns how many they were */
+  release: async () => {
+    const all = release.splice(0)
+    for (const one of all) one()
+    return all.length
+  },
   close: () => stage.close(),
 }
 export type HostileOrders = typeof orders

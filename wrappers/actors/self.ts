@@ -2,6 +2,7 @@ import { StageError, printable } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
 import { NO_HEADERS, type Headers } from '../../src/headers.js'
 import type { Fence, References, SelectOptions, TargetOptions, To } from '../../src/types.js'
+import { outside } from '../../src/outside.js'
 import type { Refs } from '../codec.js'
 import type { Hand } from '../codec/hand.js'
 import { inherit, type Context } from '../rpc/context.js'
@@ -91,7 +92,7 @@ export class ActorSelf implements Self {
 
   abort(reason: StageError): void {
     this.#reason = reason
-    this.#lost?.abort(reason)
+    if (this.#lost) outside(this.#lost.abort, this.#lost, reason)
   }
 
   get #timers(): Timers {

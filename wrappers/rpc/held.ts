@@ -1,5 +1,6 @@
 /** Memory that is held for peers: the arguments of a call may take sixty times as much of it as they took on the wire. */
 import { getHeapStatistics } from 'node:v8'
+import { StageError } from '../../src/errors.js'
 
 /** What a call takes beside its arguments. */
 export const CALL_BYTES = 512
@@ -52,6 +53,19 @@ export function leave(holder: Holder): void {
 export function giveBackLeft(holder: Holder): void {
   left.unregister(holder)
   giveBack(holder)
+}
+
+/** An error of the library's own, with its text; a stream takes as much. */
+const SMALL_BYTES = 4096
+
+/** The error by which a peer ends a stream: the stream keeps it, and so does its handler, so it counts until it was collected. */
+export function heldError(error: StageError, held: Held, weight: number): StageError {
+  if (weight <= SMALL_BYTES) return error
+  const full = held.lacks(weight)
+  if (full !== undefined) return new StageError('OVERLOADED', `the error of a stream takes ${full}`)
+  held.add(weight)
+  left.register(error, { held, weight })
+  return error
 }
 
 /**

@@ -9,7 +9,7 @@ import { dispose, taken } from '../codec/dispose.js'
 import { asNode, hold } from '../codec/hold.js'
 import { elsewhere, fromWire } from './errors.js'
 import { faceOf, type Carried } from './faces.js'
-import { giveBack, type Held, type Holder } from './held.js'
+import { giveBack, giveBackLeft, heldError, leave, type Held, type Holder } from './held.js'
 import { ItemWriter } from './item-writer.js'
 import { failed, lend, type Lent } from './lending.js'
 import { STREAMS_MAX, UNREAD_MS } from './messages.js'
@@ -161,18 +161,26 @@ export class Passing {
     return {
       items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, this.#refs)),
       values: () => {
+        /** The value that the reader has: it counts until the next one is asked for, also behind the end of the channel. */
         const last: Holder = { held: this.held, weight: 0 }
-        channel.once('close', () => { this.#room.leave(channel); giveBack(last) }) // not left to whoever reads it: that would hold it, and it may be let go of
+        let closed = false
+        const used = (): void => { if (closed) giveBackLeft(last); else giveBack(last) }
+        channel.once('close', () => { // not left to whoever reads it: that would hold it, and it may be let go of
+          closed = true
+          this.#room.leave(channel)
+          if (last.weight > 0) leave(last)
+        })
         return new Values(channel, this.#room, (kind, bytes, at, end) => {
-          giveBack(last) // whoever asks for one is done with the one before
+          used()
           const value = this.host.codec.decode(bytes, at, end, this.#refs)
           const weight = this.wire.weightOf(end - at)
+          if (kind !== VALUE) throw heldError(fromWire(value, this.peer), this.held, weight)
           const full = this.held.lacks(weight)
           if (full !== undefined) throw new StageError('OVERLOADED', `what was read of calls and streams takes ${full}`)
           this.held.add(last.weight = weight)
-          if (kind === VALUE) return value
-          throw fromWire(value, this.peer)
-        })
+          if (closed) leave(last)
+          return value
+        }, used)
       },
     }
   }

@@ -107,8 +107,8 @@ export class Rpc extends Channel implements Top {
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     const standing = new Standing(host, () => this.peer, () => { this.#serving.resumed(); this.methods.announce() })
     this.methods = new Methods(this.#wire, () => host.visible(this.peer), () => standing.open())
-    this.port = this.#streams = new Streams(host, this.#wire, peer, this, () => { this.uses++; this.#settled() })
     const held = new Held(M.SERVED_MAX_BYTES, host.held)
+    this.port = this.#streams = new Streams(host, this.#wire, peer, this, held, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, held)
     this.#serving = new Serving({
       end, held, link: this, wire: this.#wire, passing: this.#passing, standing,
@@ -381,7 +381,7 @@ export class Rpc extends Channel implements Top {
       case M.END: return this.#streams.onend(id)
       case M.READ: return this.#wire.onread(u32(bytes, at, end))
       case M.ENDED: return this.#streams.onended(id)
-      case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end))
+      case M.RESET: return this.#streams.onreset(id, this.#wire.decode(bytes, at, end), this.#wire.weightOf(end - at))
       case M.UNWANTED: return this.#streams.onunwanted(id)
       case M.TOOK: return this.#streams.ontook(id, u32(bytes, at, end))
       case M.CREDIT: return this.#streams.oncredit(id, u32(bytes, at, end))

@@ -5,6 +5,7 @@ import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { readThrown } from '../codec/errors.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from './errors.js'
+import { heldError, type Held } from './held.js'
 import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS, UNWANTED } from './messages.js'
 import type { Wire } from './wire.js'
 
@@ -31,8 +32,11 @@ export class Streams implements ChannelPort {
   #owed = 0
   #pressed = false
 
-  /** @param onempty called whenever one has ended */
-  constructor(private readonly host: StreamsHost, private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly onempty: () => void) {
+  /**
+   * @param held     where the errors count by which the peer ends them
+   * @param onempty  called whenever one has ended
+   */
+  constructor(private readonly host: StreamsHost, private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly held: Held, private readonly onempty: () => void) {
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
   }
 
@@ -145,10 +149,11 @@ export class Streams implements ChannelPort {
     channel.movedAt = this.host.clock.now()
   }
 
-  onreset(id: number, error: unknown): void {
+  /** @param weight  what the error takes in memory */
+  onreset(id: number, error: unknown, weight: number): void {
     const channel = this.#get(id)
     if (channel?.destroyed) this.#left(channel)
-    else channel?.destroy(fromWire(error, this.peer))
+    else channel?.destroy(heldError(fromWire(error, this.peer), this.held, weight))
   }
 
   /** The stage is closing, and waits for none on which nothing happens. */

@@ -53,8 +53,9 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   /**
    * @param room    which somebody leaves for it once the channel is closed
    * @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol
+   * @param over    called when nothing more is read, and the last value is not in use any more
    */
-  constructor(private readonly channel: Channel, private readonly room: Room, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T) {
+  constructor(private readonly channel: Channel, private readonly room: Room, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T, private readonly over: () => void) {
     this.#chunks = channel.iterator({ destroyOnReturn: false })
     abandoned.register(this, channel, this)
   }
@@ -98,6 +99,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
       this.#append(value)
     }
     this.#over = true
+    this.over()
     abandoned.unregister(this) // it was read to its end, and the other direction may go on
     return { done: true, value: undefined }
   }
@@ -183,6 +185,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
 
   #end(error?: Error): void {
     this.#over = true
+    this.over()
     this.#bytes = NOTHING
     this.#from = this.#to = 0
     this.channel.keep(0)
