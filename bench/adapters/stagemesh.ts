@@ -41,6 +41,8 @@ function adapter(make: () => Interface, options: () => StageOptions = () => ({})
 export const stagemesh = adapter(() => new TcpInterface())
 export const stagemeshIpc = adapter(() => new IpcInterface())
 export const stagemeshJson = adapter(() => new TcpInterface(), () => ({ chain: [framing(), rpc({ codec: json() }), actors()] }))
+/** One interceptor on each side, which does nothing. */
+export const stagemeshIntercepted = adapter(() => new TcpInterface(), () => ({ interceptors: [(call, next) => next(call)] }))
 export const stagemeshEmpty = adapter(() => new TcpInterface(), () => ({ chain: [] }))
 
 /** Bare sockets in processes in which a stage runs that does nothing. */

@@ -1,6 +1,6 @@
 /** Calls that leave no process: the client is the server too. */
 import type * as nact from 'nact'
-import { Stage } from 'stagemesh'
+import { Stage, type StageOptions } from 'stagemesh'
 import type { Adapter, Client } from '../adapter.js'
 import { Echo } from './echo.js'
 
@@ -9,8 +9,8 @@ const within = (start: () => Promise<NonNullable<Client['call']>>): Adapter => (
   connect: async () => ({ call: await start() }),
 })
 
-async function stageWith(durable: boolean): Promise<Stage> {
-  const stage = new Stage('one', 'memory:')
+async function stageWith(durable: boolean, options: StageOptions = {}): Promise<Stage> {
+  const stage = new Stage('one', 'memory:', undefined, options)
   stage.define({ pattern: 'echo', constructor: Echo, durable })
   stage.to('*').provide('echo', (value) => value)
   await stage.ready()
@@ -23,12 +23,13 @@ export const promise = within(() => {
   return Promise.resolve((value) => Promise.resolve(object.echo(value)))
 })
 
-const actorOf = (durable: boolean): Adapter => within(async () => {
-  const echo = (await stageWith(durable)).actor<Echo>('echo')
+const actorOf = (durable: boolean, options?: StageOptions): Adapter => within(async () => {
+  const echo = (await stageWith(durable, options)).actor<Echo>('echo')
   return (value) => echo.echo(value)
 })
 export const actor = actorOf(false)
 export const actorDurable = actorOf(true)
+export const actorIntercepted = actorOf(false, { interceptors: [(call, next) => next(call)] })
 
 export const rpc = within(async () => {
   const self = (await stageWith(false)).to('one')
