@@ -21,14 +21,14 @@ const actors = ['actor', 'actor-durable']
 const calls = (value: Kind, inFlight: number): Load => ({ kind: 'calls', value, inFlight })
 
 export const sections: readonly Section[] = [
-  { name: 'small-100', title: 'A small object of about 130 bytes, 100 calls in flight', load: calls('small', 100), floor: 'raw', adapters: [...floors, ...ours, ...actors, ...peers, 'comedy-forked'], unit: 'calls', by: 'rate' },
+  { name: 'small-100', title: 'A small object of about 130 bytes, 100 calls in flight', load: calls('small', 100), floor: 'raw', adapters: [...floors, ...ours, 'stagemesh-intercepted', ...actors, ...peers, 'comedy-forked'], unit: 'calls', by: 'rate' },
   { name: 'small-1', title: 'The same, one call in flight', load: calls('small', 1), floor: 'raw', adapters: [...floors, ...ours, ...actors, ...peers, 'comedy-forked'], unit: 'calls', by: 'p50' },
   { name: 'small-10', title: 'The same, 10 in flight', load: calls('small', 10), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
   { name: 'small-1000', title: 'The same, 1 000 in flight', load: calls('small', 1000), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
   { name: 'text-100', title: 'A text of 1 KiB, 100 in flight', load: calls('text', 100), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
   { name: 'bytes-16', title: 'A buffer of 64 KiB, 16 in flight (of those that carry bytes)', load: calls('bytes', 16), floor: 'raw', adapters: ['raw-msgpack', ...ours, 'raw-holding', 'stagemesh-holding', 'actor', 'deepkit', 'grpc-bidi', 'grpc', 'capnweb'], unit: 'calls', by: 'rate' },
   { name: 'cast-10', title: 'A small object said to ten receivers, no answer', load: { kind: 'casts', value: 'small' }, floor: 'raw', adapters: [...floors, ...ours], unit: 'deliveries', by: 'rate' },
-  { name: 'within', title: 'Calls that leave no process, a number as argument, 100 in flight', load: calls('number', 100), floor: 'promise', adapters: ['within-actor', 'within-actor-durable', 'within-rpc', 'within-memory', 'nact', 'comedy', 'moleculer-local'], unit: 'calls', by: 'rate' },
+  { name: 'within', title: 'Calls that leave no process, a number as argument, 100 in flight', load: calls('number', 100), floor: 'promise', adapters: ['within-actor', 'within-actor-intercepted', 'within-actor-durable', 'within-rpc', 'within-memory', 'nact', 'comedy', 'moleculer-local'], unit: 'calls', by: 'rate' },
   { name: 'stream', title: 'One stream of bytes', load: { kind: 'stream' }, floor: 'raw', adapters: ['raw-beside', 'raw-ipc', 'stagemesh', 'stagemesh-empty', 'stagemesh-ipc', 'raw-holding', 'stagemesh-holding', 'stagemesh-empty-holding'], unit: 'bytes', by: 'rate' },
 ]
 
