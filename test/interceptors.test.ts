@@ -227,6 +227,32 @@ test('streams among the arguments of a call that an interceptor holds or refuses
   t.is((await failing).code, 'BAD_ARGUMENT')
 })
 
+test('what an interceptor holds ends with its stage, and with a loop that is left', async (t) => {
+  const { web, api, began } = pair(t, { web: { interceptors: [(call, next) => call.args[0] === 2 ? new Promise(() => {}) : next(call)] } })
+  await Promise.all([web.ready(), api.ready()])
+  const left = web.to('api').callAll('add', 2, 2)
+  const next = left.next()
+  await until(() => web.stats()['intercepted'] === 1)
+  await left.return?.()
+  t.true((await next).done)
+  await until(() => web.stats()['intercepted'] === 0)
+  const held = [failure(web.to('api').call('add', 2, 2)), failure(web.actor<Player>('players.1').hit(2))]
+  await until(() => web.stats()['intercepted'] === 1 && web.stats()['interceptedActorCalls'] === 1)
+  await web.close()
+  for (const one of held) t.is((await one).code, 'CLOSED')
+  t.deepEqual(began, [])
+})
+
+test('streams in an answer that comes too late are ended', async (t) => {
+  const { PassThrough } = await import('node:stream')
+  let answer = (_: unknown): void => {}
+  const late = new PassThrough()
+  const { web } = pair(t, { web: { interceptors: [() => new Promise((resolve) => { answer = resolve })] } })
+  t.is((await failure(web.to('api', { timeoutMs: 50 }).call('add', 1, 2))).code, 'TIMEOUT')
+  answer(late)
+  await until(() => late.destroyed)
+})
+
 test('a cast that cannot be encoded throws at once, as without interceptors', (t) => {
   const { web } = pair(t, { web: { interceptors: [(call, next) => next(call)] } })
   t.throws(() => web.to('api').cast('note', Symbol('x')), { code: 'BAD_ARGUMENT' })

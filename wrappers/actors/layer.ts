@@ -91,12 +91,13 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       notifying.end()
       await routes.sent()
     },
-    stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats }),
+    stats: () => ({ ...hosting.stats(), ...routes.stats, ...observers.stats, interceptedActorCalls: interception.size }),
     close: () => {
       observers.close()
       notifying.close()
       hosting.close()
       routes.close()
+      interception.close()
     },
   }
 }

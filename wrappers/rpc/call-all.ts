@@ -38,8 +38,9 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
     const { interception } = caller
     if (!interception) return new Invocation(caller, selection, method, args, peer, answer, fail, endsAt)
     const passage = new AbortController()
+    let sent: Invocation | undefined
     const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
-      new Invocation(caller, selection, method, call.args, peer, resolve, reject, endsAt, carriedWith(selection, call.headers)).start()
+      sent = new Invocation(caller, selection, method, call.args, peer, resolve, reject, endsAt, carriedWith(selection, call.headers)).start()
     })
     return {
       start: () => {
@@ -47,7 +48,10 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
           fail(error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error }))
         })
       },
-      cancel: (error) => passage.abort(error),
+      cancel: (error) => {
+        passage.abort(error)
+        sent?.cancel(error)
+      },
     }
   }
   const ask = (): void => {

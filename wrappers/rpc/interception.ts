@@ -215,12 +215,27 @@ export class Interception {
 
   #hold(held: Held, result: Promise<unknown>): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const end = (): void => void this.#held.delete(held)
-      held.fail = (error) => { end(); reject(error) }
+      held.fail = (error) => {
+        this.#held.delete(held)
+        reject(error)
+      }
       this.#held.add(held)
       if (held.of.endsAt < Infinity) this.deadlines.note(held.of.endsAt)
-      result.then((value) => { end(); resolve(value) }, (error: unknown) => { end(); reject(error) })
+      result.then((value) => {
+        if (this.#held.delete(held)) resolve(value)
+        else dispose(value) // too late
+      }, (error: unknown) => held.fail(error as StageError))
     })
+  }
+
+  /** Calls that wait for an interceptor, a rule, or an answer behind them. */
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** The stage is closed: nobody waits any more. */
+  close(): void {
+    for (const held of [...this.#held]) held.fail(new StageError('CLOSED', 'this stage was closed', { executed: executed(held) }))
   }
 
   #sweep(now: number): number {

@@ -114,13 +114,14 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
       if (claimed.size > 0) process.nextTick(() => { for (const one of claimed) if (!one.peer.claimed && claimed.delete(one)) one.methods.announce() })
     },
     stats: () => {
-      const sum = { calls: caller.waiting.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
+      const sum = { calls: caller.waiting.size, intercepted: interception.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
       return sum
     },
     drain: () => new Promise((resolve) => { drained = resolve; served() }),
     close: () => {
       for (const call of [...caller.waiting]) call.cancel(new StageError('CLOSED', 'this stage was closed'))
+      interception.close()
     },
   }
 }
