@@ -1,6 +1,7 @@
 import { either } from '../../src/abort.js'
 import { StageError, printable } from '../../src/errors.js'
 import { HANDLE } from '../../src/handle.js'
+import { outside } from '../../src/outside.js'
 import type { Fence, References, TargetOptions, To } from '../../src/types.js'
 import type { Refs } from '../codec.js'
 import type { Hand } from '../codec/hand.js'
@@ -104,7 +105,7 @@ export class ActorSelf implements Self {
 
   abort(reason: StageError): void {
     this.#reason = reason
-    this.#lost?.abort(reason)
+    if (this.#lost) outside(this.#lost.abort, this.#lost, reason)
   }
 
   get #timers(): Timers {
