@@ -181,6 +181,22 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     await until(async () => (await child.ask('tell')).stats['links'] === 0)
     await child.ask('release')
   },
+  'parts of messages that never end, over forty links': async (setting) => {
+    const { t, child, before, peers } = setting
+    for (let n = 0; n < 40; n++) {
+      const raw = await joined(setting)
+      for (let id = 1; id < 8; id += 2) for (let at = 0; at < 63; at++) raw.socket.write(frames([message(PART, id, Buffer.alloc(FRAME))]))
+      raw.socket.write(frames([message(1, 9, u32(5000), bytes(0, 5), Buffer.from('greet'), bytes(0x90))]))
+      await until(() => raw.closed || raw.got(RESULT, 9).length === 1, 10_000)
+    }
+    const { external } = await child.ask('tell')
+    t.true(external < before.external + HEAP_MIB * MIB / 2, `${Math.round((external - before.external) / MIB)} MiB`)
+    t.true(peers[0].closed && !peers[39].closed, 'those who began first make room')
+    const last = peers[39]
+    last.socket.write(frames(parts(call(11, 'hold', list(60_000, text('abc'))))))
+    await until(async () => (await child.ask('tell')).stats['serving'] === 1, 10_000)
+    await child.ask('release')
+  },
   'names of methods, streams that nobody reads, parts of messages, and answers that nobody reads': async (setting) => {
     const { t, child } = setting
     const raw = await joined(setting)

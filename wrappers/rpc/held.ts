@@ -27,6 +27,45 @@ export class Held {
   }
 }
 
+/** A message whose parts have not all come. */
+export interface Begun {
+  bytes: number
+  /** Ends the link that it comes over. */
+  cut(why: string): void
+}
+
+/**
+ * Messages whose parts have not all come, of all links of this process. Where they take more than they may, the one that was
+ * begun first is given up with its link: whoever means to end a message does so before those who never will.
+ */
+export class Unfinished {
+  used = 0
+  readonly #all = new Set<Begun>()
+
+  constructor(readonly maxBytes: number) {}
+
+  begin(cut: (why: string) => void): Begun {
+    const one = { bytes: 0, cut }
+    this.#all.add(one)
+    return one
+  }
+
+  grow(one: Begun, bytes: number): void {
+    if (!this.#all.has(one)) return // it was given up, and its link ends
+    one.bytes += bytes
+    this.used += bytes
+    for (const first of this.#all) {
+      if (this.used <= this.maxBytes) return
+      this.end(first)
+      first.cut(`messages whose parts have not all come take more than ${this.maxBytes} bytes in this process, and one of this link was begun first`)
+    }
+  }
+
+  end(one: Begun): void {
+    if (this.#all.delete(one)) this.used -= one.bytes
+  }
+}
+
 /** Something that holds memory for a peer, until it gives it back. */
 export interface Holder {
   readonly held: Held
@@ -59,7 +98,7 @@ export function giveBackLeft(holder: Holder): void {
  * took, the last of it when its handlers have settled. A quarter of the heap that V8 may have each, so that a small
  * container has a small one.
  */
-export const PROCESS = { calls: new Held(quarter()), answers: new Held(quarter()) }
+export const PROCESS = { calls: new Held(quarter()), answers: new Held(quarter()), unfinished: new Unfinished(quarter()) }
 
 function quarter(): number {
   return Math.round(getHeapStatistics().heap_size_limit / 4)
