@@ -1,13 +1,13 @@
 /** What a peer can make a stage hold, in a process of its own with a small heap: little, whatever the bytes say, and nothing once it is gone. */
 import test, { type ExecutionContext } from 'ava'
-import { ERROR, OPEN, RESULT, frames, DATA, PART, START } from '../helpers/mallory.js'
+import { ERROR, OPEN, RESET, RESULT, frames, DATA, PART, START } from '../helpers/mallory.js'
 import { Raw, u32 } from '../helpers/raw-peer.js'
 import { Process } from '../helpers/process.js'
 import type { HostileOrders, Told } from '../helpers/hostile-child.js'
 import { until } from '../helpers/until.js'
 
 const MIB = 1024 * 1024
-const CALL = 1, METHODS = 8
+const CALL = 1, METHODS = 8, CREDIT = 14
 const HEAP_MIB = 256
 const FRAME = 65_536
 
@@ -196,6 +196,31 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     last.socket.write(frames(parts(call(11, 'hold', list(60_000, text('abc'))))))
     await until(async () => (await child.ask('tell')).stats['serving'] === 1, 10_000)
     await child.ask('release')
+  },
+  'items of streams that never come whole, over forty links': async (setting) => {
+    const { t, child, before, peers } = setting
+    const size = 4 * MIB - 100
+    for (let n = 0; n < 40; n++) {
+      const raw = await joined(setting)
+      for (let id = 1; id < 9; id += 4) raw.socket.write(frames([call(id, 'each', bytes(0xc7, 5, 8, 3, 0, 0, 0, id + 2))]))
+      await until(() => raw.got(START).length === 2)
+      for (let id = 1; id < 9; id += 4) {
+        let granted = 256 * 1024 - 5
+        raw.socket.write(frames([message(DATA, id + 2, bytes(0), u32(size)), ...Array.from({ length: 8 }, (_, i) => message(DATA, id + 2, Buffer.alloc(i < 7 ? 32_768 : 32_763)))]))
+        for (let seen = 0; granted < size - 256 * 1024 && raw.got(RESET, id + 2).length === 0;) {
+          await until(() => raw.got(CREDIT, id + 2).length > seen || raw.got(RESET, id + 2).length > 0)
+          for (const { body } of raw.got(CREDIT, id + 2).slice(seen)) {
+            seen++
+            granted += body.readUInt32BE()
+            raw.socket.write(frames(Array.from({ length: Math.ceil(body.readUInt32BE() / 32_768) }, (_, i) => message(DATA, id + 2, Buffer.alloc(Math.min(32_768, body.readUInt32BE() - i * 32_768))))))
+          }
+        }
+      }
+    }
+    const { external } = await child.ask('tell')
+    t.true(external < before.external + HEAP_MIB * MIB / 2, `${Math.round((external - before.external) / MIB)} MiB`)
+    t.true(peers[0].got(RESET).length === 2 && peers[39].got(RESET).length === 0, 'those who began first make room')
+    t.false(peers[0].closed)
   },
   'names of methods, streams that nobody reads, parts of messages, and answers that nobody reads': async (setting) => {
     const { t, child } = setting

@@ -1,5 +1,6 @@
 /** Memory that is held for peers: the arguments of a call may take sixty times as much of it as they took on the wire. */
 import { getHeapStatistics } from 'node:v8'
+import { StageError } from '../../src/errors.js'
 
 /** What a call takes beside its arguments. */
 export const CALL_BYTES = 512
@@ -27,16 +28,17 @@ export class Held {
   }
 }
 
-/** A message whose parts have not all come. */
+/** A large message or item that is not whole. */
 export interface Begun {
   bytes: number
-  /** Ends the link that it comes over. */
-  cut(why: string): void
+  /** Ends the link or the stream that it comes over. */
+  cut(error: StageError): void
 }
 
 /**
- * Messages whose parts have not all come, of all links of this process. Where they take more than they may, the one that was
- * begun first is given up with its link: whoever means to end a message does so before those who never will.
+ * Messages whose parts have not all come, and large items of streams, of all links of this process. Where they take more
+ * than they may, the one that was begun first is given up with its link or stream: whoever means to end a message does so
+ * before those who never will.
  */
 export class Unfinished {
   used = 0
@@ -44,7 +46,7 @@ export class Unfinished {
 
   constructor(readonly maxBytes: number) {}
 
-  begin(cut: (why: string) => void): Begun {
+  begin(cut: (error: StageError) => void): Begun {
     const one = { bytes: 0, cut }
     this.#all.add(one)
     return one
@@ -57,7 +59,7 @@ export class Unfinished {
     for (const first of this.#all) {
       if (this.used <= this.maxBytes) return
       this.end(first)
-      first.cut(`messages whose parts have not all come take more than ${this.maxBytes} bytes in this process, and one of this link was begun first`)
+      first.cut(new StageError('OVERLOADED', `what has not come whole takes more than ${this.maxBytes} bytes in this process, and this was begun first`, { executed: 'unknown' }))
     }
   }
 

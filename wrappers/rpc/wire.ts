@@ -332,7 +332,7 @@ export class Wire {
     if (!parts) {
       if (id !== 0 && !this.#ours(id)) this.fresh(id)
       else if (id !== 0) this.known(id)
-      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.unfinished.begin((why) => this.framed.destroy(new StageError('OVERLOADED', why, { executed: 'unknown' }))) })
+      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.unfinished.begin((error) => this.framed.destroy(error)) })
     }
     this.#partial += piece.length
     if (parts.writer.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
