@@ -49,7 +49,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec): Mounted<Framed, Rpc> {
   deadlines.add((now) => expire(caller.waiting, now))
   const host: RpcHost = {
     clock, deadlines, codec, timeoutMs, references,
-    held: PROCESS.calls, heldAnswers: PROCESS.answers, often: new OftenLog(clock, mesh.self.name),
+    held: PROCESS.calls, heldAnswers: PROCESS.answers, unfinished: PROCESS.unfinished, often: new OftenLog(clock, mesh.self.name),
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),
