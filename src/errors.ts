@@ -49,6 +49,15 @@ export class StageError extends Error {
   }
 }
 
+/** Whether somebody else's value is one of ours: a Proxy may throw when it is asked for its prototype. */
+export function isStageError(thrown: unknown): thrown is StageError {
+  try {
+    return thrown instanceof StageError
+  } catch {
+    return false
+  }
+}
+
 /** Control characters, halves of pairs, what breaks lines, and what turns the direction of the text behind it. */
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_C}]/u
 const EACH = new RegExp(UNPRINTABLE, 'gu')

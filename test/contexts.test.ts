@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import { Readable, Writable, type Duplex } from 'node:stream'
+import { ReadableStream } from 'node:stream/web'
 import test, { type ExecutionContext } from 'ava'
 import { systemClock } from '../src/clock.js'
 import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, TcpInterface, framing, rpc, type CallContext, type Interface, type Self, type StageOptions } from '../src/index.js'
@@ -80,6 +81,12 @@ function probe(seen: string[], self: Self) {
     leave() { self.deactivate() },
     call(fn: () => Promise<unknown>) { return within('turn', fn) },
     fn() { return () => who() },
+    waiting() { let done: (result: unknown) => void = () => {}; return { [Symbol.asyncIterator]() { return this }, next: () => new Promise((resolve) => { seen.push(who()); done = resolve }), return() { seen.push(who()); done({ done: true }); return Promise.resolve({ done: true }) } } },
+    web() { return new ReadableStream({ cancel() { seen.push(who()) } }) },
+    looked() { return { get deep() { seen.push(who()); return 1 } } },
+    raises() { throw new (class extends Error { override get name() { seen.push(who()); return 'Own' } })('on purpose') },
+    box: {},
+    keeps() { this.n++; this.box = { get deep() { seen.push(who()); return 1 } } },
     async *list() { try { yield who(); await soon(); yield who(); yield who() } finally { seen.push(who()) } },
     async read(values: AsyncIterable<string>) { return within('turn', async () => { const got = []; for await (const one of values) got.push(one); return got }) },
   }
@@ -308,6 +315,55 @@ function kindsOfActors(end: 'near' | 'far'): Record<string, (pair: Pair) => Prom
         await until(() => pair.seen.length >= 3)
         return [...got, ...pair.seen]
       })
+    },
+    'what is being read when the actor leaves, and when its reader does': async (pair) => {
+      for (const leaves of [(actor: Remote) => actor['leave'](), (_: Remote, reader: AsyncIterator<unknown>) => reader.return?.()]) {
+        for (const share of [false, true]) {
+          const name = `probe${share ? 's' : ''}`
+          if (leaves.length === 1) within('definer', () => pair.far.define({ pattern: `${name}.{id}`, create: (_, self: Self) => probe(pair.seen, self), share }))
+          for (const what of ['list', 'waiting']) {
+            if (end === 'near' && what === 'waiting') continue // its next() is asked for at once, and a turn waits for it
+            const actor = pair[end].actor(`${name}.1`) as unknown as Remote
+            const reader = (await within('caller', () => actor[what]()) as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+            const next = within('caller', () => reader.next())
+            if (what === 'list') await next
+            else if (leaves.length === 1) { within('caller', () => void reader.return?.()); await next }
+            await within('leaver', () => leaves(actor, reader))
+            await next
+            await reader.return?.()
+            await soon()
+          }
+        }
+      }
+      return pair.seen
+    },
+    'getters in what a turn returns, throws and keeps': async (pair) => {
+      const actor = actors(pair, { durable: true })[end]
+      await within('activator', () => actor['who']())
+      await within('caller', async () => { await actor['looked'](); await actor['raises']().catch(() => {}); await actor['keeps']() })
+      return pair.seen
+    },
+    'a stream of the web that ends by the signal of its call': async (pair) => {
+      actors(pair)
+      const ending = new AbortController()
+      const actor = pair[end].actor('probe.1', { signal: ending.signal }) as unknown as Remote
+      await within('caller', () => actor['web']())
+      within('canceller', () => { ending.abort() })
+      await until(() => pair.seen.length >= 2)
+      return pair.seen
+    },
+    'a listener of its signal, and what is read of it, when host() is taken back': async (pair) => {
+      const { seen } = pair
+      const object = { listens(this: { self: Self }) { this.self.signal.addEventListener('abort', () => seen.push(who())) }, async *list() { try { yield 1; yield 2 } finally { seen.push(who()) } }, deactivate() { seen.push(who()) } }
+      const off = await within('hoster', () => pair.far.host('single', object))
+      const actor = pair[end].actor('single') as unknown as Remote
+      await within('caller', () => actor['listens']())
+      const reader = (await within('caller', () => actor['list']()) as AsyncIterable<unknown>)[Symbol.asyncIterator]()
+      await within('caller', () => reader.next())
+      await within('releaser', () => off())
+      await until(() => seen.length >= 3)
+      await reader.return?.()
+      return seen
     },
     'each step of a generator that was passed': async (pair) => {
       const actor = actors(pair)[end]

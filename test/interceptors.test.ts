@@ -245,7 +245,7 @@ test('what an interceptor holds ends with its stage, and with a loop that is lef
 
 test('streams in an answer that comes too late are ended', async (t) => {
   const { PassThrough } = await import('node:stream')
-  let answer = (_: unknown): void => {}
+  let answer: (value: unknown) => void = () => {}
   const late = new PassThrough()
   const { web } = pair(t, { web: { interceptors: [() => new Promise((resolve) => { answer = resolve })] } })
   t.is((await failure(web.to('api', { timeoutMs: 50 }).call('add', 1, 2))).code, 'TIMEOUT')

@@ -7,7 +7,7 @@ import type { HostileOrders, Told } from '../helpers/hostile-child.js'
 import { until } from '../helpers/until.js'
 
 const MIB = 1024 * 1024
-const CALL = 1, METHODS = 8
+const CALL = 1, METHODS = 8, CREDIT = 14
 const HEAP_MIB = 256
 const FRAME = 65_536
 
@@ -227,6 +227,47 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     const { held, heap } = await child.ask('tell')
     t.true(held > 10 * MIB && heap < before.heap + HEAP_MIB * MIB / 2, `${held} bytes held, ${heap} of heap`)
     await child.ask('release')
+  },
+  'parts of messages that never end, over forty links': async (setting) => {
+    const { t, child, before, peers } = setting
+    for (let n = 0; n < 40; n++) {
+      const raw = await joined(setting)
+      for (let id = 1; id < 8; id += 2) for (let at = 0; at < 63; at++) raw.socket.write(frames([message(PART, id, Buffer.alloc(FRAME))]))
+      raw.socket.write(frames([message(1, 9, u32(5000), bytes(0, 5), Buffer.from('greet'), bytes(0x90))]))
+      await until(() => raw.closed || raw.got(RESULT, 9).length === 1, 10_000)
+    }
+    const { external } = await child.ask('tell')
+    t.true(external < before.external + HEAP_MIB * MIB / 2, `${Math.round((external - before.external) / MIB)} MiB`)
+    t.true(peers[0].closed && !peers[39].closed, 'those who began first make room')
+    const last = peers[39]
+    last.socket.write(frames(parts(call(11, 'hold', list(60_000, text('abc'))))))
+    await until(async () => (await child.ask('tell')).stats['serving'] === 1, 10_000)
+    await child.ask('release')
+  },
+  'items of streams that never come whole, over forty links': async (setting) => {
+    const { t, child, before, peers } = setting
+    const size = 4 * MIB - 100
+    for (let n = 0; n < 40; n++) {
+      const raw = await joined(setting)
+      for (let id = 1; id < 9; id += 4) raw.socket.write(frames([call(id, 'each', bytes(0xc7, 5, 8, 3, 0, 0, 0, id + 2))]))
+      await until(() => raw.got(START).length === 2)
+      for (let id = 1; id < 9; id += 4) {
+        let granted = 256 * 1024 - 5
+        raw.socket.write(frames([message(DATA, id + 2, bytes(0), u32(size)), ...Array.from({ length: 8 }, (_, i) => message(DATA, id + 2, Buffer.alloc(i < 7 ? 32_768 : 32_763)))]))
+        for (let seen = 0; granted < size - 256 * 1024 && raw.got(RESET, id + 2).length === 0;) {
+          await until(() => raw.got(CREDIT, id + 2).length > seen || raw.got(RESET, id + 2).length > 0)
+          for (const { body } of raw.got(CREDIT, id + 2).slice(seen)) {
+            seen++
+            granted += body.readUInt32BE()
+            raw.socket.write(frames(Array.from({ length: Math.ceil(body.readUInt32BE() / 32_768) }, (_, i) => message(DATA, id + 2, Buffer.alloc(Math.min(32_768, body.readUInt32BE() - i * 32_768))))))
+          }
+        }
+      }
+    }
+    const { external } = await child.ask('tell')
+    t.true(external < before.external + HEAP_MIB * MIB / 2, `${Math.round((external - before.external) / MIB)} MiB`)
+    t.true(peers[0].got(RESET).length === 2 && peers[39].got(RESET).length === 0, 'those who began first make room')
+    t.false(peers[0].closed)
   },
   'names of methods, streams that nobody reads, parts of messages, and answers that nobody reads': async (setting) => {
     const { t, child } = setting

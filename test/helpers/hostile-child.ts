@@ -7,6 +7,8 @@ export interface Told {
   readonly address: string
   /** Bytes, after a collection. */
   readonly heap: number
+  /** Bytes outside of it. */
+  readonly external: number
   readonly held: number
   readonly answers: number
   readonly stats: Readonly<Record<string, number>>
@@ -33,7 +35,7 @@ const orders = {
   tell: async (): Promise<Told> => {
     await new Promise((resolve) => { setImmediate(resolve) })
     for (let i = 0; i < 3; i++) (globalThis as { gc?: () => void }).gc?.()
-    return { address, heap: process.memoryUsage().heapUsed, held: PROCESS.calls.used, answers: PROCESS.answers.used, stats: stage.stats() }
+    return { address, heap: process.memoryUsage().heapUsed, external: process.memoryUsage().external, held: PROCESS.calls.used, answers: PROCESS.answers.used, stats: stage.stats() }
   },
   /** What waits goes on. @returns how many they were */
   release: async () => {

@@ -1,16 +1,16 @@
 /**
  * What a call within one stage hands over: the same as if it had gone over a link, and nothing that both ends share.
  */
-import { StageError } from '../../src/errors.js'
+import { StageError, isStageError } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
 import type { Reference, References } from '../../src/types.js'
 import { Writer } from '../../src/writer.js'
 import { watchActivity } from '../../src/activity.js'
 import type { Ending } from '../../src/bounded.js'
-import { dispose, visit } from '../codec/dispose.js'
+import { dispose, leave, visit } from '../codec/dispose.js'
 import { readThrown, shown } from '../codec/errors.js'
 import { Answering, markElsewhere, type Hand } from '../codec/hand.js'
-import { asHeld, guard, hold } from '../codec/hold.js'
+import { asHeld, failureOf, guard, hold, isEmitter } from '../codec/hold.js'
 import { ITERABLE, streamKind, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
 import { dataRefs } from './image.js'
@@ -59,6 +59,12 @@ class Passed implements Refs {
     const lent = this.hand?.offer(given, kind) ?? given
     const stream = asHeld(lent)
     guard(stream)
+    if (isEmitter(stream)) { // its error ends no process, so that one which is not destroyed by it would leave its reader waiting
+      const fail = (error: unknown): void => { if (!stream.destroyed) leave(stream, undefined, error) }
+      const failure = failureOf(stream)
+      if (failure) fail(failure.error)
+      else stream.once('error', fail)
+    }
     if (kind !== ITERABLE && touch) watchActivity(stream, touch)
     const crossing = lent === given ? undefined : crossed(this.references) // an actor's own
     const passed = kind === ITERABLE ? new Through(stream as AsyncIterable<unknown>, touch, crossing) : stream
@@ -98,7 +104,7 @@ const failed = (what: string, thrown: unknown): StageError =>
 /** The values of an actor's iterable, and its error, are copied one by one. */
 const crossed = (references: References): Crossing => ({
   value: (value) => plain(value) ? value : copyOf(value, dataRefs(references)),
-  failure: (thrown) => copiedError(thrown instanceof StageError ? thrown : failed('the stream', thrown), references),
+  failure: (thrown) => copiedError(isStageError(thrown) ? thrown : failed('the stream', thrown), references),
 })
 
 /** The streams in what cannot be sent end with that. @throws StageError BAD_ARGUMENT */

@@ -9,6 +9,7 @@
 import { finished, type Duplex } from 'node:stream'
 import { types } from 'node:util'
 import { StageError, asError, printable } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { Callable } from '../codec.js'
 import { taken } from '../codec/dispose.js'
 import { Answering, ELSEWHERE, markElsewhere, runsElsewhere, type Hand } from '../codec/hand.js'
@@ -309,7 +310,7 @@ class Reading {
     if (this.#returned) return
     this.#returned = true
     const iterator = this.#iterator ?? (isIterator(this.source) ? this.source : undefined)
-    await iterator?.return?.()
+    if (iterator) await outside(() => iterator.return?.())
   }
 }
 

@@ -256,9 +256,12 @@ export class Turns {
         return
       }
     } catch (thrown) {
-      return this.#done(turn, this.#thrown(turn, thrown))
+      return outside(this.#done, this, turn, this.#thrown(turn, thrown))
     }
-    this.#done(turn, null, result)
+    // getters in what it returns or keeps are run as well, and below it may be its caller
+    const looked = typeof result === 'object' && result !== null
+    if (turn.from === undefined && (looked || definition.durable || activation.history)) outside(this.#done, this, turn, null, result)
+    else this.#done(turn, null, result)
   }
 
   #execute(turn: Turn): unknown {

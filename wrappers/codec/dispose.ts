@@ -6,7 +6,7 @@ import { StageError, asError } from '../../src/errors.js'
 import { handleOf } from '../../src/handle.js'
 import { outside } from '../../src/outside.js'
 import { isError, isObjectPrototype } from '../../src/realm.js'
-import { asNode, hold, isEmitter } from './hold.js'
+import { asNode, failureOf, hold, isEmitter } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from '../codec.js'
 
@@ -49,8 +49,8 @@ export function holdAll(args: unknown, fail: (error: unknown) => void): () => vo
     source.on('error', failed)
     held.push(source)
   })
-  const broken = held.find((stream) => stream.errored)
-  if (broken) process.nextTick(failed, broken.errored)
+  const broken = held.map(failureOf).find((one) => one)
+  if (broken) process.nextTick(failed, broken.error)
   return release
 }
 
@@ -126,10 +126,10 @@ export function iterate(source: AsyncIterable<unknown>): AsyncIterator<unknown> 
 export function leave(source: object, iterator?: { return?: () => unknown }, error?: unknown): void {
   try {
     const { destroy: itself, on, cancel, abort } = source as { destroy?: unknown; on?: unknown; cancel?(error: unknown): unknown; abort?(error: unknown): unknown }
-    if (typeof itself === 'function' || (typeof on === 'function' && typeof iterator?.return !== 'function')) destroy(source, error as Error | undefined)
+    if (typeof itself === 'function' || (typeof on === 'function' && typeof iterator?.return !== 'function')) outside(destroy, undefined, source, error === undefined ? undefined : asError(error))
     else if (typeof iterator?.return === 'function') settle(outside(() => iterator.return?.()))
-    else if (typeof cancel === 'function') settle(cancel.call(source, error))
-    else if (typeof abort === 'function') settle(abort.call(source, error))
+    else if (typeof cancel === 'function') settle(outside(() => cancel.call(source, error)))
+    else if (typeof abort === 'function') settle(outside(() => abort.call(source, error)))
   } catch {
     // it is the user's, and what it thinks of its end is its own
   }

@@ -16,9 +16,18 @@ const wrapped = new WeakMap<object, Duplex>()
 /** Whether it has events: streams of the web have none, and their errors end no process. */
 export const isEmitter = (source: object): source is Duplex => typeof (source as Partial<Duplex>).on === 'function'
 
+/** What guarded streams have said as their errors: not every stream is destroyed by one and keeps it. */
+const failures = new WeakMap<object, { readonly error: unknown }>()
+function note(this: object, error: unknown): void { failures.set(this, { error }) }
+
 /** From now on the error of a stream belongs to a call and ends no process. */
 export function guard(source: object): void {
-  if (isEmitter(source) && !source.listeners('error').includes(nothing)) source.on('error', nothing)
+  if (isEmitter(source) && !source.listeners('error').includes(note)) source.on('error', note)
+}
+
+/** The error that a guarded stream has had, however it told of it. */
+export function failureOf(stream: Duplex): { readonly error: unknown } | undefined {
+  return stream.errored ? { error: stream.errored } : failures.get(stream)
 }
 
 /** From now on a stream belongs to a call: its error is for whoever reads it, and no data of it gets lost meanwhile. */

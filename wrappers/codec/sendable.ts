@@ -1,6 +1,6 @@
 /** What both codecs agree on: what can be sent, and how a refusal says where in the value and what to do instead. */
 import { types } from 'node:util'
-import { StageError, describe } from '../../src/errors.js'
+import { StageError, describe, isStageError } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 import type { Handle } from '../../src/handle.js'
 import type { Refs } from '../codec.js'
@@ -126,8 +126,8 @@ export const tooLong = (maxBytes: number): never => refuse(`takes more than ${ma
 
 /** What an encoder throws in the end. */
 export function unsendable(thrown: unknown, path: readonly (string | number)[]): StageError {
-  if (thrown instanceof StageError && thrown.code === 'OVERLOADED') return thrown // this link has enough functions or streams
-  const refused = thrown instanceof Refusal
+  if (isStageError(thrown) && thrown.code === 'OVERLOADED') return thrown // this link has enough functions or streams
+  const refused = isStageError(thrown) && thrown instanceof Refusal
   const what = refused ? thrown.message : `cannot be read, it threw ${describe(isError(thrown) ? thrown.message : thrown)}: send a plain copy of it`
   return new StageError('BAD_ARGUMENT', `${where(path)} ${what}`, { executed: 'no', ...(refused ? {} : { cause: thrown }) })
 }

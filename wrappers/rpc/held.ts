@@ -28,6 +28,46 @@ export class Held {
   }
 }
 
+/** A large message or item that is not whole. */
+export interface Begun {
+  bytes: number
+  /** Ends the link or the stream that it comes over. */
+  cut(error: StageError): void
+}
+
+/**
+ * Messages whose parts have not all come, and large items of streams, of all links of this process. Where they take more
+ * than they may, the one that was begun first is given up with its link or stream: whoever means to end a message does so
+ * before those who never will.
+ */
+export class Unfinished {
+  used = 0
+  readonly #all = new Set<Begun>()
+
+  constructor(readonly maxBytes: number) {}
+
+  begin(cut: (error: StageError) => void): Begun {
+    const one = { bytes: 0, cut }
+    this.#all.add(one)
+    return one
+  }
+
+  grow(one: Begun, bytes: number): void {
+    if (!this.#all.has(one)) return // it was given up, and its link ends
+    one.bytes += bytes
+    this.used += bytes
+    for (const first of this.#all) {
+      if (this.used <= this.maxBytes) return
+      this.end(first)
+      first.cut(new StageError('OVERLOADED', `what has not come whole takes more than ${this.maxBytes} bytes in this process, and this was begun first`, { executed: 'unknown' }))
+    }
+  }
+
+  end(one: Begun): void {
+    if (this.#all.delete(one)) this.used -= one.bytes
+  }
+}
+
 /** Something that holds memory for a peer, until it gives it back. */
 export interface Holder {
   readonly held: Held
@@ -73,7 +113,7 @@ export function heldError(error: StageError, held: Held, weight: number): StageE
  * took, the last of it when its handlers have settled. A quarter of the heap that V8 may have each, so that a small
  * container has a small one.
  */
-export const PROCESS = { calls: new Held(quarter()), answers: new Held(quarter()) }
+export const PROCESS = { calls: new Held(quarter()), answers: new Held(quarter()), unfinished: new Unfinished(quarter()) }
 
 function quarter(): number {
   return Math.round(getHeapStatistics().heap_size_limit / 4)

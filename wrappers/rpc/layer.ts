@@ -79,7 +79,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     clock, deadlines, codec, timeoutMs, references,
     interception: caller.interception,
     passed: (fn, method) => interception.serving(fn as Handler, method, name, undefined, true),
-    held: PROCESS.calls, heldAnswers: PROCESS.answers, often: new OftenLog(clock, name),
+    held: PROCESS.calls, heldAnswers: PROCESS.answers, unfinished: PROCESS.unfinished, often: new OftenLog(clock, name),
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),

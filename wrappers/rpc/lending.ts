@@ -1,7 +1,7 @@
 import { Readable, type Duplex } from 'node:stream'
-import { StageError } from '../../src/errors.js'
+import { StageError, isStageError } from '../../src/errors.js'
 import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind } from '../codec/stream-kind.js'
-import { asNode, readOf } from '../codec/hold.js'
+import { asNode, failureOf, readOf } from '../codec/hold.js'
 import { iterate, leave } from '../codec/dispose.js'
 import type { Channel } from './channel.js'
 import { saidToWire, thrownToWire } from './errors.js'
@@ -37,23 +37,25 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
     else void feed(channel, from, carried)
   }
   if (!writing) return
-  if (writing === WRITE_BYTES) channel.pipe(stream)
+  let stop = (): void => {}
+  if (writing === WRITE_BYTES) stop = pour(channel, stream)
   else void fill(channel, stream, carried)
-  mind(channel, stream)
+  mind(channel, stream, stop)
 }
 
 /** An error on either side is one on the other. */
 function guard(channel: Channel, stream: Duplex, from: Duplex, listed: boolean): void {
   channel.once('error', (error) => { leave(stream, undefined, error) })
   if (!listed) for (const one of new Set([stream, from])) one.on('error', (error: unknown) => { channel.destroy(failed(error)) })
-  if (from.destroyed) channel.destroy(failed(from.errored ?? stream.errored ?? 'it was over before anybody read it'))
+  const failure = failureOf(stream) ?? failureOf(from)
+  if (failure || from.destroyed) channel.destroy(failed(failure ? failure.error : 'it was over before anybody read it'))
 }
 
 /** Its owner may write to it as well, and end it before the peer does: then the peer must not go on. */
-function mind(channel: Channel, stream: Duplex): void {
+function mind(channel: Channel, stream: Duplex, stop: () => void): void {
   const over = (): void => {
     if (channel.readableEnded) return
-    channel.unpipe(stream)
+    stop()
     channel.refuse()
   }
   stream.on('finish', over)
@@ -81,18 +83,51 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
     }
     over = true
   } catch (thrown) {
-    const error = thrown instanceof StageError ? saidToWire(thrown) : thrownToWire('the stream', thrown)
+    const error = isStageError(thrown) ? saidToWire(thrown) : thrownToWire('the stream', thrown)
     stop()
     await sender.failure(error)
   }
   if (!channel.destroyed) channel.end()
 }
 
+/** Writes what comes to a stream of bytes. What its `write` or `end` throws is its failure, which `pipe()` would leave to the process. @returns writes no more */
+function pour(channel: Channel, stream: Duplex): () => void {
+  const attempt = (step: () => unknown): unknown => {
+    try {
+      return step()
+    } catch (thrown) {
+      stop()
+      leave(stream, undefined, thrown)
+      channel.destroy(failed(thrown))
+      return true
+    }
+  }
+  const ondata = (chunk: Buffer): void => { if (attempt(() => stream.write(chunk)) === false) channel.pause() }
+  const onend = (): void => { if (stream !== process.stdout as object && stream !== process.stderr as object) attempt(() => stream.end()) } // as pipe() does
+  const ondrain = (): void => { channel.resume() }
+  const stop = (): void => {
+    channel.off('data', ondata).off('end', onend)
+    stream.off('drain', ondrain)
+  }
+  channel.on('data', ondata).on('end', onend)
+  stream.on('drain', ondrain)
+  if (stream.writableNeedDrain) channel.pause()
+  else channel.resume()
+  return stop
+}
+
 /** Writes what comes to a stream of objects. */
 async function fill(channel: Channel, stream: Duplex, { values }: Carried): Promise<void> {
   try {
     for await (const value of values()) {
-      if (stream.writable !== false && !stream.write(value)) await drained(stream, channel)
+      let more = true
+      try {
+        more = stream.writable === false || stream.write(value)
+      } catch (thrown) {
+        channel.destroy(failed(thrown)) // before the loop is left, which says only that
+        throw thrown
+      }
+      if (!more) await drained(stream, channel)
     }
     if (stream.writable !== false) stream.end()
   } catch (error) {

@@ -9,7 +9,7 @@ import { dispose, taken } from '../codec/dispose.js'
 import { asNode, hold } from '../codec/hold.js'
 import { elsewhere, fromWire } from './errors.js'
 import { faceOf, type Carried } from './faces.js'
-import { giveBack, giveBackLeft, heldError, leave, type Held, type Holder } from './held.js'
+import { giveBack, giveBackLeft, heldError, leave, type Held, type Holder, type Unfinished } from './held.js'
 import { ItemWriter } from './item-writer.js'
 import { failed, lend, type Lent } from './lending.js'
 import { STREAMS_MAX, UNREAD_MS } from './messages.js'
@@ -25,6 +25,7 @@ export interface PassingHost {
   readonly deadlines: Deadlines
   readonly codec: Codec
   readonly references: Referring
+  readonly unfinished: Unfinished
 }
 
 const NONE: readonly Channel[] = []
@@ -44,12 +45,13 @@ export class Passing {
   /** Received and not in use yet, with the time until when that may be so. */
   readonly #unread = new Map<Channel, number>()
   readonly #unsweep: () => void
-  readonly #room = new Room()
+  readonly #room: Room
   readonly #refs: Refs
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
   constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer, private readonly held: Held) {
+    this.#room = new Room(host.unfinished)
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     this.#refs = { ...PLAIN, ...host.references }
   }

@@ -1,4 +1,10 @@
+import type { Begun, Unfinished } from './held.js'
 import { VALUES_MAX_BYTES } from './messages.js'
+
+/** The stream that a value comes over. */
+interface Asking {
+  destroy(error: Error): unknown
+}
 
 interface Waiting {
   bytes: number
@@ -9,18 +15,25 @@ interface Waiting {
 export class Room {
   /** Bytes. */
   used = 0
-  readonly #held = new Map<object, number>()
-  readonly #waiting = new Map<object, Waiting>()
+  readonly #held = new Map<Asking, Begun>()
+  readonly #waiting = new Map<Asking, Waiting>()
+
+  /** @param all  of which it is a part */
+  constructor(private readonly all: Unfinished) {}
 
   /** @param granted  called once there is room, which may be at once */
-  ask(who: object, bytes: number, granted: () => void): void {
+  ask(who: Asking, bytes: number, granted: () => void): void {
     this.#waiting.set(who, { bytes, granted })
     this.#admit()
   }
 
   /** It needs none any more, or does not wait for it. */
-  leave(who: object): void {
-    this.used -= this.#held.get(who) ?? 0
+  leave(who: Asking): void {
+    const held = this.#held.get(who)
+    if (held) {
+      this.used -= held.bytes
+      this.all.end(held)
+    }
     this.#held.delete(who)
     this.#waiting.delete(who)
     this.#admit()
@@ -30,8 +43,10 @@ export class Room {
     for (const [who, { bytes, granted }] of this.#waiting) {
       if (this.used + bytes > VALUES_MAX_BYTES) return
       this.#waiting.delete(who)
-      this.#held.set(who, bytes)
+      const begun = this.all.begin((error) => who.destroy(error))
+      this.#held.set(who, begun)
       this.used += bytes
+      this.all.grow(begun, bytes)
       granted()
     }
   }

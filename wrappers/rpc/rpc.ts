@@ -103,7 +103,7 @@ export class Rpc extends Channel implements Top {
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
       ...host.references,
-    }, host.clock, end.dialled, host.heldAnswers)
+    }, host.clock, end.dialled, host.heldAnswers, host.unfinished)
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     const standing = new Standing(host, () => this.peer, () => { this.#serving.resumed(); this.methods.announce() })
     this.methods = new Methods(this.#wire, () => host.visible(this.peer), () => standing.open())

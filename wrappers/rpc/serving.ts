@@ -8,7 +8,7 @@ import type { Channel } from './channel.js'
 import { DEPTH_MAX, sizeOfCarried, takeCarried } from './context.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
-import { CALL_BYTES, type Held, giveBack, giveBackLeft, leave } from './held.js'
+import { CALL_BYTES, type Held, type Unfinished, giveBack, giveBackLeft, leave } from './held.js'
 import { Incoming, type Inherit } from './incoming.js'
 import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
@@ -29,6 +29,7 @@ export interface Handlers extends Inherit {
   /** Memory of the calls of all links, and what waits of their answers. */
   readonly held: Held
   readonly heldAnswers: Held
+  readonly unfinished: Unfinished
   readonly often: OftenLog
   /** The stage is closing: only what belongs to a call in progress is still served. */
   readonly draining: boolean

@@ -5,7 +5,7 @@ import type { Hand } from '../codec/hand.js'
 import type { Clock } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
-import { Held } from './held.js'
+import { Held, Unfinished, type Begun } from './held.js'
 import { Outbox } from './outbox.js'
 import { Turns } from './turns.js'
 
@@ -18,6 +18,12 @@ const PAUSE_MS = 1
 /** Of a codec that does not say what its values take. */
 const UNWEIGHED = 8
 
+/** A message that is not whole yet. */
+interface Parts {
+  readonly writer: Writer
+  readonly begun: Begun
+}
+
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
   /** Nothing is written any more. */
@@ -29,7 +35,7 @@ export class Wire {
   hand: Hand | undefined
   readonly #outbox: Outbox
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
-  readonly #parts = new Map<number, Writer>()
+  readonly #parts = new Map<number, Parts>()
   #partial = 0
   /** Bytes of PARTs that were read, and the peer was not told. */
   #unsaid = 0
@@ -43,7 +49,7 @@ export class Wire {
   #nextId: number
   #lastId: number
 
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, answers = new Held(Infinity)) {
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, answers = new Held(Infinity), private readonly unfinished = new Unfinished(Infinity)) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.turns, clock, answers)
@@ -276,8 +282,9 @@ export class Wire {
     if (!parts) return onmessage(type, id, bytes, start + HEAD, end, false)
     this.#drop(id, parts)
     if (type === CANCEL) return
-    append(parts, bytes.subarray(start + HEAD, end))
-    onmessage(type, id, parts.bytes, 0, parts.at, true)
+    const { writer } = parts
+    append(writer, bytes.subarray(start + HEAD, end))
+    onmessage(type, id, writer.bytes, 0, writer.at, true)
   }
 
   /** Takes what has come of a frame, if what follows can come to it in pieces: those of a stream, or parts of a message. */
@@ -314,6 +321,7 @@ export class Wire {
 
   clear(): void {
     this.closed = true
+    for (const { begun } of this.#parts.values()) this.unfinished.end(begun)
     this.#parts.clear()
     this.#outbox.clear()
   }
@@ -324,21 +332,23 @@ export class Wire {
     if (!parts) {
       if (id !== 0 && !this.#ours(id)) this.fresh(id)
       else if (id !== 0) this.known(id)
-      this.#parts.set(id, parts = new Writer(piece.length))
+      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.unfinished.begin((error) => this.framed.destroy(error)) })
     }
     this.#partial += piece.length
-    if (parts.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
+    if (parts.writer.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
     if (this.#partial > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`)
-    append(parts, piece)
+    append(parts.writer, piece)
+    this.unfinished.grow(parts.begun, piece.length)
     this.#unsaid += piece.length
     if (this.#unsaid < PARTS_WINDOW_BYTES / 4) return
     this.signal(READ, 0, this.#unsaid)
     this.#unsaid = 0
   }
 
-  #drop(id: number, parts: Writer): void {
+  #drop(id: number, { writer, begun }: Parts): void {
     this.#parts.delete(id)
-    this.#partial -= parts.at
+    this.#partial -= writer.at
+    this.unfinished.end(begun)
   }
 }
 
