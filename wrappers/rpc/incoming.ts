@@ -20,6 +20,13 @@ export interface Inherit {
   actor(address: string, options: ActorCallOptions, within: () => Context): unknown
 }
 
+/** What all calls that come over one link share. */
+export interface ServedLink {
+  readonly around: Inherit
+  /** Memory that their arguments take. */
+  readonly held: Held
+}
+
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
 export class Incoming extends Answering implements CallContext, Context, Holder, Passing {
   #ends: number | Allowance
@@ -28,25 +35,23 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
   /** The caller does not wait any more. */
   cancelled = false
   kept = false
+  /** Bytes of memory that its arguments take; 0 once they were given back. */
+  weight = 0
 
   /**
    * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
-   * @param held     where its arguments count
-   * @param weight   bytes of memory that they take; 0 once they were given back
    * @param streams  that came in them
    */
   constructor(
-    private readonly around: Inherit,
+    private readonly link: ServedLink,
     readonly peer: Peer,
     readonly method: string,
     endsAt: number,
     public carried: Carried,
-    readonly held: Held,
-    public weight: number,
     readonly streams: readonly Channel[],
   ) {
     super()
-    this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - around.clock.now())
+    this.#ends = streams.length === 0 ? endsAt : new Allowance(streams, endsAt, endsAt - link.around.clock.now())
   }
 
   get [HANDLE](): string {
@@ -59,8 +64,13 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
   }
 
   get deadline(): number {
-    const { clock } = this.around
+    const { clock } = this.link.around
     return clock.wall() + (this.endsAt - clock.now())
+  }
+
+  /** Where its arguments count. */
+  get held(): Held {
+    return this.link.held
   }
 
   get over(): boolean {
@@ -78,11 +88,12 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
   }
 
   to(to: To, options: TargetOptions = {}): Target {
-    return this.around.target(to, inherit(this, options, this.around.clock.now())) as Target
+    const { around } = this.link
+    return around.target(to, inherit(this, options, around.clock.now())) as Target
   }
 
   actor<T = UntypedActor>(address: string, options: ActorCallOptions = {}): Actor<T> {
-    return this.around.actor(address, options, () => this) as Actor<T>
+    return this.link.around.actor(address, options, () => this) as Actor<T>
   }
 
   /** It is answered with streams: they have no deadline, and its signal lives until the last of them has ended, and fires then if any was left. */

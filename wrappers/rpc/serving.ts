@@ -9,7 +9,7 @@ import { DEPTH_MAX, sizeOfCarried, takeCarried } from './context.js'
 import { dispose } from '../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from './errors.js'
 import { CALL_BYTES, type Held, type Unfinished, giveBack, giveBackLeft, leave } from './held.js'
-import { Incoming, type Inherit } from './incoming.js'
+import { Incoming, type Inherit, type ServedLink } from './incoming.js'
 import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from './messages.js'
 import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
@@ -74,7 +74,11 @@ export class Serving implements Source {
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
 
-  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {}
+  readonly #link: ServedLink
+
+  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {
+    this.#link = { around: handlers, held: port.held }
+  }
 
   /** Calls that wait, or whose handlers run; one that was cancelled keeps its slot until then. */
   get size(): number {
@@ -120,7 +124,7 @@ export class Serving implements Source {
       this.#note(`${method} was refused: ${overload}`)
       return refuse('OVERLOADED', overload)
     }
-    this.#admit(id, { handler, service, call: new Incoming(this.handlers, this.port.end.peer, method, endsAt, carried, this.port.held, weight, streams), args, since: now })
+    this.#admit(id, { handler, service, call: new Incoming(this.#link, this.port.end.peer, method, endsAt, carried, streams), args, since: now }, weight)
   }
 
   oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
@@ -133,7 +137,7 @@ export class Serving implements Source {
     const now = this.handlers.clock.now()
     const overload = carried.depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
     if (overload) return this.#note(`a cast of ${method} was dropped: ${overload}`)
-    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.handlers, this.port.end.peer, method, Infinity, carried, this.port.held, weight, NONE), args, since: now })
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.#link, this.port.end.peer, method, Infinity, carried, NONE), args, since: now }, weight)
   }
 
   #note(what: string): void {
@@ -210,8 +214,8 @@ export class Serving implements Source {
   }
 
   /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
-  #admit(id: number, queued: Queued): void {
-    this.port.held.add(queued.call.weight)
+  #admit(id: number, queued: Queued, weight: number): void {
+    this.port.held.add(queued.call.weight = weight)
     if (this.#queue.size === 0 && queued.handler !== HELD && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
     this.#queue.set(id, queued)
     this.handlers.slices.add(this)
