@@ -77,6 +77,45 @@ test('a result that nobody holds any more ends its source when it is collected',
   t.pass()
 })
 
+const bytes = (): Readable => Readable.from([Buffer.alloc(50_000), Buffer.alloc(50_000)], { objectMode: false })
+const broken = (objectMode: boolean): Readable => new Readable({ objectMode, read() { this.push(objectMode ? 1 : 'x'); this.destroy(new Error('broke on purpose')) } })
+const drain = (stream: Readable): Promise<unknown> => new Promise((resolve) => { stream.on('data', () => {}).on('error', () => {}).once('close', resolve) })
+const fill = (stream: Writable): Promise<unknown> => new Promise((resolve) => { stream.on('error', () => {}).once('close', resolve).end(stream.writableObjectMode ? 1 : 'x') })
+const sink = (objectMode: boolean, error?: Error): Writable => new Writable({ objectMode, write: (_chunk, _encoding, done) => { done(error) } })
+const over: readonly [title: string, make: () => Readable | Writable, use: (stream: never) => Promise<unknown>][] = [
+  ['bytes', bytes, drain],
+  ['objects', () => Readable.from([1, 2]), drain],
+  ['bytes that break', () => broken(false), drain],
+  ['objects that break', () => broken(true), drain],
+  ['a file that is missing', () => createReadStream('/no/such/file'), drain],
+  ['a Writable of bytes', () => sink(false), fill],
+  ['a Writable of objects', () => sink(true), fill],
+  ['a Writable that breaks', () => sink(false, new Error('broke on purpose')), fill],
+  ['a Duplex of objects', () => new PassThrough({ objectMode: true }), (stream: Writable & Readable) => Promise.all([drain(stream), fill(stream)])],
+]
+for (const [title, make, use] of over) {
+  test(`what a stream arrived as is collected once it is over: ${title}`, async (t) => {
+    setFlagsFromString('--expose-gc')
+    const gc = runInNewContext('gc') as () => void
+    const [a, b] = await pair(t)
+    const faces: WeakRef<object>[] = []
+    const used = async (stream: object): Promise<void> => {
+      faces.push(new WeakRef(stream))
+      await use(stream as never)
+    }
+    b.to('*').provide('take', used)
+    b.to('*').provide('give', make)
+    await (async () => {
+      for (let i = 0; i < 5; i++) {
+        await a.to('far').call('take', make()).catch(() => {}) // one that fails before it is sent rejects
+        await used(await a.to('far').call<object>('give'))
+      }
+    })()
+    t.true(faces.length >= 5)
+    await until(() => { gc(); return faces.every((one) => one.deref() === undefined) }, 10_000)
+  })
+}
+
 test('a stream that somebody listens to is told of its end, though nobody holds it', async (t) => {
   setFlagsFromString('--expose-gc')
   const gc = runInNewContext('gc') as () => void

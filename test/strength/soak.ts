@@ -106,6 +106,7 @@ export const orders = (here: Here) => {
 }
 
 function handles(): Handles {
+  void [process.stdout, process.stderr] // Node opens them with the first socket that is destroyed, and a pipe counts as a resource
   const resources: Record<string, number> = {}
   for (const one of process.getActiveResourcesInfo()) resources[one] = (resources[one] ?? 0) + 1
   return { resources, listeners: Object.fromEntries(process.eventNames().map((name) => [String(name), process.listenerCount(name)])) }

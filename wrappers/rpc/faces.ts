@@ -26,13 +26,14 @@ export function faceOf(channel: Channel, kind: StreamKind, carried: Carried): Re
     : !reading ? new Writable({ ...writeHalf(channel, writing, carried), destroy })
     : new Duplex({ ...bothHalves(readHalf(channel, reading, carried), writeHalf(channel, writing, carried)), destroy })
   face.on('error', nothing) // nobody need listen for the process to live on
-  abandoned.register(face, channel)
+  abandoned.register(face, channel, channel)
   // whoever listens to it waits for an event, and nothing else need hold it then; `face` is in no closure, or all would hold it
   const listened: { face?: Readable | Writable | undefined } = {}
   face.once('newListener', function (this: Readable | Writable) { listened.face = this })
   const held = new WeakRef(face) // one that is not in use, and that nobody holds, must be collected while its channel is open
   channel.on('error', (error) => { held.deref()?.destroy(error) })
   channel.on('close', () => {
+    abandoned.unregister(channel) // it holds the channel, whose listeners hold a face that was read: neither would be collected
     listened.face = undefined
     if ((reading && !channel.readableEnded) || (writing && !channel.writableFinished)) held.deref()?.destroy()
   })
