@@ -115,9 +115,9 @@ const cut: Program = {
     const asked: ClientHttp2Stream = client.request({ ':path': '/', ':method': 'POST' })
     asked.on('error', (error) => lines.push(`stream error ${code(error)}`))
     await once(asked, 'data')
+    const over = Promise.all([closed(client), closed(asked), aborted])
     client.destroy()
-    await closed(asked)
-    await aborted
+    await over
     return lines.sort()
   },
 }

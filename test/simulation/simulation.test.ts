@@ -14,7 +14,7 @@ const worker = fileURLToPath(new URL('worker.js', import.meta.url))
 const hashes = new Map<number, string>()
 
 test.serial('what the promises say holds in many worlds of trouble', async (t) => {
-  t.timeout(115_000)
+  t.timeout(300_000) // it computes all the time, and a busy machine gives it less
   const broken = await farm({ worker, from: 1, seeds: SEEDS, jobs, onoutcome: ({ seed, hash }) => hashes.set(seed, hash) })
   t.deepEqual(broken.map(({ seed, broken: what }) => `npm run sim -- --seed ${seed} --trace: ${what[0]}`), [])
 })
@@ -36,7 +36,7 @@ test('every mutant has its place in the code', (t) => {
 })
 
 test.serial('what is broken on purpose is caught', async (t) => {
-  t.timeout(115_000)
+  t.timeout(300_000) // it computes all the time, and a busy machine gives it less
   const quick = mutants.filter((one) => !one.slow).map((one) => ({ ...one, seeds: Math.min(one.seeds, MUTANT_SEEDS) }))
   const missed: string[] = []
   await catchMutants(quick, jobs, ({ mutant, caught }) => { if (!caught) missed.push(mutant.name) })
