@@ -1,6 +1,5 @@
 import type { ChainItem } from './options.js'
-import type { Picked } from './selection.js'
-import type { Layer, Mesh, Mounted, Wrapper } from './types.js'
+import type { Layer, Mesh, Mounted, Selection, Wrapper } from './types.js'
 
 /** One wrapper of a chain under the name that both ends compare. */
 export interface ChainLink {
@@ -11,6 +10,11 @@ export interface ChainLink {
 }
 
 type Verb = NonNullable<Mounted['target']>[string]
+
+/** A selection that each layer may see with its own output as the top of links. */
+interface Layered extends Selection {
+  at(index: number): Selection
+}
 
 /**
  * Makes what a stage's chain consists of: the wrappers in order, appended to `chain`, and the verbs that its layers
@@ -42,7 +46,7 @@ export function mountChain(
   for (const { index, target } of own) {
     for (const [name, verb] of Object.entries(target)) {
       // the last one's own output is the top: nothing to look up for each call
-      all[name] = index === last ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
+      all[name] = index === last ? verb : (selection, ...args) => verb((selection as Layered).at(index), ...args)
     }
   }
   return { mounted, verbs: all }
