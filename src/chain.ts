@@ -1,5 +1,7 @@
+/** The chain of a stage: its wrappers in order, what its layers mount, and why one could not be built. */
+import { StageError } from './errors.js'
 import type { ChainItem } from './options.js'
-import type { Layer, Mesh, Mounted, Selection, Wrapper } from './types.js'
+import type { Layer, LinkEnd, Mesh, Mounted, Selection, Wrapper } from './types.js'
 
 /** One wrapper of a chain under the name that both ends compare. */
 export interface ChainLink {
@@ -50,4 +52,10 @@ export function mountChain(
     }
   }
   return { mounted, verbs: all }
+}
+
+/** @param name  of the stage that was building it */
+export function unbuilt(name: string, { peer, dialled }: LinkEnd, error: StageError | undefined): StageError {
+  const dialler = dialled ? 'which it dialled' : 'which had dialled it'
+  return new StageError('BAD_ARGUMENT', `${name} could not build its chain for ${peer.name} (${peer.id}), ${dialler}: ${error?.message}`, { cause: error?.cause, peer })
 }

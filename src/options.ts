@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { PartReason } from './directory.js'
 import { StageError, describe } from './errors.js'
 import { headersOf } from './headers.js'
-import { SECRET_MIN_BYTES } from './handshake.js'
+import { SECRET_MIN_BYTES } from './seal.js'
 import type { PeerStream } from './socketlike.js'
 import type { Clock, Interface, Layer, Peer, Random, Registry, SelectOptions, Wrapper } from './types.js'
 

@@ -36,8 +36,8 @@ function constant(file: string, name: string): number {
 
 /** A sentence with a figure, and the constant that it speaks of. Whoever changes one of the two must change the other. */
 const figures: [page: string, says: string, file: string, name: string, is: number][] = [
-  [PROTOCOL, 'at most 4096), and that many bytes of JSON', 'src/handshake.ts', 'MAX_BYTES', 4096],
-  [PROTOCOL, 'Both ends have 5 seconds for all of it', 'src/handshake.ts', 'HANDSHAKE_MS', 5000],
+  [PROTOCOL, 'at most 4096), and that many bytes of JSON', 'src/handshake-messages.ts', 'MAX_BYTES', 4096],
+  [PROTOCOL, 'Both ends have 5 seconds for all of it', 'src/handshake-messages.ts', 'HANDSHAKE_MS', 5000],
   [PROTOCOL, 'at most 64 that have not said a HELLO', 'src/strangers.ts', 'SILENT_MAX', 64],
   [PROTOCOL, 'at most 64 that have, and for a moment', 'src/strangers.ts', 'GREETED_MAX', 64],
   [PROTOCOL, 'for a moment 256 in all', 'src/strangers.ts', 'BURST_MAX', 256],
