@@ -50,7 +50,7 @@ export const mutants: readonly Mutant[] = [
   mutant('views of a look and of the watch before it overtake each other', 'P5', 'src/watch.js', 'this.#held = view;', 'this.#show(view);', { slow: true }),
   mutant('the watch before a look goes on beside it', 'P23', 'src/watch.js', 'this.#current?.abort();\n        this.#retry', 'this.#retry', { slow: true }),
   mutant('an id that is gone may come back', 'P1', 'src/directory.js', 'this.#gone.add(id);', ''),
-  mutant('a lost lease leaves the links as they were', 'calls where nothing is broken', 'src/stage.js', 'running.links.reset(', 'void (', { slow: true }),
+  mutant('a lost lease leaves the links as they were', 'calls where nothing is broken', 'src/running.js', 'this.links.reset(', 'void (', { slow: true }),
   mutant('nobody takes out the dead', 'P3', 'src/sweeper.js', 'this.sweep().catch', 'Promise.resolve().catch'),
   mutant('the calls of a dead link wait on', 'P9', 'wrappers/rpc/rpc.js', 'call.settle(lost);', ''),
   mutant('a goodbye is not heard', 'P7', 'wrappers/rpc/rpc.js', 'this.ondrain?.(leaving);', ''),
