@@ -1,6 +1,7 @@
+/** The chain of a stage: its wrappers in order, what its layers mount, and why one could not be built. */
+import { StageError } from './errors.js'
 import type { ChainItem } from './options.js'
-import type { Picked } from './selection.js'
-import type { Layer, Mesh, Mounted, Wrapper } from './types.js'
+import type { Layer, LinkEnd, Mesh, Mounted, Selection, Wrapper } from './types.js'
 
 /** One wrapper of a chain under the name that both ends compare. */
 export interface ChainLink {
@@ -11,6 +12,11 @@ export interface ChainLink {
 }
 
 type Verb = NonNullable<Mounted['target']>[string]
+
+/** A selection that each layer may see with its own output as the top of links. */
+interface Layered extends Selection {
+  at(index: number): Selection
+}
 
 /**
  * Makes what a stage's chain consists of: the wrappers in order, appended to `chain`, and the verbs that its layers
@@ -42,8 +48,14 @@ export function mountChain(
   for (const { index, target } of own) {
     for (const [name, verb] of Object.entries(target)) {
       // the last one's own output is the top: nothing to look up for each call
-      all[name] = index === last ? verb : (selection, ...args) => verb((selection as Picked).at(index), ...args)
+      all[name] = index === last ? verb : (selection, ...args) => verb((selection as Layered).at(index), ...args)
     }
   }
   return { mounted, verbs: all }
+}
+
+/** @param name  of the stage that was building it */
+export function unbuilt(name: string, { peer, dialled }: LinkEnd, error: StageError | undefined): StageError {
+  const dialler = dialled ? 'which it dialled' : 'which had dialled it'
+  return new StageError('BAD_ARGUMENT', `${name} could not build its chain for ${peer.name} (${peer.id}), ${dialler}: ${error?.message}`, { cause: error?.cause, peer })
 }

@@ -1,5 +1,5 @@
+import type { Peer } from './peer.js'
 import { isError } from './realm.js'
-import type { Peer } from './types.js'
 
 /** Every way in which the library can fail; a closed list. Misuse by the programmer is a bare TypeError instead. */
 export const codes = [

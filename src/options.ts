@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { PartReason } from './directory.js'
 import { StageError, describe } from './errors.js'
 import { headersOf } from './headers.js'
-import { SECRET_MIN_BYTES } from './handshake.js'
+import { SECRET_MIN_BYTES } from './seal.js'
 import type { PeerStream } from './socketlike.js'
 import type { Clock, Interface, Layer, Peer, Random, Registry, SelectOptions, Wrapper } from './types.js'
 
@@ -10,7 +10,7 @@ import type { Clock, Interface, Layer, Peer, Random, Registry, SelectOptions, Wr
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what one item takes is what the one below it returns
 export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, any> } | Layer<any, any>
 
-/** Those that the stage itself reads; the layers of its chain may read more. */
+/** Those that the stage itself reads, with `DEFAULTS` below; the layers of its chain may read more. */
 export interface CoreOptions {
   /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
   namespace?: string | undefined
@@ -26,13 +26,20 @@ export interface CoreOptions {
   insecure?: boolean | undefined
   /** Whose store keeps the actors, as an object or as a URL; default that of the registry. Closed with the last stage that uses it. */
   store?: Registry | string | undefined
-  /** Default deadline of what is done through `to()`, in milliseconds; default 10 000. */
+  /** Default deadline of what is done through `to()`, in milliseconds. */
   timeoutMs?: number | undefined
-  /** A link unused for this long closes, in milliseconds; default 60 000. */
+  /** A link unused for this long closes, in milliseconds. */
   idleLinkMs?: number | undefined
-  /** How long the entry outlives its last renewal, in milliseconds; default 15 000, at least 500. */
+  /** How long the entry outlives its last renewal, in milliseconds; at least 500. */
   ttlMs?: number | undefined
 }
+
+/** Of a stage that does not say. */
+export const DEFAULTS = {
+  timeoutMs: 10_000,
+  idleLinkMs: 60_000,
+  ttlMs: 15_000,
+} as const satisfies CoreOptions
 
 /** What the public door fills in, and what tests put in its place. */
 export interface Parts {

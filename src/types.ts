@@ -1,16 +1,21 @@
 /**
- * The contracts. Everything else leans on this file, and it imports nothing of ours but the error class's type.
+ * The contracts. Everything else leans on this file and on those that it passes on, and they import nothing of ours but each
+ * other and the error class's type.
  *
- * Read it top to bottom: who is there (Entry, Registry), what carries bytes (Interface), what is made of the bytes
- * (Wrapper, Layer), and what a layer may ask of the stage that holds it (Mesh, Selection, Link).
+ * Begin with who is there (`peer.ts`), the name server (`registry.ts`) and what it keeps of actors (`store.ts`). Then read
+ * this file top to bottom: what carries bytes (Interface), what is made of the bytes (Wrapper, Layer), and what a layer may
+ * ask of the stage that holds it (Mesh, Selection, Link).
  */
 import type { Duplex } from 'node:stream'
+import type { Closable } from './closable.js'
 import type { StageError } from './errors.js'
+import type { Entry, Peer } from './peer.js'
+import type { Store } from './store.js'
 
-/** Something with an end. `close` is idempotent: every call returns the same promise or an equal one. */
-export interface Closable {
-  close(): Promise<void>
-}
+export type { Closable } from './closable.js'
+export type { Entry, Peer } from './peer.js'
+export type { Lease, Registry, View } from './registry.js'
+export type { Claim, Claimed, Commit, Committed, Fence, Owner, Store, Wake } from './store.js'
 
 // ── time and chance ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -32,185 +37,6 @@ export interface Random {
   bytes(size: number): Buffer
   /** 0 ≤ x < 1 */
   float(): number
-}
-
-// ── who is there ────────────────────────────────────────────────────────────────────────────────────────────────
-
-/** What others may know of a stage. It is data: it came over a network, and may be stale by the time it is read. */
-export interface Peer {
-  /** The identity: random per start, and new after a lost lease. */
-  readonly id: string
-  /** Several live stages may share one (replicas). */
-  readonly name: string
-  readonly namespace: string
-  /** Where it can be dialled, by whoever has an interface for it: `tcp://10.0.0.5:4000`. */
-  readonly addresses: readonly string[]
-  /** Facts that its stage tells about itself (a zone, a version, a role); `{}` if it tells none, or if only its handshake is known. */
-  readonly meta: Readonly<Record<string, string>>
-  /**
-   * True while no entry of the registry was seen for this peer: its id, name and addresses are what it said of itself. An
-   * entry takes its place as soon as it is seen. Absent on peers that the registry lists.
-   */
-  readonly claimed?: boolean
-}
-
-/** One record of the registry. JSON, at most 8 KiB. */
-export interface Entry extends Peer {
-  /** Refuses to share its name. */
-  readonly unique: boolean
-  /** It is closing: still there for what was begun, not for anything new. */
-  readonly draining: boolean
-  /** How long the entry outlives its last renewal, in milliseconds. */
-  readonly ttlMs: number
-  /** What the layers of its chain announce, by layer name. */
-  readonly announces: Readonly<Record<string, unknown>>
-}
-
-/** The whole truth of one namespace at one moment, as the registry knows it. */
-export interface View {
-  /** Changes when the registry was emptied, replaced or rolled back: what is missing then may only be forgotten. */
-  readonly generation: string
-  /** Every live entry. An entry whose lease has passed stays until somebody's sweep has taken it out. */
-  readonly entries: readonly Entry[]
-  /** Ids that were taken out because their lease lapsed, for at least a minute after; the rest that vanish left by themselves. */
-  readonly lapsed: readonly string[]
-}
-
-/**
- * The name server. An instance may be shared by several stages; the last of them that closes, closes it.
- *
- * Every method may reject, with `REGISTRY_UNAVAILABLE` where it may work later. Nothing here retries for long: the
- * stage does, whatever the code is, with one back-off for all registries.
- */
-export interface Registry extends Closable {
-  /** For messages: what and where, without credentials (`redis://127.0.0.1:6379`). */
-  readonly address: string
-  /**
-   * Lists the entry for `ttlMs`, under its id. Resolves once watchers can see it.
-   * An entry of the same id is replaced; ids never collide, so it was our own.
-   * @throws StageError NAME_TAKEN if this or another live entry of that name is `unique`
-   */
-  publish(entry: Entry, ttlMs: number): Promise<Lease>
-  /**
-   * The present view at once, read after the call also where another watch is open: whoever is listed by then is in it.
-   * Then one whenever it changed (equal views in a row are allowed, missed ones are not replayed). Throws when the
-   * registry goes away: the caller keeps what it knew and watches again. Ends quietly when `signal` fires.
-   */
-  watch(namespace: string, signal: AbortSignal): AsyncIterable<View>
-  /** Where claims and committed actor state of a namespace live, if this registry can hold them. The caller closes it. */
-  store?(namespace: string): Store
-}
-
-/** The right to be listed. The registry's clock alone decides how long it lasts. */
-export interface Lease extends Closable {
-  /**
-   * One heartbeat; `entry` replaces what is listed.
-   * @returns 'ok'    renewed in time, or listed again after the registry itself had lost its memory
-   *          'late'  it had lapsed but nobody had taken it out: renewed, and whoever acted on it must check
-   *          'lost'  it was taken out: this id is gone for good
-   */
-  renew(entry?: Entry): Promise<'ok' | 'late' | 'lost'>
-  /** It was lost from the start: the id had been listed by a try whose answer never came, and was taken out since. */
-  readonly lost?: boolean
-  /** Takes the entry out; watchers see it leave by itself. After the lease was lost it does nothing. */
-  close(): Promise<void>
-}
-
-// ── who hosts what, and what it was ─────────────────────────────────────────────────────────────────────────────
-
-/**
- * What proves the right to host an actor: both must be equal. An epoch alone does not, since a server that takes over
- * without the last writes grants it twice.
- */
-export interface Fence {
-  /** Grows with every claim of the actor and never comes back; that of a record the store never saw begins at its time in ms. */
-  readonly epoch: number
-  /** Random for each claim. */
-  readonly activation: string
-}
-
-/** Who has the claim on an actor. */
-export interface Owner extends Fence {
-  /** The id of its stage. */
-  readonly stage: string
-}
-
-export interface Claim {
-  /** The id of the stage that claims. */
-  readonly stage: string
-  /** Random, and the same when it is tried again after a lost answer. */
-  readonly activation: string
-  /** The activation of an owner that is known to be gone: it is taken over. Of any other owner nothing is taken. */
-  readonly over?: string | undefined
-  /** The highest epoch that the claimer knows of, should the store have forgotten it. */
-  readonly floor?: number | undefined
-}
-
-/** What a claim finds: somebody else's, or the right to host and what was committed last. */
-export type Claimed = { readonly owner: Owner } | (Committed & { readonly owner?: undefined; readonly epoch: number })
-
-/** The committed state of an actor at one moment. */
-export interface Committed {
-  /** Commits so far; 0 before the first. */
-  readonly version: number
-  /** As committed; undefined before the first. */
-  readonly data: Buffer | undefined
-  /** The store's time: milliseconds since 1970 by its own clock. */
-  readonly now: number
-}
-
-export interface Commit {
-  /** Random, and the same when it is tried again: a repeated commit is recognised. */
-  readonly id: string
-  /** The version that it makes: the last one + 1. */
-  readonly version: number
-  /** At most 4 MiB and what framing it needs; opaque to the store, and the store's from here on: nobody changes its bytes. */
-  readonly data: Buffer
-  /** When the actor wants to be woken, by the store's time; undefined: never. Replaces what was there. */
-  readonly wake?: number | undefined
-}
-
-/** An actor that wants to be woken, and when. */
-export interface Wake {
-  readonly actor: string
-  /** Milliseconds since 1970 by the store's clock, whole. */
-  readonly at: number
-}
-
-/**
- * Claims and committed state of the actors of one namespace. An actor is known by its address, at most 512 bytes of
- * printable text. Every step is atomic, and may safely be run again when its answer was lost; none waits or retries for
- * long. They reject with `STORE_UNAVAILABLE` where it may work later, `AUTH_FAILED`, `BAD_ARGUMENT` or `CLOSED`.
- *
- * What was acknowledged is there for whoever claims next: each claim raises the fence before it reads, so that whatever
- * the owner before it still has under way is refused.
- */
-export interface Store extends Closable {
-  /** For messages, without credentials. */
-  readonly address: string
-  /** What this store may lose; said once in the log when the first durable type is defined. */
-  readonly warning?: string
-  /**
-   * Takes the right to host an actor that has no owner, or the one named by `over`: raises its fence, then reads.
-   * The same activation again gets the same answer, as long as it owns the actor.
-   */
-  claim(actor: string, claim: Claim): Promise<Claimed>
-  /**
-   * Replaces the state, if the fence is the owner's and the version is the next one.
-   * @returns 'ok' also for a repeated one; 'fenced' if it changed nothing: somebody else owns the actor now, or the
-   *   store has another past (it was emptied or put back)
-   */
-  commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'>
-  /** Gives the actor up, if the fence is its owner's; its epoch and state stay. */
-  release(actor: string, fence: Fence): Promise<void>
-  /** Who has it and what was committed, without claiming; undefined if nobody ever claimed it. */
-  look(actor: string): Promise<(Committed & { readonly epoch: number; readonly owner: Owner | undefined }) | undefined>
-  /**
-   * Up to `limit` actors whose `wake` has come, the earliest first; those of the same moment in an order of the store's own.
-   * Fewer than `limit`: there are no more.
-   * @param after  only those behind that one, whether it still waits or not
-   */
-  due(limit: number, after?: Wake): Promise<readonly Wake[]>
 }
 
 // ── what carries bytes ──────────────────────────────────────────────────────────────────────────────────────────

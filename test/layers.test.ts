@@ -39,8 +39,11 @@ test('nothing imports the public door', (t) => {
   t.deepEqual(arrows.filter(({ to }) => to === DOOR), [])
 })
 
-test('the contracts import nothing of ours but a type', (t) => {
-  t.deepEqual(arrows.filter(({ from }) => from === 'src/types.ts'), [{ from: 'src/types.ts', to: 'src/errors.ts', type: true }])
+test('the contracts import nothing of ours but each other and the type of the error class', (t) => {
+  const contracts = ['types', 'closable', 'peer', 'registry', 'store'].map((name) => `src/${name}.ts`)
+  const leans = arrows.filter(({ from, to }) => contracts.includes(from) && !contracts.includes(to))
+  t.deepEqual(leans, [{ from: 'src/types.ts', to: 'src/errors.ts', type: true }])
+  t.true(arrows.every(({ from, type }) => type || !contracts.includes(from)), 'they are types')
 })
 
 test('the plug-in folders do not import each other', (t) => {

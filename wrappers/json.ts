@@ -3,7 +3,8 @@
  * `json/tags.ts` says how JSON says what it has no words for. Node's own JSON does the work: behind a scan of what comes,
  * and on a copy of what goes.
  */
-import { checkedLimits, type Codec, type CodecLimits } from './codec.js'
+import { checkedLimits, type CodecLimits } from './codec/limits.js'
+import type { Codec } from './codec/types.js'
 import { Decoder } from './json/decode.js'
 import { Encoder } from './json/encode.js'
 

@@ -8,7 +8,7 @@ import { outside } from '../../src/outside.js'
 import { isError, isObjectPrototype } from '../../src/realm.js'
 import { asNode, failureOf, hold, isEmitter } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
-import { streamKind } from '../codec.js'
+import { streamKind } from './stream-kind.js'
 
 /** As deep and as many as a value that can be sent. */
 const MAX_DEPTH = 64

@@ -1,6 +1,6 @@
 /** What stands between what an actor gives to others and whoever gets it: there it is decided how it runs. */
-import type { Callable } from '../codec.js'
 import type { StreamKind } from './stream-kind.js'
+import type { Callable } from './types.js'
 
 /** Asked for each function and stream while a value is encoded: what it returns is sent in its place. */
 export interface Hand {

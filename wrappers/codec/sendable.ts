@@ -3,7 +3,7 @@ import { types } from 'node:util'
 import { StageError, describe, isStageError } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 import type { Handle } from '../../src/handle.js'
-import type { Refs } from '../codec.js'
+import type { Refs } from './types.js'
 
 /** Thrown within, and by what stands for functions and streams, with the second half of the message; the first half is the path. */
 export class Refusal extends StageError {

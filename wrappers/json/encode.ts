@@ -2,7 +2,8 @@ import { handleOf, type Handle } from '../../src/handle.js'
 import { isError, isObjectPrototype } from '../../src/realm.js'
 import type { Writer } from '../../src/writer.js'
 import { binaryKinds, littleEndian } from '../codec/binary.js'
-import type { Callable, CodecLimits, Refs } from '../codec.js'
+import type { CodecLimits } from '../codec/limits.js'
+import type { Callable, Refs } from '../codec/types.js'
 import { fieldsOf } from '../codec/errors.js'
 import {
   INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance, checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack, tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,

@@ -1,0 +1,242 @@
+/** Makes a link of a connection, whoever dialled it: the handshake, the arbiter's decision, and the chains of both ends. */
+import type { Duplex } from 'node:stream'
+import { unbuilt, type ChainLink } from './chain.js'
+import { StageError } from './errors.js'
+import { Gate } from './gate.js'
+import { handshake, type Greeting, type Verdict } from './handshake.js'
+import type { Identity, LastLink } from './hello.js'
+import { LiveLink } from './link.js'
+import { NO_META } from './meta.js'
+import type { Slot, Slots } from './slots.js'
+import { LISTED, NAMED, PROVEN } from './strangers.js'
+import type { Clock, Entry, Interface, Peer, Random } from './types.js'
+
+export interface GreeterOptions {
+  clock: Clock
+  random: Random
+  namespace: string
+  secret: string | undefined
+  idleLinkMs: number
+  chain: readonly ChainLink[]
+  self(): Entry
+  /** The live entry of that id; undefined once it is gone. */
+  find(id: string): Entry | undefined
+  isGone(id: string): boolean
+  /** A peer has seen our id reported gone. */
+  ongone(): void
+  kept(peer: Peer): boolean
+  onlink(link: LiveLink): void
+  /** The peer says that its stage is closing. */
+  onleave(peer: Peer): void
+  /** It answered a handshake: it lives. */
+  onalive(peer: Peer): void
+  onstream(stream: Duplex, peer: Peer): boolean
+  /** A wrapper of the chain failed, so a link does not stand. */
+  onerror(error: StageError): void
+}
+
+/** Whose links they become. */
+export interface Holder {
+  readonly slots: Slots
+  readonly closed: boolean
+  /** Nothing new goes over it. */
+  retire(link: LiveLink, leaving: boolean): void
+  /** One that stood has closed. */
+  onclose(slot: Slot, link: LiveLink, error: StageError | undefined): void
+  /** Drops the slot if nobody will ask for it again. */
+  forget(slot: Slot): void
+}
+
+/** What a connection came to, if it is no link: the pair has the one of that id, or a chain failed. */
+export interface Greeted { duplicate?: string; failure?: StageError }
+
+/** Of one connection, until it is a link. */
+interface Made { id?: string; link?: LiveLink; gate?: Gate }
+
+export class Greeter {
+  /** Connections whose ends are proven while the other end still decides about them. */
+  readonly #underway = new Set<string>()
+  readonly #handshakes = new Set<Duplex>()
+  #seq = 0
+
+  constructor(private readonly options: GreeterOptions, private readonly holder: Holder) {}
+
+  /** Handshakes that are not done. */
+  get size(): number {
+    return this.#handshakes.size
+  }
+
+  /** The ends of that connection are proven, and the other one still decides about it. */
+  isUnderway(id: string): boolean {
+    return this.#underway.has(id)
+  }
+
+  /** Breaks off what is not a link yet. */
+  reset(): void {
+    for (const stream of this.#handshakes) stream.destroy()
+  }
+
+  /**
+   * @param dialled  whose connection it is, where this stage dialled
+   * @param rise     of one that came in: called with each rank that it reaches
+   */
+  async greet(stream: Duplex, through: Interface, dialled: Slot | undefined, rise?: (rank: number) => void): Promise<Greeted> {
+    const { clock, random, namespace, chain, find, isGone, ongone, self } = this.options
+    const { id, name, addresses } = self()
+    let met: Identity | undefined
+    const made: Made = {}
+    this.#handshakes.add(stream)
+    try {
+      const greeting = await handshake({
+        stream, clock, random, namespace, isGone,
+        ongone: () => { if (id === self().id) ongone() },
+        dialled: dialled !== undefined,
+        self: { id, name, addresses: addresses.slice(0, 8) },
+        chain: chain.map((one) => one.name),
+        own: chain.some((one) => !one.infallible),
+        secret: through.secret ?? this.options.secret,
+        expect: dialled?.peer.id,
+        last: dialled?.last,
+        onhello: (peer) => rise?.(find(peer.id)?.name === peer.name ? LISTED : NAMED),
+        onproven: (peer, link) => {
+          this.#checkName(peer)
+          rise?.(PROVEN)
+          met = peer
+          this.#underway.add(made.id = link)
+        },
+        decide: (peer, link, last) => this.#decide(peer, link, last, stream),
+        build: (decided) => {
+          const gate = made.gate = new Gate(stream)
+          made.link = this.#build(decided, gate, stream, dialled !== undefined, id)
+          // closed by a wrapper, while the other end builds its chain
+          gate.once('close', () => { if (!gate.isOpen) stream.destroy() })
+        },
+      })
+      if ('duplicate' in greeting.verdict) {
+        stream.end(() => stream.destroy())
+        return greeting.verdict
+      }
+      if (greeting.failure) throw greeting.failure
+      // Node learns in the next tick that the handshake listens for `readable` no more, and tells nobody of it before
+      if (chain.length === 0) await new Promise<void>((resolve) => process.nextTick(resolve))
+      const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id)
+      made.gate?.open()
+      this.#stand(link, id)
+      return {}
+    } catch (thrown) {
+      return { failure: this.#failed(thrown as StageError, made, met, dialled) }
+    } finally {
+      if (made.id) this.#underway.delete(made.id)
+      this.#handshakes.delete(stream)
+    }
+  }
+
+  /** @returns of a chain that could not be built for a dial, why @throws StageError every other failure */
+  #failed(thrown: StageError, { id, link }: Made, met: Identity | undefined, dialled: Slot | undefined): StageError {
+    const { clock, random, onerror, self } = this.options
+    const failure = link?.byWrapper ? unbuilt(self().name, link, link.error) : thrown
+    if (dialled) dialled.cutOff = !met && failure.code === 'DISCONNECTED'
+    link?.close(failure)
+    const slot = met && this.holder.slots.get(met.id)
+    if (slot?.current && slot.current.id === id && !slot.current.link) slot.current = undefined
+    // behind the proofs these are said of nothing but the chain, here or there
+    const chained = met !== undefined && (failure.code === 'BAD_ARGUMENT' || failure.code === 'CHAIN_MISMATCH')
+    if (failure.code === 'BAD_ARGUMENT') onerror(failure)
+    if (chained && dialled) return failure
+    if (slot && chained) {
+      slot.postpone(failure, clock, random)
+      slot.settle(failure)
+    }
+    if (slot) this.holder.forget(slot)
+    throw failure
+  }
+
+  /** We are the arbiter. */
+  #decide(peer: Identity, id: string, last: LastLink | undefined, stream: Duplex): Verdict {
+    const slot = this.holder.slots.of(this.#peer(peer))
+    const { current } = slot
+    if (current && last?.of === current.id) {
+      if (!current.link) slot.drop()
+      else if (last.state === 'closed') current.link.close()
+      else this.holder.retire(current.link, false)
+    }
+    if (slot.current && (slot.current.link?.open ?? true)) return { duplicate: slot.current.id }
+    slot.current = { id, seq: ++this.#seq, stream }
+    return { ready: this.#seq }
+  }
+
+  /**
+   * Builds the chain on a connection that was decided for.
+   * @param on  the connection itself, or what the chain sees of it
+   * @throws StageError BAD_ARGUMENT a wrapper failed · DISCONNECTED it is not needed any more, or broke
+   */
+  #build({ verdict, link: id, peer }: Greeting, on: Duplex, stream: Duplex, dialled: boolean, as: string): LiveLink {
+    const { clock, chain, idleLinkMs, kept, self } = this.options
+    const { slots } = this.holder
+    const known = this.#peer(peer)
+    try {
+      if (this.holder.closed || as !== self().id) throw superseded()
+      this.#checkName(peer) // its entry may have come meanwhile
+      const slot = slots.of(known)
+      const { current } = slot
+      if (!('ready' in verdict) || (current && current.id !== id && current.seq > verdict.ready) || stream.destroyed) throw superseded()
+      if (current && current.id !== id) {
+        // only the arbiter's newest word counts, and it gave that word because it knows the older link to be dead
+        slot.drop()
+        slots.set(slot.peer.id, slot) // of a peer that is not listed it went with that link
+      }
+      slot.current = { id, seq: verdict.ready, stream }
+      const link = new LiveLink({
+        id, peer: slot.peer, dialled, stream: on, chain, clock,
+        idleMs: idleLinkMs,
+        kept: () => kept(slot.peer),
+        // answering a goodbye is none of our own: only the peer leaves
+        onretire: (retiring, leaving) => {
+          if (leaving) this.options.onleave(slot.peer)
+          this.holder.retire(retiring, false)
+        },
+        onclose: (closed, error) => {
+          slot.links.delete(closed)
+          if (closed.stands) this.holder.onclose(slot, closed, error)
+        },
+        onstream: (opened, from) => this.options.onstream(opened, from),
+      })
+      slot.links.add(link)
+      return link
+    } catch (thrown) {
+      on.destroy()
+      const error = thrown as StageError
+      throw error.code === 'BAD_ARGUMENT' ? unbuilt(self().name, { peer: known, dialled }, error) : error
+    }
+  }
+
+  /** The chains of both ends are there. @throws StageError DISCONNECTED it is not needed any more */
+  #stand(link: LiveLink, as: string): void {
+    const { peer } = link
+    const slot = this.holder.slots.get(peer.id)
+    const needed = !this.holder.closed && as === this.options.self().id && link.open
+    if (!needed || slot?.current?.id !== link.id) throw superseded()
+    slot.current.link = link
+    slot.refused = undefined
+    slot.error = undefined
+    link.start()
+    this.options.onalive(peer)
+    // those that waited go first, so that nothing sent later overtakes them
+    slot.settle(null, link)
+    this.options.onlink(link)
+  }
+
+  /** As the registry lists it, or as it says of itself where the registry does not. */
+  #peer(identity: Identity): Peer {
+    return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace, meta: NO_META, claimed: true }
+  }
+
+  /** @throws StageError WRONG_PEER it claims another name than the registry lists for its id */
+  #checkName({ id, name }: Pick<Identity, 'id' | 'name'>): void {
+    const listed = this.options.find(id)
+    if (!listed || listed.name === name) return
+    throw new StageError('WRONG_PEER', `it calls itself ${name}, and the registry lists ${id} as ${listed.name}`)
+  }
+}
+
+const superseded = (): StageError => new StageError('DISCONNECTED', 'it broke right after the handshake')

@@ -1,0 +1,111 @@
+/** The first message of a handshake: who a stage is, whom it expects, and what it knows of their last link. */
+import { isAddress } from './entry.js'
+import { StageError, describe } from './errors.js'
+import { isName } from './pattern.js'
+import type { Random } from './types.js'
+
+const PROTOCOL = 1
+
+export interface Identity {
+  id: string
+  name: string
+  addresses: readonly string[]
+}
+
+/** What one end knows of its last link to the other: the arbiter takes `of` for a live one until told otherwise. */
+export interface LastLink {
+  of: string
+  state: 'closed' | 'draining'
+}
+
+/** What a stage says of itself. */
+export interface HelloOptions {
+  random: Random
+  namespace: string
+  self: Identity
+  chain: readonly string[]
+  secret?: string | undefined
+  /** Dialler only: the id that the registry says lives there. */
+  expect?: string | undefined
+  /** Dialler only. */
+  last?: LastLink | undefined
+}
+
+export interface Hello {
+  protocol: [number, number]
+  namespace: string
+  from: Identity
+  expect?: string
+  nonce: string
+  chain: string[]
+  /** Not of those versions that cannot wait for the other chain. */
+  own?: boolean
+  secret: boolean
+  last?: LastLink
+}
+
+/** @param own  whether the chain has wrappers that may fail; undefined where nobody builds a chain behind the handshake */
+export function hello(o: HelloOptions, own: boolean | undefined): Hello {
+  return {
+    protocol: [PROTOCOL, PROTOCOL],
+    namespace: o.namespace,
+    from: { id: o.self.id, name: o.self.name, addresses: o.self.addresses },
+    nonce: o.random.bytes(32).toString('base64url'),
+    chain: [...o.chain],
+    ...(own === undefined ? {} : { own }),
+    secret: o.secret !== undefined,
+    ...(o.expect === undefined ? {} : { expect: o.expect }),
+    ...(o.last === undefined ? {} : { last: o.last }),
+  }
+}
+
+/** @throws StageError what is wrong with it, which the other end is told */
+export function checkHello(message: Record<string, unknown>, o: HelloOptions): Hello {
+  const { protocol, namespace, from, nonce, chain, own, secret, expect, last } = message as Partial<Hello>
+  checkProtocol(protocol)
+  if (namespace !== o.namespace) {
+    const [here, there] = [describe(o.namespace), describe(namespace)]
+    throw new StageError('WRONG_NAMESPACE', `${o.self.name} is in the namespace ${here}, and the stage that it met in ${there}`)
+  }
+  if (!isIdentity(from)) throw malformed('from', from)
+  if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
+  if (!isStrings(chain)) throw malformed('chain', chain)
+  if (own !== undefined && typeof own !== 'boolean') throw malformed('own', own)
+  if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
+  if (last !== undefined && !isLastLink(last)) throw malformed('last', last)
+  if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has reached itself: that address is its own`)
+  return {
+    protocol: protocol as Hello['protocol'],
+    namespace,
+    from: { id: from.id, name: from.name, addresses: from.addresses },
+    nonce,
+    chain,
+    ...(own === undefined ? {} : { own }),
+    secret: secret === true,
+    ...(expect === undefined ? {} : { expect }),
+    ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }),
+  }
+}
+
+function checkProtocol(protocol: unknown): void {
+  if (!Array.isArray(protocol) || !protocol.every(Number.isInteger) || protocol.length !== 2) throw malformed('protocol', protocol)
+  const [from, to] = protocol as [number, number]
+  if (from <= PROTOCOL && to >= PROTOCOL) return
+  throw new StageError('VERSION_MISMATCH', `this stage speaks protocol ${PROTOCOL}, the other ${from} to ${to}: run versions of stagemesh that overlap`)
+}
+
+const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{8,64}$/.test(value)
+const isStrings = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.length <= 32 && value.every((s) => typeof s === 'string' && s.length <= 256)
+
+function isIdentity(value: unknown): value is Identity {
+  const { id, name, addresses } = (value ?? {}) as Partial<Identity>
+  return typeof value === 'object' && isId(id) && isName(name) && isStrings(addresses) && addresses.every(isAddress)
+}
+
+function isLastLink(value: unknown): value is LastLink {
+  const { of, state } = (value ?? {}) as Partial<LastLink>
+  return typeof of === 'string' && (state === 'closed' || state === 'draining')
+}
+
+export const malformed = (what: string, found: unknown): StageError => new StageError('PROTOCOL_ERROR', `malformed handshake: ${what} is ${describe(found)}`)

@@ -1,0 +1,63 @@
+/** Links that are held open, whether anybody uses them or not. */
+import type { Directory } from './directory.js'
+import type { Links } from './links.js'
+import { matches } from './pattern.js'
+import type { Peer } from './types.js'
+
+/** Lets go of what one `keep()` holds; idempotent. `using` calls it at the end of its block. */
+export interface LetGo extends Disposable {
+  (): void
+}
+
+export class Kept {
+  /** How many hold the links to its matches, by pattern. */
+  readonly #patterns = new Map<string, { count: number }>()
+  /** Ids that a kept link is being made to. */
+  readonly #holding = new Set<string>()
+
+  /** @param closed  the stage is closing: nothing is dialled any more */
+  constructor(private readonly directory: Directory, private readonly links: Links, private readonly closed: () => boolean) {}
+
+  /** Holds a link to every match, now and later, until all that hold the same pattern have let go. */
+  add(pattern: string): LetGo {
+    const patterns = this.#patterns
+    const hold = patterns.get(pattern) ?? { count: 0 }
+    patterns.set(pattern, hold)
+    hold.count++
+    for (const peer of this.directory.lookup(pattern)) this.hold(peer)
+    let held = true
+    return disposable(() => {
+      if (held && --hold.count === 0 && patterns.get(pattern) === hold) patterns.delete(pattern)
+      held = false
+    })
+  }
+
+  /** Lets go of the pattern, however many hold it. @returns what has nothing to let go of */
+  drop(pattern: string): LetGo {
+    this.#patterns.delete(pattern)
+    return disposable(() => {})
+  }
+
+  includes(peer: Peer): boolean {
+    for (const pattern of this.#patterns.keys()) if (matches(pattern, peer.name)) return true
+    return false
+  }
+
+  /** Sees to the link to a peer, if that is to be kept, with the back-off of the links. */
+  hold(peer: Peer): void {
+    const { directory, links } = this
+    if (this.closed() || this.#holding.has(peer.id) || !this.includes(peer)) return
+    if (!directory.get(peer.id) || links.active(peer.id)) return
+    this.#holding.add(peer.id)
+    links.need(peer, (error) => {
+      this.#holding.delete(peer.id)
+      if (error) this.hold(peer)
+    })
+  }
+
+  clear(): void {
+    this.#patterns.clear()
+  }
+}
+
+const disposable = (letGo: () => void): LetGo => Object.assign(letGo, { [Symbol.dispose]: letGo })

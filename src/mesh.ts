@@ -1,0 +1,46 @@
+/** What a layer sees of the stage that holds it: its `Mesh`. */
+import { alive } from './alive.js'
+import { asked } from './asking.js'
+import { checkOptions } from './options.js'
+import { Picked, type Surroundings } from './selection.js'
+import type { PeerStream } from './socketlike.js'
+import type { Tenure } from './tenure.js'
+import type { Mesh, Mounted, Random, Store, Deadlines } from './types.js'
+
+export interface MeshParts {
+  random: Random
+  deadlines: Deadlines
+  /** What the stage was given. */
+  options: Readonly<Record<string, unknown>>
+  tenure: Tenure
+  surroundings: Surroundings
+  /** Of the whole chain, once it is mounted. */
+  mounted(): readonly Mounted[]
+  /** What `to()` returns for it. */
+  target(selection: Picked): PeerStream
+  store(): Store | undefined
+  verb(name: string): (...args: never[]) => unknown
+  announce(key: string, value: unknown): void
+  emit: Mesh['emit']
+  error(error: Error): void
+}
+
+/** @param layer  its index in the chain, whose output is the `top` of the links that it sees */
+export function meshOf(parts: MeshParts, layer: number): Mesh {
+  const { random, deadlines, options, tenure, surroundings, mounted, target, store, verb, announce, emit, error } = parts
+  const { clock, timeoutMs, directory, links, self } = surroundings
+  return {
+    clock, random, deadlines, timeoutMs, options, store, verb, announce, emit, error,
+    get self() { return self() },
+    get id() { return tenure.id },
+    peers: () => directory.lookup('*'),
+    look: () => asked(surroundings),
+    alive: (id) => alive(directory, links, id),
+    links: () => [...links.all()].map((link) => link.seenBy(layer)),
+    select: (to, options = {}) => new Picked(surroundings, to, checkOptions(options), layer),
+    target: (to, options = {}) => target(new Picked(surroundings, to, checkOptions(options))),
+    references: () => mounted().find((one) => one.references)?.references,
+    valid: (now) => tenure.valid(now),
+    leaseMs: () => tenure.leftMs(),
+  }
+}
