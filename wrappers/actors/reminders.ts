@@ -2,11 +2,11 @@ import type { Timer } from '../../src/types.js'
 import type { Refs } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
 import type { Activation } from './activation.js'
-import type { Reminder } from './image.js'
+import type { Reminder } from './snapshot.js'
 import { StageError, describe, printable } from '../../src/errors.js'
 import { isPublic } from './members.js'
 import { NOTHING } from '../rpc/context.js'
-import { decode, encode } from './image.js'
+import { decode, encode } from './snapshot.js'
 import { Turn } from './turn.js'
 import type { ReminderOptions } from './types.js'
 
@@ -93,7 +93,7 @@ export class Reminders {
   }
 
   /** What there is now is being committed. */
-  taken(): void {
+  committing(): void {
     this.settle()
     this.changed = false
     this.#kept = this.#settled
@@ -144,7 +144,7 @@ export class Reminders {
     const { activation } = this
     const { name, at, everyMs, method, args, missed } = reminder
     this.#due.add(name)
-    activation.turns.push(new Turn('@reminder', [name], Infinity, NOTHING, (error) => {
+    activation.mailbox.push(new Turn('@reminder', [name], Infinity, NOTHING, (error) => {
       this.#due.delete(name)
       if (this.#closed) return
       if (error) this.#again(name)

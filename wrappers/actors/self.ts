@@ -14,7 +14,7 @@ import { scope, type Turn } from './turn.js'
 import type { Actor, ActorCallOptions, ActorTimer, ReminderOptions, Self, UntypedActor } from './types.js'
 
 /** How an actor reaches others: `within` and `hand` are asked with each call. */
-export interface Outgoing {
+export interface Proxies {
   actor(address: string, options: ActorCallOptions, within: () => Context | undefined, hand: () => Hand): object
   target(to: To, options: SelectOptions): unknown
   /** How proxies of actors travel in values. */
@@ -83,7 +83,7 @@ export class ActorSelf implements Self {
 
   async save(): Promise<void> {
     this.#mayWrite('save')
-    return this.#activation.keeping.save()
+    return this.#activation.persistence.save()
   }
 
   deactivate(): void {
@@ -118,7 +118,7 @@ export class ActorSelf implements Self {
 
   get #turn(): Turn | undefined {
     const inside = scope.getStore()
-    return inside?.of === this.#activation ? inside : this.#activation.turns.alone
+    return inside?.of === this.#activation ? inside : this.#activation.mailbox.alone
   }
 
   /** Whose functions and iterables they are that calls made now give to others. */

@@ -2,7 +2,7 @@
 import { StageError, describe } from '../../src/errors.js'
 import type { Activation } from './activation.js'
 import type { Changes } from './changes.js'
-import { History, type Seen } from './history.js'
+import { History, type Cursor } from './history.js'
 import type { Turn } from './turn.js'
 
 export const GET = '@get'
@@ -30,10 +30,10 @@ function watch(activation: Activation, [names, mode, seen, number]: readonly unk
     throw new StageError('BAD_ARGUMENT', `${describe(names)} cannot be watched: expected 1 to ${WATCHED_MAX} names of properties`)
   }
   activation.history ??= new History(activation)
-  activation.history.watch({ number: number as number, names: names as string[], mode, seen: isSeen(seen) ? seen : undefined }, changes)
+  activation.history.watch({ number: number as number, names: names as string[], mode, seen: isCursor(seen) ? seen : undefined }, changes)
 }
 
-const isSeen = (value: unknown): value is Seen =>
-  typeof value === 'object' && value !== null && typeof (value as Seen).activation === 'string' && Number.isSafeInteger((value as Seen).seq)
+const isCursor = (value: unknown): value is Cursor =>
+  typeof value === 'object' && value !== null && typeof (value as Cursor).activation === 'string' && Number.isSafeInteger((value as Cursor).seq)
 
 export const EXPLAIN = '@explain'

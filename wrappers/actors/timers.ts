@@ -36,7 +36,7 @@ export class Timers {
     }
     const fire = (): void => {
       if (!again) this.#waiting.delete(cancel)
-      this.activation.turns.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
+      this.activation.mailbox.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
         if (error && !this.#closed) host.mesh.error(new Error(`a timer of the actor ${printable(address)} failed: ${error.message}`, { cause: error }))
         if (again && this.#waiting.has(cancel)) wait()
       }, () => off ? undefined : fn()))

@@ -9,7 +9,7 @@ import type { Activation } from './activation.js'
 import { holdIn } from './copy.js'
 import { inWords } from './words.js'
 
-export type Answer = (error: StageError | null, value?: unknown) => void
+export type Settle = (error: StageError | null, value?: unknown) => void
 
 /** What a turn runs in place of a method. */
 export type Task = (activation: Activation) => unknown
@@ -61,7 +61,7 @@ export class Turn implements Hand {
     readonly args: readonly unknown[],
     public endsAt: number,
     readonly carried: Carried,
-    private readonly done: Answer,
+    private readonly done: Settle,
     public task?: Task,
   ) {}
 
@@ -108,7 +108,7 @@ export class Turn implements Hand {
     if (this.over) return
     this.answer(error)
     this.#abort?.abort(error)
-    this.of?.turns.forgotten(this)
+    this.of?.mailbox.forgotten(this)
   }
 
   give(fn: Callable): Callable {

@@ -78,7 +78,7 @@ export class Upkeep {
     const { mesh, claims, activations } = this.hosting
     if (!mesh.valid()) return
     const before = mesh.clock.now() - VERIFY_MS
-    await claims.verify([...activations].filter((one) => one.keeping.heardAt <= before && (one.usedAt > one.keeping.heardAt || !one.idle)))
+    await claims.verify([...activations].filter((one) => one.persistence.heardAt <= before && (one.usedAt > one.persistence.heardAt || !one.idle)))
   }
 
   /** One stage of those that host a type looks for reminders of actors that are not active. */

@@ -2,7 +2,7 @@ import { StageError, asError, printable } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
 import type { Activation } from './activation.js'
 import { holdIn } from './copy.js'
-import type { Image } from './image.js'
+import type { Snapshot } from './snapshot.js'
 import { NoSuchMethod } from './members.js'
 import { dataOf, putBackData } from './readonly.js'
 import { namesOf, scope, type Turn } from './turn.js'
@@ -22,7 +22,7 @@ export interface Past {
 }
 
 /** The turns of one activation: one at a time, in the order in which they came, but for those that may share it. */
-export class Turns {
+export class Mailbox {
   /** Those that wait. An idle actor has no list: there are many of those. */
   #queue: Turn[] | undefined
   /** The one that runs alone. */
@@ -36,7 +36,7 @@ export class Turns {
   /** What is left to do for the one that runs alone, when those that came back to it have ended. */
   #outer: (() => void) | undefined
   /** All data while turns run that may change nothing. */
-  #fixed: Image | undefined
+  #fixed: Snapshot | undefined
   /** What those of them that run have changed all the same, each or one that ran beside it. */
   #written: Map<Turn, readonly string[]> | undefined
   /** Were cancelled, and run on. */
@@ -151,7 +151,7 @@ export class Turns {
   }
 
   /** Those that were not begun, for another activation. */
-  taken(): readonly Turn[] {
+  handOver(): readonly Turn[] {
     const left = [...this.#held ?? [], ...this.#queue ?? []].filter((turn) => !turn.over)
     this.#held = this.#queue = undefined
     // timers and reminders are of this object, and not of the one that is made next
@@ -344,12 +344,12 @@ export class Turns {
   /** One that ran alone has ended: what it changed is kept, or put back, before it is answered. */
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { activation } = this
-    const { definition, keeping, history, reminders } = activation
+    const { definition, persistence, history, reminders } = activation
     if (!definition.durable && !history && !reminders?.changed) return this.#conclude(turn, error, value)
     // a save() that nobody waited for: two commits at once would be of the same version
-    if (keeping.saving) {
+    if (persistence.saving) {
       holdIn(value, definition.share)
-      return void keeping.saving.then(() => {
+      return void persistence.saving.then(() => {
         if (activation.phase === 'over') turn.answer(error, value) // it was when the claim was lost
         else this.#settle(turn, error, value)
       })
@@ -357,7 +357,7 @@ export class Turns {
     if (error && !activation.putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error) commit = keeping.afterTurn(turn)
+      if (!error) commit = persistence.afterTurn(turn)
     } catch (failure) {
       error = new StageError('BAD_ARGUMENT', asError(failure).message, { executed: 'yes', cause: failure })
       if (!activation.putBack(turn, error)) return

@@ -3,7 +3,7 @@ import type { Headers } from '../../src/headers.js'
 import type { Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
-import type { Seen } from './history.js'
+import type { Cursor } from './history.js'
 import type { Observer } from './observer.js'
 import type { Observers } from './observers.js'
 import { UNREACHED } from './route.js'
@@ -24,10 +24,10 @@ const AGAIN: ReadonlySet<string> = new Set([...UNREACHED, 'FENCED', 'CLOSED'])
 /** The encoded values of the watched properties, in the order of their names. Never changed once made. */
 export type Values = readonly Buffer[]
 
-type Args = [names: readonly string[], mode: 'latest' | 'every', seen: Seen | undefined, number: number]
+type Args = [names: readonly string[], mode: 'latest' | 'every', seen: Cursor | undefined, number: number]
 
 /** The changes of some properties of one actor, wherever it is, for all the loops here that watch them. */
-export class Feed implements Watching {
+export class Subscription implements Watching {
   readonly #observers = new Set<Observer>()
   #values: Values | undefined
   #version = 0
