@@ -8,6 +8,7 @@ const OBSERVER = 'wrappers/actors/observer.js'
 const WATCHES = 'wrappers/actors/watches.js'
 const CHANGES = 'wrappers/actors/changes.js'
 const HISTORY = 'wrappers/actors/history.js'
+const WATCHER = 'wrappers/actors/watcher.js'
 const ROUTE = 'wrappers/actors/route.js'
 
 /** What may be wrong with actors. */
@@ -54,7 +55,7 @@ export const actorMutants: readonly Rest[] = [
   ['the owner goes on telling', 'watchers at the owner', WATCHES, 'void this.#batches?.return?.();', ''],
   // P21, over the stream that watches share
   ['one that was told has heard all there was', 'P21', CHANGES, 'if (watcher.isBehind())\n                    ready.add(watcher);', '', { slow: true }],
-  ['an actor that is put away tells nobody', 'P21', HISTORY, 'this.failed = error;\n        this.changes.ready(this);', 'this.failed = error;', { slow: true }],
+  ['an actor that is put away tells nobody', 'P21', WATCHER, 'this.failed = error;\n        this.changes.ready(this);', 'this.failed = error;', { slow: true }],
   // P11
   ['calls that wait for a way go in the wrong order', 'P11', ROUTE, '(call = this.#queue.shift())', '(call = this.#queue.pop())'],
   ['a call that was sent on goes behind those made after it', 'P11', ROUTE, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],

@@ -8,14 +8,15 @@ import { NOTHING, type Carried } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Definition } from './definition.js'
 import { HandedOut } from './handed-out.js'
-import type { History } from './history.js'
+import type { Changes } from './changes.js'
+import { History, type Watch } from './history.js'
 import { decode, decodeKept, type Snapshot } from './snapshot.js'
 import { Persistence } from './persistence.js'
 import { NoSuchMethod, dataNames, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from './members.js'
 import { Reminders } from './reminders.js'
 import { ActorSelf, type Proxies } from './self.js'
 import type { Timers } from './timers.js'
-import { Turn } from './turn.js'
+import { Turn, type Phase } from './turn.js'
 import { Mailbox } from './mailbox.js'
 import type { DeactivateReason } from './types.js'
 
@@ -28,7 +29,7 @@ export interface ActivationHost {
   /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
   note(turn: Turn): void
   /** The lease of the stage is not certain at the moment; the turns go on when it is. */
-  pause(activation: Activation): void
+  pause(mailbox: Mailbox): void
   /** It is over. @param left  those that were not begun @param again  another activation here may take them */
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
   /** The store's clock when ours was at 0, as was seen last. */
@@ -51,13 +52,13 @@ export class Activation {
   instance: object | undefined
   /** When it was last used; by the clock's `now()`. */
   usedAt: number
-  phase: 'starting' | 'active' | 'stopping' | 'over' = 'starting'
+  phase: Phase = 'starting'
   /** It was made, and its activate() has ended. */
   started = false
   /** To be put away by its own word. */
   asked = false
   readonly self: ActorSelf
-  readonly mailbox = new Mailbox(this)
+  readonly mailbox: Mailbox = new Mailbox(this)
   readonly persistence = new Persistence(this)
   history: History | undefined
   reminders: Reminders | undefined
@@ -82,7 +83,6 @@ export class Activation {
 
   // ── its beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @param from  the call for which it is made */
   /** @param from  what the call carries for which it is made: a circle of calls can pass through activate() */
   async start(from: Carried): Promise<void> {
     const { host, address } = this
@@ -228,6 +228,11 @@ export class Activation {
   read(name: unknown): unknown {
     if (!this.hasProperty(name)) throw new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(String(name).slice(0, 128))}${this.hasMethod(String(name)) ? ': it is a method, which is called' : listed(dataNames(this.instance!))}`)
     return (this.instance as Record<string, unknown>)[name]
+  }
+
+  /** Called within a turn, so that nothing is missed between the first value and the next change. */
+  watch(watch: Watch, changes: Changes | undefined): void {
+    (this.history ??= new History(this)).watch(watch, changes)
   }
 
   hasProperty(name: unknown): name is string {

@@ -9,14 +9,14 @@
 import { finished, type Duplex } from 'node:stream'
 import { types } from 'node:util'
 import { StageError, asError, printable } from '../../src/errors.js'
+import type { Mesh } from '../../src/types.js'
 import type { Callable } from '../codec.js'
 import { taken } from '../codec/dispose.js'
 import { Answering, ELSEWHERE, markElsewhere, runsElsewhere, type Hand } from '../codec/hand.js'
 import { asNode } from '../codec/hold.js'
 import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
 import { NOTHING } from '../rpc/context.js'
-import type { Activation } from './activation.js'
-import { Turn, type Settle, type Task } from './turn.js'
+import { Turn, type Phase, type Settle, type Task } from './turn.js'
 
 type Result = IteratorResult<unknown, unknown>
 const DONE: Result = { done: true, value: undefined }
@@ -34,6 +34,21 @@ interface Givers {
 /** Whoever read it let go of it without a word. */
 const abandoned = new FinalizationRegistry<() => void>((leave) => leave())
 
+/** What it asks of the activation. */
+interface HandedOutOwner {
+  readonly address: string
+  readonly token: string
+  readonly phase: Phase
+  readonly definition: { readonly mailbox: number }
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'timeoutMs' | 'error'> }
+  readonly mailbox: {
+    readonly alone: Turn | undefined
+    readonly queued: number
+    runs(id: number): boolean
+    push(turn: Turn): void
+  }
+}
+
 export class HandedOut implements Hand {
   readonly #functions = new WeakMap<Callable, { lent: Callable; by: Givers }>()
   /** Of iterators, which can be read once: whoever gets one again gets the same one. */
@@ -45,7 +60,7 @@ export class HandedOut implements Hand {
   /** Why nothing of it runs any more. */
   ended: StageError | undefined
 
-  constructor(readonly activation: Activation) {}
+  constructor(readonly activation: HandedOutOwner) {}
 
   /** The actor must stay active: somebody reads. */
   get pending(): boolean {

@@ -3,22 +3,14 @@
  * them, and the changes of the last turns, so that one whose link broke can go on where it was.
  */
 import { StageError, describe } from '../../src/errors.js'
-import type { Activation } from './activation.js'
+import type { Fence } from '../../src/types.js'
 import type { Changes } from './changes.js'
 import { EMPTY, type Snapshot } from './snapshot.js'
 import { isPublic } from './members.js'
+import { Watcher, type Told } from './watcher.js'
 
 const CHANGES_MAX = 1024
 const BYTES_MAX = 1024 * 1024
-
-/** What one watcher is told at once: all of the watched properties, or those that changed. */
-export interface Told {
-  readonly seq: number
-  readonly version: number
-  readonly values: Snapshot
-  /** Everything, and not only what has changed since `seq - 1`. */
-  readonly whole?: { readonly epoch: number; readonly activation: string; readonly kept: boolean } | undefined
-}
 
 interface Change {
   readonly seq: number
@@ -43,6 +35,19 @@ export interface Watch {
   readonly seen?: Cursor | undefined
 }
 
+/** What a history asks of its activation. */
+interface HistoryOwner {
+  readonly fence: Fence | undefined
+  readonly persistence: {
+    readonly version: number
+    has(name: string): boolean
+    shown(names: readonly string[], before: Snapshot): Map<string, Buffer>
+  }
+  hasProperty(name: unknown): boolean
+  /** @throws StageError NO_SUCH_PROPERTY */
+  read(name: unknown): unknown
+}
+
 export class History {
   /** Counts the turns that changed something watched. */
   seq = 0
@@ -57,7 +62,7 @@ export class History {
   readonly #changedAt = new Map<string, number>()
   #bytes = 0
 
-  constructor(private readonly activation: Activation) {
+  constructor(private readonly activation: HistoryOwner) {
     this.#version = activation.persistence.version
   }
 
@@ -100,13 +105,14 @@ export class History {
   }
 
   /** A turn has ended, and what it kept is committed. */
-  publish(activation: Activation): void {
+  publish(): void {
+    const { activation } = this
     this.#version = activation.persistence.version
     let next: Map<string, Buffer>
     try {
       next = activation.persistence.shown([...this.snapshot.keys()], this.snapshot)
     } catch {
-      next = this.#shownOf(activation)
+      next = this.#readable()
     }
     const values = new Map([...next].filter(([name, bytes]) => this.snapshot.get(name) !== bytes))
     if (values.size === 0) return
@@ -125,11 +131,11 @@ export class History {
   }
 
   /** One of them cannot be told: whoever watches it is told that, and nobody else. */
-  #shownOf(activation: Activation): Map<string, Buffer> {
+  #readable(): Map<string, Buffer> {
     const next = new Map<string, Buffer>()
     for (const name of this.snapshot.keys()) {
       try {
-        next.set(name, activation.persistence.shown([name], this.snapshot).get(name)!)
+        next.set(name, this.activation.persistence.shown([name], this.snapshot).get(name)!)
       } catch (error) {
         for (const watcher of [...this.#watchers]) if (watcher.names.includes(name)) watcher.fail(error as StageError)
       }
@@ -178,56 +184,5 @@ export class History {
   /** It is not here any more: watchers find it elsewhere. */
   end(error: StageError): void {
     for (const watcher of [...this.#watchers]) watcher.fail(error)
-  }
-}
-
-/** One watch of one actor. It knows its last notice, and makes the next one out of the history when there is room on its way. */
-export class Watcher {
-  /** Why it has ended, which its last notice says. */
-  failed: StageError | undefined
-  #history: History | undefined
-
-  /** @param seq  what it has been told already; undefined: nothing */
-  constructor(readonly number: number, readonly names: readonly string[], private readonly latest: boolean, private readonly changes: Changes, history: History, private seq: number | undefined) {
-    this.#history = history
-  }
-
-  /** There may be news. @param seen  it rested, and was up to date until then */
-  wake(seen = this.seq): void {
-    this.seq = seen
-    if (!this.changes.awaits(this) && this.isBehind()) this.changes.ready(this)
-  }
-
-  /** Whether there is news. A watcher that is up to date stays so when other properties change. */
-  isBehind(): boolean {
-    const history = this.#history
-    if (!history) return this.failed !== undefined
-    if (this.seq === undefined || history.hasNews(this.seq, this.names)) return true
-    this.seq = history.seq
-    history.rest(this)
-    return false
-  }
-
-  /** Its next notice, which is the same until it `took` that one. */
-  next(): Told | undefined {
-    const history = this.#history
-    const told = this.seq === undefined ? 'gone' : history?.after(this.seq, this.names, this.latest)
-    return told === 'gone' ? history?.whole(this.names) : told
-  }
-
-  took({ seq }: Told): void {
-    this.seq = seq
-  }
-
-  fail(error: StageError): void {
-    this.end()
-    this.failed = error
-    this.changes.ready(this)
-  }
-
-  /** Nothing of the actor is held for it any more. */
-  end(): void {
-    this.#history?.unwatch(this)
-    this.#history = undefined
   }
 }

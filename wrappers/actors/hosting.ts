@@ -8,6 +8,8 @@ import { announced, checkAddress } from './address.js'
 import { LAYER, announcedBy, type Announced } from './announced.js'
 import { Claims } from './claims.js'
 import { Definition } from './definition.js'
+import { late, slow } from './delays.js'
+import type { Mailbox } from './mailbox.js'
 import type { Proxies } from './self.js'
 import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
@@ -36,7 +38,7 @@ export class Hosting implements ActivationHost {
   readonly #spare = new Map<Definition, { readonly at: number; readonly found: Activation[]; readonly restsUntil: number }>()
   /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
-  readonly #paused = new Set<Activation>()
+  readonly #paused = new Set<Mailbox>()
   /** Stages that were told that their calls of an actor must go elsewhere, by its address: what they had sent before they heard that must not overtake those. */
   readonly #told = new Map<string, Set<string>>()
   readonly claims: Claims
@@ -254,8 +256,8 @@ export class Hosting implements ActivationHost {
     this.mesh.deadlines.note(at)
   }
 
-  pause(activation: Activation): void {
-    this.#paused.add(activation)
+  pause(mailbox: Mailbox): void {
+    this.#paused.add(mailbox)
   }
 
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void {
@@ -266,7 +268,7 @@ export class Hosting implements ActivationHost {
       if (count > 0) this.#counts.set(definition, count)
       else this.#counts.delete(definition)
     }
-    this.#paused.delete(activation)
+    this.#paused.delete(activation.mailbox)
     for (const turn of left) {
       if (again && !this.#closing) this.receive(address, turn)
       else this.#sendOn(address, turn, owner)
@@ -293,9 +295,9 @@ export class Hosting implements ActivationHost {
 
   renewed(): void {
     this.claims.renewed()
-    for (const activation of [...this.#paused]) {
-      this.#paused.delete(activation)
-      activation.mailbox.next()
+    for (const mailbox of [...this.#paused]) {
+      this.#paused.delete(mailbox)
+      mailbox.next()
     }
   }
 
@@ -348,7 +350,7 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.watched && turn.slowAt <= now) turn.of?.mailbox.slow(turn)
+      if (turn.watched && turn.slowAt <= now) slow(turn)
       if (turn.until && turn.endsAt <= now) turn.endsAt = turn.until()
       if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
@@ -376,11 +378,6 @@ export class Hosting implements ActivationHost {
       if (found.length === 0) return undefined
     }
   }
-}
-
-function late(turn: Turn): StageError {
-  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${turn.of?.mailbox.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
-  return new StageError('TIMEOUT', `${turn.words} did not end in time`, { phase: 'running', executed: 'unknown' })
 }
 
 const described = (one: Activation, now: number): HostedActor => ({

@@ -1,12 +1,13 @@
-import { StageError, asError, printable } from '../../src/errors.js'
+import { StageError, asError } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
-import type { Activation } from './activation.js'
 import { holdIn } from './copy.js'
-import type { Snapshot } from './snapshot.js'
+import type { Definition } from './definition.js'
+import { behind, slow } from './delays.js'
 import { NoSuchMethod } from './members.js'
-import { dataOf, putBackData } from './readonly.js'
-import { namesOf, scope, type Turn } from './turn.js'
-import { isInner } from './words.js'
+import type { Persistence } from './persistence.js'
+import { dataOf, putBackData, type DataOwner } from './readonly.js'
+import type { Snapshot } from './snapshot.js'
+import { namesOf, scope, type Inspected, type Turn, type TurnOwner } from './turn.js'
 
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
@@ -19,6 +20,26 @@ export interface Past {
   readonly ms: number
   /** The code of its error. */
   readonly error?: string
+}
+
+/** What a mailbox asks of its activation. */
+interface MailboxOwner extends TurnOwner, Inspected, DataOwner {
+  readonly definition: Pick<Definition, 'share' | 'readonly' | 'reentrant' | 'mailbox' | 'slowTurnMs' | 'durable' | 'durableNames'>
+  readonly host: TurnOwner['host'] & DataOwner['host'] & {
+    note(turn: Turn): void
+    pause(mailbox: Mailbox): void
+  }
+  readonly started: boolean
+  readonly asked: boolean
+  usedAt: number
+  readonly persistence: Pick<Persistence, 'saving' | 'afterTurn'>
+  readonly history: { publish(): void } | undefined
+  readonly reminders: { readonly changed: boolean } | undefined
+  call(name: string, args: readonly unknown[]): unknown
+  stop(reason: 'asked'): void
+  leave(): void
+  putBack(turn: Turn, error: StageError): boolean
+  spoilt(turn: Turn, error: StageError, why: unknown): void
 }
 
 /** The turns of one activation: one at a time, in the order in which they came, but for those that may share it. */
@@ -48,7 +69,7 @@ export class Mailbox {
   /** Method, milliseconds and outcome of the last turns, around and around. */
   #last: (string | number)[] | undefined
 
-  constructor(private readonly activation: Activation) {}
+  constructor(private readonly activation: MailboxOwner) {}
 
   get alone(): Turn | undefined {
     return this.#alone
@@ -100,7 +121,7 @@ export class Mailbox {
       turn.since = now
       ;(this.#held ??= []).push(turn)
       host.note(turn)
-      return host.pause(activation)
+      return host.pause(this)
     }
     if (cycle) {
       const { chain } = turn.carried
@@ -159,24 +180,6 @@ export class Mailbox {
     return left.filter((turn) => !turn.over)
   }
 
-  /** Where a call has been waiting, in words. */
-  behind(turn: Turn): string {
-    const { address, phase, host } = this.activation
-    const now = host.mesh.clock.now()
-    const [first] = this.running
-    if (phase === 'starting') return `queued for ${ms(now - turn.since)} while ${address} was being activated`
-    if (first) return `queued for ${ms(now - turn.since)} behind ${isInner(first.method) ? first.words : `${first.method}() of ${address}`}, which runs for ${ms(now - first.since)}`
-    return `queued for ${ms(now - turn.since)} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
-  }
-
-  /** Says once that one takes long, while it does: it may never end. */
-  slow(turn: Turn): void {
-    turn.slowAt = 0
-    const { address, host } = this.activation
-    const { clock, error } = host.mesh
-    error(new Error(printable(`${isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.carried.chain.length ? `, called by ${turn.carried.chain.join(' → ')}` : ''}`)))
-  }
-
   /** Begins what may begin. */
   next(): void {
     const { activation } = this
@@ -187,7 +190,7 @@ export class Mailbox {
       if (mesh.valid()) {
         this.#held = undefined
         for (const turn of held) if (!turn.over) this.push(turn) // the one that they came back to may have ended
-      } else activation.host.pause(activation)
+      } else activation.host.pause(this)
     }
     this.#going = true
     let until = Infinity
@@ -204,7 +207,7 @@ export class Mailbox {
         if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
         if (this.#shared?.size && this.#fixed && !this.#mended(this.#shared)) return // it is given up, and the queue with it
         const now = mesh.clock.now()
-        if (!mesh.valid(now)) return activation.host.pause(activation)
+        if (!mesh.valid(now)) return activation.host.pause(this)
         if (until === Infinity) until = now + SLICE_MS
         else if (now > until) return void mesh.clock.setTimeout(() => this.next(), 0, true)
         if (this.queued > 1) this.#queue?.shift()
@@ -231,7 +234,7 @@ export class Mailbox {
   }
 
   #begin(turn: Turn, now: number): void {
-    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${this.behind(turn)}`, { phase: 'queued', executed: 'no' }))
+    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${behind(turn)}`, { phase: 'queued', executed: 'no' }))
     const { activation } = this
     const { definition } = activation
     turn.since = now
@@ -292,7 +295,7 @@ export class Mailbox {
     turn.ended = true
     turn.onended?.()
     this.#remember(turn, took, error)
-    if (took > activation.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
+    if (took > activation.definition.slowTurnMs && turn.slowAt > 0) slow(turn)
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
     if (activation.phase === 'over') { // it was when the claim was lost
@@ -363,13 +366,13 @@ export class Mailbox {
       if (!activation.putBack(turn, error)) return
     }
     if (!commit) {
-      history?.publish(activation)
+      history?.publish()
       return this.#conclude(turn, error, value)
     }
     holdIn(value, definition.share)
     commit.then(() => {
       if (activation.phase === 'over') return turn.answer(null, value)
-      activation.history?.publish(activation)
+      activation.history?.publish()
       this.#conclude(turn, null, value)
     }, (failure: unknown) => {
       turn.answer(failure as StageError, value)
@@ -392,5 +395,3 @@ export class Mailbox {
     last[at + 2] = error?.code ?? ''
   }
 }
-
-const ms = (time: number): string => `${Math.round(time)} ms`

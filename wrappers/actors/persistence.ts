@@ -1,14 +1,30 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import { newId } from '../../src/random.js'
+import type { Fence, Mesh, Store } from '../../src/types.js'
 import { within } from '../../src/within.js'
-import type { Activation } from './activation.js'
+import type { Refs } from '../codec.js'
+import type { Definition } from './definition.js'
+import type { Reminders } from './reminders.js'
 import { NO_BYTES, EMPTY, capture, encodeKept, restore, type Snapshot } from './snapshot.js'
-import type { Turn } from './turn.js'
+import type { Phase, Turn } from './turn.js'
 
 /** How long a commit is tried again where its outcome is not known. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
 const NONE: readonly string[] = []
+
+/** What persistence asks of its activation. */
+interface PersistenceOwner {
+  readonly address: string
+  readonly fence: Fence | undefined
+  readonly instance: object | undefined
+  readonly phase: Phase
+  readonly definition: Pick<Definition, 'durable' | 'explicit' | 'version' | 'durableNames'>
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'random'>; readonly store: Store; readonly outgoing: { readonly data: Refs } }
+  readonly reminders: Pick<Reminders, 'changed' | 'list' | 'next' | 'committing' | 'settle' | 'putBack'> | undefined
+  readonly history: { publish(): void } | undefined
+  drop(reason: 'fenced' | 'store', error: StageError): void
+}
 
 /** What one activation keeps: its durable properties as the store has them, and the commits, one after the other. */
 export class Persistence {
@@ -24,7 +40,7 @@ export class Persistence {
   #settled: Snapshot = EMPTY
   #saving: Promise<void> | undefined
 
-  constructor(private readonly activation: Activation) {}
+  constructor(private readonly activation: PersistenceOwner) {}
 
   /** The object was made, of what the store had. */
   begin(version: number): void {
@@ -48,7 +64,7 @@ export class Persistence {
     while (this.#saving) await this.#saving
     if (isOver()) throw lost()
     await this.commit(activation.host.mesh.clock.now() + COMMIT_MS)
-    activation.history?.publish(activation)
+    activation.history?.publish()
   }
 
   /** A hook has ended, and what it changed counts like what a turn has changed. */

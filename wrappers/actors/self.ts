@@ -7,10 +7,9 @@ import type { Refs } from '../codec.js'
 import type { Hand } from '../codec/hand.js'
 import { inherit, type Context } from '../rpc/context.js'
 import type { Target } from '../rpc/types.js'
-import type { Activation } from './activation.js'
-import { Reminders } from './reminders.js'
-import { Timers } from './timers.js'
-import { scope, type Turn } from './turn.js'
+import type { Reminders } from './reminders.js'
+import { Timers, type TimersOwner } from './timers.js'
+import { scope, type Turn, type TurnOwner } from './turn.js'
 import type { Actor, ActorCallOptions, ActorTimer, ReminderOptions, Self, UntypedActor } from './types.js'
 
 /** How an actor reaches others: `within` and `hand` are asked with each call. */
@@ -23,12 +22,25 @@ export interface Proxies {
   readonly data: Refs
 }
 
+/** What the self of an actor asks of its activation. */
+interface SelfOwner extends TurnOwner {
+  readonly fence: Fence | undefined
+  readonly instance: object | undefined
+  readonly host: TurnOwner['host'] & { readonly outgoing: Proxies }
+  readonly mailbox: TurnOwner['mailbox'] & TimersOwner['mailbox'] & { readonly alone: Turn | undefined }
+  readonly persistence: { save(): Promise<void> }
+  readonly handedOut: TurnOwner['handedOut'] & Hand
+  timers: Timers | undefined
+  ownReminders(): Reminders
+  stop(reason: 'asked'): void
+}
+
 export class ActorSelf implements Self {
-  readonly #activation: Activation
+  readonly #activation: SelfOwner
   #lost: AbortController | undefined
   #reason: StageError | undefined
 
-  constructor(activation: Activation) {
+  constructor(activation: SelfOwner) {
     this.#activation = activation
   }
 

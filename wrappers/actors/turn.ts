@@ -1,18 +1,50 @@
 import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
+import type { Mesh } from '../../src/types.js'
 import type { Callable } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import type { StreamKind } from '../codec/stream-kind.js'
 import type { Carried } from '../rpc/context.js'
-import type { Activation } from './activation.js'
+import type { Changes } from './changes.js'
 import { holdIn } from './copy.js'
+import type { Watch } from './history.js'
 import { inWords } from './words.js'
 
 export type Settle = (error: StageError | null, value?: unknown) => void
 
+/** What the library's own turns do with an actor. */
+export interface Inspected {
+  /** @throws StageError NO_SUCH_PROPERTY */
+  read(name: unknown): unknown
+  /** @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED */
+  watch(watch: Watch, changes: Changes | undefined): void
+}
+
 /** What a turn runs in place of a method. */
-export type Task = (activation: Activation) => unknown
+export type Task = (actor: Inspected) => unknown
+
+/** Where an activation is between its claim and its end. */
+export type Phase = 'starting' | 'active' | 'stopping' | 'over'
+
+/** What a turn asks of the activation that took it on. */
+export interface TurnOwner {
+  readonly address: string
+  /** Of this activation alone: a part of the names of its turns. */
+  readonly token: string
+  readonly definition: { readonly share: boolean }
+  readonly phase: Phase
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'valid' | 'error'> }
+  readonly mailbox: {
+    readonly running: readonly Turn[]
+    /** Nobody waits for that one any more. */
+    forgotten(turn: Turn): void
+  }
+  readonly handedOut: {
+    give(fn: Callable, turn: Turn): Callable
+    offer(stream: object, kind: StreamKind, turn: Turn): object
+  }
+}
 
 /** Which turn is running, where several of one actor may at once; asked only there, as it costs more than a short turn. */
 export const scope = new AsyncLocalStorage<Turn>()
@@ -42,7 +74,7 @@ export class Turn implements Hand {
   /** The id of the stage that it came from; undefined: this one. */
   from: string | undefined
   /** Whose it is, once it was taken on. */
-  of: Activation | undefined
+  of: TurnOwner | undefined
   /** In whose context its code runs, where an interceptor may have made one; undefined: in none. */
   within: AsyncResource | undefined
   /** When its caller stops waiting by now, where streams among its arguments give it more time. */
@@ -126,7 +158,7 @@ export class Turn implements Hand {
 }
 
 /** How the names of all turns of an activation begin; not those of the next one, which counts its turns from the beginning. */
-export const namesOf = (activation: Activation | undefined): string => `${activation?.address ?? ''}#${activation?.token ?? ''}.`
+export const namesOf = (activation: Pick<TurnOwner, 'address' | 'token'> | undefined): string => `${activation?.address ?? ''}#${activation?.token ?? ''}.`
 
 /** The answer to a call that came to the wrong stage. */
 export const moved = (address: string, owner = ''): StageError => new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })
