@@ -175,7 +175,7 @@ export class Hosting implements ActivationHost {
     const now = this.mesh.clock.now()
     return {
       pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued, watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
-      turn: one.mailbox.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
+      turn: one.mailbox.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.startedAt), waitedMs: Math.round(turn.startedAt - turn.arrivedAt) })),
       last: one.mailbox.last, version: one.persistence.version, leaseMs: Math.round(this.mesh.leaseMs()),
     }
   }
@@ -352,7 +352,7 @@ export class Hosting implements ActivationHost {
     for (const turn of [...this.#noted]) {
       if (turn.watched && turn.slowAt <= now) slow(turn)
       if (turn.until && turn.endsAt <= now) turn.endsAt = turn.until()
-      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
+      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn, now))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
       if (at === Infinity) this.#noted.delete(turn)
       else if (at < next) next = at

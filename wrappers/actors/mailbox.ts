@@ -3,6 +3,7 @@ import { outside } from '../../src/outside.js'
 import { holdIn } from './copy.js'
 import type { Definition } from './definition.js'
 import { behind, slow } from './delays.js'
+import { pastOf, remember, type LastTurns, type Past } from './last-turns.js'
 import { NoSuchMethod } from './members.js'
 import type { Persistence } from './persistence.js'
 import { dataOf, putBackData, type DataOwner } from './readonly.js'
@@ -11,16 +12,7 @@ import { namesOf, scope, type Inspected, type Turn, type TurnOwner } from './tur
 
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
-const LAST = 5
 const NOBODY: readonly Turn[] = []
-
-/** One ended turn, as `explain()` tells it. */
-export interface Past {
-  readonly method: string
-  readonly ms: number
-  /** The code of its error. */
-  readonly error?: string
-}
 
 /** What a mailbox asks of its activation. */
 interface MailboxOwner extends TurnOwner, Inspected, DataOwner {
@@ -66,8 +58,7 @@ export class Mailbox {
   #count = 0
   #going = false
   #ran = 0
-  /** Method, milliseconds and outcome of the last turns, around and around. */
-  #last: (string | number)[] | undefined
+  #last: LastTurns | undefined
 
   constructor(private readonly activation: MailboxOwner) {}
 
@@ -95,12 +86,7 @@ export class Mailbox {
 
   /** The last of them, the newest last. */
   get last(): readonly Past[] {
-    const flat = this.#last ?? []
-    const count = flat.length / 3
-    return Array.from({ length: count }, (_, i) => {
-      const at = 3 * ((this.#ran + i) % count)
-      return { method: String(flat[at]), ms: Number(flat[at + 1]), ...(flat[at + 2] ? { error: String(flat[at + 2]) } : {}) }
-    })
+    return this.#last ? pastOf(this.#last, this.#ran) : []
   }
 
   /** Takes a call on: it begins now, or when those before it have ended. */
@@ -118,7 +104,7 @@ export class Mailbox {
       const now = host.mesh.clock.now()
       if (cycle.shared && this.#fixed && !this.#mended(this.#shared ?? NOBODY)) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
-      turn.since = now
+      if (turn.arrivedAt === 0) turn.arrivedAt = now
       ;(this.#held ??= []).push(turn)
       host.note(turn)
       return host.pause(this)
@@ -129,8 +115,8 @@ export class Mailbox {
     }
     // the timers and reminders of an actor are its own, and not many
     if (this.queued >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
-    if (turn.since === 0) turn.since = host.mesh.clock.now()
-    activation.usedAt = turn.since
+    if (turn.arrivedAt === 0) turn.arrivedAt = host.mesh.clock.now()
+    activation.usedAt = turn.arrivedAt
     if (this.#queue) this.#queue.push(turn)
     else this.#queue = [turn]
     if (activation.phase === 'active' && this.#queue.length === 1) this.next()
@@ -150,6 +136,7 @@ export class Mailbox {
   /** Takes the actor for a hook: nothing else begins until `leave()`. */
   enter(turn: Turn): void {
     turn.of = this.activation
+    turn.arrivedAt = turn.startedAt = this.activation.host.mesh.clock.now()
     this.#alone = turn
   }
 
@@ -237,7 +224,8 @@ export class Mailbox {
     if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${behind(turn)}`, { phase: 'queued', executed: 'no' }))
     const { activation } = this
     const { definition } = activation
-    turn.since = now
+    turn.startedAt = now
+    if (turn.arrivedAt === 0) turn.arrivedAt = now
     turn.id = ++this.#count
     if (turn.inner) (this.#inner ??= new Set()).add(turn)
     else if (turn.shared) {
@@ -290,11 +278,11 @@ export class Mailbox {
   #done(turn: Turn, error: StageError | null, value?: unknown, waited = false): void {
     const { activation } = this
     const now = activation.host.mesh.clock.now()
-    const took = now - turn.since
+    const took = now - turn.startedAt
     activation.usedAt = now
     turn.ended = true
     turn.onended?.()
-    this.#remember(turn, took, error)
+    this.#last = remember(this.#last, this.#ran++, turn, took, error)
     if (took > activation.definition.slowTurnMs && turn.slowAt > 0) slow(turn)
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
@@ -384,14 +372,5 @@ export class Mailbox {
     turn.answer(error, value)
     this.#alone = undefined
     this.next()
-  }
-
-  #remember(turn: Turn, took: number, error: StageError | null): void {
-    const at = 3 * (this.#ran++ % LAST)
-    const last = this.#last
-    if (!last) return void (this.#last = [turn.method, Math.round(took), error?.code ?? '']) // no longer than it must be
-    last[at] = turn.method
-    last[at + 1] = Math.round(took)
-    last[at + 2] = error?.code ?? ''
   }
 }

@@ -53,8 +53,10 @@ export const scope = new AsyncLocalStorage<Turn>()
 export class Turn implements Hand {
   /** Counts those of an activation; 0 until it begins. */
   id = 0
-  /** When it came, and later when it began; by the clock's `now()`. */
-  since = 0
+  /** When its call came to this stage, or was made on it; 0 until the mailbox has it. By the clock's `now()`. */
+  arrivedAt = 0
+  /** When its code began; what is between the two is how long the mailbox held it. */
+  startedAt = 0
   /** Changes nothing: may run with others of its kind. */
   shared = false
   /** Runs within another turn, whose chain of calls it belongs to. */

@@ -154,10 +154,10 @@ export interface Explained extends Partial<Omit<HostedActor, 'address' | 'turns'
   readonly owner: { readonly id: string; readonly name: string } | undefined
   /** How long the lease of its stage holds without a renewal, in milliseconds. */
   readonly leaseMs?: number
-  /** What runs at the moment, and for how long, in milliseconds. */
-  readonly turn?: readonly { readonly method: string; readonly ms: number }[]
+  /** What runs at the moment, for how long, and how long the mailbox held it before; in milliseconds. */
+  readonly turn?: readonly { readonly method: string; readonly ms: number; readonly waitedMs: number }[]
   /** Commits so far, if the store knows it. */
   readonly version?: number
-  /** The calls before, the newest last. */
-  readonly last?: readonly { readonly method: string; readonly ms: number; readonly error?: string }[]
+  /** The calls before, the newest last: how long each ran, how long the mailbox held it, and the code of its error. */
+  readonly last?: readonly { readonly method: string; readonly ms: number; readonly waitedMs: number; readonly error?: string }[]
 }
