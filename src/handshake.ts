@@ -103,33 +103,33 @@ interface Hello {
  *   DISCONNECTED · TIMEOUT; the stream is destroyed then
  */
 export async function handshake(options: HandshakeOptions): Promise<Greeting> {
-  const wire = new Wire(options.stream, options.clock)
+  const exchange = new Exchange(options.stream, options.clock)
   try {
-    const [greeting, theirs] = await (options.dialled ? dial(wire, options) : answer(wire, options))
+    const [greeting, theirs] = await (options.dialled ? dial(exchange, options) : answer(exchange, options))
     const waits = options.build && theirs.own !== undefined && (options.own === true || theirs.own)
-    return waits && 'ready' in greeting.verdict ? { ...greeting, failure: await confirm(wire, options, greeting) } : greeting
+    return waits && 'ready' in greeting.verdict ? { ...greeting, failure: await confirm(exchange, options, greeting) } : greeting
   } catch (error) {
-    wire.fail(error)
+    exchange.fail(error)
     throw error
   } finally {
-    wire.release()
+    exchange.release()
   }
 }
 
 /** @returns why there is no link; it throws where the other end does not say whether its chain stands */
-async function confirm(wire: Wire, o: HandshakeOptions, greeting: Greeting): Promise<StageError | undefined> {
+async function confirm(exchange: Exchange, o: HandshakeOptions, greeting: Greeting): Promise<StageError | undefined> {
   try {
     o.build?.(greeting)
   } catch (thrown) {
     const error = thrown as StageError
-    wire.fail(error.code === 'BAD_ARGUMENT' ? new StageError('CHAIN_MISMATCH', error.message) : error)
+    exchange.fail(error.code === 'BAD_ARGUMENT' ? new StageError('CHAIN_MISMATCH', error.message) : error)
     o.stream.resume() // a close over bytes that were not read would be a reset, which may overtake the reason
     return error
   }
-  wire.send({ built: true })
-  wire.last()
+  exchange.send({ built: true })
+  exchange.last()
   try {
-    const { built } = await wire.receive()
+    const { built } = await exchange.receive()
     if (built !== true) throw malformed('built', built)
   } catch (error) {
     if ((error as StageError).code !== 'CHAIN_MISMATCH') throw error
@@ -139,55 +139,55 @@ async function confirm(wire: Wire, o: HandshakeOptions, greeting: Greeting): Pro
   return undefined
 }
 
-async function dial(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]> {
+async function dial(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting, Hello]> {
   const mine = hello(o)
-  wire.send(mine)
-  const theirs = checkHello(await wire.receive(), o)
+  exchange.send(mine)
+  const theirs = checkHello(await exchange.receive(), o)
   o.onhello?.(theirs.from)
   if (o.expect !== undefined && theirs.from.id !== o.expect) {
     throw new StageError('WRONG_PEER', `expected the stage ${o.expect} there, found ${theirs.from.name} (${theirs.from.id})`)
   }
-  wire.seal(seal(o, mine, theirs))
+  exchange.seal(seal(o, mine, theirs))
   const gone = o.isGone(theirs.from.id)
-  wire.send(gone ? { gone } : {})
-  if (o.self.id < theirs.from.id) wire.last()
-  const reply = await wire.receive()
+  exchange.send(gone ? { gone } : {})
+  if (o.self.id < theirs.from.id) exchange.last()
+  const reply = await exchange.receive()
   if (reply['proof'] === undefined) throw unproven()
   checkGone(o, theirs.from, gone, reply['gone'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
-  if (o.self.id < theirs.from.id) return [{ peer: theirs.from, link, verdict: checkVerdict(reply['verdict'] === undefined ? (await wire.receive())['verdict'] : reply['verdict']) }, theirs]
+  if (o.self.id < theirs.from.id) return [{ peer: theirs.from, link, verdict: checkVerdict(reply['verdict'] === undefined ? (await exchange.receive())['verdict'] : reply['verdict']) }, theirs]
   const verdict = o.decide(theirs.from, link, undefined)
-  wire.send({ verdict })
+  exchange.send({ verdict })
   return [{ peer: theirs.from, link, verdict }, theirs]
 }
 
-async function answer(wire: Wire, o: HandshakeOptions): Promise<[Greeting, Hello]> {
-  const theirs = checkHello(await wire.receive(), o)
+async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting, Hello]> {
+  const theirs = checkHello(await exchange.receive(), o)
   o.onhello?.(theirs.from)
   if (theirs.expect !== undefined && theirs.expect !== o.self.id) {
     throw new StageError('WRONG_PEER', `expected the stage ${theirs.expect} here, found ${o.self.name} (${o.self.id})`)
   }
   const mine = hello(o)
-  wire.send(mine)
-  wire.seal(seal(o, theirs, mine))
-  const proof = await wire.receive()
+  exchange.send(mine)
+  exchange.seal(seal(o, theirs, mine))
+  const proof = await exchange.receive()
   if (proof['proof'] === undefined) throw unproven()
   const gone = o.isGone(theirs.from.id)
-  if (gone) wire.send({ gone })
+  if (gone) exchange.send({ gone })
   checkGone(o, theirs.from, gone, proof['gone'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
   if (o.self.id > theirs.from.id) {
     const verdict = o.decide(theirs.from, link, theirs.last)
-    wire.send({ verdict })
+    exchange.send({ verdict })
     return [{ peer: theirs.from, link, verdict }, theirs]
   }
-  wire.send({})
-  wire.last()
-  return [{ peer: theirs.from, link, verdict: checkVerdict((await wire.receive())['verdict']) }, theirs]
+  exchange.send({})
+  exchange.last()
+  return [{ peer: theirs.from, link, verdict: checkVerdict((await exchange.receive())['verdict']) }, theirs]
 }
 
 function hello(o: HandshakeOptions): Hello {
@@ -281,7 +281,7 @@ function checkVerdict(value: unknown): Verdict {
 const malformed = (what: string, found: unknown): StageError => new StageError('PROTOCOL_ERROR', `malformed handshake: ${what} is ${describe(found)}`)
 
 /** JSON messages on a bare stream, one at a time, within one span of time for all of them. */
-class Wire {
+class Exchange {
   readonly #timer
   /** Of the message whose head was read. */
   #length: number | undefined
