@@ -52,9 +52,8 @@ export class Mailbox {
   #fixed: Snapshot | undefined
   /** What those of them that run have changed all the same, each or one that ran beside it. */
   #written: Map<Turn, readonly string[]> | undefined
-  /** Were cancelled, and run on. */
-  #left: Set<Turn> | undefined
-  #quieted: (() => void) | undefined
+  /** Were cancelled, and run on; and who waits for their ends. */
+  #left: { readonly turns: Set<Turn>; quieted?: () => void } | undefined
   #count = 0
   #going = false
   #ran = 0
@@ -148,14 +147,15 @@ export class Mailbox {
   cancel(error: StageError): void {
     for (const turn of this.running) {
       turn.cancel(error)
-      if (!turn.ended && turn.id > 0) (this.#left ??= new Set()).add(turn) // a hook is no turn, and ends elsewhere
+      if (!turn.ended && turn.id > 0) (this.#left ??= { turns: new Set() }).turns.add(turn) // a hook is no turn, and ends elsewhere
     }
     this.#alone = undefined
   }
 
   /** Resolves when the code of those that were cancelled has ended. */
   quiet(): Promise<void> | undefined {
-    return this.#left && new Promise((resolve) => { this.#quieted = resolve })
+    const left = this.#left
+    return left && new Promise((resolve) => { left.quieted = resolve })
   }
 
   /** Those that were not begun, for another activation. */
@@ -287,7 +287,8 @@ export class Mailbox {
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
     if (activation.phase === 'over') { // it was when the claim was lost
-      if (this.#left?.delete(turn) && this.#left.size === 0) this.#quieted?.()
+      const left = this.#left
+      if (left?.turns.delete(turn) && left.turns.size === 0) left.quieted?.()
       return turn.answer(error, value)
     }
     if (turn.inner) {
