@@ -3,8 +3,8 @@
  * what tests and simulations run on; `fail` and `empty` make it misbehave like one over a network.
  */
 import { onAbort } from '../src/abort.js'
-import * as claims from '../src/claims.js'
-import type { ActorRecord, Outcome } from '../src/claims.js'
+import * as ownership from '../src/ownership.js'
+import type { ActorRecord, Outcome } from '../src/ownership.js'
 import { systemClock } from '../src/clock.js'
 import { EntryReader } from '../src/entry.js'
 import { StageError } from '../src/errors.js'
@@ -240,20 +240,20 @@ class MemoryStore implements StoreSteps {
   constructor(private readonly room: Room, private readonly namespace: string, private readonly clock: Clock) {}
 
   async claim(actor: string, claim: Claim): Promise<Claimed> {
-    const answer = this.#step(actor, (record) => claims.claim(record, claim, this.clock.wall()))
+    const answer = this.#step(actor, (record) => ownership.claim(record, claim, this.clock.wall()))
     return answer.owner ? answer : copied(answer)
   }
 
   async commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'> {
-    return this.#step(actor, (record) => claims.commit(record, fence, commit))
+    return this.#step(actor, (record) => ownership.commit(record, fence, commit))
   }
 
   async release(actor: string, fence: Fence): Promise<void> {
-    return this.#step(actor, (record) => claims.release(record, fence))
+    return this.#step(actor, (record) => ownership.release(record, fence))
   }
 
   async look(actor: string): ReturnType<Store['look']> {
-    const known = claims.look(this.#actors().get(actor), this.clock.wall())
+    const known = ownership.look(this.#actors().get(actor), this.clock.wall())
     return known && copied(known)
   }
 

@@ -15,7 +15,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { StageError } from './errors.js'
-import { Messages } from './handshake-messages.js'
+import { Exchange } from './exchange.js'
 import { checkHello, hello, malformed, type Hello, type HelloOptions, type Identity, type LastLink } from './hello.js'
 import { seal, unproven } from './seal.js'
 import type { Clock } from './types.js'
@@ -63,33 +63,33 @@ export interface Greeting {
  *   DISCONNECTED · TIMEOUT; the stream is destroyed then
  */
 export async function handshake(options: HandshakeOptions): Promise<Greeting> {
-  const messages = new Messages(options.stream, options.clock)
+  const exchange = new Exchange(options.stream, options.clock)
   try {
-    const [greeting, theirs] = await (options.dialled ? dial(messages, options) : answer(messages, options))
+    const [greeting, theirs] = await (options.dialled ? dial(exchange, options) : answer(exchange, options))
     const waits = options.build && theirs.own !== undefined && (options.own === true || theirs.own)
-    return waits && 'ready' in greeting.verdict ? { ...greeting, failure: await confirm(messages, options, greeting) } : greeting
+    return waits && 'ready' in greeting.verdict ? { ...greeting, failure: await confirm(exchange, options, greeting) } : greeting
   } catch (error) {
-    messages.fail(error)
+    exchange.fail(error)
     throw error
   } finally {
-    messages.release()
+    exchange.release()
   }
 }
 
 /** @returns why there is no link; it throws where the other end does not say whether its chain stands */
-async function confirm(messages: Messages, o: HandshakeOptions, greeting: Greeting): Promise<StageError | undefined> {
+async function confirm(exchange: Exchange, o: HandshakeOptions, greeting: Greeting): Promise<StageError | undefined> {
   try {
     o.build?.(greeting)
   } catch (thrown) {
     const error = thrown as StageError
-    messages.fail(error.code === 'BAD_ARGUMENT' ? new StageError('CHAIN_MISMATCH', error.message) : error)
+    exchange.fail(error.code === 'BAD_ARGUMENT' ? new StageError('CHAIN_MISMATCH', error.message) : error)
     o.stream.resume() // a close over bytes that were not read would be a reset, which may overtake the reason
     return error
   }
-  messages.send({ built: true })
-  messages.last()
+  exchange.send({ built: true })
+  exchange.last()
   try {
-    const { built } = await messages.receive()
+    const { built } = await exchange.receive()
     if (built !== true) throw malformed('built', built)
   } catch (error) {
     if ((error as StageError).code !== 'CHAIN_MISMATCH') throw error
@@ -99,58 +99,58 @@ async function confirm(messages: Messages, o: HandshakeOptions, greeting: Greeti
   return undefined
 }
 
-async function dial(messages: Messages, o: HandshakeOptions): Promise<[Greeting, Hello]> {
+async function dial(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting, Hello]> {
   const mine = hello(o, saysOwn(o))
-  messages.send(mine)
-  const theirs = checkHello(await messages.receive(), o)
+  exchange.send(mine)
+  const theirs = checkHello(await exchange.receive(), o)
   o.onhello?.(theirs.from)
   if (o.expect !== undefined && theirs.from.id !== o.expect) {
     throw new StageError('WRONG_PEER', `expected the stage ${o.expect} there, found ${theirs.from.name} (${theirs.from.id})`)
   }
-  messages.seal(seal(o, mine, theirs))
+  exchange.seal(seal(o, mine, theirs))
   const gone = o.isGone(theirs.from.id)
-  messages.send(gone ? { gone } : {})
-  if (o.self.id < theirs.from.id) messages.last()
-  const reply = await messages.receive()
+  exchange.send(gone ? { gone } : {})
+  if (o.self.id < theirs.from.id) exchange.last()
+  const reply = await exchange.receive()
   if (reply['proof'] === undefined) throw unproven()
   checkGone(o, theirs.from, gone, reply['gone'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
   if (o.self.id < theirs.from.id) {
-    const { verdict } = reply['verdict'] === undefined ? await messages.receive() : reply
+    const { verdict } = reply['verdict'] === undefined ? await exchange.receive() : reply
     return [{ peer: theirs.from, link, verdict: checkVerdict(verdict) }, theirs]
   }
   const verdict = o.decide(theirs.from, link, undefined)
-  messages.send({ verdict })
+  exchange.send({ verdict })
   return [{ peer: theirs.from, link, verdict }, theirs]
 }
 
-async function answer(messages: Messages, o: HandshakeOptions): Promise<[Greeting, Hello]> {
-  const theirs = checkHello(await messages.receive(), o)
+async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting, Hello]> {
+  const theirs = checkHello(await exchange.receive(), o)
   o.onhello?.(theirs.from)
   if (theirs.expect !== undefined && theirs.expect !== o.self.id) {
     throw new StageError('WRONG_PEER', `expected the stage ${theirs.expect} here, found ${o.self.name} (${o.self.id})`)
   }
   const mine = hello(o, saysOwn(o))
-  messages.send(mine)
-  messages.seal(seal(o, theirs, mine))
-  const proof = await messages.receive()
+  exchange.send(mine)
+  exchange.seal(seal(o, theirs, mine))
+  const proof = await exchange.receive()
   if (proof['proof'] === undefined) throw unproven()
   const gone = o.isGone(theirs.from.id)
-  if (gone) messages.send({ gone })
+  if (gone) exchange.send({ gone })
   checkGone(o, theirs.from, gone, proof['gone'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
   if (o.self.id > theirs.from.id) {
     const verdict = o.decide(theirs.from, link, theirs.last)
-    messages.send({ verdict })
+    exchange.send({ verdict })
     return [{ peer: theirs.from, link, verdict }, theirs]
   }
-  messages.send({})
-  messages.last()
-  return [{ peer: theirs.from, link, verdict: checkVerdict((await messages.receive())['verdict']) }, theirs]
+  exchange.send({})
+  exchange.last()
+  return [{ peer: theirs.from, link, verdict: checkVerdict((await exchange.receive())['verdict']) }, theirs]
 }
 
 /** Whether the chain has wrappers that may fail; undefined where nobody builds one. */

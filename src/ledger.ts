@@ -25,7 +25,7 @@ export interface Seen {
   readonly mark: string
 }
 /** What every step answers: where history is now, the registry's time, and the earliest end of a lease (or Infinity). */
-export interface Answer extends Seen {
+export interface Reply extends Seen {
   readonly now: number
   readonly earliest: number
 }
@@ -44,9 +44,9 @@ export interface Holder {
   readonly addresses: readonly string[]
   readonly freeInMs: number
 }
-export type Granted = Answer & { readonly answer: 'ok' | 'lost', readonly holder?: undefined }
+export type Granted = Reply & { readonly answer: 'ok' | 'lost', readonly holder?: undefined }
 export type Published = Granted | { readonly holder: Holder }
-export type Renewed = Answer & { readonly answer: 'ok' | 'late' | 'lost' }
+export type Renewed = Reply & { readonly answer: 'ok' | 'late' | 'lost' }
 export interface Snapshot extends Seen {
   /** [id, JSON] of every entry that has a lease. */
   readonly records: readonly (readonly [string, string])[]
@@ -101,7 +101,7 @@ export class Ledger {
   }
 
   /** Takes out what lapsed long enough ago, but never the caller's own entry. */
-  sweep(except: string): Answer {
+  sweep(except: string): Reply {
     let left = SWEEP_MAX
     for (const [id, end] of [...this.table.list('lease')]) {
       if (id === except || number(end) + SWEEP_MS > this.now || left-- <= 0) continue
@@ -112,7 +112,7 @@ export class Ledger {
   }
 
   /** Takes an entry out because its stage says so. */
-  remove(id: string): Answer {
+  remove(id: string): Reply {
     if (this.table.get('lease', id) !== undefined) this.#drop(id)
     return this.#answer()
   }
@@ -195,7 +195,7 @@ export class Ledger {
     for (const [id, at] of [...this.table.list('lapsed')]) if (number(at) + LAPSED_MS <= this.now) this.table.remove('lapsed', id)
   }
 
-  #answer(): Answer {
+  #answer(): Reply {
     let earliest = Infinity
     for (const [, end] of this.table.list('lease')) earliest = Math.min(earliest, number(end))
     const { generation, revision, mark } = this.#state

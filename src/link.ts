@@ -33,7 +33,7 @@ const ignore = () => {}
 const given = (method: () => unknown): Promise<unknown> => new Promise((resolve) => resolve(method()))
 
 /** A link with the output of one layer as its top. */
-class Seen implements Link {
+class LinkView implements Link {
   constructor(private readonly link: LiveLink, readonly top: Top) {}
 
   get id(): string { return this.link.id }
@@ -129,7 +129,7 @@ export class LiveLink implements Link {
     const output = this.outputs[index]
     if (output === this.top) return this
     let seen = this.#seen.get(output)
-    if (!seen) this.#seen.set(output, seen = new Seen(this, output))
+    if (!seen) this.#seen.set(output, seen = new LinkView(this, output))
     return seen
   }
 

@@ -1,6 +1,6 @@
 import { StageError, describe } from './errors.js'
 import { encodeEntry } from './entry.js'
-import type { Answer, Granted, Holder, Listed, Published, Renewed, Seen } from './ledger.js'
+import type { Granted, Holder, Listed, Published, Renewed, Reply, Seen } from './ledger.js'
 import { Sweeper } from './sweeper.js'
 import type { Clock, Entry, Lease, Random } from './types.js'
 
@@ -8,7 +8,7 @@ import type { Clock, Entry, Lease, Random } from './types.js'
 export interface Steps {
   publish(entry: Listed): Promise<Published>
   renew(entry: Listed, seen: Seen): Promise<Renewed>
-  sweep(except: string): Promise<Answer>
+  sweep(except: string): Promise<Reply>
   remove(id: string): Promise<unknown>
 }
 

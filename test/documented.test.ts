@@ -36,8 +36,8 @@ function constant(file: string, name: string): number {
 
 /** A sentence with a figure, and the constant that it speaks of. Whoever changes one of the two must change the other. */
 const figures: [page: string, says: string, file: string, name: string, is: number][] = [
-  [PROTOCOL, 'at most 4096), and that many bytes of JSON', 'src/handshake-messages.ts', 'MAX_BYTES', 4096],
-  [PROTOCOL, 'Both ends have 5 seconds for all of it', 'src/handshake-messages.ts', 'HANDSHAKE_MS', 5000],
+  [PROTOCOL, 'at most 4096), and that many bytes of JSON', 'src/exchange.ts', 'MAX_BYTES', 4096],
+  [PROTOCOL, 'Both ends have 5 seconds for all of it', 'src/exchange.ts', 'HANDSHAKE_MS', 5000],
   [PROTOCOL, 'at most 64 that have not said a HELLO', 'src/strangers.ts', 'SILENT_MAX', 64],
   [PROTOCOL, 'at most 64 that have, and for a moment', 'src/strangers.ts', 'GREETED_MAX', 64],
   [PROTOCOL, 'for a moment 256 in all', 'src/strangers.ts', 'BURST_MAX', 256],
@@ -104,7 +104,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '| entry | 8 KiB, 16 addresses', 'src/entry.ts', 'MAX_ADDRESSES', 16],
   [PROTOCOL, 'at most 512 bytes of UTF-8 |', 'src/storing.ts', 'MAX_ACTOR_BYTES', 512],
   [PROTOCOL, 'the same, 1 to 16 parts', 'wrappers/actors/address.ts', 'SEGMENTS_MAX', 16],
-  [PROTOCOL, '| state of an actor | 4 MiB, 100 reminders |', 'wrappers/actors/image.ts', 'STATE_MAX_BYTES', 4 * MIB],
+  [PROTOCOL, '| state of an actor | 4 MiB, 100 reminders |', 'wrappers/actors/snapshot.ts', 'STATE_MAX_BYTES', 4 * MIB],
   [PROTOCOL, '| state of an actor | 4 MiB, 100 reminders |', 'wrappers/actors/reminders.ts', 'REMINDERS_MAX', 100],
   [PROTOCOL, "| calls that wait for an actor | 1000 |", 'wrappers/actors/definition.ts', "options.mailbox", 1000],
   [PROTOCOL, 'one loop of a watcher | 1024, and 4 MiB', 'wrappers/actors/observer.ts', 'WAITING_MAX', 1024],
@@ -112,7 +112,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '`deactivate()` | 10 s, 5 s |', 'wrappers/actors/activation.ts', 'HOOK_MS', 10_000],
   [PROTOCOL, '`deactivate()` | 10 s, 5 s |', 'wrappers/actors/activation.ts', 'GOODBYE_MS', 5000],
   [PROTOCOL, 'answered within 5 s; a commit is tried again for 5 s', 'wrappers/actors/activation.ts', 'STORE_MS', 5000],
-  [PROTOCOL, 'answered within 5 s; a commit is tried again for 5 s', 'wrappers/actors/keeping.ts', 'COMMIT_MS', 5000],
+  [PROTOCOL, 'answered within 5 s; a commit is tried again for 5 s', 'wrappers/actors/persistence.ts', 'COMMIT_MS', 5000],
   [PROTOCOL, '| an actor that nobody uses | 5 min |', 'wrappers/actors/definition.ts', 'options.idleMs', 300_000],
   [PROTOCOL, 'the deadline is 60 ms later than', 'wrappers/actors/call.ts', 'WORD_MS', 60],
   [PROTOCOL, 'goes there, up to three times', 'wrappers/actors/route.ts', 'HOPS_MAX', 3],

@@ -110,7 +110,7 @@ test('numbers that are no ids push no call of the same number out of the queue, 
   wire.reset(1, { code: 'CANCELLED', message: '', executed: 'no' })
   other.onframe = (bytes, start) => { if (bytes[start] !== CREDIT) got.push(`${bytes[start]} ${bytes.readUInt32BE(start + 1)}`) }
   other.resume()
-  for (let i = 0; i < 500 && wire.held > 0; i++) { await settle(); wire.turns.pump() }
+  for (let i = 0; i < 500 && wire.held > 0; i++) { await settle(); wire.scheduler.pump() }
   t.true(got.indexOf(`${RESET} 1`) < got.indexOf(`${CALL} ${waiting}`), 'what makes room for others comes before them')
   t.deepEqual(got.filter((one) => one !== `${RESET} 1`), [...Array.from({ length: 30 }, (_, i) => `${CALL} ${2 * i + 1}`), `${RELEASE} 51`, `${RELEASE} 51`, `${RELEASE} 1`, `${GOAWAY} 51`])
 })

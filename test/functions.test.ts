@@ -8,7 +8,7 @@ import test from 'ava'
 import { StageError } from '../src/index.js'
 import type { Callable } from '../wrappers/codec.js'
 import { REFS_MAX } from '../wrappers/rpc/messages.js'
-import { LinkRefs } from '../wrappers/rpc/refs.js'
+import { Functions } from '../wrappers/rpc/functions.js'
 import { realMesh } from './helpers/mesh.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
@@ -129,7 +129,7 @@ test('with ten thousand functions of a peer, one that comes again just when its 
   const gc = runInNewContext('gc') as () => void
   const released: number[] = []
   const kept: Callable[] = []
-  const refs = new LinkRefs((id) => () => Promise.resolve(id), (id) => { released.push(id) })
+  const refs = new Functions((id) => () => Promise.resolve(id), (id) => { released.push(id) })
   for (let id = 1; id < REFS_MAX; id++) kept.push(refs.take(id) as Callable)
   refs.take(REFS_MAX) // which nobody keeps
   await new Promise((resolve) => setImmediate(resolve))

@@ -58,16 +58,62 @@ test('siblings do not import each other, save a wrapper the type that the one be
   t.deepEqual(crossed, [])
 })
 
-test('src has no circle of imports that run', (t) => {
+test('rpc imports nothing of actors, not even a type', (t) => {
+  t.deepEqual(arrows.filter(({ from, to }) => from.startsWith('wrappers/rpc/') && to.startsWith('wrappers/actors/')), [])
+})
+
+/** Groups of files that import each other, by types alone, and are about to be divided. A group leaves this list with its circle. */
+const KNOWN: readonly (readonly string[])[] = [
+  ['src/types.ts', 'src/errors.ts'],
+  ['src/joined.ts', 'src/link.ts', 'src/selection.ts', 'src/chain.ts', 'src/links.ts'],
+  ['wrappers/codec.ts', 'wrappers/codec/errors.ts', 'wrappers/codec/sendable.ts', 'wrappers/msgpack/decode.ts', 'wrappers/msgpack/encode.ts', 'wrappers/msgpack/output.ts'],
+  ['wrappers/actors/routes.ts', 'wrappers/actors/route.ts', 'wrappers/actors/call.ts'],
+]
+
+/** The groups of files that can all be reached from each other (Tarjan), each sorted. */
+function circles(all: readonly Arrow[]): string[][] {
   const graph = new Map<string, string[]>()
-  for (const { from, to, type } of arrows) if (!type) graph.set(from, [...(graph.get(from) ?? []), to])
-  const done = new Set<string>()
-  const visit = (file: string, path: string[]): void => {
-    if (path.includes(file)) t.fail(`${[...path, file].join(' → ')}`)
-    if (done.has(file)) return
-    for (const next of graph.get(file) ?? []) visit(next, [...path, file])
-    done.add(file)
+  for (const { from, to } of all) graph.set(from, [...graph.get(from) ?? [], to])
+  const order = new Map<string, number>()
+  const least = new Map<string, number>()
+  const path: string[] = []
+  const found: string[][] = []
+  const visit = (file: string): number => {
+    let low = order.size
+    order.set(file, low)
+    least.set(file, low)
+    path.push(file)
+    const own = low
+    for (const next of graph.get(file) ?? []) {
+      if (!order.has(next)) low = Math.min(low, visit(next))
+      else if (path.includes(next)) low = Math.min(low, least.get(next)!)
+      least.set(file, low)
+    }
+    if (low === own) {
+      const circle = path.splice(path.indexOf(file))
+      if (circle.length > 1 || graph.get(file)?.includes(file)) found.push(circle.sort())
+    }
+    return low
   }
-  for (const file of files) visit(file, [])
-  t.pass()
+  for (const file of graph.keys()) if (!order.has(file)) visit(file)
+  return found
+}
+
+const arrow = (from: string, to: string): Arrow => ({ from, to, type: true })
+
+test('a circle of imports is found, however long it is, and nothing that only leads to one', (t) => {
+  const made = [arrow('a', 'b'), arrow('b', 'c'), arrow('c', 'd'), arrow('d', 'b'), arrow('d', 'e'), arrow('f', 'g'), arrow('g', 'f'), arrow('c', 'g'), arrow('h', 'h')]
+  t.deepEqual(circles(made).sort(), [['b', 'c', 'd'], ['f', 'g'], ['h']])
+  t.deepEqual(circles([arrow('a', 'b'), arrow('a', 'c'), arrow('b', 'd'), arrow('c', 'd')]), [])
+})
+
+test('no imports go in a circle, types among them, but for those that are known', (t) => {
+  const found = circles(arrows)
+  const within = (group: readonly string[]) => (circle: readonly string[]): boolean => circle.every((file) => group.includes(file))
+  t.deepEqual(found.filter((circle) => !KNOWN.some((group) => within(group)(circle))), [], 'a part says in a small interface of its own file what it may see of the whole')
+  t.deepEqual(KNOWN.filter((group) => !found.some(within(group))), [], 'these are gone: take them out of KNOWN')
+})
+
+test('no imports that run go in a circle', (t) => {
+  t.deepEqual(circles(arrows.filter(({ type }) => !type)), [])
 })

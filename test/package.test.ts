@@ -29,7 +29,7 @@ test('what several paths export is one thing, loaded from one file', async (t) =
 })
 
 test('what is no exported path is refused, and not looked for', async (t) => {
-  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/turns', 'registries/redis/registry', 'src/stage']) {
+  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/mailbox', 'registries/redis/registry', 'src/stage']) {
     await t.throwsAsync(node('--input-type=module', '-e', `await import('stagemesh/${path}')`), { message: /ERR_PACKAGE_PATH_NOT_EXPORTED/ }, path)
   }
 })

@@ -4,8 +4,8 @@
  * to be woken. All three are changed together, if the actor is still as it was read.
  */
 import type { Database } from 'lmdb'
-import * as claims from '../../src/claims.js'
-import type { ActorRecord, Outcome } from '../../src/claims.js'
+import * as ownership from '../../src/ownership.js'
+import type { ActorRecord, Outcome } from '../../src/ownership.js'
 import { StageError } from '../../src/errors.js'
 import type { StoreSteps } from '../../src/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
@@ -17,19 +17,19 @@ export class LocalStore implements StoreSteps {
   constructor(private readonly open: () => Promise<Environment>, private readonly namespace: string, private readonly clock: Clock) {}
 
   claim(actor: string, claim: Claim): Promise<Claimed> {
-    return this.#change(actor, (record) => claims.claim(record, claim, this.clock.wall()))
+    return this.#change(actor, (record) => ownership.claim(record, claim, this.clock.wall()))
   }
 
   commit(actor: string, fence: Fence, commit: Commit): Promise<'ok' | 'fenced'> {
-    return this.#change(actor, (record) => claims.commit(record, fence, commit), commit.data)
+    return this.#change(actor, (record) => ownership.commit(record, fence, commit), commit.data)
   }
 
   release(actor: string, fence: Fence): Promise<void> {
-    return this.#change(actor, (record) => claims.release(record, fence))
+    return this.#change(actor, (record) => ownership.release(record, fence))
   }
 
   look(actor: string): ReturnType<Store['look']> {
-    return this.#asStore(async (environment) => environment.find((rows) => claims.look(new Row(rows, this.namespace, actor).record, this.clock.wall())))
+    return this.#asStore(async (environment) => environment.find((rows) => ownership.look(new Row(rows, this.namespace, actor).record, this.clock.wall())))
   }
 
   due(limit: number, after?: Wake): Promise<readonly Wake[]> {

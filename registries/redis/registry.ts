@@ -6,7 +6,7 @@
 import { systemClock } from '../../src/clock.js'
 import { parseEntry } from '../../src/entry.js'
 import { StageError } from '../../src/errors.js'
-import type { Answer, Listed, Published, Renewed } from '../../src/ledger.js'
+import type { Listed, Published, Renewed, Reply } from '../../src/ledger.js'
 import { Listings } from '../../src/listing.js'
 import type { Steps } from '../../src/listing.js'
 import { newId, systemRandom } from '../../src/random.js'
@@ -120,7 +120,7 @@ export class RedisRegistry implements Registry {
   }
 }
 
-function answered(reply: unknown): Answer & { answer: string } {
+function answered(reply: unknown): Reply & { answer: string } {
   const [answer, generation, revision, mark, now, earliest] = reply as [string, string, string, string, string, string]
   return { answer, generation, revision: Number(revision), mark, now: Number(now), earliest: earliest === '' ? Infinity : Number(earliest) }
 }

@@ -35,6 +35,7 @@ test('explain says who has an actor, what it does, who waits, and what it did la
     t.is(told.turn!.length, 1)
     t.is(told.turn![0].method, 'slow')
     t.true(told.turn![0].ms >= 90 && told.turn![0].ms <= 300, `${told.turn![0].ms} ms`)
+    t.true(told.turn![0].waitedMs >= 0 && told.turn![0].waitedMs <= 5, `${told.turn![0].waitedMs} ms: nothing was before it`)
     t.deepEqual(told.last!.map(({ method, error }) => [method, error]), [['slow', undefined], ['slow', undefined], ['fail', 'REMOTE_ERROR'], ['slow', undefined], ['@watch', undefined]])
     t.true(told.leaseMs! > 0 && told.leaseMs! <= 15_000, `${told.leaseMs} ms`)
   }
@@ -44,6 +45,51 @@ test('explain says who has an actor, what it does, who waits, and what it did la
   await clock.advance(30_000)
   t.deepEqual(await go(b.stage.explain('acts.1')), { address: 'acts.1', owner: { id: a.stage.id, name: 'a stage that is gone' }, version: 8 } as never)
   t.deepEqual(await go(b.stage.explain('acts.2')), { address: 'acts.2', owner: undefined } as never)
+})
+
+test('explain says how long the mailbox held what runs and what ran before, and TIMEOUT says it too', async (t) => {
+  const { add, go, fails, clock } = actorMesh(t, { latencyMs: 2 })
+  const a = await add('a', (stage) => stage.define({
+    pattern: 'acts.{id}', readonly: ['look'], create: (_, self) => ({
+      leave() { self.deactivate() },
+      deactivate: () => passed(clock, 400),
+      async slow(ms: number) { await passed(clock, ms) },
+      async look(ms: number) { await passed(clock, ms) },
+    }),
+  }))
+  const b = await add('b')
+  const near = (found: number, ms: number): void => { t.true(Math.abs(found - ms) <= 20, `${found} and not ${ms} ms`) }
+  for (const [i, caller] of [a, b].entries()) {
+    const address = `acts.${i}`
+    const actor = (timeoutMs = 10_000): Record<string, (ms: number) => Promise<unknown>> => caller.stage.actor(address, { timeoutMs })
+    await go(actor()['slow'](1))
+    const first = actor()['slow'](300)
+    const late = fails(actor(500)['slow'](5000), 'TIMEOUT', 'unknown')
+    const last = [actor()['look'](100), actor()['look'](700)]
+    await clock.advance(400)
+    const told = await go(b.stage.explain(address))
+    t.is(told.turn!.length, 1)
+    near(told.turn![0].ms, 100)
+    near(told.turn![0].waitedMs, 300)
+    const { message } = await late
+    const [held, runs] = (/^slow of acts\.\d did not end in time: the mailbox held it for (\d+) ms, and it has been running for (\d+) ms/.exec(message) ?? [message, 'none', 'none']).slice(1).map(Number)
+    near(held, 300)
+    near(runs, 200)
+    await first
+    await clock.advance(5000)
+    const both = (await go(b.stage.explain(address))).turn!
+    t.deepEqual(both.map(({ method }) => method), ['look'], 'the other one has ended by now')
+    await go(Promise.all(last))
+    const before = (await go(b.stage.explain(address))).last!
+    t.deepEqual(before.slice(-4).map(({ method }) => method), ['slow', 'slow', 'look', 'look'])
+    for (const [at, waited] of [0, 300, 5300, 5300].entries()) near(before.at(at - 4)!.waitedMs, waited)
+    t.deepEqual(Object.keys(before[0]), ['method', 'ms', 'waitedMs'])
+  }
+  await go(a.stage.actor('acts.0')['leave']())
+  await clock.advance(100)
+  const [hook] = (await go(b.stage.explain('acts.0'))).turn!
+  t.is(hook.method, 'deactivate')
+  near(hook.ms, 100)
 })
 
 test('what a store may lose is said with the first durable type, once', async (t) => {

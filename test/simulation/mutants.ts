@@ -46,7 +46,7 @@ export const mutants: readonly Mutant[] = [
   mutant('settled calls listen on to their signals', 'listeners', 'wrappers/rpc/invocation.js', 'this.#unlisten?.();', ''),
   mutant('a cancelled call is not taken back', 'stats().calls', 'wrappers/rpc/invocation.js', '(this.#id !== 0 && link.top.cancel(this.#id, error))', 'false', { slow: true }),
   mutant('what was served stays in the map', 'stats().serving', 'wrappers/rpc/serving.js', 'this.#calls.delete(id);', ''),
-  mutant('functions are never let go of', 'stats().functions', 'wrappers/rpc/refs.js', 'if (given.held > 0)', 'if (given.held > -1)'),
+  mutant('functions are never let go of', 'stats().functions', 'wrappers/rpc/functions.js', 'if (given.held > 0)', 'if (given.held > -1)'),
   mutant('views of a look and of the watch before it overtake each other', 'P5', 'src/watch.js', 'this.#held = view;', 'this.#show(view);', { slow: true }),
   mutant('the watch before a look goes on beside it', 'P23', 'src/watch.js', 'this.#current?.abort();\n        this.#retry', 'this.#retry', { slow: true }),
   mutant('an id that is gone may come back', 'P1', 'src/directory.js', 'this.#gone.add(id);', ''),

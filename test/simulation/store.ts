@@ -1,5 +1,5 @@
-import * as claims from '../../src/claims.js'
-import type { ActorRecord } from '../../src/claims.js'
+import * as ownership from '../../src/ownership.js'
+import type { ActorRecord } from '../../src/ownership.js'
 import { StageError } from '../../src/index.js'
 import type { StoreSteps } from '../../src/storing.js'
 import type { Claim, Claimed, Clock, Commit, Committed, Fence, Store, Wake } from '../../src/types.js'
@@ -26,27 +26,27 @@ export class Vault {
   constructor(readonly clock: Clock, readonly chance: Chance, private readonly truth: Truth) {}
 
   claim(actor: string, claim: Claim): Claimed {
-    const { answer, record } = claims.claim(this.#records.get(actor), claim, this.clock.wall())
+    const { answer, record } = ownership.claim(this.#records.get(actor), claim, this.clock.wall())
     if (record) this.#records.set(actor, record)
     this.truth.claimed(actor, claim, answer, record !== undefined)
     return answer.owner ? answer : copied(answer)
   }
 
   commit(actor: string, fence: Fence, commit: Commit): 'ok' | 'fenced' {
-    const { answer, record } = claims.commit(this.#records.get(actor), fence, { ...commit, data: Buffer.from(commit.data) })
+    const { answer, record } = ownership.commit(this.#records.get(actor), fence, { ...commit, data: Buffer.from(commit.data) })
     if (record) this.#records.set(actor, record)
     this.truth.committed(actor, fence, commit, answer, record !== undefined)
     return answer
   }
 
   release(actor: string, fence: Fence): void {
-    const { record } = claims.release(this.#records.get(actor), fence)
+    const { record } = ownership.release(this.#records.get(actor), fence)
     if (record) this.#records.set(actor, record)
     this.truth.released(actor, fence, record !== undefined)
   }
 
   look(actor: string): Awaited<ReturnType<Store['look']>> {
-    const known = claims.look(this.#records.get(actor), this.clock.wall())
+    const known = ownership.look(this.#records.get(actor), this.clock.wall())
     return known && copied(known)
   }
 

@@ -1,5 +1,5 @@
 import type { Claim, Claimed, Commit, Fence } from '../../src/types.js'
-import { decode, decodeKept } from '../../wrappers/actors/image.js'
+import { decode, decodeKept } from '../../wrappers/actors/snapshot.js'
 import type { World } from './world.js'
 
 /** One commit, as the store performed it. */
@@ -178,7 +178,7 @@ export class Truth {
   #append(chain: Chain, last: Version, { id, version, data }: Commit): void {
     const { world } = this
     const { address, pasts } = chain
-    const values = new Map([...decodeKept(data).image].map(([name, bytes]) => [name, decode(bytes)]))
+    const values = new Map([...decodeKept(data).snapshot].map(([name, bytes]) => [name, decode(bytes)]))
     const ids = values.get('ids') as number[]
     const made: Version = { version, commitId: id, data: Buffer.from(data), ids, values }
     pasts[pasts.length - 1].push(made)

@@ -8,15 +8,16 @@ import { NOTHING, type Carried } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Definition } from './definition.js'
 import { HandedOut } from './handed-out.js'
-import type { History } from './history.js'
-import { decode, decodeKept, type Image } from './image.js'
-import { Keeping } from './keeping.js'
+import type { Changes } from './changes.js'
+import { History, type Watch } from './history.js'
+import { decode, decodeKept, type Snapshot } from './snapshot.js'
+import { Persistence } from './persistence.js'
 import { NoSuchMethod, dataNames, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from './members.js'
 import { Reminders } from './reminders.js'
-import { ActorSelf, type Outgoing } from './self.js'
+import { ActorSelf, type Proxies } from './self.js'
 import type { Timers } from './timers.js'
-import { Turn } from './turn.js'
-import { Turns } from './turns.js'
+import { Turn, type Phase } from './turn.js'
+import { Mailbox } from './mailbox.js'
 import type { DeactivateReason } from './types.js'
 
 /** What an activation asks of the stage that hosts it. */
@@ -28,13 +29,13 @@ export interface ActivationHost {
   /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
   note(turn: Turn): void
   /** The lease of the stage is not certain at the moment; the turns go on when it is. */
-  pause(activation: Activation): void
+  pause(mailbox: Mailbox): void
   /** It is over. @param left  those that were not begun @param again  another activation here may take them */
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
   /** The store's clock when ours was at 0, as was seen last. */
   readonly storeTime: number
   /** How what it hosts reaches others. */
-  readonly outgoing: Outgoing
+  readonly outgoing: Proxies
 }
 
 /** A store that has not answered by then is away. */
@@ -51,14 +52,14 @@ export class Activation {
   instance: object | undefined
   /** When it was last used; by the clock's `now()`. */
   usedAt: number
-  phase: 'starting' | 'active' | 'stopping' | 'over' = 'starting'
+  phase: Phase = 'starting'
   /** It was made, and its activate() has ended. */
   started = false
   /** To be put away by its own word. */
   asked = false
   readonly self: ActorSelf
-  readonly turns = new Turns(this)
-  readonly keeping = new Keeping(this)
+  readonly mailbox: Mailbox = new Mailbox(this)
+  readonly persistence = new Persistence(this)
   history: History | undefined
   reminders: Reminders | undefined
   timers: Timers | undefined
@@ -82,7 +83,6 @@ export class Activation {
 
   // ── its beginning ─────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @param from  the call for which it is made */
   /** @param from  what the call carries for which it is made: a circle of calls can pass through activate() */
   async start(from: Carried): Promise<void> {
     const { host, address } = this
@@ -100,12 +100,12 @@ export class Activation {
       return this.#failed(error)
     }
     if (this.#isOver) return
-    this.turns.leave()
+    this.mailbox.leave()
     this.started = true
     if (this.stopping) return this.leave()
     this.phase = 'active'
     this.reminders?.arm()
-    this.turns.next()
+    this.mailbox.next()
   }
 
   /** What a turn of the last activation of the same object still does may not run between those of this one. */
@@ -123,20 +123,20 @@ export class Activation {
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
     this.#methods = methodsOf(object)
-    if (definition.durable) this.keeping.made = definition.made(object)
+    if (definition.durable) this.persistence.made = definition.made(object)
     if (committed.data) {
       const kept = decodeKept(committed.data, this.host.outgoing.data)
       this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.host.storeTime, kept.reminders) : undefined
-      if (definition.durable) this.#restored(object, kept.version, kept.image)
+      if (definition.durable) this.#restored(object, kept.version, kept.snapshot)
     }
     this.#own = ownMethods(object)
-    this.keeping.begin(committed.version)
+    this.persistence.begin(committed.version)
   }
 
   /** Puts what was kept into a new object: all of it, so that what this type does not know is there for a migrate() to come. */
-  #restored(object: object, version: number, image: Image): void {
+  #restored(object: object, version: number, snapshot: Snapshot): void {
     const { definition } = this
-    const data = (): Record<string, unknown> => Object.fromEntries([...image].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes, this.host.outgoing.data)]] : []))
+    const data = (): Record<string, unknown> => Object.fromEntries([...snapshot].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes, this.host.outgoing.data)]] : []))
     let values: Record<string, unknown>
     try {
       values = version === definition.version ? data() : outside(() => definition.migrated(version, data))
@@ -146,7 +146,7 @@ export class Activation {
       throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${error.message}`, { cause: thrown })
     }
     for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
-    if (version === definition.version) for (const [name, bytes] of image) if (bytes.length === 0) Reflect.deleteProperty(object, name)
+    if (version === definition.version) for (const [name, bytes] of snapshot) if (bytes.length === 0) Reflect.deleteProperty(object, name)
   }
 
   async #activate(from: Carried): Promise<void> {
@@ -157,12 +157,12 @@ export class Activation {
     const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
     // as within a turn of that call, so that a circle of calls is seen, and ends
     const turn = new Turn('activate', [], clock.now() + HOOK_MS, { ...from, headers: NO_HEADERS }, () => {})
-    this.turns.enter(turn)
+    this.mailbox.enter(turn)
     const active = this.#hooked = theirs(() => activate.call(this.instance!))
     await within(clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
     turn.ended = turn.over = true
     this.#own = ownMethods(this.instance!)
-    await this.keeping.afterHook(HOOK_MS)
+    await this.persistence.afterHook(HOOK_MS)
   }
 
   #tellClaimed(error: StageError | null, owner?: string): void {
@@ -176,7 +176,7 @@ export class Activation {
     this.phase = 'over'
     this.#tellClaimed(null, owner)
     this.#over(new StageError('FENCED', `${this.address} is hosted elsewhere`))
-    this.host.ended(this, this.turns.taken(), false, owner)
+    this.host.ended(this, this.mailbox.handOver(), false, owner)
   }
 
   /** It could not be made: those that wait for it are told why, and the next call tries again. */
@@ -186,7 +186,7 @@ export class Activation {
     const own = raised instanceof StageError && (raised.code !== 'FENCED')
     const cause: unknown = raised instanceof Thrown ? raised.cause : thrown
     const error = own ? raised : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
-    const left = this.turns.taken()
+    const left = this.mailbox.handOver()
     const claimed = this.fence !== undefined
     this.#over(error)
     if (claimed) void this.#release()
@@ -198,7 +198,7 @@ export class Activation {
 
   /** Nothing is going on or to be tried again, and nobody watches. */
   get idle(): boolean {
-    return this.phase === 'active' && this.turns.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
+    return this.phase === 'active' && this.mailbox.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
   }
 
   get stopping(): boolean {
@@ -228,6 +228,11 @@ export class Activation {
   read(name: unknown): unknown {
     if (!this.hasProperty(name)) throw new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(String(name).slice(0, 128))}${this.hasMethod(String(name)) ? ': it is a method, which is called' : listed(dataNames(this.instance!))}`)
     return (this.instance as Record<string, unknown>)[name]
+  }
+
+  /** Called within a turn, so that nothing is missed between the first value and the next change. */
+  watch(watch: Watch, changes: Changes | undefined): void {
+    (this.history ??= new History(this)).watch(watch, changes)
   }
 
   hasProperty(name: unknown): name is string {
@@ -266,17 +271,17 @@ export class Activation {
     }
     this.phase = 'stopping'
     this.#reason = reason
-    if (!starting) this.turns.next()
+    if (!starting) this.mailbox.next()
   }
 
   /** It has no claim any more: nothing of what it does counts from here on. */
   drop(reason: 'fenced' | 'lost' | 'store', error: StageError): void {
     if (this.#isOver) return
     this.#over(error)
-    this.turns.cancel(error)
+    this.mailbox.cancel(error)
     const farewell = this.#goodbye ? undefined : this.#farewell(reason)
-    if (this.given && this.instance) leftovers.set(this.given, Promise.allSettled([this.turns.quiet(), farewell, this.#hooked]))
-    this.host.ended(this, this.turns.taken(), false)
+    if (this.given && this.instance) leftovers.set(this.given, Promise.allSettled([this.mailbox.quiet(), farewell, this.#hooked]))
+    this.host.ended(this, this.mailbox.handOver(), false)
   }
 
   /** Its object is told, and whatever comes of that changes nothing. */
@@ -294,13 +299,13 @@ export class Activation {
   leave(): void {
     this.timers?.close()
     this.reminders?.close()
-    this.turns.enter(new Turn('deactivate', [], Infinity, NOTHING, () => {})) // so that nothing else begins
+    this.mailbox.enter(new Turn('deactivate', [], Infinity, NOTHING, () => {})) // so that nothing else begins
     void this.#deactivate().then(async () => {
       if (!this.#isOver) await this.#release()
       if (this.#isOver) return
-      this.turns.leave()
+      this.mailbox.leave()
       this.#over(this.#away())
-      this.host.ended(this, this.turns.taken(), this.#reason !== 'closing')
+      this.host.ended(this, this.mailbox.handOver(), this.#reason !== 'closing')
     })
   }
 
@@ -314,7 +319,7 @@ export class Activation {
       const goodbye = (): unknown => deactivate && outside(deactivate, this.instance, this.#reason)
       this.#hooked = left ? left.then(goodbye) : goodbye()
       await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(this.#hooked), slow)
-      await this.keeping.afterHook(GOODBYE_MS)
+      await this.persistence.afterHook(GOODBYE_MS)
     } catch (error) {
       this.#report('deactivate()', error)
     }
@@ -323,7 +328,7 @@ export class Activation {
   /** A turn has failed: what it changed is put back. @returns false if the object does not let itself be put back, and was given up */
   putBack(turn: Turn, error: StageError): boolean {
     try {
-      this.keeping.putBack()
+      this.persistence.putBack()
       return true
     } catch (failure) {
       this.spoilt(turn, error, failure)

@@ -5,8 +5,8 @@
  */
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from '../../src/errors.js'
-import type { Told, Watcher } from './history.js'
-import { encode } from './image.js'
+import { encode } from './snapshot.js'
+import type { Told, Watcher } from './watcher.js'
 
 /** The service whose answer is that stream, and the service by which the watching stage ends watches. */
 export const CHANGES = '@changes'

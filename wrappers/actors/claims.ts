@@ -97,7 +97,7 @@ export class Claims {
       const known = await within(this.mesh.clock, STORE_MS, this.store().look(address), () => new Error('no answer'))
       if (activation.fence !== fence) return
       if (known?.owner?.activation === fence.activation) {
-        activation.keeping.heardAt = this.mesh.clock.now()
+        activation.persistence.heardAt = this.mesh.clock.now()
         return
       }
       activation.drop('fenced', new StageError('FENCED', `${address} is not owned by this stage any more: it was taken over, or its store has another past`, { executed: 'unknown' }))

@@ -13,7 +13,7 @@ import { Answering, markElsewhere, type Hand } from '../codec/hand.js'
 import { asHeld, failureOf, guard, hold, isEmitter } from '../codec/hold.js'
 import { ITERABLE, streamKind, type StreamKind } from '../codec/stream-kind.js'
 import { msgpack, type Callable, type Refs } from '../codec.js'
-import { dataRefs } from './image.js'
+import { dataRefs } from './snapshot.js'
 import { Through, type Crossing } from './through.js'
 
 const codec = msgpack()

@@ -10,14 +10,14 @@ import { finished, type Duplex } from 'node:stream'
 import { types } from 'node:util'
 import { StageError, asError, printable } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
+import type { Mesh } from '../../src/types.js'
 import type { Callable } from '../codec.js'
 import { taken } from '../codec/dispose.js'
 import { Answering, ELSEWHERE, markElsewhere, runsElsewhere, type Hand } from '../codec/hand.js'
 import { asNode } from '../codec/hold.js'
 import { ITERABLE, type StreamKind } from '../codec/stream-kind.js'
 import { NOTHING } from '../rpc/context.js'
-import type { Activation } from './activation.js'
-import { Turn, type Answer, type Task } from './turn.js'
+import { Turn, type Phase, type Settle, type Task } from './turn.js'
 
 type Result = IteratorResult<unknown, unknown>
 const DONE: Result = { done: true, value: undefined }
@@ -35,6 +35,21 @@ interface Givers {
 /** Whoever read it let go of it without a word. */
 const abandoned = new FinalizationRegistry<() => void>((leave) => leave())
 
+/** What it asks of the activation. */
+interface HandedOutOwner {
+  readonly address: string
+  readonly token: string
+  readonly phase: Phase
+  readonly definition: { readonly mailbox: number }
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'timeoutMs' | 'error'> }
+  readonly mailbox: {
+    readonly alone: Turn | undefined
+    readonly queued: number
+    runs(id: number): boolean
+    push(turn: Turn): void
+  }
+}
+
 export class HandedOut implements Hand {
   readonly #functions = new WeakMap<Callable, { lent: Callable; by: Givers }>()
   /** Of iterators, which can be read once: whoever gets one again gets the same one. */
@@ -46,7 +61,7 @@ export class HandedOut implements Hand {
   /** Why nothing of it runs any more. */
   ended: StageError | undefined
 
-  constructor(readonly activation: Activation) {}
+  constructor(readonly activation: HandedOutOwner) {}
 
   /** The actor must stay active: somebody reads. */
   get pending(): boolean {
@@ -112,9 +127,9 @@ export class HandedOut implements Hand {
   }
 
   /** A turn that runs what was handed out. */
-  turn(method: string, by: Givers, endsAt: number, done: Answer, task: Task): Turn {
-    const { address, token, turns } = this.activation
-    by.turns = by.turns.filter((id) => turns.runs(id))
+  turn(method: string, by: Givers, endsAt: number, done: Settle, task: Task): Turn {
+    const { address, token, mailbox } = this.activation
+    by.turns = by.turns.filter((id) => mailbox.runs(id))
     const turn = new Turn(method, [by.method], endsAt, { ...NOTHING, chain: by.turns.map((id) => `${address}#${token}.${id}`) }, done, task)
     turn.back = true
     turn.shared = by.readonly
@@ -124,7 +139,7 @@ export class HandedOut implements Hand {
   /** Takes it on, or says why nothing runs any more. */
   push(turn: Turn): void {
     if (this.activation.phase === 'over') turn.answer(this.ended ?? new StageError('FENCED', `${this.activation.address} has lost its claim`, { executed: 'no' }))
-    else this.activation.turns.push(turn)
+    else this.activation.mailbox.push(turn)
   }
 
   report(thrown: unknown): void {
@@ -133,14 +148,14 @@ export class HandedOut implements Hand {
   }
 
   #call(fn: Callable, by: Givers, call: Answering, args: readonly unknown[]): Promise<unknown> {
-    const { address, definition, host, turns } = this.activation
+    const { address, definition, host, mailbox } = this.activation
     const { clock, timeoutMs } = host.mesh
     return new Promise((resolve, reject) => {
       const failed = (error: StageError): void => {
         if (!isThrown(error)) call.failure = error
         reject(thrownBy(error))
       }
-      if (turns.queued >= definition.mailbox) return failed(new StageError('OVERLOADED', `${turns.queued} calls wait for ${address}`, { executed: 'no' }))
+      if (mailbox.queued >= definition.mailbox) return failed(new StageError('OVERLOADED', `${mailbox.queued} calls wait for ${address}`, { executed: 'no' }))
       const endsAt = call.endsAt === Infinity ? clock.now() + timeoutMs : call.endsAt
       const turn = this.turn('@function', by, endsAt, (error, value) => {
         call.onend = undefined
@@ -161,10 +176,10 @@ export class HandedOut implements Hand {
 
   #given(by: Givers, turn: Turn | undefined): void {
     if (!turn) return
-    const { turns } = this.activation
+    const { mailbox } = this.activation
     if (!turn.shared || turn.own) by.readonly = false
-    const ids = [...turn.ended ? [] : [turn.id], ...turn.inner && turns.alone ? [turns.alone.id] : []]
-    by.turns = [...new Set([...by.turns.filter((id) => turns.runs(id)), ...ids])]
+    const ids = [...turn.ended ? [] : [turn.id], ...turn.inner && mailbox.alone ? [mailbox.alone.id] : []]
+    by.turns = [...new Set([...by.turns.filter((id) => mailbox.runs(id)), ...ids])]
   }
 
   /** Keeps the actor active until a stream has ended, or nobody holds it any more. */

@@ -3,32 +3,24 @@
  * them, and the changes of the last turns, so that one whose link broke can go on where it was.
  */
 import { StageError, describe } from '../../src/errors.js'
-import type { Activation } from './activation.js'
+import type { Fence } from '../../src/types.js'
 import type { Changes } from './changes.js'
-import { NOTHING, type Image } from './image.js'
+import { EMPTY, type Snapshot } from './snapshot.js'
 import { isPublic } from './members.js'
+import { Watcher, type Told } from './watcher.js'
 
 const CHANGES_MAX = 1024
 const BYTES_MAX = 1024 * 1024
 
-/** What one watcher is told at once: all of the watched properties, or those that changed. */
-export interface Told {
-  readonly seq: number
-  readonly version: number
-  readonly values: Image
-  /** Everything, and not only what has changed since `seq - 1`. */
-  readonly whole?: { readonly epoch: number; readonly activation: string; readonly kept: boolean } | undefined
-}
-
 interface Change {
   readonly seq: number
   readonly version: number
-  readonly values: Image
+  readonly values: Snapshot
   readonly bytes: number
 }
 
 /** Where a watcher was. */
-export interface Seen {
+export interface Cursor {
   readonly activation: string
   readonly seq: number
 }
@@ -40,14 +32,27 @@ export interface Watch {
   readonly names: readonly string[]
   readonly mode: 'latest' | 'every'
   /** What the watcher has seen of the actor already. */
-  readonly seen?: Seen | undefined
+  readonly seen?: Cursor | undefined
+}
+
+/** What a history asks of its activation. */
+interface HistoryOwner {
+  readonly fence: Fence | undefined
+  readonly persistence: {
+    readonly version: number
+    has(name: string): boolean
+    shown(names: readonly string[], before: Snapshot): Map<string, Buffer>
+  }
+  hasProperty(name: unknown): boolean
+  /** @throws StageError NO_SUCH_PROPERTY */
+  read(name: unknown): unknown
 }
 
 export class History {
   /** Counts the turns that changed something watched. */
   seq = 0
-  image = new Map<string, Buffer>()
-  /** Of the actor, when the image was as it is. */
+  snapshot = new Map<string, Buffer>()
+  /** Of the actor, when the snapshot was as it is. */
   #version: number
   readonly #watchers = new Set<Watcher>()
   /** Those that are up to date, by each of their names: a change wakes nobody else. */
@@ -57,8 +62,8 @@ export class History {
   readonly #changedAt = new Map<string, number>()
   #bytes = 0
 
-  constructor(private readonly activation: Activation) {
-    this.#version = activation.keeping.version
+  constructor(private readonly activation: HistoryOwner) {
+    this.#version = activation.persistence.version
   }
 
   get watched(): number {
@@ -68,14 +73,14 @@ export class History {
   /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED */
   watch({ number, names, mode, seen }: Watch, changes: Changes | undefined): void {
     const { activation } = this
-    for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.keeping.has(name))) activation.read(name)
-    const more = names.filter((name) => !this.image.has(name))
-    const shown = more.length > 0 ? activation.keeping.shown(more, NOTHING) : NOTHING
+    for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.persistence.has(name))) activation.read(name)
+    const more = names.filter((name) => !this.snapshot.has(name))
+    const shown = more.length > 0 ? activation.persistence.shown(more, EMPTY) : EMPTY
     if (!changes) throw new StageError('CANCELLED', 'there is no stream of what is watched over this link')
     if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `a watch with ${describe(number)} for a number`)
     const watcher = new Watcher(number, names, mode === 'latest', changes, this, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined)
     changes.add(watcher)
-    for (const [name, bytes] of shown) this.image.set(name, bytes)
+    for (const [name, bytes] of shown) this.snapshot.set(name, bytes)
     this.#watchers.add(watcher)
     watcher.wake()
   }
@@ -100,17 +105,18 @@ export class History {
   }
 
   /** A turn has ended, and what it kept is committed. */
-  publish(activation: Activation): void {
-    this.#version = activation.keeping.version
+  publish(): void {
+    const { activation } = this
+    this.#version = activation.persistence.version
     let next: Map<string, Buffer>
     try {
-      next = activation.keeping.shown([...this.image.keys()], this.image)
+      next = activation.persistence.shown([...this.snapshot.keys()], this.snapshot)
     } catch {
-      next = this.#shownOf(activation)
+      next = this.#readable()
     }
-    const values = new Map([...next].filter(([name, bytes]) => this.image.get(name) !== bytes))
+    const values = new Map([...next].filter(([name, bytes]) => this.snapshot.get(name) !== bytes))
     if (values.size === 0) return
-    this.image = next
+    this.snapshot = next
     const bytes = [...values.values()].reduce((sum, one) => sum + one.length, 64)
     for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
     this.#changes.push({ seq: ++this.seq, version: this.#version, values, bytes })
@@ -125,11 +131,11 @@ export class History {
   }
 
   /** One of them cannot be told: whoever watches it is told that, and nobody else. */
-  #shownOf(activation: Activation): Map<string, Buffer> {
+  #readable(): Map<string, Buffer> {
     const next = new Map<string, Buffer>()
-    for (const name of this.image.keys()) {
+    for (const name of this.snapshot.keys()) {
       try {
-        next.set(name, activation.keeping.shown([name], this.image).get(name)!)
+        next.set(name, this.activation.persistence.shown([name], this.snapshot).get(name)!)
       } catch (error) {
         for (const watcher of [...this.#watchers]) if (watcher.names.includes(name)) watcher.fail(error as StageError)
       }
@@ -142,8 +148,8 @@ export class History {
     const { activation } = this
     const { epoch, activation: id } = activation.fence!
     return {
-      seq: this.seq, version: this.#version, values: new Map(names.map((name) => [name, this.image.get(name)!])),
-      whole: { epoch, activation: id, kept: names.every((name) => activation.keeping.has(name)) },
+      seq: this.seq, version: this.#version, values: new Map(names.map((name) => [name, this.snapshot.get(name)!])),
+      whole: { epoch, activation: id, kept: names.every((name) => activation.persistence.has(name)) },
     }
   }
 
@@ -178,56 +184,5 @@ export class History {
   /** It is not here any more: watchers find it elsewhere. */
   end(error: StageError): void {
     for (const watcher of [...this.#watchers]) watcher.fail(error)
-  }
-}
-
-/** One watch of one actor. It knows its last notice, and makes the next one out of the history when there is room on its way. */
-export class Watcher {
-  /** Why it has ended, which its last notice says. */
-  failed: StageError | undefined
-  #history: History | undefined
-
-  /** @param seq  what it has been told already; undefined: nothing */
-  constructor(readonly number: number, readonly names: readonly string[], private readonly latest: boolean, private readonly changes: Changes, history: History, private seq: number | undefined) {
-    this.#history = history
-  }
-
-  /** There may be news. @param seen  it rested, and was up to date until then */
-  wake(seen = this.seq): void {
-    this.seq = seen
-    if (!this.changes.awaits(this) && this.isBehind()) this.changes.ready(this)
-  }
-
-  /** Whether there is news. A watcher that is up to date stays so when other properties change. */
-  isBehind(): boolean {
-    const history = this.#history
-    if (!history) return this.failed !== undefined
-    if (this.seq === undefined || history.hasNews(this.seq, this.names)) return true
-    this.seq = history.seq
-    history.rest(this)
-    return false
-  }
-
-  /** Its next notice, which is the same until it `took` that one. */
-  next(): Told | undefined {
-    const history = this.#history
-    const told = this.seq === undefined ? 'gone' : history?.after(this.seq, this.names, this.latest)
-    return told === 'gone' ? history?.whole(this.names) : told
-  }
-
-  took({ seq }: Told): void {
-    this.seq = seq
-  }
-
-  fail(error: StageError): void {
-    this.end()
-    this.failed = error
-    this.changes.ready(this)
-  }
-
-  /** Nothing of the actor is held for it any more. */
-  end(): void {
-    this.#history?.unwatch(this)
-    this.#history = undefined
   }
 }

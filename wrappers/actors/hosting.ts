@@ -8,7 +8,9 @@ import { announced, checkAddress } from './address.js'
 import { LAYER, announcedBy, type Announced } from './announced.js'
 import { Claims } from './claims.js'
 import { Definition } from './definition.js'
-import type { Outgoing } from './self.js'
+import { late, slow } from './delays.js'
+import type { Mailbox } from './mailbox.js'
+import type { Proxies } from './self.js'
 import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
 import type { ActorOptions, Explained, HostOptions, HostedActor } from './types.js'
@@ -36,7 +38,7 @@ export class Hosting implements ActivationHost {
   readonly #spare = new Map<Definition, { readonly at: number; readonly found: Activation[]; readonly restsUntil: number }>()
   /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
-  readonly #paused = new Set<Activation>()
+  readonly #paused = new Set<Mailbox>()
   /** Stages that were told that their calls of an actor must go elsewhere, by its address: what they had sent before they heard that must not overtake those. */
   readonly #told = new Map<string, Set<string>>()
   readonly claims: Claims
@@ -47,7 +49,7 @@ export class Hosting implements ActivationHost {
   #closing = false
 
   /** @param wake  makes an actor active, on whichever stage */
-  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Outgoing, wake: (address: string) => Promise<StageError | null>) {
+  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Proxies, wake: (address: string) => Promise<StageError | null>) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
     this.#upkeep = new Upkeep(this, wake)
@@ -172,9 +174,9 @@ export class Hosting implements ActivationHost {
     if (!one) return undefined
     const now = this.mesh.clock.now()
     return {
-      pattern: one.definition.pattern.text, fence: one.fence, queue: one.turns.queued, watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
-      turn: one.turns.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.since) })),
-      last: one.turns.last, version: one.keeping.version, leaseMs: Math.round(this.mesh.leaseMs()),
+      pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued, watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+      turn: one.mailbox.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.startedAt), waitedMs: Math.round(turn.startedAt - turn.arrivedAt) })),
+      last: one.mailbox.last, version: one.persistence.version, leaseMs: Math.round(this.mesh.leaseMs()),
     }
   }
 
@@ -199,7 +201,7 @@ export class Hosting implements ActivationHost {
     if (turn.from !== undefined && this.#told.get(address)?.has(turn.from)) return turn.move()
     const activation = this.#activations.get(address) ?? this.#activate(address, turn.carried)
     if (activation instanceof StageError) return turn.answer(activation)
-    activation.turns.push(turn)
+    activation.mailbox.push(turn)
   }
 
   /**
@@ -254,8 +256,8 @@ export class Hosting implements ActivationHost {
     this.mesh.deadlines.note(at)
   }
 
-  pause(activation: Activation): void {
-    this.#paused.add(activation)
+  pause(mailbox: Mailbox): void {
+    this.#paused.add(mailbox)
   }
 
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void {
@@ -266,7 +268,7 @@ export class Hosting implements ActivationHost {
       if (count > 0) this.#counts.set(definition, count)
       else this.#counts.delete(definition)
     }
-    this.#paused.delete(activation)
+    this.#paused.delete(activation.mailbox)
     for (const turn of left) {
       if (again && !this.#closing) this.receive(address, turn)
       else this.#sendOn(address, turn, owner)
@@ -293,9 +295,9 @@ export class Hosting implements ActivationHost {
 
   renewed(): void {
     this.claims.renewed()
-    for (const activation of [...this.#paused]) {
-      this.#paused.delete(activation)
-      activation.turns.next()
+    for (const mailbox of [...this.#paused]) {
+      this.#paused.delete(mailbox)
+      mailbox.next()
     }
   }
 
@@ -348,9 +350,9 @@ export class Hosting implements ActivationHost {
   #sweep(now: number): number {
     let next = Infinity
     for (const turn of [...this.#noted]) {
-      if (turn.watched && turn.slowAt <= now) turn.of?.turns.slow(turn)
+      if (turn.watched && turn.slowAt <= now) slow(turn)
       if (turn.until && turn.endsAt <= now) turn.endsAt = turn.until()
-      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn))
+      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn, now))
       const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
       if (at === Infinity) this.#noted.delete(turn)
       else if (at < next) next = at
@@ -378,12 +380,7 @@ export class Hosting implements ActivationHost {
   }
 }
 
-function late(turn: Turn): StageError {
-  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${turn.of?.turns.behind(turn) ?? 'queued'}`, { phase: 'queued', executed: 'no' })
-  return new StageError('TIMEOUT', `${turn.words} did not end in time`, { phase: 'running', executed: 'unknown' })
-}
-
 const described = (one: Activation, now: number): HostedActor => ({
-  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.turns.queued,
-  turns: one.turns.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued,
+  turns: one.mailbox.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
 })

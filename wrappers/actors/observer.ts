@@ -6,12 +6,12 @@ import type { Refs } from '../codec.js'
 import { ELSEWHERE } from '../codec/hand.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { WORD_MS } from './call.js'
-import type { Feed, Values } from './feed.js'
-import { decode } from './image.js'
+import type { Subscription, Values } from './subscription.js'
+import { decode } from './snapshot.js'
 import type { ObserveOptions } from './types.js'
 
 /** What a loop is given. */
-type Shown = Record<string, unknown> & { version: number; reset?: true }
+type UntypedUpdate = Record<string, unknown> & { version: number; reset?: true }
 
 /** Updates that wait for one loop, in mode `every`; beyond them it gets one that is marked `reset`. */
 const WAITING_MAX = 1024
@@ -27,7 +27,7 @@ interface Waiting {
 interface Asked {
   /** It is held as long as somebody waits for an update. */
   readonly loop: Loop
-  resolve(result: IteratorResult<Shown, undefined>): void
+  resolve(result: IteratorResult<UntypedUpdate, undefined>): void
   reject(error: Error): void
 }
 
@@ -40,16 +40,16 @@ const without = <T>(list: T[]): T[] => list.length > 1 ? (list.shift(), list) : 
 const dropped = new FinalizationRegistry<Observer>((observer) => observer.return())
 
 /** What `observe()` returns: nothing of the library holds it while nobody waits for its next update. */
-export class Loop implements AsyncIterableIterator<Shown> {
+export class Loop implements AsyncIterableIterator<UntypedUpdate> {
   constructor(private readonly observer: Observer) {
     dropped.register(this, observer)
   }
 
-  next(): Promise<IteratorResult<Shown, undefined>> {
+  next(): Promise<IteratorResult<UntypedUpdate, undefined>> {
     return this.observer.next(this)
   }
 
-  return(): Promise<IteratorResult<Shown, undefined>> {
+  return(): Promise<IteratorResult<UntypedUpdate, undefined>> {
     this.observer.return()
     return Promise.resolve({ done: true, value: undefined })
   }
@@ -78,22 +78,22 @@ export class Observer {
   #timer: Timer | undefined
   #unlisten: (() => void) | undefined
 
-  constructor(private readonly feed: Feed, mesh: Mesh<Rpc>, private readonly options: ObserveOptions, private readonly refs: Refs) {
+  constructor(private readonly subscription: Subscription, mesh: Mesh<Rpc>, private readonly options: ObserveOptions, private readonly refs: Refs) {
     const { signal, timeoutMs = mesh.timeoutMs } = options
     if (signal?.aborted) {
       this.#failed = cancelled(signal)
       return
     }
-    if (signal) this.#unlisten = onAbort(signal, () => { this.feed.remove(this); this.#queue = NONE; this.fail(cancelled(signal)) })
+    if (signal) this.#unlisten = onAbort(signal, () => { this.subscription.remove(this); this.#queue = NONE; this.fail(cancelled(signal)) })
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
-      feed.remove(this)
-      this.fail(feed.why() ?? new StageError('TIMEOUT', `${feed.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
+      subscription.remove(this)
+      this.fail(subscription.why() ?? new StageError('TIMEOUT', `${subscription.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
     }, timeoutMs + WORD_MS, true)
-    feed.add(this, timeoutMs)
+    subscription.add(this, timeoutMs)
   }
 
-  next(loop: Loop): Promise<IteratorResult<Shown, undefined>> {
+  next(loop: Loop): Promise<IteratorResult<UntypedUpdate, undefined>> {
     const first = this.#queue[0]
     this.#queue = without(this.#queue)
     this.#bytes -= first?.bytes ?? 0
@@ -120,7 +120,7 @@ export class Observer {
     this.#unlisten?.()
     this.#over = true
     this.#queue = NONE
-    this.feed.remove(this)
+    this.subscription.remove(this)
     const asked = this.#asked
     this.#asked = NONE
     for (const one of asked) one.resolve({ done: true, value: undefined })
@@ -153,17 +153,17 @@ export class Observer {
   }
 
   /** As the loop gets it, which shares nothing with what others get. @throws StageError PROTOCOL_ERROR */
-  #shown({ values, version, reset }: Omit<Waiting, 'bytes'>): Shown {
-    const shown: Shown = { version }
-    for (const [i, name] of this.feed.names.entries()) shown[name] = values[i].length > 0 ? decode(values[i], this.refs) : undefined
+  #shown({ values, version, reset }: Omit<Waiting, 'bytes'>): UntypedUpdate {
+    const shown: UntypedUpdate = { version }
+    for (const [i, name] of this.subscription.names.entries()) shown[name] = values[i].length > 0 ? decode(values[i], this.refs) : undefined
     return reset ? { ...shown, reset } : shown
   }
 
   /** Its owner tells what cannot be read. */
   #spoil(error: unknown): void {
-    this.feed.remove(this)
+    this.subscription.remove(this)
     this.#queue = NONE
-    this.fail(new StageError('PROTOCOL_ERROR', `what is told of ${this.feed.address} cannot be read: ${asError(error).message}`))
+    this.fail(new StageError('PROTOCOL_ERROR', `what is told of ${this.subscription.address} cannot be read: ${asError(error).message}`))
   }
 
   /** The last thing that it yields. */

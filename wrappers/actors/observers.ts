@@ -4,7 +4,7 @@ import { outside } from '../../src/outside.js'
 import type { Mesh } from '../../src/types.js'
 import type { Refs } from '../codec.js'
 import type { Rpc } from '../rpc/rpc.js'
-import { Feed } from './feed.js'
+import { Subscription } from './subscription.js'
 import { isPublic } from './members.js'
 import { Loop, Observer } from './observer.js'
 import type { Routes } from './routes.js'
@@ -16,7 +16,7 @@ const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
 /** All that this stage watches. Loops over the same properties share one watch, and watches over the same link one stream. */
 export class Observers {
-  readonly #feeds = new Map<string, Feed>()
+  readonly #subscriptions = new Map<string, Subscription>()
   /** By the link; those of this stage's own actors under undefined. */
   readonly #watches = new Map<Rpc | undefined, Watches>()
   readonly #starts: Starts
@@ -40,34 +40,34 @@ export class Observers {
     const sorted = [...new Set(names)].sort()
     const headers = options.headers as Headers | undefined // as checkOptions() has left them
     const key = JSON.stringify([address, mode, Object.entries(headers ?? {}).sort(), ...sorted])
-    let feed = this.#feeds.get(key)
-    if (!feed) this.#feeds.set(key, feed = new Feed(this, address, sorted, mode, headers, key))
-    const observer = new Observer(feed, this.mesh, options, this.refs)
-    if (feed.size === 0) this.#feeds.delete(key) // its signal had fired before
+    let subscription = this.#subscriptions.get(key)
+    if (!subscription) this.#subscriptions.set(key, subscription = new Subscription(this, address, sorted, mode, headers, key))
+    const observer = new Observer(subscription, this.mesh, options, this.refs)
+    if (subscription.size === 0) this.#subscriptions.delete(key) // its signal had fired before
     return new Loop(observer)
   }
 
   get stats(): Record<string, number> {
-    return { observers: [...this.#feeds.values()].reduce((sum, feed) => sum + feed.size, 0) }
+    return { observers: [...this.#subscriptions.values()].reduce((sum, subscription) => sum + subscription.size, 0) }
   }
 
   close(): void {
     this.#closed = true
     this.#starts.close()
     const error = new StageError('CLOSED', 'this stage was closed')
-    for (const feed of [...this.#feeds.values()]) feed.fail(error)
+    for (const subscription of [...this.#subscriptions.values()]) subscription.fail(error)
   }
 
-  // ── what a feed asks ──────────────────────────────────────────────────────────────────────────────────────────
+  // ── what a subscription asks ──────────────────────────────────────────────────────────────────────────────────────────
 
   /** Has it ask for its watch when it is its turn. */
-  begin(feed: Feed): void {
-    outside(() => this.#starts.add((done) => feed.ask(done), feed.shows)) // it outlives the loop that was first
+  begin(subscription: Subscription): void {
+    outside(() => this.#starts.add((done) => subscription.ask(done), subscription.shows)) // it outlives the loop that was first
   }
 
   /** Nobody reads it any more. */
-  ended(feed: Feed, key: string): void {
-    if (this.#feeds.get(key) === feed) this.#feeds.delete(key)
+  ended(subscription: Subscription, key: string): void {
+    if (this.#subscriptions.get(key) === subscription) this.#subscriptions.delete(key)
   }
 
   /** One that no watch of this stage has had. */

@@ -1,12 +1,10 @@
-import type { Timer } from '../../src/types.js'
+import type { Mesh, Timer } from '../../src/types.js'
 import type { Refs } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
-import type { Activation } from './activation.js'
-import type { Reminder } from './image.js'
 import { StageError, describe, printable } from '../../src/errors.js'
 import { isPublic } from './members.js'
 import { NOTHING } from '../rpc/context.js'
-import { decode, encode } from './image.js'
+import { decode, encode, type Reminder } from './snapshot.js'
 import { Turn } from './turn.js'
 import type { ReminderOptions } from './types.js'
 
@@ -17,6 +15,15 @@ const MAX_MS = 2 ** 31 - 1
 /** One that failed is tried again. */
 const RETRY_MS = 1000
 const RETRY_MAX_MS = 60_000
+
+/** What reminders ask of their activation. */
+interface RemindersOwner {
+  readonly address: string
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'error'>; readonly outgoing: { readonly data: Refs } }
+  readonly mailbox: { push(turn: Turn): void }
+  hasMethod(name: string): boolean
+  call(name: string, args: readonly unknown[]): unknown
+}
 
 /**
  * What an actor wants to be called for, at times of the store's clock. It is kept with the state, and changes with the
@@ -39,7 +46,7 @@ export class Reminders {
   #closed = false
 
   /** @param offset  the store's time when our clock was at 0 */
-  constructor(private readonly activation: Activation, private readonly offset: number, kept: readonly Reminder[] = []) {
+  constructor(private readonly activation: RemindersOwner, private readonly offset: number, kept: readonly Reminder[] = []) {
     this.#settled = this.#kept = kept
     this.#now = byName(kept)
   }
@@ -93,7 +100,7 @@ export class Reminders {
   }
 
   /** What there is now is being committed. */
-  taken(): void {
+  committing(): void {
     this.settle()
     this.changed = false
     this.#kept = this.#settled
@@ -144,7 +151,7 @@ export class Reminders {
     const { activation } = this
     const { name, at, everyMs, method, args, missed } = reminder
     this.#due.add(name)
-    activation.turns.push(new Turn('@reminder', [name], Infinity, NOTHING, (error) => {
+    activation.mailbox.push(new Turn('@reminder', [name], Infinity, NOTHING, (error) => {
       this.#due.delete(name)
       if (this.#closed) return
       if (error) this.#again(name)

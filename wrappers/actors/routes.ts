@@ -173,7 +173,7 @@ export class Routes {
     turn.within = within
     if (call.movedAt !== undefined) turn.until = () => Math.max(call.deadline, (call.movedAt ?? 0) + call.deadline - call.since)
     prepare(turn, changes)
-    turn.since = call.since
+    turn.arrivedAt = call.since
     call.turn = turn
     this.hosting.receive(address, turn)
   }

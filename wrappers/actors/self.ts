@@ -7,14 +7,13 @@ import type { Refs } from '../codec.js'
 import type { Hand } from '../codec/hand.js'
 import { inherit, type Context } from '../rpc/context.js'
 import type { Target } from '../rpc/types.js'
-import type { Activation } from './activation.js'
-import { Reminders } from './reminders.js'
-import { Timers } from './timers.js'
-import { scope, type Turn } from './turn.js'
+import type { Reminders } from './reminders.js'
+import { Timers, type TimersOwner } from './timers.js'
+import { scope, type Turn, type TurnOwner } from './turn.js'
 import type { Actor, ActorCallOptions, ActorTimer, ReminderOptions, Self, UntypedActor } from './types.js'
 
 /** How an actor reaches others: `within` and `hand` are asked with each call. */
-export interface Outgoing {
+export interface Proxies {
   actor(address: string, options: ActorCallOptions, within: () => Context | undefined, hand: () => Hand): object
   target(to: To, options: SelectOptions): unknown
   /** How proxies of actors travel in values. */
@@ -23,12 +22,25 @@ export interface Outgoing {
   readonly data: Refs
 }
 
+/** What the self of an actor asks of its activation. */
+interface SelfOwner extends TurnOwner {
+  readonly fence: Fence | undefined
+  readonly instance: object | undefined
+  readonly host: TurnOwner['host'] & { readonly outgoing: Proxies }
+  readonly mailbox: TurnOwner['mailbox'] & TimersOwner['mailbox'] & { readonly alone: Turn | undefined }
+  readonly persistence: { save(): Promise<void> }
+  readonly handedOut: TurnOwner['handedOut'] & Hand
+  timers: Timers | undefined
+  ownReminders(): Reminders
+  stop(reason: 'asked'): void
+}
+
 export class ActorSelf implements Self {
-  readonly #activation: Activation
+  readonly #activation: SelfOwner
   #lost: AbortController | undefined
   #reason: StageError | undefined
 
-  constructor(activation: Activation) {
+  constructor(activation: SelfOwner) {
     this.#activation = activation
   }
 
@@ -83,7 +95,7 @@ export class ActorSelf implements Self {
 
   async save(): Promise<void> {
     this.#mayWrite('save')
-    return this.#activation.keeping.save()
+    return this.#activation.persistence.save()
   }
 
   deactivate(): void {
@@ -118,7 +130,7 @@ export class ActorSelf implements Self {
 
   get #turn(): Turn | undefined {
     const inside = scope.getStore()
-    return inside?.of === this.#activation ? inside : this.#activation.turns.alone
+    return inside?.of === this.#activation ? inside : this.#activation.mailbox.alone
   }
 
   /** Whose functions and iterables they are that calls made now give to others. */

@@ -1,9 +1,8 @@
 /** What the library itself asks of an actor, as turns among the others. */
 import { StageError, describe } from '../../src/errors.js'
-import type { Activation } from './activation.js'
 import type { Changes } from './changes.js'
-import { History, type Seen } from './history.js'
-import type { Turn } from './turn.js'
+import type { Cursor } from './history.js'
+import type { Inspected, Turn } from './turn.js'
 
 export const GET = '@get'
 export const WATCH = '@watch'
@@ -18,22 +17,21 @@ export function prepare(turn: Turn, changes?: Changes): void {
   const { args } = turn
   turn.own = turn.shared = true
   switch (turn.method) {
-    case GET: turn.task = (activation) => activation.read(args[0]); break
-    case WATCH: turn.task = (activation) => watch(activation, args, changes); break
+    case GET: turn.task = (actor) => actor.read(args[0]); break
+    case WATCH: turn.task = (actor) => watch(actor, args, changes); break
     case WAKE: turn.task = () => undefined; break
   }
 }
 
 /** The answer is only that it stands: what it is told comes by the stream, and may come before. */
-function watch(activation: Activation, [names, mode, seen, number]: readonly unknown[], changes: Changes | undefined): void {
+function watch(actor: Inspected, [names, mode, seen, number]: readonly unknown[], changes: Changes | undefined): void {
   if (!Array.isArray(names) || names.length === 0 || names.length > WATCHED_MAX || (mode !== 'latest' && mode !== 'every')) {
     throw new StageError('BAD_ARGUMENT', `${describe(names)} cannot be watched: expected 1 to ${WATCHED_MAX} names of properties`)
   }
-  activation.history ??= new History(activation)
-  activation.history.watch({ number: number as number, names: names as string[], mode, seen: isSeen(seen) ? seen : undefined }, changes)
+  actor.watch({ number: number as number, names: names as string[], mode, seen: isCursor(seen) ? seen : undefined }, changes)
 }
 
-const isSeen = (value: unknown): value is Seen =>
-  typeof value === 'object' && value !== null && typeof (value as Seen).activation === 'string' && Number.isSafeInteger((value as Seen).seq)
+const isCursor = (value: unknown): value is Cursor =>
+  typeof value === 'object' && value !== null && typeof (value as Cursor).activation === 'string' && Number.isSafeInteger((value as Cursor).seq)
 
 export const EXPLAIN = '@explain'

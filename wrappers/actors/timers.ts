@@ -1,16 +1,22 @@
 import { describe, printable } from '../../src/errors.js'
-import type { Timer } from '../../src/types.js'
+import type { Mesh, Timer } from '../../src/types.js'
 import { NOTHING } from '../rpc/context.js'
-import type { Activation } from './activation.js'
 import { Turn } from './turn.js'
 import type { ActorTimer } from './types.js'
+
+/** What timers ask of their activation. */
+export interface TimersOwner {
+  readonly address: string
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'error'> }
+  readonly mailbox: { push(turn: Turn): void }
+}
 
 /** The volatile timers of one activation: each callback is a turn, and all of them end with the claim. */
 export class Timers {
   readonly #waiting = new Set<() => void>()
   #closed = false
 
-  constructor(private readonly activation: Activation) {}
+  constructor(private readonly activation: TimersOwner) {}
 
   /** Something is still to come: an actor with timers is not idle. */
   get pending(): boolean {
@@ -36,7 +42,7 @@ export class Timers {
     }
     const fire = (): void => {
       if (!again) this.#waiting.delete(cancel)
-      this.activation.turns.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
+      this.activation.mailbox.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
         if (error && !this.#closed) host.mesh.error(new Error(`a timer of the actor ${printable(address)} failed: ${error.message}`, { cause: error }))
         if (again && this.#waiting.has(cancel)) wait()
       }, () => off ? undefined : fn()))

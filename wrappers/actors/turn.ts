@@ -1,18 +1,50 @@
 import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks'
 import { StageError } from '../../src/errors.js'
+import type { Mesh } from '../../src/types.js'
 import type { Callable } from '../codec.js'
 import { dispose } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import type { StreamKind } from '../codec/stream-kind.js'
 import type { Carried } from '../rpc/context.js'
-import type { Activation } from './activation.js'
+import type { Changes } from './changes.js'
 import { holdIn } from './copy.js'
+import type { Watch } from './history.js'
 import { inWords } from './words.js'
 
-export type Answer = (error: StageError | null, value?: unknown) => void
+export type Settle = (error: StageError | null, value?: unknown) => void
+
+/** What the library's own turns do with an actor. */
+export interface Inspected {
+  /** @throws StageError NO_SUCH_PROPERTY */
+  read(name: unknown): unknown
+  /** @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED */
+  watch(watch: Watch, changes: Changes | undefined): void
+}
 
 /** What a turn runs in place of a method. */
-export type Task = (activation: Activation) => unknown
+export type Task = (actor: Inspected) => unknown
+
+/** Where an activation is between its claim and its end. */
+export type Phase = 'starting' | 'active' | 'stopping' | 'over'
+
+/** What a turn asks of the activation that took it on. */
+export interface TurnOwner {
+  readonly address: string
+  /** Of this activation alone: a part of the names of its turns. */
+  readonly token: string
+  readonly definition: { readonly share: boolean }
+  readonly phase: Phase
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'valid' | 'error'> }
+  readonly mailbox: {
+    readonly running: readonly Turn[]
+    /** Nobody waits for that one any more. */
+    forgotten(turn: Turn): void
+  }
+  readonly handedOut: {
+    give(fn: Callable, turn: Turn): Callable
+    offer(stream: object, kind: StreamKind, turn: Turn): object
+  }
+}
 
 /** Which turn is running, where several of one actor may at once; asked only there, as it costs more than a short turn. */
 export const scope = new AsyncLocalStorage<Turn>()
@@ -21,8 +53,10 @@ export const scope = new AsyncLocalStorage<Turn>()
 export class Turn implements Hand {
   /** Counts those of an activation; 0 until it begins. */
   id = 0
-  /** When it came, and later when it began; by the clock's `now()`. */
-  since = 0
+  /** When its call came to this stage, or was made on it; 0 until the mailbox has it. By the clock's `now()`. */
+  arrivedAt = 0
+  /** When its code began; what is between the two is how long the mailbox held it. */
+  startedAt = 0
   /** Changes nothing: may run with others of its kind. */
   shared = false
   /** Runs within another turn, whose chain of calls it belongs to. */
@@ -42,7 +76,7 @@ export class Turn implements Hand {
   /** The id of the stage that it came from; undefined: this one. */
   from: string | undefined
   /** Whose it is, once it was taken on. */
-  of: Activation | undefined
+  of: TurnOwner | undefined
   /** In whose context its code runs, where an interceptor may have made one; undefined: in none. */
   within: AsyncResource | undefined
   /** When its caller stops waiting by now, where streams among its arguments give it more time. */
@@ -61,7 +95,7 @@ export class Turn implements Hand {
     readonly args: readonly unknown[],
     public endsAt: number,
     readonly carried: Carried,
-    private readonly done: Answer,
+    private readonly done: Settle,
     public task?: Task,
   ) {}
 
@@ -108,7 +142,7 @@ export class Turn implements Hand {
     if (this.over) return
     this.answer(error)
     this.#abort?.abort(error)
-    this.of?.turns.forgotten(this)
+    this.of?.mailbox.forgotten(this)
   }
 
   give(fn: Callable): Callable {
@@ -126,7 +160,7 @@ export class Turn implements Hand {
 }
 
 /** How the names of all turns of an activation begin; not those of the next one, which counts its turns from the beginning. */
-export const namesOf = (activation: Activation | undefined): string => `${activation?.address ?? ''}#${activation?.token ?? ''}.`
+export const namesOf = (activation: Pick<TurnOwner, 'address' | 'token'> | undefined): string => `${activation?.address ?? ''}#${activation?.token ?? ''}.`
 
 /** The answer to a call that came to the wrong stage. */
 export const moved = (address: string, owner = ''): StageError => new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })

@@ -1,6 +1,9 @@
 import type { Fence, TargetOptions, To } from '../../src/types.js'
 import type { Authorize } from '../rpc/interceptor.js'
+import type { Actor, ActorCallOptions, Hidden, UntypedActor } from '../rpc/remote-actor.js'
 import type { Target } from '../rpc/types.js'
+
+export type { Actor, ActorCallOptions, ActorOf, UntypedActor } from '../rpc/remote-actor.js'
 
 type Names<Pattern extends string> = Pattern extends `${string}{${infer Name}}${infer Rest}` ? Name | Names<Rest> : never
 
@@ -64,18 +67,6 @@ export interface ActorFactory<Pattern extends string, T extends object> extends 
 /** Why an actor is put away: `fenced` and `lost` mean that it has no claim any more, and nothing is kept of what it does. */
 export type DeactivateReason = 'idle' | 'closing' | 'asked' | 'fenced' | 'lost' | 'store'
 
-export interface ActorCallOptions {
-  /**
-   * Milliseconds for finding, activating, queueing and running together; default that of the stage. A call with streams
-   * among its arguments has so long from its beginning, and from when something of them last moved.
-   */
-  readonly timeoutMs?: number | undefined
-  /** Cancels; the reason becomes the cause of `CANCELLED`. */
-  readonly signal?: AbortSignal | undefined
-  /** Text that travels with each call, as with `to()`. */
-  readonly headers?: Readonly<Record<string, string | undefined>> | undefined
-}
-
 /** A timer of an actor; it ends with the activation. */
 export interface ActorTimer {
   cancel(): void
@@ -122,37 +113,6 @@ export interface Self {
   deactivate(): void
 }
 
-/** An actor of which nothing is known to the compiler. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
-export type UntypedActor = Record<string, any>
-
-/** What no actor shows, though its class may have it; `members.ts` says so when the program runs. */
-type Hidden =
-  | `_${string}` | symbol | 'self' | 'activate' | 'deactivate' | 'then' | 'catch' | 'finally' | 'constructor' | 'prototype' | 'inspect'
-  | 'toString' | 'toLocaleString' | 'toJSON' | 'valueOf' | 'hasOwnProperty' | 'isPrototypeOf' | 'propertyIsEnumerable'
-
-declare const of: unique symbol
-/** How the compiler tells of a remote actor whose it is, from what is otherwise a list of functions and promises. Nothing of it is there when the program runs. */
-export interface ActorOf<T> {
-  readonly [of]?: T
-}
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- called or awaited, as whoever wrote `any` knows best
-type Either = ((...args: any[]) => Promise<any>) & PromiseLike<any>
-
-/** In place of a value that can never be sent. */
-type Refused<Value> = Value extends symbol ? 'a symbol cannot be sent to another stage' : 'a promise cannot be sent to another stage: keep what it resolves to'
-
-/** An actor from afar: its methods, each returning a promise, and its properties, each read by awaiting it. */
-export type Actor<T> = ActorOf<T> & {
-  readonly [Name in keyof T as Name extends Hidden ? never : Name]-?:
-    0 extends 1 & T[Name] ? Either
-      // a method that returns a promise stays as it is, type parameters and all
-      : NonNullable<T[Name]> extends (this: never, ...args: never[]) => Promise<unknown> ? OmitThisParameter<NonNullable<T[Name]>>
-        : NonNullable<T[Name]> extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>>
-          : PromiseLike<T[Name] extends symbol | Promise<unknown> ? Refused<T[Name]> : T[Name]>
-}
-
 /** The names of the properties that can be watched. */
 export type Watchable<T> = {
   [Name in keyof T & string]: Name extends Hidden | 'version' | 'reset' ? never
@@ -194,10 +154,10 @@ export interface Explained extends Partial<Omit<HostedActor, 'address' | 'turns'
   readonly owner: { readonly id: string; readonly name: string } | undefined
   /** How long the lease of its stage holds without a renewal, in milliseconds. */
   readonly leaseMs?: number
-  /** What runs at the moment, and for how long, in milliseconds. */
-  readonly turn?: readonly { readonly method: string; readonly ms: number }[]
+  /** What runs at the moment, for how long, and how long the mailbox held it before; in milliseconds. */
+  readonly turn?: readonly { readonly method: string; readonly ms: number; readonly waitedMs: number }[]
   /** Commits so far, if the store knows it. */
   readonly version?: number
-  /** The calls before, the newest last. */
-  readonly last?: readonly { readonly method: string; readonly ms: number; readonly error?: string }[]
+  /** The calls before, the newest last: how long each ran, how long the mailbox held it, and the code of its error. */
+  readonly last?: readonly { readonly method: string; readonly ms: number; readonly waitedMs: number; readonly error?: string }[]
 }

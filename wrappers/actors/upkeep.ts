@@ -2,9 +2,11 @@ import type { StageError } from '../../src/errors.js'
 import { jitter } from '../../src/random.js'
 import type { Mesh, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
+import type { Activation } from './activation.js'
 import { announcedBy } from './announced.js'
-import type { Hosting } from './hosting.js'
-import { Waking, type Next } from './waking.js'
+import type { Claims } from './claims.js'
+import type { Definition } from './definition.js'
+import { Waking, type Next, type WakingHost } from './waking.js'
 
 /** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
 const LOOKS = 5
@@ -17,6 +19,14 @@ const LEAST_MS = 0.8 * DUE_MS
 /** Claims that are in use are looked at, if nothing has told for so long that they are good. */
 const VERIFY_MS = 20_000
 
+/** What upkeep asks of the hosting of its stage. */
+interface UpkeepHost extends WakingHost {
+  readonly types: readonly Definition[]
+  readonly activations: Iterable<Activation>
+  readonly claims: Pick<Claims, 'verify'>
+  reclaim(): void
+}
+
 /** What is done from time to time: idle actors are put away, those with reminders that are due are woken, claims are looked at, objects that lost theirs get another. */
 export class Upkeep {
   #look: Timer | undefined
@@ -25,7 +35,7 @@ export class Upkeep {
   #lookedAt = -Infinity
   #closed = false
 
-  constructor(private readonly hosting: Hosting, wake: (address: string) => Promise<StageError | null>) {
+  constructor(private readonly hosting: UpkeepHost, wake: (address: string) => Promise<StageError | null>) {
     this.#waking = new Waking(hosting, wake)
   }
 
@@ -78,7 +88,7 @@ export class Upkeep {
     const { mesh, claims, activations } = this.hosting
     if (!mesh.valid()) return
     const before = mesh.clock.now() - VERIFY_MS
-    await claims.verify([...activations].filter((one) => one.keeping.heardAt <= before && (one.usedAt > one.keeping.heardAt || !one.idle)))
+    await claims.verify([...activations].filter((one) => one.persistence.heardAt <= before && (one.usedAt > one.persistence.heardAt || !one.idle)))
   }
 
   /** One stage of those that host a type looks for reminders of actors that are not active. */

@@ -1,10 +1,10 @@
 import { StageError, describe, printable } from '../../src/errors.js'
-import type { Wake } from '../../src/types.js'
+import type { Mesh, Store, Wake } from '../../src/types.js'
 import { within } from '../../src/within.js'
+import type { Rpc } from '../rpc/rpc.js'
 import { STORE_MS } from './activation.js'
-import { announced } from './address.js'
+import { announced, type Pattern } from './address.js'
 import { announcedBy } from './announced.js'
-import type { Hosting } from './hosting.js'
 
 /** Reads of the store in one round, and how many actors each shows. */
 const PAGES_MAX = 10
@@ -35,6 +35,17 @@ interface Tried {
   pending: boolean
   /** The pass in which it was due last. */
   pass: number
+}
+
+/** What waking asks of the hosting of its stage. */
+export interface WakingHost {
+  readonly mesh: Mesh<Rpc>
+  readonly store: Store
+  readonly types: readonly { readonly pattern: Pattern }[]
+  /** Undefined: it is not active here. */
+  active(address: string): object | undefined
+  /** Whether it is an object that was given to `host()`. */
+  isGiven(address: string): boolean
 }
 
 /** A type of actors that some stage hosts. */
@@ -89,7 +100,7 @@ export class Waking {
   stuck = 0
 
   /** @param wake  makes an actor active, on whichever stage */
-  constructor(private readonly hosting: Hosting, private readonly wake: (address: string) => Promise<StageError | null>) {}
+  constructor(private readonly hosting: WakingHost, private readonly wake: (address: string) => Promise<StageError | null>) {}
 
   /** Somebody else looks after them. */
   rest(): void {

@@ -4,7 +4,7 @@ import { dispose } from '../codec/dispose.js'
 import { NOTHING } from '../rpc/context.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { PIECE_BYTES, CHANGES, Changes, UNWATCH, WATCHES_MAX, tooMany, weightOf } from './changes.js'
-import { STATE_MAX_BYTES, decode } from './image.js'
+import { STATE_MAX_BYTES, decode } from './snapshot.js'
 
 const ANSWER_MS = 10_000
 /** With more that wait on a link no watch is asked for: half of what it may have open is for others. */

@@ -5,7 +5,7 @@ import { outside } from '../../src/outside.js'
 import { socketlike } from '../../src/socketlike.js'
 import { Writer } from '../../src/writer.js'
 import { PIECE_MAX_BYTES, STREAM_WINDOW_BYTES } from './messages.js'
-import type { Source } from './turns.js'
+import type { Source } from './scheduler.js'
 
 /** Below it pieces are put together while their reader is behind: each chunk costs a hundred bytes beside its own. */
 const SMALL_BYTES = 1024
@@ -82,7 +82,7 @@ export class Channel extends Duplex implements Source {
   ontook: ((items: number) => void) | undefined
   /** Bytes read that are still held for what is behind them, and what waits until there are none. */
   #kept = 0
-  #untaken: (() => void)[] = []
+  #unconsumed: (() => void)[] = []
   #waiting: { rest: Buffer; done: Done } | undefined
   /** Small pieces that came while the reader had enough: one chunk, once it asks. */
   #gathered: Writer | undefined
@@ -160,7 +160,7 @@ export class Channel extends Duplex implements Source {
 
   /** Once nothing is put aside: until then it is not read, and may not leave the account. */
   #afterwards(fn: () => void): void {
-    if (this.#kept > 0) this.#untaken.push(fn)
+    if (this.#kept > 0) this.#unconsumed.push(fn)
     else fn()
   }
 
@@ -273,15 +273,15 @@ export class Channel extends Duplex implements Source {
   /** `_read` is not called again before something comes, and nothing may come before what is taken here was given back. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size)
-    if (chunk !== null && this.#taken >= this.port.worthBytes) process.nextTick(grant, this)
+    if (chunk !== null && this.#consumed >= this.port.worthBytes) process.nextTick(grant, this)
     return chunk
   }
 
   /** Gives back what was taken since, once it is worth a message. */
   grant(): void {
-    const taken = this.#taken
-    if (taken < this.port.worthBytes || this.#ended || this.destroyed) return
-    this.port.credit(this, taken)
+    const consumed = this.#consumed
+    if (consumed < this.port.worthBytes || this.#ended || this.destroyed) return
+    this.port.credit(this, consumed)
   }
 
   /** So many of the items that came are in use. */
@@ -297,20 +297,20 @@ export class Channel extends Duplex implements Source {
   }
 
   #unwant(): void {
-    const taken = this.#taken
-    if (taken > 0) this.port.credit(this, taken) // so that the peer knows what is lost
+    const consumed = this.#consumed
+    if (consumed > 0) this.port.credit(this, consumed) // so that the peer knows what is lost
     this.port.unwanted(this)
   }
 
   /** So many of the bytes that were read are only put aside: what can come instead of them must wait. */
   keep(bytes: number): void {
     this.#kept = bytes
-    if (bytes === 0) for (const fn of this.#untaken.splice(0)) fn()
-    if (this.#taken >= this.port.worthBytes) process.nextTick(grant, this)
+    if (bytes === 0) for (const fn of this.#unconsumed.splice(0)) fn()
+    if (this.#consumed >= this.port.worthBytes) process.nextTick(grant, this)
   }
 
   /** Of what is owed, what the reader has. */
-  get #taken(): number {
+  get #consumed(): number {
     return this.owed - this.readableLength - this.#kept - (this.#gathered?.at ?? 0)
   }
 
@@ -334,7 +334,7 @@ export class Channel extends Duplex implements Source {
   override destroy(error?: Error): this {
     if (isLetGo(this, error)) return this.end()
     if (error || this.#kept === 0 || !this.readableEnded || !this.writableFinished) return super.destroy(error)
-    this.#untaken.push(() => super.destroy())
+    this.#unconsumed.push(() => super.destroy())
     return this
   }
 

@@ -3,7 +3,7 @@ import type { Framed } from '../framing.js'
 import { StageError } from '../../src/errors.js'
 import type { Held } from './held.js'
 import { DIRECT_MAX_BYTES, HEAD, PART, PARTS_WINDOW_BYTES, UNFINISHED_MAX } from './messages.js'
-import type { Source, Turns } from './turns.js'
+import type { Scheduler, Source } from './scheduler.js'
 
 /** A whole message on its way: its type, its id, and the rest; and how much of it has been sent. */
 class Letter {
@@ -74,7 +74,7 @@ export class Outbox {
   poured = false
 
   /** @param answers  where those of all links count */
-  constructor(private readonly framed: Framed, private readonly turns: Turns, private readonly clock: Clock, private readonly answers: Held) {}
+  constructor(private readonly framed: Framed, private readonly scheduler: Scheduler, private readonly clock: Clock, private readonly answers: Held) {}
 
   /** What goes at once must not be much, as everything urgent stands behind it. */
   get full(): boolean {
@@ -82,7 +82,7 @@ export class Outbox {
   }
 
   get congested(): boolean {
-    return this.turns.congested()
+    return this.scheduler.congested()
   }
 
   /** Whether a message of new ids has to stand behind others. */
@@ -148,7 +148,7 @@ export class Outbox {
     this.stoppedSince = Infinity
     const stopped = [...this.#stopped]
     this.#stopped.clear()
-    for (const lane of stopped) this.turns.add(lane)
+    for (const lane of stopped) this.scheduler.add(lane)
   }
 
   /** What is left of its body. */
@@ -198,7 +198,7 @@ export class Outbox {
     this.held = this.answering = 0
     for (const lane of [this.#ordered, this.#answers, ...this.#large]) {
       lane.letters.clear()
-      this.turns.remove(lane)
+      this.scheduler.remove(lane)
     }
     this.#large.clear()
     this.#later.clear()
@@ -215,7 +215,7 @@ export class Outbox {
   #put(lane: Lane, key: number, message: Buffer): void {
     lane.letters.set(key, new Letter(message))
     this.#count(LETTER_BYTES + message.length, lane.answers)
-    this.turns.add(lane)
+    this.scheduler.add(lane)
   }
 
   #count(bytes: number, answers: boolean): void {

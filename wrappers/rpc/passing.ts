@@ -13,8 +13,8 @@ import { giveBack, giveBackLeft, heldError, leave, type Held, type Holder, type 
 import { ItemWriter } from './item-writer.js'
 import { failed, lend, type Lent } from './lending.js'
 import { STREAMS_MAX, UNREAD_MS } from './messages.js'
-import type { Referring } from './refs.js'
-import { Room } from './room.js'
+import type { Referring } from './functions.js'
+import { Budget } from './budget.js'
 import type { Streams } from './streams.js'
 import { VALUE, Values } from './values.js'
 import type { Wire } from './wire.js'
@@ -45,13 +45,13 @@ export class Passing {
   /** Received and not in use yet, with the time until when that may be so. */
   readonly #unread = new Map<Channel, number>()
   readonly #unsweep: () => void
-  readonly #room: Room
+  readonly #budget: Budget
   readonly #refs: Refs
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
   constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer, private readonly held: Held) {
-    this.#room = new Room(host.unfinished)
+    this.#budget = new Budget(host.unfinished)
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     this.#refs = { ...PLAIN, ...host.references }
   }
@@ -63,7 +63,7 @@ export class Passing {
 
   /** Bytes that unfinished values of the peer's take, or will. */
   get unfinished(): number {
-    return this.#room.used
+    return this.#budget.used
   }
 
   /** What the last value that was encoded brings along. */
@@ -169,10 +169,10 @@ export class Passing {
         const used = (): void => { if (closed) giveBackLeft(last); else giveBack(last) }
         channel.once('close', () => { // not left to whoever reads it: that would hold it, and it may be let go of
           closed = true
-          this.#room.leave(channel)
+          this.#budget.leave(channel)
           if (last.weight > 0) leave(last)
         })
-        return new Values(channel, this.#room, (kind, bytes, at, end) => {
+        return new Values(channel, this.#budget, (kind, bytes, at, end) => {
           used()
           const value = this.host.codec.decode(bytes, at, end, this.#refs)
           const weight = this.wire.weightOf(end - at)

@@ -17,7 +17,7 @@ import type { Interception } from './interception.js'
 import * as M from './messages.js'
 import { Methods, type ShownNews } from './methods.js'
 import { Passing } from './passing.js'
-import { LinkRefs, type Referring } from './refs.js'
+import { Functions, type Referring } from './functions.js'
 import { Serving, type Handlers } from './serving.js'
 import { Standing, type Names } from './standing.js'
 import { Streams } from './streams.js'
@@ -75,7 +75,7 @@ export class Rpc extends Channel implements Top {
   readonly #pending = new Map<number, Outgoing>()
   readonly #end: LinkEnd
   readonly #wire: Wire
-  readonly #refs: LinkRefs
+  readonly #refs: Functions
   readonly #serving: Serving
   readonly #streams: Streams
   readonly #passing: Passing
@@ -84,7 +84,7 @@ export class Rpc extends Channel implements Top {
   /** The functions in them. */
   readonly #lent = new Map<number, readonly number[]>()
   readonly #unsweep: () => void
-  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => this.#message(type, id, bytes, at, end, taken)
+  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean) => this.#message(type, id, bytes, at, end, assembled)
   #goneOut = false
   #goneIn = false
   #drained: (() => void) | undefined
@@ -94,7 +94,7 @@ export class Rpc extends Channel implements Top {
     super(0)
     this.#end = end
     const { peer } = end
-    const refs = this.#refs = new LinkRefs((id) => this.#stub(id), (id, count) => this.#wire.order(M.RELEASE, id, count))
+    const refs = this.#refs = new Functions((id) => this.#stub(id), (id, count) => this.#wire.order(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, {
       give: (fn) => refs.give(this.#wire.hand?.give(fn) ?? fn),
       take: (id) => refs.take(id),
@@ -365,11 +365,11 @@ export class Rpc extends Channel implements Top {
     }
   }
 
-  #message(type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean): void {
+  #message(type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void {
     switch (type) {
-      case M.CALL: case M.REF: this.uses++; return this.#serving.oncall(type, id, bytes, at, end, taken)
-      case M.CAST: this.uses++; return this.#serving.oncast(bytes, at, end, taken)
-      case M.RESULT: return this.#onanswer(id, null, this.#wire.decode(bytes, at, end, taken))
+      case M.CALL: case M.REF: this.uses++; return this.#serving.oncall(type, id, bytes, at, end, assembled)
+      case M.CAST: this.uses++; return this.#serving.oncast(bytes, at, end, assembled)
+      case M.RESULT: return this.#onanswer(id, null, this.#wire.decode(bytes, at, end, assembled))
       case M.ERROR: return this.#onanswer(id, fromWire(this.#wire.decode(bytes, at, end), this.peer), undefined)
       case M.CANCEL: return this.#serving.oncancel(id)
       case M.RELEASE: return this.#refs.released(id, u32(bytes, at, end))

@@ -15,7 +15,7 @@ import type { Passing } from './passing.js'
 import { isMethod } from './provisions.js'
 import type { Slices } from './slices.js'
 import type { Standing } from './standing.js'
-import type { Source } from './turns.js'
+import type { Source } from './scheduler.js'
 import type { Handler, Service } from './types.js'
 import { u32, type Wire } from './wire.js'
 
@@ -90,9 +90,9 @@ export class Serving implements Source {
     return this.#calls.size - this.#cancelled + this.#queue.size
   }
 
-  /** @param taken  its id was noted already */
-  oncall(type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean): void {
-    if (!taken) this.port.wire.fresh(id)
+  /** @param assembled  it came in parts, and its id was noted with the first of them */
+  oncall(type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void {
+    if (!assembled) this.port.wire.fresh(id)
     const now = this.port.wire.calledAt = this.handlers.clock.now()
     const endsAt = u32(bytes, at, end) + now
     const size = end - at
@@ -112,7 +112,7 @@ export class Serving implements Source {
       if (method[0] === '@') service = this.port.service(method)
       else handler = this.#find(method)
     }
-    const args = this.#args(bytes, at, end, taken)
+    const args = this.#args(bytes, at, end, assembled)
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
@@ -127,11 +127,11 @@ export class Serving implements Source {
     this.#admit(id, { handler, service, call: new Incoming(this.#link, this.port.end.peer, method, endsAt, carried, streams), args, since: now }, weight)
   }
 
-  oncast(bytes: Buffer, at: number, end: number, taken: boolean): void {
+  oncast(bytes: Buffer, at: number, end: number, assembled: boolean): void {
     const size = end - at
     const carried = takeCarried(bytes, at, at += sizeOfCarried(bytes, at, end))
     const method = name(bytes, at, end)
-    const args = this.#args(bytes, at + 1 + method.length, end, taken)
+    const args = this.#args(bytes, at + 1 + method.length, end, assembled)
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
@@ -240,8 +240,8 @@ export class Serving implements Source {
     return `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.end.peer.name}`
   }
 
-  #args(bytes: Buffer, at: number, end: number, taken: boolean): unknown[] {
-    const args = this.port.wire.decode(bytes, at, end, taken)
+  #args(bytes: Buffer, at: number, end: number, assembled: boolean): unknown[] {
+    const args = this.port.wire.decode(bytes, at, end, assembled)
     if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are no list: ${describe(args)}`)
     return args
   }

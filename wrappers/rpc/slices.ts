@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/types.js'
-import { Turns, type Source } from './turns.js'
+import { Scheduler, type Source } from './scheduler.js'
 
 /** So long are calls begun in a row before everything else in the process gets its turn. */
 const SLICE_MS = 10
@@ -10,7 +10,7 @@ const SLICE_MS = 10
  */
 export class Slices {
   #endsAt = 0
-  readonly #turns = new Turns(() => this.over(this.clock.now()))
+  readonly #scheduler = new Scheduler(() => this.over(this.clock.now()))
 
   constructor(private readonly clock: Clock) {}
 
@@ -25,15 +25,15 @@ export class Slices {
 
   /** It has calls that wait: links take turns, a call each. */
   add(source: Source): void {
-    this.#turns.add(source)
+    this.#scheduler.add(source)
   }
 
   remove(source: Source): void {
-    this.#turns.remove(source)
+    this.#scheduler.remove(source)
   }
 
   #next = (): void => {
     this.#endsAt = 0
-    this.#turns.pump()
+    this.#scheduler.pump()
   }
 }

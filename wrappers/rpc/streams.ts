@@ -186,8 +186,8 @@ export class Streams implements ChannelPort {
   }
 
   free(): boolean {
-    const { turns } = this.wire
-    return turns.empty && !turns.congested()
+    const { scheduler } = this.wire
+    return scheduler.empty && !scheduler.congested()
   }
 
   opening(channel: Channel): boolean {
@@ -202,7 +202,7 @@ export class Streams implements ChannelPort {
   }
 
   wait(channel: Channel): void {
-    this.wire.turns.add(channel)
+    this.wire.scheduler.add(channel)
   }
 
   data(channel: Channel, piece: Buffer): void {
@@ -249,7 +249,7 @@ export class Streams implements ChannelPort {
   }
 
   closed(channel: Channel): void {
-    this.wire.turns.remove(channel)
+    this.wire.scheduler.remove(channel)
     this.#starved.delete(channel)
     this.#settle(channel, channel.owed)
     if (channel.id === 0 || !channel.lingers) return this.#left(channel)

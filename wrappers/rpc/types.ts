@@ -3,7 +3,7 @@ import type { PeerStream } from '../../src/socketlike.js'
 import type { Peer, TargetOptions, To } from '../../src/types.js'
 import type { StageError } from '../../src/errors.js'
 import type { Hand } from '../codec/hand.js'
-import type { Actor, ActorCallOptions, UntypedActor } from '../actors/types.js'
+import type { Actor, ActorCallOptions, UntypedActor } from './remote-actor.js'
 import type { Carried } from './context.js'
 import type { Authorize } from './interceptor.js'
 

@@ -3,7 +3,7 @@ import { Writer } from '../../src/writer.js'
 import type { Channel } from './channel.js'
 import { ELSEWHERE } from '../codec/hand.js'
 import { MESSAGE_MAX_BYTES, PIECE_MAX_BYTES } from './messages.js'
-import type { Room } from './room.js'
+import type { Budget } from './budget.js'
 
 /** Each value on a channel: a kind (1 byte), its length (4), and the encoded value. */
 const ITEM_HEAD = 5
@@ -48,14 +48,14 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   #granted = 0
   #last: Promise<unknown> = Promise.resolve()
   #over = false
-  #taken = 0
+  #consumed = 0
 
   /**
-   * @param room    which somebody leaves for it once the channel is closed
+   * @param budget  somebody leaves it for this channel once that is closed
    * @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol
    * @param over    called when nothing more is read, and the last value is not in use any more
    */
-  constructor(private readonly channel: Channel, private readonly room: Room, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T, private readonly over: () => void) {
+  constructor(private readonly channel: Channel, private readonly budget: Budget, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T, private readonly over: () => void) {
     this.#chunks = channel.iterator({ destroyOnReturn: false })
     abandoned.register(this, channel, this)
   }
@@ -124,7 +124,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   #ask(size: number): void {
     if (this.#asked) return
     this.#asked = true
-    this.room.ask(this.channel, size - ITEM_HEAD, () => {
+    this.budget.ask(this.channel, size - ITEM_HEAD, () => {
       this.#granted = size
       this.#keep()
     })
@@ -134,11 +134,11 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     const bytes = this.#bytes
     const at = this.#from
     this.#from += size
-    if (++this.#taken % (AHEAD / 2) === 0) this.channel.took(AHEAD / 2)
+    if (++this.#consumed % (AHEAD / 2) === 0) this.channel.took(AHEAD / 2)
     if (this.#asked) {
       this.#asked = false
       this.#granted = 0
-      this.room.leave(this.channel)
+      this.budget.leave(this.channel)
     }
     const left = this.#to - this.#from
     if (left * 4 < bytes.length) this.#move(left) // or little would keep the room of much
@@ -189,7 +189,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     this.#bytes = NOTHING
     this.#from = this.#to = 0
     this.channel.keep(0)
-    this.room.leave(this.channel)
+    this.budget.leave(this.channel)
     this.channel.destroy(error)
   }
 }

@@ -7,7 +7,7 @@ import type { Framed } from '../framing.js'
 import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
 import { Held, Unfinished, type Begun } from './held.js'
 import { Outbox } from './outbox.js'
-import { Turns } from './turns.js'
+import { Scheduler } from './scheduler.js'
 
 /** So long after a call streams and large messages leave room for the next. */
 const CALLED_MS = 5
@@ -30,7 +30,7 @@ export class Wire {
   closed = false
   /** The most of a stream's bytes in one frame: what most sources write at once makes two of them that are equal. */
   readonly maxPieceBytes: number
-  readonly turns: Turns
+  readonly scheduler: Scheduler
   /** Whose functions and streams they are that are being encoded, where that matters. */
   hand: Hand | undefined
   readonly #outbox: Outbox
@@ -51,8 +51,8 @@ export class Wire {
 
   constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, answers = new Held(Infinity), private readonly unfinished = new Unfinished(Infinity)) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
-    this.turns = new Turns(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
-    this.#outbox = new Outbox(framed, this.turns, clock, answers)
+    this.scheduler = new Scheduler(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
+    this.#outbox = new Outbox(framed, this.scheduler, clock, answers)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
@@ -141,7 +141,7 @@ export class Wire {
       this.codec.encode(value, writer, this.refs)
     } catch (thrown) {
       this.framed.cancel()
-      this.turns.pump() // a getter may have written to a stream, which waited for this
+      this.scheduler.pump() // a getter may have written to a stream, which waited for this
       throw thrown instanceof StageError ? thrown : new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
   }
@@ -221,10 +221,10 @@ export class Wire {
    */
   flushed(): void {
     const { poured } = this.#outbox
-    if (this.#resting || (this.turns.empty && !poured)) return
+    if (this.#resting || (this.scheduler.empty && !poured)) return
     this.#outbox.poured = false
     // calls of less than a frame that wait because the carrier is full are what room is left for
-    if (!poured || this.clock.now() - this.calledAt > CALLED_MS) return this.turns.pump()
+    if (!poured || this.clock.now() - this.calledAt > CALLED_MS) return this.scheduler.pump()
     this.#resting = true
     this.#rounds++
     this.#rest(REST_TURNS)
@@ -236,7 +236,7 @@ export class Wire {
     this.clock.setTimeout(() => {
       if (turns > 1) return this.#rest(turns - 1)
       this.#resting = false
-      this.turns.pump()
+      this.scheduler.pump()
     }, pause ? PAUSE_MS : 0, true)
   }
 
@@ -309,9 +309,9 @@ export class Wire {
     this.#outbox.onread(bytes)
   }
 
-  /** @param taken  it came in parts, and was joined for this alone */
-  decode(bytes: Buffer, at: number, end: number, taken = false): unknown {
-    return this.codec.decode(bytes, at, end, this.refs, taken || bytes === this.framed.joined)
+  /** @param assembled  it came in parts, and was joined for this alone */
+  decode(bytes: Buffer, at: number, end: number, assembled = false): unknown {
+    return this.codec.decode(bytes, at, end, this.refs, assembled || bytes === this.framed.joined)
   }
 
   /** What the value that was decoded last takes in memory, with so many encoded bytes. */
@@ -360,8 +360,8 @@ interface Offering {
   readonly offering: boolean
 }
 
-/** @param taken  its id was noted when its first part came */
-type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: number, taken: boolean) => void
+/** @param assembled  it came in parts, and its id was noted with the first of them */
+type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean) => void
 
 /** A getter in what is being encoded has ended a call or a stream: the frame that was begun must end first. */
 const behind = (say: () => void): void => process.nextTick(say)

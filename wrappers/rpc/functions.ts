@@ -17,22 +17,25 @@ export const referring = (mesh: Pick<Mesh, 'references'>): Referring => ({
   },
 })
 
+/** A function of this stage that the peer holds. */
 interface Given {
   fn: Callable
   /** How often it was sent and not yet released. */
   held: number
 }
 
-interface Taken {
+/** A function of the peer that is in use here. */
+interface Received {
   stub: WeakRef<Callable>
-  received: number
+  /** How often it has come, of which the peer is told when it is released. */
+  count: number
 }
 
 /** The functions that went over one link, in both directions, counted so that none outlives its use. */
-export class LinkRefs implements Refs {
+export class Functions implements Refs {
   readonly #given = new Map<number, Given>()
   readonly #ids = new Map<Callable, number>()
-  readonly #taken = new Map<number, Taken>()
+  readonly #received = new Map<number, Received>()
   readonly #registry = new FinalizationRegistry<number>((id) => this.#forget(id))
   #next = 1
   #lending = false
@@ -46,7 +49,7 @@ export class LinkRefs implements Refs {
 
   /** Functions held for the peer, and stubs of the peer's that are in use here. */
   get size(): number {
-    return this.#given.size + this.#taken.size
+    return this.#given.size + this.#received.size
   }
 
   get(id: number): Callable | undefined {
@@ -84,15 +87,15 @@ export class LinkRefs implements Refs {
   }
 
   take(id: number): unknown {
-    const known = this.#taken.get(id)
+    const known = this.#received.get(id)
     const alive = known?.stub.deref()
     if (known && alive) {
-      known.received++
+      known.count++
       return alive
     }
-    if (!known && this.#taken.size >= REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
+    if (!known && this.#received.size >= REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
     const stub = this.stub(id)
-    this.#taken.set(id, { stub: new WeakRef(stub), received: (known?.received ?? 0) + 1 })
+    this.#received.set(id, { stub: new WeakRef(stub), count: (known?.count ?? 0) + 1 })
     this.#registry.register(stub, id)
     return stub
   }
@@ -110,13 +113,13 @@ export class LinkRefs implements Refs {
   clear(): void {
     this.#given.clear()
     this.#ids.clear()
-    this.#taken.clear()
+    this.#received.clear()
   }
 
   #forget(id: number): void {
-    const taken = this.#taken.get(id)
-    if (!taken || taken.stub.deref()) return // taken again meanwhile
-    this.#taken.delete(id)
-    this.release(id, taken.received)
+    const received = this.#received.get(id)
+    if (!received || received.stub.deref()) return // it has come again meanwhile
+    this.#received.delete(id)
+    this.release(id, received.count)
   }
 }

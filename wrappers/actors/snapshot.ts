@@ -24,8 +24,8 @@ const DATA: Refs = {
 export const dataRefs = ({ refer, resolve }: References): Refs => ({ ...DATA, refer, resolve })
 
 /** The encoded values of some properties, by name. Never changed once made. */
-export type Image = ReadonlyMap<string, Buffer>
-export const NOTHING: Image = new Map()
+export type Snapshot = ReadonlyMap<string, Buffer>
+export const EMPTY: Snapshot = new Map()
 export const NO_BYTES = Buffer.alloc(0)
 
 const scratch = new Writer(1024)
@@ -43,11 +43,11 @@ export const decode = (bytes: Buffer, refs = DATA, by = codec, given = false): u
 
 /**
  * The properties as they are now.
- * @param before  the last image of the same properties: where nothing has changed, this very object is returned
- * @param gone    names that are in the image all the same, with no bytes: that they were taken away is kept too
+ * @param before  the last snapshot of the same properties: where nothing has changed, this very object is returned
+ * @param gone    names that are in the snapshot all the same, with no bytes: that they were taken away is kept too
  * @throws StageError BAD_ARGUMENT what one of them holds is no data
  */
-export function capture(object: object, names: readonly string[], before: Image, refs: Refs, gone: readonly string[] = []): Image {
+export function capture(object: object, names: readonly string[], before: Snapshot, refs: Refs, gone: readonly string[] = []): Snapshot {
   let next: Map<string, Buffer> | undefined
   for (const name of names) {
     const known = before.get(name)
@@ -81,11 +81,11 @@ function encodedOr(known: Buffer | undefined, value: unknown, name: string, refs
   }
 }
 
-/** Puts properties back to what an image says; those that it does not have are taken away. */
-export function restore(object: object, names: readonly string[], image: Image, refs: Refs): void {
+/** Puts properties back to what a snapshot says; those that it does not have are taken away. */
+export function restore(object: object, names: readonly string[], snapshot: Snapshot, refs: Refs): void {
   const target = object as Record<string, unknown>
-  for (const name of new Set([...names, ...image.keys()])) {
-    const bytes = image.get(name)
+  for (const name of new Set([...names, ...snapshot.keys()])) {
+    const bytes = snapshot.get(name)
     if (!bytes?.length) Reflect.deleteProperty(target, name)
     else if (!same(target[name], bytes, refs)) target[name] = decode(bytes, refs)
   }
@@ -103,7 +103,7 @@ function same(value: unknown, bytes: Buffer, refs: Refs): boolean {
 export interface Kept {
   /** Of the shape of its state, as its type says. */
   readonly version: number
-  readonly image: Image
+  readonly snapshot: Snapshot
   readonly reminders: readonly Reminder[]
 }
 
@@ -119,9 +119,9 @@ export interface Reminder {
 }
 
 /** @throws StageError BAD_ARGUMENT over the limit */
-export function encodeKept({ version, image, reminders }: Kept, refs: Refs): Buffer {
-  const size = [...image].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
-  const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, image, reminders], refs, whole)
+export function encodeKept({ version, snapshot, reminders }: Kept, refs: Refs): Buffer {
+  const size = [...snapshot].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
+  const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, snapshot, reminders], refs, whole)
   if (!bytes) throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
   return bytes
 }
@@ -129,10 +129,10 @@ export function encodeKept({ version, image, reminders }: Kept, refs: Refs): Buf
 /** @throws StageError STATE_CORRUPT */
 export function decodeKept(bytes: Buffer, refs = DATA): Kept {
   try {
-    const [format, version, image, reminders] = decode(bytes, refs, whole) as unknown[]
-    if (format === FORMAT && Number.isSafeInteger(version) && types.isMap(image) && Array.isArray(reminders) &&
-      [...image].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
-      return { version: version as number, image: image as Image, reminders }
+    const [format, version, snapshot, reminders] = decode(bytes, refs, whole) as unknown[]
+    if (format === FORMAT && Number.isSafeInteger(version) && types.isMap(snapshot) && Array.isArray(reminders) &&
+      [...snapshot].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
+      return { version: version as number, snapshot: snapshot as Snapshot, reminders }
     }
   } catch {}
   throw new StageError('STATE_CORRUPT', `what the store has of it (${bytes.length} bytes) is not a state that this version wrote; it is left as it is`)

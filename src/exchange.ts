@@ -9,7 +9,7 @@ const MAGIC = Buffer.from('STG1')
 const MAX_BYTES = 4096
 export const HANDSHAKE_MS = 5000
 
-export class Messages {
+export class Exchange {
   readonly #timer
   /** Of the message whose head was read. */
   #length: number | undefined

@@ -1,28 +1,41 @@
-import { StageError, asError, printable } from '../../src/errors.js'
+import { StageError, asError } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
-import type { Activation } from './activation.js'
 import { holdIn } from './copy.js'
-import type { Image } from './image.js'
+import type { Definition } from './definition.js'
+import { behind, slow } from './delays.js'
+import { pastOf, remember, type LastTurns, type Past } from './last-turns.js'
 import { NoSuchMethod } from './members.js'
-import { dataOf, putBackData } from './readonly.js'
-import { namesOf, scope, type Turn } from './turn.js'
-import { isInner } from './words.js'
+import type { Persistence } from './persistence.js'
+import { dataOf, putBackData, type DataOwner } from './readonly.js'
+import type { Snapshot } from './snapshot.js'
+import { namesOf, scope, type Inspected, type Turn, type TurnOwner } from './turn.js'
 
 /** Turns of one actor follow each other for so long, before others get the event loop. */
 const SLICE_MS = 10
-const LAST = 5
 const NOBODY: readonly Turn[] = []
 
-/** One ended turn, as `explain()` tells it. */
-export interface Past {
-  readonly method: string
-  readonly ms: number
-  /** The code of its error. */
-  readonly error?: string
+/** What a mailbox asks of its activation. */
+interface MailboxOwner extends TurnOwner, Inspected, DataOwner {
+  readonly definition: Pick<Definition, 'share' | 'readonly' | 'reentrant' | 'mailbox' | 'slowTurnMs' | 'durable' | 'durableNames'>
+  readonly host: TurnOwner['host'] & DataOwner['host'] & {
+    note(turn: Turn): void
+    pause(mailbox: Mailbox): void
+  }
+  readonly started: boolean
+  readonly asked: boolean
+  usedAt: number
+  readonly persistence: Pick<Persistence, 'saving' | 'afterTurn'>
+  readonly history: { publish(): void } | undefined
+  readonly reminders: { readonly changed: boolean } | undefined
+  call(name: string, args: readonly unknown[]): unknown
+  stop(reason: 'asked'): void
+  leave(): void
+  putBack(turn: Turn, error: StageError): boolean
+  spoilt(turn: Turn, error: StageError, why: unknown): void
 }
 
 /** The turns of one activation: one at a time, in the order in which they came, but for those that may share it. */
-export class Turns {
+export class Mailbox {
   /** Those that wait. An idle actor has no list: there are many of those. */
   #queue: Turn[] | undefined
   /** The one that runs alone. */
@@ -36,19 +49,17 @@ export class Turns {
   /** What is left to do for the one that runs alone, when those that came back to it have ended. */
   #outer: (() => void) | undefined
   /** All data while turns run that may change nothing. */
-  #fixed: Image | undefined
+  #fixed: Snapshot | undefined
   /** What those of them that run have changed all the same, each or one that ran beside it. */
   #written: Map<Turn, readonly string[]> | undefined
-  /** Were cancelled, and run on. */
-  #left: Set<Turn> | undefined
-  #quieted: (() => void) | undefined
+  /** Were cancelled, and run on; and who waits for their ends. */
+  #left: { readonly turns: Set<Turn>; quieted?: () => void } | undefined
   #count = 0
   #going = false
   #ran = 0
-  /** Method, milliseconds and outcome of the last turns, around and around. */
-  #last: (string | number)[] | undefined
+  #last: LastTurns | undefined
 
-  constructor(private readonly activation: Activation) {}
+  constructor(private readonly activation: MailboxOwner) {}
 
   get alone(): Turn | undefined {
     return this.#alone
@@ -74,12 +85,7 @@ export class Turns {
 
   /** The last of them, the newest last. */
   get last(): readonly Past[] {
-    const flat = this.#last ?? []
-    const count = flat.length / 3
-    return Array.from({ length: count }, (_, i) => {
-      const at = 3 * ((this.#ran + i) % count)
-      return { method: String(flat[at]), ms: Number(flat[at + 1]), ...(flat[at + 2] ? { error: String(flat[at + 2]) } : {}) }
-    })
+    return this.#last ? pastOf(this.#last, this.#ran) : []
   }
 
   /** Takes a call on: it begins now, or when those before it have ended. */
@@ -97,10 +103,10 @@ export class Turns {
       const now = host.mesh.clock.now()
       if (cycle.shared && this.#fixed && !this.#mended(this.#shared ?? NOBODY)) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
-      turn.since = now
+      if (turn.arrivedAt === 0) turn.arrivedAt = now
       ;(this.#held ??= []).push(turn)
       host.note(turn)
-      return host.pause(activation)
+      return host.pause(this)
     }
     if (cycle) {
       const { chain } = turn.carried
@@ -108,8 +114,8 @@ export class Turns {
     }
     // the timers and reminders of an actor are its own, and not many
     if (this.queued >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
-    if (turn.since === 0) turn.since = host.mesh.clock.now()
-    activation.usedAt = turn.since
+    if (turn.arrivedAt === 0) turn.arrivedAt = host.mesh.clock.now()
+    activation.usedAt = turn.arrivedAt
     if (this.#queue) this.#queue.push(turn)
     else this.#queue = [turn]
     if (activation.phase === 'active' && this.#queue.length === 1) this.next()
@@ -129,6 +135,7 @@ export class Turns {
   /** Takes the actor for a hook: nothing else begins until `leave()`. */
   enter(turn: Turn): void {
     turn.of = this.activation
+    turn.arrivedAt = turn.startedAt = this.activation.host.mesh.clock.now()
     this.#alone = turn
   }
 
@@ -140,41 +147,24 @@ export class Turns {
   cancel(error: StageError): void {
     for (const turn of this.running) {
       turn.cancel(error)
-      if (!turn.ended && turn.id > 0) (this.#left ??= new Set()).add(turn) // a hook is no turn, and ends elsewhere
+      if (!turn.ended && turn.id > 0) (this.#left ??= { turns: new Set() }).turns.add(turn) // a hook is no turn, and ends elsewhere
     }
     this.#alone = undefined
   }
 
   /** Resolves when the code of those that were cancelled has ended. */
   quiet(): Promise<void> | undefined {
-    return this.#left && new Promise((resolve) => { this.#quieted = resolve })
+    const left = this.#left
+    return left && new Promise((resolve) => { left.quieted = resolve })
   }
 
   /** Those that were not begun, for another activation. */
-  taken(): readonly Turn[] {
+  handOver(): readonly Turn[] {
     const left = [...this.#held ?? [], ...this.#queue ?? []].filter((turn) => !turn.over)
     this.#held = this.#queue = undefined
     // timers and reminders are of this object, and not of the one that is made next
     for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was put away before`))
     return left.filter((turn) => !turn.over)
-  }
-
-  /** Where a call has been waiting, in words. */
-  behind(turn: Turn): string {
-    const { address, phase, host } = this.activation
-    const now = host.mesh.clock.now()
-    const [first] = this.running
-    if (phase === 'starting') return `queued for ${ms(now - turn.since)} while ${address} was being activated`
-    if (first) return `queued for ${ms(now - turn.since)} behind ${isInner(first.method) ? first.words : `${first.method}() of ${address}`}, which runs for ${ms(now - first.since)}`
-    return `queued for ${ms(now - turn.since)} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
-  }
-
-  /** Says once that one takes long, while it does: it may never end. */
-  slow(turn: Turn): void {
-    turn.slowAt = 0
-    const { address, host } = this.activation
-    const { clock, error } = host.mesh
-    error(new Error(printable(`${isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.since)}${turn.carried.chain.length ? `, called by ${turn.carried.chain.join(' → ')}` : ''}`)))
   }
 
   /** Begins what may begin. */
@@ -187,7 +177,7 @@ export class Turns {
       if (mesh.valid()) {
         this.#held = undefined
         for (const turn of held) if (!turn.over) this.push(turn) // the one that they came back to may have ended
-      } else activation.host.pause(activation)
+      } else activation.host.pause(this)
     }
     this.#going = true
     let until = Infinity
@@ -204,7 +194,7 @@ export class Turns {
         if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
         if (this.#shared?.size && this.#fixed && !this.#mended(this.#shared)) return // it is given up, and the queue with it
         const now = mesh.clock.now()
-        if (!mesh.valid(now)) return activation.host.pause(activation)
+        if (!mesh.valid(now)) return activation.host.pause(this)
         if (until === Infinity) until = now + SLICE_MS
         else if (now > until) return void mesh.clock.setTimeout(() => this.next(), 0, true)
         if (this.queued > 1) this.#queue?.shift()
@@ -231,10 +221,11 @@ export class Turns {
   }
 
   #begin(turn: Turn, now: number): void {
-    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${this.behind(turn)}`, { phase: 'queued', executed: 'no' }))
+    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${behind(turn)}`, { phase: 'queued', executed: 'no' }))
     const { activation } = this
     const { definition } = activation
-    turn.since = now
+    turn.startedAt = now
+    if (turn.arrivedAt === 0) turn.arrivedAt = now
     turn.id = ++this.#count
     if (turn.inner) (this.#inner ??= new Set()).add(turn)
     else if (turn.shared) {
@@ -290,16 +281,17 @@ export class Turns {
   #done(turn: Turn, error: StageError | null, value?: unknown, waited = false): void {
     const { activation } = this
     const now = activation.host.mesh.clock.now()
-    const took = now - turn.since
+    const took = now - turn.startedAt
     activation.usedAt = now
     turn.ended = true
     turn.onended?.()
-    this.#remember(turn, took, error)
-    if (took > activation.definition.slowTurnMs && turn.slowAt > 0) this.slow(turn)
+    this.#last = remember(this.#last, this.#ran++, turn, took, error)
+    if (took > activation.definition.slowTurnMs && turn.slowAt > 0) slow(turn)
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
     if (activation.phase === 'over') { // it was when the claim was lost
-      if (this.#left?.delete(turn) && this.#left.size === 0) this.#quieted?.()
+      const left = this.#left
+      if (left?.turns.delete(turn) && left.turns.size === 0) left.quieted?.()
       return turn.answer(error, value)
     }
     if (turn.inner) {
@@ -347,12 +339,12 @@ export class Turns {
   /** One that ran alone has ended: what it changed is kept, or put back, before it is answered. */
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { activation } = this
-    const { definition, keeping, history, reminders } = activation
+    const { definition, persistence, history, reminders } = activation
     if (!definition.durable && !history && !reminders?.changed) return this.#conclude(turn, error, value)
     // a save() that nobody waited for: two commits at once would be of the same version
-    if (keeping.saving) {
+    if (persistence.saving) {
       holdIn(value, definition.share)
-      return void keeping.saving.then(() => {
+      return void persistence.saving.then(() => {
         if (activation.phase === 'over') turn.answer(error, value) // it was when the claim was lost
         else this.#settle(turn, error, value)
       })
@@ -360,19 +352,19 @@ export class Turns {
     if (error && !activation.putBack(turn, error)) return
     let commit: Promise<void> | undefined
     try {
-      if (!error) commit = keeping.afterTurn(turn)
+      if (!error) commit = persistence.afterTurn(turn)
     } catch (failure) {
       error = new StageError('BAD_ARGUMENT', asError(failure).message, { executed: 'yes', cause: failure })
       if (!activation.putBack(turn, error)) return
     }
     if (!commit) {
-      history?.publish(activation)
+      history?.publish()
       return this.#conclude(turn, error, value)
     }
     holdIn(value, definition.share)
     commit.then(() => {
       if (activation.phase === 'over') return turn.answer(null, value)
-      activation.history?.publish(activation)
+      activation.history?.publish()
       this.#conclude(turn, null, value)
     }, (failure: unknown) => {
       turn.answer(failure as StageError, value)
@@ -385,15 +377,4 @@ export class Turns {
     this.#alone = undefined
     this.next()
   }
-
-  #remember(turn: Turn, took: number, error: StageError | null): void {
-    const at = 3 * (this.#ran++ % LAST)
-    const last = this.#last
-    if (!last) return void (this.#last = [turn.method, Math.round(took), error?.code ?? '']) // no longer than it must be
-    last[at] = turn.method
-    last[at + 1] = Math.round(took)
-    last[at + 2] = error?.code ?? ''
-  }
 }
-
-const ms = (time: number): string => `${Math.round(time)} ms`

@@ -1,17 +1,33 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import { newId } from '../../src/random.js'
+import type { Fence, Mesh, Store } from '../../src/types.js'
 import { within } from '../../src/within.js'
-import type { Activation } from './activation.js'
-import { NO_BYTES, NOTHING, capture, encodeKept, restore, type Image } from './image.js'
-import type { Turn } from './turn.js'
+import type { Refs } from '../codec.js'
+import type { Definition } from './definition.js'
+import type { Reminders } from './reminders.js'
+import { NO_BYTES, EMPTY, capture, encodeKept, restore, type Snapshot } from './snapshot.js'
+import type { Phase, Turn } from './turn.js'
 
 /** How long a commit is tried again where its outcome is not known. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
 const NONE: readonly string[] = []
 
+/** What persistence asks of its activation. */
+interface PersistenceOwner {
+  readonly address: string
+  readonly fence: Fence | undefined
+  readonly instance: object | undefined
+  readonly phase: Phase
+  readonly definition: Pick<Definition, 'durable' | 'explicit' | 'version' | 'durableNames'>
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'random'>; readonly store: Store; readonly outgoing: { readonly data: Refs } }
+  readonly reminders: Pick<Reminders, 'changed' | 'list' | 'next' | 'committing' | 'settle' | 'putBack'> | undefined
+  readonly history: { publish(): void } | undefined
+  drop(reason: 'fenced' | 'store', error: StageError): void
+}
+
 /** What one activation keeps: its durable properties as the store has them, and the commits, one after the other. */
-export class Keeping {
+export class Persistence {
   /** Commits of the actor so far. */
   version = 0
   /** When the store last said that the actor is ours. */
@@ -19,18 +35,18 @@ export class Keeping {
   /** What a new object of its type holds: where that is taken away, the next one must know. */
   made: readonly string[] = NONE
   /** As it was committed; or as it was made, before the first commit. */
-  #committed: Image = NOTHING
+  #committed: Snapshot = EMPTY
   /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
-  #settled: Image = NOTHING
+  #settled: Snapshot = EMPTY
   #saving: Promise<void> | undefined
 
-  constructor(private readonly activation: Activation) {}
+  constructor(private readonly activation: PersistenceOwner) {}
 
   /** The object was made, of what the store had. */
   begin(version: number): void {
     this.version = version
     this.heardAt = this.activation.host.mesh.clock.now()
-    if (this.activation.definition.durable) this.#settled = this.#committed = this.#capture(NOTHING)
+    if (this.activation.definition.durable) this.#settled = this.#committed = this.#capture(EMPTY)
   }
 
   /** The commit that is under way; settles with it, and never rejects. */
@@ -48,7 +64,7 @@ export class Keeping {
     while (this.#saving) await this.#saving
     if (isOver()) throw lost()
     await this.commit(activation.host.mesh.clock.now() + COMMIT_MS)
-    activation.history?.publish(activation)
+    activation.history?.publish()
   }
 
   /** A hook has ended, and what it changed counts like what a turn has changed. */
@@ -74,10 +90,10 @@ export class Keeping {
   /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
   commit(until: number, all = true): Promise<void> | undefined {
     const { definition, reminders } = this.activation
-    const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : NOTHING
+    const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : EMPTY
     if (next === this.#committed && !reminders?.changed) return undefined
-    const data = encodeKept({ version: definition.version, image: next, reminders: reminders?.list ?? [] }, this.activation.host.outgoing.data)
-    reminders?.taken()
+    const data = encodeKept({ version: definition.version, snapshot: next, reminders: reminders?.list ?? [] }, this.activation.host.outgoing.data)
+    reminders?.committing()
     if (all) this.#settled = next
     const saving = this.#saved(data, next, until)
     this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
@@ -96,25 +112,25 @@ export class Keeping {
   }
 
   /** What is committed of these properties, or what they are now where they are not kept. */
-  shown(names: readonly string[], before: Image): Map<string, Buffer> {
+  shown(names: readonly string[], before: Snapshot): Map<string, Buffer> {
     const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before, this.activation.host.outgoing.data)
     return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
   }
 
   /** What a turn left stands, though it is not saved. */
-  #settle(settled: Image): void {
+  #settle(settled: Snapshot): void {
     this.#settled = settled
     this.activation.reminders?.settle()
   }
 
-  #capture(before: Image): Image {
+  #capture(before: Snapshot): Snapshot {
     const { definition, instance, host } = this.activation
     const names = definition.durableNames(instance!)
     const lost = this.made.every((name, at) => names[at] === name) ? [] : this.made.filter((name) => !names.includes(name))
     return capture(instance!, names, before, host.outgoing.data, lost)
   }
 
-  async #saved(data: Buffer, image: Image, until: number): Promise<void> {
+  async #saved(data: Buffer, snapshot: Snapshot, until: number): Promise<void> {
     const { activation } = this
     const { host, address, fence, reminders } = activation
     const { clock, random } = host.mesh
@@ -140,7 +156,7 @@ export class Keeping {
       if (answer === 'ok') {
         this.heardAt = clock.now()
         this.version++
-        this.#committed = image
+        this.#committed = snapshot
         return
       }
       const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })

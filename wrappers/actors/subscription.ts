@@ -1,13 +1,11 @@
 import { StageError } from '../../src/errors.js'
 import type { Headers } from '../../src/headers.js'
-import type { Timer } from '../../src/types.js'
+import type { Mesh, Timer } from '../../src/types.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
-import type { Seen } from './history.js'
-import type { Observer } from './observer.js'
-import type { Observers } from './observers.js'
+import type { Cursor } from './history.js'
 import { UNREACHED } from './route.js'
-import type { Under } from './routes.js'
+import type { Routes, Under } from './routes.js'
 import { WATCH } from './tasks.js'
 import { inWords } from './words.js'
 import type { News, Watches, Watching } from './watches.js'
@@ -24,11 +22,31 @@ const AGAIN: ReadonlySet<string> = new Set([...UNREACHED, 'FENCED', 'CLOSED'])
 /** The encoded values of the watched properties, in the order of their names. Never changed once made. */
 export type Values = readonly Buffer[]
 
-type Args = [names: readonly string[], mode: 'latest' | 'every', seen: Seen | undefined, number: number]
+type Args = [names: readonly string[], mode: 'latest' | 'every', seen: Cursor | undefined, number: number]
+
+/** What a subscription tells one loop over its properties. */
+interface Subscriber {
+  push(values: Values, version: number, reset: boolean): void
+  fail(error: StageError): void
+}
+
+/** What a subscription asks of the observers of its stage. */
+interface SubscriptionHost {
+  readonly mesh: Mesh<Rpc>
+  readonly routes: Pick<Routes, 'call' | 'why'>
+  /** Has it ask for its watch when it is its turn. */
+  begin(subscription: Subscription): void
+  /** Nobody reads it any more. */
+  ended(subscription: Subscription, key: string): void
+  /** One that no watch of this stage has had. */
+  nextNumber(): number
+  /** Those over that link; without one, those of this stage's own actors. */
+  watches(rpc: Rpc | undefined): Watches
+}
 
 /** The changes of some properties of one actor, wherever it is, for all the loops here that watch them. */
-export class Feed implements Watching {
-  readonly #observers = new Set<Observer>()
+export class Subscription implements Watching {
+  readonly #observers = new Set<Subscriber>()
   #values: Values | undefined
   #version = 0
   /** What was told last, and by which activation. */
@@ -53,7 +71,7 @@ export class Feed implements Watching {
   /** Why there is no value yet. */
   #failure: StageError | undefined
 
-  constructor(private readonly host: Observers, readonly address: string, readonly names: readonly string[], private readonly mode: 'latest' | 'every', private readonly headers: Headers | undefined, private readonly key: string) {}
+  constructor(private readonly host: SubscriptionHost, readonly address: string, readonly names: readonly string[], private readonly mode: 'latest' | 'every', private readonly headers: Headers | undefined, private readonly key: string) {}
 
   get size(): number {
     return this.#observers.size
@@ -65,7 +83,7 @@ export class Feed implements Watching {
   }
 
   /** @param timeoutMs  how long it waits for the first value */
-  add(observer: Observer, timeoutMs: number): void {
+  add(observer: Subscriber, timeoutMs: number): void {
     this.#observers.add(observer)
     if (this.#values) observer.push(this.#values, this.#version, false)
     else if (this.#observers.size === 1) {
@@ -74,7 +92,7 @@ export class Feed implements Watching {
     }
   }
 
-  remove(observer: Observer): void {
+  remove(observer: Subscriber): void {
     if (this.#observers.delete(observer) && this.#observers.size === 0) this.#end()
   }
 

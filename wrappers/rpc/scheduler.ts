@@ -8,7 +8,7 @@ export interface Source {
  * Who sends next: streams and large messages take turns, a frame each, and only while the carrier has room. So neither
  * of them holds up another, and small messages, which go at once, find little in front of them.
  */
-export class Turns {
+export class Scheduler {
   /** In the order of their turns: a Set is a queue from which anybody can be taken. */
   readonly #ring = new Set<Source>()
   #pumping = false

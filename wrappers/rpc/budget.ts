@@ -12,7 +12,7 @@ interface Waiting {
 }
 
 /** What the unfinished values of all streams of a link may take together. Who finds no room waits in the order of asking. */
-export class Room {
+export class Budget {
   /** Bytes. */
   used = 0
   readonly #held = new Map<Asking, Begun>()
