@@ -42,6 +42,11 @@ export type Handler = (this: CallContext, ...args: any[]) => unknown
 export interface ProvideOptions {
   /** Whether a call may be made, beside the stage's own rule: anything but `true` is FORBIDDEN. */
   readonly authorize?: Authorize | undefined
+  /**
+   * A call may be made again where its link broke or it was refused, as if the caller had said so (`to(x, { idempotent: true })`):
+   * running it twice is the same as running it once. Callers are told of it; default false.
+   */
+  readonly idempotent?: boolean | undefined
 }
 
 /** A call to the layer above. */
