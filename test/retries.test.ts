@@ -317,6 +317,26 @@ test('what is announced changes with provide(), for peers that are linked alread
   t.deepEqual(events, ['methodRemoved work'])
 })
 
+test('what one peer says of a method counts for what it was sent itself: it cannot have another one run it twice', async (t) => {
+  const { clock, web, call, cut, begun, ran, apis } = await scene(t, () => 'hangs')
+  apis[0].to('*').provide('work', idempotent, () => { ran.push(0); return new Promise(() => {}) })
+  await clock.advance(200)
+  for (let n = 0; n < 6; n++) {
+    ran.length = 0
+    const made = outcome(call({ timeoutMs: 3000 }))
+    await begun(1)
+    const [first] = ran
+    await cut()
+    if (first === 0) await begun(2)
+    if (ran.length > 1) await cut()
+    if (ran.at(-1) === 0) { await advance(clock, made); continue }
+    t.is(await advance(clock, made), 'DISCONNECTED unknown')
+    t.is(ran.filter((one) => one === 1).length, 1)
+    await clock.advance(1000)
+  }
+  t.true(web.stats()['retries'] > 0)
+})
+
 test('the option is a boolean, here and in provide()', async (t) => {
   const { web } = await scene(t, () => 'answers', { apis: 1 })
   for (const wrong of [1, 'yes', null, {}] as unknown as boolean[]) {

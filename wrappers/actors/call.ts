@@ -1,8 +1,7 @@
 import { onAbort } from '../../src/abort.js'
 import { bind, cancelled, type Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
-import type { Link } from '../../src/types.js'
-import type { Timer } from '../../src/types.js'
+import type { Link, Timer } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import { DEPTH_MAX, type Carried, type Inherited } from '../rpc/context.js'
@@ -38,10 +37,8 @@ export class ActorCall implements Outgoing, Moving {
   id = 0
   /** When something last moved of the streams in its arguments, where it runs here; by the clock's `now()`. */
   movedAt: number | undefined
-  /** Of one that was made again, or is about to: how it failed before, and the pause. */
-  retried: Retried | undefined
-  failure: StageError | undefined
-  pause: Timer | undefined
+  /** Of an idempotent one that has failed: how it did last, and the pause before it is made again. */
+  retried: (Retried & { failure?: StageError; pause?: Timer }) | undefined
   #unlisten: (() => void) | undefined
   #unhold: (() => void) | undefined
   #over = false
@@ -131,8 +128,10 @@ export class ActorCall implements Outgoing, Moving {
     this.#over = true
     this.#unlisten?.()
     this.unhold()
-    this.pause?.cancel()
-    if (error && this.retried) error = honest(error, this.retried)
+    if (this.retried) {
+      this.retried.pause?.cancel()
+      if (error) error = honest(error, this.retried)
+    }
     if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
     this.route.forget(this)
     if (error) dispose(this.streams ?? this.own)

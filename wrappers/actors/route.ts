@@ -78,7 +78,7 @@ export class Route {
 
   /** Its deadline has passed before it could be sent. */
   expire(call: ActorCall): void {
-    if (call.failure) return call.end(call.failure)
+    if (call.retried?.failure) return call.end(call.retried.failure)
     const failure = this.#failure
     if (!failure) return call.end(this.routes.why(this.address, call.method))
     const { code, message } = failure
@@ -124,12 +124,12 @@ export class Route {
     if (ms === undefined) return false
     if (lost) this.#lose() // whatever its code is
     this.forget(call)
-    call.failure = error
+    call.retried.failure = error
     call.streams = undefined
     call.hops = 0
     call.hold()
     routes.note(call)
-    call.pause = clock.setTimeout(() => this.add(call), ms, true)
+    call.retried.pause = clock.setTimeout(() => this.add(call), ms, true)
     return true
   }
 
