@@ -197,7 +197,7 @@ for (const [what, announced, options] of [['that is not idempotent', false, {}],
   })
 }
 
-test('a call that has lost three links is not made again: it may be what breaks them', async (t) => {
+test('a call that has lost four links is not made again: it may be what breaks them', async (t) => {
   const { clock, call, cut, begun, ran } = await scene(t, () => 'hangs', { apis: 3 })
   const made = outcome(call(idempotent))
   for (let run = 1; run <= 4; run++) {
@@ -317,7 +317,7 @@ test('what is announced changes with provide(), for peers that are linked alread
   t.deepEqual(events, ['methodRemoved work'])
 })
 
-test('what one peer says of a method counts for what it was sent itself: it cannot have another one run it twice', async (t) => {
+test('P10: what one peer says of a method counts for what it was sent itself: it cannot have another one run it twice', async (t) => {
   const { clock, web, call, cut, begun, ran, apis } = await scene(t, () => 'hangs')
   apis[0].to('*').provide('work', idempotent, () => { ran.push(0); return new Promise(() => {}) })
   await clock.advance(200)

@@ -3,7 +3,7 @@ import { StageError } from '../../src/errors.js'
 import type { Random } from '../../src/types.js'
 import { RetryBudget, backoffMs } from './budget.js'
 
-/** After so many links that broke under one call it is not made again: it may be the call that ends whoever runs it. */
+/** So often one call is made again after its link broke: it may be the call that ends every process which runs it. */
 const LOST_MAX = 3
 
 /** What became of one call so far. */
