@@ -60,7 +60,7 @@ for (const carrier of ['memory', 'tcp'] as const) {
 test('it is not there where the call is made, in timers of actors, in events, nor without the interceptor', async (t) => {
   const seen: unknown[] = []
   const see: Interceptor = (call, next) => { if (call.side === 'caller') seen.push(currentCall()); return next(call) }
-  const { web, api, told } = pair(t, { interceptors: [see, keepCurrentCall] })
+  const { web, api, told } = pair(t, { interceptors: [see, keepCurrentCall, see] })
   web.on('link', () => seen.push(currentCall()))
   t.is(currentCall(), undefined)
   const answer = web.to('api').call('line')

@@ -84,6 +84,15 @@ for (const [how, announced, options] of [['by option', false, idempotent], ['as 
     t.like(web.stats(), { retries: 1, retriesRefused: 0, waiting: 0, calls: 0 })
   })
 
+  test(`${how}: by a key too it is made again at another match, as the one of the key is left out`, async (t) => {
+    const { clock, call, cut, begun, ran } = await scene(t, hangsFirst, { announced, apis: 3 })
+    const made = call({ ...options, key: 'bob' })
+    await begun(1)
+    await cut()
+    t.regex(await advance(clock, outcome(made)), /^answered/)
+    t.not(ran[1], ran[0])
+  })
+
   test(`${how}: where there is no other match it waits for the same one`, async (t) => {
     const { clock, call, cut, begun, ran } = await scene(t, hangsFirst, { announced, apis: 1 })
     const made = call(options)
@@ -255,7 +264,9 @@ for (const [how, end, expected] of [
     await begun(1)
     await cut()
     t.is(web.stats()['retries'], 1)
+    const timers = clock.pending
     end(controller, web)
+    if (how === 'its signal') t.is(clock.pending, timers - 1, 'nothing waits for the end of the pause')
     t.is(await advance(clock, made, 2000, 5), expected)
     await clock.advance(20_000)
     t.is(ran.length, 1)

@@ -51,7 +51,7 @@ async function scene(t: ExecutionContext, { announced = false, type = {}, host =
 
 const outcome = (promise: Promise<unknown>): Promise<string> => promise.then((value) => `answered ${String(value)}`, ({ code, executed }: StageError) => `${code} ${executed}`)
 const idempotent = { idempotent: true }
-const reading = async ({ stage }: Node, name = 'n', options: ActorCallOptions = {}): Promise<unknown> => await stage.actor('jobs.1', options)[name]
+const reading = async ({ stage }: Node, name = 'n', options: ActorCallOptions = {}, address = 'jobs.1'): Promise<unknown> => await stage.actor(address, options)[name]
 
 for (const [how, announced, options] of [['by option', false, idempotent], ['as its owner says', true, {}]] as const) {
   test(`${how}: a call whose owner crashes in the middle of it is made again at the next owner`, async (t) => {
@@ -183,6 +183,20 @@ for (const [how, end, expected] of [
   })
 }
 
+test('one that loses its link while its stage closes is not made again', async (t) => {
+  const { go, set, caller, begun, network, ran, clock } = await scene(t)
+  const made = outcome(set(caller, idempotent))
+  const { address } = await begun(1)
+  const closing = caller.stage.close()
+  await clock.advance(20)
+  network.cut(address)
+  await clock.advance(0)
+  t.is(caller.stage.stats()['actorRetries'], 0)
+  t.is(await go(made), 'DISCONNECTED unknown')
+  await go(closing)
+  t.is(ran.length, 1)
+})
+
 test('interceptors of the caller see one call; headers come each time', async (t) => {
   let calls = 0
   const { go, set, caller, begun, network, ran } = await scene(t, { type: { durable: false }, caller: { interceptors: [(call, next) => { if (call.kind === 'call') calls++; return next(call) }] } })
@@ -253,7 +267,7 @@ test('an owner that says nonsense of its methods can be called all the same', as
   }
   // what the library asks for itself is never made again because a peer says so
   says = ['@get', 'n']
-  const read = outcome(reading(caller))
+  const read = outcome(reading(caller, 'n', {}, 'jobs.read'))
   await mesh.clock.advance(100)
   mesh.network.cut(liar.address)
   t.is(await mesh.go(read), 'DISCONNECTED unknown')
@@ -281,4 +295,5 @@ test('what is held of such lists is bounded for each link, and alike ones are on
   t.is(lists.of(link, ['x'.repeat(104)]), undefined)
   t.deepEqual([...lists.of(link, ['a', 'b'])!], ['a', 'b'])
   t.truthy(lists.of(other, ['new']))
+  for (const wrong of [undefined, null, 'set', 5, {}, [], [5], ['set', 5], ['x'.repeat(257)], [['set']]]) t.is(lists.of({}, wrong), undefined)
 })
