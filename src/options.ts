@@ -85,10 +85,11 @@ export function checkMs(option: string, ms: unknown, least = 0): void {
 
 /** @returns them, with headers that are checked and in lower case @throws StageError BAD_ARGUMENT */
 export function checkOptions<O extends SelectOptions>(options: O): O {
-  const { timeoutMs, key, signal, headers } = options
+  const { timeoutMs, key, signal, headers, idempotent } = options
   checkMs('timeoutMs', timeoutMs)
   if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
   if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw new StageError('BAD_ARGUMENT', `idempotent is ${describe(idempotent)}: expected true or false`)
   return headers === undefined ? options : { ...options, headers: headersOf(headers) }
 }
 

@@ -134,7 +134,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     return [...this.#run().links.all()].map(({ id, peer, dialled, load }) => ({ id, peer, dialled, load }))
   }
 
-  /** Counters of what is held, by name; all of them are bounded, and 0 after `close()`. */
+  /** Counters of what is held, by name: bounded, and 0 in the end. Beside them totals of retries since the stage began (`retries`, `actorRetries`), and of those that the retry budget refused (`…Refused`). */
   stats(): Readonly<Record<string, number>> {
     if (!this.#running) return {}
     const { links, directory, mounted, surroundings } = this.#running

@@ -245,6 +245,13 @@ export interface TargetOptions {
   key?: string | undefined
   /** `false` leaves oneself out; default true, but for streams, which never go to oneself. */
   self?: boolean | undefined
+  /**
+   * `true`: a call that is made twice does what one does, so it may be made again within its deadline where its link broke
+   * (then its handler may run twice) or it was refused: at another match if there is one, after a pause, and as far as
+   * the retry budget goes (10 % of the calls of the last ten seconds, or ten). `false`: never, whatever its method says of
+   * itself; default that. Not with streams or async iterables among its arguments, and neither `callAll` nor `cast`.
+   */
+  idempotent?: boolean | undefined
   /** With a callback: goes on with the peers that join later. */
   persist?: boolean | undefined
   /**

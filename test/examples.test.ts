@@ -205,6 +205,11 @@ test('game-loop', async (t) => {
   ended(t, await run(t, 'game-loop'), 'I took 10 damage from the bomb', 'I took 90 damage from the bomb', 'the game sees 0 hp; the enemy reads 0', 'taken away again: NO_SUCH_ACTOR')
 })
 
+test('trace', async (t) => {
+  ended(t, await run(t, 'trace'), 'caller api list', '  callee api list', '    caller db rows', '      callee db rows', '        caller api function n', '          callee api function n',
+    '    caller carts.1 fill', '      callee carts.1 fill', '        caller db rows', '            caller db function n', '1 trace of 16 spans')
+})
+
 /** The root of the package, from where this file lies once compiled. */
 const root = new URL('../../', import.meta.url)
 

@@ -8,7 +8,7 @@ import { tempFolder } from './helpers/process.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')
 const node = (...args: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, args, { cwd: root })
-const EXPORTED = ['.', './registries/memory', './registries/local', './registries/redis', './registries/redis/scripts', './registries/redis/store-scripts', './interfaces/memory', './interfaces/ipc', './interfaces/tcp', './wrappers/framing', './wrappers/codec', './wrappers/json', './wrappers/rpc', './wrappers/actors', './wrappers/tap', './wrappers/latency', './test/suites/registry', './test/suites/store', './test/suites/interface', './test/suites/wrapper', './test/suites/codec', './test/suites/stream']
+const EXPORTED = ['.', './registries/memory', './registries/local', './registries/redis', './registries/redis/scripts', './registries/redis/store-scripts', './interfaces/memory', './interfaces/ipc', './interfaces/tcp', './wrappers/framing', './wrappers/codec', './wrappers/json', './wrappers/rpc', './wrappers/actors', './wrappers/tap', './wrappers/latency', './wrappers/current-call', './test/suites/registry', './test/suites/store', './test/suites/interface', './test/suites/wrapper', './test/suites/codec', './test/suites/stream']
 
 test('every exported path can be imported, and required', async (t) => {
   const names = JSON.stringify(EXPORTED.map((path) => path.replace('.', 'stagemesh')))

@@ -153,7 +153,7 @@ const cheap: Flood = { ids: 50, send: (id) => many(50, (i) => call(id + 2 * i, '
 const floods: Record<string, (scene: Setting, sender: Sender) => Flood | Promise<Flood>> = {
   'METHODS with 10 000 known': async (_, sender) => {
     for (let at = 0; at < 9990; at += 999) await sender.send([message(METHODS, 0, encode({ added: names(9990).slice(at, at + 999), removed: [] }))])
-    return { send: () => [message(METHODS, 0, encode({ added: ['z'], removed: [] })), message(METHODS, 0, encode({ added: [], removed: ['z'] }))] }
+    return { send: () => [message(METHODS, 0, encode({ added: ['z'], removed: [], idempotent: ['z'] })), message(METHODS, 0, encode({ added: [], removed: ['z'] }))] }
   },
   'CALL of what is not there': () => ({ ids: 1, send: (id) => [ask(id, 'missing')] }),
   'CALL where 10 000 are being served': async ({ api }, sender) => {

@@ -63,7 +63,7 @@ function encoded(talk: Talk, one: unknown): Buffer {
 const any: Field = (talk) => encoded(talk, value(talk.chance, 3))
 const args: Field = (talk) => encoded(talk, talk.chance.once(10) ? value(talk.chance, 2) : Array.from({ length: talk.chance.below(4) }, () => (talk.chance.once(6) ? functionOf(talk.chance.below(4)) : value(talk.chance, 3))))
 const error: Field = (talk) => encoded(talk, talk.chance.once(4) ? value(talk.chance, 3) : { code: talk.chance.pick(['REMOTE_ERROR', 'NO_SUCH_METHOD', 'DISCONNECTED', 'nonsense', 5]), message: 'x', executed: talk.chance.pick(['no', 'yes', 'unknown', 5]), cause: value(talk.chance, 2) })
-const names: Field = (talk) => encoded(talk, talk.chance.once(6) ? value(talk.chance, 2) : { added: [...METHODS].slice(talk.chance.below(8)), removed: ['echo'] })
+const names: Field = (talk) => encoded(talk, talk.chance.once(6) ? value(talk.chance, 2) : { added: [...METHODS].slice(talk.chance.below(8)), removed: ['echo'], ...(talk.chance.once(3) ? { idempotent: talk.chance.once(6) ? value(talk.chance, 2) : [...METHODS].slice(talk.chance.below(8)) } : {}) })
 /** An item of an iterable or stream of objects: kind, length, value. */
 const item: Field = (talk) => {
   const body = talk.chance.once(4) ? talk.chance.bytes(talk.chance.few(20)) : encoded(talk, value(talk.chance, 2, false))

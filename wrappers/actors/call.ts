@@ -1,15 +1,17 @@
 import { onAbort } from '../../src/abort.js'
 import { bind, cancelled, type Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
-import type { Link } from '../../src/types.js'
+import type { Link, Timer } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Hand } from '../codec/hand.js'
 import { DEPTH_MAX, type Carried, type Inherited } from '../rpc/context.js'
+import { honest, type Retried } from '../rpc/retries.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
 import type { Moving } from './copy.js'
 import type { Route } from './route.js'
 import type { Turn } from './turn.js'
+import type { ActorCallOptions } from './types.js'
 import { inWords } from './words.js'
 
 /** The owner says where the time went, and its word takes a while to come. */
@@ -21,6 +23,8 @@ export class ActorCall implements Outgoing, Moving {
   /** Of the actor that makes it. */
   readonly hand: Hand | undefined
   readonly carried: Carried
+  /** Whether it may be made again, as its caller says; undefined: as its owner does. */
+  readonly idempotent: boolean | undefined
   /** What ends with a call that fails; undefined while it was given to nobody: all of it. */
   streams?: readonly unknown[]
   /** Order in which they were made. */
@@ -33,6 +37,8 @@ export class ActorCall implements Outgoing, Moving {
   id = 0
   /** When something last moved of the streams in its arguments, where it runs here; by the clock's `now()`. */
   movedAt: number | undefined
+  /** Of an idempotent one that has failed: how it did last, and the pause before it is made again. */
+  retried: (Retried & { failure?: StageError; pause?: Timer }) | undefined
   #unlisten: (() => void) | undefined
   #unhold: (() => void) | undefined
   #over = false
@@ -46,7 +52,7 @@ export class ActorCall implements Outgoing, Moving {
     readonly since: number,
     readonly deadline: number,
     readonly signal: AbortSignal | undefined,
-    { carried, hand }: Inherited,
+    { carried, hand, idempotent }: Inherited & Pick<ActorCallOptions, 'idempotent'>,
     private readonly done: (error: StageError | null, value?: unknown) => void,
     /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
     readonly onsend?: (rpc: Rpc | undefined) => Changes | undefined,
@@ -54,6 +60,7 @@ export class ActorCall implements Outgoing, Moving {
     this.endsAt = deadline + WORD_MS
     this.carried = carried
     this.hand = hand
+    this.idempotent = idempotent
   }
 
   /** For messages. */
@@ -121,6 +128,10 @@ export class ActorCall implements Outgoing, Moving {
     this.#over = true
     this.#unlisten?.()
     this.unhold()
+    if (this.retried) {
+      this.retried.pause?.cancel()
+      if (error) error = honest(error, this.retried)
+    }
     if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
     this.route.forget(this)
     if (error) dispose(this.streams ?? this.own)

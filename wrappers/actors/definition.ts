@@ -3,11 +3,12 @@ import { isError } from '../../src/realm.js'
 import { Pattern } from './address.js'
 import type { Rules } from '../rpc/interceptor.js'
 import { dataNames, hasData, isPublic } from './members.js'
+import type { Repeatable } from './repeatable.js'
 import type { ActorOptions, Self } from './types.js'
 
 const OPTIONS = [
   'pattern', 'constructor', 'create', 'durable', 'commit', 'version', 'migrate', 'readonly', 'reentrant', 'placement', 'share',
-  'idleMs', 'maxActors', 'mailbox', 'slowTurnMs', 'authorize',
+  'idleMs', 'maxActors', 'mailbox', 'slowTurnMs', 'authorize', 'methods',
 ]
 
 /** A type of actors, checked. */
@@ -24,6 +25,8 @@ export class Definition {
   readonly maxActors: number
   readonly mailbox: number
   readonly slowTurnMs: number
+  /** Methods that may be called again; undefined where there are none. */
+  readonly repeatable: Repeatable | undefined
   /** It has rules of its own. */
   readonly guarded: boolean
   readonly #rules: Rules
@@ -63,6 +66,7 @@ export class Definition {
     if (authorize !== undefined && typeof authorize !== 'function') throw this.#bad(`has authorize: ${describe(authorize)}; expected a function (call) => boolean`)
     this.#rules = { authorize, options }
     this.guarded = authorize !== undefined
+    this.repeatable = this.#idempotent(options.methods)
     const missing = [...this.readonly].find((name) => !isPublic(name))
     if (missing !== undefined) throw this.#bad(`names ${describe(missing)} readonly, which is no public method`)
   }
@@ -112,6 +116,18 @@ export class Definition {
     }
     if (typeof made === 'object' && made !== null && !Array.isArray(made) && typeof (made as { then?: unknown }).then !== 'function') return made as Record<string, unknown>
     throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)
+  }
+
+  #idempotent(methods: unknown = {}): Repeatable | undefined {
+    if (typeof methods !== 'object' || methods === null) throw this.#bad(`has methods: ${describe(methods)}; expected { name: { idempotent: true } }`)
+    const names = Object.entries(methods).filter(([name, given]) => {
+      if (!isPublic(name)) throw this.#bad(`has options for ${describe(name)}, which is no public method`)
+      if (typeof given !== 'object' || given === null) throw this.#bad(`has methods with ${describe(name)}: ${describe(given)}; expected { idempotent: true }`)
+      const unknown = Object.keys(given as object).find((one) => one !== 'idempotent')
+      if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a method of actors; there is idempotent`)
+      return this.#flag(`idempotent of ${name}`, (given as { idempotent?: unknown }).idempotent)
+    })
+    return names.length > 0 ? new Set(names.map(([name]) => name)) : undefined
   }
 
   #above0(name: string, value: unknown, fallback: number): number {

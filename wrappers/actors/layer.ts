@@ -131,7 +131,7 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
     [LOCATE, ({ carried, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))
       hosting.asked(address, peer.id)
-      hosting.locate(address, (error, owner) => answer(error, owner ?? ''), carried)
+      hosting.locate(address, (error, owner = '') => answer(error, owner === hosting.mesh.id ? hosting.located(address) : owner), carried)
     }],
     [CHANGES, Object.assign<Service, Pick<Service, 'words'>>(({ peer }, _, answer, link) => answer(null, notifying.open(link, peer.name)), { words: () => 'watching' })],
     [UNWATCH, (_, [numbers], answer, link) => {
@@ -150,13 +150,13 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
   ])
 }
 
-const OPTIONS = { actor: ['timeoutMs', 'signal', 'headers'], observe: ['timeoutMs', 'signal', 'headers', 'mode'] }
+const OPTIONS = { actor: ['timeoutMs', 'signal', 'headers', 'idempotent'], observe: ['timeoutMs', 'signal', 'headers', 'mode'] }
 
 /** @throws StageError BAD_ARGUMENT; TypeError for an option that is none */
 function checkOptions<T extends ActorCallOptions>(options: T, verb: keyof typeof OPTIONS): T {
   const unknown = Object.keys(options).find((name) => !OPTIONS[verb].includes(name))
   if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of ${verb}(); there are ${OPTIONS[verb].join(', ')}`)
-  const { timeoutMs, signal, headers } = options
-  return { ...options, headers: checkTarget({ timeoutMs, signal, headers }).headers }
+  const { timeoutMs, signal, headers, idempotent } = options
+  return { ...options, headers: checkTarget({ timeoutMs, signal, headers, idempotent }).headers }
 }
 

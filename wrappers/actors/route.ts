@@ -3,10 +3,14 @@ import { StageError } from '../../src/errors.js'
 import { NO_HEADERS } from '../../src/headers.js'
 import { outside } from '../../src/outside.js'
 import type { Link } from '../../src/types.js'
+import { visit } from '../codec/dispose.js'
+import { isLost, isRefusal } from '../rpc/retries.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { ActorCall } from './call.js'
+import type { Repeatable } from './repeatable.js'
 import type { Routes } from './routes.js'
 import { moved, movedTo } from './turn.js'
+import { isInner } from './words.js'
 
 /** The service under which calls come to the stage that hosts an actor. */
 export const CALL = '@call'
@@ -24,6 +28,8 @@ export class Route {
   /** The id of the stage that has the claim, as far as is known. */
   owner: string | undefined
   #link: Link<Rpc> | undefined
+  /** What it says may be called again; kept until the next one is known, as calls to it may still come back. */
+  #repeatable: Repeatable | undefined
   #queue: ActorCall[] = []
   /** Sent to the present owner and not answered. */
   #flying = 0
@@ -72,6 +78,7 @@ export class Route {
 
   /** Its deadline has passed before it could be sent. */
   expire(call: ActorCall): void {
+    if (call.retried?.failure) return call.end(call.retried.failure)
     const failure = this.#failure
     if (!failure) return call.end(this.routes.why(this.address, call.method))
     const { code, message } = failure
@@ -79,6 +86,7 @@ export class Route {
   }
 
   settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void {
+    const { link } = call
     this.#flying--
     call.link = call.turn = undefined
     const to = error && this.#elsewhere(error)
@@ -91,12 +99,43 @@ export class Route {
       else this.#queue.splice(at, 0, call)
       call.hold()
       this.routes.note(call)
-      if (++call.hops > HOPS_MAX) call.end(new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
+      if (++call.hops > HOPS_MAX) this.#fail(call, new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
     } else {
       if (error?.code === 'DISCONNECTED') this.#lose()
-      call.end(error, value, streams)
+      if (error) this.#fail(call, error, link)
+      else call.end(null, value, streams)
     }
     this.#seek()
+  }
+
+  #fail(call: ActorCall, error: StageError, link?: Link<Rpc>): void {
+    if (call.over || !this.#later(call, error, link)) call.end(error)
+  }
+
+  /** Makes an idempotent call again after a pause, as the latest one. @returns false where that may not be */
+  #later(call: ActorCall, error: StageError, link: Link<Rpc> | undefined): boolean {
+    const { routes } = this
+    const { clock } = routes.mesh
+    const lost = link !== undefined && isLost(error, link.top)
+    if (!(lost || isRefusal(error)) || !(call.idempotent ?? this.#says(call.name)) || !routes.takes(call.carried)) return false
+    if (link ? call.streams?.length : hasStreams(call.own)) return false // they were consumed
+    call.retried ??= { made: 0, lost: 0, refused: false }
+    const ms = routes.retries.pause(error, call.retried, clock.now(), call.deadline)
+    if (ms === undefined) return false
+    if (lost) this.#lose() // whatever its code is
+    this.forget(call)
+    call.retried.failure = error
+    call.streams = undefined
+    call.hops = 0
+    call.hold()
+    routes.note(call)
+    call.retried.pause = clock.setTimeout(() => this.add(call), ms, true)
+    return true
+  }
+
+  /** Whether its owner says that the method may be called again: it concerns only calls that it was sent itself. */
+  #says(name: string): boolean {
+    return !isInner(name) && (this.#repeatable?.has(name) ?? false)
   }
 
   /** Where to go with a call that certainly did not run; '' if that is not known. */
@@ -184,10 +223,11 @@ export class Route {
       const [first] = this.#queue
       if (!first) return // nobody waits any more
       try {
-        const { owner, link } = await routes.ask(candidate, this.address, { ...first.carried, headers: NO_HEADERS })
+        const { owner, link, repeatable } = await routes.ask(candidate, this.address, { ...first.carried, headers: NO_HEADERS })
         if (owner === candidate.id) {
           this.owner = owner
           this.#link = link
+          this.#repeatable = repeatable
           this.#failure = undefined
           return
         }
@@ -197,8 +237,14 @@ export class Route {
         const failure = error as StageError
         tried.add(candidate.id)
         this.#failure = failure
-        if (FINAL.has(failure.code)) for (const call of [...this.#queue]) call.end(new StageError(failure.code, failure.message, { executed: 'no', cause: failure.cause }))
+        if (FINAL.has(failure.code)) for (const call of [...this.#queue]) this.#fail(call, new StageError(failure.code, failure.message, { executed: 'no', cause: failure.cause }))
       }
     }
   }
+}
+
+function hasStreams(args: readonly unknown[]): boolean {
+  let found = false
+  visit(args, () => { found = true })
+  return found
 }

@@ -11,6 +11,7 @@ import type { Hand } from '../codec/hand.js'
 import { carriedBy, type Carried, type Inherited } from '../rpc/context.js'
 import type { Facts, Interception } from '../rpc/interception.js'
 import type { InterceptedCall } from '../rpc/interceptor.js'
+import { Retries } from '../rpc/retries.js'
 import type { Rpc } from '../rpc/rpc.js'
 import { STORE_MS } from './activation.js'
 import { admit, asked, type Begin } from './admission.js'
@@ -20,6 +21,7 @@ import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
 import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith } from './copy.js'
 import type { Hosting } from './hosting.js'
+import { Repeatables, type Repeatable } from './repeatable.js'
 import { Route } from './route.js'
 import { prepare } from './tasks.js'
 import { Turn } from './turn.js'
@@ -41,7 +43,7 @@ export interface Under {
 }
 
 /** What it is made of, beside its arguments and what it carries. */
-interface Made extends Pick<Inherited, 'hand'> {
+interface Made extends Pick<Inherited, 'hand'>, Pick<ActorCallOptions, 'idempotent'> {
   readonly address: string
   readonly name: string
   readonly now: number
@@ -50,8 +52,17 @@ interface Made extends Pick<Inherited, 'hand'> {
   readonly onsend: ActorCall['onsend']
 }
 
+/** Who has the claim; where the one that was asked says that it has it itself, the link to it and what may be called again there. */
+interface Located {
+  readonly owner: string | undefined
+  readonly link?: Link<Rpc>
+  readonly repeatable?: Repeatable | undefined
+}
+
 /** The ways to all actors that this stage calls. */
 export class Routes {
+  readonly retries: Retries
+  readonly #repeatables = new Repeatables()
   readonly #byAddress = new Map<string, Route>()
   /** Those that are not in use are let go of from so many on. */
   #trimAt = ROUTES_MAX
@@ -63,26 +74,33 @@ export class Routes {
   #closed = false
 
   constructor(readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {
+    this.retries = new Retries(mesh.random)
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+  }
+
+  /** Whether calls go on; while the stage is closing only those that belong to what it still serves. */
+  takes({ depth }: Carried): boolean {
+    return !this.#closed && !(this.#leaving && depth === 0)
   }
 
   /** @returns by which it is cancelled; undefined where it has failed already */
   call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions & Pick<SelectOptions, 'inherited'>, done: (error: StageError | null, value?: unknown) => void, onsend?: ActorCall['onsend']): Under | undefined {
     const { clock, timeoutMs } = this.mesh
     const carried = carriedBy(options)
-    if (this.#closed || (this.#leaving && carried.depth === 0)) {
+    if (!this.takes(carried)) {
       dispose(args)
       done(new StageError('CLOSED', 'this stage is closed'))
       return undefined
     }
     const now = clock.now()
-    const made: Made = { address, name, now, endsAt: now + (options.timeoutMs ?? timeoutMs), signal: options.signal, hand: (options.inherited as Inherited | undefined)?.hand, onsend }
+    this.retries.budget.count(now)
+    const made: Made = { address, name, now, endsAt: now + (options.timeoutMs ?? timeoutMs), signal: options.signal, idempotent: options.idempotent, hand: (options.inherited as Inherited | undefined)?.hand, onsend }
     const what = this.interception.intercepts ? asked(name, args) : undefined
     return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done)
   }
 
-  #begin({ address, name, now, endsAt, signal, hand, onsend }: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): ActorCall {
-    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, { carried, hand }, done, onsend)
+  #begin({ address, name, now, endsAt, signal, hand, idempotent, onsend }: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): ActorCall {
+    const call = new ActorCall(this.route(address), name, args, now, endsAt, signal, { carried, hand, idempotent }, done, onsend)
     call.start()
     return call
   }
@@ -121,7 +139,8 @@ export class Routes {
   }
 
   get stats(): Record<string, number> {
-    return { actorCalls: this.#waiting.size }
+    const { budget } = this.retries
+    return { actorCalls: this.#waiting.size, actorRetries: budget.retries, actorRetriesRefused: budget.refused }
   }
 
   note(call: ActorCall): void {
@@ -217,13 +236,13 @@ export class Routes {
   }
 
   /** Asks a stage which one has the claim. @param from  what the call carries that waits for that */
-  async ask(peer: Peer, address: string, from: Carried): Promise<{ owner: string | undefined; link?: Link<Rpc> }> {
+  async ask(peer: Peer, address: string, from: Carried): Promise<Located> {
     const { mesh } = this
     // one that has crashed stays listed for a while, and nobody need wait for a link to it
     if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
       if (peer.id === mesh.id) {
-        return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner }) }, from)
+        return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner, repeatable: owner === mesh.id ? this.hosting.definitionOf(address)?.repeatable : undefined }) }, from)
       }
       const { clock } = mesh
       const endsAt = clock.now() + LOCATE_MS
@@ -238,7 +257,10 @@ export class Routes {
         end()
         if (!link) return reject(error!)
         link.top.request(LOCATE, [address], { endsAt, carried: from }, `finding ${address}`)
-          .then((owner) => resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link }), reject)
+          .then((answer) => {
+            const [owner, names] = Array.isArray(answer) ? answer as readonly unknown[] : [answer]
+            resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link, repeatable: this.#repeatables.of(link.top, names) })
+          }, reject)
       }
       giveUp = mesh.select(peer).reach(peer, settle)
     })

@@ -43,10 +43,21 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
    * FORBIDDEN. Asked before the mailbox; the actor may be active by then.
    */
   readonly authorize?: Authorize | undefined
+  /** Of single methods. */
+  readonly methods?: { readonly [Method in Name]?: ActorMethodOptions | undefined } | undefined
+}
+
+/** Of one method of a type of actors. */
+export interface ActorMethodOptions {
+  /**
+   * A call may be made again where its link broke or it was refused, as if the caller had said so: running it twice is the
+   * same as running it once. Callers are told of it; default false.
+   */
+  readonly idempotent?: boolean | undefined
 }
 
 /** Of an object that is given to `host()`. */
-export type HostOptions = Pick<ActorOptions, 'authorize'>
+export type HostOptions = Pick<ActorOptions, 'authorize' | 'methods'>
 
 /** Names that the compiler knows, and those of private members, of which it does not tell. */
 type NamesIn<T> = Extract<keyof T, string> | `_${string}`
@@ -120,7 +131,7 @@ export type Watchable<T> = {
       : NonNullable<T[Name]> extends (...args: never[]) => unknown ? never : Name
 }[keyof T & string]
 
-export interface ObserveOptions extends ActorCallOptions {
+export interface ObserveOptions extends Omit<ActorCallOptions, 'idempotent'> {
   /** `latest` (the default) merges what could not be delivered in time, `every` yields each committed change. */
   readonly mode?: 'latest' | 'every' | undefined
 }

@@ -167,7 +167,7 @@ export class Interception {
    * @param who  the name of this stage
    */
   serving(handler: Handler, method: string, who: string, rules?: Rules, passed = false): Handler {
-    if (!this.guards && !rules) return handler
+    if (!this.guards && !rules?.authorize) return handler
     const serve = (call: Served, args: unknown[]): unknown => {
       const kind = passed ? 'function' : call.endsAt === Infinity ? 'cast' : 'call'
       const facts: Facts = { side: 'callee', kind, target: who, peer: call.peer, method, actor: undefined, args, headers: call.headers, options: rules?.options }

@@ -7,6 +7,7 @@ import type { Hand } from '../codec/hand.js'
 import { DEPTH_MAX, carriedBy, type Carried, type Inherited } from './context.js'
 import { elsewhere } from './errors.js'
 import type { Interception } from './interception.js'
+import { honest, isLost, isRefusal, type Retried, type Retries } from './retries.js'
 import type { Outgoing, Rpc } from './rpc.js'
 
 /** What a call needs that is no property of its selection. */
@@ -18,6 +19,7 @@ export interface Caller {
   readonly waiting: Set<Invocation>
   /** Undefined where no interceptor stands around the calls of this stage. */
   readonly interception: Interception | undefined
+  readonly retries: Retries
 }
 
 const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the answer any more')
@@ -27,7 +29,7 @@ const RESEND_MS = 1
 
 /**
  * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
- * certain that it did not run.
+ * certain that it did not run, or where it is idempotent (`retries.ts`).
  */
 export class Invocation implements Outgoing {
   readonly endsAt: number
@@ -37,6 +39,8 @@ export class Invocation implements Outgoing {
   #id = 0
   #tried: Set<string> | undefined
   #failure: StageError | undefined
+  /** Of an idempotent call that has failed. */
+  #retried: Retried | undefined
   #stopWaiting: (() => void) | undefined
   #unlisten: (() => void) | undefined
   /** While it waits with its arguments: it need not hear of their streams any more. */
@@ -58,7 +62,9 @@ export class Invocation implements Outgoing {
     endsAt?: number,
     readonly carried: Carried = carriedBy(selection.options),
   ) {
-    this.endsAt = endsAt ?? caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
+    const now = caller.clock.now()
+    caller.retries.budget.count(now)
+    this.endsAt = endsAt ?? now + (selection.options.timeoutMs ?? caller.timeoutMs)
   }
 
   get hand(): Hand | undefined {
@@ -108,7 +114,7 @@ export class Invocation implements Outgoing {
       if (!now) this.caller.waiting.delete(this)
       now = false
       if (link) this.#send(link)
-      else this.#end(this.#failure ?? error)
+      else this.#unreached(error)
     }
     const stop = this.only ? this.selection.reach(this.only, done) : this.selection.acquire(this.#tried, done)
     if (!now || this.#settled) return
@@ -151,15 +157,59 @@ export class Invocation implements Outgoing {
     }, RESEND_MS)
   }
 
-  /** Whether it goes on with another match. */
+  /** Whether it goes on with another match, or later. */
   #again(error: StageError): boolean {
     const link = this.#link
-    if (!link || this.only || !elsewhere(error) || this.caller.clock.now() >= this.endsAt) return false
-    this.#release()
+    if (!link || this.only || this.caller.clock.now() >= this.endsAt) return false
+    const { top, peer: { id } } = link
+    if (elsewhere(error)) {
+      this.#release()
+      this.#tried ??= new Set()
+      this.#tried.add(id)
+      this.#failure = error
+      if (isRefusal(error) && this.#idempotent(top)) (this.#retried ??= { made: 0, lost: 0, refused: true }).refused = true
+      else if (this.#retried) this.#retried.refused = false
+      this.#seek()
+      return true
+    }
+    if (!isLost(error, top) || !this.#idempotent(top)) return false
+    this.#retried ??= { made: 0, lost: 0, refused: false }
+    if (!this.#later(error, this.#retried)) return false
     this.#tried ??= new Set()
-    this.#tried.add(link.peer.id)
+    this.#tried.add(id)
+    return true
+  }
+
+  /** Where the option does not say it, the peer that failed does: so that one of ill will has others repeat nothing but what it was sent itself. */
+  #idempotent({ methods }: Rpc): boolean {
+    return this.selection.options.idempotent ?? methods.idempotent(this.method)
+  }
+
+  /** No match is left that was not tried and can be reached. */
+  #unreached(error: StageError | null): void {
+    const failure = this.#failure
+    if (failure && this.#retried && this.#tried && error?.code !== 'CLOSED') {
+      this.#tried = undefined
+      if (failure.executed !== 'no') return this.#seek() // waits for the one whose link broke
+      if (this.#retried.refused && this.#later(failure, this.#retried)) return
+    }
+    this.#end(failure ?? error)
+  }
+
+  /** Makes it again after a pause. @returns false where that may not be */
+  #later(error: StageError, retried: Retried): boolean {
+    const { clock, retries, waiting } = this.caller
+    if (this.streams?.length) return false // they were consumed
+    const ms = retries.pause(error, retried, clock.now(), this.endsAt)
+    if (ms === undefined) return false
+    this.#release()
     this.#failure = error
-    this.#seek()
+    const timer = clock.setTimeout(() => {
+      waiting.delete(this)
+      this.#seek()
+    }, ms, true)
+    this.#stopWaiting = () => timer.cancel()
+    this.#wait()
     return true
   }
 
@@ -178,7 +228,7 @@ export class Invocation implements Outgoing {
     this.#unhold?.()
     this.caller.waiting.delete(this)
     if (error) {
-      this.reject(error)
+      this.reject(this.#retried ? honest(error, this.#retried) : error)
       if (!this.only) dispose(this.streams ?? this.args) // where all were asked, others may read
       return
     }

@@ -16,6 +16,7 @@ import type { Encode } from './item-writer.js'
 import { Provisions } from './provisions.js'
 import { referring } from './functions.js'
 import { remote } from './remote.js'
+import { Retries } from './retries.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import { Shown } from './shown.js'
 import { Slices } from './slices.js'
@@ -70,7 +71,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     }
   }
   const shown = new Shown(mesh)
-  const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set(), interception: interception.intercepts ? interception : undefined }
+  const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set(), interception: interception.intercepts ? interception : undefined, retries: new Retries(mesh.random) }
   const casts = new Casts()
   const references = referring(mesh)
   const encode: Encode = (args, writer) => codec.encode(args, writer, { ...NO_REFS, ...references })
@@ -116,7 +117,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     stats: () => {
       const sum = { calls: caller.waiting.size, intercepted: interception.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
-      return sum
+      return { ...sum, retries: caller.retries.budget.retries, retriesRefused: caller.retries.budget.refused }
     },
     drain: () => new Promise((resolve) => { drained = resolve; served() }),
     close: () => {

@@ -8,7 +8,7 @@
  *     ERROR     id of the call · { code, message, executed, cause?, phase? }
  *     CANCEL    id of the call
  *     RELEASE   number of a function · how many times less it is held (4)
- *     METHODS   0 · { added, removed }: what this end shows to the other; the first one comes even if empty
+ *     METHODS   0 · { added, removed, idempotent? }: what this end shows to the other; the first one comes even if empty
  *     GOAWAY    1 if the whole stage is leaving: nothing new from either end; answered by the same
  *     OPEN DATA END RESET CREDIT   the streams: · bytes · nothing · error · how many bytes more (4)
  *     ENDED     a stream whose end has been read

@@ -3,8 +3,6 @@ import { isIdentifier } from '../../src/pattern.js'
 import { METHODS, REFS_MAX } from './messages.js'
 import type { Wire } from './wire.js'
 
-const nothing: ReadonlySet<string> = new Set()
-
 /** What one message of the peer has changed of what it shows. */
 export interface ShownNews {
   /** All that it shows over this link: the same set each time. */
@@ -18,21 +16,28 @@ export interface ShownNews {
 /** What the two ends of a link show to each other. */
 export class Methods {
   #theirs: Set<string> | undefined
-  #ours = nothing
+  /** Those of them that the peer says may be made again. */
+  readonly #idempotent = new Set<string>()
+  #ours: ReadonlyMap<string, boolean> = new Map()
   #first = true
   #announcing = false
   #closed = false
   #waiting: (() => void)[] = []
 
   /**
-   * @param visible  the names that the peer can call now
+   * @param visible  the names that the peer can call now, and whether each is idempotent
    * @param open     it may be more in a moment, and then `announce` is called again: the first list waits for that
    */
-  constructor(private readonly wire: Wire, private readonly visible: () => Set<string>, private readonly open: () => boolean) {}
+  constructor(private readonly wire: Wire, private readonly visible: () => ReadonlyMap<string, boolean>, private readonly open: () => boolean) {}
 
   /** What the peer shows to us; undefined until it has said so. */
   get theirs(): ReadonlySet<string> | undefined {
     return this.#theirs
+  }
+
+  /** Whether the peer says that a call of that method may be made again. Its word concerns its own calls alone: see `protocol.md`. */
+  idempotent(method: string): boolean {
+    return this.#idempotent.has(method)
   }
 
   /** Tells the peer what it can call from now on; once per tick. */
@@ -44,27 +49,35 @@ export class Methods {
       if (this.#first && !this.#closed && this.open()) return
       const before = this.#ours
       const now = this.#ours = this.visible()
-      const added = [...now].filter((name) => !before.has(name))
-      const removed = [...before].filter((name) => !now.has(name))
-      if (this.#first || added.length > 0 || removed.length > 0) this.wire.value(METHODS, 0, { added, removed }, true)
+      const added = [...now.keys()].filter((name) => before.get(name) !== now.get(name)) // again where only that has changed
+      const removed = [...before.keys()].filter((name) => !now.has(name))
+      const idempotent = added.filter((name) => now.get(name))
+      if (this.#first || added.length > 0 || removed.length > 0) this.wire.value(METHODS, 0, { added, removed, ...(idempotent.length > 0 ? { idempotent } : {}) }, true)
       this.#first = false
     })
   }
 
   /** The work is that of the names in the message, however many others the peer shows. @throws StageError PROTOCOL_ERROR */
   onmethods(value: unknown): ShownNews {
-    const { added, removed } = (value ?? {}) as { added?: unknown; removed?: unknown }
-    if (!isNames(added) || !isNames(removed)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
+    const { added, removed, idempotent = [] } = (value ?? {}) as { added?: unknown; removed?: unknown; idempotent?: unknown }
+    if (!isNames(added) || !isNames(removed) || !isNames(idempotent)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
     const first = this.#theirs === undefined
     const all = this.#theirs ??= new Set()
     const gained = new Set<string>()
     const lost: string[] = []
+    const repeatable = new Set(idempotent)
     for (const name of added) {
-      if (all.has(name) || !isIdentifier(name)) continue // nobody can call another
+      if (!isIdentifier(name)) continue // nobody can call another
+      if (repeatable.has(name)) this.#idempotent.add(name)
+      else this.#idempotent.delete(name)
+      if (all.has(name)) continue
       all.add(name)
       gained.add(name)
     }
-    for (const name of removed) if (all.delete(name) && !gained.delete(name)) lost.push(name)
+    for (const name of removed) {
+      this.#idempotent.delete(name)
+      if (all.delete(name) && !gained.delete(name)) lost.push(name)
+    }
     if (all.size > REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} methods`)
     this.#tell()
     return { all, gained, lost, first }

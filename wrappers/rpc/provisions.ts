@@ -30,16 +30,18 @@ interface Provision {
   /** As it is called: behind the interceptors of its stage and its own rules, where there are any. */
   handler: Handler
   rules: Rules | undefined
+  idempotent: boolean
 }
 
-const OPTIONS = ['authorize']
+const OPTIONS = ['authorize', 'idempotent']
 
 /** @throws TypeError */
 function rulesOf(method: string, options: ProvideOptions): Rules {
   if (typeof options !== 'object' || options === null) throw new TypeError(`provide(${describe(method)}) takes options and a handler, or a handler alone; it got ${describe(options)}`)
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
   if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of provide(); there are ${OPTIONS.join(', ')}`)
-  const { authorize } = options
+  const { authorize, idempotent } = options
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw new TypeError(`idempotent of ${method} is ${describe(idempotent)}: expected true or false`)
   if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
   return { authorize, options }
 }
@@ -65,7 +67,7 @@ export class Provisions {
     const rules = options && rulesOf(name, options)
     // again for the same selection: the latest one replaces, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
-    list.push({ selection, handler: this.interception.serving(handler, name, this.who, rules), rules })
+    list.push({ selection, handler: this.interception.serving(handler, name, this.who, rules), rules, idempotent: options?.idempotent ?? false })
     this.#byName.set(name, list)
     this.#changed()
   }
@@ -96,12 +98,14 @@ export class Provisions {
     return undefined
   }
 
-  /** Every name that this peer can call, but for those that the rules keep from it whatever the call is. */
-  visible(peer: Peer): Set<string> {
-    return new Set([...this.#byName.keys()].filter((name) => {
+  /** Every name that this peer can call, but for those that the rules keep from it whatever the call is; and whether it is idempotent. */
+  visible(peer: Peer): Map<string, boolean> {
+    const names = new Map<string, boolean>()
+    for (const name of this.#byName.keys()) {
       const one = this.#find(name, peer)
-      return one && !this.interception.hides(peer, name, this.who, one.rules)
-    }))
+      if (one && !this.interception.hides(peer, name, this.who, one.rules)) names.set(name, one.idempotent)
+    }
+    return names
   }
 
   /** Whether it would get something else, under that name or any, if it were listed as it claims to be. */

@@ -8,6 +8,11 @@ export interface ActorCallOptions {
   readonly timeoutMs?: number | undefined
   /** Cancels; the reason becomes the cause of `CANCELLED`. */
   readonly signal?: AbortSignal | undefined
+  /**
+   * Whether calls may be made again within their deadline where their link broke (then the method may run twice) or they were
+   * refused, as with `to()`. `false`: never, whatever the type says of its methods; default that. Reads of properties too.
+   */
+  readonly idempotent?: boolean | undefined
   /** Text that travels with each call, as with `to()`. */
   readonly headers?: Readonly<Record<string, string | undefined>> | undefined
 }

@@ -34,8 +34,8 @@ export interface RpcHost extends Handlers, Names {
   readonly interception: Interception | undefined
   /** A function of ours that went to a peer, as it is called from there. */
   passed(fn: Callable, method: string): Handler
-  /** The names that the peer can call. */
-  visible(peer: Peer): Set<string>
+  /** The names that the peer can call, and whether each is idempotent. */
+  visible(peer: Peer): ReadonlyMap<string, boolean>
   /** The peer has said what it shows from now on. */
   onmethods(peer: Peer, news: ShownNews): void
   onclose(rpc: Rpc): void

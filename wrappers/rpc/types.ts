@@ -42,6 +42,11 @@ export type Handler = (this: CallContext, ...args: any[]) => unknown
 export interface ProvideOptions {
   /** Whether a call may be made, beside the stage's own rule: anything but `true` is FORBIDDEN. */
   readonly authorize?: Authorize | undefined
+  /**
+   * A call may be made again where its link broke or it was refused, as if the caller had said so (`to(x, { idempotent: true })`):
+   * running it twice is the same as running it once. Callers are told of it; default false.
+   */
+  readonly idempotent?: boolean | undefined
 }
 
 /** A call to the layer above. */
@@ -88,17 +93,18 @@ export type Remote<Api> = {
 /** The verbs of `to()` that rpc brings. */
 export interface RpcVerbs {
   /**
-   * Calls `method` on one peer that matches: the one with the least calls in flight, or by `key`.
+   * Calls `method` on one peer that matches: the one with the least calls in flight, or by `key`. Its handler runs at most once,
+   * unless the call is idempotent (`TargetOptions.idempotent`).
    * @returns what the method returned, decoded; class instances arrive as plain objects
    * @throws StageError NO_SUCH_PEER none matched in time · NO_SUCH_METHOD · TIMEOUT · CANCELLED · DISCONNECTED ·
    *   REMOTE_ERROR (`cause`: what it threw) · BAD_ARGUMENT · OVERLOADED · REFUSED · REGISTRY_UNAVAILABLE · CLOSED
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call; `as<Api>()` is the typed one
   call<T = any>(method: string, ...args: unknown[]): Promise<T>
-  /** Calls every match, oneself included; yields each answer as it comes. Leaving the loop cancels the rest. */
+  /** Calls every match once, oneself included; yields each answer as it comes. Leaving the loop cancels the rest. Never made again, idempotent or not. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
   callAll<T = any>(method: string, ...args: unknown[]): AsyncIterableIterator<Answer<T>>
-  /** One way, to every match, encoded once. @throws StageError BAD_ARGUMENT */
+  /** One way, to every match, encoded once; never made again, idempotent or not. @throws StageError BAD_ARGUMENT */
   cast(method: string, ...args: unknown[]): void
   /** Shows a method to every peer that matches, now and later. @throws StageError BAD_NAME */
   provide(method: string, handler: Handler): void
