@@ -5,6 +5,7 @@ import type { Peer } from '../../src/types.js'
 import type { Carried } from '../rpc/context.js'
 import { here, type Facts, type Interception, type Passing } from '../rpc/interception.js'
 import type { InterceptedCall } from '../rpc/interceptor.js'
+import { holdIn } from './copy.js'
 import type { Definition } from './definition.js'
 import { GET, WATCH } from './tasks.js'
 import { isInner } from './words.js'
@@ -42,14 +43,15 @@ export type Begin = (args: readonly unknown[], carried: Carried, done: Answer, w
  */
 export function admit(interception: Interception, definition: Definition | undefined, { address, name, args, carried, peer, of }: Arrived, begin: Begin, done: Answer): void {
   const what = definition && (interception.guards || definition.guarded) ? asked(name, args) : undefined
-  if (!what || !definition) return begin(args, carried, done)
+  const rules = what && definition?.rules(what.kind, what.method)
+  if (!what || !definition || !(rules || interception.guards)) return begin(args, carried, done)
   const facts: Facts = { ...what, side: 'callee', target: address, peer, actor: { address, pattern: definition.pattern.text }, headers: carried.headers, options: definition.given }
   const plain = what.kind === 'call'
   /** What the turn failed with, and what interceptors are told of that: what its code threw. */
   let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
   let own: StageError | undefined
   let begun = false
-  const run = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
+  const run = (call: Pick<InterceptedCall, 'args' | 'headers'>): Promise<unknown> => new Promise((resolve, reject) => {
     begun = true
     begin(plain ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
       if (!error) return resolve(value)
@@ -63,7 +65,7 @@ export function admit(interception: Interception, definition: Definition | undef
   }
   let result: unknown
   try {
-    result = interception.in(facts, of, definition.rules(), run, (error) => { own = error })
+    result = interception.in(facts, of, rules, run, (error) => { own = error }, definition.share ? (value) => holdIn(value, true) : undefined)
   } catch (error) {
     return fail(error)
   }

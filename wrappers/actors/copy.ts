@@ -155,7 +155,7 @@ export function sharedWith(value: unknown, hand: Hand | undefined): unknown {
 
 /** An error as it would have come over a link: of what was thrown nothing is shared. */
 export function copiedError(error: StageError, references: References, hand?: Hand): StageError {
-  const { code, message, executed, phase, cause } = error
+  const { code, message, executed, phase, cause, issues } = error
   if (plain(cause)) return error
   let told: { cause?: unknown } = {}
   const streams: Ending[] = []
@@ -165,5 +165,5 @@ export function copiedError(error: StageError, references: References, hand?: Ha
     streams.length = 0 // it could not be sent
   }
   if (streams.length === 0 && code === 'REMOTE_ERROR') dispose(cause)
-  return new StageError(code, message, { executed, ...(phase ? { phase } : {}), ...told })
+  return new StageError(code, message, { executed, issues, ...(phase ? { phase } : {}), ...told })
 }

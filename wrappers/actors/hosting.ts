@@ -88,9 +88,9 @@ export class Hosting implements ActivationHost {
   }
 
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
-  async host(address: string, object: object, { authorize, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
+  async host(address: string, object: object, { authorize, methods, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
     const [wrong] = Object.keys(unknown)
-    if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there is authorize`)
+    if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there are authorize, methods`)
     if (this.typeOf(address)) throw new TypeError(`${printable(address)} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     if (this.#objects.has(address)) throw new TypeError(`${printable(address)} is hosted here already`)
@@ -98,7 +98,8 @@ export class Hosting implements ActivationHost {
     if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
     if (elsewhere) throw new TypeError(`the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already: it has one address, and one turn at a time`)
-    const definition = new Definition({ pattern: address, create: () => object, authorize })
+    const definition = new Definition({ pattern: address, create: () => object, authorize, methods })
+    definition.check(object)
     const hosted = { definition, object, standing: false }
     this.#objects.set(address, hosted)
     this.#announce()

@@ -54,7 +54,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     references,
     data: dataRefs(references),
   }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, (error) => resolve(error))))
-  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options)
+  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options, { error: (error) => mesh.error(error) })
   const routes = new Routes(mesh, hosting, interception)
   const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
