@@ -69,7 +69,8 @@ export class StageError extends Error {
   }
 }
 
-const ISSUES_MAX = 32
+/** Of one error. */
+export const ISSUES_MAX = 32
 const ISSUE_MAX = 256
 const PATH_MAX = 16
 const KEY_MAX = 64

@@ -1,6 +1,6 @@
 /** What the arguments and the result of a method are checked by: schemas of any library that follows Standard Schema. */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { StageError, asError, describe } from '../../src/errors.js'
+import { ISSUES_MAX, StageError, asError, describe } from '../../src/errors.js'
 
 export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Output>
 /** Of a method: a schema for its only argument, or a list with one for each. */
@@ -104,7 +104,7 @@ function judged(schema: Schema, value: unknown): Verdict | Promise<Verdict> {
 /** @throws TypeError it is no result of a schema, and must not pass for one */
 function verdict(result: unknown): Verdict {
   const { issues } = (result ?? {}) as Partial<StandardSchemaV1.FailureResult>
-  if (issues) return { issues: Array.from(issues, ({ message, path }) => ({ message, path: path ? [...path] : [] })) }
+  if (issues) return { issues: [...issues].slice(0, ISSUES_MAX).map(({ message, path }) => ({ message, path: path ? [...path] : [] })) }
   if (typeof result === 'object' && result !== null && 'value' in result) return { value: result.value }
   throw new TypeError(`its validate() returned ${describe(result)}: expected { value } or { issues }`)
 }
