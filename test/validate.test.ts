@@ -261,7 +261,7 @@ const schema = (validate: (value: unknown) => unknown): StandardSchemaV1 => ({ '
 const broken: readonly [title: string, validate: (value: unknown) => unknown][] = [
   ['throws', () => { throw new Error('no database') }],
   ['throws a StageError', () => { throw new StageError('OVERLOADED', 'no database') }],
-  ['throws nothing', () => { throw undefined }], // eslint-disable-line @typescript-eslint/only-throw-error
+  ['throws nothing', () => { throw undefined }],
   ['rejects', async () => { await turnOf(); throw new Error('no database') }],
   ['returns nothing', () => undefined],
   ['returns true', () => true],
@@ -313,7 +313,7 @@ test('issues without a reason are still issues; issues are bounded, at the calle
 test('a schema that never answers ends with the deadline, and the handler does not run', async (t) => {
   for (const way of ways.slice(0, 2)) {
     const two = pair(t, { carrier: 'tcp' })
-    let answer = (_: unknown): void => {}
+    let answer: (result: unknown) => void = () => {}
     await way.show(two, { go: { input: schema(() => new Promise((resolve) => { answer = resolve })) } })
     await two.web.ready()
     const call = way.name === 'a method' ? two.web.to('api', { timeoutMs: 200 }).call('go', 1) : two.web.actor('things.1', { timeoutMs: 200 }).go(1) as Promise<unknown>
@@ -418,7 +418,7 @@ const misuse: readonly [title: string, options: unknown, message: RegExp][] = [
   ['an input that is null', { input: null }, /input of go is null/],
   ['an input that is a class', { input: String }, /input of go is .*expected a Standard Schema/],
   ['a list with something else', { input: [z.string(), {}] }, /input\[1\] of go is \{\}: expected a Standard Schema/],
-  ['a list with a hole', { input: [, z.string()] }, /input\[0\] of go is undefined/], // eslint-disable-line no-sparse-arrays
+  ['a list with a hole', { input: [, z.string()] }, /input\[0\] of go is undefined/],
   ['a schema of another version', { input: { '~standard': { version: 2, vendor: 'x', validate: () => ({ value: 1 }) } } }, /input of go is .*expected a Standard Schema/],
   ['a schema without validate()', { input: { '~standard': { version: 1, vendor: 'x' } } }, /input of go is .*expected a Standard Schema/],
   ['an output that is a list', { output: [z.string()] }, /output of go is .*expected a Standard Schema, as those of zod, valibot and arktype are$/],

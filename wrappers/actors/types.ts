@@ -49,7 +49,7 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
 }
 
 /** Options of methods that are known to the compiler: only for those that are there, and with schemas that fit them. */
-type MethodsFit<T, Methods> = { readonly [Name in keyof Methods]: Name extends keyof Actor<T> ? Fitting<T[Name & keyof T], Methods[Name], ProvideOptions> : 'no public method of that name' }
+type MethodsFit<T, Methods, Public = keyof Actor<T>> = { readonly [Name in keyof Methods]: Name extends Public ? Fitting<T[Name & keyof T], Methods[Name], ProvideOptions> : 'no public method of that name' }
 
 /** Of an object that is given to `host()`. */
 export interface HostOptions<T extends object = object, Methods = unknown> extends Pick<ActorOptions, 'authorize'> {

@@ -56,7 +56,7 @@ export function rulesOf(where: string, method: string, options: unknown): Rules 
  * @returns what it was given
  */
 export function method<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(given: ProvideOptions<Input, Output> & { readonly handler: CheckedHandler<Input, Output> }): ProvidedMethod {
-  return given as ProvidedMethod
+  return given
 }
 
 /** What one stage provides, and to whom. A wire name only ever looks up this Map. */

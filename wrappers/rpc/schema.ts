@@ -68,7 +68,7 @@ export class Validation {
     }
     const verdicts = inputs.map((schema, i) => judged(schema, args[i]))
     const taken = (all: readonly Verdict[]): unknown[] => accepted(all, what, told)
-    return verdicts.some(isThenable) ? Promise.all(verdicts).then(taken) : taken(verdicts as Verdict[])
+    return verdicts.some(isThenable) ? Promise.all(verdicts.map(async (one) => one)).then(taken) : taken(verdicts as Verdict[])
   }
 
   /**
