@@ -26,7 +26,7 @@ export type { PartReason } from './directory.js'
 export type {
   Clock, Fence, Interface, Layer, Peer, Registry, Store, TargetOptions, To, Wrapper,
 } from './types.js'
-export type { Answer, CallContext, Handler, ProvideOptions, ProvidedMethod, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
+export type { Answer, CallContext, Handler, ProvideOptions, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
 export type { Authorize, InterceptedCall, Interceptor } from '../wrappers/rpc/interceptor.js'
 export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'

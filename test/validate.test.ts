@@ -343,7 +343,7 @@ test('streams in a result that does not pass are ended', async (t) => {
 
 // ── a peer that keeps to nothing ────────────────────────────────────────────────────────────────────────────────
 
-test('no bytes of a peer reach a handler or an actor past their schemas', async (t) => {
+test('P24: no bytes of a peer reach a handler or an actor past their schemas', async (t) => {
   const { api, raw } = await scene(t)
   const began: unknown[][] = []
   api.to('*').provide('go', { input: z.strictObject({ n: z.number() }) }, go(began))
