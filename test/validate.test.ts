@@ -333,6 +333,19 @@ test('issues of a call within a handler are part of the cause', async (t) => {
   t.like(cause, { code: 'BAD_ARGUMENT', issues: [{ path: [0, 'n'] }] })
 })
 
+test('an error of an interceptor arrives with its issues and its cause, before and after the call', async (t) => {
+  const two = pair(t, { carrier: 'tcp', api: { interceptors: [async (call, next) => {
+    if (call.args[0] === 2) await next(call)
+    throw new StageError('BAD_ARGUMENT', 'own words', { cause: new Error('why'), issues: [{ message: 'x', path: ['p'] }] })
+  }] } })
+  for (const way of ways.slice(0, 2)) {
+    await way.show(two, { go: {} })
+    for (const from of [two.web, two.api]) {
+      for (const n of [1, 2]) t.like(await failure(way.call(from, 'go', n)), { code: 'BAD_ARGUMENT', executed: n === 1 ? 'no' : 'yes', message: 'own words', issues: [{ message: 'x', path: ['p'] }], cause: { message: 'why' } })
+    }
+  }
+})
+
 test('streams in a result that does not pass are ended', async (t) => {
   const stream = new PassThrough()
   const { web, api } = pair(t, { carrier: 'tcp' })
