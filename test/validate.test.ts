@@ -346,6 +346,20 @@ test('an error of an interceptor arrives with its issues and its cause, before a
   }
 })
 
+test('a turn is answered with its result as it left it, though the next one changes the same object', async (t) => {
+  const { web, api } = pair(t, { carrier: 'tcp' })
+  const same = schema((value) => ({ value }))
+  const made = (): object => { const items: number[] = []; const push = (n: number): number[] => { items.push(n); return items }; return { free: push, ruled: push, checked: push } }
+  api.define({ pattern: 'lists.{id}', create: made, methods: { ruled: { authorize: () => true, input: z.number() }, checked: { output: same } } })
+  for (const from of [web, api]) {
+    for (const method of ['free', 'ruled', 'checked']) {
+      const list = from.actor(`lists.${from.name}-${method}`) as Record<string, (n: number) => Promise<number[]>>
+      await list[method](0)
+      t.deepEqual((await Promise.all([1, 2, 3].map((n) => list[method](n)))).map((one) => one.length), [2, 3, 4], method)
+    }
+  }
+})
+
 test('streams in a result that does not pass are ended', async (t) => {
   const stream = new PassThrough()
   const { web, api } = pair(t, { carrier: 'tcp' })

@@ -3,7 +3,7 @@ import type { AsyncResource } from 'node:async_hooks'
 import { StageError, asError, describe } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import type { Carried } from '../rpc/context.js'
-import { here, type Facts, type Interception, type Passing } from '../rpc/interception.js'
+import { here, isThenable, type Facts, type Interception, type Passing } from '../rpc/interception.js'
 import type { InterceptedCall } from '../rpc/interceptor.js'
 import { holdIn } from './copy.js'
 import type { Definition } from './definition.js'
@@ -50,24 +50,41 @@ export function admit(interception: Interception, definition: Definition | undef
   /** What the turn failed with, and what interceptors are told of that: what its code threw. */
   let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
   let own: StageError | undefined
+  const say = (error: StageError): void => { own = error }
+  const discard = definition.share ? (value: unknown): void => holdIn(value, true) : undefined
   let begun = false
+  let answered = false
+  const answer: Answer = (error, value) => {
+    if (answered) return
+    answered = true
+    done(error, value)
+  }
   const run = (call: Pick<InterceptedCall, 'args' | 'headers'>): Promise<unknown> => new Promise((resolve, reject) => {
     begun = true
     begin(plain ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
-      if (!error) return resolve(value)
+      if (!error) {
+        try {
+          const returned = interception.returned(facts, rules, value, say, discard)
+          // at once, as the next turn may change the object that this one has returned
+          if (!interception.intercepts && !isThenable(returned)) answer(null, returned)
+          return resolve(returned)
+        } catch (thrown) {
+          return reject(thrown)
+        }
+      }
       failed = { error, thrown: error.code === 'REMOTE_ERROR' ? error.cause : error }
       reject(failed.thrown)
     }, here())
   })
   const fail = (error: unknown): void => {
-    if (failed && failed.thrown === error) done(failed.error)
-    else done(own ?? new StageError('REMOTE_ERROR', `an interceptor of ${name} of ${address} failed: ${asError(error).message}`, { executed: begun ? 'yes' : 'no', cause: error }))
+    if (failed && failed.thrown === error) answer(failed.error)
+    else answer(own ?? new StageError('REMOTE_ERROR', `an interceptor of ${name} of ${address} failed: ${asError(error).message}`, { executed: begun ? 'yes' : 'no', cause: error }))
   }
   let result: unknown
   try {
-    result = interception.in(facts, of, rules, run, (error) => { own = error }, definition.share ? (value) => holdIn(value, true) : undefined)
+    result = interception.in(facts, of, rules, run, say)
   } catch (error) {
     return fail(error)
   }
-  Promise.resolve(result).then((value) => done(null, value), fail)
+  Promise.resolve(result).then((value) => answer(null, value), fail)
 }

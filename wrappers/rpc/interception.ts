@@ -142,10 +142,9 @@ export class Interception {
 
   /**
    * A call that is served: through the interceptors, the rules and the schemas, then to `run`, at once as long as none of them waits.
-   * @param own      called before it fails with a StageError of an interceptor, a rule or a schema, which the caller gets as it is
-   * @param discard  ends the streams in a result that nobody gets
+   * @param own  called before it fails with a StageError of an interceptor, a rule or a schema, which the caller gets as it is
    */
-  in(facts: Facts, of: Passing, rules: Rules | undefined, run: (call: Pick<InterceptedCall, 'args' | 'headers'>) => unknown, own: (error: StageError) => void, discard = dispose): unknown {
+  in(facts: Facts, of: Passing, rules: Rules | undefined, run: (call: Pick<InterceptedCall, 'args' | 'headers'>) => unknown, own: (error: StageError) => void): unknown {
     const held: Held = { method: facts.method, of, begun: false, fail: nothing }
     /** By the code that was called. */
     let thrown: { readonly error: unknown } | undefined
@@ -159,8 +158,7 @@ export class Interception {
         if (of.over) throw new StageError('CANCELLED', `the caller of ${facts.method} has stopped waiting`, { executed: 'no' })
         if (of.endsAt <= this.clock.now()) throw late(held)
         held.begun = true
-        const result = caught(() => run({ args: args as readonly unknown[], headers: call.headers }), (error) => { thrown = { error } })
-        return validation ? after(result, (value) => this.#returned(call, validation, value, discard)) : result
+        return caught(() => run({ args: args as readonly unknown[], headers: call.headers }), (error) => { thrown = { error } })
       })
     }
     const call = new Intercepted(facts, of, this.clock)
@@ -183,10 +181,12 @@ export class Interception {
     const serve = (call: Served, args: unknown[]): unknown => {
       const kind = passed ? 'function' : call.endsAt === Infinity ? 'cast' : 'call'
       const facts: Facts = { side: 'callee', kind, target: who, peer: call.peer, method, actor: undefined, args, headers: call.headers, options: rules?.options }
+      const own = (error: StageError): void => { call.failure = error }
       return this.in(facts, call, rules, ({ args, headers }) => {
         if (headers !== call.headers) call.carried = { ...call.carried, headers }
-        return handler.apply(call, [...args])
-      }, (error) => { call.failure = error })
+        const result = handler.apply(call, [...args])
+        return rules?.validation ? after(result, (value) => this.returned(facts, rules, value, own)) : result
+      }, own)
     }
     return function (this: CallContext, ...args: unknown[]) {
       return serve(this as Served, args)
@@ -225,8 +225,18 @@ export class Interception {
     })
   }
 
-  #returned(call: InterceptedCall, validation: Validation, value: unknown, discard: (value: unknown) => void): unknown {
-    return caught(() => validation.returned(value, named(call), (error) => this.told.error(error)), () => discard(value))
+  /**
+   * The result of a call as the schema of the method returns it, or a promise of that.
+   * @param own      called with the error before it fails
+   * @param discard  ends the streams in a result that nobody gets
+   */
+  returned(facts: Facts, rules: Rules | undefined, value: unknown, own: (error: StageError) => void, discard = dispose): unknown {
+    const validation = rules?.validation
+    if (!validation) return value
+    return caught(() => validation.returned(value, named(facts), (error) => this.told.error(error)), (error) => {
+      discard(value)
+      own(error as StageError)
+    })
   }
 
   #through(first: Intercepted, last: (call: InterceptedCall) => unknown): Promise<unknown> {
@@ -259,7 +269,7 @@ export class Interception {
 
 const nothing = (): void => {}
 /** The method, for messages. */
-const named = ({ method, actor }: InterceptedCall): string => actor ? `${method} of ${actor.address}` : method
+const named = ({ method, actor }: Pick<Facts, 'method' | 'actor'>): string => actor ? `${method} of ${actor.address}` : method
 const VERBS = { call: 'call', cast: 'cast', get: 'read', observe: 'watch', function: 'call' }
 
 const executed = ({ begun }: Held): 'no' | 'unknown' => begun ? 'unknown' : 'no'
@@ -280,7 +290,7 @@ function decided(rule: Authorize, call: InterceptedCall): unknown {
   }
 }
 
-const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 
 /** At once where there is nothing to wait for, so that calls begin in the order in which they came. */
 const after = (value: unknown, go: (value: unknown) => unknown): unknown => isThenable(value) ? Promise.resolve(value).then(go) : go(value)
