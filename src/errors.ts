@@ -22,11 +22,27 @@ export type Executed = 'no' | 'unknown' | 'yes'
 /** Of a TIMEOUT: where the time went. */
 export type Phase = 'connecting' | 'queued' | 'running'
 
+/** One thing that is wrong with an argument or a result, and where. */
+export interface Issue {
+  /** One line, at most 256 characters. */
+  readonly message: string
+  /** Names of properties and positions, from the outside in. In arguments it begins with the position of the argument: 0 is the first. */
+  readonly path: readonly (string | number)[]
+}
+
+/** An issue as schemas have it. */
+interface GivenIssue {
+  readonly message: string
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
+}
+
 export interface StageErrorDetails {
   executed?: Executed
   cause?: unknown
   phase?: Phase
   peer?: Peer | undefined
+  /** The first 32 are kept. */
+  issues?: readonly GivenIssue[] | undefined
 }
 
 /**
@@ -39,6 +55,8 @@ export class StageError extends Error {
   readonly executed: Executed
   declare readonly phase?: Phase
   declare readonly peer?: Peer
+  /** Of a BAD_ARGUMENT: where the arguments do not pass the schemas of the method; at most 32. */
+  declare readonly issues?: readonly Issue[]
 
   constructor(code: Code, message: string, details: StageErrorDetails = {}) {
     super(printable(message), 'cause' in details ? { cause: details.cause } : undefined)
@@ -46,6 +64,8 @@ export class StageError extends Error {
     this.executed = details.executed ?? 'no'
     if (details.phase) this.phase = details.phase
     if (details.peer) this.peer = details.peer
+    const issues = details.issues && bounded(details.issues)
+    if (issues && issues.length > 0) this.issues = issues
   }
 }
 
@@ -56,6 +76,25 @@ export function isStageError(thrown: unknown): thrown is StageError {
   } catch {
     return false
   }
+}
+
+/** Of one error. */
+export const ISSUES_MAX = 32
+const ISSUE_MAX = 256
+const PATH_MAX = 16
+const KEY_MAX = 64
+
+/** Issues come from the schemas of others, and from peers: whatever is none is left out. */
+const bounded = (given: readonly unknown[]): readonly Issue[] => given.slice(0, ISSUES_MAX).flatMap((one) => {
+  const { message, path } = (one ?? {}) as Partial<GivenIssue>
+  if (typeof message !== 'string') return []
+  const keys = Array.isArray(path) ? path.slice(0, PATH_MAX).map(keyOf) : []
+  return { message: printable(message.slice(0, ISSUE_MAX)), path: keys }
+})
+
+function keyOf(step: unknown): string | number {
+  const key: unknown = typeof step === 'object' && step !== null ? (step as { key?: unknown }).key : step
+  return typeof key === 'number' ? key : String(key).slice(0, KEY_MAX)
 }
 
 /** Control characters, halves of pairs, what breaks lines, and what turns the direction of the text behind it. */

@@ -19,7 +19,7 @@ import { rpc, type RpcStageOptions } from '../wrappers/rpc/layer.js'
 import type { Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostOptions, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
 import type { Target } from '../wrappers/rpc/types.js'
 
-export { StageError, codes, type Code, type Executed } from './errors.js'
+export { StageError, codes, type Code, type Executed, type Issue } from './errors.js'
 export type { ChainItem, StageEvents, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
 // what else a registry, a store, an interface or a layer of one's own needs is in stagemesh/types
@@ -40,7 +40,7 @@ export { RedisRegistry } from '../registries/redis/registry.js'
 export { frame, framing } from '../wrappers/framing.js'
 export { msgpack } from '../wrappers/codec.js'
 export { actors } from '../wrappers/actors/layer.js'
-export { rpc } from '../wrappers/rpc/layer.js'
+export { method, rpc } from '../wrappers/rpc/layer.js'
 export { tap } from '../wrappers/tap.js'
 export { latency } from '../wrappers/latency.js'
 
@@ -98,7 +98,7 @@ export class Stage extends StageCore {
    * Hosts a type of actors: this stage may be the one on which they live. On every stage that may host them.
    * @throws TypeError the options are not right, or the pattern overlaps another · no store
    */
-  define<const Pattern extends string, T extends object>(type: ActorClass<Pattern, T> | ActorFactory<Pattern, T>): this {
+  define<const Pattern extends string, T extends object, const Methods = unknown>(type: ActorClass<Pattern, T, Methods> | ActorFactory<Pattern, T>): this {
     this.verb('define')(type)
     return this
   }
@@ -108,7 +108,7 @@ export class Stage extends StageCore {
    * @returns takes it away again
    * @throws StageError NAME_TAKEN another stage has that address · BAD_NAME · STORE_UNAVAILABLE
    */
-  host(address: string, object: object, options?: HostOptions): Promise<() => Promise<void>> {
+  host<T extends object, const Methods = unknown>(address: string, object: T, options?: HostOptions<NoInfer<T>, Methods>): Promise<() => Promise<void>> {
     return this.verb('host')(address, object, options) as Promise<() => Promise<void>>
   }
 

@@ -188,7 +188,7 @@ test('the extensions and binary kinds of msgpack are those of the codec', (t) =>
 })
 
 test('each dependency lives where docs/dependencies.md says', (t) => {
-  const said = new Map([...read('docs/dependencies.md').matchAll(/^- \*\*(\w+)\*\*, in (.*)$/gm)].map(([, name, text]) => [name, [...text.matchAll(/`((?:src|registries|interfaces|wrappers)\/[\w/.-]*)`/g)].map(([, path]) => path)]))
+  const said = new Map([...read('docs/dependencies.md').matchAll(/^- \*\*([\w@/-]+)\*\*, in (.*)$/gm)].map(([, name, text]) => [name, [...text.matchAll(/`((?:src|registries|interfaces|wrappers)\/[\w/.-]*)`/g)].map(([, path]) => path)]))
   const { dependencies, optionalDependencies } = JSON.parse(read('package.json')) as { dependencies: object, optionalDependencies: object }
   t.deepEqual([...said.keys()].sort(), Object.keys({ ...dependencies, ...optionalDependencies }).sort())
   for (const [name, homes] of said) {

@@ -52,8 +52,8 @@ test('the plug-in folders do not import each other', (t) => {
 
 test('siblings do not import each other, save a wrapper the type that the one below returns, and its codec', (t) => {
   const allowed = new Set(['codec msgpack', 'msgpack codec', 'rpc codec', 'actors codec', 'json codec', 'memory memory-stream', 'memory-stream memory', 'tcp host', 'tcp socket', 'ipc socket', 'ipc ipc-stream', 'ipc ipc-place', 'ipc-stream socket', 'ipc-place socket'])
-  // what a call carries and what stands around it is the same for calls of peers and of actors
-  const shared = new Set(['wrappers/rpc/context.ts', 'wrappers/rpc/interception.ts', 'wrappers/rpc/retries.ts'])
+  // what a call carries, what stands around it, and the options of a method are the same for calls of peers and of actors
+  const shared = new Set(['wrappers/rpc/context.ts', 'wrappers/rpc/interception.ts', 'wrappers/rpc/provisions.ts', 'wrappers/rpc/retries.ts'])
   const crossed = arrows.filter(({ from, to, type }) => folder(from) !== 'src' && folder(from) === folder(to) && part(from) !== part(to) && !type && !shared.has(to) && !allowed.has(`${part(from)} ${part(to)}`))
   t.deepEqual(crossed, [])
 })

@@ -45,6 +45,11 @@ test('importing the package loads no driver', async (t) => {
   t.is(stdout.trim(), '0')
 })
 
+test('of Standard Schema only types are used', (t) => {
+  t.false(readFileSync(join(root, 'dist/lib/stagemesh.js'), 'utf8').includes('@standard-schema'))
+  t.true(readFileSync(join(root, 'dist/wrappers/rpc/schema.d.ts'), 'utf8').includes("from '@standard-schema/spec'"))
+})
+
 test('where lmdb could not be built everything else works, and local: says what it needs', async (t) => {
   t.timeout(60_000)
   const folder = await tempFolder(t)
@@ -56,7 +61,10 @@ test('where lmdb could not be built everything else works, and local: says what 
   mkdirSync(join(modules, 'stagemesh'), { recursive: true })
   await promisify(execFile)('tar', ['-xzf', join(folder, archive), '-C', join(modules, 'stagemesh'), '--strip-components=1'])
   // as npm leaves it where an optional dependency failed; these links lead to where their own dependencies are
-  for (const name of Object.keys(dependencies ?? {})) symlinkSync(join(root, 'node_modules', name), join(modules, name))
+  for (const name of Object.keys(dependencies ?? {})) {
+    mkdirSync(dirname(join(modules, name)), { recursive: true }) // of a scope
+    symlinkSync(join(root, 'node_modules', name), join(modules, name))
+  }
   const run = async (lmdb: string | undefined): Promise<string> => {
     if (lmdb !== undefined) {
       mkdirSync(join(modules, 'lmdb'))

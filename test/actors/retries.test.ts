@@ -244,8 +244,8 @@ test('methods of define() and host(): names of public methods, and options that 
     [{ set: { idempotent: 'yes' } }, /idempotent of set: "yes"/], [{ set: { idempotnet: true } }, /"idempotnet" is no option/], [{ set: null }, /"set": null/],
   ]
   for (const [methods, message] of wrong) {
-    t.throws(() => { stage.define({ pattern: 'x.{id}', create: () => ({}), methods: methods as object }) }, { instanceOf: TypeError, message })
-    await t.throwsAsync(stage.host('y', {}, { methods: methods as object }), { instanceOf: TypeError, message })
+    t.throws(() => { stage.define({ pattern: 'x.{id}', create: () => ({}), methods: methods as Record<string, never> }) }, { instanceOf: TypeError, message })
+    await t.throwsAsync(stage.host('y', {}, { methods: methods as Record<string, never> }), { instanceOf: TypeError, message })
   }
   t.throws(() => stage.actor('x.1', { idempotent: 1 as unknown as boolean }), { instanceOf: StageError, message: /idempotent is 1/ })
   t.throws(() => stage.observe('x.1', ['n'], idempotent as object), { instanceOf: TypeError })

@@ -3,8 +3,9 @@ import type { AsyncResource } from 'node:async_hooks'
 import { StageError, asError, describe } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import type { Carried } from '../rpc/context.js'
-import { here, type Facts, type Interception, type Passing } from '../rpc/interception.js'
+import { here, isThenable, type Facts, type Interception, type Passing } from '../rpc/interception.js'
 import type { InterceptedCall } from '../rpc/interceptor.js'
+import { holdIn } from './copy.js'
 import type { Definition } from './definition.js'
 import { GET, WATCH } from './tasks.js'
 import { isInner } from './words.js'
@@ -30,6 +31,8 @@ export interface Arrived {
   readonly peer: Peer
   /** As far as its caller waits for it. */
   readonly of: Passing
+  /** Of a result, which interceptors may hold while the next turn changes what it was made of. */
+  readonly snapshot: (value: unknown) => unknown
 }
 
 type Answer = (error: StageError | null, value?: unknown) => void
@@ -40,32 +43,51 @@ export type Begin = (args: readonly unknown[], carried: Carried, done: Answer, w
  * Has a call become a turn once everything that stands before it lets it through: at once where nothing waits.
  * @param done  told what becomes of it
  */
-export function admit(interception: Interception, definition: Definition | undefined, { address, name, args, carried, peer, of }: Arrived, begin: Begin, done: Answer): void {
+export function admit(interception: Interception, definition: Definition | undefined, { address, name, args, carried, peer, of, snapshot }: Arrived, begin: Begin, done: Answer): void {
   const what = definition && (interception.guards || definition.guarded) ? asked(name, args) : undefined
-  if (!what || !definition) return begin(args, carried, done)
+  const rules = what && definition?.rules(what.kind, what.method)
+  if (!what || !definition || !(rules || interception.guards)) return begin(args, carried, done)
   const facts: Facts = { ...what, side: 'callee', target: address, peer, actor: { address, pattern: definition.pattern.text }, headers: carried.headers, options: definition.given }
   const plain = what.kind === 'call'
   /** What the turn failed with, and what interceptors are told of that: what its code threw. */
   let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
   let own: StageError | undefined
+  const say = (error: StageError): void => { own = error }
+  const discard = definition.share ? (value: unknown): void => holdIn(value, true) : undefined
   let begun = false
-  const run = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
+  let answered = false
+  const answer: Answer = (error, value) => {
+    if (answered) return
+    answered = true
+    done(error, value)
+  }
+  const run = (call: Pick<InterceptedCall, 'args' | 'headers'>): Promise<unknown> => new Promise((resolve, reject) => {
     begun = true
     begin(plain ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
-      if (!error) return resolve(value)
+      if (!error) {
+        try {
+          const returned = interception.returned(facts, rules, value, say, discard)
+          if (interception.intercepts) return resolve(isThenable(returned) ? returned : snapshot(returned))
+          // at once, as the next turn may change the object that this one has returned
+          if (!isThenable(returned)) answer(null, returned)
+          return resolve(returned)
+        } catch (thrown) {
+          return reject(thrown)
+        }
+      }
       failed = { error, thrown: error.code === 'REMOTE_ERROR' ? error.cause : error }
       reject(failed.thrown)
     }, here())
   })
   const fail = (error: unknown): void => {
-    if (failed && failed.thrown === error) done(failed.error)
-    else done(own ?? new StageError('REMOTE_ERROR', `an interceptor of ${name} of ${address} failed: ${asError(error).message}`, { executed: begun ? 'yes' : 'no', cause: error }))
+    if (failed && failed.thrown === error) answer(failed.error)
+    else answer(own ?? new StageError('REMOTE_ERROR', `an interceptor of ${name} of ${address} failed: ${asError(error).message}`, { executed: begun ? 'yes' : 'no', cause: error }))
   }
   let result: unknown
   try {
-    result = interception.in(facts, of, definition.rules(), run, (error) => { own = error })
+    result = interception.in(facts, of, rules, run, say)
   } catch (error) {
     return fail(error)
   }
-  Promise.resolve(result).then((value) => done(null, value), fail)
+  Promise.resolve(result).then((value) => answer(null, value), fail)
 }

@@ -117,6 +117,47 @@ function kept(value: unknown, references: References, hand?: Hand): unknown {
   }
 }
 
+/** Functions and streams stay the same ones. */
+class Same implements Refs {
+  readonly #list: unknown[] = []
+
+  constructor(private readonly references: References) {}
+
+  give(fn: Callable): number {
+    return this.#list.push(fn) - 1
+  }
+
+  take(id: number): unknown {
+    return this.#list[id]
+  }
+
+  offer(stream: object): number {
+    return this.#list.push(stream) - 1
+  }
+
+  accept(id: number): unknown {
+    return this.#list[id]
+  }
+
+  refer(reference: Reference): string {
+    return this.references.refer(reference)
+  }
+
+  resolve(text: string): object {
+    return this.references.resolve(text)
+  }
+}
+
+/** What a value is at this moment, so that no later change reaches it; what cannot be sent is left as it is, and fails where it is sent. */
+export function snapshotOf(value: unknown, references: References): unknown {
+  if (plain(value)) return value
+  try {
+    return copyOf(value, new Same(references))
+  } catch {
+    return value
+  }
+}
+
 /**
  * @param hand     stands between the functions and streams in it and whoever gets it
  * @param endings  gets the streams
@@ -161,7 +202,7 @@ export function sharedWith(value: unknown, hand: Hand | undefined): unknown {
 
 /** An error as it would have come over a link: of what was thrown nothing is shared. */
 export function copiedError(error: StageError, references: References, hand?: Hand): StageError {
-  const { code, message, executed, phase, cause } = error
+  const { code, message, executed, phase, cause, issues } = error
   if (plain(cause)) return error
   let told: { cause?: unknown } = {}
   const streams: Ending[] = []
@@ -171,5 +212,5 @@ export function copiedError(error: StageError, references: References, hand?: Ha
     streams.length = 0 // it could not be sent
   }
   if (streams.length === 0 && code === 'REMOTE_ERROR') dispose(cause)
-  return new StageError(code, message, { executed, ...(phase ? { phase } : {}), ...told })
+  return new StageError(code, message, { executed, issues, ...(phase ? { phase } : {}), ...told })
 }

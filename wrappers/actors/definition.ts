@@ -1,8 +1,9 @@
 import { StageError, describe } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 import { Pattern } from './address.js'
-import type { Rules } from '../rpc/interceptor.js'
-import { dataNames, hasData, isPublic } from './members.js'
+import type { InterceptedCall, Rules } from '../rpc/interceptor.js'
+import { rulesOf } from '../rpc/provisions.js'
+import { dataNames, hasData, hasMethod, isPublic } from './members.js'
 import type { Repeatable } from './repeatable.js'
 import type { ActorOptions, Self } from './types.js'
 
@@ -29,7 +30,9 @@ export class Definition {
   readonly repeatable: Repeatable | undefined
   /** It has rules of its own. */
   readonly guarded: boolean
-  readonly #rules: Rules
+  /** Of all its methods and properties, where it has any; and of each method that has options of its own. */
+  readonly #rules: Rules | undefined
+  readonly #byMethod: ReadonlyMap<string, Rules> | undefined
   readonly #names: readonly string[] | undefined
   #made: readonly string[] = []
 
@@ -64,9 +67,11 @@ export class Definition {
     this.slowTurnMs = this.#above0('slowTurnMs', options.slowTurnMs, 5000)
     const { authorize } = options
     if (authorize !== undefined && typeof authorize !== 'function') throw this.#bad(`has authorize: ${describe(authorize)}; expected a function (call) => boolean`)
-    this.#rules = { authorize, options }
-    this.guarded = authorize !== undefined
-    this.repeatable = this.#idempotent(options.methods)
+    this.#rules = authorize && { authorize: [authorize], options }
+    this.#byMethod = this.#methods(options.methods)
+    this.guarded = this.#rules !== undefined || this.#byMethod !== undefined
+    const repeatable = Object.entries(options.methods ?? {}).filter(([, one]) => one.idempotent).map(([name]) => name)
+    this.repeatable = repeatable.length > 0 ? new Set(repeatable) : undefined
     const missing = [...this.readonly].find((name) => !isPublic(name))
     if (missing !== undefined) throw this.#bad(`names ${describe(missing)} readonly, which is no public method`)
   }
@@ -76,9 +81,14 @@ export class Definition {
     return this.options
   }
 
-  /** What has to be so before its methods run, and its properties are read or watched. */
-  rules(): Rules {
-    return this.#rules
+  /** What has to be so before a method runs, or properties are read or watched, which have no options of their own. */
+  rules(kind: InterceptedCall['kind'], method: string): Rules | undefined {
+    return (kind === 'call' ? this.#byMethod?.get(method) : undefined) ?? this.#rules
+  }
+
+  /** An option for a method that is not there would guard nothing. @throws TypeError */
+  check(object: object): void {
+    for (const name of this.#byMethod?.keys() ?? []) if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
   }
 
   /** A new object of it. What its constructor throws goes through. */
@@ -87,6 +97,7 @@ export class Definition {
     const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
     if (typeof made !== 'object' || made === null) throw new TypeError(`create() of ${this.pattern.text} returned ${describe(made)}: expected an object`)
     if (typeof (made as { then?: unknown }).then === 'function') throw new TypeError(`create() of ${this.pattern.text} returned a promise: make the object at once, and wait in its activate()`)
+    this.check(made)
     return made
   }
 
@@ -118,16 +129,16 @@ export class Definition {
     throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)
   }
 
-  #idempotent(methods: unknown = {}): Repeatable | undefined {
-    if (typeof methods !== 'object' || methods === null) throw this.#bad(`has methods: ${describe(methods)}; expected { name: { idempotent: true } }`)
-    const names = Object.entries(methods).filter(([name, given]) => {
-      if (!isPublic(name)) throw this.#bad(`has options for ${describe(name)}, which is no public method`)
-      if (typeof given !== 'object' || given === null) throw this.#bad(`has methods with ${describe(name)}: ${describe(given)}; expected { idempotent: true }`)
-      const unknown = Object.keys(given as object).find((one) => one !== 'idempotent')
-      if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a method of actors; there is idempotent`)
-      return this.#flag(`idempotent of ${name}`, (given as { idempotent?: unknown }).idempotent)
-    })
-    return names.length > 0 ? new Set(names.map(([name]) => name)) : undefined
+  #methods(given: unknown): ReadonlyMap<string, Rules> | undefined {
+    if (given === undefined) return undefined
+    if (typeof given !== 'object' || given === null || Array.isArray(given)) throw this.#bad(`has methods: ${describe(given)}; expected options by the names of methods`)
+    const rules = new Map<string, Rules>()
+    for (const [name, options] of Object.entries(given)) {
+      if (!isPublic(name)) throw this.#bad(`has options for ${describe(name)} in methods, which is no public method`)
+      const own = rulesOf(`methods of the type of actors ${describe(this.options.pattern)}`, name, options)
+      if (own.authorize.length > 0 || own.validation) rules.set(name, { ...own, authorize: [...this.#rules?.authorize ?? [], ...own.authorize], options: this.options })
+    }
+    return rules.size > 0 ? rules : undefined
   }
 
   #above0(name: string, value: unknown, fallback: number): number {

@@ -101,6 +101,7 @@ export class Hosting implements ActivationHost {
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
     if (elsewhere) throw new TypeError(`the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already: it has one address, and one turn at a time`)
     const definition = new Definition({ pattern: address, create: () => object, authorize, methods })
+    definition.check(object)
     const hosted = { definition, object, standing: false }
     this.#objects.set(address, hosted)
     this.#announce()

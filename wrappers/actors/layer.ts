@@ -13,6 +13,7 @@ import { checkAddress } from './address.js'
 import { WORD_MS } from './call.js'
 import { CHANGES, Notifying, UNWATCH } from './changes.js'
 import { DEPOSED } from './claims.js'
+import { snapshotOf } from './copy.js'
 import { explain } from './explain.js'
 import { Hosting } from './hosting.js'
 import { dataRefs } from './snapshot.js'
@@ -54,7 +55,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     references,
     data: dataRefs(references),
   }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, (error) => resolve(error))))
-  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options)
+  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options, { error: (error) => mesh.error(error) })
   const routes = new Routes(mesh, hosting, interception)
   const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
@@ -126,7 +127,7 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
       }
       const definition = hosting.definitionOf(address)
       if (!definition || !(interception.guards || definition.guarded)) return begin(args, call.carried, answer)
-      outside(() => admit(interception, definition, { address, name: method, args, carried: call.carried, peer: call.peer, of: call }, begin, answer))
+      outside(() => admit(interception, definition, { address, name: method, args, carried: call.carried, peer: call.peer, of: call, snapshot: (value) => snapshotOf(value, hosting.outgoing.references) }, begin, answer))
     }, { words: ([address, method, args]) => inWords(method, args, address) })],
     [LOCATE, ({ carried, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))

@@ -45,6 +45,9 @@ export function ownMethods(object: object): Map<string, Method> | undefined {
   return methods
 }
 
+/** A public method, of its class or its own. */
+export const hasMethod = (object: object, name: string): boolean => methodsOf(object).has(name) || ownMethods(object)?.has(name) === true
+
 /** A hook, wherever it is defined. */
 export function hook(object: object, name: 'activate' | 'deactivate'): Method | undefined {
   const value: unknown = (object as Record<string, unknown>)[name]

@@ -19,7 +19,7 @@ import { announced } from './address.js'
 import { announcedBy } from './announced.js'
 import { ActorCall } from './call.js'
 import type { Changes } from './changes.js'
-import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith } from './copy.js'
+import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith, snapshotOf } from './copy.js'
 import type { Hosting } from './hosting.js'
 import { Repeatables, type Repeatable } from './repeatable.js'
 import { Route } from './route.js'
@@ -177,7 +177,7 @@ export class Routes {
       if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
       this.#run(address, call, own, carried, changes, share, done, within)
     }
-    outside(() => admit(this.interception, definition, { address, name: call.name, args, carried: call.carried, peer: this.mesh.self, of: call }, begin, (error, value) => {
+    outside(() => admit(this.interception, definition, { address, name: call.name, args, carried: call.carried, peer: this.mesh.self, of: call, snapshot: (value) => share ? value : snapshotOf(value, references) }, begin, (error, value) => {
       this.#answer(call, share, error, value)
     }))
   }

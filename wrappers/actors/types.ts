@@ -1,7 +1,8 @@
 import type { Fence, TargetOptions, To } from '../../src/types.js'
 import type { Authorize } from '../rpc/interceptor.js'
 import type { Actor, ActorCallOptions, Hidden, UntypedActor } from '../rpc/remote-actor.js'
-import type { Target } from '../rpc/types.js'
+import type { Fitting } from '../rpc/schema.js'
+import type { ProvideOptions, Target } from '../rpc/types.js'
 
 export type { Actor, ActorCallOptions, ActorOf, UntypedActor } from '../rpc/remote-actor.js'
 
@@ -43,21 +44,21 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
    * FORBIDDEN. Asked before the mailbox; the actor may be active by then.
    */
   readonly authorize?: Authorize | undefined
-  /** Of single methods. */
-  readonly methods?: { readonly [Method in Name]?: ActorMethodOptions | undefined } | undefined
+  /**
+   * Options of single methods, by their names: `authorize` beside that of the type, `idempotent`, and the schemas `input` and `output`. They
+   * are for calls from outside, before the mailbox: reminders, timers and what the object calls of itself are its own.
+   */
+  readonly methods?: Readonly<Record<string, ProvideOptions>> | undefined
 }
 
-/** Of one method of a type of actors. */
-export interface ActorMethodOptions {
-  /**
-   * A call may be made again where its link broke or it was refused, as if the caller had said so: running it twice is the
-   * same as running it once. Callers are told of it; default false.
-   */
-  readonly idempotent?: boolean | undefined
-}
+/** Options of methods that are known to the compiler: only for those that are there, and with schemas that fit them. */
+type MethodsFit<T, Methods, Public = keyof Actor<T>> = { readonly [Name in keyof Methods]: Name extends Public ? Fitting<T[Name & keyof T], Methods[Name], ProvideOptions> : 'no public method of that name' }
 
 /** Of an object that is given to `host()`. */
-export type HostOptions = Pick<ActorOptions, 'authorize' | 'methods'>
+export interface HostOptions<T extends object = object, Methods = unknown> extends Pick<ActorOptions, 'authorize'> {
+  /** As of `define()`. */
+  readonly methods?: (Methods & MethodsFit<T, Methods>) | undefined
+}
 
 /** Names that the compiler knows, and those of private members, of which it does not tell. */
 type NamesIn<T> = Extract<keyof T, string> | `_${string}`
@@ -65,7 +66,8 @@ type NamesIn<T> = Extract<keyof T, string> | `_${string}`
 type Given<Pattern extends string> = string extends Pattern ? never : Params<Pattern>
 
 /** Actors that are instances of a class, or of an ES5 constructor; it gets the parameters of the address. */
-export interface ActorClass<Pattern extends string, T extends object> extends ActorOptions<Pattern, NamesIn<NoInfer<T>>> {
+export interface ActorClass<Pattern extends string, T extends object, Methods = unknown> extends Omit<ActorOptions<Pattern, NamesIn<NoInfer<T>>>, 'methods'> {
+  readonly methods?: (Methods & MethodsFit<NoInfer<T>, Methods>) | undefined
   readonly constructor: (new (params: Given<Pattern>) => T) | ((this: T, params: Given<Pattern>) => void)
   readonly create?: undefined
 }

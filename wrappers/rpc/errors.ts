@@ -12,7 +12,7 @@ const ELSEWHERE: ReadonlySet<unknown> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'O
 export const elsewhere = (error: Error | null | undefined): boolean => error instanceof StageError && error.executed === 'no' && ELSEWHERE.has(error.code)
 
 /** Our own errors as they travel: a code, a bounded text, never a stack. */
-export const toWire = (error: StageError): WireError => ({ code: error.code, message: error.message.slice(0, TEXT_MAX), executed: error.executed })
+export const toWire = ({ code, message, executed, issues }: StageError): WireError => ({ code, message: message.slice(0, TEXT_MAX), executed, ...(issues ? { issues } : {}) })
 
 /** What a layer above answers with: an error of ours as it is, with its cause as far as that may travel. */
 export const saidToWire = (error: StageError): WireError => ({
@@ -29,11 +29,12 @@ export function thrownToWire(method: string, thrown: unknown): WireError {
 
 /** Rebuilt from what came: a code of our list or none at all, and no class is looked up. */
 export function fromWire(value: unknown, peer: Peer): StageError {
-  const { code, message, executed, cause, phase } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
+  const { code, message, executed, cause, phase, issues } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
   return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message', {
     executed: EXECUTED.has(executed) ? executed as Executed : 'unknown',
     peer,
     ...(cause === undefined ? {} : { cause: shown(cause) }),
     ...(PHASES.has(phase) ? { phase: phase as Phase } : {}),
+    ...(Array.isArray(issues) ? { issues } : {}),
   })
 }

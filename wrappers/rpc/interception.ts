@@ -8,6 +8,7 @@ import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Answering } from '../codec/hand.js'
 import type { Carried } from './context.js'
 import type { Authorize, InterceptedCall, Interceptor, Rules } from './interceptor.js'
+import type { Validation } from './schema.js'
 import type { CallContext, Handler } from './types.js'
 
 /** The call behind an interception: its end may move, and its signal is made when it is asked for. */
@@ -74,6 +75,13 @@ class Intercepted implements InterceptedCall {
   }
 }
 
+/** Whom to tell of calls of which the caller is not told, or not all. */
+export interface Told {
+  error(error: StageError): void
+  /** Of a cast that does not pass, as nobody waits for its answer. */
+  dropped?(peer: Peer | undefined, what: string): void
+}
+
 /** One call that waits for an interceptor, a rule or its answer. */
 interface Held {
   readonly method: string
@@ -90,7 +98,7 @@ export class Interception {
   readonly #authorize: Authorize | undefined
 
   /** @throws TypeError */
-  constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, { interceptors = [], authorize }: { interceptors?: unknown; authorize?: unknown }) {
+  constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, { interceptors = [], authorize }: { interceptors?: unknown; authorize?: unknown }, private readonly told: Told) {
     if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) throw new TypeError('interceptors are a list of functions (call, next) => Promise')
     if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError('authorize is a function (call) => boolean, or a promise of one')
     this.#list = [...interceptors as readonly Interceptor[]]
@@ -133,10 +141,10 @@ export class Interception {
   }
 
   /**
-   * A call that is served: through the interceptors, then the rules, then to `run`, at once as long as none of them waits.
-   * @param own  called before it fails with a StageError of an interceptor or a rule, which the caller gets as it is
+   * A call that is served: through the interceptors, the rules and the schemas, then to `run`, at once as long as none of them waits.
+   * @param own  called before it fails with a StageError of an interceptor, a rule or a schema, which the caller gets as it is
    */
-  in(facts: Facts, of: Passing, rules: Rules | undefined, run: (call: InterceptedCall) => unknown, own: (error: StageError) => void): unknown {
+  in(facts: Facts, of: Passing, rules: Rules | undefined, run: (call: Pick<InterceptedCall, 'args' | 'headers'>) => unknown, own: (error: StageError) => void): unknown {
     const held: Held = { method: facts.method, of, begun: false, fail: nothing }
     /** By the code that was called. */
     let thrown: { readonly error: unknown } | undefined
@@ -144,11 +152,13 @@ export class Interception {
     const serve = (call: InterceptedCall): unknown => {
       if (passed) throw new TypeError(`next() was called twice for ${facts.method}, and a call is served once`)
       passed = true
-      return after(this.#allowed(call, rules), () => {
+      const validation = rules?.validation
+      const allowed = after(this.#allowed(call, rules), () => validation ? this.#checked(call, validation) : call.args)
+      return after(allowed, (args) => {
         if (of.over) throw new StageError('CANCELLED', `the caller of ${facts.method} has stopped waiting`, { executed: 'no' })
         if (of.endsAt <= this.clock.now()) throw late(held)
         held.begun = true
-        return caught(() => run(call), (error) => { thrown = { error } })
+        return caught(() => run({ args: args as readonly unknown[], headers: call.headers }), (error) => { thrown = { error } })
       })
     }
     const call = new Intercepted(facts, of, this.clock)
@@ -157,7 +167,7 @@ export class Interception {
       return isThenable(result) ? this.#hold(held, Promise.resolve(result)) : result
     }, (error) => {
       if (!(error instanceof StageError) || thrown?.error === error) return
-      const said = held.begun && error.executed === 'no' ? new StageError(error.code, error.message, { executed: 'yes', cause: error.cause }) : error
+      const said = held.begun && error.executed === 'no' ? new StageError(error.code, error.message, { executed: 'yes', cause: error.cause, issues: error.issues }) : error
       own(said)
     })
   }
@@ -167,14 +177,16 @@ export class Interception {
    * @param who  the name of this stage
    */
   serving(handler: Handler, method: string, who: string, rules?: Rules, passed = false): Handler {
-    if (!this.guards && !rules?.authorize) return handler
+    if (!this.guards && (!rules || (rules.authorize.length === 0 && !rules.validation))) return handler
     const serve = (call: Served, args: unknown[]): unknown => {
       const kind = passed ? 'function' : call.endsAt === Infinity ? 'cast' : 'call'
       const facts: Facts = { side: 'callee', kind, target: who, peer: call.peer, method, actor: undefined, args, headers: call.headers, options: rules?.options }
+      const own = (error: StageError): void => { call.failure = error }
       return this.in(facts, call, rules, ({ args, headers }) => {
         if (headers !== call.headers) call.carried = { ...call.carried, headers }
-        return handler.apply(call, [...args])
-      }, (error) => { call.failure = error })
+        const result = handler.apply(call, [...args])
+        return rules?.validation ? after(result, (value) => this.returned(facts, rules, value, own)) : result
+      }, own)
     }
     return function (this: CallContext, ...args: unknown[]) {
       return serve(this as Served, args)
@@ -195,14 +207,36 @@ export class Interception {
       }
       return false
     }
-    return [this.#authorize, rules?.authorize].some((rule) => rule && ask(rule))
+    return [this.#authorize, ...rules?.authorize ?? []].some((rule) => rule && ask(rule))
   }
 
   #allowed(call: InterceptedCall, rules: Rules | undefined): unknown {
-    const ask = (rule: Authorize | undefined): unknown => rule && after(decided(rule, call), (allowed) => {
+    const ask = (rule: Authorize): unknown => after(decided(rule, call), (allowed) => {
       if (allowed !== true) throw new StageError('FORBIDDEN', `${call.peer?.name ?? 'the caller'} may not ${VERBS[call.kind]} ${call.method} of ${call.target}`, { executed: 'no' })
     })
-    return after(ask(this.#authorize), () => ask(rules?.authorize))
+    const all = (list: readonly Authorize[]): unknown => list.reduce<unknown>((before, rule) => after(before, () => ask(rule)), undefined)
+    return after(this.#authorize && ask(this.#authorize), () => rules && all(rules.authorize))
+  }
+
+  /** Its arguments as the schemas return them. */
+  #checked(call: InterceptedCall, validation: Validation): unknown {
+    return caught(() => validation.args(call.args, named(call), (error) => this.told.error(error)), (error) => {
+      if (call.kind === 'cast') this.told.dropped?.(call.peer, `a cast was dropped: ${asError(error).message}`)
+    })
+  }
+
+  /**
+   * The result of a call as the schema of the method returns it, or a promise of that.
+   * @param own      called with the error before it fails
+   * @param discard  ends the streams in a result that nobody gets
+   */
+  returned(facts: Facts, rules: Rules | undefined, value: unknown, own: (error: StageError) => void, discard = dispose): unknown {
+    const validation = rules?.validation
+    if (!validation) return value
+    return caught(() => validation.returned(value, named(facts), (error) => this.told.error(error)), (error) => {
+      discard(value)
+      own(error as StageError)
+    })
   }
 
   #through(first: Intercepted, last: (call: InterceptedCall) => unknown): Promise<unknown> {
@@ -249,12 +283,14 @@ export class Interception {
 }
 
 const nothing = (): void => {}
+/** The method, for messages. */
+const named = ({ method, actor }: Pick<Facts, 'method' | 'actor'>): string => actor ? `${method} of ${actor.address}` : method
 const VERBS = { call: 'call', cast: 'cast', get: 'read', observe: 'watch', function: 'call' }
 
 const executed = ({ begun }: Held): 'no' | 'unknown' => begun ? 'unknown' : 'no'
 const late = (held: Held): StageError => held.begun
   ? new StageError('TIMEOUT', `${held.method} did not answer in time`, { phase: 'running', executed: 'unknown' })
-  : new StageError('TIMEOUT', `an interceptor or a rule held ${held.method} until its deadline`, { phase: 'queued', executed: 'no' })
+  : new StageError('TIMEOUT', `an interceptor, a rule or a schema held ${held.method} until its deadline`, { phase: 'queued', executed: 'no' })
 
 /** What a rule says; where it fails, why nobody may. */
 function decided(rule: Authorize, call: InterceptedCall): unknown {
@@ -269,7 +305,7 @@ function decided(rule: Authorize, call: InterceptedCall): unknown {
   }
 }
 
-const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
+export const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 
 /** At once where there is nothing to wait for, so that calls begin in the order in which they came. */
 const after = (value: unknown, go: (value: unknown) => unknown): unknown => isThenable(value) ? Promise.resolve(value).then(go) : go(value)

@@ -1,6 +1,7 @@
 /** What users write around calls: interceptors, and rules of who may call what. */
 import type { Headers } from '../../src/headers.js'
 import type { Peer } from '../../src/types.js'
+import type { Validation } from './schema.js'
 
 /** A call as interceptors and rules see it. What `next` is given may have other `args` and `headers`; the rest is not theirs to change. */
 export interface InterceptedCall {
@@ -42,7 +43,9 @@ export type Authorize = (call: InterceptedCall) => boolean | Promise<boolean>
 
 /** What has to be so before one method runs, and after. */
 export interface Rules {
-  readonly authorize?: Authorize | undefined
+  /** All of them have to say `true`, in this order. */
+  readonly authorize: readonly Authorize[]
+  readonly validation?: Validation | undefined
   /** Of `provide()` or `define()`. */
   readonly options?: Readonly<object> | undefined
 }

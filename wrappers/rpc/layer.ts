@@ -20,11 +20,12 @@ import { Retries } from './retries.js'
 import { Rpc, type RpcHost } from './rpc.js'
 import { Shown } from './shown.js'
 import { Slices } from './slices.js'
-import type { Handler, ProvideOptions, RpcVerbs } from './types.js'
+import type { Handler, ProvideOptions, ProvidedMethod, RpcVerbs } from './types.js'
 import { callUri } from './uri.js'
 
 export type * from './types.js'
 export type * from './interceptor.js'
+export { method } from './provisions.js'
 
 export interface RpcOptions {
   /** How values become bytes; default msgpack. Both ends need the same, so it is part of the layer's name. */
@@ -44,7 +45,7 @@ export interface RpcStageOptions {
 }
 
 /** Methods by name: a handler, or a handler with options. */
-export type Provided = Readonly<Record<string, Handler | (ProvideOptions & { readonly handler: Handler })>>
+export type Provided = Readonly<Record<string, Handler | ProvidedMethod>>
 
 /** Calls, streams and functions over frames: the second layer of the default chain. */
 export function rpc({ codec = msgpack(), provide = {} }: RpcOptions = {}): Layer<Framed, Rpc> {
@@ -59,8 +60,12 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
   const served = (): void => { if (drained && ![...rpcs].some((one) => one.serving > 0)) drained() }
   const { clock, deadlines, timeoutMs } = mesh
   const options = mesh.options as RpcStageOptions
-  const interception = new Interception(clock, deadlines, options)
   const { name } = mesh.self
+  const often = new OftenLog(clock, name)
+  const interception = new Interception(clock, deadlines, options, {
+    error: (error) => mesh.error(error),
+    dropped: (peer, what) => often.note(`dropped ${peer?.id}`, () => `${peer?.name} (${peer?.id}): ${what}`),
+  })
   const provisions = new Provisions(interception, name, () => { for (const one of rpcs) one.methods.announce() })
   for (const [method, one] of Object.entries({ ...provided, ...options.provide })) {
     const selection = mesh.select('*')
@@ -80,7 +85,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     clock, deadlines, codec, timeoutMs, references,
     interception: caller.interception,
     passed: (fn, method) => interception.serving(fn as Handler, method, name, undefined, true),
-    held: PROCESS.calls, heldAnswers: PROCESS.answers, unfinished: PROCESS.unfinished, often: new OftenLog(clock, name),
+    held: PROCESS.calls, heldAnswers: PROCESS.answers, unfinished: PROCESS.unfinished, often,
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),

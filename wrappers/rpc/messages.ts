@@ -5,7 +5,7 @@
  *     REF       the same for a function that was passed: its number (4) in place of the method
  *     CAST      id 0 · context · length of the method (1) · method · arguments; never answered
  *     RESULT    id of the call · value
- *     ERROR     id of the call · { code, message, executed, cause?, phase? }
+ *     ERROR     id of the call · { code, message, executed, cause?, phase?, issues? }
  *     CANCEL    id of the call
  *     RELEASE   number of a function · how many times less it is held (4)
  *     METHODS   0 · { added, removed, idempotent? }: what this end shows to the other; the first one comes even if empty
@@ -95,4 +95,6 @@ export interface WireError {
   executed: string
   cause?: unknown
   phase?: string | undefined
+  /** Each { message, path }. */
+  issues?: readonly unknown[] | undefined
 }

@@ -3,7 +3,8 @@ import { isIdentifier } from '../../src/pattern.js'
 import type { Peer, Selection } from '../../src/types.js'
 import type { Interception } from './interception.js'
 import type { Rules } from './interceptor.js'
-import type { Handler, ProvideOptions } from './types.js'
+import { validation, type Schema, type Schemas } from './schema.js'
+import type { CheckedHandler, Handler, ProvideOptions, ProvidedMethod } from './types.js'
 
 /** Names that a proxy, a promise or a debugger asks of any object: never methods. */
 const RESERVED: ReadonlySet<string> = new Set([
@@ -33,17 +34,31 @@ interface Provision {
   idempotent: boolean
 }
 
-const OPTIONS = ['authorize', 'idempotent']
+/** Of one method, whether it is provided or an actor's. */
+const OPTIONS = ['authorize', 'input', 'output', 'idempotent']
 
-/** @throws TypeError */
-function rulesOf(method: string, options: ProvideOptions): Rules {
-  if (typeof options !== 'object' || options === null) throw new TypeError(`provide(${describe(method)}) takes options and a handler, or a handler alone; it got ${describe(options)}`)
+/**
+ * Checks the options of one method.
+ * @param where  for messages: `provide()`, or the type of actors
+ * @throws TypeError
+ */
+export function rulesOf(where: string, method: string, options: unknown): Rules {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw new TypeError(`the options of ${method} in ${where} are ${describe(options)}: expected an object of ${OPTIONS.join(', ')}`)
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of provide(); there are ${OPTIONS.join(', ')}`)
-  const { authorize, idempotent } = options
+  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a method in ${where}; there are ${OPTIONS.join(', ')}`)
+  const { authorize, input, output, idempotent } = options as ProvideOptions
   if (idempotent !== undefined && typeof idempotent !== 'boolean') throw new TypeError(`idempotent of ${method} is ${describe(idempotent)}: expected true or false`)
   if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
-  return { authorize, options }
+  return { authorize: authorize ? [authorize] : [], validation: validation(method, input, output), options }
+}
+
+/**
+ * Types a handler by its schemas where TypeScript cannot by itself, in `provide` of a stage or of `rpc()`:
+ * `provide: { greet: method({ input: z.string(), handler: (name) => `hi there, ${name}` }) }`.
+ * @returns what it was given
+ */
+export function method<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(given: ProvideOptions<Input, Output> & { readonly handler: CheckedHandler<Input, Output> }): ProvidedMethod {
+  return given
 }
 
 /** What one stage provides, and to whom. A wire name only ever looks up this Map. */
@@ -64,7 +79,7 @@ export class Provisions {
     const options = behind === undefined ? undefined : given as ProvideOptions
     if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter or a digit, then up to 127 letters, digits or one of "_ . : -", and none of the names that every object has`)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
-    const rules = options && rulesOf(name, options)
+    const rules = options && rulesOf('provide()', name, options)
     // again for the same selection: the latest one replaces, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
     list.push({ selection, handler: this.interception.serving(handler, name, this.who, rules), rules, idempotent: options?.idempotent ?? false })

@@ -6,6 +6,7 @@ import type { Hand } from '../codec/hand.js'
 import type { Actor, ActorCallOptions, UntypedActor } from './remote-actor.js'
 import type { Carried } from './context.js'
 import type { Authorize } from './interceptor.js'
+import type { ArgumentsOf, ResultFor, Schema, Schemas } from './schema.js'
 
 /** `this` of a handler: the call that it answers. */
 export interface CallContext {
@@ -38,15 +39,34 @@ export interface CallContext {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- so that handlers need no annotations
 export type Handler = (this: CallContext, ...args: any[]) => unknown
 
-/** What has to be so for one method. */
-export interface ProvideOptions {
-  /** Whether a call may be made, beside the stage's own rule: anything but `true` is FORBIDDEN. */
+/** Options of one method. Its schemas are those of any library that follows Standard Schema, such as zod, valibot and arktype. */
+export interface ProvideOptions<Input extends Schemas | undefined = Schemas | undefined, Output extends Schema | undefined = Schema | undefined> {
+  /** Whether a call may be made, beside the stage's own rule: anything but `true` is FORBIDDEN. Its `args` were not checked yet. */
   readonly authorize?: Authorize | undefined
+  /**
+   * A schema for the only argument, or a list with one for each; a missing argument is checked as `undefined`. The method gets
+   * what the schemas return. Arguments that do not pass, or more than there are schemas for, are BAD_ARGUMENT with `issues`, and
+   * the method does not run; so it is without `issues` where a schema throws, which is an `error` event of this stage.
+   */
+  readonly input?: Input
+  /**
+   * A schema for the result; the caller gets what it returns. A result that does not pass is REMOTE_ERROR, and an `error`
+   * event of this stage with the `issues`. What the method has done by then stays done, and committed if it is an actor's.
+   */
+  readonly output?: Output
   /**
    * A call may be made again where its link broke or it was refused, as if the caller had said so (`to(x, { idempotent: true })`):
    * running it twice is the same as running it once. Callers are told of it; default false.
    */
   readonly idempotent?: boolean | undefined
+}
+
+/** A handler behind schemas: it gets what those of the input return, and returns something that the one of the output takes. */
+export type CheckedHandler<Input, Output> = (this: CallContext, ...args: ArgumentsOf<Input, Parameters<Handler>>) => ResultFor<Output>
+
+/** A handler with its options in one object. `method()` infers what it gets from the schemas. */
+export interface ProvidedMethod extends ProvideOptions {
+  handler(this: CallContext, ...args: unknown[]): unknown
 }
 
 /** A call to the layer above. */
@@ -97,7 +117,8 @@ export interface RpcVerbs {
    * unless the call is idempotent (`TargetOptions.idempotent`).
    * @returns what the method returned, decoded; class instances arrive as plain objects
    * @throws StageError NO_SUCH_PEER none matched in time · NO_SUCH_METHOD · TIMEOUT · CANCELLED · DISCONNECTED ·
-   *   REMOTE_ERROR (`cause`: what it threw) · BAD_ARGUMENT · OVERLOADED · REFUSED · REGISTRY_UNAVAILABLE · CLOSED
+   *   REMOTE_ERROR (`cause`: what it threw) · BAD_ARGUMENT (`issues`: where they do not pass its schemas) · FORBIDDEN ·
+   *   OVERLOADED · REFUSED · REGISTRY_UNAVAILABLE · CLOSED
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call; `as<Api>()` is the typed one
   call<T = any>(method: string, ...args: unknown[]): Promise<T>
@@ -108,7 +129,7 @@ export interface RpcVerbs {
   cast(method: string, ...args: unknown[]): void
   /** Shows a method to every peer that matches, now and later. @throws StageError BAD_NAME */
   provide(method: string, handler: Handler): void
-  provide(method: string, options: ProvideOptions, handler: Handler): void
+  provide<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(method: string, options: ProvideOptions<Input, Output>, handler: CheckedHandler<Input, Output>): void
   /** Takes back what was provided to the same pattern. */
   unprovide(method: string): void
   /** The same calls, typed from a class or a type. */
