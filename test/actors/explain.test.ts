@@ -52,6 +52,8 @@ test('explain says how long the mailbox held what runs and what ran before, and 
   const a = await add('a', (stage) => stage.define({
     pattern: 'acts.{id}', readonly: ['look'], create: (_, self) => ({
       leave() { self.deactivate() },
+      lend: (to: string) => self.actor(to)['use'](() => 'lent') as unknown,
+      use: (lent: () => unknown) => lent(),
       deactivate: () => passed(clock, 400),
       async slow(ms: number) { await passed(clock, ms) },
       async look(ms: number) { await passed(clock, ms) },
@@ -85,6 +87,10 @@ test('explain says how long the mailbox held what runs and what ran before, and 
     for (const [at, waited] of [0, 300, 5300, 5300].entries()) near(before.at(at - 4)!.waitedMs, waited)
     t.deepEqual(Object.keys(before[0]), ['method', 'ms', 'waitedMs'])
   }
+  // what comes back to a turn that runs begins at once
+  await go(b.stage.actor('acts.0')['lend']('acts.1'))
+  const inner = (await go(b.stage.explain('acts.0'))).last!.find(({ method }) => method === '@function')!
+  near(inner.waitedMs, 0)
   await go(a.stage.actor('acts.0')['leave']())
   await clock.advance(100)
   const [hook] = (await go(b.stage.explain('acts.0'))).turn!

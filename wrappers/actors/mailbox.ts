@@ -101,9 +101,9 @@ export class Mailbox {
     if (cycle && (turn.back || (definition.reentrant && activation.phase !== 'starting')) && (!cycle.shared || turn.shared)) {
       turn.inner = cycle.inner || !cycle.shared
       const now = host.mesh.clock.now()
+      if (turn.arrivedAt === 0) turn.arrivedAt = now
       if (cycle.shared && this.#fixed && !this.#mended(this.#shared ?? NOBODY)) return turn.move()
       if (host.mesh.valid(now)) return this.#begin(turn, now)
-      if (turn.arrivedAt === 0) turn.arrivedAt = now
       ;(this.#held ??= []).push(turn)
       host.note(turn)
       return host.pause(this)
@@ -225,7 +225,6 @@ export class Mailbox {
     const { activation } = this
     const { definition } = activation
     turn.startedAt = now
-    if (turn.arrivedAt === 0) turn.arrivedAt = now
     turn.id = ++this.#count
     if (turn.inner) (this.#inner ??= new Set()).add(turn)
     else if (turn.shared) {
