@@ -9,7 +9,6 @@ import { honest, type Retried } from '../rpc/retries.js'
 import type { Outgoing, Rpc } from '../rpc/rpc.js'
 import type { Changes } from './changes.js'
 import type { Moving } from './copy.js'
-import type { Route } from './route.js'
 import type { Turn } from './turn.js'
 import type { ActorCallOptions } from './types.js'
 import { inWords } from './words.js'
@@ -17,14 +16,35 @@ import { inWords } from './words.js'
 /** The owner says where the time went, and its word takes a while to come. */
 export const WORD_MS = 60
 
+/** What a call is, beside its arguments and what it carries. */
+export interface Made extends Pick<Inherited, 'hand'>, Pick<ActorCallOptions, 'idempotent'> {
+  readonly address: string
+  /** Of the method; `@…` where the library asks for something. */
+  readonly name: string
+  /** When it was made; by the clock's `now()`. */
+  readonly since: number
+  readonly deadline: number
+  readonly signal: AbortSignal | undefined
+  /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
+  readonly onsend: ((rpc: Rpc | undefined) => Changes | undefined) | undefined
+}
+
+/** What a call asks of the way to its actor. */
+export interface Way {
+  now(): number
+  /** It wants to be sent. */
+  add(call: ActorCall): void
+  /** Nobody waits for one that was sent. @returns whether it has not left */
+  withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean
+  settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void
+  /** Its deadline has passed before it could be sent. */
+  expire(call: ActorCall): void
+  /** It has ended, however. */
+  forget(call: ActorCall): void
+}
+
 /** One call of an actor, from its first wait to its one end. */
 export class ActorCall implements Outgoing, Moving {
-  readonly endsAt: number
-  /** Of the actor that makes it. */
-  readonly hand: Hand | undefined
-  readonly carried: Carried
-  /** Whether it may be made again, as its caller says; undefined: as its owner does. */
-  readonly idempotent: boolean | undefined
   /** What ends with a call that fails; undefined while it was given to nobody: all of it. */
   streams?: readonly unknown[]
   /** Order in which they were made. */
@@ -44,38 +64,39 @@ export class ActorCall implements Outgoing, Moving {
   #over = false
 
   constructor(
-    readonly route: Route,
-    /** Of the actor; `@…` where the library asks for something. */
-    readonly name: string,
+    readonly way: Way,
+    readonly made: Made,
     readonly own: readonly unknown[],
-    /** When it was made; by the clock's `now()`. */
-    readonly since: number,
-    readonly deadline: number,
-    readonly signal: AbortSignal | undefined,
-    { carried, hand, idempotent }: Inherited & Pick<ActorCallOptions, 'idempotent'>,
+    readonly carried: Carried,
     private readonly done: (error: StageError | null, value?: unknown) => void,
-    /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
-    readonly onsend?: (rpc: Rpc | undefined) => Changes | undefined,
-  ) {
-    this.endsAt = deadline + WORD_MS
-    this.carried = carried
-    this.hand = hand
-    this.idempotent = idempotent
+  ) {}
+
+  get signal(): AbortSignal | undefined {
+    return this.made.signal
+  }
+
+  /** Of the actor that makes it. */
+  get hand(): Hand | undefined {
+    return this.made.hand
+  }
+
+  get endsAt(): number {
+    return this.made.deadline + WORD_MS
   }
 
   /** For messages. */
   get method(): string {
-    return inWords(this.name, this.own, this.route.address)
+    return inWords(this.made.name, this.own, this.made.address)
   }
 
   /** As they go over a link. */
   get args(): readonly unknown[] {
-    return [this.route.address, this.name, this.own]
+    return [this.made.address, this.made.name, this.own]
   }
 
   moves(): () => void {
-    this.movedAt ??= this.since
-    return () => { this.movedAt = this.route.routes.mesh.clock.now() }
+    this.movedAt ??= this.made.since
+    return () => { this.movedAt = this.way.now() }
   }
 
   get over(): boolean {
@@ -87,13 +108,13 @@ export class ActorCall implements Outgoing, Moving {
     if (this.carried.depth > DEPTH_MAX) return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
     if (signal?.aborted) return this.end(cancelled(signal))
     if (signal) this.#unlisten = onAbort(signal, () => this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason })))
-    this.route.add(this)
+    this.way.add(this)
   }
 
   cancel(error: StageError): void {
     if (this.#over) return
     if (this.turn) return this.#leave(this.turn, error)
-    const unsent = !this.link || this.route.withdraw(this, this.link, error)
+    const unsent = !this.link || this.way.withdraw(this, this.link, error)
     this.end(new StageError(error.code, error.message, { executed: unsent ? 'no' : 'unknown', cause: error.cause }))
   }
 
@@ -110,7 +131,7 @@ export class ActorCall implements Outgoing, Moving {
 
   /** What came of it where it was sent to. */
   settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void {
-    this.route.settled(this, error, value, streams)
+    this.way.settled(this, error, value, streams)
   }
 
   /** It waits to be sent, and the streams in its arguments go on: one that fails ends it. */
@@ -133,7 +154,7 @@ export class ActorCall implements Outgoing, Moving {
       if (error) error = honest(error, this.retried)
     }
     if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
-    this.route.forget(this)
+    this.way.forget(this)
     if (error) dispose(this.streams ?? this.own)
     this.done(error, value)
   }

@@ -2,13 +2,13 @@ import type { Ending } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
 import { NO_HEADERS } from '../../src/headers.js'
 import { outside } from '../../src/outside.js'
-import type { Link } from '../../src/types.js'
+import type { Link, Mesh, Peer } from '../../src/types.js'
 import { visit } from '../codec/dispose.js'
-import { isLost, isRefusal } from '../rpc/retries.js'
+import type { Carried } from '../rpc/context.js'
+import { isLost, isRefusal, type Retries } from '../rpc/retries.js'
 import type { Rpc } from '../rpc/rpc.js'
-import type { ActorCall } from './call.js'
+import type { ActorCall, Way } from './call.js'
 import type { Repeatable } from './repeatable.js'
-import type { Routes } from './routes.js'
 import { moved, movedTo } from './turn.js'
 import { isInner } from './words.js'
 
@@ -23,8 +23,37 @@ const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME'
 /** Why a stage could not be asked: of a call that waits for that the deadline passes. */
 export const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
 
+/** Who has the claim; where the one that was asked says that it has it itself, the link to it and what may be called again there. */
+export interface Located {
+  readonly owner: string | undefined
+  readonly link?: Link<Rpc>
+  readonly repeatable?: Repeatable | undefined
+}
+
+/** What a route asks of its stage. */
+export interface RouteHost {
+  readonly mesh: Pick<Mesh<Rpc>, 'id' | 'clock' | 'look'>
+  readonly retries: Retries
+  /** Whether calls go on; while the stage is closing only those that belong to what it still serves. */
+  takes(carried: Carried): boolean
+  /** A stage by its id. */
+  find(id: string): Peer | undefined
+  /** Whom to ask first. */
+  choose(address: string, tried: ReadonlySet<string>): Promise<Peer | undefined>
+  ask(peer: Peer, address: string, from: Carried): Promise<Located>
+  /** Resolves when the peers have changed, or after so long. */
+  change(ms: number): Promise<void>
+  /** Runs a call here. */
+  local(address: string, call: ActorCall): void
+  /** It waits to be sent. */
+  note(call: ActorCall): void
+  unnote(call: ActorCall): void
+  /** Why a call could not be sent. */
+  why(address: string, method: string): StageError
+}
+
 /** The way to one actor: which stage has it, and the calls that wait to know that, in the order in which they were made. */
-export class Route {
+export class Route implements Way {
   /** The id of the stage that has the claim, as far as is known. */
   owner: string | undefined
   #link: Link<Rpc> | undefined
@@ -42,7 +71,11 @@ export class Route {
   /** Why it is not known yet. */
   #failure: StageError | undefined
 
-  constructor(readonly address: string, readonly routes: Routes) {}
+  constructor(readonly address: string, private readonly routes: RouteHost) {}
+
+  now(): number {
+    return this.routes.mesh.clock.now()
+  }
 
   get busy(): boolean {
     return this.#queue.length > 0 || this.#flying > 0 || this.#locating
@@ -117,10 +150,10 @@ export class Route {
     const { routes } = this
     const { clock } = routes.mesh
     const lost = link !== undefined && isLost(error, link.top)
-    if (!(lost || isRefusal(error)) || !(call.idempotent ?? this.#says(call.name)) || !routes.takes(call.carried)) return false
+    if (!(lost || isRefusal(error)) || !(call.made.idempotent ?? this.#says(call.made.name)) || !routes.takes(call.carried)) return false
     if (link ? call.streams?.length : hasStreams(call.own)) return false // they were consumed
     call.retried ??= { made: 0, lost: 0, refused: false }
-    const ms = routes.retries.pause(error, call.retried, clock.now(), call.deadline)
+    const ms = routes.retries.pause(error, call.retried, clock.now(), call.made.deadline)
     if (ms === undefined) return false
     if (lost) this.#lose() // whatever its code is
     this.forget(call)
@@ -164,7 +197,7 @@ export class Route {
     const link = this.#link
     if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
     try {
-      call.onsend?.(link.top)
+      call.made.onsend?.(link.top)
       call.id = link.top.send(call, CALL)
       call.link = link
     } catch (thrown) {
