@@ -129,7 +129,7 @@ class Scene {
 
   #mesh<T>(): Mesh<T> {
     return {
-      self: { id: 'victim-0001', name: 'victim', namespace: 'default' }, clock: this.#clock, random: systemRandom, timeoutMs: 10_000,
+      self: { id: 'victim-0001', name: 'victim', namespace: 'default' }, options: {}, clock: this.#clock, random: systemRandom, timeoutMs: 10_000,
       deadlines: { note: () => {}, add: (sweep: (now: number) => number) => { this.#sweeps.add(sweep); return () => this.#sweeps.delete(sweep) } },
       peers: () => [PEER], links: () => (this.#link ? [this.#link] : []), select: () => this.#selection(), target: () => ({}),
       references: () => ({ refer: ({ to }: { to: string }) => to, resolve: (text: string) => ({ text }) }),
