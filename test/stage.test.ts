@@ -324,7 +324,7 @@ test('NO_SUCH_METHOD does not wait for a match that refuses connections', async 
 })
 
 test('a misspelt option of a stage is none', (t) => {
-  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is no option of a stage; there are namespace, / })
+  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is no option of a stage with this chain; there are namespace, / })
 })
 
 test('own matches are served in process, with copies and errors as if remote', async (t) => {
