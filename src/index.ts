@@ -1,7 +1,7 @@
 /** The public door: composes the defaults. The one file of `src/` that knows registries, interfaces and wrappers. */
 import type { Duplex } from 'node:stream'
 import { systemClock } from './clock.js'
-import { StageError } from './errors.js'
+import { StageError, describe } from './errors.js'
 import { systemRandom } from './random.js'
 import type { ChainItem, CoreOptions, Parts, StreamCallback } from './options.js'
 import type { PeerStream } from './socketlike.js'
@@ -16,10 +16,14 @@ import { RedisRegistry } from '../registries/redis/registry.js'
 import { framing } from '../wrappers/framing.js'
 import { actors } from '../wrappers/actors/layer.js'
 import { rpc, type RpcStageOptions } from '../wrappers/rpc/layer.js'
-import type { Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostOptions, HostedActor, ObserveOptions, UntypedActor, Update, Watchable } from '../wrappers/actors/types.js'
+import type {
+  Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostOptions, HostedActor, ObserveOptions, UntypedActor,
+  Update, Watchable,
+} from '../wrappers/actors/types.js'
 import type { Target } from '../wrappers/rpc/types.js'
 
 export { StageError, codes, type Code, type Executed, type Issue } from './errors.js'
+export type { LetGo } from './kept.js'
 export type { ChainItem, StageEvents, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
 // what else a registry, a store, an interface or a layer of one's own needs is in stagemesh/types
@@ -28,7 +32,10 @@ export type {
 } from './types.js'
 export type { Answer, CallContext, Handler, ProvideOptions, Remote, RpcVerbs, Target } from '../wrappers/rpc/types.js'
 export type { Authorize, InterceptedCall, Interceptor } from '../wrappers/rpc/interceptor.js'
-export type { Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor, Update } from '../wrappers/actors/types.js'
+export type {
+  Actor, ActorCallOptions, ActorTimer, DeactivateReason, Explained, HostedActor, ObserveOptions, ReminderOptions, Self, UntypedActor,
+  Update,
+} from '../wrappers/actors/types.js'
 export { encodeEntry, parseEntry } from './entry.js'
 export { around } from './around.js'
 export { MemoryInterface, MemoryNetwork } from '../interfaces/memory.js'
@@ -48,34 +55,33 @@ export { latency } from '../wrappers/latency.js'
 export interface StageOptions extends CoreOptions, RpcStageOptions {}
 
 /** What tests and simulations put in place of the machine's own. */
-interface Injected {
-  clock?: Parts['clock']
-  random?: Parts['random']
-}
+type Injected = Partial<Machine>
+
+type Machine = Pick<Parts, 'clock' | 'random'>
 
 /** One node of the mesh: a name by which others reach it, and the way to reach others by theirs. */
 export class Stage extends StageCore {
   /**
-   * @param name       what others call it: 1 to 128 bytes of text in NFC, without control characters, `*`, `?`, `/` and white
-   *                   space at its ends
-   * @param registry   an object, or a URL: `redis:`, `rediss:`, `local:`, `local:/path`, `memory:name`; default
-   *                   `$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`. Closed with the last stage that uses it.
-   * @param interfaces what carries the bytes; default memory within the process, a unix socket within the machine, and TCP on
-   *                   loopback or on `$STAGE_HOST`; with `memory:` memory alone. Closed with the stage.
+   * @param name     what others call it: 1 to 128 bytes of text in NFC, without control characters, `*`, `?`, `/` and white
+   *                 space at its ends
+   * @param options  `registry`, `interfaces` and the rest
+   * @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError for an option that is none, one that is given twice, or a stage that
+   *   would listen beyond this machine without a secret
    */
+  constructor(name: string, options?: StageOptions & Injected)
+  /** The same, with the registry and the interfaces by their positions. */
   constructor(name: string, registry?: Registry | string, interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected)
-  constructor(name: string, options: StageOptions & Injected)
-  constructor(name: string, registry?: Registry | string | (StageOptions & Injected), interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected) {
-    const given = options ?? (isOptions(registry) ? registry : {})
-    const { clock = systemClock, random = systemRandom } = given
-    const place = isOptions(registry) || registry === undefined ? process.env['STAGE_REGISTRY'] ?? 'redis://127.0.0.1:6379' : registry
-    const known = typeof place === 'string' ? open(place, { clock, random }) : place
-    for (const one of interfaces === undefined ? [] : [interfaces].flat()) {
-      if (typeof (one as Partial<Interface> | null)?.listen !== 'function') throw new TypeError('the third argument is an interface or a list of them; options come fourth')
-    }
-    const carriers = interfaces === undefined ? defaultInterfaces(known, given, { clock, random }) : [interfaces].flat()
-    const store = typeof given.store === 'string' ? open(given.store, { clock, random }) : given.store
-    super(name, given, { registry: known, store, interfaces: carriers, chain: defaultChain(), clock, random })
+  constructor(name: string, second?: Second, interfaces?: Interface | readonly Interface[], fourth?: StageOptions & Injected) {
+    const options = arranged(second, interfaces, fourth)
+    const { clock = systemClock, random = systemRandom, store } = options
+    const parts = { clock, random }
+    const registry = opened(options.registry ?? process.env['STAGE_REGISTRY'] ?? DEFAULT_REGISTRY, parts)
+    super(name, options, {
+      ...parts, registry,
+      store: store === undefined ? undefined : opened(store, parts),
+      interfaces: options.interfaces === undefined ? defaultInterfaces(registry, options, parts) : [options.interfaces].flat(),
+      chain: defaultChain(),
+    })
   }
 
   override to<Top extends Duplex = PeerStream>(to: To, callback: StreamCallback<Top>): Target
@@ -128,7 +134,9 @@ export class Stage extends StageCore {
    * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · OVERLOADED 100 000 watches are open over the link · the first
    *   value did not come in time: as of a call
    */
-  observe<T = UntypedActor, Name extends Watchable<T> = Watchable<T>>(actor: ActorOf<T> | string, names: readonly Name[], options?: ObserveOptions): AsyncIterableIterator<Update<T, Name>> {
+  observe<T = UntypedActor, Name extends Watchable<T> = Watchable<T>>(
+    actor: ActorOf<T> | string, names: readonly Name[], options?: ObserveOptions,
+  ): AsyncIterableIterator<Update<T, Name>> {
     return this.verb('observe')(actor, names, options) as AsyncIterableIterator<Update<T, Name>>
   }
 
@@ -146,24 +154,58 @@ export class Stage extends StageCore {
 /** framing → rpc → actors. */
 const defaultChain = (): readonly ChainItem[] => [framing(), rpc(), actors()]
 
+/** Of a stage that names none, where `$STAGE_REGISTRY` is not set. */
+const DEFAULT_REGISTRY = 'redis://127.0.0.1:6379'
+
 /** Whoever is in this process, on this machine, and beyond it. */
-function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: { clock: Parts['clock']; random: Parts['random'] }): Interface[] {
+function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: Machine): Interface[] {
   const memory = new MemoryInterface(undefined, { clock })
-  return registry instanceof MemoryRegistry ? [memory] : [memory, new IpcInterface({ clock, random }), new TcpInterface({ clock, random, insecure })]
+  if (registry instanceof MemoryRegistry) return [memory]
+  return [memory, new IpcInterface({ clock, random }), new TcpInterface({ clock, random, insecure })]
 }
 
-const isOptions = (value: unknown): value is StageOptions & Injected =>
-  typeof value === 'object' && value !== null && typeof (value as Partial<Registry>).publish !== 'function'
+/** A second argument: a registry, or the options. */
+type Second = Registry | string | (StageOptions & Injected)
 
-/** Opens a registry by its URL; its driver is loaded with the first use. */
-function open(url: string, parts: { clock: Parts['clock']; random: Parts['random'] }): Registry {
-  const scheme = /^([a-z]+):/.exec(url)?.[1]
+const isRegistry = (value: unknown): value is Registry =>
+  typeof value === 'object' && value !== null && typeof (value as Partial<Registry>).publish === 'function'
+
+/** The options with what was given by position. @throws TypeError something is given twice, or is not what its place is for */
+function arranged(second: Second | undefined, interfaces: StageOptions['interfaces'], fourth?: StageOptions & Injected): StageOptions & Injected {
+  const leads = typeof second === 'object' && second !== null && !isRegistry(second)
+  if (leads && fourth !== undefined) throw new TypeError('the options are given twice, as the second argument and as the fourth: give all of them in one place')
+  const options = (leads ? second : fourth) ?? {}
+  const registry = leads ? undefined : second
+  if (registry !== undefined && options.registry !== undefined) throw twice('registry', 'second')
+  if (interfaces !== undefined && options.interfaces !== undefined) throw twice('interfaces', 'third')
+  const all = { ...options, registry: registry ?? options.registry, interfaces: interfaces ?? options.interfaces }
+  for (const one of all.interfaces === undefined ? [] : [all.interfaces].flat()) {
+    if (typeof (one as Partial<Interface> | null)?.listen === 'function') continue
+    throw new TypeError(`${describe(one)} is no interface: \`interfaces\`, or the third argument, is one or a list of them; options come second or fourth`)
+  }
+  return all
+}
+
+const twice = (option: string, place: string): TypeError =>
+  new TypeError(`${option} is given twice, as the ${place} argument and among the options: leave one of the two out`)
+
+/** A registry by its URL, whose driver is loaded with the first use; or as it is. */
+function opened(registry: Registry | string, parts: Machine): Registry {
+  if (isRegistry(registry)) return registry
+  if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is no registry: expected a URL, or an object with publish() and watch()`)
+  const scheme = /^([a-z]+):/.exec(registry)?.[1]
   switch (scheme) {
-    case 'redis': case 'rediss': return new RedisRegistry({ url, ...parts })
+    case 'redis': case 'rediss': return new RedisRegistry({ url: registry, ...parts })
     case 'local':
-      if (/^local:\/\/[^/]/.test(url)) throw new StageError('BAD_ARGUMENT', `${JSON.stringify(url)} has two slashes, as if it named a host: expected local:/path, or local: alone for a folder of its own`)
-      return new LocalRegistry(url.slice('local:'.length) || undefined, parts)
-    case 'memory': return new MemoryRegistry(url.slice('memory:'.length) || undefined, parts)
-    default: throw new StageError('BAD_ARGUMENT', `no registry is known for ${JSON.stringify(url.replace(/\/\/.*@/, '//…@'))}: expected redis:, rediss:, local: or memory:, or a registry object`)
+      if (/^local:\/\/[^/]/.test(registry)) {
+        const says = 'has two slashes, as if it named a host: expected local:/path, or local: alone for a folder of its own'
+        throw new StageError('BAD_ARGUMENT', `${JSON.stringify(registry)} ${says}`)
+      }
+      return new LocalRegistry(registry.slice('local:'.length) || undefined, parts)
+    case 'memory': return new MemoryRegistry(registry.slice('memory:'.length) || undefined, parts)
+    default: {
+      const shown = JSON.stringify(registry.replace(/\/\/.*@/, '//…@'))
+      throw new StageError('BAD_ARGUMENT', `no registry is known for ${shown}: expected redis:, rediss:, local: or memory:, or a registry object`)
+    }
   }
 }

@@ -12,6 +12,16 @@ export type ChainItem = Wrapper<any, any> | { name: string; wrap: Wrapper<any, a
 
 /** Those that the stage itself reads, with `DEFAULTS` below; the layers of its chain may read more. */
 export interface CoreOptions {
+  /**
+   * The name server, as an object or as a URL: `redis:`, `rediss:`, `local:`, `local:/path`, `memory:name`; default
+   * `$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`. Closed with the last stage that uses it.
+   */
+  registry?: Registry | string | undefined
+  /**
+   * What carries the bytes, one or several; default memory within the process, a unix socket within the machine, and TCP on
+   * loopback or on `$STAGE_HOST`; with `memory:` memory alone. Closed with the stage.
+   */
+  interfaces?: Interface | readonly Interface[] | undefined
   /** The wall between environments; default `$STAGE_NAMESPACE`, else `default`. */
   namespace?: string | undefined
   /** The wrappers in order; default framing → rpc → actors. `[]` is the bare socket. Both ends need the same. */
@@ -75,7 +85,10 @@ export type StreamCallback<Top extends Duplex = PeerStream> = (error: StageError
 
 const MAX_MS = 86_400_000
 /** The last two are for tests. */
-const STAGE_OPTIONS = ['namespace', 'chain', 'unique', 'meta', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store', 'clock', 'random']
+const STAGE_OPTIONS = [
+  'registry', 'interfaces', 'namespace', 'chain', 'unique', 'meta', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store',
+  'clock', 'random',
+]
 
 /** @throws StageError BAD_ARGUMENT */
 export function checkMs(option: string, ms: unknown, least = 0): void {

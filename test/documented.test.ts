@@ -131,7 +131,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [README, '| `timeoutMs` | ms | 10 000 |', 'src/options.ts', 'timeoutMs', 10_000],
   [README, '| `idleLinkMs` | ms | 60 000 |', 'src/options.ts', 'idleLinkMs', 60_000],
   [README, '| `ttlMs` | ms | 15 000 |', 'src/options.ts', 'ttlMs', 15_000],
-  [README, '| `secret` | at least 16 bytes |', 'src/handshake.ts', 'SECRET_MIN_BYTES', 16],
+  [README, '| `secret` | at least 16 bytes |', 'src/seal.ts', 'SECRET_MIN_BYTES', 16],
   [README, 'lets what was begun end within nine seconds', 'src/link.ts', 'DRAIN_MS', 9000],
   [README, 'its depth (at most 32)', 'wrappers/rpc/context.ts', 'DEPTH_MAX', 32],
   [README, 'at most 256 values or 256 KiB ahead', 'wrappers/rpc/values.ts', 'AHEAD', 256],

@@ -4,7 +4,7 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pump from 'pump'
 import test from 'ava'
-import { Stage, StageError, framing, rpc, tap, type Layer } from '../src/index.js'
+import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, framing, rpc, tap, type Layer } from '../src/index.js'
 import type { Entry } from '../src/types.js'
 import { advance, realMesh, virtualMesh } from './helpers/mesh.js'
 import { until } from './helpers/until.js'
@@ -324,7 +324,55 @@ test('NO_SUCH_METHOD does not wait for a match that refuses connections', async 
 })
 
 test('a misspelt option of a stage is none', (t) => {
-  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is no option of a stage with this chain; there are namespace, / })
+  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is no option of a stage with this chain; there are registry, interfaces, namespace, / })
+})
+
+test('registry and interfaces are options, or positions, and not both', async (t) => {
+  const registry = new MemoryRegistry('by-option')
+  const network = new MemoryNetwork()
+  const ways = [
+    new Stage('one', { registry, interfaces: new MemoryInterface(network) }),
+    new Stage('two', { registry: 'memory:by-option', interfaces: [new MemoryInterface(network)] }),
+  ]
+  t.teardown(() => Promise.all(ways.map((stage) => stage.close())))
+  ways[0].to('*').provide('greet', () => 'hi')
+  t.is(await ways[1].to('one').call('greet'), 'hi')
+  const carrier = new MemoryInterface(network)
+  const wrong: [make: () => Stage, message: RegExp][] = [
+    [() => new Stage('x', 'memory:', undefined, { registry }), /^registry is given twice, as the second argument and among the options: /],
+    [() => new Stage('x', registry, undefined, { registry }), /^registry is given twice/],
+    [() => new Stage('x', undefined, carrier, { interfaces: carrier }), /^interfaces is given twice, as the third argument and among the options: /],
+    [() => new Stage('x', 'memory:', [], { interfaces: [] }), /^interfaces is given twice/],
+    [() => new Stage('x', { registry } as never, undefined, {}), /^the options are given twice, as the second argument and as the fourth: /],
+    [() => new Stage('x', { registry, interfaces: {} as never }), /is no interface: /],
+    [() => new Stage('x', { registry: {} as never }), /is no registry: /],
+    [() => new Stage('x', 5 as never), /is no registry: /],
+  ]
+  for (const [make, message] of wrong) t.throws(make, { instanceOf: TypeError, message })
+})
+
+test('keep() returns what lets go of it, and the last one lets go of the link', async (t) => {
+  const { stage, clock } = virtualMesh(t)
+  const [a, b] = [stage('a', { idleLinkMs: 1000 }), stage('b', { idleLinkMs: 600_000 })]
+  await advance(clock, Promise.all([a.ready(), b.ready()]))
+  const linked = async (): Promise<boolean> => {
+    await clock.advance(5000)
+    return a.links().length > 0
+  }
+  const [first, second] = [a.keep('b'), a.keep('b')]
+  t.true(await linked())
+  first()
+  first()
+  t.true(await linked(), 'the other one holds on')
+  second[Symbol.dispose]()
+  t.false(await linked())
+  const stale = a.keep('b')
+  a.keep('b', false)
+  const fresh = a.keep('b')
+  stale()
+  t.true(await linked(), 'what was let go of already lets go of nothing else')
+  fresh()
+  t.false(await linked())
 })
 
 test('own matches are served in process, with copies and errors as if remote', async (t) => {
@@ -414,6 +462,8 @@ test('lookup, exclusions and each', async (t) => {
   await web.each('db?', (peer) => each.push(peer.name))
   t.deepEqual(each.sort(), ['db1', 'db2'])
   t.deepEqual(web.lookup('*', ['db1', 'x']).map((peer) => peer.name), ['db2'])
+  t.deepEqual(web.peers('db?', ['db1']).map((peer) => peer.name), ['db2'])
+  t.deepEqual(web.peers(), web.lookup('*'))
 })
 
 test('a call waits for a peer that comes later, up to its deadline', async (t) => {

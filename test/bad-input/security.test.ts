@@ -25,7 +25,7 @@ interface Watched {
 }
 
 /** Two stages of which each may have options of its own; api counts what reaches it. */
-async function two(t: Parameters<typeof tcpMesh>[0], ofApi: StageOptions, ofWeb: StageOptions): Promise<Watched> {
+async function two(t: Parameters<typeof tcpMesh>[0], ofApi: Omit<StageOptions, 'registry'>, ofWeb: Omit<StageOptions, 'registry'>): Promise<Watched> {
   const mesh = tcpMesh(t, new VirtualClock())
   const api = await mesh.stage('api', ofApi)
   const web = await mesh.stage('web', ofWeb)

@@ -33,7 +33,7 @@ export interface TcpMesh<C extends Clock> {
   clock: C
   registry: MemoryRegistry
   /** A stage on a port of its own, listening and listed. */
-  stage(name: string, options?: StageOptions & { tcp?: Tcp; interface?: Interface; registry?: Registry }): Promise<Stage & { address: string }>
+  stage(name: string, options?: Omit<StageOptions, 'registry'> & { tcp?: Tcp; interface?: Interface; registry?: Registry }): Promise<Stage & { address: string }>
   /** Lists a peer that is no stage. */
   list(entry: Partial<Entry> & { id: string; addresses: readonly string[] }): void
 }
