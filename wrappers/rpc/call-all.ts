@@ -12,7 +12,7 @@ import type { Answer } from './types.js'
 
 /** One of them, before it begins. */
 interface One {
-  start(): void
+  start(): unknown
   cancel(error: StageError): void
 }
 
@@ -36,11 +36,14 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
     const answer = (value: unknown): void => done({ peer, value })
     const fail = (error: StageError): void => done({ peer, error })
     const { interception } = caller
-    if (!interception) return new Invocation(caller, selection, method, args, peer, answer, fail, endsAt)
+    if (!interception) {
+      const one = new Invocation(caller, selection, method, args, { only: peer, endsAt })
+      return { start: () => one.start(answer, fail), cancel: (error) => one.cancel(error) }
+    }
     const passage = new AbortController()
     let sent: Invocation | undefined
     const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
-      sent = new Invocation(caller, selection, method, call.args, peer, resolve, reject, endsAt, carriedWith(selection, call.headers)).start()
+      sent = new Invocation(caller, selection, method, call.args, { only: peer, endsAt, carried: carriedWith(selection, call.headers) }).start(resolve, reject)
     })
     return {
       start: () => {

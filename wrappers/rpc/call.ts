@@ -15,10 +15,10 @@ export function call(caller: Caller, selection: Selection<Rpc>, method: string, 
     dispose(args)
     return Promise.reject(noSuch(method))
   }
-  if (!interception) return new Promise((resolve, reject) => void new Invocation(caller, selection, method, args, undefined, resolve, reject).start())
+  if (!interception) return new Promise((resolve, reject) => void new Invocation(caller, selection, method, args).start(resolve, reject))
   const of = passing(caller, selection)
   return interception.out(factsOf('call', selection, method, args), of, ({ args, headers }) =>
-    new Promise((resolve, reject) => void new Invocation(caller, selection, method, args, undefined, resolve, reject, of.endsAt, carriedWith(selection, headers)).start()))
+    new Promise((resolve, reject) => void new Invocation(caller, selection, method, args, { endsAt: of.endsAt, carried: carriedWith(selection, headers) }).start(resolve, reject)))
 }
 
 

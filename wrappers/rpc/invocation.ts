@@ -8,7 +8,8 @@ import { DEPTH_MAX, carriedBy, type Carried, type Inherited } from './context.js
 import { elsewhere } from './errors.js'
 import type { Interception } from './interception.js'
 import { honest, isLost, isRefusal, type Retried, type Retries } from './retries.js'
-import type { Outgoing, Rpc } from './rpc.js'
+import type { Outgoing } from './outgoing.js'
+import type { Rpc } from './rpc.js'
 
 /** What a call needs that is no property of its selection. */
 export interface Caller {
@@ -27,13 +28,19 @@ const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the
 /** Time for the link to be gone, and for everything else that goes on. */
 const RESEND_MS = 1
 
+const AS_SELECTED = {}
+
 /**
  * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
  * certain that it did not run, or where it is idempotent (`retries.ts`).
  */
 export class Invocation implements Outgoing {
   readonly endsAt: number
+  readonly carried: Carried
   streams?: readonly object[]
+  private readonly only: Peer | undefined
+  #resolve!: (value: unknown) => void
+  #reject!: (error: StageError) => void
   #settled = false
   #link: Link<Rpc> | undefined
   #id = 0
@@ -47,21 +54,19 @@ export class Invocation implements Outgoing {
   #unhold: (() => void) | undefined
 
   /**
-   * @param only    this one match and no other
-   * @param endsAt  default: the deadline of the selection, from now on
-   * @param carried default: what the selection says
+   * @param only     this one match and no other
+   * @param endsAt   default: the deadline of the selection, from now on
+   * @param carried  default: what the selection says
    */
   constructor(
     private readonly caller: Caller,
     private readonly selection: Selection<Rpc>,
     readonly method: string,
     readonly args: readonly unknown[],
-    private readonly only: Peer | undefined,
-    private readonly resolve: (value: unknown) => void,
-    private readonly reject: (error: StageError) => void,
-    endsAt?: number,
-    readonly carried: Carried = carriedBy(selection.options),
+    { only, endsAt, carried }: { only?: Peer; endsAt?: number; carried?: Carried } = AS_SELECTED,
   ) {
+    this.only = only
+    this.carried = carried ?? carriedBy(selection.options)
     const now = caller.clock.now()
     caller.retries.budget.count(now)
     this.endsAt = endsAt ?? now + (selection.options.timeoutMs ?? caller.timeoutMs)
@@ -71,7 +76,10 @@ export class Invocation implements Outgoing {
     return (this.selection.options.inherited as Inherited | undefined)?.hand
   }
 
-  start(): this {
+  /** Begins it, once. */
+  start(resolve: (value: unknown) => void, reject: (error: StageError) => void): this {
+    this.#resolve = resolve
+    this.#reject = reject
     const { signal } = this.selection.options
     if (this.carried.depth > DEPTH_MAX) this.settle(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
     else if (signal?.aborted) this.#cancelled(signal)
@@ -228,12 +236,12 @@ export class Invocation implements Outgoing {
     this.#unhold?.()
     this.caller.waiting.delete(this)
     if (error) {
-      this.reject(this.#retried ? honest(error, this.#retried) : error)
+      this.#reject(this.#retried ? honest(error, this.#retried) : error)
       if (!this.only) dispose(this.streams ?? this.args) // where all were asked, others may read
       return
     }
     const { signal } = this.selection.options
     if (signal && streams) for (const stream of streams) bind(stream, signal)
-    this.resolve(value)
+    this.#resolve(value)
   }
 }

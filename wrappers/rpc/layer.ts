@@ -17,7 +17,8 @@ import { Provisions } from './provisions.js'
 import { referring } from './functions.js'
 import { remote } from './remote.js'
 import { Retries } from './retries.js'
-import { Rpc, type RpcHost } from './rpc.js'
+import type { RpcHost } from './host.js'
+import { Rpc } from './rpc.js'
 import { Shown } from './shown.js'
 import { Slices } from './slices.js'
 import type { Handler, ProvideOptions, ProvidedMethod, RpcVerbs } from './types.js'
@@ -81,7 +82,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
   const references = referring(mesh)
   const encode: Encode = (args, writer) => codec.encode(args, writer, { ...NO_REFS, ...references })
   deadlines.add((now) => expire(caller.waiting, now))
-  const host: RpcHost = {
+  const host: RpcHost<Rpc> = {
     clock, deadlines, codec, timeoutMs, references,
     interception: caller.interception,
     passed: (fn, method) => interception.serving(fn as Handler, method, name, undefined, true),

@@ -1,62 +1,24 @@
 import type { Duplex } from 'node:stream'
 import { StageError } from '../../src/errors.js'
-import { NO_HEADERS, type Headers } from '../../src/headers.js'
-import { onAbort } from '../../src/abort.js'
-import { cancelled, type Ending } from '../../src/bounded.js'
-import type { Deadlines, LinkEnd, Peer, Timer, Top } from '../../src/types.js'
-import type { Callable, Codec } from '../codec.js'
+import type { LinkEnd, Peer, Timer, Top } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { Allowance } from './allowance.js'
 import { Channel } from './channel.js'
-import { NOTHING, putCarried, type Carried, type Context } from './context.js'
-import { dispose } from '../codec/dispose.js'
-import { markElsewhere, type Hand } from '../codec/hand.js'
+import { putCarried, type Context } from './context.js'
 import { fromWire } from './errors.js'
+import { Functions } from './functions.js'
 import { Held } from './held.js'
-import type { Interception } from './interception.js'
+import type { RpcHost } from './host.js'
 import * as M from './messages.js'
-import { Methods, type ShownNews } from './methods.js'
+import { Methods } from './methods.js'
+import { request, type Outgoing } from './outgoing.js'
 import { Passing } from './passing.js'
-import { Functions, type Referring } from './functions.js'
-import { Serving, type Handlers } from './serving.js'
-import { Standing, type Names } from './standing.js'
+import { Serving } from './serving.js'
+import { Standing } from './standing.js'
 import { Streams } from './streams.js'
-import type { Handler, Service } from './types.js'
+import { stub } from './stub.js'
+import type { Service } from './types.js'
 import { Wire, putName, putU32, u32 } from './wire.js'
-
-/** What all links of one stage share. */
-export interface RpcHost extends Handlers, Names {
-  readonly deadlines: Deadlines
-  readonly codec: Codec
-  readonly references: Referring
-  readonly timeoutMs: number
-  /** Undefined where no interceptor stands around the calls of this stage. */
-  readonly interception: Interception | undefined
-  /** A function of ours that went to a peer, as it is called from there. */
-  passed(fn: Callable, method: string): Handler
-  /** The names that the peer can call, and whether each is idempotent. */
-  visible(peer: Peer): ReadonlyMap<string, boolean>
-  /** The peer has said what it shows from now on. */
-  onmethods(peer: Peer, news: ShownNews): void
-  onclose(rpc: Rpc): void
-  /** A call that was served has ended. */
-  onserved(): void
-}
-
-/** A call that waits for its answer; settled exactly once. */
-export interface Outgoing {
-  readonly method: string
-  readonly args: readonly unknown[]
-  /** By the clock's `now()`; streams in its arguments give it more time while something moves. */
-  readonly endsAt: number
-  readonly carried: Carried
-  /** Stands between the functions and streams in its arguments and the peer. */
-  readonly hand?: Hand | undefined
-  /** The streams in its arguments when it was last sent; undefined while it never was. */
-  streams?: readonly unknown[]
-  /** @param streams  those in the answer and in the arguments that are still open */
-  settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void
-}
 
 const NONE: readonly object[] = []
 
@@ -90,11 +52,11 @@ export class Rpc extends Channel implements Top {
   #drained: (() => void) | undefined
   #looking: Timer | undefined
 
-  constructor(private readonly framed: Framed, private readonly host: RpcHost, end: LinkEnd) {
+  constructor(private readonly framed: Framed, private readonly host: RpcHost<Rpc>, end: LinkEnd) {
     super(0)
     this.#end = end
     const { peer } = end
-    const refs = this.#refs = new Functions((id) => this.#stub(id), (id, count) => this.#wire.order(M.RELEASE, id, count))
+    const refs = this.#refs = new Functions((id) => stub(this, host, id), (id, count) => this.#wire.order(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, {
       give: (fn) => refs.give(this.#wire.hand?.give(fn) ?? fn),
       take: (id) => refs.take(id),
@@ -103,7 +65,7 @@ export class Rpc extends Channel implements Top {
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
       ...host.references,
-    }, host.clock, end.dialled, host.heldAnswers, host.unfinished)
+    }, host.clock, end.dialled, { answers: host.heldAnswers, unfinished: host.unfinished })
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     const standing = new Standing(host, () => this.peer, () => { this.#serving.resumed(); this.methods.announce() })
     this.methods = new Methods(this.#wire, () => host.visible(this.peer), () => standing.open())
@@ -222,27 +184,8 @@ export class Rpc extends Channel implements Top {
    * Asks the peer for what a layer above serves there.
    * @param words  what is asked for, for messages
    */
-  request(name: string, args: readonly unknown[], { endsAt, signal, carried = NOTHING }: Pick<Context, 'endsAt'> & Partial<Context>, words = name): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      let id = 0
-      let unlisten = (): void => {}
-      const settle = (error: StageError | null, value?: unknown): void => {
-        unlisten()
-        if (error) reject(error)
-        else resolve(value)
-      }
-      if (signal?.aborted) return reject(cancelled(signal))
-      try {
-        id = this.send({ method: words, args, endsAt, carried, settle }, name)
-      } catch (error) {
-        return reject(error)
-      }
-      if (signal) unlisten = onAbort(signal, () => {
-        const error = cancelled(signal)
-        this.cancel(id, error)
-        reject(error)
-      })
-    })
+  request(name: string, args: readonly unknown[], context: Pick<Context, 'endsAt'> & Partial<Context>, words = name): Promise<unknown> {
+    return request(this, name, args, context, words)
   }
 
   /** The caller does not wait any more: tells the callee, and drops the answer. @returns whether it was never sent */
@@ -286,35 +229,6 @@ export class Rpc extends Channel implements Top {
   #room(): void {
     const { asking } = this.#wire
     if (asking > M.HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${this.peer.name} reads slower than it is sent to: ${asking} bytes wait for it`, { peer: this.peer })
-  }
-
-  #stub(ref: number): Callable {
-    const method = `function ${ref}`
-    const { interception, clock, timeoutMs } = this.host
-    const ask = (args: readonly unknown[], headers: Headers, endsAt: number): Promise<unknown> => new Promise<unknown>((resolve, reject) => {
-      const call: Outgoing = {
-        method, args, endsAt,
-        carried: headers === NO_HEADERS ? NOTHING : { ...NOTHING, headers },
-        settle: (error, value) => {
-          if (!error) return resolve(value)
-          reject(error)
-          dispose(call.streams ?? args) // there is nobody else to try
-        },
-      }
-      try {
-        this.send(call, ref)
-      } catch (error) {
-        call.settle(error as StageError)
-      }
-    })
-    return markElsewhere((...args: unknown[]): Promise<unknown> => {
-      const endsAt = clock.now() + timeoutMs
-      const { peer } = this
-      const answer = !interception ? ask(args, NO_HEADERS, endsAt)
-        : interception.out({ side: 'caller', kind: 'function', target: peer.name, peer, method, actor: undefined, args, headers: NO_HEADERS, options: undefined }, { endsAt, signal: undefined, over: false }, (call) => ask(call.args, call.headers, endsAt))
-      answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
-      return answer
-    })
   }
 
   #sweep(now: number): number {

@@ -24,6 +24,12 @@ interface Parts {
   readonly begun: Begun
 }
 
+export interface WireBudgets {
+  readonly answers: Held
+  readonly unfinished: Unfinished
+}
+const NO_BUDGETS = (): WireBudgets => ({ answers: new Held(Infinity), unfinished: new Unfinished(Infinity) })
+
 /** Messages on the frames of one link: what `messages.ts` lists, written and read. */
 export class Wire {
   /** Nothing is written any more. */
@@ -33,6 +39,7 @@ export class Wire {
   readonly scheduler: Scheduler
   /** Whose functions and streams they are that are being encoded, where that matters. */
   hand: Hand | undefined
+  private readonly unfinished: Unfinished
   readonly #outbox: Outbox
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Parts>()
@@ -49,7 +56,9 @@ export class Wire {
   #nextId: number
   #lastId: number
 
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, answers = new Held(Infinity), private readonly unfinished = new Unfinished(Infinity)) {
+  /** @param budgets  of the process, for answers that wait and for messages whose parts have not all come */
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, { answers, unfinished }: WireBudgets = NO_BUDGETS()) {
+    this.unfinished = unfinished
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.scheduler = new Scheduler(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.scheduler, clock, answers)
