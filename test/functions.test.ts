@@ -7,8 +7,8 @@ import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import { StageError } from '../src/index.js'
 import type { Callable } from '../wrappers/codec.js'
-import { REFS_MAX } from '../wrappers/rpc/messages.js'
-import { Functions } from '../wrappers/rpc/functions.js'
+import { REFS_MAX } from '../wrappers/rpc/wire/messages.js'
+import { Functions } from '../wrappers/rpc/wire/functions.js'
 import { realMesh } from './helpers/mesh.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..')

@@ -53,7 +53,7 @@ test('the plug-in folders do not import each other', (t) => {
 test('siblings do not import each other, save a wrapper the type that the one below returns, and its codec', (t) => {
   const allowed = new Set(['codec msgpack', 'msgpack codec', 'rpc codec', 'actors codec', 'json codec', 'memory memory-stream', 'memory-stream memory', 'tcp host', 'tcp socket', 'ipc socket', 'ipc ipc-stream', 'ipc ipc-place', 'ipc-stream socket', 'ipc-place socket'])
   // what a call carries, what stands around it, and the options of a method are the same for calls of peers and of actors
-  const shared = new Set(['wrappers/rpc/context.ts', 'wrappers/rpc/interception.ts', 'wrappers/rpc/provisions.ts', 'wrappers/rpc/retries.ts'])
+  const shared = new Set(['wrappers/rpc/context.ts', 'wrappers/rpc/interception.ts', 'wrappers/rpc/serving/provisions.ts', 'wrappers/rpc/calling/retries.ts'])
   const crossed = arrows.filter(({ from, to, type }) => folder(from) !== 'src' && folder(from) === folder(to) && part(from) !== part(to) && !type && !shared.has(to) && !allowed.has(`${part(from)} ${part(to)}`))
   t.deepEqual(crossed, [])
 })
@@ -67,7 +67,7 @@ const KNOWN: readonly (readonly string[])[] = [
   ['src/types.ts', 'src/errors.ts'],
   ['src/joined.ts', 'src/link.ts', 'src/selection.ts', 'src/chain.ts', 'src/links.ts'],
   ['wrappers/codec.ts', 'wrappers/codec/errors.ts', 'wrappers/codec/sendable.ts', 'wrappers/msgpack/decode.ts', 'wrappers/msgpack/encode.ts', 'wrappers/msgpack/output.ts'],
-  ['wrappers/actors/routes.ts', 'wrappers/actors/route.ts', 'wrappers/actors/call.ts'],
+  ['wrappers/actors/calling/routes.ts', 'wrappers/actors/calling/route.ts', 'wrappers/actors/calling/call.ts'],
 ]
 
 /** The groups of files that can all be reached from each other (Tarjan), each sorted. */

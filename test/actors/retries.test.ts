@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { StageError, type ActorCallOptions, type Interceptor, type Self, type Stage, type StageOptions } from '../../src/index.js'
-import { Repeatables } from '../../wrappers/actors/repeatable.js'
+import { Repeatables } from '../../wrappers/actors/calling/repeatable.js'
 import { actorMesh, forging, type ActorMesh, type Node } from '../helpers/actors.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { passed } from '../helpers/virtual-clock.js'

@@ -1,5 +1,5 @@
 /** What a peer may say over a link, and what it may not: a table of messages, and sequences of them by chance. */
-import * as M from '../../wrappers/rpc/messages.js'
+import * as M from '../../wrappers/rpc/wire/messages.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec } from '../../wrappers/codec.js'
 import type { Chance } from './chance.js'

@@ -1,7 +1,7 @@
 /** A stage in a process of its own, which tells what it holds: for peers that try to make it hold too much. */
 import { MemoryRegistry, Stage, TcpInterface } from '../../src/index.js'
 import { answering } from './answering.js'
-import { PROCESS } from '../../wrappers/rpc/held.js'
+import { PROCESS } from '../../wrappers/rpc/serving/held.js'
 
 export interface Told {
   readonly address: string

@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Clock, Timer } from '../../src/types.js'
-import { scope } from '../../wrappers/actors/turn.js'
+import { scope } from '../../wrappers/actors/hosting/turn.js'
 
 interface Waiting {
   at: number

@@ -1,5 +1,5 @@
 import type { Claim, Claimed, Commit, Fence } from '../../src/types.js'
-import { decode, decodeKept } from '../../wrappers/actors/snapshot.js'
+import { decode, decodeKept } from '../../wrappers/actors/state/snapshot.js'
 import type { World } from './world.js'
 
 /** One commit, as the store performed it. */

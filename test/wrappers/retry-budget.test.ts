@@ -1,6 +1,6 @@
 /** The retry budget by itself, on seconds that the test counts, and the pauses between retries. */
 import test from 'ava'
-import { RetryBudget, backoffMs } from '../../wrappers/rpc/retry-budget.js'
+import { RetryBudget, backoffMs } from '../../wrappers/rpc/calling/retry-budget.js'
 
 /** How many retries it grants at that moment, at most 1000. */
 function granted(budget: RetryBudget, now: number): number {

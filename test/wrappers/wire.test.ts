@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { Framed } from '../../wrappers/framing.js'
 import { msgpack } from '../../wrappers/codec.js'
-import { Wire } from '../../wrappers/rpc/wire.js'
+import { Wire } from '../../wrappers/rpc/wire/wire.js'
 import type { Clock } from '../../src/types.js'
 
 const MIB = 2 ** 20

@@ -2,9 +2,9 @@ import { StageError, describe } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 import { Pattern } from './address.js'
 import type { InterceptedCall, Rules } from '../rpc/interceptor.js'
-import { rulesOf } from '../rpc/provisions.js'
+import { rulesOf } from '../rpc/serving/provisions.js'
 import { dataNames, hasData, hasMethod, isPublic } from './members.js'
-import type { Repeatable } from './repeatable.js'
+import type { Repeatable } from './calling/repeatable.js'
 import type { ActorOptions, Self } from './types.js'
 
 const OPTIONS = [

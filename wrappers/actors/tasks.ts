@@ -1,8 +1,8 @@
 /** What the library itself asks of an actor, as turns among the others. */
 import { StageError, describe } from '../../src/errors.js'
-import type { Changes } from './changes.js'
-import type { Cursor } from './history.js'
-import type { Inspected, Turn } from './turn.js'
+import type { Changes } from './watching/changes.js'
+import type { Cursor } from './watching/history.js'
+import type { Inspected, Turn } from './hosting/turn.js'
 
 export const GET = '@get'
 export const WATCH = '@watch'

@@ -1,7 +1,7 @@
 import type { Fence, TargetOptions, To } from '../../src/types.js'
 import type { Authorize } from '../rpc/interceptor.js'
 import type { Actor, ActorCallOptions, Hidden, UntypedActor } from '../rpc/remote-actor.js'
-import type { Fitting } from '../rpc/schema.js'
+import type { Fitting } from '../rpc/serving/schema.js'
 import type { ProvideOptions, Target } from '../rpc/types.js'
 
 export type { Actor, ActorCallOptions, ActorOf, UntypedActor } from '../rpc/remote-actor.js'

@@ -1,7 +1,7 @@
 import { StageError, isCode, type Executed, type Phase } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import { readThrown, shown } from '../codec/errors.js'
-import type { WireError } from './messages.js'
+import type { WireError } from './wire/messages.js'
 
 const TEXT_MAX = 1024
 const PHASES: ReadonlySet<unknown> = new Set(['connecting', 'queued', 'running'])

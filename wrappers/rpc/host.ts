@@ -1,11 +1,11 @@
 /** What a link asks of its stage. */
 import type { Deadlines, Peer } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
-import type { Referring } from './functions.js'
+import type { Referring } from './wire/functions.js'
 import type { Interception } from './interception.js'
-import type { ShownNews } from './methods.js'
-import type { Handlers } from './serving.js'
-import type { Names } from './standing.js'
+import type { ShownNews } from './serving/methods.js'
+import type { Handlers } from './serving/serving.js'
+import type { Names } from './serving/standing.js'
 import type { Handler } from './types.js'
 
 /** What all links of one stage share. */

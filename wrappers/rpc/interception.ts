@@ -8,7 +8,7 @@ import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Answering } from '../codec/hand.js'
 import type { Carried } from './context.js'
 import type { Authorize, InterceptedCall, Interceptor, Rules } from './interceptor.js'
-import type { Validation } from './schema.js'
+import type { Validation } from './serving/schema.js'
 import type { CallContext, Handler } from './types.js'
 
 /** The call behind an interception: its end may move, and its signal is made when it is asked for. */

@@ -1,7 +1,7 @@
 /** What users write around calls: interceptors, and rules of who may call what. */
 import type { Headers } from '../../src/headers.js'
 import type { Peer } from '../../src/types.js'
-import type { Validation } from './schema.js'
+import type { Validation } from './serving/schema.js'
 
 /** A call as interceptors and rules see it. What `next` is given may have other `args` and `headers`; the rest is not theirs to change. */
 export interface InterceptedCall {

@@ -6,7 +6,7 @@ import type { Hand } from '../codec/hand.js'
 import type { Actor, ActorCallOptions, UntypedActor } from './remote-actor.js'
 import type { Carried } from './context.js'
 import type { Authorize } from './interceptor.js'
-import type { ArgumentsOf, ResultFor, Schema, Schemas } from './schema.js'
+import type { ArgumentsOf, ResultFor, Schema, Schemas } from './serving/schema.js'
 
 /** `this` of a handler: the call that it answers. */
 export interface CallContext {

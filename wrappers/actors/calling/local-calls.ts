@@ -1,0 +1,86 @@
+/** Calls of actors that live on the stage that calls: the same as over a link, and without one. */
+import type { AsyncResource } from 'node:async_hooks'
+import type { Ending } from '../../../src/bounded.js'
+import { StageError } from '../../../src/errors.js'
+import { outside } from '../../../src/outside.js'
+import type { Mesh } from '../../../src/types.js'
+import { dispose } from '../../codec/dispose.js'
+import type { Hand } from '../../codec/hand.js'
+import type { Carried } from '../../rpc/context.js'
+import type { Interception } from '../../rpc/interception.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import { admit, type Begin } from '../hosting/admission.js'
+import type { ActorCall } from './call.js'
+import type { Changes } from '../watching/changes.js'
+import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith, snapshotOf } from './copy.js'
+import type { Hosting } from '../hosting/hosting.js'
+import { prepare } from '../tasks.js'
+import { Turn } from '../hosting/turn.js'
+
+const NONE: readonly unknown[] = []
+const AS_IT_IS: Hand = { give: (fn) => fn, offer: (stream) => stream }
+
+export class LocalCalls {
+  constructor(private readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {}
+
+  /** Runs a call here: without a link, and as if there were one. */
+  take(address: string, call: ActorCall): void {
+    const definition = this.hosting.active(address)?.definition ?? this.hosting.definitionOf(address)
+    const share = definition?.share ?? false
+    const { references } = this.hosting.outgoing
+    let args = call.own
+    let changes: Changes | undefined
+    try {
+      changes = call.made.onsend?.(undefined)
+      const { hand } = call
+      if (!share) args = copiedAll(args, references, call)
+      else {
+        for (const arg of args) holdIn(arg, true)
+        args = args.map((one) => sharedWith(one, hand))
+      }
+    } catch (error) {
+      return call.settle(error as StageError)
+    }
+    call.streams = share ? NONE : args
+    if (!definition || !(this.interception.guards || definition.guarded)) return this.#run(address, call, args, call.carried, changes, share)
+    const begin: Begin = (own, carried, done, within) => {
+      if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
+      this.#run(address, call, own, carried, changes, share, done, within)
+    }
+    outside(() => admit(this.interception, definition, { address, name: call.made.name, args, carried: call.carried, peer: this.mesh.self, of: call, snapshot: (value) => share ? value : snapshotOf(value, references) }, begin, (error, value) => {
+      this.#answer(call, share, error, value)
+    }))
+  }
+
+  /** @param done  told what became of the turn, in place of the caller */
+  #run(address: string, call: ActorCall, args: readonly unknown[], carried: Carried, changes: Changes | undefined, share: boolean, done?: Parameters<Begin>[2], within?: AsyncResource): void {
+    const turn = new Turn(call.made.name, args, call.made.deadline, carried, (error, value) => {
+      if (error && error.executed !== 'no') call.streams = NONE // its code has got them, and may still read
+      if (done) done(error, value)
+      else this.#answer(call, share, error, value)
+    })
+    turn.within = within
+    if (call.movedAt !== undefined) turn.until = () => Math.max(call.made.deadline, (call.movedAt ?? 0) + call.made.deadline - call.made.since)
+    prepare(turn, changes)
+    turn.arrivedAt = call.made.since
+    call.turn = turn
+    this.hosting.receive(address, turn)
+  }
+
+  /** As over a link: the caller gets copies. */
+  #answer(call: ActorCall, share: boolean, error: StageError | null, value: unknown): void {
+    const turn: Hand = call.turn ?? AS_IT_IS // there is no turn where an interceptor has answered
+    const { references } = this.hosting.outgoing
+    const endings: Ending[] | undefined = call.signal && []
+    if (share) holdIn(error ? error.cause : value, true)
+    if (error) {
+      if (!share) error = copiedError(error, references, turn)
+    } else try {
+      value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn, endings)
+    } catch (failure) {
+      dispose(value)
+      error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
+    }
+    call.settle(error, value, endings)
+  }
+}

@@ -1,0 +1,29 @@
+/** On which stage an actor lives that nobody has claimed, and whom to ask who has it. */
+import { byKey } from '../../../src/rendezvous.js'
+import type { Mesh, Peer } from '../../../src/types.js'
+import { within } from '../../../src/within.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import { STORE_MS } from '../hosting/activation.js'
+import { announced } from '../address.js'
+import { announcedBy } from '../announced.js'
+import type { Hosting } from '../hosting/hosting.js'
+
+/**
+ * Whom to ask first: by the address alone, so that all ask the same one.
+ * @param tried  ids of stages that were asked already
+ */
+export async function place(mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 'typeOf'>, address: string, tried: ReadonlySet<string>): Promise<Peer | undefined> {
+  if (hosting.hosts(address) && hosting.typeOf(address)?.local && !tried.has(mesh.id)) return mesh.self
+  const hosts: Peer[] = mesh.peers().filter((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
+  if (hosting.hosts(address)) hosts.push(mesh.self)
+  const found = byKey(hosts, address, tried)
+  if (found || hosts.length > 0) return found
+  // no type tells: somebody may host a single object there, and only the store knows who
+  if (!mesh.peers().some((peer) => announcedBy(peer.announces)?.objects)) return undefined
+  const store = mesh.store()
+  const known = store && await within(mesh.clock, STORE_MS, (async () => store.look(address))(), () => new Error('no answer')).catch(() => undefined)
+  return known?.owner && !tried.has(known.owner.stage) ? find(mesh, known.owner.stage) : undefined
+}
+
+/** A stage by its id. */
+export const find = (mesh: Mesh<Rpc>, id: string): Peer | undefined => id === mesh.id ? mesh.self : mesh.peers().find((peer) => peer.id === id)

@@ -1,0 +1,283 @@
+import type { Ending } from '../../../src/bounded.js'
+import { StageError } from '../../../src/errors.js'
+import { NO_HEADERS } from '../../../src/headers.js'
+import { outside } from '../../../src/outside.js'
+import type { Link, Mesh, Peer } from '../../../src/types.js'
+import { visit } from '../../codec/dispose.js'
+import type { Carried } from '../../rpc/context.js'
+import { isLost, isRefusal, type Retries } from '../../rpc/calling/retries.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import type { ActorCall, Way } from './call.js'
+import type { Repeatable } from './repeatable.js'
+import { moved, movedTo } from '../hosting/turn.js'
+import { isInner } from '../words.js'
+
+/** The service under which calls come to the stage that hosts an actor. */
+export const CALL = '@call'
+
+const HOPS_MAX = 3
+const PAUSE_MS = 50
+const PAUSE_MAX_MS = 1000
+/** Another try cannot mend these. */
+const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
+/** Why a stage could not be asked: of a call that waits for that the deadline passes. */
+export const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
+
+/** Who has the claim; where the one that was asked says that it has it itself, the link to it and what may be called again there. */
+export interface Located {
+  readonly owner: string | undefined
+  readonly link?: Link<Rpc>
+  readonly repeatable?: Repeatable | undefined
+}
+
+/** What a route asks of its stage. */
+export interface RouteHost {
+  readonly mesh: Pick<Mesh<Rpc>, 'id' | 'clock' | 'look'>
+  readonly retries: Retries
+  /** Whether calls go on; while the stage is closing only those that belong to what it still serves. */
+  takes(carried: Carried): boolean
+  /** A stage by its id. */
+  find(id: string): Peer | undefined
+  /** Whom to ask first. */
+  choose(address: string, tried: ReadonlySet<string>): Promise<Peer | undefined>
+  ask(peer: Peer, address: string, from: Carried): Promise<Located>
+  /** Resolves when the peers have changed, or after so long. */
+  change(ms: number): Promise<void>
+  /** Runs a call here. */
+  local(address: string, call: ActorCall): void
+  /** It waits to be sent. */
+  note(call: ActorCall): void
+  unnote(call: ActorCall): void
+  /** Why a call could not be sent. */
+  why(address: string, method: string): StageError
+}
+
+/** The way to one actor: which stage has it, and the calls that wait to know that, in the order in which they were made. */
+export class Route implements Way {
+  /** The id of the stage that has the claim, as far as is known. */
+  owner: string | undefined
+  #link: Link<Rpc> | undefined
+  /** What it says may be called again; kept until the next one is known, as calls to it may still come back. */
+  #repeatable: Repeatable | undefined
+  #queue: ActorCall[] = []
+  /** Sent to the present owner and not answered. */
+  #flying = 0
+  #seq = 0
+  #locating = false
+  #flushing = false
+  #hint: string | undefined
+  /** No stage is known that could be asked. */
+  #nobody = false
+  /** Why it is not known yet. */
+  #failure: StageError | undefined
+
+  constructor(readonly address: string, private readonly routes: RouteHost) {}
+
+  now(): number {
+    return this.routes.mesh.clock.now()
+  }
+
+  get busy(): boolean {
+    return this.#queue.length > 0 || this.#flying > 0 || this.#locating
+  }
+
+  add(call: ActorCall): void {
+    call.seq = ++this.#seq
+    if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call)
+    this.#queue.push(call)
+    this.#seek()
+    if (this.#nobody) void this.routes.mesh.look()
+    if (!call.over) {
+      call.hold()
+      this.routes.note(call)
+    }
+  }
+
+  /** It has ended, however. */
+  forget(call: ActorCall): void {
+    const at = this.#queue.indexOf(call)
+    if (at >= 0) this.#queue.splice(at, 1)
+    this.routes.unnote(call)
+  }
+
+  /** Nobody waits for one that was sent. @returns whether it has not left */
+  withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean {
+    call.link = undefined
+    const unsent = link.top.cancel(call.id, reason)
+    this.#flying--
+    this.#seek()
+    return unsent
+  }
+
+  /** Its deadline has passed before it could be sent. */
+  expire(call: ActorCall): void {
+    if (call.retried?.failure) return call.end(call.retried.failure)
+    const failure = this.#failure
+    if (!failure) return call.end(this.routes.why(this.address, call.method))
+    const { code, message } = failure
+    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
+  }
+
+  settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void {
+    const { link } = call
+    this.#flying--
+    call.link = call.turn = undefined
+    const to = error && this.#elsewhere(error)
+    if (to !== undefined && to !== null && !call.over) {
+      // those behind it wait until all that were sent have come back, so that none overtakes another
+      this.owner = undefined
+      this.#hint = to
+      const at = this.#queue.findIndex((one) => one.seq > call.seq)
+      if (at < 0) this.#queue.push(call)
+      else this.#queue.splice(at, 0, call)
+      call.hold()
+      this.routes.note(call)
+      if (++call.hops > HOPS_MAX) this.#fail(call, new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
+    } else {
+      if (error?.code === 'DISCONNECTED') this.#lose()
+      if (error) this.#fail(call, error, link)
+      else call.end(null, value, streams)
+    }
+    this.#seek()
+  }
+
+  #fail(call: ActorCall, error: StageError, link?: Link<Rpc>): void {
+    if (call.over || !this.#later(call, error, link)) call.end(error)
+  }
+
+  /** Makes an idempotent call again after a pause, as the latest one. @returns false where that may not be */
+  #later(call: ActorCall, error: StageError, link: Link<Rpc> | undefined): boolean {
+    const { routes } = this
+    const { clock } = routes.mesh
+    const lost = link !== undefined && isLost(error, link.top)
+    if (!(lost || isRefusal(error)) || !(call.made.idempotent ?? this.#says(call.made.name)) || !routes.takes(call.carried)) return false
+    if (link ? call.streams?.length : hasStreams(call.own)) return false // they were consumed
+    call.retried ??= { made: 0, lost: 0, refused: false }
+    const ms = routes.retries.pause(error, call.retried, clock.now(), call.made.deadline)
+    if (ms === undefined) return false
+    if (lost) this.#lose() // whatever its code is
+    this.forget(call)
+    call.retried.failure = error
+    call.streams = undefined
+    call.hops = 0
+    call.hold()
+    routes.note(call)
+    call.retried.pause = clock.setTimeout(() => this.add(call), ms, true)
+    return true
+  }
+
+  /** Whether its owner says that the method may be called again: it concerns only calls that it was sent itself. */
+  #says(name: string): boolean {
+    return !isInner(name) && (this.#repeatable?.has(name) ?? false)
+  }
+
+  /** Where to go with a call that certainly did not run; '' if that is not known. */
+  #elsewhere(error: StageError): string | undefined {
+    const to = movedTo(error)
+    if (to !== undefined) return to
+    return error.executed === 'no' && (error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED') ? '' : undefined
+  }
+
+  #lose(): void {
+    this.owner = undefined
+    this.#link = undefined
+  }
+
+  /** The stage goes on with another id. */
+  reset(): void {
+    this.#lose()
+    this.#hint = undefined
+  }
+
+  #send(call: ActorCall): void {
+    const { routes } = this
+    this.#flying++
+    call.unhold()
+    if (this.owner === routes.mesh.id) return routes.local(this.address, call)
+    const link = this.#link
+    if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
+    try {
+      call.made.onsend?.(link.top)
+      call.id = link.top.send(call, CALL)
+      call.link = link
+    } catch (thrown) {
+      const { code, message, executed } = thrown as StageError
+      // which argument it is, as its caller counts them
+      this.settled(call, code === 'BAD_ARGUMENT' ? new StageError(code, message.replace('[2][', '['), { executed }) : thrown as StageError, undefined)
+    }
+  }
+
+  /** Finds out where it is, if anybody waits for that and nothing is under way to where it was. */
+  #seek(): void {
+    if (this.#locating || this.#queue.length === 0) return
+    if (this.owner !== undefined) return this.#flush()
+    if (this.#flying > 0) return
+    this.#locating = true
+    outside(() => void this.#locate().then(() => {
+      this.#locating = false
+      if (this.owner === undefined) return this.#seek()
+      this.#flush()
+    }))
+  }
+
+  /** Each call that fails at once comes by here again: the first round takes what is left. */
+  #flush(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    try {
+      for (let call; this.owner !== undefined && !this.#locating && (call = this.#queue.shift());) this.#send(call)
+    } finally {
+      this.#flushing = false
+    }
+  }
+
+  async #locate(): Promise<void> {
+    const { routes } = this
+    const tried = new Set<string>()
+    let hint = this.#hint
+    let hops = 0
+    let pause = PAUSE_MS
+    this.#hint = undefined
+    this.#link = undefined
+    while (this.#queue.length > 0) {
+      const candidate = (hint ? routes.find(hint) : undefined) ?? await routes.choose(this.address, tried)
+      hint = undefined
+      const nobody = !candidate && tried.size === 0
+      if (nobody && !this.#nobody) void routes.mesh.look()
+      this.#nobody = nobody
+      if (!candidate) {
+        if (nobody) this.#failure = undefined // nobody is there who could fail
+        await routes.change(pause)
+        pause = Math.min(PAUSE_MAX_MS, pause * 2)
+        tried.clear()
+        hops = 0
+        continue
+      }
+      const [first] = this.#queue
+      if (!first) return // nobody waits any more
+      try {
+        const { owner, link, repeatable } = await routes.ask(candidate, this.address, { ...first.carried, headers: NO_HEADERS })
+        if (owner === candidate.id) {
+          this.owner = owner
+          this.#link = link
+          this.#repeatable = repeatable
+          this.#failure = undefined
+          return
+        }
+        tried.add(candidate.id)
+        if (owner && !tried.has(owner) && hops++ < HOPS_MAX) hint = owner
+      } catch (error) {
+        const failure = error as StageError
+        tried.add(candidate.id)
+        this.#failure = failure
+        if (FINAL.has(failure.code)) for (const call of [...this.#queue]) this.#fail(call, new StageError(failure.code, failure.message, { executed: 'no', cause: failure.cause }))
+      }
+    }
+  }
+}
+
+function hasStreams(args: readonly unknown[]): boolean {
+  let found = false
+  visit(args, () => { found = true })
+  return found
+}

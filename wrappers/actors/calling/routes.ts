@@ -1,0 +1,244 @@
+import { either } from '../../../src/abort.js'
+import { StageError, asError } from '../../../src/errors.js'
+import type { Link, Mesh, Peer, SelectOptions } from '../../../src/types.js'
+import { dispose } from '../../codec/dispose.js'
+import { carriedBy, type Carried, type Inherited } from '../../rpc/context.js'
+import type { Facts, Interception } from '../../rpc/interception.js'
+import type { InterceptedCall } from '../../rpc/interceptor.js'
+import { Retries } from '../../rpc/calling/retries.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import { asked } from '../hosting/admission.js'
+import { announced } from '../address.js'
+import { announcedBy } from '../announced.js'
+import { ActorCall, type Made } from './call.js'
+import type { Hosting } from '../hosting/hosting.js'
+import { Repeatables } from './repeatable.js'
+import { LocalCalls } from './local-calls.js'
+import { find, place } from './placement.js'
+import { Route, type Located, type RouteHost } from './route.js'
+import type { ActorCallOptions } from '../types.js'
+
+/** The service that says which stage has the claim to an actor. */
+export const LOCATE = '@locate'
+
+const ROUTES_MAX = 10_000
+const LOCATE_MS = 10_000
+const LOOK_MS = 50
+
+/** A call that was made, and may not have ended. */
+export interface Under {
+  readonly over: boolean
+  cancel(error: StageError): void
+}
+
+/** The ways to all actors that this stage calls. */
+export class Routes implements RouteHost {
+  readonly retries: Retries
+  readonly #local: LocalCalls
+  readonly #repeatables = new Repeatables()
+  readonly #byAddress = new Map<string, Route>()
+  /** Those that are not in use are let go of from so many on. */
+  #trimAt = ROUTES_MAX
+  /** Calls that wait to be sent. */
+  readonly #waiting = new Set<ActorCall>()
+  readonly #changes = new Set<() => void>()
+  readonly #unsweep: () => void
+  #leaving = false
+  #closed = false
+
+  constructor(readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {
+    this.retries = new Retries(mesh.random)
+    this.#local = new LocalCalls(mesh, hosting, interception)
+    this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+  }
+
+  takes({ depth }: Carried): boolean {
+    return !this.#closed && !(this.#leaving && depth === 0)
+  }
+
+  /** @returns by which it is cancelled; undefined where it has failed already */
+  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions & Pick<SelectOptions, 'inherited'>, done: (error: StageError | null, value?: unknown) => void, onsend?: Made['onsend']): Under | undefined {
+    const { clock, timeoutMs } = this.mesh
+    const carried = carriedBy(options)
+    if (!this.takes(carried)) {
+      dispose(args)
+      done(new StageError('CLOSED', 'this stage is closed'))
+      return undefined
+    }
+    const now = clock.now()
+    this.retries.budget.count(now)
+    const made: Made = { address, name, since: now, deadline: now + (options.timeoutMs ?? timeoutMs), signal: options.signal, idempotent: options.idempotent, hand: (options.inherited as Inherited | undefined)?.hand, onsend }
+    const what = this.interception.intercepts ? asked(name, args) : undefined
+    return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done)
+  }
+
+  #begin(made: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): ActorCall {
+    const call = new ActorCall(this.route(made.address), made, args, carried, done)
+    call.start()
+    return call
+  }
+
+  #intercepted(what: Pick<InterceptedCall, 'kind' | 'method' | 'args'>, made: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): Under {
+    const { address } = made
+    const passage = new AbortController()
+    const signal = made.signal ? either(made.signal, passage.signal) : passage.signal
+    const under = { over: false, cancel: (error: StageError) => passage.abort(error) }
+    let sent = false
+    const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
+      sent = true
+      this.#begin({ ...made, signal }, what.kind === 'call' ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
+        if (error) reject(error)
+        else resolve(value)
+      })
+    })
+    const facts: Facts = { ...what, side: 'caller', target: address, peer: undefined, actor: { address, pattern: this.hosting.definitionOf(address)?.pattern.text }, headers: carried.headers, options: undefined }
+    const end = (error: unknown, value?: unknown): void => {
+      under.over = true
+      const unsent = what.kind === 'observe' && !sent && !error
+      if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, and only the actor can be watched: call next()`))
+      else done(error as StageError | null, value)
+    }
+    this.interception.out(facts, { endsAt: made.deadline, signal, over: false }, send).then((value) => end(null, value), (error: unknown) => end(what.kind !== 'observe' || error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error })))
+    return under
+  }
+
+  route(address: string): Route {
+    let route = this.#byAddress.get(address)
+    if (route) return route
+    if (this.#byAddress.size >= this.#trimAt) this.#trim()
+    route = new Route(address, this)
+    this.#byAddress.set(address, route)
+    return route
+  }
+
+  get stats(): Record<string, number> {
+    const { budget } = this.retries
+    return { actorCalls: this.#waiting.size, actorRetries: budget.retries, actorRetriesRefused: budget.refused }
+  }
+
+  note(call: ActorCall): void {
+    this.#waiting.add(call)
+    this.mesh.deadlines.note(call.made.deadline)
+  }
+
+  /** It has ended: nothing holds it until its deadline. */
+  unnote(call: ActorCall): void {
+    this.#waiting.delete(call)
+  }
+
+  local(address: string, call: ActorCall): void {
+    this.#local.take(address, call)
+  }
+
+  find(id: string): Peer | undefined {
+    return find(this.mesh, id)
+  }
+
+  choose(address: string, tried: ReadonlySet<string>): Promise<Peer | undefined> {
+    return place(this.mesh, this.hosting, address, tried)
+  }
+
+  /** Asks a stage which one has the claim. @param from  what the call carries that waits for that */
+  async ask(peer: Peer, address: string, from: Carried): Promise<Located> {
+    const { mesh } = this
+    // one that has crashed stays listed for a while, and nobody need wait for a link to it
+    if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
+    return new Promise((resolve, reject) => {
+      if (peer.id === mesh.id) {
+        return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner, repeatable: owner === mesh.id ? this.hosting.definitionOf(address)?.repeatable : undefined }) }, from)
+      }
+      const { clock } = mesh
+      const endsAt = clock.now() + LOCATE_MS
+      let giveUp = (): void => {}
+      const end = (): void => { timer.cancel(); this.#changes.delete(look) }
+      const leave = (error: StageError): void => { end(); giveUp(); reject(error) }
+      // one that has most likely crashed is dialled on until its lease lapses: nobody waits here for that
+      const look = (): void => { if (!this.find(peer.id)) leave(new StageError('DISCONNECTED', `${peer.name} cannot be reached`, { executed: 'no', peer })) }
+      const timer = clock.setTimeout(() => leave(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer })), LOCATE_MS)
+      this.#changes.add(look)
+      const settle = (error: StageError | null, link?: Link<Rpc>): void => {
+        end()
+        if (!link) return reject(error!)
+        link.top.request(LOCATE, [address], { endsAt, carried: from }, `finding ${address}`)
+          .then((answer) => {
+            const [owner, names] = Array.isArray(answer) ? answer as readonly unknown[] : [answer]
+            resolve({ owner: typeof owner === 'string' && owner !== '' ? owner : undefined, link, repeatable: this.#repeatables.of(link.top, names) })
+          }, reject)
+      }
+      giveUp = mesh.select(peer).reach(peer, settle)
+    })
+  }
+
+  /** Waits until the peers change, or so long. */
+  change(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel()
+        this.#changes.delete(done)
+        resolve()
+      }
+      const timer = this.mesh.clock.setTimeout(done, ms)
+      this.#changes.add(done)
+      if (this.#closed) done()
+    })
+  }
+
+  changed(): void {
+    for (const go of [...this.#changes]) go()
+  }
+
+  lost(): void {
+    for (const route of this.#byAddress.values()) route.reset()
+  }
+
+  /** Another stage may serve it. */
+  #hosted(address: string): boolean {
+    return this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
+  }
+
+  why(address: string, method: string): StageError {
+    if (this.hosting.hosts(address) || this.#hosted(address)) return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
+    const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
+    return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'}`)
+  }
+
+  /** Takes no more calls but those of turns. */
+  leave(): void {
+    this.#leaving = true
+  }
+
+  /** Resolves when what waited for an actor of ours that has moved off is on its way to where it is now. */
+  async sent(): Promise<void> {
+    const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.under && this.#hosted(call.made.address)
+    while (!this.#closed && [...this.#waiting].some(waits)) await this.change(LOOK_MS)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#unsweep()
+    for (const call of [...this.#waiting]) call.cancel(new StageError('CLOSED', 'this stage was closed'))
+    this.#waiting.clear()
+    this.#byAddress.clear()
+    this.changed()
+  }
+
+  #sweep(now: number): number {
+    let next = Infinity
+    for (const call of [...this.#waiting]) {
+      if (call.over || call.under) this.#waiting.delete(call)
+      else if (call.made.deadline <= now) {
+        this.#waiting.delete(call)
+        call.way.expire(call)
+      } else if (call.made.deadline < next) next = call.made.deadline
+    }
+    return next
+  }
+
+  #trim(): void {
+    for (const [address, route] of this.#byAddress) {
+      if (!route.busy) this.#byAddress.delete(address)
+      if (this.#byAddress.size < ROUTES_MAX * 0.9) break
+    }
+    this.#trimAt = Math.max(ROUTES_MAX, this.#byAddress.size * 1.1) // not each time where most are in use
+  }
+}

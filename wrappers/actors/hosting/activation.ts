@@ -1,0 +1,395 @@
+import { StageError, asError, printable } from '../../../src/errors.js'
+import type { Committed, Fence, Mesh, Store } from '../../../src/types.js'
+import { NO_HEADERS } from '../../../src/headers.js'
+import { outside } from '../../../src/outside.js'
+import { newId } from '../../../src/random.js'
+import { within } from '../../../src/within.js'
+import { NOTHING, type Carried } from '../../rpc/context.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import type { Definition } from '../definition.js'
+import { HandedOut } from './handed-out.js'
+import type { Changes } from '../watching/changes.js'
+import { History, type Watch } from '../watching/history.js'
+import { decode, decodeKept, type Snapshot } from '../state/snapshot.js'
+import { Persistence } from '../state/persistence.js'
+import { NoSuchMethod, dataNames, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from '../members.js'
+import { Reminders } from './reminders.js'
+import { ActorSelf, type Proxies } from './self.js'
+import type { Timers } from './timers.js'
+import { Turn, type Phase } from './turn.js'
+import { Mailbox } from './mailbox.js'
+import type { DeactivateReason } from '../types.js'
+
+/** What an activation asks of the stage that hosts it. */
+export interface ActivationHost {
+  readonly mesh: Mesh<Rpc>
+  readonly store: Store
+  /** @returns the fence and what was committed, or the id of the stage that has it */
+  claim(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
+  /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
+  note(turn: Turn): void
+  /** The lease of the stage is not certain at the moment; the turns go on when it is. */
+  pause(mailbox: Mailbox): void
+  /** It is over. @param left  those that were not begun @param again  another activation here may take them */
+  ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
+  /** The store's clock when ours was at 0, as was seen last. */
+  readonly storeTime: number
+  /** How what it hosts reaches others. */
+  readonly outgoing: Proxies
+}
+
+/** A store that has not answered by then is away. */
+export const STORE_MS = 5000
+const HOOK_MS = 10_000
+const GOODBYE_MS = 5000
+/** Of objects that were given to `host()` and lost their claims: what still runs of that. */
+const leftovers = new WeakMap<object, Promise<unknown>>()
+const NO_METHODS: ReadonlyMap<string, Method> = new Map()
+
+/** One actor on this stage, from its claim to its end. */
+export class Activation {
+  fence: Fence | undefined
+  instance: object | undefined
+  /** When it was last used; by the clock's `now()`. */
+  usedAt: number
+  phase: Phase = 'starting'
+  /** It was made, and its activate() has ended. */
+  started = false
+  /** To be put away by its own word. */
+  asked = false
+  readonly self: ActorSelf
+  readonly mailbox: Mailbox = new Mailbox(this)
+  readonly persistence = new Persistence(this)
+  history: History | undefined
+  reminders: Reminders | undefined
+  timers: Timers | undefined
+  #handed: HandedOut | undefined
+  #reason: DeactivateReason = 'asked'
+  #token: string | undefined
+  /** What its hook that was called last has returned. */
+  #hooked: unknown
+  /** Its deactivate() was called. */
+  #goodbye = false
+  #methods: ReadonlyMap<string, Method> = NO_METHODS
+  #own: Map<string, Method> | undefined
+  #claimed: ((error: StageError | null, owner?: string) => void)[] | undefined = []
+  #ended: (() => void)[] | undefined
+
+  /** @param given  an object that exists already */
+  constructor(readonly host: ActivationHost, readonly definition: Definition, readonly address: string, private readonly given?: object) {
+    this.usedAt = host.mesh.clock.now()
+    this.self = new ActorSelf(this)
+  }
+
+  // ── its beginning ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @param from  what the call carries for which it is made: a circle of calls can pass through activate() */
+  async start(from: Carried): Promise<void> {
+    const { host, address } = this
+    if (this.#isOver) return
+    try {
+      const found = await host.claim(address, () => this.#isOver)
+      if ('owner' in found) return this.#elsewhere(found.owner)
+      this.fence = found.fence
+      this.#tellClaimed(null, host.mesh.id)
+      await this.#alone()
+      if (this.#isOver) return void this.#release()
+      this.#make(found.committed)
+      await this.#activate(from)
+    } catch (error) {
+      return this.#failed(error)
+    }
+    if (this.#isOver) return
+    this.mailbox.leave()
+    this.started = true
+    if (this.stopping) return this.leave()
+    this.phase = 'active'
+    this.reminders?.arm()
+    this.mailbox.next()
+  }
+
+  /** What a turn of the last activation of the same object still does may not run between those of this one. */
+  async #alone(): Promise<void> {
+    const left = this.given && leftovers.get(this.given)
+    if (!left) return
+    const slow = (): Error => new StageError('TIMEOUT', `a turn of ${this.address} that lost its claim still runs, and the object is the same`, { phase: 'queued' })
+    await within(this.host.mesh.clock, HOOK_MS, left, slow)
+  }
+
+  #make(committed: Committed): void {
+    const { definition } = this
+    const object = this.given ?? theirs(() => definition.make(definition.pattern.match(this.address) ?? {}, this.self))
+    if (!Object.isExtensible(object)) throw new TypeError(`the object of ${printable(this.address)} cannot be extended, so that it could not be given its self`)
+    Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
+    this.instance = object
+    this.#methods = methodsOf(object)
+    if (definition.durable) this.persistence.made = definition.made(object)
+    if (committed.data) {
+      const kept = decodeKept(committed.data, this.host.outgoing.data)
+      this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.host.storeTime, kept.reminders) : undefined
+      if (definition.durable) this.#restored(object, kept.version, kept.snapshot)
+    }
+    this.#own = ownMethods(object)
+    this.persistence.begin(committed.version)
+  }
+
+  /** Puts what was kept into a new object: all of it, so that what this type does not know is there for a migrate() to come. */
+  #restored(object: object, version: number, snapshot: Snapshot): void {
+    const { definition } = this
+    const data = (): Record<string, unknown> => Object.fromEntries([...snapshot].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes, this.host.outgoing.data)]] : []))
+    let values: Record<string, unknown>
+    try {
+      values = version === definition.version ? data() : outside(() => definition.migrated(version, data))
+    } catch (thrown) {
+      const error = asError(thrown)
+      if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
+      throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${error.message}`, { cause: thrown })
+    }
+    for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
+    if (version === definition.version) for (const [name, bytes] of snapshot) if (bytes.length === 0) Reflect.deleteProperty(object, name)
+  }
+
+  async #activate(from: Carried): Promise<void> {
+    const { address } = this
+    const { clock } = this.host.mesh
+    const activate = hook(this.instance!, 'activate')
+    if (!activate) return
+    const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
+    // as within a turn of that call, so that a circle of calls is seen, and ends
+    const turn = new Turn('activate', [], clock.now() + HOOK_MS, { ...from, headers: NO_HEADERS }, () => {})
+    this.mailbox.enter(turn)
+    const active = this.#hooked = theirs(() => activate.call(this.instance!))
+    await within(clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
+    turn.ended = turn.over = true
+    this.#own = ownMethods(this.instance!)
+    await this.persistence.afterHook(HOOK_MS)
+  }
+
+  #tellClaimed(error: StageError | null, owner?: string): void {
+    const waiting = this.#claimed
+    this.#claimed = undefined
+    for (const done of waiting ?? []) done(error, owner)
+  }
+
+  #elsewhere(owner: string): void {
+    if (this.#isOver) return
+    this.phase = 'over'
+    this.#tellClaimed(null, owner)
+    this.#over(new StageError('FENCED', `${this.address} is hosted elsewhere`))
+    this.host.ended(this, this.mailbox.handOver(), false, owner)
+  }
+
+  /** It could not be made: those that wait for it are told why, and the next call tries again. */
+  #failed(thrown: unknown): void {
+    if (this.#isOver) return
+    const raised = asError(thrown)
+    const own = raised instanceof StageError && (raised.code !== 'FENCED')
+    const cause: unknown = raised instanceof Thrown ? raised.cause : thrown
+    const error = own ? raised : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
+    const left = this.mailbox.handOver()
+    const claimed = this.fence !== undefined
+    this.#over(error)
+    if (claimed) void this.#release()
+    for (const turn of left) turn.answer(new StageError(error.code, error.message, { executed: 'no', cause: error.cause, ...(error.phase ? { phase: error.phase } : {}) }))
+    this.host.ended(this, [], false)
+  }
+
+  // ── what others ask of it ─────────────────────────────────────────────────────────────────────────────────────
+
+  /** Nothing is going on or to be tried again, and nobody watches. */
+  get idle(): boolean {
+    return this.phase === 'active' && this.mailbox.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
+  }
+
+  get stopping(): boolean {
+    return this.phase === 'stopping'
+  }
+
+  /** Calls back with the id of the stage that has the claim. */
+  whenClaimed(done: (error: StageError | null, owner?: string) => void): void {
+    if (this.#claimed) this.#claimed.push(done)
+    else done(null, this.host.mesh.id)
+  }
+
+  /** Calls back when it is over. */
+  whenOver(done: () => void): void {
+    if (this.#isOver) done()
+    else (this.#ended ??= []).push(done)
+  }
+
+  /** Runs a method, within the turn that runs. */
+  call(name: string, args: readonly unknown[]): unknown {
+    const method = this.#methods.get(name) ?? this.#own?.get(name)
+    if (!method) throw new NoSuchMethod(this.address, name, this.hasProperty(name) ? ': it is a property, which is read with await' : listed([...this.#methods.keys(), ...this.#own?.keys() ?? []]))
+    return method.apply(this.instance!, args as unknown[])
+  }
+
+  /** The value of a public property, as it is now. @throws StageError NO_SUCH_PROPERTY */
+  read(name: unknown): unknown {
+    if (!this.hasProperty(name)) throw new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(String(name).slice(0, 128))}${this.hasMethod(String(name)) ? ': it is a method, which is called' : listed(dataNames(this.instance!))}`)
+    return (this.instance as Record<string, unknown>)[name]
+  }
+
+  /** Called within a turn, so that nothing is missed between the first value and the next change. */
+  watch(watch: Watch, changes: Changes | undefined): void {
+    (this.history ??= new History(this)).watch(watch, changes)
+  }
+
+  hasProperty(name: unknown): name is string {
+    return isPublic(name) && hasData(this.instance!, name)
+  }
+
+  /** Whether a call of that name finds something. */
+  hasMethod(name: string): boolean {
+    return this.#methods.has(name) || (ownMethods(this.instance!)?.has(name) ?? false)
+  }
+
+  /** Under which its turns are known to those that they call, and to nobody else: whoever knows the name of one comes back to it. */
+  get token(): string {
+    return this.#token ??= newId(this.host.mesh.random)
+  }
+
+  /** Functions and iterables of its that others have. */
+  get handedOut(): HandedOut {
+    return this.#handed ??= new HandedOut(this)
+  }
+
+  /** Its reminders, made when it first sets one. */
+  ownReminders(): Reminders {
+    return this.reminders ??= new Reminders(this, this.host.storeTime)
+  }
+
+  // ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Puts it away when what runs has ended. */
+  stop(reason: DeactivateReason): void {
+    if (this.#isOver || (this.stopping && reason !== 'closing')) return
+    const starting = this.phase === 'starting'
+    if (starting && reason === 'asked') {
+      this.asked = true // behind its first turn, so that whoever waits for it is served
+      return
+    }
+    this.phase = 'stopping'
+    this.#reason = reason
+    if (!starting) this.mailbox.next()
+  }
+
+  /** It has no claim any more: nothing of what it does counts from here on. */
+  drop(reason: 'fenced' | 'lost' | 'store', error: StageError): void {
+    if (this.#isOver) return
+    this.#over(error)
+    this.mailbox.cancel(error)
+    const farewell = this.#goodbye ? undefined : this.#farewell(reason)
+    if (this.given && this.instance) leftovers.set(this.given, Promise.allSettled([this.mailbox.quiet(), farewell, this.#hooked]))
+    this.host.ended(this, this.mailbox.handOver(), false)
+  }
+
+  /** Its object is told, and whatever comes of that changes nothing. */
+  async #farewell(reason: DeactivateReason): Promise<void> {
+    await Promise.resolve() // not in the midst of what drops it
+    try {
+      const { instance } = this
+      if (instance) await outside(() => hook(instance, 'deactivate')?.call(instance, reason))
+    } catch (thrown) {
+      this.#report('deactivate()', thrown)
+    }
+  }
+
+  /** No turn runs any more, and none will: says goodbye to its object, and gives up the claim. */
+  leave(): void {
+    this.timers?.close()
+    this.reminders?.close()
+    this.mailbox.enter(new Turn('deactivate', [], Infinity, NOTHING, () => {})) // so that nothing else begins
+    void this.#deactivate().then(async () => {
+      if (!this.#isOver) await this.#release()
+      if (this.#isOver) return
+      this.mailbox.leave()
+      this.#over(this.#away())
+      this.host.ended(this, this.mailbox.handOver(), this.#reason !== 'closing')
+    })
+  }
+
+  async #deactivate(): Promise<void> {
+    try {
+      const deactivate = this.instance && hook(this.instance, 'deactivate')
+      const left = this.#handed?.leaving(this.#away())
+      if (!deactivate && !left) return
+      this.#goodbye = true
+      const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
+      const goodbye = (): unknown => deactivate && outside(deactivate, this.instance, this.#reason)
+      this.#hooked = left ? left.then(goodbye) : goodbye()
+      await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(this.#hooked), slow)
+      await this.persistence.afterHook(GOODBYE_MS)
+    } catch (error) {
+      this.#report('deactivate()', error)
+    }
+  }
+
+  /** A turn has failed: what it changed is put back. @returns false if the object does not let itself be put back, and was given up */
+  putBack(turn: Turn, error: StageError): boolean {
+    try {
+      this.persistence.putBack()
+      return true
+    } catch (failure) {
+      this.spoilt(turn, error, failure)
+      return false
+    }
+  }
+
+  /** A turn has left the object as nothing may be left: the next one gets another. */
+  spoilt(turn: Turn, error: StageError, why: unknown): void {
+    this.#report('putting back what a turn had changed', why)
+    turn.answer(error)
+    this.drop('store', error)
+  }
+
+  #away(): StageError {
+    return new StageError('CANCELLED', `${this.address} was put away: ${this.#reason}`)
+  }
+
+  get #isOver(): boolean {
+    return this.phase === 'over'
+  }
+
+  #over(error: StageError): void {
+    this.phase = 'over'
+    this.timers?.close()
+    this.reminders?.close()
+    this.self.abort(error)
+    this.history?.end(error)
+    this.#handed?.end(error)
+    this.#tellClaimed(error)
+    for (const done of this.#ended ?? []) done()
+  }
+
+  async #release(): Promise<void> {
+    const { host, fence, address } = this
+    if (!fence) return
+    const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
+    await within(host.mesh.clock, STORE_MS, (async () => host.store.release(address, fence))(), slow).catch((error: unknown) => this.#report('giving it up', error))
+  }
+
+  #report(what: string, thrown: unknown): void {
+    const error = asError(thrown)
+    this.host.mesh.error(new Error(`${what} of the actor ${printable(this.address)} failed: ${error.message}`, { cause: error }))
+  }
+}
+
+const LISTED_MAX = 8
+/** For a message: what is public. */
+const listed = (names: readonly string[]): string => names.length > 0 ? `; there are ${names.slice(0, LISTED_MAX).map((name) => name.slice(0, 64)).join(', ')}${names.length > LISTED_MAX ? ', …' : ''}` : ''
+
+/** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
+class Thrown extends Error {
+  constructor(override readonly cause: unknown) {
+    super()
+  }
+}
+
+function theirs<T>(run: () => T): T {
+  try {
+    return outside(run)
+  } catch (thrown) {
+    throw new Thrown(thrown)
+  }
+}

@@ -1,0 +1,93 @@
+/** What stands before the mailbox of an actor: the interceptors of its stage, and the rules of its type. */
+import type { AsyncResource } from 'node:async_hooks'
+import { StageError, asError, describe } from '../../../src/errors.js'
+import type { Peer } from '../../../src/types.js'
+import type { Carried } from '../../rpc/context.js'
+import { here, isThenable, type Facts, type Interception, type Passing } from '../../rpc/interception.js'
+import type { InterceptedCall } from '../../rpc/interceptor.js'
+import { holdIn } from '../calling/copy.js'
+import type { Definition } from '../definition.js'
+import { GET, WATCH } from '../tasks.js'
+import { isInner } from '../words.js'
+
+/** What a call of an actor is to interceptors; undefined where it is something of the library's own. */
+export function asked(name: string, args: readonly unknown[]): Pick<InterceptedCall, 'kind' | 'method' | 'args'> | undefined {
+  if (name === GET) return { kind: 'get', method: text(args[0]), args: [] }
+  if (name === WATCH) {
+    const names = Array.isArray(args[0]) ? (args[0] as unknown[]).map(text) : []
+    return { kind: 'observe', method: names.join(', '), args: names }
+  }
+  return isInner(name) ? undefined : { kind: 'call', method: name, args }
+}
+
+const text = (name: unknown): string => typeof name === 'string' ? name : describe(name)
+
+/** A call that has come to the stage that hosts its actor. */
+export interface Arrived {
+  readonly address: string
+  readonly name: string
+  readonly args: readonly unknown[]
+  readonly carried: Carried
+  readonly peer: Peer
+  /** As far as its caller waits for it. */
+  readonly of: Passing
+  /** Of a result, which interceptors may hold while the next turn changes what it was made of. */
+  readonly snapshot: (value: unknown) => unknown
+}
+
+type Answer = (error: StageError | null, value?: unknown) => void
+/** Makes it a turn. @param within  in whose context its code runs; undefined: in none */
+export type Begin = (args: readonly unknown[], carried: Carried, done: Answer, within?: AsyncResource) => void
+
+/**
+ * Has a call become a turn once everything that stands before it lets it through: at once where nothing waits.
+ * @param done  told what becomes of it
+ */
+export function admit(interception: Interception, definition: Definition | undefined, { address, name, args, carried, peer, of, snapshot }: Arrived, begin: Begin, done: Answer): void {
+  const what = definition && (interception.guards || definition.guarded) ? asked(name, args) : undefined
+  const rules = what && definition?.rules(what.kind, what.method)
+  if (!what || !definition || !(rules || interception.guards)) return begin(args, carried, done)
+  const facts: Facts = { ...what, side: 'callee', target: address, peer, actor: { address, pattern: definition.pattern.text }, headers: carried.headers, options: definition.given }
+  const plain = what.kind === 'call'
+  /** What the turn failed with, and what interceptors are told of that: what its code threw. */
+  let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
+  let own: StageError | undefined
+  const say = (error: StageError): void => { own = error }
+  const discard = definition.share ? (value: unknown): void => holdIn(value, true) : undefined
+  let begun = false
+  let answered = false
+  const answer: Answer = (error, value) => {
+    if (answered) return
+    answered = true
+    done(error, value)
+  }
+  const run = (call: Pick<InterceptedCall, 'args' | 'headers'>): Promise<unknown> => new Promise((resolve, reject) => {
+    begun = true
+    begin(plain ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
+      if (!error) {
+        try {
+          const returned = interception.returned(facts, rules, value, say, discard)
+          if (interception.intercepts) return resolve(isThenable(returned) ? returned : snapshot(returned))
+          // at once, as the next turn may change the object that this one has returned
+          if (!isThenable(returned)) answer(null, returned)
+          return resolve(returned)
+        } catch (thrown) {
+          return reject(thrown)
+        }
+      }
+      failed = { error, thrown: error.code === 'REMOTE_ERROR' ? error.cause : error }
+      reject(failed.thrown)
+    }, here())
+  })
+  const fail = (error: unknown): void => {
+    if (failed && failed.thrown === error) answer(failed.error)
+    else answer(own ?? new StageError('REMOTE_ERROR', `an interceptor of ${name} of ${address} failed: ${asError(error).message}`, { executed: begun ? 'yes' : 'no', cause: error }))
+  }
+  let result: unknown
+  try {
+    result = interception.in(facts, of, rules, run, say)
+  } catch (error) {
+    return fail(error)
+  }
+  Promise.resolve(result).then((value) => answer(null, value), fail)
+}

@@ -1,0 +1,338 @@
+/**
+ * What an actor gives to others and its code runs behind: functions and async iterables, in what its turns return and in
+ * the arguments of calls that it makes. Each call of such a function, and each `next()`, is a turn among the others, and
+ * what it returns goes out after its commit. While the turn that gave it still runs, it belongs to that turn.
+ *
+ * Streams of Node and of the web read and write when they like, and not when they are asked: what they do is no turn.
+ * They only keep the actor active until they end.
+ */
+import { finished, type Duplex } from 'node:stream'
+import { types } from 'node:util'
+import { StageError, asError, printable } from '../../../src/errors.js'
+import { outside } from '../../../src/outside.js'
+import type { Mesh } from '../../../src/types.js'
+import type { Callable } from '../../codec.js'
+import { taken } from '../../codec/dispose.js'
+import { Answering, ELSEWHERE, markElsewhere, runsElsewhere, type Hand } from '../../codec/hand.js'
+import { asNode } from '../../codec/hold.js'
+import { ITERABLE, type StreamKind } from '../../codec/stream-kind.js'
+import { NOTHING } from '../../rpc/context.js'
+import { Turn, type Phase, type Settle, type Task } from './turn.js'
+
+type Result = IteratorResult<unknown, unknown>
+const DONE: Result = { done: true, value: undefined }
+
+/** Which turns gave something to others. */
+interface Givers {
+  /** The ids of those that have not ended, as far as is known. */
+  turns: readonly number[]
+  /** All of them were readonly: so is what runs for it. */
+  readonly: boolean
+  /** The method of the first. */
+  readonly method: string
+}
+
+/** Whoever read it let go of it without a word. */
+const abandoned = new FinalizationRegistry<() => void>((leave) => leave())
+
+/** What it asks of the activation. */
+interface HandedOutOwner {
+  readonly address: string
+  readonly token: string
+  readonly phase: Phase
+  readonly definition: { readonly mailbox: number }
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'timeoutMs' | 'error'> }
+  readonly mailbox: {
+    readonly alone: Turn | undefined
+    readonly queued: number
+    runs(id: number): boolean
+    push(turn: Turn): void
+  }
+}
+
+export class HandedOut implements Hand {
+  readonly #functions = new WeakMap<Callable, { lent: Callable; by: Givers }>()
+  /** Of iterators, which can be read once: whoever gets one again gets the same one. */
+  readonly #faces = new WeakMap<object, { face: WeakRef<Face>; by: Givers }>()
+  readonly #streams = new WeakSet<object>()
+  /** Iterables that somebody has begun to read, and streams that have not ended. */
+  readonly #readings = new Set<Reading>()
+  readonly #flowing = new Set<object>()
+  /** Why nothing of it runs any more. */
+  ended: StageError | undefined
+
+  constructor(readonly activation: HandedOutOwner) {}
+
+  /** The actor must stay active: somebody reads. */
+  get pending(): boolean {
+    return this.#readings.size > 0 || this.#flowing.size > 0
+  }
+
+  /** @param turn  whose value or argument it is; undefined: of code that runs in no turn */
+  give(fn: Callable, turn?: Turn): Callable {
+    if (runsElsewhere(fn)) return fn
+    const known = this.#functions.get(fn)
+    if (known) {
+      this.#given(known.by, turn)
+      return known.lent
+    }
+    const by = this.#by(turn)
+    const answer = (call: Answering, args: readonly unknown[]): Promise<unknown> => this.#call(fn, by, call, args)
+    const lent = markElsewhere(function (this: unknown, ...args: unknown[]): Promise<unknown> {
+      return answer(this instanceof Answering ? this : new Answering(), args)
+    })
+    this.#functions.set(fn, { lent, by })
+    return lent
+  }
+
+  offer(stream: object, kind: StreamKind, turn?: Turn): object {
+    if (kind !== ITERABLE || 'getReader' in stream) {
+      this.#keep(stream)
+      return stream
+    }
+    if (runsElsewhere(stream)) return stream
+    const known = this.#faces.get(stream)
+    const face = known?.face.deref()
+    if (known && face) {
+      this.#given(known.by, turn)
+      return face
+    }
+    const by = this.#by(turn)
+    const made = new Face(new Reading(this, stream as AsyncIterable<unknown>, by))
+    if (isIterator(stream)) this.#faces.set(stream, { face: new WeakRef(made), by })
+    return made
+  }
+
+  /** The actor is deactivated, and no turn runs: what is being read is left, so that its `finally` runs. Undefined: nothing is. */
+  leaving(error: StageError): Promise<unknown> | undefined {
+    this.ended = error
+    return this.#readings.size > 0 ? Promise.all([...this.#readings].map((one) => one.end(error))) : undefined
+  }
+
+  /** It is over. */
+  end(error: StageError): void {
+    this.ended = error
+    for (const one of [...this.#readings]) void one.end(error)
+    this.#flowing.clear()
+  }
+
+  // ── what its readings ask ─────────────────────────────────────────────────────────────────────────────────────
+
+  begun(reading: Reading): void {
+    this.#readings.add(reading)
+  }
+
+  over(reading: Reading): void {
+    this.#readings.delete(reading)
+  }
+
+  /** A turn that runs what was handed out. */
+  turn(method: string, by: Givers, endsAt: number, done: Settle, task: Task): Turn {
+    const { address, token, mailbox } = this.activation
+    by.turns = by.turns.filter((id) => mailbox.runs(id))
+    const turn = new Turn(method, [by.method], endsAt, { ...NOTHING, chain: by.turns.map((id) => `${address}#${token}.${id}`) }, done, task)
+    turn.back = true
+    turn.shared = by.readonly
+    return turn
+  }
+
+  /** Takes it on, or says why nothing runs any more. */
+  push(turn: Turn): void {
+    if (this.activation.phase === 'over') turn.answer(this.ended ?? new StageError('FENCED', `${this.activation.address} has lost its claim`, { executed: 'no' }))
+    else this.activation.mailbox.push(turn)
+  }
+
+  report(thrown: unknown): void {
+    const error = asError(thrown)
+    this.activation.host.mesh.error(new Error(`ending what the actor ${printable(this.activation.address)} handed out failed: ${error.message}`, { cause: error }))
+  }
+
+  #call(fn: Callable, by: Givers, call: Answering, args: readonly unknown[]): Promise<unknown> {
+    const { address, definition, host, mailbox } = this.activation
+    const { clock, timeoutMs } = host.mesh
+    return new Promise((resolve, reject) => {
+      const failed = (error: StageError): void => {
+        if (!isThrown(error)) call.failure = error
+        reject(thrownBy(error))
+      }
+      if (mailbox.queued >= definition.mailbox) return failed(new StageError('OVERLOADED', `${mailbox.queued} calls wait for ${address}`, { executed: 'no' }))
+      const endsAt = call.endsAt === Infinity ? clock.now() + timeoutMs : call.endsAt
+      const turn = this.turn('@function', by, endsAt, (error, value) => {
+        call.onend = undefined
+        if (error) return failed(error)
+        call.hand = turn
+        resolve(value)
+      }, () => fn(...args))
+      call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+      this.push(turn)
+    })
+  }
+
+  #by(turn: Turn | undefined): Givers {
+    const by: Givers = { turns: [], readonly: turn !== undefined && turn.shared && !turn.own, method: turn?.method ?? '' }
+    this.#given(by, turn)
+    return by
+  }
+
+  #given(by: Givers, turn: Turn | undefined): void {
+    if (!turn) return
+    const { mailbox } = this.activation
+    if (!turn.shared || turn.own) by.readonly = false
+    const ids = [...turn.ended ? [] : [turn.id], ...turn.inner && mailbox.alone ? [mailbox.alone.id] : []]
+    by.turns = [...new Set([...by.turns.filter((id) => mailbox.runs(id)), ...ids])]
+  }
+
+  /** Keeps the actor active until a stream has ended, or nobody holds it any more. */
+  #keep(stream: object): void {
+    if (this.#streams.has(stream)) return
+    this.#streams.add(stream)
+    const token = {}
+    const over = (): void => { this.#flowing.delete(token) }
+    try {
+      finished((asNode(stream) ?? stream) as Duplex, over)
+    } catch {
+      return // it says of itself that it is a stream, and cannot be watched
+    }
+    this.#flowing.add(token)
+    abandoned.register(stream, over)
+  }
+}
+
+/** What the reader has. Nothing here holds it, so that one who lets go of it is noticed. */
+class Face implements AsyncIterableIterator<unknown> {
+  constructor(private readonly reading: Reading) {}
+
+  get [ELSEWHERE](): true {
+    return true
+  }
+
+  next(...args: unknown[]): Promise<Result> {
+    if (!this.reading.begun) abandoned.register(this, this.reading.abandon, this)
+    return this.reading.next(args)
+  }
+
+  async return(value?: unknown): Promise<Result> {
+    abandoned.unregister(this)
+    await this.reading.leave()
+    return { done: true, value }
+  }
+
+  async throw(error: unknown): Promise<Result> {
+    await this.return()
+    throw error
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+}
+
+/** An iterable of an actor that somebody reads, each step a turn. */
+class Reading {
+  begun = false
+  #iterator: AsyncIterator<unknown> | undefined
+  /** Turns that wait or run for a `next()`. */
+  readonly #turns = new Set<Turn>()
+  #over = false
+  #left = false
+  /** Its source was told that nobody reads any more. */
+  #returned = false
+  #failure: StageError | undefined
+
+  constructor(private readonly handed: HandedOut, private readonly source: AsyncIterable<unknown>, private readonly by: Givers) {}
+
+  readonly abandon = (): void => { this.leave().catch((thrown: unknown) => { this.handed.report(thrown) }) }
+
+  next(args: readonly unknown[]): Promise<Result> {
+    const { handed } = this
+    this.#failure ??= this.#over ? undefined : handed.ended
+    if (this.#failure) return Promise.reject(this.#failure)
+    if (this.#over) return Promise.resolve(DONE)
+    this.#begin()
+    return new Promise((resolve, reject) => {
+      const turn = handed.turn('@next', this.by, Infinity, (error, value) => {
+        this.#turns.delete(turn)
+        if (this.#left) return resolve(DONE)
+        if (error) {
+          reject(this.#failure ?? thrownBy(error) as Error)
+          return this.abandon()
+        }
+        if ((value as Result).done) this.#end()
+        resolve(value as Result)
+      }, () => this.#step(args))
+      this.#turns.add(turn)
+      handed.push(turn)
+    })
+  }
+
+  /** Nobody reads any more: what runs for it is told by the signals of the calls that it makes, and its `finally` is a turn. */
+  leave(): Promise<void> {
+    if (this.#over) return Promise.resolve()
+    const { handed } = this
+    this.#over = this.#left = true
+    const running = [...this.#turns].some(({ id, ended }) => id > 0 && !ended)
+    for (const turn of [...this.#turns]) turn.cancel(new StageError('CANCELLED', 'the reader wants no more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+    if (!this.begun && !isIterator(this.source)) return Promise.resolve() // nothing of it has begun
+    taken.add(this.source)
+    // an iterator that waits in a turn ends by its return(), and the turn with it; a generator only notes that for later
+    if (running && !types.isGeneratorObject(this.#iterator)) this.#return().catch((thrown: unknown) => { handed.report(thrown) })
+    return new Promise((resolve, reject) => {
+      const turn = handed.turn('@next', this.by, Infinity, (error) => {
+        this.#end()
+        if (error && isThrown(error)) reject(thrownBy(error))
+        else resolve()
+      }, () => this.#return())
+      handed.push(turn)
+    })
+  }
+
+  /** The activation ends: no turn runs for it any more. */
+  async end(error: StageError): Promise<void> {
+    this.#failure ??= error
+    this.#end()
+    try {
+      await this.#return()
+    } catch (thrown) {
+      this.handed.report(thrown)
+    }
+  }
+
+  #begin(): void {
+    if (this.begun) return
+    this.begun = true
+    taken.add(this.source)
+    this.handed.begun(this)
+  }
+
+  #end(): void {
+    this.#over = true
+    this.handed.over(this)
+  }
+
+  async #step(args: readonly unknown[]): Promise<Result> {
+    this.#iterator ??= this.source[Symbol.asyncIterator]()
+    const result: unknown = await this.#iterator.next(...args as [])
+    if (typeof result !== 'object' || result === null) throw new TypeError('its iterator returned something that is no result of next()')
+    const { done, value } = result as Result
+    return done ? { done, value } : { done: false, value }
+  }
+
+  async #return(): Promise<void> {
+    if (this.#returned) return
+    this.#returned = true
+    const iterator = this.#iterator ?? (isIterator(this.source) ? this.source : undefined)
+    if (iterator) await outside(() => iterator.return?.())
+  }
+}
+
+const isIterator = (source: object): source is AsyncIterator<unknown> => typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+
+/** Whether the code of the actor threw; else it is a word of the library's own. */
+const isThrown = (error: StageError): boolean => error.code === 'REMOTE_ERROR' && error.cause !== undefined
+
+/** What its code threw, as if it had been called by hand. */
+const thrownBy = (error: StageError): unknown => isThrown(error) ? error.cause : error

@@ -1,0 +1,393 @@
+import { StageError, describe, printable } from '../../../src/errors.js'
+import { outside } from '../../../src/outside.js'
+import type { Committed, Fence, Mesh, Store } from '../../../src/types.js'
+import { NOTHING, type Carried } from '../../rpc/context.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import { Activation, type ActivationHost } from './activation.js'
+import { announced, checkAddress } from '../address.js'
+import { LAYER, announcedBy, type Announced } from '../announced.js'
+import { Claims } from './claims.js'
+import { Definition } from '../definition.js'
+import { late, slow } from './delays.js'
+import type { Mailbox } from './mailbox.js'
+import type { Proxies } from './self.js'
+import { moved, type Turn } from './turn.js'
+import { Upkeep } from './upkeep.js'
+import type { ActorOptions, Explained, HostOptions, HostedActor } from '../types.js'
+
+/** Of actors whose callers were sent on and have not asked again. */
+const TOLD_MAX = 10_000
+const RIVALS_MAX = 100
+/** Turns that run, of which a peer is told. */
+const EXPLAINED_MAX = 20
+/** Of idle actors, those that were used longest ago: one look at all of a type finds so many. */
+const SPARE_MAX = 64
+/** What looking for them may take of the time: one part of so many. */
+const SHARE = 20
+/** What was said of the stores of this process. */
+const warned = new Set<string>()
+
+/** The actors that this stage hosts. */
+export class Hosting implements ActivationHost {
+  readonly #types: Definition[] = []
+  /** `standing`: host() has said so. */
+  readonly #objects = new Map<string, { definition: Definition; object: object; standing: boolean }>()
+  readonly #activations = new Map<string, Activation>()
+  readonly #counts = new Map<Definition, number>()
+  /** Idle ones that can make room, the first to go last; and when all may be looked through again. */
+  readonly #spare = new Map<Definition, { readonly at: number; readonly found: Activation[]; readonly restsUntil: number }>()
+  /** Turns that wait or run, and have a deadline or may take long. */
+  readonly #noted = new Set<Turn>()
+  readonly #paused = new Set<Mailbox>()
+  /** Stages that were told that their calls of an actor must go elsewhere, by its address: what they had sent before they heard that must not overtake those. */
+  readonly #told = new Map<string, Set<string>>()
+  readonly claims: Claims
+  readonly #unsweep: () => void
+  readonly #upkeep: Upkeep
+  /** Types that were said to overlap. */
+  readonly #rivals = new Set<string>()
+  #closing = false
+
+  /** @param wake  makes an actor active, on whichever stage */
+  constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Proxies, wake: (address: string) => Promise<StageError | null>) {
+    this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
+    this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
+    this.#upkeep = new Upkeep(this, wake)
+  }
+
+  // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @throws TypeError */
+  define(options: ActorOptions): void {
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    const definition = new Definition(options)
+    const rival = this.#types.find((one) => one.pattern.overlaps(definition.pattern))
+    if (rival) throw new TypeError(`the pattern ${definition.pattern.text} overlaps ${rival.pattern.text}, which is defined already: an address must be of one type`)
+    const given = [...this.#objects.keys()].find((address) => definition.pattern.match(address))
+    if (given !== undefined) throw new TypeError(`the pattern ${definition.pattern.text} matches ${printable(given)}, which is an object that is hosted here: an address must be of one type`)
+    const { store } = this
+    if (definition.durable && store.warning && !warned.has(store.warning)) {
+      warned.add(store.warning)
+      process.emitWarning(store.warning, 'StagemeshWarning') // no error of the stage: it is so by choice
+    }
+    this.#types.push(definition)
+    this.compare()
+    this.#announce()
+    this.#upkeep.begin()
+  }
+
+  /** Says once of each type of another stage that it overlaps one of here and is not the same: its actors would be of two types. */
+  compare(): void {
+    for (const peer of this.mesh.peers()) {
+      for (const text of announcedBy(peer.announces)?.types ?? []) {
+        const pattern = announced(text)
+        const rival = pattern && this.#types.find((one) => one.pattern.overlaps(pattern) && !one.pattern.isLike(pattern))
+        if (!rival || this.#rivals.size >= RIVALS_MAX || this.#rivals.has(`${rival.pattern.text} ${text}`)) continue
+        this.#rivals.add(`${rival.pattern.text} ${text}`)
+        this.mesh.error(new TypeError(`${printable(peer.name)} (${peer.id}) hosts ${printable(text)}, which overlaps ${rival.pattern.text} of this stage: an address must be of one type everywhere, or what is kept of an actor is read as something else`))
+      }
+    }
+  }
+
+  /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
+  async host(address: string, object: object, { authorize, methods, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
+    const [wrong] = Object.keys(unknown)
+    if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there are authorize and methods`)
+    if (this.typeOf(address)) throw new TypeError(`${printable(address)} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    if (this.#objects.has(address)) throw new TypeError(`${printable(address)} is hosted here already`)
+    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an object that can be given its self`)
+    if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
+    const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
+    if (elsewhere) throw new TypeError(`the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already: it has one address, and one turn at a time`)
+    const definition = new Definition({ pattern: address, create: () => object, authorize, methods })
+    definition.check(object)
+    const hosted = { definition, object, standing: false }
+    this.#objects.set(address, hosted)
+    this.#announce()
+    this.#upkeep.begin()
+    try {
+      const leaving = this.#activations.get(address)
+      await new Promise<void>((resolve) => { if (leaving) leaving.whenOver(resolve); else resolve() })
+      await new Promise<void>((resolve, reject) => {
+        this.locate(address, (error, owner) => {
+          if (error) reject(error)
+          else if (owner === this.mesh.id) resolve()
+          else reject(new StageError('NAME_TAKEN', `${address} is hosted by another stage (${owner ?? 'unknown'})`))
+        })
+      })
+    } catch (error) {
+      this.#objects.delete(address)
+      this.#announce()
+      throw error
+    }
+    hosted.standing = true
+    return async () => {
+      if (this.#objects.get(address) !== hosted) return // another one by now, or none
+      this.#objects.delete(address)
+      this.#announce()
+      const activation = this.#activations.get(address)
+      if (!activation) return
+      activation.stop('closing')
+      await new Promise<void>((resolve) => { activation.whenOver(resolve) })
+    }
+  }
+
+  get types(): readonly Definition[] {
+    return this.#types
+  }
+
+  get activations(): Iterable<Activation> {
+    return this.#activations.values()
+  }
+
+  /** Whether it is an object that was given to `host()`. */
+  isGiven(address: string): boolean {
+    return this.#objects.has(address)
+  }
+
+  typeOf(address: string): Definition | undefined {
+    return this.#types.find((one) => one.pattern.match(address))
+  }
+
+  /** Of which type an actor is that may be served here, a given object among them. */
+  definitionOf(address: string): Definition | undefined {
+    return this.#objects.get(address)?.definition ?? this.typeOf(address)
+  }
+
+  /** Whether a call to that address may be served here. */
+  hosts(address: string): boolean {
+    return !this.#closing && (this.#objects.has(address) || this.typeOf(address) !== undefined)
+  }
+
+  active(address: string): Activation | undefined {
+    return this.#activations.get(address)
+  }
+
+  actors(): readonly HostedActor[] {
+    const now = this.mesh.clock.now()
+    return [...this.#activations.values()].map((one) => described(one, now))
+  }
+
+  /** What `explain` wants to know of one that is active here. */
+  described(address: string): Partial<Explained> | undefined {
+    const one = this.#activations.get(address)
+    if (!one) return undefined
+    const now = this.mesh.clock.now()
+    return {
+      pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued, watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+      turn: one.mailbox.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.startedAt), waitedMs: Math.round(turn.startedAt - turn.arrivedAt) })),
+      last: one.mailbox.last, version: one.persistence.version, leaseMs: Math.round(this.mesh.leaseMs()),
+    }
+  }
+
+  get storeTime(): number {
+    return this.claims.storeTime
+  }
+
+  get store(): Store {
+    const store = this.mesh.store()
+    if (!store) throw new TypeError('actors need a store, and neither the registry nor the option `store` of this stage brings one')
+    return store
+  }
+
+  stats(): Record<string, number> {
+    return { actors: this.#activations.size, turns: this.#noted.size, stuckReminders: this.#upkeep.stuck }
+  }
+
+  // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Takes a call on, or says that it came to the wrong stage. */
+  receive(address: string, turn: Turn): void {
+    if (turn.from !== undefined && this.#told.get(address)?.has(turn.from)) return turn.move()
+    const activation = this.#activations.get(address) ?? this.#activate(address, turn.carried)
+    if (activation instanceof StageError) return turn.answer(activation)
+    activation.mailbox.push(turn)
+  }
+
+  /**
+   * Says which stage has the claim, and takes it if nobody has.
+   * @param from  what the call carries that wants to know
+   * @param done  with no owner: not this stage, and it does not know who
+   */
+  locate(address: string, done: (error: StageError | null, owner?: string) => void, from: Carried = NOTHING): void {
+    const present = this.#activations.get(address)
+    if (present?.stopping && this.#closing) return present.whenOver(() => done(null))
+    const activation = present ?? this.#activate(address, from)
+    if (!(activation instanceof StageError)) activation.whenClaimed(done)
+    else if (activation.code === 'REFUSED') done(null)
+    else done(activation)
+  }
+
+  /** What `@locate` is answered where this stage has the claim. */
+  located(address: string): string | [id: string, repeatable: string[]] {
+    const names = this.definitionOf(address)?.repeatable
+    return names ? [this.mesh.id, [...names]] : this.mesh.id
+  }
+
+  #activate(address: string, from: Carried): Activation | StageError {
+    if (this.#closing) return moved(address)
+    try {
+      checkAddress(address) // a peer may not have looked
+    } catch (error) {
+      return error as StageError
+    }
+    const given = this.#objects.get(address)
+    const definition = given?.definition ?? this.typeOf(address)
+    if (!definition) return moved(address)
+    const full = (this.#counts.get(definition) ?? 0) >= definition.maxActors
+    const leaving = full ? this.#makeRoom(definition) : undefined
+    if (full && !leaving) {
+      return new StageError('OVERLOADED', `${definition.maxActors} actors of ${definition.pattern.text} are active, and none of them is idle`, { executed: 'no' })
+    }
+    const activation = new Activation(this, definition, address, given?.object)
+    this.#activations.set(address, activation)
+    this.#counts.set(definition, (this.#counts.get(definition) ?? 0) + 1)
+    const start = (): void => void outside(() => activation.start(from))
+    if (leaving) leaving.whenOver(start)
+    else start()
+    return activation
+  }
+
+  // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
+
+  claim(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
+    return this.claims.take(address, isOver)
+  }
+
+  note(turn: Turn): void {
+    const at = Math.min(turn.endsAt, turn.slowAt)
+    if (at === Infinity) return
+    turn.noted = this.#noted
+    this.#noted.add(turn)
+    this.mesh.deadlines.note(at)
+  }
+
+  pause(mailbox: Mailbox): void {
+    this.#paused.add(mailbox)
+  }
+
+  ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void {
+    const { address, definition } = activation
+    if (this.#activations.get(address) === activation) {
+      this.#activations.delete(address)
+      const count = (this.#counts.get(definition) ?? 1) - 1
+      if (count > 0) this.#counts.set(definition, count)
+      else this.#counts.delete(definition)
+    }
+    this.#paused.delete(activation.mailbox)
+    for (const turn of left) {
+      if (again && !this.#closing) this.receive(address, turn)
+      else this.#sendOn(address, turn, owner)
+    }
+  }
+
+  #sendOn(address: string, turn: Turn, owner: string | undefined): void {
+    if (turn.from !== undefined) {
+      const told = this.#told.get(address)
+      if (told) told.add(turn.from)
+      else this.#told.set(address, new Set([turn.from]))
+      for (const [oldest] of this.#told) if (this.#told.size > TOLD_MAX) this.#told.delete(oldest)
+    }
+    turn.move(owner)
+  }
+
+  /** That stage asks anew where an actor is: it has heard what it was told. */
+  asked(address: string, stage: string): void {
+    const told = this.#told.get(address)
+    if (told?.delete(stage) && told.size === 0) this.#told.delete(address)
+  }
+
+  // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
+
+  renewed(): void {
+    this.claims.renewed()
+    for (const mailbox of [...this.#paused]) {
+      this.#paused.delete(mailbox)
+      mailbox.next()
+    }
+  }
+
+  /** The registry began a new history, and the store may have: what is not in it any more is nobody's. */
+  forgot(): void {
+    void this.claims.verify([...this.#activations.values()])
+  }
+
+  /** The stage is dead to everybody else, and its actors with it. */
+  lost(): void {
+    const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
+    for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+    this.reclaim()
+  }
+
+  /** Objects that were given to `host()` and are not active: nobody else can claim them. */
+  reclaim(): void {
+    for (const [address, { standing }] of this.#objects) if (standing && !this.#activations.has(address)) this.locate(address, () => {})
+  }
+
+  /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */
+  async drain(): Promise<void> {
+    this.#closing = true
+    this.#upkeep.close()
+    this.#announce()
+    this.claims.renewed()
+    await Promise.all([...this.#activations.values()].map((one) => new Promise<void>((resolve) => {
+      one.whenOver(resolve)
+      one.stop('closing')
+    })))
+  }
+
+  close(): void {
+    this.#closing = true
+    this.#unsweep()
+    this.#upkeep.close()
+    const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
+    for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
+    this.#noted.clear()
+    this.#told.clear()
+    this.#spare.clear()
+    this.claims.close()
+  }
+
+  #announce(): void {
+    const types = this.#closing ? [] : this.#types.map((one) => one.pattern.text)
+    this.mesh.announce(LAYER, { types, objects: !this.#closing && this.#objects.size > 0 } satisfies Announced)
+  }
+
+  #sweep(now: number): number {
+    let next = Infinity
+    for (const turn of [...this.#noted]) {
+      if (turn.watched && turn.slowAt <= now) slow(turn)
+      if (turn.until && turn.endsAt <= now) turn.endsAt = turn.until()
+      if (!turn.over && turn.endsAt <= now) turn.cancel(late(turn, now))
+      const at = Math.min(turn.over ? Infinity : turn.endsAt, turn.slowAt || Infinity)
+      if (at === Infinity) this.#noted.delete(turn)
+      else if (at < next) next = at
+    }
+    return next
+  }
+
+  /** @returns one of that type that is being put away, the one that was used longest ago; undefined if none is idle */
+  #makeRoom(definition: Definition): Activation | undefined {
+    const { clock } = this.mesh
+    let spare = this.#spare.get(definition)
+    for (;;) {
+      for (let one = spare?.found.pop(); one; one = spare?.found.pop()) {
+        if (!one.idle || one.usedAt > spare!.at) continue // it was used since
+        one.stop('idle')
+        return one
+      }
+      const at = clock.now()
+      if (spare && at < spare.restsUntil) return undefined
+      const found = [...this.#activations.values()].filter((one) => one.definition === definition && one.idle).sort((a, b) => a.usedAt - b.usedAt).slice(0, SPARE_MAX).reverse()
+      const ended = clock.now()
+      this.#spare.set(definition, spare = { at: ended, found, restsUntil: ended + (ended - at) * SHARE })
+      if (found.length === 0) return undefined
+    }
+  }
+}
+
+const described = (one: Activation, now: number): HostedActor => ({
+  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued,
+  turns: one.mailbox.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+})

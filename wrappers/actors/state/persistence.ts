@@ -1,0 +1,172 @@
+import { StageError, asError, printable } from '../../../src/errors.js'
+import { newId } from '../../../src/random.js'
+import type { Fence, Mesh, Store } from '../../../src/types.js'
+import { within } from '../../../src/within.js'
+import type { Refs } from '../../codec.js'
+import type { Definition } from '../definition.js'
+import type { Reminders } from '../hosting/reminders.js'
+import { NO_BYTES, EMPTY, capture, encodeKept, restore, type Snapshot } from './snapshot.js'
+import type { Phase, Turn } from '../hosting/turn.js'
+
+/** How long a commit is tried again where its outcome is not known. */
+const COMMIT_MS = 5000
+const RETRY_MS = 100
+const NONE: readonly string[] = []
+
+/** What persistence asks of its activation. */
+interface PersistenceOwner {
+  readonly address: string
+  readonly fence: Fence | undefined
+  readonly instance: object | undefined
+  readonly phase: Phase
+  readonly definition: Pick<Definition, 'durable' | 'explicit' | 'version' | 'durableNames'>
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'random'>; readonly store: Store; readonly outgoing: { readonly data: Refs } }
+  readonly reminders: Pick<Reminders, 'changed' | 'list' | 'next' | 'committing' | 'settle' | 'putBack'> | undefined
+  readonly history: { publish(): void } | undefined
+  drop(reason: 'fenced' | 'store', error: StageError): void
+}
+
+/** What one activation keeps: its durable properties as the store has them, and the commits, one after the other. */
+export class Persistence {
+  /** Commits of the actor so far. */
+  version = 0
+  /** When the store last said that the actor is ours. */
+  heardAt = -Infinity
+  /** What a new object of its type holds: where that is taken away, the next one must know. */
+  made: readonly string[] = NONE
+  /** As it was committed; or as it was made, before the first commit. */
+  #committed: Snapshot = EMPTY
+  /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
+  #settled: Snapshot = EMPTY
+  #saving: Promise<void> | undefined
+
+  constructor(private readonly activation: PersistenceOwner) {}
+
+  /** The object was made, of what the store had. */
+  begin(version: number): void {
+    this.version = version
+    this.heardAt = this.activation.host.mesh.clock.now()
+    if (this.activation.definition.durable) this.#settled = this.#committed = this.#capture(EMPTY)
+  }
+
+  /** The commit that is under way; settles with it, and never rejects. */
+  get saving(): Promise<void> | undefined {
+    return this.#saving
+  }
+
+  /** Commits what is durable as it is now. @throws StageError FENCED · STORE_UNAVAILABLE · BAD_ARGUMENT */
+  async save(): Promise<void> {
+    const { activation } = this
+    const isOver = (): boolean => activation.phase === 'over'
+    const lost = (): StageError => new StageError('FENCED', `${activation.address} has lost its claim`)
+    if (isOver()) throw lost()
+    if (!activation.definition.durable) throw new TypeError(`${printable(activation.address)} has nothing durable to save`)
+    while (this.#saving) await this.#saving
+    if (isOver()) throw lost()
+    await this.commit(activation.host.mesh.clock.now() + COMMIT_MS)
+    activation.history?.publish()
+  }
+
+  /** A hook has ended, and what it changed counts like what a turn has changed. */
+  async afterHook(ms: number): Promise<void> {
+    while (this.#saving) await this.#saving
+    const { definition, phase, host } = this.activation
+    if (phase === 'over') return
+    if (definition.explicit && definition.durable) this.#settle(this.#capture(this.#settled))
+    else await this.commit(host.mesh.clock.now() + ms)
+  }
+
+  /** @returns undefined if there is nothing to commit @throws StageError BAD_ARGUMENT */
+  afterTurn(turn: Turn): Promise<void> | undefined {
+    const { definition } = this.activation
+    if (!definition.explicit || !definition.durable) return this.commit(turn.endsAt)
+    const settled = this.#capture(this.#settled)
+    // a reminder that has run is taken out, or it would be due for ever
+    const commit = turn.method === '@reminder' ? this.commit(turn.endsAt, false) : undefined
+    this.#settle(settled)
+    return commit
+  }
+
+  /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
+  commit(until: number, all = true): Promise<void> | undefined {
+    const { definition, reminders } = this.activation
+    const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : EMPTY
+    if (next === this.#committed && !reminders?.changed) return undefined
+    const data = encodeKept({ version: definition.version, snapshot: next, reminders: reminders?.list ?? [] }, this.activation.host.outgoing.data)
+    reminders?.committing()
+    if (all) this.#settled = next
+    const saving = this.#saved(data, next, until)
+    this.#saving = saving.catch(() => {}).finally(() => { this.#saving = undefined })
+    return saving
+  }
+
+  /** What is durable is again what was committed. @throws whatever its setters throw */
+  putBack(): void {
+    const { definition, instance, reminders, host } = this.activation
+    if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed, host.outgoing.data)
+    reminders?.putBack()
+  }
+
+  has(name: string): boolean {
+    return this.activation.definition.durable && this.#committed.has(name)
+  }
+
+  /** What is committed of these properties, or what they are now where they are not kept. */
+  shown(names: readonly string[], before: Snapshot): Map<string, Buffer> {
+    const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before, this.activation.host.outgoing.data)
+    return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
+  }
+
+  /** What a turn left stands, though it is not saved. */
+  #settle(settled: Snapshot): void {
+    this.#settled = settled
+    this.activation.reminders?.settle()
+  }
+
+  #capture(before: Snapshot): Snapshot {
+    const { definition, instance, host } = this.activation
+    const names = definition.durableNames(instance!)
+    const lost = this.made.every((name, at) => names[at] === name) ? [] : this.made.filter((name) => !names.includes(name))
+    return capture(instance!, names, before, host.outgoing.data, lost)
+  }
+
+  async #saved(data: Buffer, snapshot: Snapshot, until: number): Promise<void> {
+    const { activation } = this
+    const { host, address, fence, reminders } = activation
+    const { clock, random } = host.mesh
+    const last = Math.min(until, clock.now() + COMMIT_MS)
+    const commit = { id: newId(random), version: this.version + 1, data, wake: reminders?.next }
+    let lost = false // the answer to one try, which may have been performed
+    for (let wait = RETRY_MS; ; wait *= 2) {
+      let answer: 'ok' | 'fenced'
+      try {
+        const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer a commit in time`)
+        answer = await within(clock, COMMIT_MS, host.store.commit(address, fence!, commit), slow)
+      } catch (error) {
+        lost = true
+        // the same commit again is recognised, should the first one have arrived
+        if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && activation.phase !== 'over') {
+          await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
+          continue
+        }
+        const failure = this.#uncommitted(error)
+        activation.drop('store', failure)
+        throw failure
+      }
+      if (answer === 'ok') {
+        this.heardAt = clock.now()
+        this.version++
+        this.#committed = snapshot
+        return
+      }
+      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })
+      activation.drop('fenced', fenced)
+      throw fenced
+    }
+  }
+
+  #uncommitted(error: unknown): StageError {
+    const { code, message } = asError(error) as StageError
+    return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.activation.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * The properties of an actor as bytes: what a turn has changed, at any depth, is what encodes otherwise than before.
+ */
+import { types } from 'node:util'
+import { StageError, describe } from '../../../src/errors.js'
+import { MAX_STATE_BYTES } from '../../../src/storing.js'
+import type { References } from '../../../src/types.js'
+import { Writer } from '../../../src/writer.js'
+import { msgpack, type Refs } from '../../codec.js'
+import { FUNCTION, refuse } from '../../codec/sendable.js'
+
+export const STATE_MAX_BYTES = 4 * 1024 * 1024
+const FORMAT = 1
+
+const codec = msgpack()
+/** Of properties as bytes, and what frames them. */
+const whole = msgpack({ maxBytes: MAX_STATE_BYTES })
+const DATA: Refs = {
+  give: () => refuse(FUNCTION),
+  take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in what is only data') },
+}
+
+/** The same on a stage: proxies of actors are kept by their addresses. */
+export const dataRefs = ({ refer, resolve }: References): Refs => ({ ...DATA, refer, resolve })
+
+/** The encoded values of some properties, by name. Never changed once made. */
+export type Snapshot = ReadonlyMap<string, Buffer>
+export const EMPTY: Snapshot = new Map()
+export const NO_BYTES = Buffer.alloc(0)
+
+const scratch = new Writer(1024)
+let writing = false
+
+/** @throws StageError BAD_ARGUMENT */
+export function encode(value: unknown, refs = DATA, by = codec): Buffer {
+  const writer = new Writer(256)
+  by.encode(value, writer, refs)
+  return writer.bytes.subarray(0, writer.at)
+}
+
+/** @param given  nobody else has the bytes, and what is read of them may be a view */
+export const decode = (bytes: Buffer, refs = DATA, by = codec, given = false): unknown => by.decode(bytes, 0, bytes.length, refs, given)
+
+/**
+ * The properties as they are now.
+ * @param before  the last snapshot of the same properties: where nothing has changed, this very object is returned
+ * @param gone    names that are in the snapshot all the same, with no bytes: that they were taken away is kept too
+ * @throws StageError BAD_ARGUMENT what one of them holds is no data
+ */
+export function capture(object: object, names: readonly string[], before: Snapshot, refs: Refs, gone: readonly string[] = []): Snapshot {
+  let next: Map<string, Buffer> | undefined
+  for (const name of names) {
+    const known = before.get(name)
+    const bytes = encodedOr(known, (object as Record<string, unknown>)[name], name, refs)
+    if (bytes !== known) (next ??= new Map(before)).set(name, bytes)
+  }
+  for (const name of gone) if (before.get(name)?.length !== 0) (next ??= new Map(before)).set(name, NO_BYTES)
+  const has = next ?? before
+  if (has.size > names.length + gone.length) {
+    const left = new Set([...names, ...gone])
+    for (const name of [...has.keys()]) if (!left.has(name)) (next ??= new Map(before)).delete(name)
+  }
+  return next ?? before
+}
+
+/** The same bytes as `known` if the value still encodes to them, without making anything. */
+function encodedOr(known: Buffer | undefined, value: unknown, name: string, refs: Refs): Buffer {
+  if (writing) return encode(value, refs) // a getter in a value has got us here
+  writing = true
+  scratch.at = 0
+  try {
+    codec.encode(value, scratch, refs)
+    const { bytes, at } = scratch
+    if (known?.length === at && known.compare(bytes, 0, at) === 0) return known
+    return Buffer.from(bytes.subarray(0, at))
+  } catch (error) {
+    throw new StageError('BAD_ARGUMENT', `the property ${describe(name)} cannot be kept: ${(error as Error).message}`)
+  } finally {
+    writing = false
+    if (scratch.bytes.length > 1024 * 1024) scratch.bytes = Buffer.allocUnsafeSlow(1024)
+  }
+}
+
+/** Puts properties back to what a snapshot says; those that it does not have are taken away. */
+export function restore(object: object, names: readonly string[], snapshot: Snapshot, refs: Refs): void {
+  const target = object as Record<string, unknown>
+  for (const name of new Set([...names, ...snapshot.keys()])) {
+    const bytes = snapshot.get(name)
+    if (!bytes?.length) Reflect.deleteProperty(target, name)
+    else if (!same(target[name], bytes, refs)) target[name] = decode(bytes, refs)
+  }
+}
+
+function same(value: unknown, bytes: Buffer, refs: Refs): boolean {
+  try {
+    return encode(value, refs).equals(bytes)
+  } catch {
+    return false
+  }
+}
+
+/** What is kept of an actor in the store. */
+export interface Kept {
+  /** Of the shape of its state, as its type says. */
+  readonly version: number
+  readonly snapshot: Snapshot
+  readonly reminders: readonly Reminder[]
+}
+
+export interface Reminder {
+  readonly name: string
+  /** By the store's clock. */
+  readonly at: number
+  /** Milliseconds between two; undefined: once. */
+  readonly everyMs?: number | undefined
+  readonly method: string
+  readonly args: readonly unknown[]
+  readonly missed: 'skip' | 'once'
+}
+
+/** @throws StageError BAD_ARGUMENT over the limit */
+export function encodeKept({ version, snapshot, reminders }: Kept, refs: Refs): Buffer {
+  const size = [...snapshot].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
+  const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, snapshot, reminders], refs, whole)
+  if (!bytes) throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
+  return bytes
+}
+
+/** @throws StageError STATE_CORRUPT */
+export function decodeKept(bytes: Buffer, refs = DATA): Kept {
+  try {
+    const [format, version, snapshot, reminders] = decode(bytes, refs, whole) as unknown[]
+    if (format === FORMAT && Number.isSafeInteger(version) && types.isMap(snapshot) && Array.isArray(reminders) &&
+      [...snapshot].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
+      return { version: version as number, snapshot: snapshot as Snapshot, reminders }
+    }
+  } catch {}
+  throw new StageError('STATE_CORRUPT', `what the store has of it (${bytes.length} bytes) is not a state that this version wrote; it is left as it is`)
+}
+
+function isReminder(value: unknown): value is Reminder {
+  const { name, at, everyMs, method, args, missed } = (value ?? {}) as Partial<Record<keyof Reminder, unknown>>
+  return typeof name === 'string' && typeof at === 'number' && (everyMs === undefined || typeof everyMs === 'number') && typeof method === 'string' && Array.isArray(args) && (missed === 'skip' || missed === 'once')
+}

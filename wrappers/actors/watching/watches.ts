@@ -1,0 +1,227 @@
+import { StageError, asError, describe, isCode } from '../../../src/errors.js'
+import type { Clock, Timer } from '../../../src/types.js'
+import { dispose } from '../../codec/dispose.js'
+import { NOTHING } from '../../rpc/context.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import { PIECE_BYTES, CHANGES, Changes, UNWATCH, WATCHES_MAX, tooMany, weightOf } from './changes.js'
+import { STATE_MAX_BYTES, decode } from '../state/snapshot.js'
+
+const ANSWER_MS = 10_000
+/** With more that wait on a link no watch is asked for: half of what it may have open is for others. */
+const CALLS_MAX = 5000
+const AGAIN_MS = 1000
+/** Numbers in one message. */
+const ENDED_MAX = 50_000
+const TEXT_MAX = 1024
+
+/** A notice of one watch. */
+export interface News {
+  readonly seq: number
+  readonly version: number
+  /** Of each watched property, encoded; undefined where it has not changed. */
+  readonly values: readonly (Buffer | undefined)[]
+  /** Everything, and not only what has changed since `seq - 1`. */
+  readonly whole?: { readonly epoch: number; readonly activation: string; readonly kept: boolean } | undefined
+}
+
+/** Who watches. */
+export interface Watching {
+  readonly names: readonly string[]
+  /** @throws StageError FENCED */
+  notify(news: News): void
+  /** The watch of that number is over. */
+  ended(number: number, error: StageError): void
+}
+
+/** The watches of this stage at the one on the other end of a link, or at itself. One stream notifies all of them; it begins with the first watch and ends with the last. */
+export class Watches {
+  /** Their notices, where this stage watches its own actors. */
+  changes: Changes | undefined
+  readonly #watches = new Map<number, Watching>()
+  #weight = 0
+  /** The numbers of watches that were ended here, and the owner does not know it. */
+  #ended: number[] = []
+  #again: Timer | undefined
+  /** The call that opens the stream. */
+  #opening = 0
+  #busy: StageError | undefined
+  #batches: AsyncIterator<unknown> | undefined
+  #pieces: Buffer[] = []
+  #over = false
+
+  /** @param rpc  undefined: at itself */
+  constructor(private readonly rpc: Rpc | undefined, private readonly clock: Clock, private readonly onover: () => void) {}
+
+  /** Why no watch can be asked for at the moment; one error for all, as there may be very many. */
+  get #unanswered(): StageError | undefined {
+    const { rpc } = this
+    if (!rpc || rpc.counts().calls <= CALLS_MAX) return undefined
+    return this.#busy ??= new StageError('OVERLOADED', `more than ${CALLS_MAX} calls to ${rpc.peer.name} wait for their answers: no watch is asked for until there are fewer`)
+  }
+
+  /** Why a watch of these properties has no place here. */
+  full(names: readonly string[]): StageError | undefined {
+    return this.rpc && this.#weight + weightOf(names) > WATCHES_MAX ? tooMany(`to ${this.rpc.peer.name}`) : undefined
+  }
+
+  /** Called before the watch is asked for over the same link. @throws StageError it cannot be asked for now */
+  add(number: number, watching: Watching): void {
+    const busy = this.#unanswered
+    if (busy && this.#watches.size === 0) this.#end(busy)
+    if (busy) throw busy
+    if (this.#watches.size === 0) this.#open()
+    if (this.#ended.length > 0) this.#say() // or the owner would still count those
+    this.#watches.set(number, watching)
+    this.#weight += weightOf(watching.names)
+  }
+
+  /** Ends a watch. @param known  the owner has ended it already */
+  remove(number: number, known = false): void {
+    const watching = this.#watches.get(number)
+    if (!watching) return
+    this.#watches.delete(number)
+    this.#weight -= weightOf(watching.names)
+    if (this.#watches.size === 0) return this.#end(new StageError('CANCELLED', 'nothing is watched there any more'))
+    if (!known && this.#ended.push(number) === 1) queueMicrotask(() => this.#say())
+  }
+
+  #open(): void {
+    const { rpc, clock } = this
+    if (!rpc) return void this.#read(this.changes = new Changes(undefined))
+    const settle = (error: StageError | null, value?: unknown): void => {
+      this.#opening = 0
+      if (this.#over) return dispose(value)
+      if (error) return this.#end(error)
+      if (isIterable(value)) return void this.#read(value)
+      dispose(value)
+      this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of what is watched`))
+    }
+    try { // and no promise: why there is no stream must be known before the answers to the watches that are asked for behind it
+      this.#opening = rpc.send({ method: 'watching', args: [], endsAt: clock.now() + ANSWER_MS, carried: NOTHING, settle }, CHANGES)
+    } catch (error) {
+      this.#end(error as StageError)
+      throw error
+    }
+  }
+
+  async #read(batches: AsyncIterable<unknown>): Promise<void> {
+    const iterator = this.#batches = batches[Symbol.asyncIterator]()
+    let error = new StageError('CANCELLED', 'the owner has ended the stream of what is watched')
+    try {
+      for (let next = await iterator.next(); !next.done && !this.#over; next = await iterator.next()) this.#take(next.value)
+    } catch (thrown) {
+      error = thrown instanceof StageError ? thrown : new StageError('PROTOCOL_ERROR', asError(thrown).message)
+    }
+    this.#end(error)
+  }
+
+  /** @throws StageError PROTOCOL_ERROR */
+  #take(batch: unknown): void {
+    const [values, notices, piece, last] = listOf(batch)
+    this.#notify(listOf(values), listOf(notices))
+    if (piece === undefined) return
+    if (!Buffer.isBuffer(piece) || piece.length > PIECE_BYTES || this.#pieces.length * PIECE_BYTES > STATE_MAX_BYTES) throw malformed(piece)
+    this.#pieces.push(piece)
+    if (last !== true) return
+    const whole = Buffer.concat(this.#pieces)
+    this.#pieces = []
+    const [largeValues, largeNotices] = listOf(decode(whole, undefined, undefined, true))
+    this.#notify(listOf(largeValues), listOf(largeNotices))
+  }
+
+  #notify(values: readonly unknown[], notices: readonly unknown[]): void {
+    values = values.map(own)
+    for (const notice of notices) {
+      const [number, ...told] = listOf(notice) as [number, ...unknown[]]
+      const watching = this.#watches.get(number)
+      if (!watching) continue // it ended here, and that was under way
+      const over = typeof told[0] === 'string'
+      try {
+        if (over) throw ended(told)
+        watching.notify(newsOf(told, values, watching.names))
+      } catch (error) {
+        this.remove(number, over)
+        watching.ended(number, error as StageError)
+      }
+    }
+  }
+
+  /** Tells the owner of the watches that have ended. */
+  #say(): void {
+    const ended = this.#ended
+    this.#ended = []
+    if (!this.#over) this.#unwatch(ended)
+  }
+
+  #unwatch(ended: readonly number[]): void {
+    const { rpc, changes, clock } = this
+    if (!rpc) for (const one of ended) changes?.remove(one)
+    else for (let at = 0; at < ended.length; at += ENDED_MAX) {
+      const numbers = ended.slice(at, at + ENDED_MAX)
+      rpc.request(UNWATCH, [numbers], { endsAt: clock.now() + ANSWER_MS }, 'ending watches').catch(() => this.#unsaid(numbers))
+    }
+  }
+
+  /** The owner may not have heard of these. */
+  #unsaid(numbers: readonly number[]): void {
+    if (this.#over) return
+    this.#ended = this.#ended.concat(numbers)
+    this.#again ??= this.clock.setTimeout(() => {
+      this.#again = undefined
+      this.#say()
+    }, AGAIN_MS)
+  }
+
+  #end(error: StageError): void {
+    if (this.#over) return
+    this.#over = true
+    this.onover()
+    this.#again?.cancel()
+    this.#pieces = []
+    if (this.#opening) this.rpc?.cancel(this.#opening, error)
+    void this.#batches?.return?.()
+    const left = [...this.#watches]
+    this.#watches.clear()
+    this.#unwatch(left.map(([number]) => number)) // the owner need not have heard that there is no stream
+    for (const [number, watching] of left) watching.ended(number, error)
+  }
+}
+
+const isIterable = (value: unknown): value is AsyncIterable<unknown> => typeof (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
+
+const malformed = (told: unknown): StageError => new StageError('PROTOCOL_ERROR', `an owner of what is watched sent ${describe(told)}: expected notices`)
+
+function listOf(told: unknown): readonly unknown[] {
+  if (!Array.isArray(told)) throw malformed(told)
+  return told
+}
+
+/** A value may be held for long, and must not keep the piece of memory that small ones share. */
+function own(value: unknown): unknown {
+  if (!Buffer.isBuffer(value) || value.length * 2 > value.buffer.byteLength) return value
+  const bytes = Buffer.allocUnsafeSlow(value.length)
+  value.copy(bytes)
+  return bytes
+}
+
+/** Why a watch has ended, rebuilt from what came. */
+const ended = ([code, message]: readonly unknown[]): StageError =>
+  new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'a watch ended, and its owner does not say why')
+
+/** What came, which may be anything. @throws StageError PROTOCOL_ERROR */
+function newsOf(told: readonly unknown[], table: readonly unknown[], names: readonly string[]): News {
+  const [seq, version, pairs, whole] = told
+  const values = new Array<Buffer | undefined>(names.length).fill(undefined)
+  const bad = (): StageError => new StageError('PROTOCOL_ERROR', `an owner sent the notice ${describe(told)} of ${names.join(', ')}`)
+  if (!Number.isSafeInteger(seq) || !Number.isSafeInteger(version) || !Array.isArray(pairs) || pairs.length > 2 * names.length) throw bad()
+  for (let i = 0; i < pairs.length; i += 2) {
+    const [name, at] = [pairs[i] as number, pairs[i + 1] as number]
+    const bytes = table[at]
+    if (!Number.isInteger(name) || name < 0 || name >= names.length || !Buffer.isBuffer(bytes)) throw bad()
+    values[name] = bytes
+  }
+  if (whole === undefined) return { seq: seq as number, version: version as number, values }
+  const [epoch, activation, kept] = Array.isArray(whole) ? whole as unknown[] : []
+  if (!Number.isSafeInteger(epoch) || typeof activation !== 'string' || values.includes(undefined)) throw bad()
+  return { seq: seq as number, version: version as number, values, whole: { epoch: epoch as number, activation, kept: kept === true } }
+}

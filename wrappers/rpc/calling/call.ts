@@ -1,0 +1,40 @@
+/** One call of `to()`, through the interceptors of its stage where there are any. */
+import { either } from '../../../src/abort.js'
+import type { Headers } from '../../../src/headers.js'
+import type { Peer, Selection } from '../../../src/types.js'
+import { dispose } from '../../codec/dispose.js'
+import { carriedBy, type Carried } from '../context.js'
+import type { Facts, Passing } from '../interception.js'
+import { Invocation, type Caller } from './invocation.js'
+import { isMethod, noSuch } from '../serving/provisions.js'
+import type { Rpc } from '../rpc.js'
+
+export function call(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Promise<unknown> {
+  const { interception } = caller
+  if (!isMethod(method)) {
+    dispose(args)
+    return Promise.reject(noSuch(method))
+  }
+  if (!interception) return new Promise((resolve, reject) => void new Invocation(caller, selection, method, args).start(resolve, reject))
+  const of = passing(caller, selection)
+  return interception.out(factsOf('call', selection, method, args), of, ({ args, headers }) =>
+    new Promise((resolve, reject) => void new Invocation(caller, selection, method, args, { endsAt: of.endsAt, carried: carriedWith(selection, headers) }).start(resolve, reject)))
+}
+
+
+/** What interceptors are told of a call. @param peer  the match that is called, where that is known */
+export function factsOf(kind: 'call' | 'cast', selection: Selection<Rpc>, method: string, args: readonly unknown[], peer?: Peer): Facts {
+  return { side: 'caller', kind, target: selection.label, peer, method, actor: undefined, args, headers: carriedBy(selection.options).headers, options: undefined }
+}
+
+/** How long interceptors have for it. @param also  ends it too */
+export function passing({ clock, timeoutMs }: Caller, { options }: Selection<Rpc>, also?: AbortSignal): Passing {
+  const signal = options.signal && also ? either(options.signal, also) : options.signal ?? also
+  return { endsAt: clock.now() + (options.timeoutMs ?? timeoutMs), signal, over: false }
+}
+
+/** What it carries, with other headers. */
+export function carriedWith(selection: Selection<Rpc>, headers: Headers): Carried {
+  const carried = carriedBy(selection.options)
+  return headers === carried.headers ? carried : { ...carried, headers }
+}

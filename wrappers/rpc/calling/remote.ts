@@ -1,0 +1,18 @@
+import { HANDLE } from '../../../src/handle.js'
+import { isMethod } from '../serving/provisions.js'
+
+const AS = Object.freeze(Object.assign(Object.create(null) as object, { [HANDLE]: 'is what as() returned, and stands for methods of another stage: send the name of that stage, and let the other end call to(name).as()' }))
+
+/** A proxy whose every method is a call; what promises, inspection and iteration look for is not there. */
+export function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): object {
+  const methods = new Map<string, (...args: unknown[]) => Promise<unknown>>()
+  return new Proxy(Object.create(AS) as object, {
+    get(_, name) {
+      if (name === HANDLE) return AS[HANDLE]
+      if (typeof name === 'symbol' || !isMethod(name)) return undefined
+      let method = methods.get(name)
+      if (!method) methods.set(name, method = (...args) => invoke(name, args))
+      return method
+    },
+  })
+}

@@ -1,0 +1,137 @@
+import { StageError, describe } from '../../../src/errors.js'
+import { isIdentifier } from '../../../src/pattern.js'
+import type { Peer, Selection } from '../../../src/types.js'
+import type { Interception } from '../interception.js'
+import type { Rules } from '../interceptor.js'
+import { validation, type Schema, type Schemas } from './schema.js'
+import type { CheckedHandler, Handler, ProvideOptions, ProvidedMethod } from '../types.js'
+
+/** Names that a proxy, a promise or a debugger asks of any object: never methods. */
+const RESERVED: ReadonlySet<string> = new Set([
+  'then', 'catch', 'finally', 'constructor', 'prototype', 'toString', 'toLocaleString', 'toJSON', 'valueOf', 'hasOwnProperty',
+  'isPrototypeOf', 'propertyIsEnumerable', 'inspect',
+])
+
+/** Names that passed: asked for every call, and a stage calls few different ones. */
+const passed = new Set<unknown>()
+
+/** Whether a name can be a method at all. */
+export function isMethod(name: unknown): name is string {
+  if (passed.has(name)) return true
+  if (!isIdentifier(name) || RESERVED.has(name)) return false
+  if (passed.size >= 1000) passed.clear() // names come from callers: bounded
+  passed.add(name)
+  return true
+}
+
+export const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter or a digit, and what every object has is not one`)
+
+interface Provision {
+  selection: Selection
+  /** As it is called: behind the interceptors of its stage and its own rules, where there are any. */
+  handler: Handler
+  rules: Rules | undefined
+  idempotent: boolean
+}
+
+/** Of one method, whether it is provided or an actor's. */
+const OPTIONS = ['authorize', 'input', 'output', 'idempotent']
+
+/**
+ * Checks the options of one method.
+ * @param where  for messages: `provide()`, or the type of actors
+ * @throws TypeError
+ */
+export function rulesOf(where: string, method: string, options: unknown): Rules {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw new TypeError(`the options of ${method} in ${where} are ${describe(options)}: expected an object of ${OPTIONS.join(', ')}`)
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a method in ${where}; there are ${OPTIONS.join(', ')}`)
+  const { authorize, input, output, idempotent } = options as ProvideOptions
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw new TypeError(`idempotent of ${method} is ${describe(idempotent)}: expected true or false`)
+  if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
+  return { authorize: authorize ? [authorize] : [], validation: validation(method, input, output), options }
+}
+
+/**
+ * Types a handler by its schemas where TypeScript cannot by itself, in `provide` of a stage or of `rpc()`:
+ * `provide: { greet: method({ input: z.string(), handler: (name) => `hi there, ${name}` }) }`.
+ * @returns what it was given
+ */
+export function method<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(given: ProvideOptions<Input, Output> & { readonly handler: CheckedHandler<Input, Output> }): ProvidedMethod {
+  return given
+}
+
+/** What one stage provides, and to whom. A wire name only ever looks up this Map. */
+export class Provisions {
+  readonly #byName = new Map<string, Provision[]>()
+  /** Counts changes, so that links can cache what they looked up. */
+  version = 0
+
+  /** @param who  the name of this stage, for rules that ask */
+  constructor(private readonly interception: Interception, private readonly who: string, private readonly onchange: () => void) {}
+
+  /**
+   * @param given   the handler, or options in front of it
+   * @throws StageError BAD_NAME; TypeError
+   */
+  add(selection: Selection, name: string, given: Handler | ProvideOptions, behind?: Handler): void {
+    const handler = (behind ?? given) as Handler
+    const options = behind === undefined ? undefined : given as ProvideOptions
+    if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter or a digit, then up to 127 letters, digits or one of "_ . : -", and none of the names that every object has`)
+    if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
+    const rules = options && rulesOf('provide()', name, options)
+    // again for the same selection: the latest one replaces, so that nothing piles up
+    const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
+    list.push({ selection, handler: this.interception.serving(handler, name, this.who, rules), rules, idempotent: options?.idempotent ?? false })
+    this.#byName.set(name, list)
+    this.#changed()
+  }
+
+  /** Takes back what was provided to the same selection under that name. */
+  remove(selection: Selection, name: string): boolean {
+    const list = this.#byName.get(name)
+    const left = list?.filter((one) => one.selection.label !== selection.label) ?? []
+    if (left.length === (list?.length ?? 0)) return false
+    if (left.length > 0) this.#byName.set(name, left)
+    else this.#byName.delete(name)
+    this.#changed()
+    return true
+  }
+
+  /** What this peer gets under that name: where several patterns show it, the latest one. */
+  find(name: string, peer: Peer): Handler | undefined {
+    return this.#find(name, peer)?.handler
+  }
+
+  #find(name: string, peer: Peer): Provision | undefined {
+    const list = this.#byName.get(name)
+    if (!list) return undefined
+    for (let i = list.length - 1; i >= 0; i--) {
+      const one = list[i]
+      if (one.selection.includes(peer)) return one
+    }
+    return undefined
+  }
+
+  /** Every name that this peer can call, but for those that the rules keep from it whatever the call is; and whether it is idempotent. */
+  visible(peer: Peer): Map<string, boolean> {
+    const names = new Map<string, boolean>()
+    for (const name of this.#byName.keys()) {
+      const one = this.#find(name, peer)
+      if (one && !this.interception.hides(peer, name, this.who, one.rules)) names.set(name, one.idempotent)
+    }
+    return names
+  }
+
+  /** Whether it would get something else, under that name or any, if it were listed as it claims to be. */
+  depends(peer: Peer, name?: string): boolean {
+    if (!peer.claimed) return false
+    const listed = { ...peer, claimed: false }
+    return (name === undefined ? [...this.#byName.keys()] : [name]).some((one) => this.find(one, listed) !== this.find(one, peer))
+  }
+
+  #changed(): void {
+    this.version++
+    this.onchange()
+  }
+}

@@ -1,0 +1,133 @@
+/** What the arguments and the result of a method are checked by: schemas of any library that follows Standard Schema. */
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { ISSUES_MAX, StageError, asError, describe } from '../../../src/errors.js'
+
+export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Output>
+/** Of a method: a schema for its only argument, or a list with one for each. */
+export type Schemas = Schema | readonly Schema[]
+
+/** What a handler gets behind these schemas; where there are none, `Unchecked`. */
+export type ArgumentsOf<Input, Unchecked extends unknown[]> = undefined extends Input ? Unchecked
+  : Input extends readonly unknown[] ? { -readonly [Position in keyof Input]: OutputOf<Input[Position]> } : [OutputOf<Input>]
+type OutputOf<One> = One extends Schema ? StandardSchemaV1.InferOutput<One> : never
+
+/** What a handler may return to this schema; where there is none, anything. */
+export type ResultFor<Output> = Output extends Schema ? StandardSchemaV1.InferInput<Output> | PromiseLike<StandardSchemaV1.InferInput<Output>> : unknown
+
+/** Schemas for a method that takes such arguments. */
+type SchemasFor<Args extends readonly unknown[]> = { readonly [Position in keyof Args]: Schema<unknown, Args[Position]> }
+  | (Args extends readonly [] | readonly [unknown, unknown, ...unknown[]] ? never : Schema<unknown, Args[0]>)
+
+/** What may be given as the options of a method, `Options` being those of any, by what it takes and returns; a text where it is wrong. */
+export type Fitting<Method, Given, Options> =
+  [Exclude<keyof Given, keyof Options>] extends [never]
+    ? 0 extends 1 & Method ? Options
+      : NonNullable<Method> extends (this: never, ...args: infer Args) => infer Result
+        ? Omit<Options, 'input'> & { readonly input?: SchemasFor<Args> | undefined } & (Given extends { readonly output: infer Output extends Schema } ? ResultFits<Awaited<Result>, Output> : unknown)
+        : 'not a method'
+    : 'an option that does not exist'
+type ResultFits<Result, Output extends Schema> = [Result] extends [StandardSchemaV1.InferInput<Output>] ? unknown : { readonly output: 'what the method returns does not fit its output schema' }
+
+/** @param input, output  as given by the user @throws TypeError */
+export function validation(method: string, input: unknown, output: unknown): Validation | undefined {
+  if (input === undefined && output === undefined) return undefined
+  const check = (name: string, given: unknown): Schema => {
+    if (isSchema(given)) return given
+    throw new TypeError(`${name} of ${method} is ${describe(given)}: expected a Standard Schema, as those of zod, valibot and arktype are${name === 'input' ? ', or a list with one for each argument' : ''}`)
+  }
+  const inputs = Array.isArray(input) ? [...input as unknown[]].map((one, i) => check(`input[${i}]`, one)) : input === undefined ? undefined : [check('input', input)]
+  return new Validation(inputs, output === undefined ? undefined : check('output', output))
+}
+
+/** A schema may be a function too. */
+function isSchema(given: unknown): given is Schema {
+  if ((typeof given !== 'object' && typeof given !== 'function') || given === null) return false
+  const standard = (given as Partial<Schema>)['~standard'] as Partial<Schema['~standard']> | null | undefined
+  return standard?.version === 1 && typeof standard.validate === 'function'
+}
+
+/** What one schema says: a value, what is wrong, or that it failed. */
+type Verdict = { readonly value: unknown } | { readonly issues: readonly StandardSchemaV1.Issue[] } | { readonly broken: unknown }
+
+/** The schemas of one method. Nothing is awaited as long as all of them answer at once. */
+export class Validation {
+  constructor(private readonly inputs: readonly Schema[] | undefined, private readonly result: Schema | undefined) {}
+
+  /**
+   * @param what  the method, for messages
+   * @param told  of a schema that failed, which the caller is not told more of
+   * @returns the arguments as the schemas return them, one for each schema, or a promise of that
+   * @throws StageError BAD_ARGUMENT, or the promise rejects with it
+   */
+  args(args: readonly unknown[], what: string, told: (error: StageError) => void): unknown {
+    const { inputs } = this
+    if (!inputs) return args
+    if (args.length > inputs.length) {
+      const message = `expected at most ${inputs.length} ${inputs.length === 1 ? 'argument' : 'arguments'}, found ${args.length}`
+      throw new StageError('BAD_ARGUMENT', `${what}: ${message}`, { executed: 'no', issues: [{ message, path: [inputs.length] }] })
+    }
+    const verdicts = inputs.map((schema, i) => judged(schema, args[i]))
+    const taken = (all: readonly Verdict[]): unknown[] => accepted(all, what, told)
+    return verdicts.some(isThenable) ? Promise.all(verdicts.map(async (one) => one)).then(taken) : taken(verdicts as Verdict[])
+  }
+
+  /**
+   * @param told  of why it does not pass, which is the callee's mistake
+   * @returns the result as the schema returns it, or a promise of that
+   * @throws StageError REMOTE_ERROR, or the promise rejects with it
+   */
+  returned(value: unknown, what: string, told: (error: StageError) => void): unknown {
+    if (!this.result) return value
+    const taken = (verdict: Verdict): unknown => {
+      if ('value' in verdict) return verdict.value
+      const said = `what ${what} returned does not pass its output schema`
+      told('broken' in verdict
+        ? new StageError('REMOTE_ERROR', `the output schema of ${what} failed: ${asError(verdict.broken).message}`, { executed: 'yes', cause: verdict.broken })
+        : new StageError('REMOTE_ERROR', `${said}: ${inWords(verdict.issues)}`, { executed: 'yes', issues: verdict.issues }))
+      throw new StageError('REMOTE_ERROR', said, { executed: 'yes' })
+    }
+    const verdict = judged(this.result, value)
+    return isThenable(verdict) ? verdict.then(taken) : taken(verdict)
+  }
+}
+
+function judged(schema: Schema, value: unknown): Verdict | Promise<Verdict> {
+  const broken = (error: unknown): Verdict => ({ broken: error })
+  try {
+    const result: unknown = schema['~standard'].validate(value)
+    return isThenable(result) ? Promise.resolve(result).then(verdict).catch(broken) : verdict(result)
+  } catch (error) {
+    return broken(error)
+  }
+}
+
+/** @throws TypeError it is no result of a schema, and must not pass for one */
+function verdict(result: unknown): Verdict {
+  const { issues } = (result ?? {}) as Partial<StandardSchemaV1.FailureResult>
+  if (issues) return { issues: [...issues].slice(0, ISSUES_MAX).map(({ message, path }) => ({ message, path: path ? [...path] : [] })) }
+  if (typeof result === 'object' && result !== null && 'value' in result) return { value: result.value }
+  throw new TypeError(`its validate() returned ${describe(result)}: expected { value } or { issues }`)
+}
+
+/** @throws StageError BAD_ARGUMENT */
+function accepted(all: readonly Verdict[], what: string, told: (error: StageError) => void): unknown[] {
+  const broken = all.findIndex((one) => 'broken' in one)
+  if (broken >= 0) {
+    const { broken: cause } = all[broken] as { broken: unknown }
+    told(new StageError('BAD_ARGUMENT', `the schema for argument ${broken + 1} of ${what} failed: ${asError(cause).message}`, { executed: 'no', cause }))
+    throw new StageError('BAD_ARGUMENT', `argument ${broken + 1} of ${what} could not be checked: its schema failed`, { executed: 'no' })
+  }
+  const wrong = all.findIndex((one) => 'issues' in one)
+  if (wrong < 0) return all.map((one) => (one as { value: unknown }).value)
+  const issues = all.flatMap((one, i) => 'issues' in one ? one.issues.map(({ message, path }) => ({ message, path: [i, ...path ?? []] })) : [])
+  throw new StageError('BAD_ARGUMENT', `argument ${wrong + 1} of ${what} does not pass its schema: ${inWords((all[wrong] as StandardSchemaV1.FailureResult).issues)}`, { executed: 'no', issues })
+}
+
+/** The first of them, and where it is. */
+function inWords([first]: readonly StandardSchemaV1.Issue[]): string {
+  if (!first) return 'no reason was given'
+  const path = (first.path ?? []).map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
+  return path === '' ? first.message : `${first.message} (at ${path})`
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'

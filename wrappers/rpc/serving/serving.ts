@@ -1,0 +1,381 @@
+import type { Duplex } from 'node:stream'
+import { SHORT, shortAscii } from '../../../src/ascii.js'
+import { StageError, asError, describe, type Code } from '../../../src/errors.js'
+import type { OftenLog } from '../../../src/log.js'
+import { outside } from '../../../src/outside.js'
+import type { Clock, LinkEnd, Peer } from '../../../src/types.js'
+import type { Channel } from '../streams/channel.js'
+import { DEPTH_MAX, sizeOfCarried, takeCarried } from '../context.js'
+import { dispose } from '../../codec/dispose.js'
+import { saidToWire, thrownToWire, toWire } from '../errors.js'
+import { CALL_BYTES, type Held, type Unfinished, giveBack, giveBackLeft, leave } from './held.js'
+import { Incoming, type Inherit, type ServedLink } from './incoming.js'
+import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from '../wire/messages.js'
+import type { Passing } from '../streams/passing.js'
+import { isMethod } from './provisions.js'
+import type { Slices } from './slices.js'
+import type { Standing } from './standing.js'
+import type { Source } from '../wire/scheduler.js'
+import type { Handler, Service } from '../types.js'
+import { u32, type Wire } from '../wire/wire.js'
+
+/** Where the handlers of one stage are found. */
+export interface Handlers extends Inherit {
+  readonly clock: Clock
+  readonly slices: Slices
+  /** Changes whenever `find` may answer differently. */
+  readonly version: number
+  find(method: string, peer: Peer): Handler | undefined
+  /** Memory of the calls of all links, and what waits of their answers. */
+  readonly held: Held
+  readonly heldAnswers: Held
+  readonly unfinished: Unfinished
+  readonly often: OftenLog
+  /** The stage is closing: only what belongs to a call in progress is still served. */
+  readonly draining: boolean
+}
+
+/** What one link gives to those that serve it. */
+export interface ServingPort {
+  readonly link: Duplex
+  readonly wire: Wire
+  readonly end: LinkEnd
+  /** Memory that the arguments of its calls take. */
+  readonly held: Held
+  /** The streams in arguments and results. */
+  readonly passing: Passing
+  readonly standing: Standing
+  /** What the layer above serves. */
+  service(name: string): Service | undefined
+  /** Finds a function of ours that went to the peer. */
+  passed(ref: number): Handler | undefined
+  /** Called behind the answer of each call that took time. */
+  onsettled(): void
+}
+
+/** A call that has come and was not begun. */
+interface Queued {
+  /** Or what the layer above serves; HELD until it is known who calls. */
+  handler: Handler | undefined
+  readonly service?: Service | undefined
+  readonly call: Incoming
+  readonly args: unknown[]
+  readonly since: number
+}
+
+/** The calls that came in over one link. */
+export class Serving implements Source {
+  /** Handlers that run; those of casts under numbers below zero. */
+  readonly #calls = new Map<number, Incoming>()
+  /** In the order in which they came, as they begin. */
+  readonly #queue = new Map<number, Queued>()
+  #cancelled = 0
+  #casts = 0
+  #cache = new Map<string, Handler>()
+  #cacheVersion = -1
+
+  readonly #link: ServedLink
+
+  constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {
+    this.#link = { around: handlers, held: port.held }
+  }
+
+  /** Calls that wait, or whose handlers run; one that was cancelled keeps its slot until then. */
+  get size(): number {
+    return this.#calls.size + this.#queue.size
+  }
+
+  /** Those of them that somebody still waits for. */
+  get awaited(): number {
+    return this.#calls.size - this.#cancelled + this.#queue.size
+  }
+
+  /** @param assembled  it came in parts, and its id was noted with the first of them */
+  oncall(type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void {
+    if (!assembled) this.port.wire.fresh(id)
+    const now = this.port.wire.calledAt = this.handlers.clock.now()
+    const endsAt = u32(bytes, at, end) + now
+    const size = end - at
+    at += 4
+    const carried = takeCarried(bytes, at, at += sizeOfCarried(bytes, at, end))
+    let method: string
+    let handler: Handler | undefined
+    let service: Service | undefined
+    if (type === REF) {
+      const ref = u32(bytes, at, end)
+      method = `function ${ref}`
+      handler = this.port.passed(ref)
+      at += 4
+    } else {
+      method = name(bytes, at, end)
+      at += 1 + method.length
+      if (method[0] === '@') service = this.port.service(method)
+      else handler = this.#find(method)
+    }
+    const args = this.#args(bytes, at, end, assembled)
+    const weight = CALL_BYTES + this.port.wire.weightOf(size)
+    const streams = this.port.passing.accepted()
+    const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
+    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
+    if (carried.depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
+    if (this.handlers.draining && type !== REF && carried.depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
+    const overload = this.#overload(now, endsAt, weight)
+    if (overload) {
+      this.#note(`${method} was refused: ${overload}`)
+      return refuse('OVERLOADED', overload)
+    }
+    this.#admit(id, { handler, service, call: new Incoming(this.#link, this.port.end.peer, method, endsAt, carried, streams), args, since: now }, weight)
+  }
+
+  oncast(bytes: Buffer, at: number, end: number, assembled: boolean): void {
+    const size = end - at
+    const carried = takeCarried(bytes, at, at += sizeOfCarried(bytes, at, end))
+    const method = name(bytes, at, end)
+    const args = this.#args(bytes, at + 1 + method.length, end, assembled)
+    const weight = CALL_BYTES + this.port.wire.weightOf(size)
+    const handler = this.#find(method)
+    const now = this.handlers.clock.now()
+    const overload = carried.depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
+    if (overload) return this.#note(`a cast of ${method} was dropped: ${overload}`)
+    if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.#link, this.port.end.peer, method, Infinity, carried, NONE), args, since: now }, weight)
+  }
+
+  #note(what: string): void {
+    const { peer } = this.port.end
+    this.handlers.often.note(`overload ${peer.id}`, () => `${peer.name} (${peer.id}): ${what}`)
+  }
+
+  oncancel(id: number): void {
+    const queued = this.#queue.get(id)
+    const call = this.#calls.get(id)
+    if (!queued && (!call || call.cancelled)) return // before an error is made for nobody, which takes ten times as long
+    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
+    if (queued) return this.#drop(id, queued, reason)
+    this.#cancelled++
+    call?.cancel(reason)
+    this.port.onsettled()
+  }
+
+  /** There is time to begin one more. */
+  turn(): boolean {
+    const { value } = this.#queue.entries().next()
+    if (!value || this.#unread) return false
+    const [id, queued] = value
+    if (queued.call.endsAt <= this.handlers.clock.now()) {
+      this.#drop(id, queued, new StageError('TIMEOUT', 'its deadline passed before it was begun', { executed: 'no' }))
+    } else {
+      if (queued.handler === HELD) queued.handler = this.#find(queued.call.method)
+      if (queued.handler === HELD) return false // `resumed` comes
+      if (!queued.handler && !queued.service) this.#missing(id, queued)
+      else {
+        this.#queue.delete(id)
+        this.#invoke(id, queued)
+        this.port.onsettled()
+      }
+    }
+    return this.#queue.size > 0
+  }
+
+  /** The peer reads its answers again, or it is known who it is. */
+  resumed(): void {
+    if (this.#queue.size > 0 && !this.#unread) this.handlers.slices.add(this)
+  }
+
+  /** The link is gone: nobody waits for any of them. */
+  clear(reason: StageError): void {
+    this.handlers.slices.remove(this)
+    const calls = [...this.#calls.values()]
+    for (const { call } of this.#queue.values()) giveBack(call)
+    for (const call of calls) leave(call)
+    // before they are told: that may make others answer, and nothing can be sent any more
+    this.#calls.clear()
+    this.#queue.clear()
+    this.#cancelled = 0
+    for (const call of calls) call.cancel(reason)
+  }
+
+  /** The peer takes its answers so slowly that the largest one would find no room. */
+  get #unread(): boolean {
+    return this.port.wire.room < MESSAGE_MAX_BYTES
+  }
+
+  /**
+   * Why it cannot be taken on. The first one in the queue tells how long a new one would wait: where that is more than
+   * half of the time it has, it would come too late for its caller and make others late as well.
+   */
+  #overload(now: number, endsAt: number, weight: number): string | undefined {
+    if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
+    const full = this.port.held.lacks(weight)
+    if (full !== undefined) return `the arguments of the calls that are being served take ${full}`
+    if (this.#queue.size === 0) return undefined
+    const { value: first } = this.#queue.values().next() as { value: Queued }
+    const waits = now - first.since
+    return waits > (endsAt - now) / 2 ? `calls wait ${Math.round(waits)} ms before they are begun` : undefined
+  }
+
+  /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
+  #admit(id: number, queued: Queued, weight: number): void {
+    this.port.held.add(queued.call.weight = weight)
+    if (this.#queue.size === 0 && queued.handler !== HELD && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
+    this.#queue.set(id, queued)
+    this.handlers.slices.add(this)
+  }
+
+  /** One that was not begun. */
+  #drop(id: number, { call }: Queued, reason: StageError): void {
+    this.#queue.delete(id)
+    giveBack(call)
+    for (const stream of call.streams) stream.destroy(reason)
+    this.port.onsettled()
+  }
+
+  /** It was held, and the registry does not list its caller as one who is shown that. */
+  #missing(id: number, queued: Queued): void {
+    const message = this.#notProvided(queued.call.method)
+    this.#drop(id, queued, new StageError('NO_SUCH_METHOD', message, { executed: 'no' }))
+    if (id > 0) this.#reply(id, { code: 'NO_SUCH_METHOD', message, executed: 'no' })
+  }
+
+  #notProvided(method: string): string {
+    return `${isMethod(method) ? method : describe(method)} is not provided to ${this.port.end.peer.name}`
+  }
+
+  #args(bytes: Buffer, at: number, end: number, assembled: boolean): unknown[] {
+    const args = this.port.wire.decode(bytes, at, end, assembled)
+    if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are no list: ${describe(args)}`)
+    return args
+  }
+
+  /** @returns HELD where it depends on what the registry says of the caller, which is being asked */
+  #find(method: string): Handler | undefined {
+    if (this.#cacheVersion !== this.handlers.version) {
+      this.#cache = new Map()
+      this.#cacheVersion = this.handlers.version
+    }
+    let handler = this.#cache.get(method)
+    if (handler) return handler
+    const { peer } = this.port.end
+    if (peer.claimed && this.port.standing.open(method)) return HELD
+    handler = this.handlers.find(method, peer)
+    if (handler && !peer.claimed) this.#cache.set(method, handler) // it may be another once the peer is listed
+    return handler
+  }
+
+  /** Runs the handler; only what is thenable is awaited. */
+  #invoke(id: number, { handler, service, call, args }: Queued): void {
+    if (service) return this.#serve(id, service, call, args)
+    let result: unknown
+    let later = false
+    try {
+      result = handler && outside(handler, call, ...args)
+      later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
+    } catch (thrown) {
+      giveBack(call)
+      return this.#fail(id, call, thrown)
+    }
+    if (!later) {
+      giveBack(call)
+      return this.#answer(id, call, result)
+    }
+    this.#calls.set(id, call)
+    Promise.resolve(result).then(
+      (value) => { this.#answer(id, call, value); this.#done(id, call) },
+      (thrown: unknown) => { this.#fail(id, call, thrown); this.#done(id, call) },
+    )
+  }
+
+  /** The layer above answers at once or later, and what it says is encoded in that moment. */
+  #serve(id: number, service: Service, call: Incoming, args: unknown[]): void {
+    this.#calls.set(id, call)
+    const answer = (error: StageError | null, value?: unknown): void => {
+      if (this.#calls.get(id) !== call) {
+        this.#done(id, call)
+        return dispose(value)
+      }
+      if (error) this.#say(id, call, error)
+      else this.#answer(id, call, value, service, args)
+      this.#done(id, call)
+    }
+    try {
+      service(call, args, answer, this.port.link)
+    } catch (thrown) { // no user's code has begun; it may run from a queue, where nobody else would catch it
+      answer(new StageError('BAD_ARGUMENT', `${asked(call, service, args)} cannot be asked for: ${asError(thrown).message}`, { cause: thrown }))
+    }
+  }
+
+  #say(id: number, call: Incoming, error: StageError): void {
+    if (call.cancelled) return leftOver(error)
+    try {
+      if (!this.#reply(id, saidToWire(error), call)) leftOver(error)
+    } catch {
+      this.#reply(id, toWire(error)) // its cause cannot be sent
+      leftOver(error)
+    }
+  }
+
+  #done(id: number, call: Incoming): void {
+    if (this.#calls.get(id) !== call) return call.kept ? undefined : giveBackLeft(call) // the link is gone
+    if (!call.kept) giveBack(call)
+    this.#calls.delete(id)
+    if (call.cancelled) this.#cancelled--
+    this.port.onsettled()
+  }
+
+  #answer(id: number, call: Incoming, value: unknown, service?: Service, args?: readonly unknown[]): void {
+    if (id < 0 || call.cancelled) return dispose(value)
+    const { wire, passing } = this.port
+    try {
+      if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
+      if (this.handlers.heldAnswers.full) throw new StageError('OVERLOADED', `${this.handlers.heldAnswers.used} bytes of answers wait for peers to read them`)
+      wire.value(RESULT, id, value, passing, call.hand)
+    } catch (error) {
+      dispose(value)
+      const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
+      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
+    }
+    call.outlive(passing.offered())
+  }
+
+  #fail(id: number, call: Incoming, thrown: unknown): void {
+    if (id < 0 || call.cancelled) return dispose(thrown)
+    if (call.failure) return this.#say(id, call, call.failure as StageError)
+    const wire = thrownToWire(call.method, thrown)
+    try {
+      if (this.port.wire.room < 0) this.#reply(id, { ...wire, cause: undefined })
+      else if (this.#reply(id, wire, call)) return
+    } catch {
+      this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
+    }
+    dispose(thrown)
+  }
+
+  #refuse(id: number, code: Code, message: string, streams: readonly Channel[]): void {
+    for (const stream of streams) stream.destroy(new StageError(code, message, { executed: 'no' }))
+    this.#reply(id, { code, message, executed: 'no' })
+  }
+
+  /** @returns whether it brings streams along, which were in what was thrown */
+  #reply(id: number, error: WireError, call?: Incoming): boolean {
+    const { wire, passing } = this.port
+    wire.value(ERROR, id, error, passing, call?.hand)
+    const offered = passing.offered()
+    call?.outlive(offered)
+    return offered.length > 0
+  }
+}
+
+/** The streams in what code of the user has thrown, and that was not sent. */
+const leftOver = (error: StageError): void => { if (error.code === 'REMOTE_ERROR') dispose(error.cause) }
+
+const NONE: readonly Channel[] = []
+/** In place of the handler of a call that waits for the registry to say who calls. */
+const HELD: Handler = () => {}
+
+/** For messages. */
+const asked = (call: Incoming, service?: Service, args: readonly unknown[] = []): string => service ? service.words?.(args) ?? 'a layer above rpc' : call.method
+
+function name(bytes: Buffer, at: number, end: number): string {
+  const length = bytes[at]
+  if (at >= end || at + 1 + length > end) throw new StageError('PROTOCOL_ERROR', 'a call that ends in its head')
+  return length <= SHORT ? shortAscii(bytes, at + 1, length) : bytes.toString('latin1', at + 1, at + 1 + length)
+}

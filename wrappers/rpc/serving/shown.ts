@@ -1,0 +1,44 @@
+import type { Mesh, Peer } from '../../../src/types.js'
+import type { ShownNews } from './methods.js'
+import type { Rpc } from '../rpc.js'
+
+const NO_NAMES: ReadonlySet<string> = new Set()
+
+/** What each peer shows, across its links, so that every method is told once. */
+export class Shown {
+  /** What one link of each peer shows, the one that began to show last, whose `Methods` keep it up to date. */
+  readonly #byPeer = new Map<string, ReadonlySet<string>>()
+
+  constructor(private readonly mesh: Mesh<Rpc>) {}
+
+  /** Only the first message of a link is compared with what the link before has shown: each further one says itself what has changed. */
+  changed(peer: Peer, { all, gained, lost, first }: ShownNews): void {
+    const { mesh } = this
+    if (peer.id === mesh.id) return
+    const before = this.#byPeer.get(peer.id)
+    if (first) {
+      this.#byPeer.set(peer.id, all)
+      for (const name of all) if (!before?.has(name)) mesh.emit('methodAdded', name, peer)
+      for (const name of before ?? []) if (!all.has(name)) mesh.emit('methodRemoved', name, peer)
+    } else if (before === all) { // or it is a link that drains, and the one that took its place says the same
+      for (const name of gained) mesh.emit('methodAdded', name, peer)
+      for (const name of lost) mesh.emit('methodRemoved', name, peer)
+    }
+  }
+
+  /** A link is gone; another one to the same peer may go on. */
+  closed({ peer, methods: { theirs } }: Rpc, rpcs: Iterable<Rpc>): void {
+    if (theirs && this.#byPeer.get(peer.id) === theirs) {
+      for (const { peer: { id }, methods } of rpcs) if (id === peer.id && methods.theirs) this.changed(peer, { all: methods.theirs, first: true, gained: NO_NAMES, lost: [] })
+    }
+    this.trim(rpcs)
+  }
+
+  /** Forgets peers that are neither listed nor linked. */
+  trim(rpcs: Iterable<Rpc>): void {
+    if (this.#byPeer.size === 0) return
+    const kept = new Set(this.mesh.peers().map((one) => one.id))
+    for (const one of rpcs) kept.add(one.peer.id)
+    for (const id of this.#byPeer.keys()) if (!kept.has(id)) this.#byPeer.delete(id)
+  }
+}

@@ -1,0 +1,406 @@
+import { StageError, asError } from '../../../src/errors.js'
+import { Writer } from '../../../src/writer.js'
+import type { Codec, Refs } from '../../codec.js'
+import type { Hand } from '../../codec/hand.js'
+import type { Clock } from '../../../src/types.js'
+import type { Framed } from '../../framing.js'
+import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
+import { Held, Unfinished, type Begun } from '../serving/held.js'
+import { Outbox } from './outbox.js'
+import { Scheduler } from './scheduler.js'
+
+/** So long after a call streams and large messages leave room for the next. */
+const CALLED_MS = 5
+/** Turns of the event loop between what they send, and how often it is a pause instead. */
+const REST_TURNS = 6
+const PAUSE_ROUNDS = 4
+const PAUSE_MS = 1
+/** Of a codec that does not say what its values take. */
+const UNWEIGHED = 8
+
+/** A message that is not whole yet. */
+interface Parts {
+  readonly writer: Writer
+  readonly begun: Begun
+}
+
+export interface WireBudgets {
+  readonly answers: Held
+  readonly unfinished: Unfinished
+}
+const NO_BUDGETS = (): WireBudgets => ({ answers: new Held(Infinity), unfinished: new Unfinished(Infinity) })
+
+/** Messages on the frames of one link: what `messages.ts` lists, written and read. */
+export class Wire {
+  /** Nothing is written any more. */
+  closed = false
+  /** The most of a stream's bytes in one frame: what most sources write at once makes two of them that are equal. */
+  readonly maxPieceBytes: number
+  readonly scheduler: Scheduler
+  /** Whose functions and streams they are that are being encoded, where that matters. */
+  hand: Hand | undefined
+  private readonly unfinished: Unfinished
+  readonly #outbox: Outbox
+  /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
+  readonly #parts = new Map<number, Parts>()
+  #partial = 0
+  /** Bytes of PARTs that were read, and the peer was not told. */
+  #unsaid = 0
+  /** Of the frame that comes in pieces: its id and type. */
+  #dividing = 0
+  #divided = DATA
+  /** When a call was last sent or came, by the clock. */
+  calledAt = -Infinity
+  #resting = false
+  #rounds = 0
+  #nextId: number
+  #lastId: number
+
+  /** @param budgets  of the process, for answers that wait and for messages whose parts have not all come */
+  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, { answers, unfinished }: WireBudgets = NO_BUDGETS()) {
+    this.unfinished = unfinished
+    this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
+    this.scheduler = new Scheduler(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
+    this.#outbox = new Outbox(framed, this.scheduler, clock, answers)
+    this.#nextId = dialled ? 1 : 2
+    this.#lastId = dialled ? 0 : 0xffffffff
+  }
+
+  /** Bytes held for the peer. */
+  get held(): number {
+    return this.framed.held + this.#outbox.held
+  }
+
+  /** Those of them that are not of answers. */
+  get asking(): number {
+    return this.held - this.#outbox.answering
+  }
+
+  /** How many bytes of answers may still be held: more do not fit, or would come near to the peer's being given up. */
+  get room(): number {
+    return Math.min(HELD_MAX_BYTES - this.#outbox.answering, 2 * HELD_MAX_BYTES - MESSAGE_MAX_BYTES - this.held)
+  }
+
+  /** Calls `fn` whenever a large message begins to wait for the peer. */
+  onstopped(fn: () => void): void {
+    this.#outbox.onstopped = fn
+  }
+
+  /** Since when a large message waits for the peer to read of it, by the clock; else Infinity. */
+  get stoppedSince(): number {
+    return this.#outbox.stoppedSince
+  }
+
+  /** Nothing waits that must still be sent. */
+  get empty(): boolean {
+    return this.#outbox.held === 0
+  }
+
+  newId(): number {
+    const id = this.#nextId
+    this.#nextId = (id + 2) >>> 0 || 2 // 0 is the stream that is the link
+    return id
+  }
+
+  /** The peer's ids are of the other kind and go up, so that none is served twice. @throws StageError PROTOCOL_ERROR */
+  fresh(id: number): void {
+    if (this.#ours(id)) throw new StageError('PROTOCOL_ERROR', `the id ${id} is one of this end's own`)
+    if (((id - this.#lastId) | 0) <= 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was used before`)
+    this.#lastId = id
+  }
+
+  /** What is said of an id may come too late, but not too early. @throws StageError PROTOCOL_ERROR */
+  known(id: number): void {
+    const last = this.#ours(id) ? this.#nextId - 2 : this.#lastId
+    if (((id - last) | 0) > 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was never used`)
+  }
+
+  #ours(id: number): boolean {
+    return ((id ^ this.#nextId) & 1) === 0
+  }
+
+  // ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Begins a message of at least `size` bytes, for which the writer has room; what else follows must ask for it. */
+  begin(type: number, id: number, size = 256): Writer {
+    const writer = this.framed.begin(size)
+    writer.bytes[writer.at++] = type
+    putU32(writer, id)
+    return writer
+  }
+
+  /**
+   * Ends what was begun with a value.
+   * @param ordered  whether it brings a new id
+   * @param hand     stands between what is in it and the peer
+   * @throws StageError BAD_ARGUMENT, and nothing was written
+   */
+  finish(id: number, writer: Writer, value: unknown, ordered: boolean | Offering, hand?: Hand): void {
+    this.hand = hand
+    try {
+      this.#encode(value, writer)
+    } finally {
+      this.hand = undefined
+    }
+    this.#commit(id, typeof ordered === 'boolean' ? ordered : ordered.offering)
+  }
+
+  #encode(value: unknown, writer: Writer): void {
+    try {
+      this.codec.encode(value, writer, this.refs)
+    } catch (thrown) {
+      this.framed.cancel()
+      this.scheduler.pump() // a getter may have written to a stream, which waited for this
+      throw thrown instanceof StageError ? thrown : new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
+    }
+  }
+
+  /** An answer, to whatever that id is. @param ordered  asked once the value is encoded: whether it brings new ids */
+  value(type: number, id: number, value: unknown, ordered: boolean | Offering = false, hand?: Hand): void {
+    if (!this.closed) this.finish(id, this.begin(type, id), value, ordered, hand)
+  }
+
+  /**
+   * Goes at once, as bytes of other streams must not come before the end that makes room for them; without its cause
+   * where that cannot be sent, or is larger than a frame.
+   */
+  reset(id: number, error: WireError): void {
+    if (this.closed) return
+    if (this.framed.encoding) return behind(() => this.reset(id, error))
+    try {
+      this.#encode(error, this.begin(RESET, id))
+      this.framed.commit()
+    } catch (failed) {
+      if (error.cause === undefined) throw failed
+      return this.reset(id, { ...error, cause: undefined })
+    }
+    this.#check()
+  }
+
+  /** A message without a value, or with one number, that is in nobody's way. */
+  signal(type: number, id: number, number?: number): void {
+    if (this.closed) return
+    if (this.framed.encoding) return behind(() => this.signal(type, id, number))
+    this.#signal(type, id, number)
+    this.framed.commit()
+    this.#check()
+  }
+
+  /** The same in the order of everything that brings a new id, whether it brings one itself or not. */
+  order(type: number, id: number, number?: number): void {
+    if (this.closed) return
+    this.#signal(type, id, number)
+    this.#commit(type === OPEN ? id : 0, true) // of others it is the number of something else
+  }
+
+  /** The same behind the message that brings this id, which may still wait here. */
+  follow(type: number, id: number, number?: number): void {
+    if (this.closed) return
+    if (this.framed.encoding) return behind(() => this.follow(type, id, number))
+    this.#signal(type, id, number)
+    if (this.#outbox.held === 0) this.framed.commit()
+    else {
+      const message = this.framed.detach()
+      if (!this.#outbox.behind(id, message)) this.framed.frame(message)
+    }
+    this.#check()
+  }
+
+  data(id: number, piece: Buffer): void {
+    if (this.closed) return
+    this.#outbox.poured = true
+    const writer = this.begin(DATA, id, HEAD + piece.length)
+    writer.at += piece.copy(writer.bytes, writer.at)
+    this.framed.commit()
+  }
+
+  /** A whole message without an id that was encoded before, for many. */
+  encoded(message: Buffer): void {
+    if (this.closed) return
+    if (message.length <= this.framed.maxFrameBytes && !this.#outbox.ordered) this.framed.frame(message)
+    else this.#outbox.order(0, message)
+  }
+
+  /**
+   * Everything was handed to the carrier: whoever waits for his turn goes on. Where calls go over the same link, a few
+   * turns of the event loop later, so that both ends poll more often; and every few rounds after a pause. What a stream
+   * brings is garbage soon after; V8 marks it fifty times a second beside a program of few megabytes, and a peer that
+   * sends as fast as it can leaves it no core but that of the calls. Measured on two cores: without the pauses a stream
+   * is three times as fast, and the p99 of calls six times as long.
+   */
+  flushed(): void {
+    const { poured } = this.#outbox
+    if (this.#resting || (this.scheduler.empty && !poured)) return
+    this.#outbox.poured = false
+    // calls of less than a frame that wait because the carrier is full are what room is left for
+    if (!poured || this.clock.now() - this.calledAt > CALLED_MS) return this.scheduler.pump()
+    this.#resting = true
+    this.#rounds++
+    this.#rest(REST_TURNS)
+  }
+
+  #rest(turns: number): void {
+    if (this.closed) return
+    const pause = turns === 1 && this.#rounds % PAUSE_ROUNDS === 0
+    this.clock.setTimeout(() => {
+      if (turns > 1) return this.#rest(turns - 1)
+      this.#resting = false
+      this.scheduler.pump()
+    }, pause ? PAUSE_MS : 0, true)
+  }
+
+  /** Takes back the message that brings this id. @returns 'unsent', 'begun' or undefined when it has left */
+  withdraw(id: number): 'unsent' | 'begun' | undefined {
+    return this.#outbox.held === 0 ? undefined : this.#outbox.withdraw(id)
+  }
+
+  /** Whether the message that brings this id still waits; `onsent` is called when it has left. */
+  awaits(id: number, onsent: () => void): boolean {
+    return this.#outbox.held > 0 && this.#outbox.awaits(id, onsent)
+  }
+
+  /** What nobody asks beforehand grows too: answers that are errors, and the small ones that cannot wait. */
+  #check(): void {
+    const { held } = this
+    if (held > 2 * HELD_MAX_BYTES) this.framed.destroy(new StageError('SLOW_PEER', `the peer reads slower than it asks: ${held} bytes wait for it`, { executed: 'unknown' }))
+  }
+
+  #signal(type: number, id: number, number: number | undefined): void {
+    const writer = this.begin(type, id)
+    if (number !== undefined) putU32(writer, number)
+  }
+
+  #commit(id: number, ordered: boolean): void {
+    const { framed } = this
+    const outbox = this.#outbox
+    if (framed.begun <= framed.maxFrameBytes && !(ordered ? outbox.ordered : outbox.full)) framed.commit()
+    else if (ordered) outbox.order(id, framed.detach())
+    else outbox.answer(id, framed.detach())
+    this.#check()
+  }
+
+  // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Hands on each message that is whole: its type, its id, and where its rest lies. @throws StageError PROTOCOL_ERROR */
+  read(bytes: Buffer, start: number, end: number, onmessage: OnMessage): void {
+    if (end - start < HEAD) throw new StageError('PROTOCOL_ERROR', `a message of ${end - start} bytes`)
+    const type = bytes[start]
+    const id = bytes.readUInt32BE(start + 1)
+    if (type === PART) return this.#part(id, bytes.subarray(start + HEAD, end))
+    const parts = this.#parts.size > 0 && hasParts(type) ? this.#parts.get(id) : undefined
+    if (!parts) return onmessage(type, id, bytes, start + HEAD, end, false)
+    this.#drop(id, parts)
+    if (type === CANCEL) return
+    const { writer } = parts
+    append(writer, bytes.subarray(start + HEAD, end))
+    onmessage(type, id, writer.bytes, 0, writer.at, true)
+  }
+
+  /** Takes what has come of a frame, if what follows can come to it in pieces: those of a stream, or parts of a message. */
+  begins(bytes: Buffer, start: number, end: number, onmessage: OnMessage): boolean {
+    const type = bytes[start]
+    if (end - start <= HEAD || (type !== DATA && type !== PART)) return false
+    const id = bytes.readUInt32BE(start + 1)
+    if (this.#parts.has(id) !== (type === PART)) return false
+    this.#dividing = id
+    this.#divided = type
+    this.goesOn(bytes, start + HEAD, end, onmessage)
+    return true
+  }
+
+  goesOn(bytes: Buffer, start: number, end: number, onmessage: OnMessage): void {
+    if (this.#divided === PART) this.#part(this.#dividing, bytes.subarray(start, end))
+    else onmessage(DATA, this.#dividing, bytes, start, end, false)
+  }
+
+  /** The peer has read so many bytes of parts. @throws StageError PROTOCOL_ERROR */
+  onread(bytes: number): void {
+    this.#outbox.onread(bytes)
+  }
+
+  /** @param assembled  it came in parts, and was joined for this alone */
+  decode(bytes: Buffer, at: number, end: number, assembled = false): unknown {
+    return this.codec.decode(bytes, at, end, this.refs, assembled || bytes === this.framed.joined)
+  }
+
+  /** What the value that was decoded last takes in memory, with so many encoded bytes. */
+  weightOf(bytes: number): number {
+    return this.codec.weight ?? bytes * UNWEIGHED
+  }
+
+  clear(): void {
+    this.closed = true
+    for (const { begun } of this.#parts.values()) this.unfinished.end(begun)
+    this.#parts.clear()
+    this.#outbox.clear()
+  }
+
+  /** The first part of a call takes its id, so that nothing of the same id comes in between. */
+  #part(id: number, piece: Buffer): void {
+    let parts = this.#parts.get(id)
+    if (!parts) {
+      if (id !== 0 && !this.#ours(id)) this.fresh(id)
+      else if (id !== 0) this.known(id)
+      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.unfinished.begin((error) => this.framed.destroy(error)) })
+    }
+    this.#partial += piece.length
+    if (parts.writer.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
+    if (this.#partial > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`)
+    append(parts.writer, piece)
+    this.unfinished.grow(parts.begun, piece.length)
+    this.#unsaid += piece.length
+    if (this.#unsaid < PARTS_WINDOW_BYTES / 4) return
+    this.signal(READ, 0, this.#unsaid)
+    this.#unsaid = 0
+  }
+
+  #drop(id: number, { writer, begun }: Parts): void {
+    this.#parts.delete(id)
+    this.#partial -= writer.at
+    this.unfinished.end(begun)
+  }
+}
+
+/** Messages with a value, which may be large, and what ends one early; of all others the id may mean something else. */
+const hasParts = (type: number): boolean => type <= CANCEL || type === METHODS
+
+/** Knows, once a value was encoded, whether it brings new ids. */
+interface Offering {
+  readonly offering: boolean
+}
+
+/** @param assembled  it came in parts, and its id was noted with the first of them */
+type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean) => void
+
+/** A getter in what is being encoded has ended a call or a stream: the frame that was begun must end first. */
+const behind = (say: () => void): void => process.nextTick(say)
+
+function append(writer: Writer, piece: Buffer): void {
+  writer.need(piece.length, MESSAGE_MAX_BYTES)
+  piece.copy(writer.bytes, writer.at)
+  writer.at += piece.length
+}
+
+export function putU32(writer: Writer, value: number): void {
+  const { bytes, at } = writer
+  bytes[at] = value >>> 24
+  bytes[at + 1] = value >>> 16
+  bytes[at + 2] = value >>> 8
+  bytes[at + 3] = value
+  writer.at = at + 4
+}
+
+/** A method's name: at most 128 characters, all ASCII. */
+export function putName(writer: Writer, name: string): void {
+  const { bytes } = writer
+  let { at } = writer
+  bytes[at++] = name.length
+  for (let i = 0; i < name.length; i++) bytes[at++] = name.charCodeAt(i)
+  writer.at = at
+}
+
+/** @throws StageError PROTOCOL_ERROR */
+export function u32(bytes: Buffer, at: number, end: number): number {
+  if (at + 4 > end) throw new StageError('PROTOCOL_ERROR', 'a message that ends too early')
+  return bytes.readUInt32BE(at)
+}
