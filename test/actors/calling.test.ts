@@ -1,3 +1,4 @@
+/** Calls of actors give the same values, errors and streams whether the actor lives here or elsewhere. */
 import { Readable } from 'node:stream'
 import test from 'ava'
 import { StageError } from '../../src/index.js'

@@ -1,3 +1,4 @@
+/** A call carries the turns that wait for it, so that circles are seen. */
 import test from 'ava'
 import { StageError, type Self, type Stage } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'

@@ -1,3 +1,4 @@
+/** What becomes of actors, their calls and their claims when stages close. */
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh } from '../helpers/actors.js'

@@ -1,3 +1,4 @@
+/** Deadlines and cancellation of calls of actors. */
 import { getEventListeners } from 'node:events'
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'

@@ -1,3 +1,4 @@
+/** What define(), host(), actor() and observe() accept, and what they say of the rest. */
 import test from 'ava'
 import { StageError, type Self, type Stage } from '../../src/index.js'
 import { actorMesh } from '../helpers/actors.js'

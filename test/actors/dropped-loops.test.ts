@@ -1,3 +1,4 @@
+/** A loop over an actor that nobody holds any more ends. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'

@@ -1,3 +1,4 @@
+/** What explain() tells of an actor, and what is said of its store. */
 import test from 'ava'
 import { RedisRegistry, type Self, type Stage } from '../../src/index.js'
 import { actorMesh } from '../helpers/actors.js'

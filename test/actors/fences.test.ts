@@ -1,3 +1,4 @@
+/** An owner whose claim or lease is gone can commit nothing and begin nothing. */
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, away, type ActorMesh, type Node } from '../helpers/actors.js'

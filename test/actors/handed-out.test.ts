@@ -1,3 +1,4 @@
+/** Iterables and functions that an actor hands out run as turns. */
 import { once } from 'node:events'
 import { PassThrough, Readable } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'

@@ -1,3 +1,4 @@
+/** activate(), deactivate() and constructors, also those that fail or never settle. */
 import test from 'ava'
 import { StageError, type Self, type Stage } from '../../src/index.js'
 import { actorMesh, away } from '../helpers/actors.js'

@@ -1,3 +1,4 @@
+/** Idle actors are collected, and no call is lost by that. */
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'

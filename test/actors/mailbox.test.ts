@@ -1,3 +1,4 @@
+/** One turn at a time, and what readonly and reentrant change about that. */
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh } from '../helpers/actors.js'

@@ -1,3 +1,4 @@
+/** Which members of an actor can be reached from outside, and which cannot. */
 import { EventEmitter } from 'node:events'
 import { inspect } from 'node:util'
 import test from 'ava'

@@ -1,3 +1,4 @@
+/** Calls of one caller run in the order in which they were made, also while the actor moves. */
 import test from 'ava'
 import { StageError, type Self, type Stage } from '../../src/index.js'
 import type { Service } from '../../wrappers/rpc/types.js'

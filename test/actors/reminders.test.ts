@@ -1,3 +1,4 @@
+/** Reminders ring at their time, also after crashes and restarts. */
 import test from 'ava'
 import type { Self, Stage } from '../../src/index.js'
 import type { ReminderOptions } from '../../wrappers/actors/types.js'

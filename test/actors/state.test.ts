@@ -1,3 +1,4 @@
+/** Which changes of an actor are committed, and in what form. */
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh, type Node } from '../helpers/actors.js'

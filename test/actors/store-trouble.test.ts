@@ -1,3 +1,4 @@
+/** A store that is away, slow or unsure of what it did. */
 import test from 'ava'
 import { StageError, type Stage } from '../../src/index.js'
 import { actorMesh, away, type Trouble } from '../helpers/actors.js'

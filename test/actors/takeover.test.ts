@@ -1,3 +1,4 @@
+/** After a crash an actor goes on elsewhere with its last acknowledged state. */
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'
 import { actorMesh, type ActorMesh, type Node } from '../helpers/actors.js'

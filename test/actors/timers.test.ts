@@ -1,3 +1,4 @@
+/** Timers of an actor are turns, and end with its claim. */
 import test from 'ava'
 import type { Self, Stage } from '../../src/index.js'
 import type { ActorTimer } from '../../wrappers/actors/types.js'

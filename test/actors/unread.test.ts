@@ -1,3 +1,4 @@
+/** Streams in calls of actors that nobody reads come to an end. */
 import { Readable } from 'node:stream'
 import test from 'ava'
 import type { Stage } from '../../src/index.js'

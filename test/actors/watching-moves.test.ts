@@ -1,3 +1,4 @@
+/** A watch goes on when its link is cut, and when its actor moves or its owner crashes. */
 import test from 'ava'
 import { actors, framing, rpc, tap, type Self, type Stage, type StageError } from '../../src/index.js'
 import { actorMesh, away, type ActorMesh, type Node } from '../helpers/actors.js'

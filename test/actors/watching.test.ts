@@ -1,3 +1,4 @@
+/** What observe() yields: the present value, then each committed change. */
 import { getEventListeners } from 'node:events'
 import test from 'ava'
 import type { Self, Stage, StageError } from '../../src/index.js'

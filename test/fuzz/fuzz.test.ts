@@ -1,3 +1,4 @@
+/** A short run of the fuzzers in `npm test`. */
 import test from 'ava'
 import { fuzz } from './runner.js'
 

@@ -1,3 +1,4 @@
+/** The judge of histories of watchers, tried on histories that are right and wrong. */
 import test from 'ava'
 import { judge } from '../stress/judge.js'
 import type { Noted } from '../stress/caller.js'

@@ -1,3 +1,4 @@
+/** The checker of histories, tried on histories that are right and wrong. */
 import test, { type ExecutionContext } from 'ava'
 import { checkCounter, checkRegister, type Operation } from './linearizable.js'
 import { register, search } from './search.js'

@@ -1,3 +1,4 @@
+/** Workers of a cluster each have addresses of their own. */
 import { join } from 'node:path'
 import test from 'ava'
 import { Child } from '../helpers/printing-child.js'

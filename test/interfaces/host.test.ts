@@ -1,3 +1,4 @@
+/** Which address is bound and which is published. */
 import test from 'ava'
 import type { NetworkInterfaceInfo } from 'node:os'
 import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from '../../interfaces/host.js'

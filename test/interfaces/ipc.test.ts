@@ -1,3 +1,4 @@
+/** The unix socket: the suite of interfaces, and what is its own. */
 import test, { type ExecutionContext } from 'ava'
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,3 +1,4 @@
+/** The interface that is memory: the suite of interfaces, and what is its own. */
 import test from 'ava'
 import type { Duplex } from 'node:stream'
 import { MemoryInterface, MemoryNetwork, type MemoryNetworkOptions } from '../../interfaces/memory.js'

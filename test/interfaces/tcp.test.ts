@@ -1,3 +1,4 @@
+/** TCP: the suite of interfaces, and what is its own. */
 import test from 'ava'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

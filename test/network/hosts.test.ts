@@ -1,3 +1,4 @@
+/** Hosts with networks of their own, in network namespaces. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'

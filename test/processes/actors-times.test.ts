@@ -1,3 +1,4 @@
+/** How soon actors answer again after their process was killed or stopped. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'

@@ -1,3 +1,4 @@
+/** Actors in processes that are killed and stopped under load. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { judge } from '../stress/judge.js'

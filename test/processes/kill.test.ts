@@ -1,3 +1,4 @@
+/** Stages in processes that are killed. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'

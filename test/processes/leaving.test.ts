@@ -1,3 +1,4 @@
+/** Processes that end while their stage is listed. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'

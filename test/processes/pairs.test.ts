@@ -1,3 +1,4 @@
+/** Two stages that dial each other at once have one link. */
 import test, { type ExecutionContext } from 'ava'
 import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, TcpInterface, type Interface } from '../../src/index.js'
 import { asError } from '../../src/errors.js'

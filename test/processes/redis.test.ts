@@ -1,3 +1,4 @@
+/** Stages on a Redis that is restarted, stopped, or away for long. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'

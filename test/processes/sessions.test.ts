@@ -1,3 +1,4 @@
+/** One folder for each user, in whatever session the process runs. */
 import { join } from 'node:path'
 import test from 'ava'
 import type { StageError } from '../../src/errors.js'

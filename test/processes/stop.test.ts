@@ -1,3 +1,4 @@
+/** Stages in processes that stand still and go on. */
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { Stage, StageError } from '../../src/index.js'

@@ -1,3 +1,4 @@
+/** A unique name has one holder, whatever becomes of processes. */
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { Stage, type StageError } from '../../src/index.js'

@@ -1,3 +1,4 @@
+/** Sockets whose files vanish while their stages live. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'

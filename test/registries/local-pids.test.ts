@@ -1,3 +1,4 @@
+/** Containers that share a folder of the local registry. */
 import { mkdir, readFile, readdir, stat, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test from 'ava'

@@ -1,3 +1,4 @@
+/** The store of the local registry: the suite of stores, and processes that are killed and stopped. */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { access, chmod, constants, mkdtemp, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,3 +1,4 @@
+/** The local registry: the suite of registries, and processes that are killed and stopped. */
 import { spawnSync } from 'node:child_process'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

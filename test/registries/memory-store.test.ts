@@ -1,3 +1,4 @@
+/** The store that is memory: the suite of stores. */
 import test from 'ava'
 import { MemoryRegistry } from '../../registries/memory.js'
 import { VirtualClock } from '../helpers/virtual-clock.js'

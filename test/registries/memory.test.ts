@@ -1,3 +1,4 @@
+/** The registry that is memory: the suite of registries, and what is its own. */
 import test from 'ava'
 import { Ledger, snapshot } from '../../src/ledger.js'
 import type { Table } from '../../src/ledger.js'

@@ -1,3 +1,4 @@
+/** The store on Redis: the suite of stores, restarts and failovers. */
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'

@@ -1,3 +1,4 @@
+/** The registry on Redis: the suite of registries, restarts, failovers and credentials. */
 import { spawnSync } from 'node:child_process'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'

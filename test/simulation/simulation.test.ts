@@ -1,3 +1,4 @@
+/** A short run of the simulation in `npm test`. */
 import test from 'ava'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'

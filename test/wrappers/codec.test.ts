@@ -1,3 +1,4 @@
+/** The codec msgpack: the suite of codecs, and its bytes. */
 import { Duplex, PassThrough, Readable, Stream, Writable } from 'node:stream'
 import test from 'ava'
 import duplexify from 'duplexify'

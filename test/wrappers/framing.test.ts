@@ -1,3 +1,4 @@
+/** Framing: the suite of wrappers, and its frames. */
 import { once } from 'node:events'
 import { Duplex } from 'node:stream'
 import test from 'ava'

@@ -1,3 +1,4 @@
+/** The codec JSON: the suite of codecs, and its texts. */
 import { Readable } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { StageError, framing, msgpack, rpc, type StageOptions } from '../../src/index.js'

@@ -1,3 +1,4 @@
+/** The wrapper latency: the suite of wrappers, and its delays. */
 import test from 'ava'
 import type { Duplex } from 'node:stream'
 import { wrapperSuite } from '../suites/wrapper.js'

@@ -1,3 +1,4 @@
+/** The stream that is the link: the suite of wrappers on rpc. */
 import test from 'ava'
 import { DeadlineSweep } from '../../src/deadlines.js'
 import { systemClock } from '../../src/clock.js'

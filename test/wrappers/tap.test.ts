@@ -1,3 +1,4 @@
+/** The wrapper tap: the suite of wrappers, and what it shows. */
 import test from 'ava'
 import { Duplex } from 'node:stream'
 import { readAll } from '../suites/stream.js'

@@ -1,3 +1,4 @@
+/** In which order messages of different sizes leave. */
 import { Duplex } from 'node:stream'
 import test, { type ExecutionContext } from 'ava'
 import { Framed } from '../../wrappers/framing.js'
