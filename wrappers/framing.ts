@@ -81,7 +81,9 @@ export class Framed extends Duplex implements Top {
   /** Not so streamx and the streams before Node 0.10: of what they have not taken only `drain` tells. */
   readonly #callsBack: boolean
 
-  constructor(private readonly inner: Top, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
+  constructor(
+    private readonly inner: Top, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock,
+  ) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
     checkFrame(maxFrameBytes)
     this.#slabs = new Slabs(inner.givesBack ?? false)
@@ -322,7 +324,9 @@ export class Framed extends Duplex implements Top {
     const kind = bytes[at]
     const length = bytes.readUIntBE(at + 1, 3)
     if (kind === DATA ? length <= this.maxFrameBytes : kind <= PONG && length === 0) return length
-    this.destroy(new StageError('PROTOCOL_ERROR', kind > PONG ? `a frame of the unknown kind ${kind}` : `a frame of ${length} bytes; at most ${kind === DATA ? this.maxFrameBytes : 0} are allowed`))
+    const allowed = kind === DATA ? this.maxFrameBytes : 0
+    const tooLong = `a frame of ${length} bytes; at most ${allowed} are allowed`
+    this.destroy(new StageError('PROTOCOL_ERROR', kind > PONG ? `a frame of the unknown kind ${kind}` : tooLong))
     return -1
   }
 
@@ -378,7 +382,9 @@ export class Framed extends Duplex implements Top {
 }
 
 function checkFrame(maxFrameBytes: number): void {
-  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < 256 || maxFrameBytes > FRAME_LIMIT) throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
+  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < 256 || maxFrameBytes > FRAME_LIMIT) {
+    throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
+  }
 }
 
 const cut = (why: string): StageError => new StageError('DISCONNECTED', why, { executed: 'unknown' })
@@ -390,5 +396,9 @@ export const frame = (stream: Duplex, options?: FramingOptions): Framed => new F
 export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
   const { maxFrameBytes = MAX_FRAME_BYTES } = options
   checkFrame(maxFrameBytes)
-  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, infallible: true, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
+  return {
+    name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`,
+    infallible: true,
+    mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }),
+  }
 }
