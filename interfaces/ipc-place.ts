@@ -37,7 +37,8 @@ export function parsePath(address: string): string {
   const path = isPrintable(address) && /^ipc:\/\/(\/.+)$/.exec(address)?.[1] || ''
   const good = windows ? /^\/\/\.\/pipe\/[^/\\]+$/.test(path) : normalize(path) === path && !path.endsWith('/')
   if (path && good && Buffer.byteLength(path) <= MAX_BYTES) return windows ? path.replaceAll('/', '\\') : path
-  throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected ipc:// and ${windows ? '//./pipe/ with a name' : 'an absolute path'} of at most ${MAX_BYTES} bytes`)
+  const form = `ipc:// and ${windows ? '//./pipe/ with a name' : 'an absolute path'} of at most ${MAX_BYTES} bytes`
+  throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected ${form}`)
 }
 
 /** @throws StageError BAD_ARGUMENT */
@@ -45,7 +46,8 @@ export function checkPath(path: string): void {
   try {
     parsePath(formatPath(path))
   } catch {
-    throw new StageError('BAD_ARGUMENT', `${describe(path)} (${Buffer.byteLength(path)} bytes) cannot be a socket: expected ${windows ? 'a pipe like \\\\.\\pipe\\name' : 'an absolute path'} of at most ${MAX_BYTES} printable bytes`)
+    const form = `${windows ? 'a pipe like \\\\.\\pipe\\name' : 'an absolute path'} of at most ${MAX_BYTES} printable bytes`
+    throw new StageError('BAD_ARGUMENT', `${describe(path)} (${Buffer.byteLength(path)} bytes) cannot be a socket: expected ${form}`)
   }
 }
 
@@ -60,7 +62,9 @@ export const pipeName = (random: Random): string => `\\\\.\\pipe\\stagemesh-${un
 export function draftFor(path: string, random: Random): string {
   const draft = join(dirname(path), `.${unique(random)}`)
   if (Buffer.byteLength(draft) <= MAX_BYTES) return draft
-  throw new StageError('BAD_ARGUMENT', `the folder of ${describe(path)} is too long: a socket's path has at most ${MAX_BYTES} bytes, of which ${Buffer.byteLength(basename(draft)) + 1} are for a name in it`)
+  const bytes = Buffer.byteLength(basename(draft)) + 1
+  const limit = `a socket's path has at most ${MAX_BYTES} bytes, of which ${bytes} are for a name in it`
+  throw new StageError('BAD_ARGUMENT', `the folder of ${describe(path)} is too long: ${limit}`)
 }
 
 /**
@@ -158,7 +162,10 @@ function runs(pid: number): boolean {
 
 /** It is certain that nobody listens there; who is stopped, or too busy to answer, lives. */
 const isDead = (path: string): Promise<boolean> =>
-  dialled({ path }, (socket) => socket, forever).then((socket) => { socket.destroy(); return false }, (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED')
+  dialled({ path }, (socket) => socket, forever).then((socket) => {
+    socket.destroy()
+    return false
+  }, (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED')
 
 /** @returns whether the name was free, and is ours now */
 function named(draft: string, path: string): boolean {

@@ -68,7 +68,10 @@ export class IpcInterface implements Interface {
     const draft = windows ? path : draftFor(path, this.#random)
     const server = createServer({ allowHalfOpen: true }, (socket) => onstream(said(socket)))
     try {
-      await bound(server, { path: draft }).catch((cause: Error) => { throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}; its folder must be there, and this user's to write to`, { cause }) })
+      await bound(server, { path: draft }).catch((cause: Error) => {
+        const wanted = "its folder must be there, and this user's to write to"
+        throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}; ${wanted}`, { cause })
+      })
       if (!windows) {
         chmodSync(draft, 0o600)
         this.#place = await take(draft, path)
@@ -110,7 +113,8 @@ export class IpcInterface implements Interface {
     signal.throwIfAborted()
     return dialled({ path, allowHalfOpen: true }, said, signal).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
-      throw Object.assign(new Error(`connect ECONNREFUSED ${path}: there is no such socket`, { cause: error }), { code: 'ECONNREFUSED', syscall: 'connect', address: path })
+      const refused = new Error(`connect ECONNREFUSED ${path}: there is no such socket`, { cause: error })
+      throw Object.assign(refused, { code: 'ECONNREFUSED', syscall: 'connect', address: path })
     })
   }
 

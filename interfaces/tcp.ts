@@ -132,8 +132,12 @@ function checkedHost(option: string, host: string | undefined): string | undefin
 }
 
 function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Error {
-  if (cause.code === 'EADDRINUSE') return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another, or 0 for any that is free`, { cause })
-  if (cause.code === 'EADDRNOTAVAIL') return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass what peers dial as \`host\``, { cause })
+  if (cause.code === 'EADDRINUSE') {
+    return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another, or 0 for any that is free`, { cause })
+  }
+  if (cause.code === 'EADDRNOTAVAIL') {
+    return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass what peers dial as \`host\``, { cause })
+  }
   return cause
 }
 

@@ -9,7 +9,12 @@ export function watchActivity(stream: object, touch: () => void): void {
     const watched = (...args: unknown[]): unknown => {
       touch()
       const done = args.at(-1)
-      if (typeof done === 'function') args[args.length - 1] = (...results: unknown[]): unknown => { touch(); return (done as (...results: unknown[]) => unknown)(...results) }
+      if (typeof done === 'function') {
+        args[args.length - 1] = (...results: unknown[]): unknown => {
+          touch()
+          return (done as (...results: unknown[]) => unknown)(...results)
+        }
+      }
       return method.apply(stream, args) as unknown
     }
     Object.defineProperty(stream, name, { value: watched, writable: true, configurable: true })

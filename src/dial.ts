@@ -60,8 +60,11 @@ export async function dial(
   const others = failures.filter((one) => !refuses(one) && !isNoPlace(one))
   const told = others.length > 0 ? others : failures
   const first = told.find(refuses) ?? told[0]
-  if (first) return told.length === 1 ? first : new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
-  return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) lists no address that this stage can dial: it has ${peer.addresses.join(', ') || 'none'}, here are interfaces for ${interfaces.map((one) => one.scheme).join(', ')}`, { peer })
+  if (first && told.length === 1) return first
+  if (first) return new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
+  const [listed, schemes] = [peer.addresses.join(', ') || 'none', interfaces.map((one) => one.scheme).join(', ')]
+  const why = `lists no address that this stage can dial: it has ${listed}, here are interfaces for ${schemes}`
+  return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) ${why}`, { peer })
 }
 
 /** The addresses for which there is an interface; of equal cost in the order in which the peer lists them. */

@@ -115,7 +115,8 @@ export class Directory {
     let found = this.#cache.get(pattern)
     if (!found) {
       if (this.#cache.size >= 1000) this.#cache.clear() // patterns come from callers: bounded
-      found = [...this.#entries.values()].filter((e) => !this.#suspects.has(e.id) && (isPattern(pattern) ? matches(pattern, e.name) : e.name === pattern))
+      const meant = isPattern(pattern) ? (name: string) => matches(pattern, name) : (name: string) => name === pattern
+      found = [...this.#entries.values()].filter(({ id, name }) => !this.#suspects.has(id) && meant(name))
       this.#cache.set(pattern, found)
     }
     if (exclusions === undefined) return found
@@ -156,7 +157,8 @@ export class Directory {
 
   /** Asks the registry now: what it answers is newer than anything that was seen. */
   async listed(id: string): Promise<boolean> {
-    for await (const { entries } of this.options.registry.watch(this.options.namespace, this.#ending.signal)) return entries.some((entry) => entry.id === id)
+    const { registry, namespace } = this.options
+    for await (const { entries } of registry.watch(namespace, this.#ending.signal)) return entries.some((entry) => entry.id === id)
     throw new StageError('CLOSED', 'this stage is closed')
   }
 

@@ -15,9 +15,13 @@ const MAX_ADDRESSES = 16
 export function encodeEntry(entry: Entry): string {
   const { id, name, namespace, addresses, unique, draining, ttlMs, announces } = entry
   const meta = checkMeta(entry.meta ?? NO_META)
-  const text = JSON.stringify({ id, name, namespace, addresses, unique, draining, ttlMs, announces, ...(Object.keys(meta).length > 0 ? { meta } : {}) })
+  const facts = Object.keys(meta).length > 0 ? { meta } : {}
+  const text = JSON.stringify({ id, name, namespace, addresses, unique, draining, ttlMs, announces, ...facts })
   const bytes = Buffer.byteLength(text)
-  if (bytes > MAX_ENTRY_BYTES) throw new StageError('BAD_ARGUMENT', `the entry of ${describe(name)} has ${bytes} bytes as JSON, but a registry holds at most ${MAX_ENTRY_BYTES}: announce less, or say less in meta`)
+  if (bytes > MAX_ENTRY_BYTES) {
+    const limit = `a registry holds at most ${MAX_ENTRY_BYTES}: announce less, or say less in meta`
+    throw new StageError('BAD_ARGUMENT', `the entry of ${describe(name)} has ${bytes} bytes as JSON, but ${limit}`)
+  }
   if (parseEntry(text, namespace)) return text
   throw new StageError('BAD_ARGUMENT', `${describe(text)} is not an entry: its id, a name or an address has not the form that others accept`)
 }

@@ -107,7 +107,10 @@ export const isPrintable = (text: string): boolean => !UNPRINTABLE.test(text)
 export const printable = (text: string): string => isPrintable(text) ? text : text.replace(EACH, escaped)
 
 /** The same for text that may have lines. */
-export const printableLines = (text: string): string => isPrintable(text) ? text : text.replace(EACH, (one) => one === '\n' || one === '\t' ? one : escaped(one))
+export const printableLines = (text: string): string =>
+  isPrintable(text) ? text : text.replace(EACH, escapedUnlessLines)
+
+const escapedUnlessLines = (one: string): string => one === '\n' || one === '\t' ? one : escaped(one)
 
 const escaped = (one: string): string => one === '\n' ? '\\n' : `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
 

@@ -15,7 +15,9 @@ const RPC = ['call', 'callAll', 'cast', 'methods', 'unprovide'] as const
 export class Forward {
   readonly #provided: { selection: Selection; args: unknown[] }[] = []
 
-  constructor(private readonly bounds: Bounds, private readonly links: () => Iterable<Link>, private readonly onerror: (error: Error) => void) {}
+  constructor(
+    private readonly bounds: Bounds, private readonly links: () => Iterable<Link>, private readonly onerror: (error: Error) => void,
+  ) {}
 
   readonly verbs: Readonly<Record<string, Verb>> = {
     provide: (selection, ...args: unknown[]) => {
@@ -23,10 +25,14 @@ export class Forward {
       for (const link of this.links()) this.#give(link, selection, args)
     },
     as: (selection) => new Proxy({}, {
-      get: (_, method) => typeof method === 'symbol' || method === 'then' ? undefined : (...args: unknown[]) => invoke(this.bounds, selection, method, args),
+      get: (_, method) => {
+        if (typeof method === 'symbol' || method === 'then') return undefined
+        return (...args: unknown[]) => invoke(this.bounds, selection, method, args)
+      },
     }),
     ...Object.fromEntries(RPC.map((name) => [name, () => {
-      throw new TypeError(`${name}() needs the rpc layer, and this stage has a chain of its own without it: add rpc() to the chain, or use to(peer, callback) and what its top offers`)
+      const instead = 'add rpc() to the chain, or use to(peer, callback) and what its top offers'
+      throw new TypeError(`${name}() needs the rpc layer, and this stage has a chain of its own without it: ${instead}`)
     }])),
   }
 
@@ -57,7 +63,8 @@ function invoke(bounds: Bounds, selection: Selection, method: string, args: unkn
     }
     const broke = (cause: unknown): void => {
       giveUp()
-      fail(new StageError('BAD_ARGUMENT', `a stream among the arguments of ${method} failed before the call was made: ${asError(cause).message}`, { executed: 'no', cause }))
+      const why = `a stream among the arguments of ${method} failed before the call was made: ${asError(cause).message}`
+      fail(new StageError('BAD_ARGUMENT', why, { executed: 'no', cause }))
     }
     for (const stream of streams) stream.on('error', broke)
     const giveUp = bounded(bounds, selection, (found) => selection.acquire(undefined, found), (error, link) => {

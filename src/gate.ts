@@ -2,7 +2,9 @@ import { Duplex } from 'node:stream'
 
 /** What a wrapper may ask of a socket. */
 const SETTINGS = ['setNoDelay', 'setKeepAlive', 'setTimeout', 'ref', 'unref'] as const
-const FACTS = ['localAddress', 'localPort', 'localFamily', 'remoteAddress', 'remotePort', 'remoteFamily', 'bytesRead', 'bytesWritten', 'givesBack'] as const
+const FACTS = [
+  'localAddress', 'localPort', 'localFamily', 'remoteAddress', 'remotePort', 'remoteFamily', 'bytesRead', 'bytesWritten', 'givesBack',
+] as const
 
 type Settings = Partial<Record<(typeof SETTINGS)[number], (...args: unknown[]) => unknown>>
 
@@ -21,7 +23,12 @@ export class Gate extends Duplex {
     this.on('error', () => {}) // an error that nobody listens to must not end the process
     for (const name of SETTINGS) {
       const setting = (inner as Settings)[name]
-      if (typeof setting === 'function') Object.defineProperty(this, name, { value: (...args: unknown[]) => { setting.apply(inner, args); return this } })
+      if (typeof setting !== 'function') continue
+      const value = (...args: unknown[]): this => {
+        setting.apply(inner, args)
+        return this
+      }
+      Object.defineProperty(this, name, { value })
     }
     for (const name of FACTS) if (name in inner) Object.defineProperty(this, name, { get: (): unknown => Reflect.get(inner, name) })
     inner.on('timeout', () => this.emit('timeout'))

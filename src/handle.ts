@@ -13,4 +13,5 @@ export function handleOf(value: object): Handle | undefined {
   return typeof handle === 'string' || isReference(handle) ? handle : undefined
 }
 
-const isReference = (handle: unknown): handle is Reference => typeof handle === 'object' && handle !== null && typeof (handle as Reference).to === 'string'
+const isReference = (handle: unknown): handle is Reference =>
+  typeof handle === 'object' && handle !== null && typeof (handle as Reference).to === 'string'

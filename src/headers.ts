@@ -29,7 +29,10 @@ export function headersOf(given: Readonly<Record<string, string | undefined>>, i
   const seen = new Set<string>()
   for (const [name, value] of Object.entries(given)) {
     const key = name.toLowerCase()
-    if (!isHeaderName(key)) throw bad(`${describe(name)} cannot be the name of a header: expected a letter or a digit, then up to ${NAME_MAX - 1} letters, digits or one of ! # $ % & ' * + . ^ _ \` | ~ -`)
+    if (!isHeaderName(key)) {
+      const form = `a letter or a digit, then up to ${NAME_MAX - 1} letters, digits or one of ! # $ % & ' * + . ^ _ \` | ~ -`
+      throw bad(`${describe(name)} cannot be the name of a header: expected ${form}`)
+    }
     if (seen.has(key)) throw bad(`the header ${key} is there twice, in other cases: names are matched without regard to case`)
     seen.add(key)
     if (value === undefined) delete headers[key]

@@ -9,7 +9,10 @@ import type { Clock, LinkEnd, Timer, Top } from './types.js'
 const FOLLOW_MS = 500
 
 /** What is asked of a stream that may be older than Node's own are today. */
-type Any = Top & { _readableState?: { length?: number; buffered?: number }; _writableState?: { ended?: boolean; finished?: boolean; emitClose?: boolean } }
+type Any = Top & {
+  _readableState?: { length?: number; buffered?: number }
+  _writableState?: { ended?: boolean; finished?: boolean; emitClose?: boolean }
+}
 
 /** One stream of a chain that is watched. */
 interface Part {

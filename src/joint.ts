@@ -94,7 +94,10 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
   _destroy(error, done) {
     const { behind } = this
     behind.held = undefined
-    if (behind.written) process.nextTick(behind.written, error ?? new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' }))
+    if (behind.written) {
+      const cut = new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' })
+      process.nextTick(behind.written, error ?? cut)
+    }
     if (behind.stream && !behind.failed) destroy(behind.stream, error ?? undefined)
     done(error)
   },
@@ -157,7 +160,10 @@ export const isLetGo = (stream: Duplex, error: Error | null | undefined): boolea
 /** Node's streams, and those of readable-stream, take a callback for each write; those of streamx and older ones do not. */
 const callsBack = (stream: Duplex): boolean => typeof (stream as { _writableState?: { getBuffer?: unknown } })._writableState?.getBuffer === 'function'
 
-type Stated = Partial<Pick<Duplex, 'readableObjectMode' | 'writableObjectMode'>> & { _readableState?: { objectMode?: boolean }, _writableState?: { objectMode?: boolean } }
+interface Stated extends Partial<Pick<Duplex, 'readableObjectMode' | 'writableObjectMode'>> {
+  _readableState?: { objectMode?: boolean }
+  _writableState?: { objectMode?: boolean }
+}
 
 /** Whether what is read of a stream may be anything: streams of the old style do not say. */
 export const objects = (stream: Stated): boolean => stream.readableObjectMode ?? stream._readableState?.objectMode ?? true

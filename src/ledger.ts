@@ -167,7 +167,8 @@ export class Ledger {
       const end = this.table.get('lease', id)
       if (other?.id !== id || other.name !== entry.name || end === undefined || !(other.unique || entry.unique)) continue
       const missed = number(this.table.get('missed', id)?.split(' ')[0] ?? '')
-      return { id, addresses: other.addresses, freeInMs: missed === 0 ? number(end) + GRACE_MS - this.now : missed + other.ttlMs - this.now }
+      const freeAt = missed === 0 ? number(end) + GRACE_MS : missed + other.ttlMs
+      return { id, addresses: other.addresses, freeInMs: freeAt - this.now }
     }
     return undefined
   }
@@ -203,7 +204,8 @@ export class Ledger {
   }
 }
 
-export const same = (a: Seen | undefined, b: Seen | undefined): boolean => a?.generation === b?.generation && a?.revision === b?.revision && a?.mark === b?.mark
+export const same = (a: Seen | undefined, b: Seen | undefined): boolean =>
+  a?.generation === b?.generation && a?.revision === b?.revision && a?.mark === b?.mark
 
 /** What is listed, without changing anything; undefined if the table is empty. */
 export function snapshot(table: Table): Snapshot | undefined {
@@ -222,7 +224,8 @@ export function parseState(text: string | undefined): State | undefined {
   if (text === undefined) return undefined
   try {
     const { generation, born, revision, mark } = JSON.parse(text) as Partial<State>
-    if (typeof generation === 'string' && typeof born === 'number' && Number.isSafeInteger(revision) && typeof mark === 'string') return { generation, born, revision: revision!, mark }
+    const whole = typeof generation === 'string' && typeof mark === 'string' && typeof born === 'number' && Number.isSafeInteger(revision)
+    if (whole) return { generation, born, revision: revision!, mark }
   } catch {}
   return undefined
 }

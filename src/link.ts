@@ -86,7 +86,8 @@ export class LiveLink implements Link {
     this.loopback = options.loopback ?? false
     this.since = clock.now()
     const { remoteAddress, remotePort } = stream as Partial<Record<'remoteAddress' | 'remotePort', unknown>>
-    this.remote = typeof remoteAddress === 'string' ? `${remoteAddress} ${typeof remotePort === 'number' ? remotePort : ''}`.trim() : undefined
+    const port = typeof remotePort === 'number' ? ` ${remotePort}` : ''
+    this.remote = typeof remoteAddress === 'string' ? `${remoteAddress}${port}` : undefined
     this.#end = { peer, dialled }
     this.#joined = new Joined({
       carrier: stream, chain, clock,
@@ -191,7 +192,8 @@ export class LiveLink implements Link {
   #lost(reason: unknown, why: string): StageError {
     const { peer } = this
     if (reason instanceof StageError) return reason
-    return new StageError('DISCONNECTED', `the link to ${peer.name} (${peer.id}) is gone: ${reason === undefined ? why : asError(reason).message}`, { executed: 'unknown', cause: reason, peer })
+    const said = reason === undefined ? why : asError(reason).message
+    return new StageError('DISCONNECTED', `the link to ${peer.name} (${peer.id}) is gone: ${said}`, { executed: 'unknown', cause: reason, peer })
   }
 
   /** TCP notices a dead peer after minutes, and a half-open one never: this does, within 15 s (P8). */
@@ -220,7 +222,10 @@ export class LiveLink implements Link {
     const judge = (): void => {
       const { peer } = this
       const full = this.#pinger?.full ?? false
-      this.close(new StageError(full ? 'SLOW_PEER' : 'DISCONNECTED', `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms${full ? ', and takes nothing of what is sent to it' : ''}`, { executed: 'unknown', peer }))
+      const why = `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms`
+      this.close(full
+        ? new StageError('SLOW_PEER', `${why}, and takes nothing of what is sent to it`, { executed: 'unknown', peer })
+        : new StageError('DISCONNECTED', why, { executed: 'unknown', peer }))
     }
     this.#pulse = judgeAt(clock, due, judge)
   }

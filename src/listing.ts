@@ -67,7 +67,9 @@ class Listing implements Lease {
 
   async renew(entry: Entry = this.entry): Promise<'ok' | 'late' | 'lost'> {
     const { id, name, namespace, unique } = this.entry
-    if (entry.id !== id || entry.name !== name || entry.namespace !== namespace || entry.unique !== unique) throw new TypeError('a lease is for one id, name and namespace, unique or not: publish another entry instead')
+    if (entry.id !== id || entry.name !== name || entry.namespace !== namespace || entry.unique !== unique) {
+      throw new TypeError('a lease is for one id, name and namespace, unique or not: publish another entry instead')
+    }
     if (this.#state === 'closed') throw new StageError('CLOSED', `the lease of ${describe(name)} was closed`)
     if (this.#state === 'lost') return 'lost'
     const renewing = this.steps.renew(listed(entry, this.ttlMs), this.#seen)
@@ -119,5 +121,7 @@ const listed = (entry: Entry, ttlMs: number): Listed => ({ id: entry.id, name: e
 function nameTaken(entry: Entry, holder: Holder): StageError {
   const at = holder.addresses.length > 0 ? ` at ${describe(holder.addresses.join(', '))}` : ''
   const wait = Math.max(0, Math.ceil(holder.freeInMs / 1000))
-  return new StageError('NAME_TAKEN', `the name ${describe(entry.name)} is taken in namespace ${describe(entry.namespace)} by ${describe(holder.id)}${at}, and one of the two is unique; if that stage is no more, the name is free in ${wait} s`)
+  const by = `${describe(holder.id)}${at}, and one of the two is unique`
+  const taken = `the name ${describe(entry.name)} is taken in namespace ${describe(entry.namespace)} by ${by}`
+  return new StageError('NAME_TAKEN', `${taken}; if that stage is no more, the name is free in ${wait} s`)
 }

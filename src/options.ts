@@ -93,7 +93,8 @@ const STAGE_OPTIONS = [
 /** @throws StageError BAD_ARGUMENT */
 export function checkMs(option: string, ms: unknown, least = 0): void {
   if (ms === undefined || (typeof ms === 'number' && ms > 0 && ms >= least && ms <= MAX_MS)) return
-  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${least ? `of at least ${least}` : 'above 0'}, at most ${MAX_MS} (a day)`)
+  const from = least ? `of at least ${least}` : 'above 0'
+  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${from}, at most ${MAX_MS} (a day)`)
 }
 
 /** @returns them, with headers that are checked and in lower case @throws StageError BAD_ARGUMENT */
@@ -101,8 +102,12 @@ export function checkOptions<O extends SelectOptions>(options: O): O {
   const { timeoutMs, key, signal, headers, idempotent } = options
   checkMs('timeoutMs', timeoutMs)
   if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
-  if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
-  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw new StageError('BAD_ARGUMENT', `idempotent is ${describe(idempotent)}: expected true or false`)
+  if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
+    throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
+  }
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') {
+    throw new StageError('BAD_ARGUMENT', `idempotent is ${describe(idempotent)}: expected true or false`)
+  }
   return headers === undefined ? options : { ...options, headers: headersOf(headers) }
 }
 
@@ -113,14 +118,18 @@ export const optionsOf = (chain: readonly ChainItem[]): readonly string[] => cha
 export function checkStageOptions(options: CoreOptions, interfaces: readonly Interface[], chain: readonly ChainItem[]): void {
   const ofLayers = optionsOf(chain)
   const unknown = Object.keys(options).find((name) => !STAGE_OPTIONS.includes(name) && !ofLayers.includes(name))
-  if (unknown !== undefined) throw new TypeError(`${JSON.stringify(unknown)} is no option of a stage with this chain; there are ${[...STAGE_OPTIONS.slice(0, -2), ...ofLayers].join(', ')}`)
+  if (unknown !== undefined) {
+    const there = [...STAGE_OPTIONS.slice(0, -2), ...ofLayers].join(', ')
+    throw new TypeError(`${JSON.stringify(unknown)} is no option of a stage with this chain; there are ${there}`)
+  }
   const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
   if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
     throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)
   }
   for (const one of interfaces) {
     if (one.exposed && !(one.secret ?? secret) && !insecure) {
-      throw new TypeError(`the interface ${one.scheme} listens beyond this machine and nothing proves who connects: pass a secret, or insecure: true if everybody who reaches it may call it`)
+      const instead = 'pass a secret, or insecure: true if everybody who reaches it may call it'
+      throw new TypeError(`the interface ${one.scheme} listens beyond this machine and nothing proves who connects: ${instead}`)
     }
   }
   checkMs('timeoutMs', timeoutMs)

@@ -60,4 +60,5 @@ export function look(record: ActorRecord | undefined, now: number): (Committed &
 
 const granted = ({ epoch, version, data }: ActorRecord, now: number) => ({ epoch, version, data, now })
 
-const owns = ({ epoch, owner }: ActorRecord, fence: Fence): boolean => owner !== undefined && epoch === fence.epoch && owner.activation === fence.activation
+const owns = ({ epoch, owner }: ActorRecord, fence: Fence): boolean =>
+  owner !== undefined && epoch === fence.epoch && owner.activation === fence.activation

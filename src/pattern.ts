@@ -22,7 +22,8 @@ export const isIdentifier = (value: unknown): value is string => typeof value ==
 /** @throws StageError BAD_NAME */
 export function checkName(value: unknown): string {
   if (isName(value)) return value
-  throw composable(value, isName) ?? new StageError('BAD_NAME', `${describe(value)} is not the name of a stage: expected 1 to ${NAME_MAX_BYTES} bytes of text without control characters, "*", "?", "/" and white space at its ends`)
+  const form = `1 to ${NAME_MAX_BYTES} bytes of text without control characters, "*", "?", "/" and white space at its ends`
+  throw composable(value, isName) ?? new StageError('BAD_NAME', `${describe(value)} is not the name of a stage: expected ${form}`)
 }
 
 /** @throws StageError BAD_NAME */
@@ -34,7 +35,9 @@ export function checkIdentifier(value: unknown, what: string): string {
 /** @throws StageError BAD_NAME */
 export function checkPattern(value: unknown): string {
   if (matchable(value)) return value
-  throw composable(value, matchable) ?? new StageError('BAD_NAME', `${describe(value)} is not a name or a pattern: expected 1 to ${PATTERN_MAX_BYTES} bytes of text without control characters, "/" and white space at its ends, with "*" for any run of characters and "?" for any one of them`)
+  const form = `1 to ${PATTERN_MAX_BYTES} bytes of text without control characters, "/" and white space at its ends`
+  const wild = 'with "*" for any run of characters and "?" for any one of them'
+  throw composable(value, matchable) ?? new StageError('BAD_NAME', `${describe(value)} is not a name or a pattern: expected ${form}, ${wild}`)
 }
 
 export const isPattern = (value: string): boolean => value.includes('*') || value.includes('?')
@@ -80,7 +83,8 @@ const ONE = 0x3f
 /** The first half of a pair that makes one character. */
 const isHigh = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00
 
-const matchable = (value: unknown): value is string => typeof value === 'string' && value.length <= PATTERN_MAX_BYTES && (PLAIN_PATTERN.test(value) || isText(value, PATTERN_MAX_BYTES))
+const matchable = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= PATTERN_MAX_BYTES && (PLAIN_PATTERN.test(value) || isText(value, PATTERN_MAX_BYTES))
 
 const isText = (text: string, maxBytes: number): boolean =>
   text !== '' && Buffer.byteLength(text) <= maxBytes && !UNFIT.test(text) && text.trim() === text && text.normalize() === text
@@ -88,5 +92,6 @@ const isText = (text: string, maxBytes: number): boolean =>
 /** What looks the same as a good text, and is spelled otherwise. */
 function composable(value: unknown, isGood: (text: string) => boolean): StageError | undefined {
   if (typeof value !== 'string' || value.length > 4 * PATTERN_MAX_BYTES || !isGood(value.normalize())) return undefined
-  return new StageError('BAD_NAME', `${describe(value)} is not in the composed form of Unicode (NFC), so that it differs from names that look the same: pass it through .normalize()`)
+  const why = 'is not in the composed form of Unicode (NFC), so that it differs from names that look the same'
+  return new StageError('BAD_NAME', `${describe(value)} ${why}: pass it through .normalize()`)
 }

@@ -32,4 +32,7 @@ function isErrorPrototype(level: object): boolean {
 
 /** Whether it is an `Object.prototype`: what has it as its prototype is a plain object. */
 export const isObjectPrototype = (prototype: unknown): boolean =>
-  prototype === Object.prototype || (typeof prototype === 'object' && prototype !== null && Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf'))
+  prototype === Object.prototype || (
+    typeof prototype === 'object' && prototype !== null &&
+    Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'isPrototypeOf')
+  )

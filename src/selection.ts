@@ -154,13 +154,16 @@ export class Picked implements Selection {
     const where = registryAddress.startsWith('local:') ? ` (${registryAddress})` : ''
     if (this.#closed) return closed()
     if (!directory.known) {
-      return new StageError('REGISTRY_UNAVAILABLE', directory.failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: directory.failure })
+      const { failure } = directory
+      return new StageError('REGISTRY_UNAVAILABLE', failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: failure })
     }
-    const failed = this.matches().map((peer) => ({ peer, error: links.error(peer.id) })).find((one) => one.error)
-    if (failed?.error) {
-      return new StageError('TIMEOUT', `no link to ${named(failed.peer.name)} ${waited}: ${failed.error.message}`, { phase: 'connecting', cause: failed.error, peer: failed.peer })
+    const phase = 'connecting'
+    for (const peer of this.matches()) {
+      const cause = links.error(peer.id)
+      if (cause) return new StageError('TIMEOUT', `no link to ${named(peer.name)} ${waited}: ${cause.message}`, { phase, cause, peer })
     }
-    if (this.matches().length > 0) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${this.matches()[0]?.addresses.join(', ') || 'no address'}`, { phase: 'connecting' })
+    const [match] = this.matches()
+    if (match) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${match.addresses.join(', ') || 'no address'}`, { phase })
     if (this.options.self === false && this.includes(this.stage.self())) {
       return new StageError('NO_SUCH_PEER', `no other stage named ${this.label}${where} ${waited}: it is this stage itself, and streams never go to oneself`)
     }

@@ -78,9 +78,13 @@ const misuse = (Kind: typeof Error, code: string, message: string): Error => Obj
 
 const members: PropertyDescriptorMap & ThisType<Dressed> = {
   setTimeout: { value(this: Dressed, ms: unknown, listener?: () => void) {
-    if (typeof ms !== 'number') throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(ms)}: expected a number of milliseconds, or 0 to switch it off`)
+    if (typeof ms !== 'number') {
+      throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(ms)}: expected a number of milliseconds, or 0 to switch it off`)
+    }
     if (!(ms >= 0 && ms < Infinity)) throw misuse(RangeError, 'ERR_OUT_OF_RANGE', `setTimeout() got ${ms}: expected a number of milliseconds from 0 on`)
-    if (listener !== undefined && typeof listener !== 'function') throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(listener)} in place of a listener: expected a function`)
+    if (listener !== undefined && typeof listener !== 'function') {
+      throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(listener)} in place of a listener: expected a function`)
+    }
     const clock = this[ENDS]?.clock
     if (this.destroyed || !clock) return this
     if (listener && ms > 0) this.once('timeout', listener)

@@ -42,7 +42,10 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
     const modes = context.modes()
     const decided = Object.hasOwn(target, 'allowHalfOpen') ? target.allowHalfOpen : undefined
     const connection = new Connection(context, target)
-    target.behind = { stream: undefined, failed: false, connect: () => connection.begin(), pull: nothing, wanted: false, writes: 0, held: undefined, written: undefined, unsure: modes.readable === undefined }
+    target.behind = {
+      stream: undefined, failed: false, connect: () => connection.begin(), pull: nothing, wanted: false, writes: 0,
+      held: undefined, written: undefined, unsure: modes.readable === undefined,
+    }
     ;(Duplex as unknown as (this: Duplex, options: object) => void).call(target, jointOptions(modes))
     target.on('error', nothing) // a stream of ours is never the one that ends the process
     stand(target, connection)

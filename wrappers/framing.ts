@@ -81,12 +81,11 @@ export class Framed extends Duplex implements Top {
   /** Not so streamx and the streams before Node 0.10: of what they have not taken only `drain` tells. */
   readonly #callsBack: boolean
 
-  constructor(private readonly inner: Top, { maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions = {}, private readonly clock: Clock = systemClock) {
+  constructor(private readonly inner: Top, options: FramingOptions = {}, private readonly clock: Clock = systemClock) {
     super({ readableObjectMode: true, writableHighWaterMark: 64 * 1024 })
-    checkFrame(maxFrameBytes)
+    this.maxFrameBytes = frameBytes(options)
     this.#slabs = new Slabs(inner.givesBack ?? false)
     this.#callsBack = '_writableState' in inner && !('destroying' in inner)
-    this.maxFrameBytes = maxFrameBytes
     this.on('error', () => {}) // an error that nobody listens to must not end the process
     inner.on('data', (chunk: Buffer) => this.#take(chunk))
     inner.on('drain', () => this.#drained())
@@ -322,7 +321,9 @@ export class Framed extends Duplex implements Top {
     const kind = bytes[at]
     const length = bytes.readUIntBE(at + 1, 3)
     if (kind === DATA ? length <= this.maxFrameBytes : kind <= PONG && length === 0) return length
-    this.destroy(new StageError('PROTOCOL_ERROR', kind > PONG ? `a frame of the unknown kind ${kind}` : `a frame of ${length} bytes; at most ${kind === DATA ? this.maxFrameBytes : 0} are allowed`))
+    const allowed = kind === DATA ? this.maxFrameBytes : 0
+    const tooLong = `a frame of ${length} bytes; at most ${allowed} are allowed`
+    this.destroy(new StageError('PROTOCOL_ERROR', kind > PONG ? `a frame of the unknown kind ${kind}` : tooLong))
     return -1
   }
 
@@ -377,8 +378,10 @@ export class Framed extends Duplex implements Top {
   }
 }
 
-function checkFrame(maxFrameBytes: number): void {
-  if (!Number.isInteger(maxFrameBytes) || maxFrameBytes < 256 || maxFrameBytes > FRAME_LIMIT) throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
+/** @throws TypeError */
+function frameBytes({ maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions): number {
+  if (Number.isInteger(maxFrameBytes) && maxFrameBytes >= 256 && maxFrameBytes <= FRAME_LIMIT) return maxFrameBytes
+  throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
 }
 
 const cut = (why: string): StageError => new StageError('DISCONNECTED', why, { executed: 'unknown' })
@@ -388,7 +391,7 @@ export const frame = (stream: Duplex, options?: FramingOptions): Framed => new F
 
 /** The first layer of the default chain. */
 export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
-  const { maxFrameBytes = MAX_FRAME_BYTES } = options
-  checkFrame(maxFrameBytes)
-  return { name: maxFrameBytes === MAX_FRAME_BYTES ? 'framing' : `framing:${maxFrameBytes}`, infallible: true, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
+  const bytes = frameBytes(options)
+  const name = bytes === MAX_FRAME_BYTES ? 'framing' : `framing:${bytes}`
+  return { name, infallible: true, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
 }

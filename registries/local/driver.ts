@@ -6,6 +6,7 @@ export async function driver(address: string): Promise<typeof import('lmdb')> {
     return await import('lmdb')
   } catch (cause) {
     const why = asError(cause).message.split('\n')[0]
-    throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} needs the package lmdb, which cannot be loaded here (${why}): npm install lmdb builds it, or use redis:`, { cause })
+    const instead = 'npm install lmdb builds it, or use redis:'
+    throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} needs the package lmdb, which cannot be loaded here (${why}): ${instead}`, { cause })
   }
 }

@@ -49,7 +49,9 @@ const FULL: ReadonlySet<unknown> = new Set([5, 27, 28])
 /** EMFILE, ENFILE and ENOMEM. */
 const SHORT: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 24, 23, 12])
 /** EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EROFS, and what lmdb says of a file that is none of its own. */
-const BAD_FOLDER: ReadonlySet<unknown> = new Set([BAD_FILE, 'EPERM', 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'EROFS', 1, 2, 13, 20, 21, 30, -30_793, -30_794, -30_796, -30_797])
+const BAD_FOLDER: ReadonlySet<unknown> = new Set([
+  BAD_FILE, 'EPERM', 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'EROFS', 1, 2, 13, 20, 21, 30, -30_793, -30_794, -30_796, -30_797,
+])
 /** EAGAIN: the lock of this pid is another process's. */
 const PID_TAKEN = 11
 
@@ -278,11 +280,14 @@ export class Environment {
     // of a write that failed, lmdb says why in a promise of its own, which must be waited for: nobody else does
     const { commitError } = thrown as { commitError?: Promise<never> }
     const error: Error & { code?: unknown } = asError(commitError ? await commitError.catch((cause: unknown) => cause) : thrown)
-    if (commitError && FULL.has(error.code)) return this.#away(`${error.message}: the disk is full, or the file may not grow beyond a limit (ulimit -f); free some`, error)
+    if (commitError && FULL.has(error.code)) {
+      return this.#away(`${error.message}: the disk is full, or the file may not grow beyond a limit (ulimit -f); free some`, error)
+    }
     if (error.code === PID_TAKEN) return this.#away(`${error.message}: ${ELSEWHERE}`, error)
     if (SHORT.has(error.code)) return this.#away(`${error.message}: this process, or the machine, is short of files (ulimit -n) or of memory`, error)
     if (!BAD_FOLDER.has(error.code)) return this.#away(error.message, error)
-    return this.#away(`${error.message}; the path must be a folder that this user may write to, with nothing else in it: pass another one, or delete it while no stage runs`, error)
+    const wanted = 'the path must be a folder that this user may write to, with nothing else in it'
+    return this.#away(`${error.message}; ${wanted}: pass another one, or delete it while no stage runs`, error)
   }
 
   #away(why: string, cause?: unknown): StageError {

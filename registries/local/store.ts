@@ -35,7 +35,9 @@ export class LocalStore implements StoreSteps {
   due(limit: number, after?: Wake): Promise<readonly Wake[]> {
     return this.#asStore(async (environment) => environment.find((rows) => {
       const found: Wake[] = []
-      for (const key of rows.getKeys({ start: ['wake', this.namespace, after?.at ?? Number.MIN_SAFE_INTEGER, after?.actor ?? ''], end: ['wake', this.namespace, Math.floor(this.clock.wall()) + 1, ''] })) {
+      const start = ['wake', this.namespace, after?.at ?? Number.MIN_SAFE_INTEGER, after?.actor ?? '']
+      const end = ['wake', this.namespace, Math.floor(this.clock.wall()) + 1, '']
+      for (const key of rows.getKeys({ start, end })) {
         const [, , at, actor] = key as [string, string, number, string]
         if (at === after?.at && actor === after.actor) continue
         if (new Row(rows, this.namespace, actor).record?.wake === at) found.push({ actor, at }) // else somebody has deleted the actor by hand

@@ -27,7 +27,10 @@ export class Connection {
    * @param commandMs  how long a command may stay without an answer; then the connection counts as dead
    * @param what       whose it is: what its errors speak of
    */
-  constructor(private readonly target: Target, private readonly clock: Clock, private readonly commandMs: number, private readonly what: 'registry' | 'store' = 'registry') {}
+  constructor(
+    private readonly target: Target, private readonly clock: Clock, private readonly commandMs: number,
+    private readonly what: 'registry' | 'store' = 'registry',
+  ) {}
 
   /** @throws StageError REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE · AUTH_FAILED · CLOSED */
   async run<T>(command: (client: Client) => Promise<T>): Promise<T> {
@@ -122,8 +125,12 @@ export class Connection {
       log(this.target.address, `is Redis ${version}; before 7.0 a full one refuses renewals too`)
     }
     const policy = info.get('maxmemory_policy')
-    if (policy !== undefined && policy !== 'noeviction') log(this.target.address, `has maxmemory-policy ${policy} and may forget stages and actors when it is full; set it to noeviction`)
-    if (this.what === 'store' && info.get('aof_enabled') === '0') log(this.target.address, 'keeps no append-only file, so that what was committed last is lost when it restarts; set appendonly yes')
+    if (policy !== undefined && policy !== 'noeviction') {
+      log(this.target.address, `has maxmemory-policy ${policy} and may forget stages and actors when it is full; set it to noeviction`)
+    }
+    if (this.what === 'store' && info.get('aof_enabled') === '0') {
+      log(this.target.address, 'keeps no append-only file, so that what was committed last is lost when it restarts; set appendonly yes')
+    }
   }
 
   #over(): StageError {

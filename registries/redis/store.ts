@@ -21,7 +21,9 @@ export class RedisStore implements StoreSteps {
   }
 
   async claim(actor: string, { stage, activation, over = '', floor = 0 }: Claim): Promise<Claimed> {
-    const [what, epoch, ...rest] = await this.#run(CLAIM, [actorKey(this.namespace, actor), wakesKey(this.namespace)], [stage, activation, over, String(floor), actor]) as [Buffer, Buffer, ...unknown[]]
+    const keys = [actorKey(this.namespace, actor), wakesKey(this.namespace)]
+    const answer = await this.#run(CLAIM, keys, [stage, activation, over, String(floor), actor])
+    const [what, epoch, ...rest] = answer as [Buffer, Buffer, ...unknown[]]
     if (String(what) === 'granted') {
       const [version, now, data] = rest as [Buffer, Buffer, Buffer | null]
       return { epoch: Number(epoch), version: Number(version), data: data ?? undefined, now: Number(now) }
@@ -32,7 +34,8 @@ export class RedisStore implements StoreSteps {
 
   async commit(actor: string, { epoch, activation }: Fence, { id, version, data, wake }: Commit): Promise<'ok' | 'fenced'> {
     const wakes = wake === undefined ? '' : String(Math.ceil(wake))
-    const answer = await this.#run(COMMIT, [actorKey(this.namespace, actor), wakesKey(this.namespace)], [String(epoch), activation, id, String(version), wakes, actor, data])
+    const keys = [actorKey(this.namespace, actor), wakesKey(this.namespace)]
+    const answer = await this.#run(COMMIT, keys, [String(epoch), activation, id, String(version), wakes, actor, data])
     return String(answer) === 'ok' ? 'ok' : 'fenced'
   }
 
@@ -41,14 +44,16 @@ export class RedisStore implements StoreSteps {
   }
 
   async look(actor: string): ReturnType<Store['look']> {
-    const [epoch, version, now, stage, activation, data] = await this.#run(LOOK, [actorKey(this.namespace, actor)], []) as [Buffer?, Buffer?, Buffer?, Buffer?, Buffer?, Buffer?]
+    const found = await this.#run(LOOK, [actorKey(this.namespace, actor)], [])
+    const [epoch, version, now, stage, activation, data] = found as [Buffer?, Buffer?, Buffer?, Buffer?, Buffer?, Buffer?]
     if (epoch === undefined) return undefined
     const owner = stage && activation ? { stage: String(stage), activation: String(activation), epoch: Number(epoch) } : undefined
     return { epoch: Number(epoch), owner, version: Number(version), data: data ?? undefined, now: Number(now) }
   }
 
   async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
-    const flat = await this.#run(DUE, [wakesKey(this.namespace)], [String(limit), ...(after ? [String(after.at), after.actor] : [])]) as Buffer[]
+    const from = after ? [String(after.at), after.actor] : []
+    const flat = await this.#run(DUE, [wakesKey(this.namespace)], [String(limit), ...from]) as Buffer[]
     return Array.from({ length: flat.length / 2 }, (_, i) => ({ actor: String(flat[2 * i]), at: Number(flat[2 * i + 1]) }))
   }
 

@@ -38,4 +38,5 @@ export function rebuiltBinary(kind: BinaryKind, content: Uint8Array): unknown {
   return kind === 'ArrayBuffer' ? copy.buffer : new constructor(copy.buffer)
 }
 
-const constructorOf = (kind: BinaryKind): BinaryConstructor | undefined => (globalThis as unknown as Record<string, BinaryConstructor | undefined>)[kind]
+const constructorOf = (kind: BinaryKind): BinaryConstructor | undefined =>
+  (globalThis as unknown as Record<string, BinaryConstructor | undefined>)[kind]

@@ -53,7 +53,9 @@ export const mapEntries = Map.prototype.entries
 export const setValues = Set.prototype.values
 export const getTime = Date.prototype.getTime
 /** 'Uint8Array' and the like from the inside of the object, whatever class or realm it is of; undefined for a DataView. */
-export const typedArrayName = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!.get as (this: unknown) => string | undefined
+export const typedArrayName = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag,
+)!.get as (this: unknown) => string | undefined
 
 /** Of what a reference says, in UTF-8. */
 export const REFERENCE_MAX_BYTES = 1024
@@ -83,7 +85,8 @@ export function builtin(value: object): Builtin | undefined {
   if (types.isPromise(value)) refuse(PROMISE)
   if (types.isSharedArrayBuffer(value)) refuse('is a SharedArrayBuffer, and nothing is shared between peers: send a copy')
   if (types.isRegExp(value)) refuse('is a RegExp, which cannot be sent: send its source as a string')
-  if (types.isWeakMap(value) || types.isWeakSet(value) || Object.prototype.toString.call(value) === '[object WeakRef]') refuse('holds its content weakly and cannot be sent: send the content')
+  const weak = types.isWeakMap(value) || types.isWeakSet(value) || Object.prototype.toString.call(value) === '[object WeakRef]'
+  if (weak) refuse('holds its content weakly and cannot be sent: send the content')
   return undefined
 }
 
@@ -142,7 +145,11 @@ export function takeBack(refs: Refs, given: readonly number[], offered: readonly
 function where(path: readonly (string | number)[]): string {
   const keys = path.filter((key) => key !== NOWHERE)
   if (keys.length === 0) return 'the value'
-  const steps = keys.slice(0, 8).map((key) => (typeof key === 'number' ? `[${key}]` : /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${JSON.stringify(key.slice(0, 64))}]`))
-  return steps.join('') + (keys.length > 8 ? '…' : '')
+  return keys.slice(0, 8).map(step).join('') + (keys.length > 8 ? '…' : '')
+}
+
+function step(key: string | number): string {
+  if (typeof key === 'number') return `[${key}]`
+  return /^[A-Za-z_$][\w$]{0,63}$/.test(key) ? `.${key}` : `[${JSON.stringify(key.slice(0, 64))}]`
 }
 

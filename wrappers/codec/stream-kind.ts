@@ -60,6 +60,8 @@ const objectMode = (mode: unknown, state: State | undefined): boolean => mode ==
 
 /** A WHATWG stream in and one out, as of a TransformStream. */
 export const isPair = ({ readable, writable }: StreamLike): boolean =>
-  typeof (readable as StreamLike | null | undefined)?.[Symbol.asyncIterator] === 'function' && typeof (writable as StreamLike | null | undefined)?.getWriter === 'function'
+  typeof (readable as StreamLike | null | undefined)?.[Symbol.asyncIterator] === 'function' &&
+  typeof (writable as StreamLike | null | undefined)?.getWriter === 'function'
 
-export const isStreamKind = (kind: number): kind is StreamKind => Number.isInteger(kind) && (kind === ITERABLE || (kind >= 1 && kind <= 10 && reads(kind as StreamKind) < ITERABLE))
+export const isStreamKind = (kind: number): kind is StreamKind =>
+  Number.isInteger(kind) && (kind === ITERABLE || (kind >= 1 && kind <= 10 && reads(kind as StreamKind) < ITERABLE))

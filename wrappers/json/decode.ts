@@ -13,7 +13,9 @@ const fail = (what: string): never => {
   throw new StageError('PROTOCOL_ERROR', `malformed message: ${what}`)
 }
 
-const specials: Readonly<Record<string, number>> = Object.assign(Object.create(null) as object, { 'NaN': NaN, 'Infinity': Infinity, '-Infinity': -Infinity, '-0': -0 })
+const specials: Readonly<Record<string, number>> = Object.assign(
+  Object.create(null) as object, { 'NaN': NaN, 'Infinity': Infinity, '-Infinity': -Infinity, '-0': -0 },
+)
 
 /** One for each message. JSON.parse runs only when the size of what it makes is known. */
 export class Decoder {

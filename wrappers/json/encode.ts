@@ -6,7 +6,9 @@ import type { CodecLimits } from '../codec/limits.js'
 import type { Callable, Refs } from '../codec/types.js'
 import { fieldsOf } from '../codec/errors.js'
 import {
-  INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance, checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack, tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,
+  INNER, NOWHERE, OUTER, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance,
+  checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack,
+  tooDeep, tooLong, tooMany, typedArrayName, unbox, unsendable,
 } from '../codec/sendable.js'
 import { streamKind } from '../codec/stream-kind.js'
 import { Tag, weights, wellFormed } from './tags.js'

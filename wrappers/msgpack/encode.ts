@@ -5,7 +5,9 @@ import { binaryKinds, littleEndian } from '../codec/binary.js'
 import type { CodecLimits } from '../codec/limits.js'
 import type { Callable, Refs } from '../codec/types.js'
 import {
-  INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance, checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack, tooDeep, tooMany, typedArrayName, unbox, unsendable,
+  INNER, NOWHERE, PROTO, STREAM, SYMBOL, builtin as builtinKind, checkBigint, checkFunction, checkInstance,
+  checkMethod, checkSent, getTime, mapEntries, referred, refuse, setValues, takeBack,
+  tooDeep, tooMany, typedArrayName, unbox, unsendable,
 } from '../codec/sendable.js'
 import { fieldsOf } from '../codec/errors.js'
 import { SLOW, SLOWEST } from '../codec/weight.js'
