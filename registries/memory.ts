@@ -3,20 +3,20 @@
  * what tests and simulations run on; `fail` and `empty` make it misbehave like one over a network.
  */
 import { onAbort } from '../src/abort.js'
-import * as ownership from '../src/ownership.js'
-import type { ActorRecord, Outcome } from '../src/ownership.js'
+import * as ownership from './shared/ownership.js'
+import type { ActorRecord, Outcome } from './shared/ownership.js'
 import { systemClock } from '../src/clock.js'
 import { EntryReader } from '../src/entry.js'
 import { StageError } from '../src/errors.js'
-import { Ledger, same, snapshot } from '../src/ledger.js'
-import type { Kind, Seen, Table } from '../src/ledger.js'
-import { Listings } from '../src/listing.js'
-import type { Steps } from '../src/listing.js'
+import { Ledger, same, snapshot } from './shared/ledger.js'
+import type { Kind, Seen, Table } from './shared/ledger.js'
+import { Listings } from './shared/listing.js'
+import type { Steps } from './shared/listing.js'
 import { newId, systemRandom } from '../src/random.js'
-import { Stores } from '../src/storing.js'
-import type { StoreSteps } from '../src/storing.js'
+import { Stores } from './shared/storing.js'
+import type { StoreSteps } from './shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Random, Registry, Store, View, Wake } from '../src/types.js'
-import { Views } from '../src/views.js'
+import { Views } from './shared/views.js'
 
 export interface MemoryRegistryOptions {
   /** Its wall time is the registry's time. */

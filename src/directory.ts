@@ -3,7 +3,7 @@ import { StageError, describe } from './errors.js'
 import { judgeAt } from './judge.js'
 import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
-import { GRACE_MS } from './sweeper.js'
+import { GRACE_MS } from './registry.js'
 import { Watch } from './watch.js'
 import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
 

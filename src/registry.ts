@@ -52,3 +52,6 @@ export interface Lease extends Closable {
   /** Takes the entry out; watchers see it leave by itself. After the lease was lost it does nothing. */
   close(): Promise<void>
 }
+
+/** How long after a lease's end an entry may still be seen; sweeping and telling everybody happen within it. */
+export const GRACE_MS = 2000

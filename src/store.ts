@@ -95,3 +95,8 @@ export interface Store extends Closable {
    */
   due(limit: number, after?: Wake): Promise<readonly Wake[]>
 }
+
+/** The longest address of an actor, in bytes of UTF-8. */
+export const MAX_ACTOR_BYTES = 512
+/** The largest state: a message of 4 MiB, and what framing it needs. */
+export const MAX_STATE_BYTES = 4 * 1024 * 1024 + 64 * 1024

@@ -1,7 +1,7 @@
 import { StageError, asError } from './errors.js'
 import { outside } from './outside.js'
 import { newId, jitter } from './random.js'
-import { GRACE_MS } from './sweeper.js'
+import { GRACE_MS } from './registry.js'
 import { within } from './within.js'
 import type { Clock, Entry, Lease, Random, Registry, Timer } from './types.js'
 

@@ -11,7 +11,7 @@ import { systemClock } from '../src/clock.js'
 import { destroy } from '../src/destroy.js'
 import { StageError } from '../src/errors.js'
 import { outside } from '../src/outside.js'
-import { Slabs, type Slab } from '../src/slabs.js'
+import { Slabs, type Slab } from './framing/slabs.js'
 import type { Writer } from '../src/writer.js'
 import type { Clock, Layer, Timer, Top } from '../src/types.js'
 

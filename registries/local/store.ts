@@ -4,10 +4,10 @@
  * to be woken. All three are changed together, if the actor is still as it was read.
  */
 import type { Database } from 'lmdb'
-import * as ownership from '../../src/ownership.js'
-import type { ActorRecord, Outcome } from '../../src/ownership.js'
+import * as ownership from '../shared/ownership.js'
+import type { ActorRecord, Outcome } from '../shared/ownership.js'
 import { StageError } from '../../src/errors.js'
-import type { StoreSteps } from '../../src/storing.js'
+import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import type { Attempt, Environment, Key, Rows, Written } from './environment.js'
 

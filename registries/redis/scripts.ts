@@ -1,12 +1,12 @@
 /**
- * The rules of `src/ledger.ts` as scripts, so that each step is one atomic request that takes its time from Redis.
+ * The rules of `registries/shared/ledger.ts` as scripts, so that each step is one atomic request that takes its time from Redis.
  * Every script may run twice, because a reply can be lost.
  *
  * Keys of namespace `ns`, in this order: state, peers, leases, names, lapsed, log (see `keysOf`). The first argument is
  * always a fresh random string: the next generation, should one begin, and the mark of what this run changes.
  */
-import { LAPSED_MS, MOURN_TTLS, SWEEP_MAX, SWEEP_MS } from '../../src/ledger.js'
-import { GRACE_MS } from '../../src/sweeper.js'
+import { LAPSED_MS, MOURN_TTLS, SWEEP_MAX, SWEEP_MS } from '../shared/ledger.js'
+import { GRACE_MS } from '../../src/registry.js'
 import { script as whole } from './script.js'
 import type { Script } from './script.js'
 

@@ -1,5 +1,5 @@
 /**
- * The rules of `src/ownership.ts` as scripts, so that each step is one atomic request that takes its time from Redis. Every
+ * The rules of `registries/shared/ownership.ts` as scripts, so that each step is one atomic request that takes its time from Redis. Every
  * script may run twice, because a reply can be lost.
  *
  * An actor is a hash: `epoch`, `stage` and `activation` while somebody has it, `version`, `commit` (the id of the last

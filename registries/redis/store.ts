@@ -1,4 +1,4 @@
-import type { StoreSteps } from '../../src/storing.js'
+import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import { Connection } from './connection.js'
 import type { Script } from './script.js'

@@ -2,7 +2,7 @@
 import test from 'ava'
 import { Directory } from '../../src/directory.js'
 import { HostClock } from '../simulation/host-clock.js'
-import { Sweeper } from '../../src/sweeper.js'
+import { Sweeper } from '../../registries/shared/sweeper.js'
 import { Tenure } from '../../src/tenure.js'
 import { MemoryInterface, MemoryRegistry, Stage, StageError, type Registry, type StageOptions } from '../../src/index.js'
 import type { Entry, Lease, View } from '../../src/types.js'

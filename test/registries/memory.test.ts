@@ -1,7 +1,7 @@
 /** The registry that is memory: the suite of registries, and what is its own. */
 import test from 'ava'
-import { Ledger, snapshot } from '../../src/ledger.js'
-import type { Table } from '../../src/ledger.js'
+import { Ledger, snapshot } from '../../registries/shared/ledger.js'
+import type { Table } from '../../registries/shared/ledger.js'
 import { MemoryRegistry } from '../../registries/memory.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 import { VirtualClock, settle } from '../helpers/virtual-clock.js'

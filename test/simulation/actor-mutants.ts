@@ -14,13 +14,13 @@ const ROUTE = 'wrappers/actors/calling/route.js'
 /** What may be wrong with actors. */
 export const actorMutants: readonly Rest[] = [
   // P15
-  ['a commit of whoever had the actor is performed', 'P15', 'src/ownership.js', 'if (!record || !owns(record, fence))', 'if (!record)', { slow: true }],
-  ['an epoch comes back', 'P15', 'src/ownership.js', 'record ? record.epoch + 1', 'record ? record.epoch'],
-  ['a claim takes an actor from anybody', 'P15', 'src/ownership.js', 'owner.activation !== over', 'false'],
-  ['an actor is released for its next owner', 'P15', 'src/ownership.js', 'return record && owns(record, fence) ?', 'return record ?', { slow: true }],
+  ['a commit of whoever had the actor is performed', 'P15', 'registries/shared/ownership.js', 'if (!record || !owns(record, fence))', 'if (!record)', { slow: true }],
+  ['an epoch comes back', 'P15', 'registries/shared/ownership.js', 'record ? record.epoch + 1', 'record ? record.epoch'],
+  ['a claim takes an actor from anybody', 'P15', 'registries/shared/ownership.js', 'owner.activation !== over', 'false'],
+  ['an actor is released for its next owner', 'P15', 'registries/shared/ownership.js', 'return record && owns(record, fence) ?', 'return record ?', { slow: true }],
   ['whoever cannot be asked is dead', 'P15', 'wrappers/actors/hosting/claims.js', 'await mesh.alive(owner.stage)', 'false'],
   // P16
-  ['a commit of any version is performed', 'P16', 'src/ownership.js', 'if (version !== record.version + 1)', 'if (false)', { slow: true }],
+  ['a commit of any version is performed', 'P16', 'registries/shared/ownership.js', 'if (version !== record.version + 1)', 'if (false)', { slow: true }],
   ['a turn is answered before its commit', 'P16', MAILBOX, 'commit = persistence.afterTurn(turn);', 'commit = persistence.afterTurn(turn), turn.answer(null, value);'],
   ['a commit that failed leaves the actor as it is', 'P16', PERSISTENCE, "activation.drop('store', failure);\n                throw failure;", 'throw failure;'],
   ['one that was fenced goes on', 'P15, P16', PERSISTENCE, "activation.drop('fenced', fenced);", '', { slow: true }],

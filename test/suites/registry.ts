@@ -7,7 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StageError } from '../../src/errors.js'
-import { GRACE_MS } from '../../src/sweeper.js'
+import { GRACE_MS } from '../../src/registry.js'
 import type { Entry, Lease, Registry, View } from '../../src/types.js'
 
 /** The part of a test runner that the suite uses; `test` of AVA is one. */

@@ -7,7 +7,7 @@
  */
 import { setImmediate as breath, setTimeout as sleep } from 'node:timers/promises'
 import { StageError } from '../../src/errors.js'
-import { MAX_ACTOR_BYTES, MAX_STATE_BYTES } from '../../src/storing.js'
+import { MAX_ACTOR_BYTES, MAX_STATE_BYTES } from '../../src/store.js'
 import type { Claim, Claimed, Closable, Commit, Fence, Store, Wake } from '../../src/types.js'
 import type { Assertions, Test } from './test.js'
 

@@ -3,7 +3,7 @@
  */
 import { types } from 'node:util'
 import { StageError, describe } from '../../../src/errors.js'
-import { MAX_STATE_BYTES } from '../../../src/storing.js'
+import { MAX_STATE_BYTES } from '../../../src/store.js'
 import type { References } from '../../../src/types.js'
 import { Writer } from '../../../src/writer.js'
 import { msgpack, type Refs } from '../../codec.js'

@@ -1,11 +1,8 @@
-import { StageError, describe } from './errors.js'
-import { checkIdentifier } from './pattern.js'
-import type { Claim, Claimed, Commit, Fence, Store, Wake } from './types.js'
+import { StageError, describe } from '../../src/errors.js'
+import { checkIdentifier } from '../../src/pattern.js'
+import { MAX_ACTOR_BYTES, MAX_STATE_BYTES } from '../../src/store.js'
+import type { Claim, Claimed, Commit, Fence, Store, Wake } from '../../src/types.js'
 
-/** The longest address of an actor, in bytes of UTF-8. */
-export const MAX_ACTOR_BYTES = 512
-/** The largest state: a message of 4 MiB, and what framing it needs. */
-export const MAX_STATE_BYTES = 4 * 1024 * 1024 + 64 * 1024
 const MAX_ID_BYTES = 128
 const MAX_DUE = 10_000
 /** The last moment that a Date can tell. */

@@ -1,6 +1,6 @@
-import { onAbort } from './abort.js'
+import { onAbort } from '../../src/abort.js'
 import type { Seen } from './ledger.js'
-import type { View } from './types.js'
+import type { View } from '../../src/types.js'
 
 /** The present view of one namespace and whoever watches it. Each watcher gets the newest one, not each one. */
 export class Views {

@@ -1,4 +1,4 @@
-import { Writer } from './writer.js'
+import { Writer } from '../../src/writer.js'
 
 const SLAB_MIN = 1024
 /** Two pieces of a stream, with their heads and a few small messages between them. */

@@ -1,8 +1,8 @@
-import { StageError, describe } from './errors.js'
-import { encodeEntry } from './entry.js'
+import { StageError, describe } from '../../src/errors.js'
+import { encodeEntry } from '../../src/entry.js'
 import type { Granted, Holder, Listed, Published, Renewed, Reply, Seen } from './ledger.js'
 import { Sweeper } from './sweeper.js'
-import type { Clock, Entry, Lease, Random } from './types.js'
+import type { Clock, Entry, Lease, Random } from '../../src/types.js'
 
 /** The steps of a registry for one namespace; each is atomic and may safely run twice. They reject with a StageError. */
 export interface Steps {

@@ -6,8 +6,8 @@
  * was (`born`), and a revision that every visible change raises. Each change leaves a random `mark`, so that two
  * histories which reached the same revision can be told apart. Times are milliseconds of the registry's own clock.
  */
-import { parseEntry } from './entry.js'
-import { GRACE_MS } from './sweeper.js'
+import { parseEntry } from '../../src/entry.js'
+import { GRACE_MS } from '../../src/registry.js'
 
 /** How far into the grace a lapsed entry is swept; the rest is for telling everybody. */
 export const SWEEP_MS = GRACE_MS * 0.75

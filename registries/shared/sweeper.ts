@@ -1,8 +1,6 @@
-import type { Clock, Random, Timer } from './types.js'
-import { jitter } from './random.js'
-
-/** How long after a lease's end an entry may still be seen; sweeping and telling everybody happen within it. */
-export const GRACE_MS = 2000
+import { GRACE_MS } from '../../src/registry.js'
+import type { Clock, Random, Timer } from '../../src/types.js'
+import { jitter } from '../../src/random.js'
 
 /**
  * When to take lapsed entries out of a registry: at the earliest expiry that a heartbeat's answer told, plus most of

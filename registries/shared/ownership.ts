@@ -4,7 +4,7 @@
  * what is to be stored in place of what was there. Each may be run again, because a lost answer makes the caller try
  * again. Times are milliseconds since 1970 by the store's own clock.
  */
-import type { Claim, Claimed, Commit, Committed, Fence, Owner } from './types.js'
+import type { Claim, Claimed, Commit, Committed, Fence, Owner } from '../../src/types.js'
 
 /** What a store keeps of one actor. It is never deleted: an epoch must not come back. */
 export interface ActorRecord {
