@@ -88,7 +88,7 @@ export class Definition {
 
   /** An option for a method that is not there would guard nothing. @throws TypeError */
   check(object: object): void {
-    for (const name of this.#byMethod?.keys() ?? []) if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
+    for (const name of Object.keys(this.options.methods ?? {})) if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
   }
 
   /** A new object of it. What its constructor throws goes through. */
