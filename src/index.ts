@@ -23,7 +23,6 @@ import type {
 import type { Target } from '../wrappers/rpc/types.js'
 
 export { StageError, codes, type Code, type Executed, type Issue } from './errors.js'
-export type { LetGo } from './kept.js'
 export type { ChainItem, StageEvents, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
 // what else a registry, a store, an interface or a layer of one's own needs is in stagemesh/types

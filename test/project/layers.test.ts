@@ -63,14 +63,6 @@ test('rpc imports nothing of actors, not even a type', (t) => {
   t.deepEqual(arrows.filter(({ from, to }) => from.startsWith('wrappers/rpc/') && to.startsWith('wrappers/actors/')), [])
 })
 
-/** Groups of files that import each other, by types alone, and are about to be divided. A group leaves this list with its circle. */
-const KNOWN: readonly (readonly string[])[] = [
-  ['src/types.ts', 'src/errors.ts'],
-  ['src/joined.ts', 'src/link.ts', 'src/selection.ts', 'src/chain.ts', 'src/links.ts'],
-  ['wrappers/codec.ts', 'wrappers/codec/errors.ts', 'wrappers/codec/sendable.ts', 'wrappers/msgpack/decode.ts', 'wrappers/msgpack/encode.ts', 'wrappers/msgpack/output.ts'],
-  ['wrappers/actors/calling/routes.ts', 'wrappers/actors/calling/route.ts', 'wrappers/actors/calling/call.ts'],
-]
-
 /** The groups of files that can all be reached from each other (Tarjan), each sorted. */
 function circles(all: readonly Arrow[]): string[][] {
   const graph = new Map<string, string[]>()
@@ -108,13 +100,6 @@ test('a circle of imports is found, however long it is, and nothing that only le
   t.deepEqual(circles([arrow('a', 'b'), arrow('a', 'c'), arrow('b', 'd'), arrow('c', 'd')]), [])
 })
 
-test('no imports go in a circle, types among them, but for those that are known', (t) => {
-  const found = circles(arrows)
-  const within = (group: readonly string[]) => (circle: readonly string[]): boolean => circle.every((file) => group.includes(file))
-  t.deepEqual(found.filter((circle) => !KNOWN.some((group) => within(group)(circle))), [], 'a part says in a small interface of its own file what it may see of the whole')
-  t.deepEqual(KNOWN.filter((group) => !found.some(within(group))), [], 'these are gone: take them out of KNOWN')
-})
-
-test('no imports that run go in a circle', (t) => {
-  t.deepEqual(circles(arrows.filter(({ type }) => !type)), [])
+test('no imports go in a circle, those of types among them', (t) => {
+  t.deepEqual(circles(arrows), [], 'a part says in a small interface of its own file what it may see of the whole')
 })

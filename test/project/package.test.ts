@@ -48,7 +48,7 @@ test('importing the package loads no driver', async (t) => {
 
 test('of Standard Schema only types are used', (t) => {
   t.false(readFileSync(join(root, 'dist/lib/stagemesh.js'), 'utf8').includes('@standard-schema'))
-  t.true(readFileSync(join(root, 'dist/wrappers/rpc/schema.d.ts'), 'utf8').includes("from '@standard-schema/spec'"))
+  t.true(readFileSync(join(root, 'dist/wrappers/rpc/serving/schema.d.ts'), 'utf8').includes("from '@standard-schema/spec'"))
 })
 
 test('where lmdb could not be built everything else works, and local: says what it needs', async (t) => {

@@ -11,7 +11,7 @@ const times = (count: number, line: (i: number) => string): string => Array.from
 
 /** A program with a class of a size that nobody should have, and every member of it used from afar. */
 const program = (methods: number, properties: number): string => `
-import type { Stage } from '../../../src/index.js'
+import type { Stage } from '../../src/index.js'
 class Big {
   ${times(properties, (i) => `p${i} = ${i % 2 ? '0' : `{ x: ${i} }`}`)}
   ${times(methods, (i) => i % 2 ? `m${i}(a: number): string { return String(a + ${i}) }` : `async m${i}<T>(value: T): Promise<T> { return value }`)}

@@ -129,7 +129,7 @@ const PER_METHOD_MAX = 1200
 const times = (count: number, line: (i: number) => string): string => Array.from({ length: count }, (_, i) => line(i)).join('\n')
 const program = (methods: number, schemas: boolean): string => `
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import type { Stage } from '../../../src/index.js'
+import type { Stage } from '../../src/index.js'
 declare const number: StandardSchemaV1<number, number>
 declare const text: StandardSchemaV1<string, string>
 class Big {
