@@ -241,7 +241,7 @@ test('methods of define() and host(): names of public methods, and options that 
   const { stage } = await mesh.add('a')
   const wrong: [methods: unknown, message: RegExp][] = [
     [5, /has methods: 5/], [{ set: 5 }, /the options of set in methods of the type of actors .* are 5/], [{ _set: idempotent }, /"_set" in methods, which is no public method/], [{ then: idempotent }, /"then"/],
-    [{ set: { idempotent: 'yes' } }, /idempotent of set: "yes"/], [{ set: { idempotnet: true } }, /"idempotnet" is no option/], [{ set: null }, /the options of set in .* are null/],
+    [{ set: { idempotent: 'yes' } }, /idempotent of set is "yes"/], [{ set: { idempotnet: true } }, /"idempotnet" is no option/], [{ set: null }, /the options of set in .* are null/],
   ]
   for (const [methods, message] of wrong) {
     t.throws(() => { stage.define({ pattern: 'x.{id}', create: () => ({}), methods: methods as Record<string, never> }) }, { instanceOf: TypeError, message })

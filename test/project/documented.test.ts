@@ -199,7 +199,7 @@ test('each dependency lives where docs/dependencies.md says', (t) => {
 })
 
 test('each file that docs/architecture.md names is there', (t) => {
-  const all = [...sources, ...(readdirSync(join(root, 'test'), { recursive: true }) as string[]).map((file) => `test/${file.replaceAll('\\', '/')}`)]
+  const all = [...sources, ...['test', 'examples'].flatMap((folder) => (readdirSync(join(root, folder), { recursive: true }) as string[]).map((file) => `${folder}/${file.replaceAll('\\', '/')}`))]
   const there = read('docs/architecture.md').split('\n').filter((line) => !/\| a new (file|folder)/.test(line)).join('\n') // those are examples of files to come
   const named = [...there.matchAll(/`([\w/-]+\.ts)`/g)].map(([, file]) => file)
   t.deepEqual(named.filter((file) => !all.some((one) => one === file || one.endsWith(`/${file}`))), [])
