@@ -39,7 +39,7 @@ export class Connection {
     let client: Client | undefined
     try {
       client = await connecting
-      return await command(client)
+      return await within(this.clock, this.commandMs, command(client), () => new Error(`a command timed out after ${this.commandMs} ms`))
     } catch (error) {
       if (this.#closed) throw this.#over()
       // what Redis itself answered leaves a good connection, but for answers that depend on which server it is
@@ -84,7 +84,7 @@ export class Connection {
     let cause: unknown
     let client: Client | undefined
     try {
-      client = await this.target.make({ commandTimeout: this.commandMs, connectTimeout: CONNECT_MS })
+      client = await this.target.make()
       // there is a listener as long as the object lives: an emitter without one throws
       client.on('error', (error: unknown) => { cause = error })
       if (this.#closed) throw new Error('Connection is closed.')

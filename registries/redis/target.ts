@@ -8,7 +8,7 @@ export interface Target {
   /** For messages, without credentials. */
   readonly address: string
   /** Made, but not connected yet. */
-  make(options: RedisOptions): Promise<Client>
+  make(): Promise<Client>
 }
 
 export const isCluster = (client: Client): client is Cluster => client.isCluster
@@ -35,7 +35,10 @@ const RULES: RedisOptions = {
   connectionName: 'stagemesh',
   disableClientInfo: true,
   himportFieldsets: undefined,
-  socketTimeout: undefined, // would end a blocking read, in which nothing comes while nothing changes; commandTimeout covers it
+  // the connection keeps these times itself: after a stall of this process their timers would run before answers that already wait
+  connectTimeout: 0,
+  commandTimeout: undefined,
+  socketTimeout: undefined, // would end a blocking read too, in which nothing comes while nothing changes
 }
 
 /** @throws TypeError if it is not a redis: or rediss: URL; the message does not repeat it, for there may be a password in it */
@@ -59,7 +62,7 @@ export function urlTarget(text: string): Target {
   }
   return {
     address: `${url.protocol}//${host.includes(':') ? `[${host}]` : host}:${port}${Number(db || 0) > 0 ? `/${Number(db)}` : ''}`,
-    make: async (options) => new (await import('ioredis')).Redis({ ...from, ...RULES, ...options }),
+    make: async () => new (await import('ioredis')).Redis({ ...from, ...RULES }),
   }
 }
 
@@ -70,7 +73,7 @@ export function clientTarget(client: Client): Target {
   const at = sentinels ? `sentinel:${name ?? ''}` : path ?? `${host}:${port}`
   return {
     address: `redis://${at}${db > 0 ? `/${db}` : ''}`,
-    make: (options) => Promise.resolve(client.duplicate({ ...RULES, ...options })),
+    make: () => Promise.resolve(client.duplicate(RULES)),
   }
 }
 
@@ -78,13 +81,13 @@ function clusterTarget(client: Cluster): Target {
   const { startupNodes } = client as unknown as { startupNodes: readonly ClusterNode[] }
   return {
     address: `redis-cluster://${startupNodes.map(place).join(',')}`,
-    make: (options) => Promise.resolve(client.duplicate([], {
+    make: () => Promise.resolve(client.duplicate([], {
       lazyConnect: true,
       clusterRetryStrategy: null,
       enableOfflineQueue: false,
       scaleReads: 'master',
       // the cluster has its own say in the rules it knows by itself
-      redisOptions: { ...RULES, ...options },
+      redisOptions: RULES,
     })),
   }
 }

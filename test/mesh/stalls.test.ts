@@ -1,0 +1,66 @@
+/** What this process does while its event loop stands still does not count against others: an answer that waits is read first. */
+import { once } from 'node:events'
+import { createServer, connect } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { setImmediate as round } from 'node:timers/promises'
+import test from 'ava'
+import { RedisRegistry } from '../../registries/redis/registry.js'
+import { systemClock } from '../../src/clock.js'
+import { within } from '../../src/within.js'
+import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
+import { VirtualClock } from '../helpers/virtual-clock.js'
+import { sampleEntry } from '../suites/registry.js'
+
+/** As long code of an application. */
+function stall(ms: number): void {
+  for (const end = performance.now() + ms; performance.now() < end;);
+}
+
+test.serial('an answer that came during a stall is in time', async (t) => {
+  const server = createServer((socket) => socket.end('answer')).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  await once(socket, 'readable')
+  const answer = within(systemClock, 1000, once(socket, 'end'), () => new Error('too late'))
+  socket.resume()
+  stall(1500)
+  await t.notThrowsAsync(answer)
+})
+
+for (const { ms, steps } of [
+  { ms: 1200, steps: [1199, 1] }, { ms: 500, steps: [499, 1] }, { ms: 20, steps: [19, 1] }, { ms: 10_000, steps: [3000, 3000, 3999, 1] },
+]) {
+  test.serial(`without a stall ${ms} ms are ${ms} ms`, async (t) => {
+    const clock = new VirtualClock()
+    let late = false
+    within(clock, ms, new Promise(() => {}), () => new Error('late')).catch(() => { late = true })
+    for (const step of steps) {
+      t.false(late)
+      await clock.advance(step)
+    }
+    t.true(late)
+    t.is(clock.pending, 0)
+  })
+}
+
+if (!hasRedis) test.skip(NO_REDIS, () => {})
+else {
+  for (const { what, listed, rounds, ms } of [
+    { what: 'a connection that is being made', listed: false, rounds: 1, ms: 3500 },
+    { what: 'a connection that is being checked', listed: false, rounds: 20, ms: 3500 },
+    { what: 'a command', listed: true, rounds: 0, ms: 3500 },
+  ]) {
+    test.serial(`a stall does not break with Redis: ${what}`, async (t) => {
+      const server = await RedisServer.start()
+      const registry = new RedisRegistry(server.url)
+      t.teardown(() => Promise.all([registry.close(), server.close()]))
+      if (listed) await registry.publish(sampleEntry(), 15_000)
+      const published = registry.publish(sampleEntry(), 15_000)
+      for (let i = 0; i < 20; i++) await Promise.resolve() // so that what is begun has been begun
+      for (let i = 0; i < rounds; i++) await round()
+      stall(ms)
+      await t.notThrowsAsync(published)
+    })
+  }
+}
