@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from './errors.js'
+import { judgeAt } from './judge.js'
 import { jitter } from './random.js'
 import { within } from './within.js'
 import type { Clock, Interface, Peer, Random } from './types.js'
@@ -48,7 +49,7 @@ export async function dial(
     try {
       const stream = await connect(through, address, clock, hurry ? HURRY_MS : CONNECT_MS, signal)
       stream.on('error', () => {})
-      const late = hurry ? clock.setTimeout(() => stream.destroy(tooLate(HURRY_MS)), HURRY_MS) : undefined
+      const late = hurry ? judgeAt(clock, clock.now() + HURRY_MS, () => stream.destroy(tooLate(HURRY_MS))) : undefined
       return await greet(stream, through).finally(() => late?.cancel())
     } catch (thrown) {
       if (signal.aborted) return undefined

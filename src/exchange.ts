@@ -2,6 +2,7 @@
 import type { Duplex } from 'node:stream'
 import { StageError, type Code } from './errors.js'
 import { malformed } from './hello.js'
+import { judgeAt } from './judge.js'
 import { checkProof, covered, type Seal } from './seal.js'
 import type { Clock } from './types.js'
 
@@ -22,7 +23,7 @@ export class Exchange {
   readonly #onerror = (error: Error) => this.#break(broken(error))
 
   constructor(private readonly stream: Duplex, private readonly clock: Clock) {
-    this.#timer = clock.setTimeout(() => this.#break(tooLate()), HANDSHAKE_MS)
+    this.#timer = judgeAt(clock, clock.now() + HANDSHAKE_MS, () => this.#break(tooLate()))
     // not `data`: a stream that was paused once waits for a resume() that the next reader does not know of
     stream.on('readable', this.#onreadable)
     stream.on('end', this.#onend)

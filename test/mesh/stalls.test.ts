@@ -1,11 +1,13 @@
 /** What this process does while its event loop stands still does not count against others: an answer that waits is read first. */
 import { once } from 'node:events'
 import { createServer, connect } from 'node:net'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { setImmediate as round } from 'node:timers/promises'
 import test from 'ava'
+import type { ExecutionContext } from 'ava'
 import { RedisRegistry } from '../../registries/redis/registry.js'
 import { systemClock } from '../../src/clock.js'
+import { Exchange, HANDSHAKE_MS } from '../../src/exchange.js'
 import { within } from '../../src/within.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { VirtualClock } from '../helpers/virtual-clock.js'
@@ -16,16 +18,32 @@ function stall(ms: number): void {
   for (const end = performance.now() + ms; performance.now() < end;);
 }
 
-test.serial('an answer that came during a stall is in time', async (t) => {
-  const server = createServer((socket) => socket.end('answer')).listen(0, '127.0.0.1')
+/** A socket that is being connected to somebody who sends `bytes` at once. */
+async function dialled(t: ExecutionContext, bytes: Buffer): Promise<Socket> {
+  const server = createServer((socket) => socket.end(bytes)).listen(0, '127.0.0.1')
   t.teardown(() => server.close())
   await once(server, 'listening')
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  await once(socket, 'readable')
-  const answer = within(systemClock, 1000, once(socket, 'end'), () => new Error('too late'))
-  socket.resume()
+  t.teardown(() => socket.destroy())
+  return socket
+}
+
+test.serial('an answer that came during a stall is in time', async (t) => {
+  const socket = await dialled(t, Buffer.from('answer'))
+  const answer = within(systemClock, 1000, once(socket.resume(), 'end'), () => new Error('too late'))
   stall(1500)
   await t.notThrowsAsync(answer)
+})
+
+test.serial('so is a message of a handshake', async (t) => {
+  const body = Buffer.from('{"a":1}')
+  const head = Buffer.from('STG1\0\0\0\0')
+  head.writeUInt32BE(body.length, 4)
+  const socket = await dialled(t, Buffer.concat([head, body]))
+  const exchange = new Exchange(socket, systemClock)
+  const message = exchange.receive()
+  stall(HANDSHAKE_MS + 300)
+  t.deepEqual(await message, { a: 1 })
 })
 
 for (const { ms, steps } of [
