@@ -69,6 +69,12 @@ export class StageError extends Error {
   }
 }
 
+/** The same error, that says something else of whether the handler ran. */
+export function withExecuted(error: StageError, executed: Executed): StageError {
+  const { code, message, phase, peer, issues } = error
+  return new StageError(code, message, { executed, peer, issues, ...(phase && { phase }), ...('cause' in error && { cause: error.cause }) })
+}
+
 /** Whether somebody else's value is one of ours: a Proxy may throw when it is asked for its prototype. */
 export function isStageError(thrown: unknown): thrown is StageError {
   try {

@@ -1,5 +1,6 @@
 import { StageError, describe } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
+import { isThenable } from '../../src/thenable.js'
 import { Pattern } from './address.js'
 import type { InterceptedCall, Rules } from '../rpc/interceptor.js'
 import { rulesOf } from '../rpc/serving/provisions.js'
@@ -96,7 +97,7 @@ export class Definition {
     const { constructor, create } = this.options as unknown as { constructor: new (params: Record<string, string>) => unknown; create(params: Record<string, string>, self: Self): unknown }
     const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
     if (typeof made !== 'object' || made === null) throw new TypeError(`create() of ${this.pattern.text} returned ${describe(made)}: expected an object`)
-    if (typeof (made as { then?: unknown }).then === 'function') throw new TypeError(`create() of ${this.pattern.text} returned a promise: make the object at once, and wait in its activate()`)
+    if (isThenable(made)) throw new TypeError(`create() of ${this.pattern.text} returned a promise: make the object at once, and wait in its activate()`)
     this.check(made)
     return made
   }

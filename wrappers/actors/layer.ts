@@ -8,7 +8,7 @@ import { inherit, type Context } from '../rpc/context.js'
 import { Interception } from '../rpc/interception.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
-import { admit, type Begin } from './hosting/admission.js'
+import { admit, guards, type Begin } from './hosting/admission.js'
 import { checkAddress } from './address.js'
 import { WORD_MS } from './calling/call.js'
 import { CHANGES, Notifying, UNWATCH } from './watching/changes.js'
@@ -126,7 +126,7 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
         hosting.receive(address, turn)
       }
       const definition = hosting.definitionOf(address)
-      if (!definition || !(interception.guards || definition.guarded)) return begin(args, call.carried, answer)
+      if (!guards(interception, definition)) return begin(args, call.carried, answer)
       outside(() => admit(interception, definition, { address, name: method, args, carried: call.carried, peer: call.peer, of: call, snapshot: (value) => snapshotOf(value, hosting.outgoing.references) }, begin, answer))
     }, { words: ([address, method, args]) => inWords(method, args, address) })],
     [LOCATE, ({ carried, peer }, [address], answer) => {

@@ -54,11 +54,12 @@ export interface Inherited {
  * @throws StageError BAD_ARGUMENT
  */
 export function inherit<O extends SelectOptions>(from: Context | undefined, options: O, now: number, hand?: Hand): O {
-  if (!from) return { ...options, inherited: { carried: carriedBy(options), hand } satisfies Inherited }
+  const outer = from?.carried ?? NOTHING
+  const { signal, headers: changes, ...rest } = options
+  const headers = changes ? headersOf(changes, outer.headers) : outer.headers
+  if (!from) return { ...options, inherited: { carried: withHeaders(NOTHING, headers), hand } satisfies Inherited }
   const left = Math.max(1, from.endsAt - now)
-  const { signal, headers, ...rest } = options
-  const { depth, chain } = from.carried
-  const carried: Carried = { depth: depth + 1, chain, headers: headers ? headersOf(headers, from.carried.headers) : from.carried.headers }
+  const carried: Carried = { depth: outer.depth + 1, chain: outer.chain, headers }
   return {
     ...rest as O,
     ...(left === Infinity ? {} : { timeoutMs: Math.min(options.timeoutMs ?? Infinity, left) }),
@@ -67,11 +68,15 @@ export function inherit<O extends SelectOptions>(from: Context | undefined, opti
   }
 }
 
-/** What calls with these options carry. */
+/** What calls with these options carry. @param options  as `checkOptions` returned them */
 export function carriedBy({ inherited, headers }: SelectOptions): Carried {
   if (inherited) return (inherited as Inherited).carried
-  return headers ? { ...NOTHING, headers: headersOf(headers) } : NOTHING
+  return headers ? withHeaders(NOTHING, headers as Headers) : NOTHING
 }
+
+/** The same, with these headers in place of its own. */
+export const withHeaders = (carried: Carried, headers: Headers): Carried =>
+  headers === carried.headers ? carried : { ...carried, headers }
 
 // ── as bytes ────────────────────────────────────────────────────────────────────────────────────────────────────
 

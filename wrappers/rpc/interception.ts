@@ -1,12 +1,13 @@
 /** Runs the interceptors of a stage around its calls, on either side, and the rules before those that it serves. */
 import { AsyncResource } from 'node:async_hooks'
 import { onAbort } from '../../src/abort.js'
-import { StageError, asError } from '../../src/errors.js'
+import { StageError, asError, withExecuted } from '../../src/errors.js'
 import { headersOf, type Headers } from '../../src/headers.js'
+import { isThenable } from '../../src/thenable.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Answering } from '../codec/hand.js'
-import type { Carried } from './context.js'
+import { withHeaders, type Carried } from './context.js'
 import type { Authorize, InterceptedCall, Interceptor, Rules } from './interceptor.js'
 import type { Validation } from './serving/schema.js'
 import type { CallContext, Handler } from './types.js'
@@ -167,8 +168,7 @@ export class Interception {
       return isThenable(result) ? this.#hold(held, Promise.resolve(result)) : result
     }, (error) => {
       if (!(error instanceof StageError) || thrown?.error === error) return
-      const said = held.begun && error.executed === 'no' ? new StageError(error.code, error.message, { executed: 'yes', cause: error.cause, issues: error.issues }) : error
-      own(said)
+      own(held.begun && error.executed === 'no' ? withExecuted(error, 'yes') : error)
     })
   }
 
@@ -183,7 +183,7 @@ export class Interception {
       const facts: Facts = { side: 'callee', kind, target: who, peer: call.peer, method, actor: undefined, args, headers: call.headers, options: rules?.options }
       const own = (error: StageError): void => { call.failure = error }
       return this.in(facts, call, rules, ({ args, headers }) => {
-        if (headers !== call.headers) call.carried = { ...call.carried, headers }
+        call.carried = withHeaders(call.carried, headers)
         const result = handler.apply(call, [...args])
         return rules?.validation ? after(result, (value) => this.returned(facts, rules, value, own)) : result
       }, own)
@@ -283,6 +283,11 @@ export class Interception {
 }
 
 const nothing = (): void => {}
+
+/** What a caller is told that an interceptor failed with. */
+export const failedInterceptor = (error: unknown): StageError =>
+  error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error })
+
 /** The method, for messages. */
 const named = ({ method, actor }: Pick<Facts, 'method' | 'actor'>): string => actor ? `${method} of ${actor.address}` : method
 const VERBS = { call: 'call', cast: 'cast', get: 'read', observe: 'watch', function: 'call' }
@@ -304,8 +309,6 @@ function decided(rule: Authorize, call: InterceptedCall): unknown {
     return fail(error)
   }
 }
-
-export const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'
 
 /** At once where there is nothing to wait for, so that calls begin in the order in which they came. */
 const after = (value: unknown, go: (value: unknown) => unknown): unknown => isThenable(value) ? Promise.resolve(value).then(go) : go(value)

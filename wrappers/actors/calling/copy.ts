@@ -30,28 +30,51 @@ export interface Moving {
   readonly hand?: Hand | undefined
 }
 
-/** Functions become ones that return promises, streams stay what they are; all else is encoded and decoded. */
-class Passed implements Refs {
+/** Functions and streams pass by their place in a list. */
+class Listed {
   readonly #list: unknown[] = []
 
+  constructor(protected readonly references: References) {}
+
+  protected add(one: unknown): number {
+    return this.#list.push(one) - 1
+  }
+
+  take(id: number): unknown {
+    return this.#list[id]
+  }
+
+  accept(id: number): unknown {
+    return this.#list[id]
+  }
+
+  refer(reference: Reference): string {
+    return this.references.refer(reference)
+  }
+
+  resolve(text: string): object {
+    return this.references.resolve(text)
+  }
+}
+
+/** Functions become ones that return promises, streams stay what they are; all else is encoded and decoded. */
+class Passed extends Listed implements Refs {
   /** @param endings  gets the streams, which may have to be ended by a signal */
-  constructor(private readonly references: References, private readonly call?: Moving, private readonly hand?: Hand, private readonly endings?: Ending[]) {}
+  constructor(references: References, private readonly call?: Moving, private readonly hand?: Hand, private readonly endings?: Ending[]) {
+    super(references)
+  }
 
   give(given: Callable): number {
     const { references } = this
     const fn = this.hand?.give(given) ?? given
-    return this.#list.push(markElsewhere((...args: unknown[]): Promise<unknown> => {
+    return this.add(markElsewhere((...args: unknown[]): Promise<unknown> => {
       const call = new Answering()
       const answer = new Promise((resolve) => { resolve(outside(fn, fn === given ? undefined : call, ...kept(args, references) as unknown[])) }).then((value) => kept(value, references, call.hand), (thrown: unknown) => {
         throw call.failure ?? copiedError(failed('a function that was passed', thrown), references)
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link
       return answer
-    })) - 1
-  }
-
-  take(id: number): unknown {
-    return this.#list[id]
+    }))
   }
 
   offer(given: object, kind: StreamKind): number {
@@ -69,19 +92,7 @@ class Passed implements Refs {
     const crossing = lent === given ? undefined : crossed(this.references) // an actor's own
     const passed = kind === ITERABLE ? new Through(stream as AsyncIterable<unknown>, touch, crossing) : stream
     this.endings?.push(passed as Ending)
-    return this.#list.push(passed) - 1
-  }
-
-  accept(id: number): unknown {
-    return this.#list[id]
-  }
-
-  refer(reference: Reference): string {
-    return this.references.refer(reference)
-  }
-
-  resolve(text: string): object {
-    return this.references.resolve(text)
+    return this.add(passed)
   }
 }
 
@@ -118,33 +129,13 @@ function kept(value: unknown, references: References, hand?: Hand): unknown {
 }
 
 /** Functions and streams stay the same ones. */
-class Same implements Refs {
-  readonly #list: unknown[] = []
-
-  constructor(private readonly references: References) {}
-
+class Same extends Listed implements Refs {
   give(fn: Callable): number {
-    return this.#list.push(fn) - 1
-  }
-
-  take(id: number): unknown {
-    return this.#list[id]
+    return this.add(fn)
   }
 
   offer(stream: object): number {
-    return this.#list.push(stream) - 1
-  }
-
-  accept(id: number): unknown {
-    return this.#list[id]
-  }
-
-  refer(reference: Reference): string {
-    return this.references.refer(reference)
-  }
-
-  resolve(text: string): object {
-    return this.references.resolve(text)
+    return this.add(stream)
   }
 }
 

@@ -9,7 +9,7 @@ import type { Hand } from '../../codec/hand.js'
 import type { Carried } from '../../rpc/context.js'
 import type { Interception } from '../../rpc/interception.js'
 import type { Rpc } from '../../rpc/rpc.js'
-import { admit, type Begin } from '../hosting/admission.js'
+import { admit, guards, type Begin } from '../hosting/admission.js'
 import type { ActorCall } from './call.js'
 import type { Changes } from '../watching/changes.js'
 import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith, snapshotOf } from './copy.js'
@@ -42,7 +42,7 @@ export class LocalCalls {
       return call.settle(error as StageError)
     }
     call.streams = share ? NONE : args
-    if (!definition || !(this.interception.guards || definition.guarded)) return this.#run(address, call, args, call.carried, changes, share)
+    if (!guards(this.interception, definition)) return this.#run(address, call, args, call.carried, changes, share)
     const begin: Begin = (own, carried, done, within) => {
       if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
       this.#run(address, call, own, carried, changes, share, done, within)

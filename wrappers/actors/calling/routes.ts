@@ -1,9 +1,9 @@
 import { either } from '../../../src/abort.js'
-import { StageError, asError } from '../../../src/errors.js'
+import { StageError } from '../../../src/errors.js'
 import type { Link, Mesh, Peer, SelectOptions } from '../../../src/types.js'
 import { dispose } from '../../codec/dispose.js'
-import { carriedBy, type Carried, type Inherited } from '../../rpc/context.js'
-import type { Facts, Interception } from '../../rpc/interception.js'
+import { carriedBy, withHeaders, type Carried, type Inherited } from '../../rpc/context.js'
+import { failedInterceptor, type Facts, type Interception } from '../../rpc/interception.js'
 import type { InterceptedCall } from '../../rpc/interceptor.js'
 import { Retries } from '../../rpc/calling/retries.js'
 import type { Rpc } from '../../rpc/rpc.js'
@@ -86,7 +86,7 @@ export class Routes implements RouteHost {
     let sent = false
     const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
       sent = true
-      this.#begin({ ...made, signal }, what.kind === 'call' ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
+      this.#begin({ ...made, signal }, what.kind === 'call' ? call.args : args, withHeaders(carried, call.headers), (error, value) => {
         if (error) reject(error)
         else resolve(value)
       })
@@ -98,7 +98,7 @@ export class Routes implements RouteHost {
       if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, and only the actor can be watched: call next()`))
       else done(error as StageError | null, value)
     }
-    this.interception.out(facts, { endsAt: made.deadline, signal, over: false }, send).then((value) => end(null, value), (error: unknown) => end(what.kind !== 'observe' || error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error })))
+    this.interception.out(facts, { endsAt: made.deadline, signal, over: false }, send).then((value) => end(null, value), (error: unknown) => end(what.kind === 'observe' ? failedInterceptor(error) : error))
     return under
   }
 

@@ -1,9 +1,10 @@
 /** What stands before the mailbox of an actor: the interceptors of its stage, and the rules of its type. */
 import type { AsyncResource } from 'node:async_hooks'
 import { StageError, asError, describe } from '../../../src/errors.js'
+import { isThenable } from '../../../src/thenable.js'
 import type { Peer } from '../../../src/types.js'
-import type { Carried } from '../../rpc/context.js'
-import { here, isThenable, type Facts, type Interception, type Passing } from '../../rpc/interception.js'
+import { withHeaders, type Carried } from '../../rpc/context.js'
+import { here, type Facts, type Interception, type Passing } from '../../rpc/interception.js'
 import type { InterceptedCall } from '../../rpc/interceptor.js'
 import { holdIn } from '../calling/copy.js'
 import type { Definition } from '../definition.js'
@@ -39,14 +40,18 @@ type Answer = (error: StageError | null, value?: unknown) => void
 /** Makes it a turn. @param within  in whose context its code runs; undefined: in none */
 export type Begin = (args: readonly unknown[], carried: Carried, done: Answer, within?: AsyncResource) => void
 
+/** Whether calls of actors of this type have to pass `admit`: something stands before them, though perhaps not before each. */
+export const guards = (interception: Interception, definition: Definition | undefined): definition is Definition =>
+  definition !== undefined && (interception.guards || definition.guarded)
+
 /**
  * Has a call become a turn once everything that stands before it lets it through: at once where nothing waits.
  * @param done  told what becomes of it
  */
-export function admit(interception: Interception, definition: Definition | undefined, { address, name, args, carried, peer, of, snapshot }: Arrived, begin: Begin, done: Answer): void {
-  const what = definition && (interception.guards || definition.guarded) ? asked(name, args) : undefined
-  const rules = what && definition?.rules(what.kind, what.method)
-  if (!what || !definition || !(rules || interception.guards)) return begin(args, carried, done)
+export function admit(interception: Interception, definition: Definition, { address, name, args, carried, peer, of, snapshot }: Arrived, begin: Begin, done: Answer): void {
+  const what = asked(name, args)
+  const rules = what && definition.rules(what.kind, what.method)
+  if (!what || !(rules || interception.guards)) return begin(args, carried, done)
   const facts: Facts = { ...what, side: 'callee', target: address, peer, actor: { address, pattern: definition.pattern.text }, headers: carried.headers, options: definition.given }
   const plain = what.kind === 'call'
   /** What the turn failed with, and what interceptors are told of that: what its code threw. */
@@ -63,7 +68,7 @@ export function admit(interception: Interception, definition: Definition | undef
   }
   const run = (call: Pick<InterceptedCall, 'args' | 'headers'>): Promise<unknown> => new Promise((resolve, reject) => {
     begun = true
-    begin(plain ? call.args : args, call.headers === carried.headers ? carried : { ...carried, headers: call.headers }, (error, value) => {
+    begin(plain ? call.args : args, withHeaders(carried, call.headers), (error, value) => {
       if (!error) {
         try {
           const returned = interception.returned(facts, rules, value, say, discard)

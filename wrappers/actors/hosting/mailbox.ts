@@ -1,5 +1,6 @@
 import { StageError, asError } from '../../../src/errors.js'
 import { outside } from '../../../src/outside.js'
+import { isThenable } from '../../../src/thenable.js'
 import { holdIn } from '../calling/copy.js'
 import type { Definition } from '../definition.js'
 import { behind, slow } from './delays.js'
@@ -238,7 +239,7 @@ export class Mailbox {
     try {
       // it may follow in the midst of another turn, or of its caller, and inherits nothing of them
       result = turn.own ? this.#execute(turn) : turn.within ? turn.within.runInAsyncScope(this.#apart, this, turn) : outside(this.#apart, this, turn)
-      if (typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function') {
+      if (isThenable(result)) {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)
         // the turns behind it follow from here, and go on when the caller of this one is long gone

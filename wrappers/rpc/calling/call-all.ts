@@ -1,9 +1,10 @@
 import { bounded } from '../../../src/bounded.js'
-import { StageError, asError } from '../../../src/errors.js'
+import { StageError } from '../../../src/errors.js'
 import type { Peer, Selection } from '../../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../../codec/dispose.js'
 import { Answers } from './answers.js'
 import { carriedWith, factsOf, passing } from './call.js'
+import { failedInterceptor } from '../interception.js'
 import type { InterceptedCall } from '../interceptor.js'
 import { Invocation, type Caller } from './invocation.js'
 import { isMethod, noSuch } from '../serving/provisions.js'
@@ -48,7 +49,7 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
     return {
       start: () => {
         interception.out(factsOf('call', selection, method, args, peer), { ...passing(caller, selection, passage.signal), endsAt }, send).then(answer, (error: unknown) => {
-          fail(error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error }))
+          fail(failedInterceptor(error))
         })
       },
       cancel: (error) => {

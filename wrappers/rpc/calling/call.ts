@@ -3,7 +3,7 @@ import { either } from '../../../src/abort.js'
 import type { Headers } from '../../../src/headers.js'
 import type { Peer, Selection } from '../../../src/types.js'
 import { dispose } from '../../codec/dispose.js'
-import { carriedBy, type Carried } from '../context.js'
+import { carriedBy, withHeaders, type Carried } from '../context.js'
 import type { Facts, Passing } from '../interception.js'
 import { Invocation, type Caller } from './invocation.js'
 import { isMethod, noSuch } from '../serving/provisions.js'
@@ -21,7 +21,6 @@ export function call(caller: Caller, selection: Selection<Rpc>, method: string, 
     new Promise((resolve, reject) => void new Invocation(caller, selection, method, args, { endsAt: of.endsAt, carried: carriedWith(selection, headers) }).start(resolve, reject)))
 }
 
-
 /** What interceptors are told of a call. @param peer  the match that is called, where that is known */
 export function factsOf(kind: 'call' | 'cast', selection: Selection<Rpc>, method: string, args: readonly unknown[], peer?: Peer): Facts {
   return { side: 'caller', kind, target: selection.label, peer, method, actor: undefined, args, headers: carriedBy(selection.options).headers, options: undefined }
@@ -34,7 +33,4 @@ export function passing({ clock, timeoutMs }: Caller, { options }: Selection<Rpc
 }
 
 /** What it carries, with other headers. */
-export function carriedWith(selection: Selection<Rpc>, headers: Headers): Carried {
-  const carried = carriedBy(selection.options)
-  return headers === carried.headers ? carried : { ...carried, headers }
-}
+export const carriedWith = ({ options }: Selection<Rpc>, headers: Headers): Carried => withHeaders(carriedBy(options), headers)

@@ -1,5 +1,5 @@
 /** When an idempotent call is made again. */
-import { StageError } from '../../../src/errors.js'
+import { withExecuted, type StageError } from '../../../src/errors.js'
 import type { Random } from '../../../src/types.js'
 import { RetryBudget, backoffMs } from './retry-budget.js'
 
@@ -42,7 +42,5 @@ export const isLost = ({ code, executed }: StageError, link: { readonly destroye
 
 /** The last failure of a call that may have run before. */
 export function honest(error: StageError, { lost }: Retried): StageError {
-  if (lost === 0 || error.executed !== 'no') return error
-  const { code, message, cause, phase, peer } = error
-  return new StageError(code, message, { executed: 'unknown', peer, ...(cause === undefined ? {} : { cause }), ...(phase ? { phase } : {}) })
+  return lost === 0 || error.executed !== 'no' ? error : withExecuted(error, 'unknown')
 }

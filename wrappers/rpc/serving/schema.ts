@@ -1,6 +1,7 @@
 /** What the arguments and the result of a method are checked by: schemas of any library that follows Standard Schema. */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ISSUES_MAX, StageError, asError, describe } from '../../../src/errors.js'
+import { isThenable } from '../../../src/thenable.js'
 
 export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Output>
 /** Of a method: a schema for its only argument, or a list with one for each. */
@@ -130,4 +131,3 @@ function inWords([first]: readonly StandardSchemaV1.Issue[]): string {
   return path === '' ? first.message : `${first.message} (at ${path})`
 }
 
-const isThenable = (value: unknown): value is PromiseLike<unknown> => typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function'

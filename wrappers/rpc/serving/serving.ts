@@ -3,6 +3,7 @@ import { SHORT, shortAscii } from '../../../src/ascii.js'
 import { StageError, asError, describe, type Code } from '../../../src/errors.js'
 import type { OftenLog } from '../../../src/log.js'
 import { outside } from '../../../src/outside.js'
+import { isThenable } from '../../../src/thenable.js'
 import type { Clock, LinkEnd, Peer } from '../../../src/types.js'
 import type { Channel } from '../streams/channel.js'
 import { DEPTH_MAX, sizeOfCarried, takeCarried } from '../context.js'
@@ -65,6 +66,7 @@ interface Queued {
 
 /** The calls that came in over one link. */
 export class Serving implements Source {
+  readonly #link: ServedLink
   /** Handlers that run; those of casts under numbers below zero. */
   readonly #calls = new Map<number, Incoming>()
   /** In the order in which they came, as they begin. */
@@ -73,8 +75,6 @@ export class Serving implements Source {
   #casts = 0
   #cache = new Map<string, Handler>()
   #cacheVersion = -1
-
-  readonly #link: ServedLink
 
   constructor(private readonly port: ServingPort, private readonly handlers: Handlers) {
     this.#link = { around: handlers, held: port.held }
@@ -268,7 +268,7 @@ export class Serving implements Source {
     let later = false
     try {
       result = handler && outside(handler, call, ...args)
-      later = typeof (result as PromiseLike<unknown> | null | undefined)?.then === 'function'
+      later = isThenable(result)
     } catch (thrown) {
       giveBack(call)
       return this.#fail(id, call, thrown)

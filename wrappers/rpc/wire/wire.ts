@@ -39,7 +39,7 @@ export class Wire {
   readonly scheduler: Scheduler
   /** Whose functions and streams they are that are being encoded, where that matters. */
   hand: Hand | undefined
-  private readonly unfinished: Unfinished
+  readonly #unfinished: Unfinished
   readonly #outbox: Outbox
   /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
   readonly #parts = new Map<number, Parts>()
@@ -58,7 +58,7 @@ export class Wire {
 
   /** @param budgets  of the process, for answers that wait and for messages whose parts have not all come */
   constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, { answers, unfinished }: WireBudgets = NO_BUDGETS()) {
-    this.unfinished = unfinished
+    this.#unfinished = unfinished
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
     this.scheduler = new Scheduler(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.scheduler, clock, answers)
@@ -330,7 +330,7 @@ export class Wire {
 
   clear(): void {
     this.closed = true
-    for (const { begun } of this.#parts.values()) this.unfinished.end(begun)
+    for (const { begun } of this.#parts.values()) this.#unfinished.end(begun)
     this.#parts.clear()
     this.#outbox.clear()
   }
@@ -341,13 +341,13 @@ export class Wire {
     if (!parts) {
       if (id !== 0 && !this.#ours(id)) this.fresh(id)
       else if (id !== 0) this.known(id)
-      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.unfinished.begin((error) => this.framed.destroy(error)) })
+      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.#unfinished.begin((error) => this.framed.destroy(error)) })
     }
     this.#partial += piece.length
     if (parts.writer.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
     if (this.#partial > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`)
     append(parts.writer, piece)
-    this.unfinished.grow(parts.begun, piece.length)
+    this.#unfinished.grow(parts.begun, piece.length)
     this.#unsaid += piece.length
     if (this.#unsaid < PARTS_WINDOW_BYTES / 4) return
     this.signal(READ, 0, this.#unsaid)
@@ -357,7 +357,7 @@ export class Wire {
   #drop(id: number, { writer, begun }: Parts): void {
     this.#parts.delete(id)
     this.#partial -= writer.at
-    this.unfinished.end(begun)
+    this.#unfinished.end(begun)
   }
 }
 
