@@ -188,6 +188,30 @@ const kinds: Record<string, (pair: Pair) => Promise<unknown>> = {
     await within('caller', () => near.to('far').call('write', new Writable({ write(_chunk, _encoding, done) { seen.push(who()); enter('write'); done() }, final(done) { seen.push(who()); done() } })))
     return seen
   },
+  'what a Writable that takes its time writes': async ({ near, far, seen }) => {
+    far.to('*').provide('write', (stream: Writable) => within('handler', () => new Promise<void>((resolve) => { for (const one of 'xyz') stream.write(one); stream.end(resolve) })))
+    await within('caller', () => near.to('far').call('write', new Writable({ highWaterMark: 1, write(_chunk, _encoding, done) { seen.push(who()); enter('write'); setImmediate(done) } })))
+    return seen
+  },
+  'what a Writable of objects that was passed writes': async ({ near, far, seen }) => {
+    far.to('*').provide('write', (stream: Writable) => within('handler', () => new Promise<void>((resolve) => { for (const one of [1, 2, 3]) stream.write(one); stream.end(resolve) })))
+    await within('caller', () => near.to('far').call('write', new Writable({ objectMode: true, highWaterMark: 1, write(_value, _encoding, done) { seen.push(who()); enter('write'); setImmediate(done) }, final(done) { seen.push(who()); done() } })))
+    return seen
+  },
+  'each step of an iterator that was passed, and enters a context': async ({ near, far, seen }) => {
+    far.to('*').provide('read', (values: AsyncIterable<number>) => within('handler', () => all(values)))
+    let left = 3
+    const values = { [Symbol.asyncIterator]() { return this }, next() { seen.push(who()); enter('step'); return Promise.resolve(left-- > 0 ? { done: false, value: left } : { done: true, value: undefined }) } }
+    await within('caller', () => near.to('far').call('read', values))
+    return seen
+  },
+  'each step of an iterator that was returned, and enters a context': async ({ near, far, seen }) => {
+    let left = 3
+    const values = { [Symbol.asyncIterator]() { return this }, next() { seen.push(who()); enter('step'); return Promise.resolve(left-- > 0 ? { done: false, value: left } : { done: true, value: undefined }) } }
+    far.to('*').provide('list', () => values)
+    await within('caller', async () => all(await near.to('far').call<AsyncIterable<number>>('list')))
+    return seen
+  },
   'an accepted stream and its events': async ({ near, far, seen }) => {
     far.on('stream', (stream) => {
       seen.push(who())

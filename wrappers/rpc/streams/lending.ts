@@ -1,5 +1,6 @@
 import { Readable, type Duplex } from 'node:stream'
 import { StageError, isStageError } from '../../../src/errors.js'
+import { outside } from '../../../src/outside.js'
 import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind } from '../../codec/stream-kind.js'
 import { asNode, failureOf, readOf } from '../../codec/hold.js'
 import { iterate, leave } from '../../codec/dispose.js'
@@ -77,7 +78,7 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
     // the other direction of a Duplex stays open when all of it has been read
     iterator = source instanceof Readable ? source.iterator({ destroyOnReturn: false }) : iterate(source)
     while (!over) {
-      const next = await iterator.next()
+      const next = await outside(iterator.next, iterator)
       if (next.done || over) break
       await sender.value(next.value)
     }
@@ -94,7 +95,7 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
 function pour(channel: Channel, stream: Duplex): () => void {
   const attempt = (step: () => unknown): unknown => {
     try {
-      return step()
+      return outside(step)
     } catch (thrown) {
       stop()
       leave(stream, undefined, thrown)
@@ -122,14 +123,14 @@ async function fill(channel: Channel, stream: Duplex, { values }: Carried): Prom
     for await (const value of values()) {
       let more = true
       try {
-        more = stream.writable === false || stream.write(value)
+        more = stream.writable === false || outside(() => stream.write(value))
       } catch (thrown) {
         channel.destroy(failed(thrown)) // before the loop is left, which says only that
         throw thrown
       }
       if (!more) await drained(stream, channel)
     }
-    if (stream.writable !== false) stream.end()
+    if (stream.writable !== false) outside(() => stream.end())
   } catch (error) {
     leave(stream, undefined, error)
   }
