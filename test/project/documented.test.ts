@@ -217,4 +217,7 @@ test('each file that docs/architecture.md names is there', (t) => {
   const named = [...there.matchAll(/`([\w/-]+\.ts)`/g)].map(([, file]) => file)
   t.deepEqual(named.filter((file) => !all.some((one) => one === file || one.endsWith(`/${file}`))), [])
   t.true(named.length > 50, `${named.length} files`)
+  const guide = [...section('docs/architecture.md', 'Where the next one goes').matchAll(/`([\w/-]+\.ts)`/g)].map(([, file]) => file)
+  t.true(guide.length > 30, `${guide.length} files`)
+  t.deepEqual(guide.filter((file) => !file.includes('/')), [], 'who looks for a place needs the folder')
 })
