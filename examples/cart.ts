@@ -22,10 +22,10 @@ class Cart {
 }
 
 const registry = process.argv[2] ?? 'memory:'
-const options = { namespace: `cart-${process.pid}` } // so that two runs of this example do not meet
+const options = { registry, namespace: `cart-${process.pid}` } // so that two runs of this example do not meet
 
-const shops = ['shop-1', 'shop-2'].map((name) => new Stage(name, registry, undefined, options).define({ pattern: 'carts.{customer}', constructor: Cart, durable: true }))
-const web = new Stage('web', registry, undefined, options)
+const shops = ['shop-1', 'shop-2'].map((name) => new Stage(name, options).define({ pattern: 'carts.{customer}', constructor: Cart, durable: true }))
+const web = new Stage('web', options)
 
 const cart = web.actor<Cart>('carts.bob')
 await cart.add('apple', 30, 2)

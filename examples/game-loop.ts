@@ -15,12 +15,12 @@ class Player {
 }
 
 const registry = new MemoryRegistry()
-const game = new Stage('game', registry)
+const game = new Stage('game', { registry })
 const player = new Player()
 const leave = await game.host('players.1', player)
 
 // somebody else, who knows the address and nothing more
-const enemy = new Stage('enemy', registry)
+const enemy = new Stage('enemy', { registry })
 const throwing = (async () => {
   const target = enemy.actor<Player>('players.1')
   await target.bomb({ damage: 10 })

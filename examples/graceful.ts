@@ -16,7 +16,7 @@ if (process.argv[2]) await serve(process.argv[2])
 else await main()
 
 async function serve(registry: string): Promise<void> {
-  const stage = new Stage('server', registry)
+  const stage = new Stage('server', { registry })
   stage.to('*').provide('slow', async (begun: () => Promise<void>) => {
     await begun()
     await sleep(500)
@@ -33,7 +33,7 @@ async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-graceful-'))
   const server = fork(fileURLToPath(import.meta.url), [`local:${folder}`])
   const exited = once(server, 'exit')
-  const stage = new Stage('caller', `local:${folder}`)
+  const stage = new Stage('caller', { registry: `local:${folder}` })
   try {
     // the handler calls this function as soon as it runs, and then the server is told to end
     const answer: string = await stage.to('server').call('slow', () => {

@@ -11,13 +11,13 @@ const environments = ['dev', 'production']
 
 // what runs anywhere: a database in each environment, both of the same name
 const databases = environments.map((environment) => {
-  const stage = new Stage('db-server-1', registry, undefined, { namespace: environment })
+  const stage = new Stage('db-server-1', { registry, namespace: environment })
   stage.to('*').provide('query', () => `rows of ${environment}`)
   return stage
 })
 
 // my-server-app finds the one of the environment that it runs in
-const net = new Stage('my-server-app', registry)
+const net = new Stage('my-server-app', { registry })
 net.setPeerNamespace(process.env['NODE_ENV'] ?? 'dev')
 
 if (environments.includes(net.namespace)) {

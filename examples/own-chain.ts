@@ -88,7 +88,7 @@ class CallbackRpc extends Duplex {
 // ── the stage that provides ─────────────────────────────────────────────────────────────────────────────────────────
 
 const registry = new MemoryRegistry()
-const rpc = new Stage('my-server-app', registry, new TcpInterface())
+const rpc = new Stage('my-server-app', { registry, interfaces: new TcpInterface() })
 
 rpc.addStreamWrapper(function (_socket) {
   return jsonLines(_socket)
@@ -104,7 +104,7 @@ rpc.to('*').provide("greet", function (name, cb) {
 
 // ── the stage that calls: the same chain ────────────────────────────────────────────────────────────────────────────
 
-const caller = new Stage('caller', registry, new TcpInterface())
+const caller = new Stage('caller', { registry, interfaces: new TcpInterface() })
 caller.addStreamWrapper((socket) => jsonLines(socket))
 caller.addStreamWrapper((stream) => new CallbackRpc(stream))
 await once(caller, 'join')

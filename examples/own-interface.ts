@@ -42,11 +42,11 @@ export class DetourInterface implements Interface {
 async function main(): Promise<void> {
   const registry = new MemoryRegistry()
   // it publishes an address that cannot be dialled from here, as a stage in a container may
-  const api = new Stage('api', registry, new TcpInterface({ host: 'api.invalid', bind: '127.0.0.1' }))
+  const api = new Stage('api', { registry, interfaces: new TcpInterface({ host: 'api.invalid', bind: '127.0.0.1' }) })
   api.to('*').provide('greet', (name: string) => `hi there, ${name}`)
   const [addresses] = await once(api, 'listening') as [readonly string[]]
   const [address = ''] = addresses
-  const web = new Stage('web', registry, new DetourInterface({ [address]: address.replace('api.invalid', '127.0.0.1') }))
+  const web = new Stage('web', { registry, interfaces: new DetourInterface({ [address]: address.replace('api.invalid', '127.0.0.1') }) })
 
   console.log(await web.to('api').call('greet', 'bob'))
   console.log(`it lists ${web.peers()[0]?.addresses.join().replace(/\d+$/, '…')}`)

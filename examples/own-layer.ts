@@ -28,7 +28,7 @@ export function census(): Layer {
 
 async function main(): Promise<void> {
   const chain = [framing(), rpc(), census()]
-  const stages = ['api', 'db', 'web'].map((name) => new Stage(name, 'memory:', undefined, { chain }))
+  const stages = ['api', 'db', 'web'].map((name) => new Stage(name, { registry: 'memory:', chain }))
   await Promise.all(stages.map((stage) => stage.ready()))
   const [, , web] = stages as [Stage, Stage, Stage]
 

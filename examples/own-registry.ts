@@ -174,9 +174,9 @@ function sweep(state: State, now: number): void {
 
 async function main(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'own-registry-'))
-  const api = new Stage('api', new FileRegistry(folder))
+  const api = new Stage('api', { registry: new FileRegistry(folder) })
   api.to('*').provide('greet', (name: string) => `hi there, ${name}`)
-  const web = new Stage('web', new FileRegistry(folder))
+  const web = new Stage('web', { registry: new FileRegistry(folder) })
 
   console.log(await web.to('api').call('greet', 'bob'))
   const { listed } = JSON.parse(await readFile(join(folder, 'default', '2.json'), 'utf8')) as State

@@ -49,8 +49,8 @@ class Mixed extends Duplex {
 
 async function main(): Promise<void> {
   const chain = [mixed(42), framing(), rpc()]
-  const api = new Stage('api', 'memory:', undefined, { chain })
-  const web = new Stage('web', 'memory:', undefined, { chain })
+  const api = new Stage('api', { registry: 'memory:', chain })
+  const web = new Stage('web', { registry: 'memory:', chain })
   api.to('*').provide('greet', (name: string) => `hi there, ${name}`)
 
   console.log(await web.to('api').call('greet', 'bob'))

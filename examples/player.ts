@@ -6,7 +6,7 @@
 import { MemoryRegistry, Stage } from 'stagemesh'
 
 const registry = new MemoryRegistry()
-const stage = new Stage('server', registry)
+const stage = new Stage('server', { registry })
 
 stage.define({
   pattern: 'players.{id}',
@@ -34,7 +34,7 @@ interface Player { id: string; hp: number; armor: number; isDead: boolean; attac
 
 // ── another stage: another process, as far as it can tell ───────────────────────────────────────────────────────────
 
-const client = new Stage('client', registry)
+const client = new Stage('client', { registry })
 const player = client.actor<Player>('players.42')
 console.log(`${await player.id} has ${await player.hp} hp`) // it is made by the first thing that is asked of it
 

@@ -1,5 +1,5 @@
 /**
- * The registry is a constructor argument: the rest of the program stays as it is.
+ * The registry is an option of the constructor: the rest of the program stays as it is.
  *
  *     node dist/examples/swap-registry.js                            the one in this process
  *     node dist/examples/swap-registry.js local:                     the one of this machine, without a server
@@ -8,12 +8,12 @@
 import { Stage } from 'stagemesh'
 
 const registry = process.argv[2] ?? 'memory:'
-const options = { namespace: `swap-registry-${process.pid}` } // so that two runs of this example do not meet
+const options = { registry, namespace: `swap-registry-${process.pid}` } // so that two runs of this example do not meet
 
-const api = new Stage('api', registry, undefined, options)
+const api = new Stage('api', options)
 api.to('*').provide('greet', (name: string) => `hi there, ${name}`)
 
-const web = new Stage('web', registry, undefined, options)
+const web = new Stage('web', options)
 console.log(await web.to('api').call('greet', 'bob'))
 console.log(`found on ${registry} at ${web.peers()[0]?.addresses.join(', ')}`)
 

@@ -68,7 +68,7 @@ function createActor(id: string, client: Client): ReturnType<CreateActor> {
 }
 
 const registry = new MemoryRegistry()
-const stages = [new Stage('truck-1', registry), new Stage('truck-2', registry)]
+const stages = [new Stage('truck-1', { registry }), new Stage('truck-2', { registry })]
 const servers = stages.map((stage) => towtruck(createActor, stage).listen(0, '127.0.0.1'))
 await Promise.all([...servers.map((server) => once(server, 'listening')), ...stages.map((stage) => stage.ready())])
 

@@ -31,8 +31,8 @@ export function tracing(report: (span: Span) => void): Interceptor {
 
 async function main(): Promise<void> {
   const spans: Span[] = []
-  const options = { interceptors: [tracing((span) => spans.push(span))] }
-  const [web, api, db] = ['web', 'api', 'db'].map((name) => new Stage(name, 'memory:', undefined, options)) as [Stage, Stage, Stage]
+  const options = { registry: 'memory:', interceptors: [tracing((span) => spans.push(span))] }
+  const [web, api, db] = ['web', 'api', 'db'].map((name) => new Stage(name, options)) as [Stage, Stage, Stage]
   db.to('*').provide('rows', async (each: (row: string) => Promise<void>) => { for (const row of ['ann', 'bob']) await each(row) })
   db.define({ pattern: 'carts.{id}', create: (_, self: Self) => ({ fill: () => self.to('db').call('rows', () => {}) }) })
   api.to('*').provide('list', async function (this: CallContext) {

@@ -13,7 +13,9 @@ import { bound, dialled, ignore } from './socket.js'
 export interface IpcOptions {
   /** Where the socket lies, such as in a volume that containers share; default: in a folder of this user's, under a name of its own. */
   path?: string | undefined
+  /** Default: this machine's. */
   clock?: Clock | undefined
+  /** Default: this machine's. */
   random?: Random | undefined
 }
 

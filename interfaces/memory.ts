@@ -11,11 +11,16 @@ import { MemoryStream, failure, type Carrier } from './memory-stream.js'
 export type Where = string | ((from: string, to: string) => boolean)
 
 export interface MemoryNetworkOptions {
+  /** Default: this machine's. */
   clock?: Clock | undefined
+  /** Default: this machine's. */
   random?: Random | undefined
   /** Milliseconds that everything is under way, or a function of the two addresses; default 0. Nothing is overtaken. */
   latencyMs?: number | ((from: string, to: string, random: Random) => number) | undefined
 }
+
+/** Of a network that does not say. */
+const DEFAULTS = { latencyMs: 0 } as const satisfies MemoryNetworkOptions
 
 /** So many deliveries in a row may keep the event loop from its timers and sockets. */
 const BURST = 1000
@@ -40,7 +45,7 @@ export class MemoryNetwork implements Carrier {
 
   constructor(options: MemoryNetworkOptions = {}) {
     this.clock = options.clock ?? systemClock
-    this.latencyMs = options.latencyMs ?? 0
+    this.latencyMs = options.latencyMs ?? DEFAULTS.latencyMs
     this.#random = options.random ?? systemRandom
     this.#id = newId(this.#random)
   }

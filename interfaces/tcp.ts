@@ -12,19 +12,27 @@ import { bound, cutOff, dialled, ending, ignore, proto } from './socket.js'
 export interface TcpOptions {
   /** Where to listen; default 0: any that is free. */
   port?: number | undefined
-  /** What is bound; default: loopback, or every address where `host` lies beyond it. */
+  /** What is bound; default 127.0.0.1, or what `host` asks for: itself within loopback, every address beyond. */
   bind?: string | undefined
   /** What is published; default $STAGE_HOST, else what is bound, else the one private address of the machine. */
   host?: string | undefined
-  /** Proves both ends to each other; at least 16 bytes. */
+  /** Proves both ends to each other; at least 16 bytes; default the stage's own. */
   secret?: string | undefined
-  /** Knowingly without secret beyond loopback. */
+  /** Knowingly without secret beyond loopback; default false. */
   insecure?: boolean | undefined
+  /** Default: this machine's. */
   clock?: Clock | undefined
   random?: Random | undefined
   /** @internal the machine's addresses, for tests */
   machine?: (() => Machine) | undefined
 }
+
+/** Of an interface that does not say. */
+const DEFAULTS = {
+  port: 0,
+  bind: '127.0.0.1',
+  insecure: false,
+} as const satisfies TcpOptions
 
 const WATCH_MS = 2000
 const streamOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true }
@@ -48,9 +56,9 @@ export class TcpInterface implements Interface {
 
   /** @throws TypeError for a port, host or secret that cannot be one */
   constructor(options: TcpOptions = {}) {
-    const { port = 0, secret, insecure = false, clock = systemClock, machine = networkInterfaces } = options
+    const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
     const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
-    const bind = checkedHost('bind', options.bind) ?? (host === undefined ? '127.0.0.1' : bindFor(host))
+    const bind = checkedHost('bind', options.bind) ?? (host === undefined ? DEFAULTS.bind : bindFor(host))
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new TypeError(`port must be an integer of 0 to 65535, not ${String(port)}`)
     if (secret !== undefined && (typeof secret !== 'string' || Buffer.byteLength(secret) < 16)) throw new TypeError('secret must be a string of at least 16 bytes')
     if (host !== undefined && isWildcard(host)) throw new TypeError(`host is what peers dial, and nobody can dial ${host}: pass it as \`bind\``)

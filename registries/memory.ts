@@ -19,10 +19,14 @@ import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Ran
 import { Views } from './shared/views.js'
 
 export interface MemoryRegistryOptions {
-  /** Its wall time is the registry's time. */
+  /** Its wall time is the registry's time; default this machine's. */
   clock?: Clock | undefined
+  /** Default: this machine's. */
   random?: Random | undefined
 }
+
+/** Of a registry that does not say. */
+const DEFAULTS = { name: 'default' } as const
 
 const rooms = new Map<string, Room>()
 
@@ -37,7 +41,7 @@ export class MemoryRegistry implements Registry {
   #closed = false
 
   /** @param name  instances of one process with the same name are clients of the same registry; default `default` */
-  constructor(name = 'default', { clock = systemClock, random = systemRandom }: MemoryRegistryOptions = {}) {
+  constructor(name: string = DEFAULTS.name, { clock = systemClock, random = systemRandom }: MemoryRegistryOptions = {}) {
     this.address = `memory:${name}`
     this.#clock = clock
     this.#random = random

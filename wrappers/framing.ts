@@ -20,12 +20,16 @@ export interface FramingOptions {
   maxFrameBytes?: number
 }
 
+/** Of a layer that does not say. */
+const DEFAULTS = {
+  /** 64 KiB and what a call has around its arguments, so that a value of that size is one frame. */
+  maxFrameBytes: 64 * 1024 + 512,
+} as const satisfies FramingOptions
+
 const HEAD = 4
 const DATA = 0
 const PING = 1
 const PONG = 2
-/** 64 KiB and what a call has around its arguments, so that a value of that size is one frame. */
-const MAX_FRAME_BYTES = 64 * 1024 + 512
 const FRAME_LIMIT = 1024 * 1024
 /** The most that is handed to the carrier at once, so that it can be seen to move. */
 const WRITE_MAX = 256 * 1024
@@ -379,7 +383,7 @@ export class Framed extends Duplex implements Top {
 }
 
 /** @throws TypeError */
-function frameBytes({ maxFrameBytes = MAX_FRAME_BYTES }: FramingOptions): number {
+function frameBytes({ maxFrameBytes = DEFAULTS.maxFrameBytes }: FramingOptions): number {
   if (Number.isInteger(maxFrameBytes) && maxFrameBytes >= 256 && maxFrameBytes <= FRAME_LIMIT) return maxFrameBytes
   throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
 }
@@ -392,6 +396,6 @@ export const frame = (stream: Duplex, options?: FramingOptions): Framed => new F
 /** The first layer of the default chain. */
 export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
   const bytes = frameBytes(options)
-  const name = bytes === MAX_FRAME_BYTES ? 'framing' : `framing:${bytes}`
+  const name = bytes === DEFAULTS.maxFrameBytes ? 'framing' : `framing:${bytes}`
   return { name, infallible: true, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }
 }

@@ -24,7 +24,9 @@ import { Leaving } from './gone.js'
 import { LocalStore } from './store.js'
 
 export interface LocalRegistryOptions {
+  /** Its wall time is the registry's time; default this machine's. */
   clock?: Clock | undefined
+  /** Default: this machine's. */
   random?: Random | undefined
 }
 

@@ -25,10 +25,14 @@ export interface RedisRegistryOptions {
   url?: string | undefined
   /** A Redis or Cluster of ioredis instead of a URL. Nothing is ever sent over it: its server and options are taken. */
   client?: Client | undefined
-  /** Not the registry's time, which is Redis' own: this one measures waits. */
+  /** Not the registry's time, which is Redis' own: this one measures waits; default this machine's. */
   clock?: Clock | undefined
+  /** Default: this machine's. */
   random?: Random | undefined
 }
+
+/** Of a registry that does not say. */
+const DEFAULTS = { url: 'redis://127.0.0.1:6379' } as const satisfies RedisRegistryOptions
 
 const COMMAND_MS = 3000
 /** A blocking read that has not even said that nothing happened is on a dead connection. */
@@ -51,7 +55,7 @@ export class RedisRegistry implements Registry {
    * @throws TypeError if the URL is none
    */
   constructor(options: RedisRegistryOptions | string = {}) {
-    const { url = 'redis://127.0.0.1:6379', client, clock = systemClock, random = systemRandom } = typeof options === 'string' ? { url: options } : options
+    const { url = DEFAULTS.url, client, clock = systemClock, random = systemRandom } = typeof options === 'string' ? { url: options } : options
     this.#target = client ? clientTarget(client) : urlTarget(url)
     this.address = this.#target.address
     this.#clock = clock

@@ -27,15 +27,24 @@ function section(page: string, heading: string): string {
   return text.slice(from, to < 0 ? undefined : to)
 }
 
-/** The number after `name = ` or `name: ` in a source: products and sums of numbers, and nothing else. */
-function constant(file: string, name: string): number {
-  const [, text] = new RegExp(`\\b${name.replaceAll('.', '\\.')}(?: = |: |, )([\\d_ *+.]+)`).exec(read(file)) ?? []
-  if (text === undefined) throw new Error(`${file} has no number called ${name}`)
+/** What `DEFAULTS` of a source has, as it stands there. */
+function defaultsOf(file: string): string {
+  const [, text] = /^(?:export )?const DEFAULTS\b[^=]* = \{([^]*?)\}(?: as const\b.*)?$/m.exec(read(file)) ?? []
+  if (text === undefined) throw new Error(`${file} has no DEFAULTS`)
+  return text
+}
+
+/** What stands after `name = ` or `name: ` in a source, or in its `DEFAULTS`: a text, or products and sums of numbers, and nothing else. */
+function constant(file: string, name: string): number | string {
+  const [place, key] = name.startsWith('DEFAULTS.') ? [defaultsOf(file), name.slice('DEFAULTS.'.length)] : [read(file), name]
+  const [, text, quoted] = new RegExp(`\\b${key.replaceAll('.', '\\.')}(?: = |: |, )(?:([\\d_ *+.]+)|'([^']*)')`).exec(place) ?? []
+  if (quoted !== undefined) return quoted
+  if (text === undefined) throw new Error(`${file} has nothing called ${name}`)
   return text.trim().split('+').reduce((sum, product) => sum + product.split('*').reduce((all, one) => all * Number(one.replaceAll('_', '').trim()), 1), 0)
 }
 
 /** A sentence with a figure, and the constant that it speaks of. Whoever changes one of the two must change the other. */
-const figures: [page: string, says: string, file: string, name: string, is: number][] = [
+const figures: [page: string, says: string, file: string, name: string, is: number | string][] = [
   [PROTOCOL, 'at most 4096), and that many bytes of JSON', 'src/exchange.ts', 'MAX_BYTES', 4096],
   [PROTOCOL, 'Both ends have 5 seconds for all of it', 'src/exchange.ts', 'HANDSHAKE_MS', 5000],
   [PROTOCOL, 'at most 64 that have not said a HELLO', 'src/strangers.ts', 'SILENT_MAX', 64],
@@ -47,8 +56,8 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, 'again after 100 ms × 1.6 each time, up to 10 s', 'src/dial.ts', 'BACKOFF_FACTOR', 1.6],
   [PROTOCOL, 'again after 100 ms × 1.6 each time, up to 10 s', 'src/dial.ts', 'BACKOFF_MAX_MS', 10_000],
   [PROTOCOL, 'each behind its length (6 bytes, at least 1)', 'interfaces/ipc-stream.ts', 'HEAD', 6],
-  [PROTOCOL, '| 0 | data | at most 66 048, which is 64 KiB and 512 bytes |', 'wrappers/framing.ts', 'MAX_FRAME_BYTES', 66_048],
-  [PROTOCOL, '| frame | 64 KiB and 512 bytes', 'wrappers/framing.ts', 'MAX_FRAME_BYTES', 64 * KIB + 512],
+  [PROTOCOL, '| 0 | data | at most 66 048, which is 64 KiB and 512 bytes |', 'wrappers/framing.ts', 'DEFAULTS.maxFrameBytes', 66_048],
+  [PROTOCOL, '| frame | 64 KiB and 512 bytes', 'wrappers/framing.ts', 'DEFAULTS.maxFrameBytes', 64 * KIB + 512],
   [PROTOCOL, 'from 256 bytes to 1 MiB', 'wrappers/framing.ts', 'FRAME_LIMIT', MIB],
   [PROTOCOL, 'a frame that is not whole 10 seconds after its first byte', 'wrappers/framing.ts', 'FRAME_MS', 10_000],
   [PROTOCOL, 'takes nothing for 30 seconds of what waits for it', 'wrappers/framing.ts', 'STALL_MS', 30_000],
@@ -90,15 +99,15 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, 'nested at most eight deep', 'wrappers/codec/errors.ts', 'DEPTH_MAX', 8],
   [PROTOCOL, 'have 8 KiB with their names', 'wrappers/codec/errors.ts', 'PROPERTIES_MAX_BYTES', 8 * KIB],
   [PROTOCOL, '| 9 | reference | text in UTF-8, at most 1024 bytes', 'wrappers/codec/sendable.ts', 'REFERENCE_MAX_BYTES', 1024],
-  [PROTOCOL, '| one value | 4 MiB, 250 000 elements and properties, 64 levels', 'wrappers/codec/limits.ts', 'maxNodes', 250_000],
-  [PROTOCOL, '| one value | 4 MiB, 250 000 elements and properties, 64 levels', 'wrappers/codec/limits.ts', 'maxDepth', 64],
-  [PROTOCOL, '| one value | 4 MiB, 250 000 elements and properties, 64 levels', 'wrappers/codec/limits.ts', 'maxBytes', 4 * MIB],
+  [PROTOCOL, '| one value | 4 MiB, 250 000 elements and properties, 64 levels', 'wrappers/codec/limits.ts', 'DEFAULTS.maxNodes', 250_000],
+  [PROTOCOL, '| one value | 4 MiB, 250 000 elements and properties, 64 levels', 'wrappers/codec/limits.ts', 'DEFAULTS.maxDepth', 64],
+  [PROTOCOL, '| one value | 4 MiB, 250 000 elements and properties, 64 levels', 'wrappers/codec/limits.ts', 'DEFAULTS.maxBytes', 4 * MIB],
   [PROTOCOL, 'Map and Set count as two more', 'wrappers/codec/weight.ts', 'SLOW', 2],
   [PROTOCOL, 'other binary data and Error as eight', 'wrappers/codec/weight.ts', 'SLOWEST', 8],
   [PROTOCOL, 'then the magnitude, at most 1 MiB', 'wrappers/codec/sendable.ts', 'MAX_BIGINT_BYTES', MIB],
   [PROTOCOL, '| deadline | default 10 s, at most 24 h |', 'src/options.ts', 'MAX_MS', 24 * 3_600_000],
-  [PROTOCOL, '| deadline | default 10 s, at most 24 h |', 'src/options.ts', 'timeoutMs', 10_000],
-  [PROTOCOL, '| lease | TTL 15 s, renewed every third', 'src/options.ts', 'ttlMs', 15_000],
+  [PROTOCOL, '| deadline | default 10 s, at most 24 h |', 'src/options.ts', 'DEFAULTS.timeoutMs', 10_000],
+  [PROTOCOL, '| lease | TTL 15 s, renewed every third', 'src/options.ts', 'DEFAULTS.ttlMs', 15_000],
   [PROTOCOL, 'taken out within 2 s after its end', 'src/registry.ts', 'GRACE_MS', 2000],
   [PROTOCOL, '| entry | 8 KiB, 16 addresses', 'src/entry.ts', 'MAX_ENTRY_BYTES', 8 * KIB],
   [PROTOCOL, '| entry | 8 KiB, 16 addresses', 'src/entry.ts', 'MAX_ADDRESSES', 16],
@@ -128,9 +137,13 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, 'a comparison every 30 s ± 20 %', 'registries/redis/feed.ts', 'RECONCILE_MS', 30_000],
   [PROTOCOL, 'Watches look every 100 ms', 'registries/local/registry.ts', 'POLL_MS', 100],
   [PROTOCOL, 'still returns within 3 s', 'registries/local/registry.ts', 'LIMIT_MS', 3000],
-  [README, '| `timeoutMs` | ms | 10 000 |', 'src/options.ts', 'timeoutMs', 10_000],
-  [README, '| `idleLinkMs` | ms | 60 000 |', 'src/options.ts', 'idleLinkMs', 60_000],
-  [README, '| `ttlMs` | ms | 15 000 |', 'src/options.ts', 'ttlMs', 15_000],
+  [README, '| `timeoutMs` | ms | 10 000 |', 'src/options.ts', 'DEFAULTS.timeoutMs', 10_000],
+  [README, '| `idleLinkMs` | ms | 60 000 |', 'src/options.ts', 'DEFAULTS.idleLinkMs', 60_000],
+  [README, '| `ttlMs` | ms | 15 000 |', 'src/options.ts', 'DEFAULTS.ttlMs', 15_000],
+  [README, '`$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`', 'src/index.ts', 'DEFAULT_REGISTRY', 'redis://127.0.0.1:6379'],
+  [README, '`$STAGE_REGISTRY`, else `redis://127.0.0.1:6379`', 'registries/redis/registry.ts', 'DEFAULTS.url', 'redis://127.0.0.1:6379'],
+  [README, 'any free port on loopback, or on', 'interfaces/tcp.ts', 'DEFAULTS.bind', '127.0.0.1'],
+  [README, '`port` is 0 by default', 'interfaces/tcp.ts', 'DEFAULTS.port', 0],
   [README, '| `secret` | at least 16 bytes |', 'src/seal.ts', 'SECRET_MIN_BYTES', 16],
   [README, 'lets what was begun end within nine seconds', 'src/link.ts', 'DRAIN_MS', 9000],
   [README, 'its depth (at most 32)', 'wrappers/rpc/context.ts', 'DEPTH_MAX', 32],
@@ -204,4 +217,7 @@ test('each file that docs/architecture.md names is there', (t) => {
   const named = [...there.matchAll(/`([\w/-]+\.ts)`/g)].map(([, file]) => file)
   t.deepEqual(named.filter((file) => !all.some((one) => one === file || one.endsWith(`/${file}`))), [])
   t.true(named.length > 50, `${named.length} files`)
+  const guide = [...section('docs/architecture.md', 'Where the next one goes').matchAll(/`([\w/-]+\.ts)`/g)].map(([, file]) => file)
+  t.true(guide.length > 30, `${guide.length} files`)
+  t.deepEqual(guide.filter((file) => !file.includes('/')), [], 'who looks for a place needs the folder')
 })

@@ -31,17 +31,20 @@ export { method } from './serving/provisions.js'
 export interface RpcOptions {
   /** How values become bytes; default msgpack. Both ends need the same, so it is part of the layer's name. */
   codec?: Codec
-  /** Methods that every peer is shown, from the first moment of each link on. */
+  /** Methods that every peer is shown, from the first moment of each link on; default none. */
   provide?: Provided
 }
 
+/** Of an `rpc()` that does not say. Each makes a codec of its own, as that keeps an encoder and a decoder. */
+const DEFAULTS = { codec: msgpack, provide: {} } as const satisfies { codec: () => Codec; provide: Provided }
+
 /** Options of a stage whose chain has this layer. */
 export interface RpcStageOptions {
-  /** Functions around each call that this stage makes or serves, the outermost first. */
+  /** Functions around each call that this stage makes or serves, the outermost first; default none. */
   interceptors?: readonly Interceptor[] | undefined
-  /** Whether a call that comes may be made; anything but `true` is FORBIDDEN. Beside the rules of `provide()` and `define()`. */
+  /** Whether a call that comes may be made; anything but `true` is FORBIDDEN. Default: every call. Beside the rules of `provide()` and `define()`. */
   authorize?: Authorize | undefined
-  /** Methods that every peer is shown, from the first moment of each link on. */
+  /** Methods that every peer is shown, from the first moment of each link on; default none. */
   provide?: Provided | undefined
 }
 
@@ -49,7 +52,7 @@ export interface RpcStageOptions {
 export type Provided = Readonly<Record<string, Handler | ProvidedMethod>>
 
 /** Calls, streams and functions over frames: the second layer of the default chain. */
-export function rpc({ codec = msgpack(), provide = {} }: RpcOptions = {}): Layer<Framed, Rpc> {
+export function rpc({ codec = DEFAULTS.codec(), provide = DEFAULTS.provide }: RpcOptions = {}): Layer<Framed, Rpc> {
   return { name: `rpc:${codec.name}`, infallible: true, options: ['interceptors', 'authorize', 'provide'], mount: (mesh) => mount(mesh, codec, provide) }
 }
 
