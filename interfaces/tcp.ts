@@ -5,7 +5,7 @@ import type { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { log } from '../src/log.js'
 import { StageError } from '../src/errors.js'
-import type { Clock, Interface, Random, Timer } from '../src/types.js'
+import type { Clock, Interface, Timer } from '../src/types.js'
 import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './host.js'
 import { bound, cutOff, dialled, ending, ignore, proto } from './socket.js'
 
@@ -22,7 +22,6 @@ export interface TcpOptions {
   insecure?: boolean | undefined
   /** Default: this machine's. */
   clock?: Clock | undefined
-  random?: Random | undefined
   /** @internal the machine's addresses, for tests */
   machine?: (() => Machine) | undefined
 }

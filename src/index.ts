@@ -160,7 +160,7 @@ const DEFAULT_REGISTRY = 'redis://127.0.0.1:6379'
 function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: Machine): Interface[] {
   const memory = new MemoryInterface(undefined, { clock })
   if (registry instanceof MemoryRegistry) return [memory]
-  return [memory, new IpcInterface({ clock, random }), new TcpInterface({ clock, random, insecure })]
+  return [memory, new IpcInterface({ clock, random }), new TcpInterface({ clock, insecure })]
 }
 
 /** A second argument: a registry, or the options. */

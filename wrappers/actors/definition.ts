@@ -13,6 +13,29 @@ const OPTIONS = [
   'idleMs', 'maxActors', 'mailbox', 'slowTurnMs', 'authorize', 'methods',
 ]
 
+/** Of a type of actors that does not say. */
+const DEFAULTS = {
+  durable: false,
+  commit: 'turn',
+  version: 1,
+  reentrant: false,
+  placement: 'any',
+  share: false,
+  idleMs: 300_000,
+  maxActors: Infinity,
+  mailbox: 1000,
+  slowTurnMs: 5000,
+} as const satisfies Omit<ActorOptions, 'pattern'>
+
+/** As they come from users, where nothing is sure. */
+type GivenOptions = ActorOptions & { readonly constructor?: unknown; readonly create?: unknown; readonly migrate?: unknown }
+
+/** What makes an object, one of the two. */
+interface Makers {
+  constructor: new (params: Record<string, string>) => unknown
+  create(params: Record<string, string>, self: Self): unknown
+}
+
 /** A type of actors, checked. */
 export class Definition {
   readonly pattern: Pattern
@@ -38,7 +61,7 @@ export class Definition {
   #made: readonly string[] = []
 
   /** @throws TypeError */
-  constructor(private readonly options: ActorOptions & { readonly constructor?: unknown; readonly create?: unknown; readonly migrate?: unknown }) {
+  constructor(private readonly options: GivenOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`define() got ${describe(options)}: expected { pattern, constructor or create, … }`)
     const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
     if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a type of actors; there are ${OPTIONS.join(', ')}`)
@@ -48,7 +71,7 @@ export class Definition {
     const maker = made === undefined ? 'create' : 'constructor'
     if (typeof options[maker] !== 'function') throw this.#bad(`has a ${maker} that is ${describe(options[maker])}: expected a function`)
     if (made !== undefined && !isConstructor(made)) throw this.#bad('has a constructor that makes no objects: an arrow function or a method belongs into create')
-    const { durable = false, commit = 'turn', placement = 'any', version = 1 } = options
+    const { durable, commit, placement, version, idleMs, maxActors, mailbox, slowTurnMs, reentrant, share } = { ...DEFAULTS, ...defined(options) }
     if (typeof durable !== 'boolean' && !isNames(durable)) throw this.#bad(`has durable: ${describe(durable)}; expected true or the names of properties`)
     if (commit !== 'turn' && commit !== 'explicit') throw this.#bad(`has commit: ${describe(commit)}; expected 'turn' or 'explicit'`)
     if (placement !== 'any' && placement !== 'local') throw this.#bad(`has placement: ${describe(placement)}; expected 'local' or 'any'`)
@@ -57,15 +80,15 @@ export class Definition {
     this.durable = durable !== false
     this.#names = typeof durable === 'boolean' ? undefined : durable
     this.explicit = commit === 'explicit'
-    this.version = this.#count('version', version, 1)
+    this.version = this.#count('version', version)
     this.readonly = new Set(options.readonly)
-    this.reentrant = this.#flag('reentrant', options.reentrant)
+    this.reentrant = this.#flag('reentrant', reentrant)
     this.local = placement === 'local'
-    this.share = this.#flag('share', options.share)
-    this.idleMs = this.#above0('idleMs', options.idleMs, 300_000)
-    this.maxActors = options.maxActors === Infinity ? Infinity : this.#count('maxActors', options.maxActors, Infinity)
-    this.mailbox = this.#count('mailbox', options.mailbox, 1000)
-    this.slowTurnMs = this.#above0('slowTurnMs', options.slowTurnMs, 5000)
+    this.share = this.#flag('share', share)
+    this.idleMs = this.#above0('idleMs', idleMs)
+    this.maxActors = maxActors === Infinity ? Infinity : this.#count('maxActors', maxActors)
+    this.mailbox = this.#count('mailbox', mailbox)
+    this.slowTurnMs = this.#above0('slowTurnMs', slowTurnMs)
     const { authorize } = options
     if (authorize !== undefined && typeof authorize !== 'function') throw this.#bad(`has authorize: ${describe(authorize)}; expected a function (call) => boolean`)
     this.#rules = authorize && { authorize: [authorize], options }
@@ -89,15 +112,18 @@ export class Definition {
 
   /** An option for a method that is not there would guard nothing. @throws TypeError */
   check(object: object): void {
-    for (const name of Object.keys(this.options.methods ?? {})) if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
+    for (const name of Object.keys(this.options.methods ?? {})) {
+      if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
+    }
   }
 
   /** A new object of it. What its constructor throws goes through. */
   make(params: Record<string, string>, self: Self): object {
-    const { constructor, create } = this.options as unknown as { constructor: new (params: Record<string, string>) => unknown; create(params: Record<string, string>, self: Self): unknown }
+    const { constructor, create } = this.options as unknown as Makers
     const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
-    if (typeof made !== 'object' || made === null) throw new TypeError(`create() of ${this.pattern.text} returned ${describe(made)}: expected an object`)
-    if (isThenable(made)) throw new TypeError(`create() of ${this.pattern.text} returned a promise: make the object at once, and wait in its activate()`)
+    const bad = (what: string): TypeError => new TypeError(`create() of ${this.pattern.text} returned ${what}`)
+    if (typeof made !== 'object' || made === null) throw bad(`${describe(made)}: expected an object`)
+    if (isThenable(made)) throw bad('a promise: make the object at once, and wait in its activate()')
     this.check(made)
     return made
   }
@@ -118,44 +144,48 @@ export class Definition {
   /** What an older version kept, in the present shape. @throws StageError STATE_CORRUPT */
   migrated(from: number, data: () => Record<string, unknown>): Record<string, unknown> {
     const { migrate } = this.options
-    if (from > this.version) throw new StageError('STATE_CORRUPT', `its state was kept by version ${from} of ${this.pattern.text}, and this stage has version ${this.version}: bring it up to date`)
-    if (!migrate) throw new StageError('STATE_CORRUPT', `its state was kept by version ${from} of ${this.pattern.text}, which has version ${this.version} and no migrate()`)
+    const corrupt = (why: string, details = {}): StageError => new StageError('STATE_CORRUPT', why, details)
+    const kept = `its state was kept by version ${from} of ${this.pattern.text}`
+    if (from > this.version) throw corrupt(`${kept}, and this stage has version ${this.version}: bring it up to date`)
+    if (!migrate) throw corrupt(`${kept}, which has version ${this.version} and no migrate()`)
     let made: unknown
     try {
       made = migrate(from, data())
     } catch (error) {
-      throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} failed on a state of version ${from}: ${isError(error) ? error.message : describe(error)}`, { cause: error })
+      const said = isError(error) ? error.message : describe(error)
+      throw corrupt(`migrate() of ${this.pattern.text} failed on a state of version ${from}: ${said}`, { cause: error })
     }
-    if (typeof made === 'object' && made !== null && !Array.isArray(made) && typeof (made as { then?: unknown }).then !== 'function') return made as Record<string, unknown>
-    throw new StageError('STATE_CORRUPT', `migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)
+    if (typeof made === 'object' && made !== null && !Array.isArray(made) && !isThenable(made)) return made as Record<string, unknown>
+    throw corrupt(`migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)
   }
 
   #methods(given: unknown): ReadonlyMap<string, Rules> | undefined {
     if (given === undefined) return undefined
-    if (typeof given !== 'object' || given === null || Array.isArray(given)) throw this.#bad(`has methods: ${describe(given)}; expected options by the names of methods`)
+    if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+      throw this.#bad(`has methods: ${describe(given)}; expected options by the names of methods`)
+    }
     const rules = new Map<string, Rules>()
     for (const [name, options] of Object.entries(given)) {
       if (!isPublic(name)) throw this.#bad(`has options for ${describe(name)} in methods, which is no public method`)
       const own = rulesOf(`methods of the type of actors ${describe(this.options.pattern)}`, name, options)
-      if (own.authorize.length > 0 || own.validation) rules.set(name, { ...own, authorize: [...this.#rules?.authorize ?? [], ...own.authorize], options: this.options })
+      const authorize = [...this.#rules?.authorize ?? [], ...own.authorize]
+      if (own.authorize.length > 0 || own.validation) rules.set(name, { ...own, authorize, options: this.options })
     }
     return rules.size > 0 ? rules : undefined
   }
 
-  #above0(name: string, value: unknown, fallback: number): number {
-    if (value === undefined) return fallback
+  #above0(name: string, value: unknown): number {
     if (typeof value === 'number' && value > 0) return value
     throw this.#bad(`has ${name}: ${describe(value)}; expected a number above 0`)
   }
 
-  #count(name: string, value: unknown, fallback: number): number {
-    if (value === undefined) return fallback
+  #count(name: string, value: unknown): number {
     if (Number.isSafeInteger(value) && Number(value) > 0) return Number(value)
     throw this.#bad(`has ${name}: ${describe(value)}; expected a whole number above 0`)
   }
 
   #flag(name: string, value: unknown): boolean {
-    if (value === undefined || typeof value === 'boolean') return value ?? false
+    if (typeof value === 'boolean') return value
     throw this.#bad(`has ${name}: ${describe(value)}; expected true or false`)
   }
 
@@ -164,7 +194,12 @@ export class Definition {
   }
 }
 
-const isNames = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== '' && name !== '__proto__' && name !== 'self')
+const isNames = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every(isPropertyName)
+const isPropertyName = (name: unknown): boolean => typeof name === 'string' && !['', '__proto__', 'self'].includes(name)
+
+/** Without those that are undefined, which stand for their defaults. */
+const defined = (options: GivenOptions): GivenOptions =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as GivenOptions
 
 /** Whether `new` can be used on it, without using it. */
 function isConstructor(made: unknown): boolean {

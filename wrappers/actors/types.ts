@@ -25,7 +25,7 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
   readonly migrate?: ((from: number, data: Record<string, unknown>) => Record<string, unknown>) | undefined
   /** Methods that change nothing: they run together. */
   readonly readonly?: readonly Name[] | undefined
-  /** A call that comes back through the actor's own chain of calls runs within its turn, rather than to fail with DEADLOCK. */
+  /** A call that comes back through the actor's own chain of calls runs within its turn, rather than to fail with DEADLOCK. Default false. */
   readonly reentrant?: boolean | undefined
   /** `local`: an actor lives with the first caller that hosts its type. Default: anywhere, by its address. */
   readonly placement?: 'local' | 'any' | undefined
@@ -41,7 +41,7 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
   readonly slowTurnMs?: number | undefined
   /**
    * Whether a call may be made, a property be read or some be watched, beside the stage's own rule: anything but `true` is
-   * FORBIDDEN. Asked before the mailbox; the actor may be active by then.
+   * FORBIDDEN. Asked before the mailbox; the actor may be active by then. Default: every call.
    */
   readonly authorize?: Authorize | undefined
   /**
