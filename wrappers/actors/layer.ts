@@ -44,8 +44,9 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   }
   const references: References = {
     refer: (reference) => {
-      if (reference.namespace !== namespace) refuse(`is the actor ${describe(reference.to)} of the namespace ${describe(reference.namespace)}, which nobody can call from ${namespace}: pass one of this stage's own`)
-      return checkAddress(reference.to)
+      if (reference.namespace === namespace) return checkAddress(reference.to)
+      const other = `is the actor ${describe(reference.to)} of the namespace ${describe(reference.namespace)}`
+      return refuse(`${other}, which nobody can call from ${namespace}: pass one of this stage's own`)
     },
     resolve: (text) => actor(text),
   }
@@ -71,7 +72,8 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       define: (options: ActorOptions) => hosting.define(options),
       host: (address: string, object: object, options?: HostOptions) => hosting.host(checkAddress(address), object, options),
       actor,
-      observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) => observers.observe(checkAddress(addressOf(address)), names, checkOptions(options, 'observe')),
+      observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) =>
+        observers.observe(checkAddress(addressOf(address)), names, checkOptions(options, 'observe')),
       actors: () => hosting.actors(),
       explain: (address: unknown) => explain(mesh, hosting, checkAddress(addressOf(address))),
     },
@@ -127,7 +129,9 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
       }
       const definition = hosting.definitionOf(address)
       if (!guards(interception, definition)) return begin(args, call.carried, answer)
-      outside(() => admit(interception, definition, { address, name: method, args, carried: call.carried, peer: call.peer, of: call, snapshot: (value) => snapshotOf(value, hosting.outgoing.references) }, begin, answer))
+      const { carried, peer } = call
+      const snapshot = (value: unknown): unknown => snapshotOf(value, hosting.outgoing.references)
+      outside(() => admit(interception, definition, { address, name: method, args, carried, peer, of: call, snapshot }, begin, answer))
     }, { words: ([address, method, args]) => inWords(method, args, address) })],
     [LOCATE, ({ carried, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))

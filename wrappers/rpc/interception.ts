@@ -83,6 +83,12 @@ export interface Told {
   dropped?(peer: Peer | undefined, what: string): void
 }
 
+/** As they come from users, where nothing is sure. */
+interface GivenOptions {
+  readonly interceptors?: unknown
+  readonly authorize?: unknown
+}
+
 /** One call that waits for an interceptor, a rule or its answer. */
 interface Held {
   readonly method: string
@@ -99,9 +105,14 @@ export class Interception {
   readonly #authorize: Authorize | undefined
 
   /** @throws TypeError */
-  constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, { interceptors = [], authorize }: { interceptors?: unknown; authorize?: unknown }, private readonly told: Told) {
-    if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) throw new TypeError('interceptors are a list of functions (call, next) => Promise')
-    if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError('authorize is a function (call) => boolean, or a promise of one')
+  constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, given: GivenOptions, private readonly told: Told) {
+    const { interceptors = [], authorize } = given
+    if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) {
+      throw new TypeError('interceptors are a list of functions (call, next) => Promise')
+    }
+    if (authorize !== undefined && typeof authorize !== 'function') {
+      throw new TypeError('authorize is a function (call) => boolean, or a promise of one')
+    }
     this.#list = [...interceptors as readonly Interceptor[]]
     this.#authorize = authorize as Authorize | undefined
     deadlines.add((now) => this.#sweep(now))
@@ -124,7 +135,9 @@ export class Interception {
   out(facts: Facts, of: Passing, send: (call: InterceptedCall) => Promise<unknown>): Promise<unknown> {
     const held: Held = { method: facts.method, of, begun: false, fail: nothing }
     const { signal } = of
-    const unlisten = signal && onAbort(signal, () => held.fail(new StageError('CANCELLED', `${facts.method} was cancelled by its signal`, { executed: executed(held), cause: signal.reason })))
+    const unlisten = signal && onAbort(signal, () => {
+      held.fail(new StageError('CANCELLED', `${facts.method} was cancelled by its signal`, { executed: executed(held), cause: signal.reason }))
+    })
     let unhold: (() => void) | undefined
     const done = this.#hold(held, this.#through(new Intercepted(facts, of, this.clock), (call) => {
       held.begun = true
@@ -212,7 +225,9 @@ export class Interception {
 
   #allowed(call: InterceptedCall, rules: Rules | undefined): unknown {
     const ask = (rule: Authorize): unknown => after(decided(rule, call), (allowed) => {
-      if (allowed !== true) throw new StageError('FORBIDDEN', `${call.peer?.name ?? 'the caller'} may not ${VERBS[call.kind]} ${call.method} of ${call.target}`, { executed: 'no' })
+      if (allowed === true) return
+      const what = `${VERBS[call.kind]} ${call.method} of ${call.target}`
+      throw new StageError('FORBIDDEN', `${call.peer?.name ?? 'the caller'} may not ${what}`, { executed: 'no' })
     })
     const all = (list: readonly Authorize[]): unknown => list.reduce<unknown>((before, rule) => after(before, () => ask(rule)), undefined)
     return after(this.#authorize && ask(this.#authorize), () => rules && all(rules.authorize))

@@ -69,7 +69,9 @@ class Passed extends Listed implements Refs {
     const fn = this.hand?.give(given) ?? given
     return this.add(markElsewhere((...args: unknown[]): Promise<unknown> => {
       const call = new Answering()
-      const answer = new Promise((resolve) => { resolve(outside(fn, fn === given ? undefined : call, ...kept(args, references) as unknown[])) }).then((value) => kept(value, references, call.hand), (thrown: unknown) => {
+      const self = fn === given ? undefined : call
+      const called = new Promise((resolve) => { resolve(outside(fn, self, ...kept(args, references) as unknown[])) })
+      const answer = called.then((value) => kept(value, references, call.hand), (thrown: unknown) => {
         throw call.failure ?? copiedError(failed('a function that was passed', thrown), references)
       })
       answer.catch(() => {}) // handled, as that of a function that came over a link

@@ -47,13 +47,17 @@ export class LocalCalls {
       if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
       this.#run(address, call, own, carried, changes, share, done, within)
     }
-    outside(() => admit(this.interception, definition, { address, name: call.made.name, args, carried: call.carried, peer: this.mesh.self, of: call, snapshot: (value) => share ? value : snapshotOf(value, references) }, begin, (error, value) => {
-      this.#answer(call, share, error, value)
-    }))
+    const { carried, made: { name } } = call
+    const snapshot = (value: unknown): unknown => share ? value : snapshotOf(value, references)
+    const done: Parameters<Begin>[2] = (error, value) => this.#answer(call, share, error, value)
+    outside(() => admit(this.interception, definition, { address, name, args, carried, peer: this.mesh.self, of: call, snapshot }, begin, done))
   }
 
   /** @param done  told what became of the turn, in place of the caller */
-  #run(address: string, call: ActorCall, args: readonly unknown[], carried: Carried, changes: Changes | undefined, share: boolean, done?: Parameters<Begin>[2], within?: AsyncResource): void {
+  #run(
+    address: string, call: ActorCall, args: readonly unknown[], carried: Carried, changes: Changes | undefined, share: boolean,
+    done?: Parameters<Begin>[2], within?: AsyncResource,
+  ): void {
     const turn = new Turn(call.made.name, args, call.made.deadline, carried, (error, value) => {
       if (error && error.executed !== 'no') call.streams = NONE // its code has got them, and may still read
       if (done) done(error, value)

@@ -7,7 +7,7 @@ import { failedInterceptor, type Facts, type Interception } from '../../rpc/inte
 import type { InterceptedCall } from '../../rpc/interceptor.js'
 import { Retries } from '../../rpc/calling/retries.js'
 import type { Rpc } from '../../rpc/rpc.js'
-import { asked } from '../hosting/admission.js'
+import { asked, type Interceptable } from '../hosting/admission.js'
 import { announced } from '../address.js'
 import { announcedBy } from '../announced.js'
 import { ActorCall, type Made } from './call.js'
@@ -30,6 +30,9 @@ export interface Under {
   readonly over: boolean
   cancel(error: StageError): void
 }
+
+type CallOptions = ActorCallOptions & Pick<SelectOptions, 'inherited'>
+type Done = (error: StageError | null, value?: unknown) => void
 
 /** The ways to all actors that this stage calls. */
 export class Routes implements RouteHost {
@@ -57,7 +60,7 @@ export class Routes implements RouteHost {
   }
 
   /** @returns by which it is cancelled; undefined where it has failed already */
-  call(address: string, name: string, args: readonly unknown[], options: ActorCallOptions & Pick<SelectOptions, 'inherited'>, done: (error: StageError | null, value?: unknown) => void, onsend?: Made['onsend']): Under | undefined {
+  call(address: string, name: string, args: readonly unknown[], options: CallOptions, done: Done, onsend?: Made['onsend']): Under | undefined {
     const { clock, timeoutMs } = this.mesh
     const carried = carriedBy(options)
     if (!this.takes(carried)) {
@@ -67,18 +70,20 @@ export class Routes implements RouteHost {
     }
     const now = clock.now()
     this.retries.budget.count(now)
-    const made: Made = { address, name, since: now, deadline: now + (options.timeoutMs ?? timeoutMs), signal: options.signal, idempotent: options.idempotent, hand: (options.inherited as Inherited | undefined)?.hand, onsend }
+    const { signal, idempotent, inherited } = options
+    const deadline = now + (options.timeoutMs ?? timeoutMs)
+    const made: Made = { address, name, since: now, deadline, signal, idempotent, hand: (inherited as Inherited | undefined)?.hand, onsend }
     const what = this.interception.intercepts ? asked(name, args) : undefined
     return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done)
   }
 
-  #begin(made: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): ActorCall {
+  #begin(made: Made, args: readonly unknown[], carried: Carried, done: Done): ActorCall {
     const call = new ActorCall(this.route(made.address), made, args, carried, done)
     call.start()
     return call
   }
 
-  #intercepted(what: Pick<InterceptedCall, 'kind' | 'method' | 'args'>, made: Made, args: readonly unknown[], carried: Carried, done: (error: StageError | null, value?: unknown) => void): Under {
+  #intercepted(what: Interceptable, made: Made, args: readonly unknown[], carried: Carried, done: Done): Under {
     const { address } = made
     const passage = new AbortController()
     const signal = made.signal ? either(made.signal, passage.signal) : passage.signal
@@ -91,14 +96,19 @@ export class Routes implements RouteHost {
         else resolve(value)
       })
     })
-    const facts: Facts = { ...what, side: 'caller', target: address, peer: undefined, actor: { address, pattern: this.hosting.definitionOf(address)?.pattern.text }, headers: carried.headers, options: undefined }
+    const actor = { address, pattern: this.hosting.definitionOf(address)?.pattern.text }
+    const { headers } = carried
+    const facts: Facts = { ...what, side: 'caller', target: address, peer: undefined, actor, headers, options: undefined }
     const end = (error: unknown, value?: unknown): void => {
       under.over = true
       const unsent = what.kind === 'observe' && !sent && !error
       if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, and only the actor can be watched: call next()`))
       else done(error as StageError | null, value)
     }
-    this.interception.out(facts, { endsAt: made.deadline, signal, over: false }, send).then((value) => end(null, value), (error: unknown) => end(what.kind === 'observe' ? failedInterceptor(error) : error))
+    this.interception.out(facts, { endsAt: made.deadline, signal, over: false }, send).then(
+      (value) => end(null, value),
+      (error: unknown) => end(what.kind === 'observe' ? failedInterceptor(error) : error),
+    )
     return under
   }
 
@@ -145,7 +155,11 @@ export class Routes implements RouteHost {
     if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
       if (peer.id === mesh.id) {
-        return this.hosting.locate(address, (error, owner) => { if (error) reject(error); else resolve({ owner, repeatable: owner === mesh.id ? this.hosting.definitionOf(address)?.repeatable : undefined }) }, from)
+        return this.hosting.locate(address, (error, owner) => {
+          const definition = owner === mesh.id ? this.hosting.definitionOf(address) : undefined
+          if (error) reject(error)
+          else resolve({ owner, repeatable: definition?.repeatable })
+        }, from)
       }
       const { clock } = mesh
       const endsAt = clock.now() + LOCATE_MS
@@ -197,9 +211,12 @@ export class Routes implements RouteHost {
   }
 
   why(address: string, method: string): StageError {
-    if (this.hosting.hosts(address) || this.#hosted(address)) return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
+    if (this.hosting.hosts(address) || this.#hosted(address)) {
+      return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
+    }
     const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
-    return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'}`)
+    const there = types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'
+    return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${there}`)
   }
 
   /** Takes no more calls but those of turns. */

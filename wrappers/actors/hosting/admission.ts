@@ -11,8 +11,10 @@ import type { Definition } from '../definition.js'
 import { GET, WATCH } from '../tasks.js'
 import { isInner } from '../words.js'
 
+export type Interceptable = Pick<InterceptedCall, 'kind' | 'method' | 'args'>
+
 /** What a call of an actor is to interceptors; undefined where it is something of the library's own. */
-export function asked(name: string, args: readonly unknown[]): Pick<InterceptedCall, 'kind' | 'method' | 'args'> | undefined {
+export function asked(name: string, args: readonly unknown[]): Interceptable | undefined {
   if (name === GET) return { kind: 'get', method: text(args[0]), args: [] }
   if (name === WATCH) {
     const names = Array.isArray(args[0]) ? (args[0] as unknown[]).map(text) : []
@@ -48,11 +50,13 @@ export const guards = (interception: Interception, definition: Definition | unde
  * Has a call become a turn once everything that stands before it lets it through: at once where nothing waits.
  * @param done  told what becomes of it
  */
-export function admit(interception: Interception, definition: Definition, { address, name, args, carried, peer, of, snapshot }: Arrived, begin: Begin, done: Answer): void {
+export function admit(interception: Interception, definition: Definition, arrived: Arrived, begin: Begin, done: Answer): void {
+  const { address, name, args, carried, peer, of, snapshot } = arrived
   const what = asked(name, args)
   const rules = what && definition.rules(what.kind, what.method)
   if (!what || !(rules || interception.guards)) return begin(args, carried, done)
-  const facts: Facts = { ...what, side: 'callee', target: address, peer, actor: { address, pattern: definition.pattern.text }, headers: carried.headers, options: definition.given }
+  const actor = { address, pattern: definition.pattern.text }
+  const facts: Facts = { ...what, side: 'callee', target: address, peer, actor, headers: carried.headers, options: definition.given }
   const plain = what.kind === 'call'
   /** What the turn failed with, and what interceptors are told of that: what its code threw. */
   let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
@@ -85,8 +89,9 @@ export function admit(interception: Interception, definition: Definition, { addr
     }, here())
   })
   const fail = (error: unknown): void => {
-    if (failed && failed.thrown === error) answer(failed.error)
-    else answer(own ?? new StageError('REMOTE_ERROR', `an interceptor of ${name} of ${address} failed: ${asError(error).message}`, { executed: begun ? 'yes' : 'no', cause: error }))
+    if (failed && failed.thrown === error) return answer(failed.error)
+    const why = `an interceptor of ${name} of ${address} failed: ${asError(error).message}`
+    answer(own ?? new StageError('REMOTE_ERROR', why, { executed: begun ? 'yes' : 'no', cause: error }))
   }
   let result: unknown
   try {

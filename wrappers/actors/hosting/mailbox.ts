@@ -111,10 +111,14 @@ export class Mailbox {
     }
     if (cycle) {
       const { chain } = turn.carried
-      return turn.answer(new StageError('DEADLOCK', `a circle of calls: ${[...chain.slice(chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')} waits for itself; make it reentrant, or do not wait for the answer`, { executed: 'no' }))
+      const circle = [...chain.slice(chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')
+      const why = `a circle of calls: ${circle} waits for itself; make it reentrant, or do not wait for the answer`
+      return turn.answer(new StageError('DEADLOCK', why, { executed: 'no' }))
     }
     // the timers and reminders of an actor are its own, and not many
-    if (this.queued >= definition.mailbox && (!turn.task || turn.own)) return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
+    if (this.queued >= definition.mailbox && (!turn.task || turn.own)) {
+      return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
+    }
     if (turn.arrivedAt === 0) turn.arrivedAt = host.mesh.clock.now()
     activation.usedAt = turn.arrivedAt
     if (this.#queue) this.#queue.push(turn)
@@ -243,7 +247,10 @@ export class Mailbox {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)
         // the turns behind it follow from here, and go on when the caller of this one is long gone
-        outside(() => void Promise.resolve(result).then((value) => this.#done(turn, null, value, true), (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true)))
+        outside(() => void Promise.resolve(result).then(
+          (value) => this.#done(turn, null, value, true),
+          (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true),
+        ))
         return
       }
     } catch (thrown) {
@@ -312,7 +319,9 @@ export class Mailbox {
     const written = this.#written?.get(turn)
     if (written) {
       this.#written?.delete(turn)
-      error = new StageError('REMOTE_ERROR', `${turn.words} is readonly, and ${waited ? 'it, or another that ran beside it,' : 'it'} has changed ${written.join(', ')}: that was put back`, { executed: 'yes' })
+      const who = waited ? 'it, or another that ran beside it,' : 'it'
+      const why = `${turn.words} is readonly, and ${who} has changed ${written.join(', ')}: that was put back`
+      error = new StageError('REMOTE_ERROR', why, { executed: 'yes' })
     }
     turn.answer(error, value)
     this.next()
@@ -327,7 +336,10 @@ export class Mailbox {
     const { activation } = this
     try {
       const changed = putBackData(activation, this.#fixed!)
-      if (changed.length > 0) for (const one of by) (this.#written ??= new Map<Turn, readonly string[]>()).set(one, [...new Set([...this.#written.get(one) ?? [], ...changed])])
+      if (changed.length > 0) {
+        const written = this.#written ??= new Map<Turn, readonly string[]>()
+        for (const one of by) written.set(one, [...new Set([...written.get(one) ?? [], ...changed])])
+      }
       return true
     } catch (failure) {
       const [turn] = by

@@ -48,7 +48,8 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
     })
     return {
       start: () => {
-        interception.out(factsOf('call', selection, method, args, peer), { ...passing(caller, selection, passage.signal), endsAt }, send).then(answer, (error: unknown) => {
+        const of = { ...passing(caller, selection, passage.signal), endsAt }
+        interception.out(factsOf('call', selection, method, args, peer), of, send).then(answer, (error: unknown) => {
           fail(failedInterceptor(error))
         })
       },

@@ -17,8 +17,10 @@ export function call(caller: Caller, selection: Selection<Rpc>, method: string, 
   }
   if (!interception) return new Promise((resolve, reject) => void new Invocation(caller, selection, method, args).start(resolve, reject))
   const of = passing(caller, selection)
-  return interception.out(factsOf('call', selection, method, args), of, ({ args, headers }) =>
-    new Promise((resolve, reject) => void new Invocation(caller, selection, method, args, { endsAt: of.endsAt, carried: carriedWith(selection, headers) }).start(resolve, reject)))
+  return interception.out(factsOf('call', selection, method, args), of, ({ args, headers }) => {
+    const one = new Invocation(caller, selection, method, args, { endsAt: of.endsAt, carried: carriedWith(selection, headers) })
+    return new Promise((resolve, reject) => void one.start(resolve, reject))
+  })
 }
 
 /** What interceptors are told of a call. @param peer  the match that is called, where that is known */

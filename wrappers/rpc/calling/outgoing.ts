@@ -29,7 +29,8 @@ export interface Asked {
 }
 
 /** Asks the peer for what a layer above serves there. @param words  what is asked for, for messages */
-export function request(link: Asked, name: string, args: readonly unknown[], { endsAt, signal, carried = NOTHING }: Pick<Context, 'endsAt'> & Partial<Context>, words: string): Promise<unknown> {
+export function request(link: Asked, name: string, args: readonly unknown[], context: Pick<Context, 'endsAt'> & Partial<Context>, words: string): Promise<unknown> {
+  const { endsAt, signal, carried = NOTHING } = context
   return new Promise((resolve, reject) => {
     let id = 0
     let unlisten = (): void => {}

@@ -1,7 +1,8 @@
 import { HANDLE } from '../../../src/handle.js'
 import { isMethod } from '../serving/provisions.js'
 
-const AS = Object.freeze(Object.assign(Object.create(null) as object, { [HANDLE]: 'is what as() returned, and stands for methods of another stage: send the name of that stage, and let the other end call to(name).as()' }))
+const WHY = 'is what as() returned, and stands for methods of another stage: send the name of that stage, and let the other end call to(name).as()'
+const AS = Object.freeze(Object.assign(Object.create(null) as object, { [HANDLE]: WHY }))
 
 /** A proxy whose every method is a call; what promises, inspection and iteration look for is not there. */
 export function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): object {

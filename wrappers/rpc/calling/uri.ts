@@ -33,6 +33,7 @@ function decoded(part: string, uri: string): string {
   try {
     return decodeURIComponent(part)
   } catch (cause) {
-    throw new StageError('BAD_NAME', `${describe(part)} in ${describe(uri)} is not percent-encoded: pass each name through encodeURIComponent(), which writes a "%" as "%25"`, { cause })
+    const why = `${describe(part)} in ${describe(uri)} is not percent-encoded`
+    throw new StageError('BAD_NAME', `${why}: pass each name through encodeURIComponent(), which writes a "%" as "%25"`, { cause })
   }
 }

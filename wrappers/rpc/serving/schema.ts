@@ -24,17 +24,21 @@ export type Fitting<Method, Given, Options> =
   [Exclude<keyof Given, keyof Options>] extends [never]
     ? 0 extends 1 & Method ? Options
       : NonNullable<Method> extends (this: never, ...args: infer Args) => infer Result
-        ? Omit<Options, 'input'> & { readonly input?: SchemasFor<Args> | undefined } & (Given extends { readonly output: infer Output extends Schema } ? ResultFits<Awaited<Result>, Output> : unknown)
+        ? Omit<Options, 'input'> & { readonly input?: SchemasFor<Args> | undefined }
+          & (Given extends { readonly output: infer Output extends Schema } ? ResultFits<Awaited<Result>, Output> : unknown)
         : 'not a method'
     : 'an option that does not exist'
-type ResultFits<Result, Output extends Schema> = [Result] extends [StandardSchemaV1.InferInput<Output>] ? unknown : { readonly output: 'what the method returns does not fit its output schema' }
+type ResultFits<Result, Output extends Schema> = [Result] extends [StandardSchemaV1.InferInput<Output>]
+  ? unknown
+  : { readonly output: 'what the method returns does not fit its output schema' }
 
 /** @param input, output  as given by the user @throws TypeError */
 export function validation(method: string, input: unknown, output: unknown): Validation | undefined {
   if (input === undefined && output === undefined) return undefined
   const check = (name: string, given: unknown): Schema => {
     if (isSchema(given)) return given
-    throw new TypeError(`${name} of ${method} is ${describe(given)}: expected a Standard Schema, as those of zod, valibot and arktype are${name === 'input' ? ', or a list with one for each argument' : ''}`)
+    const list = name === 'input' ? ', or a list with one for each argument' : ''
+    throw new TypeError(`${name} of ${method} is ${describe(given)}: expected a Standard Schema, as those of zod, valibot and arktype are${list}`)
   }
   const inputs = Array.isArray(input) ? [...input as unknown[]].map((one, i) => check(`input[${i}]`, one)) : input === undefined ? undefined : [check('input', input)]
   return new Validation(inputs, output === undefined ? undefined : check('output', output))
@@ -121,7 +125,8 @@ function accepted(all: readonly Verdict[], what: string, told: (error: StageErro
   const wrong = all.findIndex((one) => 'issues' in one)
   if (wrong < 0) return all.map((one) => (one as { value: unknown }).value)
   const issues = all.flatMap((one, i) => 'issues' in one ? one.issues.map(({ message, path }) => ({ message, path: [i, ...path ?? []] })) : [])
-  throw new StageError('BAD_ARGUMENT', `argument ${wrong + 1} of ${what} does not pass its schema: ${inWords((all[wrong] as StandardSchemaV1.FailureResult).issues)}`, { executed: 'no', issues })
+  const { issues: first } = all[wrong] as StandardSchemaV1.FailureResult
+  throw new StageError('BAD_ARGUMENT', `argument ${wrong + 1} of ${what} does not pass its schema: ${inWords(first)}`, { executed: 'no', issues })
 }
 
 /** The first of them, and where it is. */

@@ -116,7 +116,10 @@ export class Serving implements Source {
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const streams = this.port.passing.accepted()
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
-    if (!handler && !service) return refuse('NO_SUCH_METHOD', method[0] === '@' ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
+    if (!handler && !service) {
+      const inner = method[0] === '@'
+      return refuse('NO_SUCH_METHOD', inner ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
+    }
     if (carried.depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
     if (this.handlers.draining && type !== REF && carried.depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
     const overload = this.#overload(now, endsAt, weight)
