@@ -109,7 +109,9 @@ export class Framed extends Duplex implements Top {
    * @param size  bytes of payload that are sure to come
    */
   begin(size = 64): Writer {
-    if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
+    if (this.#begun >= 0) {
+      throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
+    }
     const writer = this.#slabs.room(HEAD + size)
     this.#begun = writer.at
     writer.at += HEAD
