@@ -111,7 +111,8 @@ export function checkArguments({ actor, claim, fence, commit, limit, at }: Argum
     checkId('the id of a commit', id)
     expect(isCount(version) && version > 0, 'the version of a commit', version, 'the last one + 1')
     expect(Buffer.isBuffer(data), 'the data of a commit', data, 'a Buffer')
-    expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, `at most ${MAX_STATE_BYTES}: keep less in the actor`)
+    const most = `at most ${MAX_STATE_BYTES}: keep less in the actor`
+    expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, most)
     if (wake !== undefined) {
       expect(Number.isFinite(wake) && Math.abs(wake) <= MAX_TIME, 'the wake of a commit', wake, 'milliseconds since 1970')
     }
