@@ -24,7 +24,10 @@ class Cart {
 const registry = process.argv[2] ?? 'memory:'
 const options = { registry, namespace: `cart-${process.pid}` } // so that two runs of this example do not meet
 
-const shops = ['shop-1', 'shop-2'].map((name) => new Stage(name, options).define({ pattern: 'carts.{customer}', constructor: Cart, durable: true }))
+const shops = ['shop-1', 'shop-2'].map((name) => {
+  const shop = new Stage(name, options)
+  return shop.define({ pattern: 'carts.{customer}', constructor: Cart, durable: true })
+})
 const web = new Stage('web', options)
 
 const cart = web.actor<Cart>('carts.bob')
@@ -32,7 +35,9 @@ await cart.add('apple', 30, 2)
 console.log(`total ${await cart.add('pear', 40)}`)
 
 const error: unknown = await cart.add('apple', 30, -5).catch((thrown: unknown) => thrown)
-console.log(`${error instanceof StageError ? error.code : String(error)}: ${error instanceof StageError && error.cause instanceof Error ? error.cause.message : ''}`)
+const code = error instanceof StageError ? error.code : String(error)
+const cause = error instanceof StageError && error.cause instanceof Error ? error.cause.message : ''
+console.log(`${code}: ${cause}`)
 console.log(`total ${await cart.total}`)
 
 const before = await web.explain(cart)

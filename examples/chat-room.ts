@@ -36,7 +36,8 @@ class Room {
 }
 
 const registry = new MemoryRegistry()
-const servers = ['server-1', 'server-2'].map((name) => new Stage(name, { registry }).define({ pattern: 'rooms.{name}', constructor: Room, readonly: ['log'] }))
+const servers = ['server-1', 'server-2'].map((name) =>
+  new Stage(name, { registry }).define({ pattern: 'rooms.{name}', constructor: Room, readonly: ['log'] }))
 
 /** Somebody at a stage of their own, who reads along until somebody says goodbye. */
 async function enter(name: string): Promise<{ stage: Stage; say(text: string): Promise<void>; transcript: Promise<string[]> }> {

@@ -37,7 +37,11 @@ export class FileRegistry implements Registry {
     if (JSON.stringify(entry).length > 8192) throw new StageError('BAD_ARGUMENT', `the entry of ${entry.name} is too large: announce less`)
     let { generation, lost } = await this.#change(entry.namespace, (state) => {
       const other = holder(state, entry)
-      if (other) throw new StageError('NAME_TAKEN', `${entry.name} is taken by ${other.entry.id} at ${other.entry.addresses.join(', ')} for ${Math.max(0, other.ends - Date.now())} ms`)
+      if (other) {
+        const by = `${other.entry.id} at ${other.entry.addresses.join(', ')}`
+        const ms = Math.max(0, other.ends - Date.now())
+        throw new StageError('NAME_TAKEN', `${entry.name} is taken by ${by} for ${ms} ms`)
+      }
       const lost = entry.id in state.lapsed
       if (!lost) state.listed[entry.id] = { entry, ends: Date.now() + ttlMs }
       return { generation: state.generation, lost }
@@ -83,7 +87,8 @@ export class FileRegistry implements Registry {
       const key = `${state.generation} ${version}`
       if (key !== seen) {
         seen = key
-        yield { generation: state.generation, entries: Object.values(state.listed).map(({ entry }) => entry), lapsed: Object.keys(state.lapsed) }
+        const entries = Object.values(state.listed).map(({ entry }) => entry)
+        yield { generation: state.generation, entries, lapsed: Object.keys(state.lapsed) }
       }
       await sleep(POLL_MS, undefined, { signal: ending, ref: false }).catch(() => {})
     }
@@ -109,7 +114,8 @@ export class FileRegistry implements Registry {
         if (await this.#write(namespace, version + 1, state)) return answer
       }
     }).catch((error: unknown) => {
-      throw error instanceof StageError ? error : new StageError('REGISTRY_UNAVAILABLE', `${this.address}: ${String(error)}`, { cause: error })
+      if (error instanceof StageError) throw error
+      throw new StageError('REGISTRY_UNAVAILABLE', `${this.address}: ${String(error)}`, { cause: error })
     })
     this.#queue = result.catch(() => {})
     return result

@@ -18,7 +18,13 @@ export function tracing(report: (span: Span) => void): Interceptor {
     // at the caller the parent is the span that runs here; at the callee it is what came with the call
     const above = call.side === 'caller' ? current.getStore() : undefined
     const [, trace, parent] = above ? ['', above.trace, above.id] : PARENT.exec(call.headers['traceparent'] ?? '') ?? []
-    const span: Span = { trace: trace ?? randomBytes(16).toString('hex'), id: randomBytes(8).toString('hex'), parent, side: call.side, what: `${call.target} ${call.method}` }
+    const span: Span = {
+      trace: trace ?? randomBytes(16).toString('hex'),
+      id: randomBytes(8).toString('hex'),
+      parent,
+      side: call.side,
+      what: `${call.target} ${call.method}`,
+    }
     try {
       return await current.run(span, next, { ...call, headers: { ...call.headers, traceparent: `00-${span.trace}-${span.id}-01` } })
     } finally {

@@ -11,26 +11,15 @@ import { systemClock } from '../src/clock.js'
 import { destroy } from '../src/destroy.js'
 import { StageError } from '../src/errors.js'
 import { outside } from '../src/outside.js'
+import { DEFAULTS, frameBytes, type FramingOptions } from './framing/options.js'
 import { Slabs, type Slab } from './framing/slabs.js'
 import type { Writer } from '../src/writer.js'
 import type { Clock, Layer, Timer, Top } from '../src/types.js'
-
-export interface FramingOptions {
-  /** Largest payload of one frame, in bytes; default 64 KiB and 512 bytes, from 256 to 1 MiB. Both ends need the same. */
-  maxFrameBytes?: number
-}
-
-/** Of a layer that does not say. */
-const DEFAULTS = {
-  /** 64 KiB and what a call has around its arguments, so that a value of that size is one frame. */
-  maxFrameBytes: 64 * 1024 + 512,
-} as const satisfies FramingOptions
 
 const HEAD = 4
 const DATA = 0
 const PING = 1
 const PONG = 2
-const FRAME_LIMIT = 1024 * 1024
 /** The most that is handed to the carrier at once, so that it can be seen to move. */
 const WRITE_MAX = 256 * 1024
 /** A frame that was begun is whole by then. */
@@ -43,6 +32,8 @@ const LOOKS_MAX = 3
 /** Pings that a peer may send within ten seconds; its own pulse needs one. */
 const PINGS_MAX = 100
 const PINGS_MS = 10_000
+
+export type { FramingOptions } from './framing/options.js'
 
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
@@ -113,7 +104,9 @@ export class Framed extends Duplex implements Top {
    * @param size  bytes of payload that are sure to come
    */
   begin(size = 64): Writer {
-    if (this.#begun >= 0) throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
+    if (this.#begun >= 0) {
+      throw new StageError('BAD_ARGUMENT', 'a getter or Proxy in the arguments used the same link while they were being encoded')
+    }
     const writer = this.#slabs.room(HEAD + size)
     this.#begun = writer.at
     writer.at += HEAD
@@ -380,12 +373,6 @@ export class Framed extends Duplex implements Top {
     this.#whole = true
     this.push(null)
   }
-}
-
-/** @throws TypeError */
-function frameBytes({ maxFrameBytes = DEFAULTS.maxFrameBytes }: FramingOptions): number {
-  if (Number.isInteger(maxFrameBytes) && maxFrameBytes >= 256 && maxFrameBytes <= FRAME_LIMIT) return maxFrameBytes
-  throw new TypeError(`maxFrameBytes must be an integer of 256 to ${FRAME_LIMIT}, not ${String(maxFrameBytes)}`)
 }
 
 const cut = (why: string): StageError => new StageError('DISCONNECTED', why, { executed: 'unknown' })

@@ -20,7 +20,9 @@ interface Parcel {
  */
 export function latency(ms: number | (() => number), options: { clock?: Clock | undefined } = {}): Wrapper {
   const { clock = systemClock } = options
-  if (typeof ms !== 'function' && !(Number.isFinite(ms) && ms >= 0)) throw new TypeError(`ms must be a number of milliseconds, not ${String(ms)}`)
+  if (typeof ms !== 'function' && !(Number.isFinite(ms) && ms >= 0)) {
+    throw new TypeError(`ms must be a number of milliseconds, not ${String(ms)}`)
+  }
   const delay = typeof ms === 'function' ? ms : () => ms
   const wrap: Wrapper = (stream) => around(stream, delayed(delay, clock), delayed(delay, clock))
   return Object.defineProperty(wrap, 'name', { value: 'latency' })

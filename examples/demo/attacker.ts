@@ -48,7 +48,8 @@ await play(stage, async () => {
 
   const seen: Seen = await stage.to('watcher').call('seen')
   line(`the watcher saw ${seen.hp.length} values in ${seen.version} commits, ${seen.resets} of them after a gap`)
-  expect(seen.isDead && seen.hp.at(-1) === 0 && seen.hp.every((one, i) => i === 0 || one < seen.hp[i - 1]), 'it saw them in order and to the end')
+  const falling = seen.hp.every((one, i) => i === 0 || one < seen.hp[i - 1])
+  expect(seen.isDead && seen.hp.at(-1) === 0 && falling, 'it saw them in order and to the end')
 })
 
 /** The process in which the player lives. */

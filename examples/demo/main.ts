@@ -71,7 +71,9 @@ function start(role: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
   const env = { ...process.env, STAGE_REGISTRY: registry, STAGE_NAMESPACE: namespace, STAGE_HOST: '', DEMO_FOLDER: folder, ...more }
   const child = fork(fileURLToPath(new URL(`./${role}.js`, import.meta.url)), { env })
   children.add(child)
-  child.on('message', (message: Message) => { if ('failed' in message) fail(new Error(`${role} (process ${child.pid}): ${message.failed}`)) })
+  child.on('message', (message: Message) => {
+    if ('failed' in message) fail(new Error(`${role} (process ${child.pid}): ${message.failed}`))
+  })
   child.once('error', fail)
   child.once('exit', (code, signal) => {
     children.delete(child)

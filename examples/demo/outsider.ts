@@ -13,5 +13,6 @@ await play(stage, async () => {
   const names = stage.peers().map((peer) => peer.name)
   expect(names.join() === 'neighbour', `its peers are: ${names.join(', ')}`)
   const error: unknown = await stage.to('greeter', { timeoutMs: 500 }).call('greet', 'outsider').catch((thrown: unknown) => thrown)
-  expect(error instanceof StageError && error.code === 'NO_SUCH_PEER', `a call to greeter ends in ${error instanceof StageError ? error.code : String(error)}`)
+  const code = error instanceof StageError ? error.code : String(error)
+  expect(code === 'NO_SUCH_PEER', `a call to greeter ends in ${code}`)
 })

@@ -43,7 +43,9 @@ export class Connection {
     } catch (error) {
       if (this.#closed) throw this.#over()
       // what Redis itself answered leaves a good connection, but for answers that depend on which server it is
-      if (!client || !isReply(error) || /^(READONLY|LOADING|MASTERDOWN|NOAUTH|CLUSTERDOWN)/.test(error.message)) this.#drop(connecting, client)
+      if (!client || !isReply(error) || /^(READONLY|LOADING|MASTERDOWN|NOAUTH|CLUSTERDOWN)/.test(error.message)) {
+        this.#drop(connecting, client)
+      }
       throw failure(this.target.address, error, this.what)
     }
   }

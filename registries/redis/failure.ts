@@ -1,9 +1,18 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 
-/** What commands the library needs; what is printed when one of them is not allowed. */
+/** The commands that the library needs. */
+const COMMANDS = [
+  '+hello +auth +select +info +client|setname', // by which ioredis connects
+  '+eval +evalsha +time',
+  '+hmget +hset +hget +hdel',
+  '+zadd +zscore +zrange +zrangebyscore +zrangebylex +zrem +zremrangebyscore',
+  '+xadd +xread +xrange +del',
+].join(' ')
+
+/** What allows them, which is printed when one of them is not allowed. */
 export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
-  `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* +hello +auth +select +info +client|setname +eval +evalsha +time +hmget +hset +hget +hdel +zadd +zscore +zrange +zrangebyscore +zrangebylex +zrem +zremrangebyscore +xadd +xread +xrange +del`
+  `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* ${COMMANDS}`
 
 /** [what Redis or the connection said, what to try]; the first that matches. */
 const advice: readonly (readonly [RegExp, string])[] = [
@@ -37,13 +46,16 @@ export function failure(address: string, thrown: unknown, what: 'registry' | 'st
   // not the error itself: ioredis hangs the command on it, and that of a log-in holds the password
   const cause = Object.assign(new Error(said), { name: error.name })
   if (/NOPERM|no permissions|ACL failure/i.test(said)) {
-    return new StageError('AUTH_FAILED', `Redis at ${address} does not let this user do what is needed (${said}); allow it with: ${ACL_LINE('<user>')}`, { cause })
+    const refused = `Redis at ${address} does not let this user do what is needed (${said})`
+    return new StageError('AUTH_FAILED', `${refused}; allow it with: ${ACL_LINE('<user>')}`, { cause })
   }
   if (/NOAUTH|WRONGPASS|invalid password|invalid username|without any password/i.test(said)) {
-    return new StageError('AUTH_FAILED', `Redis at ${address} wants other credentials (${said}); put them in the URL: redis://user:password@host:6379`, { cause })
+    const refused = `Redis at ${address} wants other credentials (${said})`
+    return new StageError('AUTH_FAILED', `${refused}; put them in the URL: redis://user:password@host:6379`, { cause })
   }
   const hint = advice.find(([pattern]) => pattern.test(said))?.[1] ?? 'try again, and look into its log'
-  return new StageError(what === 'store' ? 'STORE_UNAVAILABLE' : 'REGISTRY_UNAVAILABLE', `the ${what} ${address} is not available (${said}): ${hint}`, { cause })
+  const code = what === 'store' ? 'STORE_UNAVAILABLE' : 'REGISTRY_UNAVAILABLE'
+  return new StageError(code, `the ${what} ${address} is not available (${said}): ${hint}`, { cause })
 }
 
 /** What an error says in one line; several addresses of one host make an AggregateError without words of its own. */

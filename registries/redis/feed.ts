@@ -84,7 +84,9 @@ export class Feed {
     if (this.views.ended) return
     const [what, generation, revision, mark, past, lapsed, flat] = reply as [string, string, string, string, string, string[], string[]]
     if (what === 'same') return
-    if (what !== 'view') throw new StageError('REGISTRY_UNAVAILABLE', `${this.options.address} answered what nobody asked for namespace ${namespace}`)
+    if (what !== 'view') {
+      throw new StageError('REGISTRY_UNAVAILABLE', `${this.options.address} answered what nobody asked for namespace ${namespace}`)
+    }
     const continuous = witness.seen === undefined || past === witness.seen.mark
     this.#seen = { generation, revision, mark }
     this.views.push({

@@ -55,7 +55,8 @@ export class RedisRegistry implements Registry {
    * @throws TypeError if the URL is none
    */
   constructor(options: RedisRegistryOptions | string = {}) {
-    const { url = DEFAULTS.url, client, clock = systemClock, random = systemRandom } = typeof options === 'string' ? { url: options } : options
+    const given: RedisRegistryOptions = typeof options === 'string' ? { url: options } : options
+    const { url = DEFAULTS.url, client, clock = systemClock, random = systemRandom } = given
     this.#target = client ? clientTarget(client) : urlTarget(url)
     this.address = this.#target.address
     this.#clock = clock

@@ -9,8 +9,11 @@ import type { Target } from './target.js'
 const COMMAND_MS = 5000
 
 /** @param address  of the Redis, without credentials */
-export const warningOf = (address: string): string =>
-  `${address} may lose what was committed last: when it fails over to a replica, which follows it asynchronously, and when it restarts without its append-only file (appendonly yes; with appendfsync everysec up to a second of it)`
+export function warningOf(address: string): string {
+  const replica = 'when it fails over to a replica, which follows it asynchronously'
+  const restart = 'when it restarts without its append-only file (appendonly yes; with appendfsync everysec up to a second of it)'
+  return `${address} may lose what was committed last: ${replica}, and ${restart}`
+}
 
 /** What actors of one namespace were and whose they are. Its connection is its own, so that no heartbeat waits behind a large state. */
 export class RedisStore implements StoreSteps {

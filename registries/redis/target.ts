@@ -49,9 +49,13 @@ export function urlTarget(text: string): Target {
   } catch {
     throw new TypeError('the URL of a Redis registry must look like redis://user:password@host:6379/0')
   }
-  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') throw new TypeError(`the URL of a Redis registry begins with redis: or rediss:, not ${url.protocol}`)
+  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
+    throw new TypeError(`the URL of a Redis registry begins with redis: or rediss:, not ${url.protocol}`)
+  }
   const db = url.pathname.replace(/^\//, '')
-  if (!/^\d*$/.test(db)) throw new TypeError('the path in the URL of a Redis registry is the number of a database, as in redis://host:6379/2')
+  if (!/^\d*$/.test(db)) {
+    throw new TypeError('the path in the URL of a Redis registry is the number of a database, as in redis://host:6379/2')
+  }
   const host = url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1'
   const port = Number(url.port || 6379)
   const from: RedisOptions = {

@@ -71,7 +71,9 @@ interface State extends Seen {
 export class Ledger {
   #state: State
 
-  constructor(private readonly table: Table, private readonly namespace: string, private readonly now: number, private readonly fresh: string) {
+  constructor(
+    private readonly table: Table, private readonly namespace: string, private readonly now: number, private readonly fresh: string,
+  ) {
     this.#state = this.#stored() ?? this.#begin(0)
   }
 
@@ -93,7 +95,8 @@ export class Ledger {
   renew(entry: Listed, seen: Seen): Renewed {
     if (this.#rolledBack(seen)) this.#state = this.#begin(seen.revision)
     const end = this.table.get('lease', entry.id)
-    const reborn = seen.generation !== this.#state.generation && this.now - this.#state.born <= entry.ttlMs && this.table.get('lapsed', entry.id) === undefined
+    const { generation, born } = this.#state
+    const reborn = seen.generation !== generation && this.now - born <= entry.ttlMs && this.table.get('lapsed', entry.id) === undefined
     // who came first to a registry that has forgotten keeps the name, if one of them would have it alone
     if (end === undefined && (!reborn || this.#holder(entry))) return { ...this.#answer(), answer: 'lost' }
     this.#list(entry)

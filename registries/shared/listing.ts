@@ -54,7 +54,9 @@ class Listing implements Lease {
   #renewing: Promise<unknown> | undefined
   #closing: Promise<void> | undefined
 
-  constructor(private readonly steps: Steps, private entry: Entry, private readonly ttlMs: number, private readonly context: Context, answer: Granted) {
+  constructor(
+    private readonly steps: Steps, private entry: Entry, private readonly ttlMs: number, private readonly context: Context, answer: Granted,
+  ) {
     this.#sweeper = new Sweeper(context.clock, context.random, ttlMs, () => steps.sweep(entry.id))
     this.#seen = answer
     if (answer.answer === 'lost') this.#lose()
@@ -116,7 +118,9 @@ class Listing implements Lease {
   }
 }
 
-const listed = (entry: Entry, ttlMs: number): Listed => ({ id: entry.id, name: entry.name, unique: entry.unique, ttlMs, text: encodeEntry(entry) })
+const listed = (entry: Entry, ttlMs: number): Listed => (
+  { id: entry.id, name: entry.name, unique: entry.unique, ttlMs, text: encodeEntry(entry) }
+)
 
 function nameTaken(entry: Entry, holder: Holder): StageError {
   const at = holder.addresses.length > 0 ? ` at ${describe(holder.addresses.join(', '))}` : ''

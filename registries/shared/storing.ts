@@ -93,7 +93,9 @@ export interface Arguments {
  * @throws StageError BAD_ARGUMENT saying what is wrong with which
  */
 export function checkArguments({ actor, claim, fence, commit, limit, at }: Arguments): void {
-  if (actor !== undefined) expect(isText(actor, MAX_ACTOR_BYTES), 'the address of an actor', actor, `1 to ${MAX_ACTOR_BYTES} bytes of printable text`)
+  if (actor !== undefined) {
+    expect(isText(actor, MAX_ACTOR_BYTES), 'the address of an actor', actor, `1 to ${MAX_ACTOR_BYTES} bytes of printable text`)
+  }
   if (claim) {
     checkId('the stage of a claim', claim.stage)
     checkId('the activation of a claim', claim.activation)
@@ -109,14 +111,20 @@ export function checkArguments({ actor, claim, fence, commit, limit, at }: Argum
     checkId('the id of a commit', id)
     expect(isCount(version) && version > 0, 'the version of a commit', version, 'the last one + 1')
     expect(Buffer.isBuffer(data), 'the data of a commit', data, 'a Buffer')
-    expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, `at most ${MAX_STATE_BYTES}: keep less in the actor`)
-    if (wake !== undefined) expect(Number.isFinite(wake) && Math.abs(wake) <= MAX_TIME, 'the wake of a commit', wake, 'milliseconds since 1970')
+    const most = `at most ${MAX_STATE_BYTES}: keep less in the actor`
+    expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, most)
+    if (wake !== undefined) {
+      expect(Number.isFinite(wake) && Math.abs(wake) <= MAX_TIME, 'the wake of a commit', wake, 'milliseconds since 1970')
+    }
   }
-  if (at !== undefined) expect(Number.isInteger(at) && Math.abs(at) <= MAX_TIME, 'the time of a wake', at, 'whole milliseconds since 1970, as due() told')
+  if (at !== undefined) {
+    expect(Number.isInteger(at) && Math.abs(at) <= MAX_TIME, 'the time of a wake', at, 'whole milliseconds since 1970, as due() told')
+  }
   if (limit !== undefined) expect(isCount(limit) && limit > 0 && limit <= MAX_DUE, 'the limit', limit, `1 to ${MAX_DUE}`)
 }
 
-const checkId = (what: string, value: string): void => expect(isText(value, MAX_ID_BYTES), what, value, `1 to ${MAX_ID_BYTES} bytes of printable text`)
+const checkId = (what: string, value: string): void =>
+  expect(isText(value, MAX_ID_BYTES), what, value, `1 to ${MAX_ID_BYTES} bytes of printable text`)
 
 function expect(good: boolean, what: string, found: unknown, wanted: string): void {
   if (!good) throw new StageError('BAD_ARGUMENT', `${what} is ${describe(found)}; expected ${wanted}`)

@@ -50,7 +50,7 @@ export const actorMutants: readonly Rest[] = [
   ['what waits for a watcher is not replaced by the newest', 'P21', OBSERVER, 'this.#queue = [{', 'void [{'],
   ['a watcher ends with the link', 'P21', SUBSCRIPTION, 'if (FINAL.has(error.code) || error === this.#full)', 'if (true)'],
   // P22
-  ['what waited is shown to who has left', 'P22', OBSERVER, 'this.#queue = NONE; this.fail(cancelled(signal));', 'this.fail(cancelled(signal));'],
+  ['what waited is shown to who has left', 'P22', OBSERVER, 'this.#queue = NONE;\n                this.fail(cancelled(signal));', 'this.fail(cancelled(signal));'],
   ['who has left is still told', 'stats().observers', OBSERVER, 'this.#queue = NONE;\n        this.subscription.remove(this);', 'this.#queue = NONE;'],
   ['the owner goes on telling', 'watchers at the owner', WATCHES, 'void this.#batches?.return?.();', ''],
   // P21, over the stream that watches share
@@ -61,5 +61,5 @@ export const actorMutants: readonly Rest[] = [
   ['a call that was sent on goes behind those made after it', 'P11', ROUTE, 'const at = this.#queue.findIndex((one) => one.seq > call.seq);', 'const at = -1;', { slow: true }],
   // what is held
   ['turns that have ended stay until their deadline, and calls for ever', 'stats().actorCalls', ROUTE, 'this.routes.unnote(call);', '', { slow: true }],
-  ['nobody looks for reminders, nor for idle actors', 'stats().actors', 'wrappers/actors/hosting/upkeep.js', "one.stop('idle');\n            this.#watchIdle();", '{}\n            this.#watchIdle();'],
+  ['nobody looks for reminders, nor for idle actors', 'stats().actors', 'wrappers/actors/hosting/upkeep.js', "one.stop('idle');", '{}'],
 ]

@@ -2,11 +2,18 @@ import { StageError, describe } from '../../src/errors.js'
 
 export const ADDRESS_MAX_BYTES = 512
 const SEGMENTS_MAX = 16
+/** For a message: what an address is. */
+const EXPECTED = `parts like players.42, none of them empty, with no braces or control characters, of at most ${ADDRESS_MAX_BYTES} bytes`
 
 /** @throws StageError BAD_NAME */
 export function checkAddress(value: unknown): string {
-  if (typeof value === 'string' && value !== '' && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}{}]/u.test(value) && Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && value.split('.').every((part) => part !== '')) return value
-  throw new StageError('BAD_NAME', `${describe(value)} is not the address of an actor: expected parts like players.42, none of them empty, with no braces or control characters, of at most ${ADDRESS_MAX_BYTES} bytes`)
+  if (isAddress(value)) return value
+  throw new StageError('BAD_NAME', `${describe(value)} is not the address of an actor: expected ${EXPECTED}`)
+}
+
+function isAddress(value: unknown): value is string {
+  if (typeof value !== 'string' || value === '' || /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}{}]/u.test(value)) return false
+  return Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && value.split('.').every((part) => part !== '')
 }
 
 /** `players.{id}`: parts between dots, each a word or a parameter, which stands for one part. */
@@ -19,7 +26,9 @@ export class Pattern {
     const parts = typeof text === 'string' ? text.split('.') : []
     this.#parts = parts.map((part) => {
       const name = /^\{([A-Za-z]\w*)\}$/.exec(part)?.[1]
-      if (name === undefined && !/^[^{}\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u.test(part)) throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
+      if (name === undefined && !/^[^{}\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u.test(part)) {
+        throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
+      }
       if (name !== undefined && names.has(name)) throw this.#bad(`it has two parameters named ${name}`)
       if (name !== undefined) names.add(name)
       return { word: name ?? part, param: name !== undefined }
@@ -49,7 +58,11 @@ export class Pattern {
 
   /** Whether it matches the same addresses: parameters may have other names. */
   isLike(other: Pattern): boolean {
-    return this.#parts.length === other.#parts.length && this.#parts.every(({ word, param }, i) => param === other.#parts[i].param && (param || word === other.#parts[i].word))
+    if (this.#parts.length !== other.#parts.length) return false
+    return this.#parts.every(({ word, param }, i) => {
+      const its = other.#parts[i]
+      return param === its.param && (param || word === its.word)
+    })
   }
 
   #bad(why: string): TypeError {

@@ -8,7 +8,8 @@ const HIDDEN: ReadonlySet<string> = new Set([
   'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'inspect', 'self', 'activate', 'deactivate',
 ])
 /** Whether it is a prototype whose methods nobody wrote for an actor: of EventEmitter, or, of any realm, of Object, Function and Array. */
-const isEnd = (level: object): boolean => level === EventEmitter.prototype || isObjectPrototype(level) || typeof level === 'function' || Array.isArray(level)
+const isEnd = (level: object): boolean =>
+  level === EventEmitter.prototype || isObjectPrototype(level) || typeof level === 'function' || Array.isArray(level)
 
 export type Method = (this: object, ...args: unknown[]) => unknown
 
@@ -62,6 +63,15 @@ export function hasData(object: object, name: string): boolean {
 
 /** The public properties that hold data. */
 export const dataNames = (object: object): string[] => Object.keys(object).filter((name) => isPublic(name) && hasData(object, name))
+
+const LISTED_MAX = 8
+
+/** For a message: what is public. */
+export function listed(names: readonly string[]): string {
+  if (names.length === 0) return ''
+  const first = names.slice(0, LISTED_MAX).map((name) => name.slice(0, 64))
+  return `; there are ${first.join(', ')}${names.length > LISTED_MAX ? ', …' : ''}`
+}
 
 /** Of this actor; one of another arrives as what that call threw. */
 export class NoSuchMethod extends Error {

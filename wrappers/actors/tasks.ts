@@ -31,7 +31,9 @@ function watch(actor: Inspected, [names, mode, seen, number]: readonly unknown[]
   actor.watch({ number: number as number, names: names as string[], mode, seen: isCursor(seen) ? seen : undefined }, changes)
 }
 
-const isCursor = (value: unknown): value is Cursor =>
-  typeof value === 'object' && value !== null && typeof (value as Cursor).activation === 'string' && Number.isSafeInteger((value as Cursor).seq)
+function isCursor(value: unknown): value is Cursor {
+  if (typeof value !== 'object' || value === null) return false
+  return typeof (value as Cursor).activation === 'string' && Number.isSafeInteger((value as Cursor).seq)
+}
 
 export const EXPLAIN = '@explain'

@@ -52,7 +52,11 @@ export interface ActorOptions<Pattern extends string = string, Name extends stri
 }
 
 /** Options of methods that are known to the compiler: only for those that are there, and with schemas that fit them. */
-type MethodsFit<T, Methods, Public = keyof Actor<T>> = { readonly [Name in keyof Methods]: Name extends Public ? Fitting<T[Name & keyof T], Methods[Name], ProvideOptions> : 'no public method of that name' }
+type MethodsFit<T, Methods, Public = keyof Actor<T>> = {
+  readonly [Name in keyof Methods]: Name extends Public
+    ? Fitting<T[Name & keyof T], Methods[Name], ProvideOptions>
+    : 'no public method of that name'
+}
 
 /** Of an object that is given to `host()`. */
 export interface HostOptions<T extends object = object, Methods = unknown> extends Pick<ActorOptions, 'authorize'> {
@@ -66,7 +70,8 @@ type NamesIn<T> = Extract<keyof T, string> | `_${string}`
 type Given<Pattern extends string> = string extends Pattern ? never : Params<Pattern>
 
 /** Actors that are instances of a class, or of an ES5 constructor; it gets the parameters of the address. */
-export interface ActorClass<Pattern extends string, T extends object, Methods = unknown> extends Omit<ActorOptions<Pattern, NamesIn<NoInfer<T>>>, 'methods'> {
+export interface ActorClass<Pattern extends string, T extends object, Methods = unknown>
+  extends Omit<ActorOptions<Pattern, NamesIn<NoInfer<T>>>, 'methods'> {
   readonly methods?: (Methods & MethodsFit<NoInfer<T>, Methods>) | undefined
   readonly constructor: (new (params: Given<Pattern>) => T) | ((this: T, params: Given<Pattern>) => void)
   readonly create?: undefined

@@ -21,7 +21,10 @@ export function inWords(method: unknown, args: unknown, address: unknown): strin
     }
     case '@wake': return `waking ${of}`
     case '@timer': return `a timer of ${of}`
-    case '@next': return first === '' || isInner(String(first)) ? `reading what ${of} handed out` : `reading what ${property(first)} of ${of} handed out`
+    case '@next': {
+      const giver = first === '' || isInner(String(first)) ? of : `${property(first)} of ${of}`
+      return `reading what ${giver} handed out`
+    }
     case '@function': return `a function that ${of} handed out`
     case '@reminder': return `the reminder ${property(first)} of ${of}`
     default: return `${name(method)} of ${of}`

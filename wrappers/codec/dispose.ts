@@ -25,7 +25,8 @@ export function dispose(value: unknown): void {
   visit(value, (stream) => {
     if (taken.has(stream)) return
     const node = asNode(stream)
-    if (node && node !== stream) leave(node, undefined, new Error('the call that it was passed to has failed')) // without an error it would look complete
+    // without an error it would look complete
+    if (node && node !== stream) leave(node, undefined, new Error('the call that it was passed to has failed'))
     else leave(stream, stream)
   })
 }
@@ -55,8 +56,10 @@ export function holdAll(args: unknown, fail: (error: unknown) => void): () => vo
 }
 
 /** Of a call that was not sent, since a stream among its arguments has failed. */
-export const brokenBefore = (method: string, cause: unknown): StageError =>
-  new StageError('BAD_ARGUMENT', `a stream among the arguments of ${method} failed before the call was sent: ${asError(cause).message}`, { executed: 'no', cause })
+export function brokenBefore(method: string, cause: unknown): StageError {
+  const broken = `a stream among the arguments of ${method} failed before the call was sent`
+  return new StageError('BAD_ARGUMENT', `${broken}: ${asError(cause).message}`, { executed: 'no', cause })
+}
 
 /**
  * Shows every stream and iterable in a value, where the codec would find it.
@@ -118,6 +121,14 @@ export function iterate(source: AsyncIterable<unknown>): AsyncIterator<unknown> 
   }
 }
 
+/** By what a source of any kind is ended. */
+interface Endable {
+  readonly destroy?: unknown
+  readonly on?: unknown
+  cancel?(error: unknown): unknown
+  abort?(error: unknown): unknown
+}
+
 /**
  * Ends a source, whatever kind of stream it is. A stream by itself, as the iterator of one of Node's would wait for the
  * next item first.
@@ -125,9 +136,10 @@ export function iterate(source: AsyncIterable<unknown>): AsyncIterator<unknown> 
  */
 export function leave(source: object, iterator?: { return?: () => unknown }, error?: unknown): void {
   try {
-    const { destroy: itself, on, cancel, abort } = source as { destroy?: unknown; on?: unknown; cancel?(error: unknown): unknown; abort?(error: unknown): unknown }
-    if (typeof itself === 'function' || (typeof on === 'function' && typeof iterator?.return !== 'function')) outside(destroy, undefined, source, error === undefined ? undefined : asError(error))
-    else if (typeof iterator?.return === 'function') settle(outside(() => iterator.return?.()))
+    const { destroy: itself, on, cancel, abort } = source as Endable
+    if (typeof itself === 'function' || (typeof on === 'function' && typeof iterator?.return !== 'function')) {
+      outside(destroy, undefined, source, error === undefined ? undefined : asError(error))
+    } else if (typeof iterator?.return === 'function') settle(outside(() => iterator.return?.()))
     else if (typeof cancel === 'function') settle(outside(() => cancel.call(source, error)))
     else if (typeof abort === 'function') settle(outside(() => abort.call(source, error)))
   } catch {

@@ -67,9 +67,15 @@ export function readThrown(thrown: unknown): { readonly text: string; readonly c
 export function shown(cause: unknown): unknown {
   if (!isError(cause)) return cause
   const { name, message, code, more } = fieldsOf(cause)
-  const below = more.map(([key, value]) => [key, key === 'cause' ? shown(value) : key === 'errors' ? listed(value as unknown[]) : value] as const)
-  if (isPrintable(`${name}${code}`) && printableLines(message) === message && below.every(([, value], i) => value === more[i][1])) return cause
+  const below = more.map(([key, value]) => [key, shownBelow(key, value)] as const)
+  const isShown = isPrintable(`${name}${code}`) && printableLines(message) === message
+  if (isShown && below.every(([, value], i) => value === more[i][1])) return cause
   return rebuiltError(printable(name), printableLines(message), typeof code === 'string' ? printable(code) : code, below)
+}
+
+function shownBelow(key: string, value: unknown): unknown {
+  if (key === 'cause') return shown(value)
+  return key === 'errors' ? listed(value as unknown[]) : value
 }
 
 function listed(errors: readonly unknown[]): readonly unknown[] {
@@ -85,7 +91,9 @@ export const receivedError = (name: string, message: string, code: string | numb
 function rebuiltError(name: string, message: string, code: string | number | undefined, more: More): Error {
   const [first] = more
   const error = stackless(message, first?.[0] === 'cause' ? { cause: first[1] } : undefined)
-  const put = (key: string, value: unknown, enumerable: boolean): void => { Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true }) }
+  const put = (key: string, value: unknown, enumerable: boolean): void => {
+    Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true })
+  }
   put('name', name, false)
   if (code !== undefined) put('code', code, true)
   for (const [key, value] of more) if (key !== 'cause') put(key, value, key !== 'errors')
@@ -158,7 +166,8 @@ const copy = (error: Error, room: Room, causes: number): Error => inside(error, 
     else if (key === 'errors') below.push([key, (value as unknown[]).flatMap((one) => toldWithin(one, room, causes + 1))])
     else below.push([key, value])
   }
-  return rebuiltError(name.slice(0, NAME_MAX), message.slice(0, MESSAGE_MAX), typeof code === 'string' ? code.slice(0, NAME_MAX) : code, below)
+  const shortCode = typeof code === 'string' ? code.slice(0, NAME_MAX) : code
+  return rebuiltError(name.slice(0, NAME_MAX), message.slice(0, MESSAGE_MAX), shortCode, below)
 })
 
 /** What hangs on an Error that was thrown; nothing, where it is no data or lies too deep. */
@@ -238,7 +247,8 @@ function properties(value: object, inner: (one: unknown) => unknown): object {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && !isObjectPrototype(prototype)) {
     checkInstance(value)
-    if (Object.prototype.toString.call(value) !== '[object Object]' || typeof (value as { on?: unknown }).on === 'function') refuse('is no data')
+    if (Object.prototype.toString.call(value) !== '[object Object]') refuse('is no data')
+    if (typeof (value as { on?: unknown }).on === 'function') refuse('is no data')
   }
   if (streamKind(value) !== 0) refuse('is no data')
   const copied: Record<string, unknown> = {}

@@ -53,14 +53,16 @@ export function asHeld(stream: object): object {
 }
 
 /** Sockets, and what is made of them, throw away what nobody has read when their process or their peer is gone; streams of ours do not. */
-const perishable = (stream: object): boolean => !(ENDS in stream) && ('setKeepAlive' in stream || 'httpVersion' in stream || 'rstCode' in stream)
+const perishable = (stream: object): boolean =>
+  !(ENDS in stream) && ('setKeepAlive' in stream || 'httpVersion' in stream || 'rstCode' in stream)
 
 /** What is read and written of a source, if that is a stream; an iterable is not. */
 export function asNode(source: object): Duplex | undefined {
   if (isEmitter(source)) return source
   let stream = wrapped.get(source)
-  if (!stream && typeof (source as WritableStream).getWriter === 'function') stream = Writable.fromWeb(source as WritableStream, { objectMode: true }) as Duplex
-  else if (!stream && isPair(source)) {
+  if (!stream && typeof (source as WritableStream).getWriter === 'function') {
+    stream = Writable.fromWeb(source as WritableStream, { objectMode: true }) as Duplex
+  } else if (!stream && isPair(source)) {
     const { readable, writable } = source as { readable: ReadableStream; writable: WritableStream }
     stream = duplexify.obj(Writable.fromWeb(writable, { objectMode: true }), Readable.fromWeb(readable, { objectMode: true }))
   }

@@ -63,8 +63,10 @@ export const REFERENCE_MAX_BYTES = 1024
 /** @returns what travels in place of a handle @throws Refusal */
 export function referred(handle: Handle, refs: Refs): string {
   if (typeof handle === 'string') return refuse(handle)
-  const text = refs.refer ? refs.refer(handle) : refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
-  return Buffer.byteLength(text) <= REFERENCE_MAX_BYTES ? text : refuse(`refers to something by more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
+  if (!refs.refer) return refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
+  const text = refs.refer(handle)
+  if (Buffer.byteLength(text) <= REFERENCE_MAX_BYTES) return text
+  return refuse(`refers to something by more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
 }
 
 /** A function that can be awaited is most likely meant to be. @throws Refusal */
@@ -124,15 +126,19 @@ export function checkBigint(magnitude: bigint): void {
 }
 
 export const tooDeep = (maxDepth: number): never => refuse(`is nested deeper than ${maxDepth} or cyclic: send a flatter copy`)
-export const tooMany = (maxNodes: number): never => refuse(`has more than ${maxNodes} elements and properties: send it in parts, or as one Buffer`)
+export const tooMany = (maxNodes: number): never =>
+  refuse(`has more than ${maxNodes} elements and properties: send it in parts, or as one Buffer`)
 export const tooLong = (maxBytes: number): never => refuse(`takes more than ${maxBytes} bytes: send it in parts`)
 
 /** What an encoder throws in the end. */
 export function unsendable(thrown: unknown, path: readonly (string | number)[]): StageError {
   if (isStageError(thrown) && thrown.code === 'OVERLOADED') return thrown // this link has enough functions or streams
-  const refused = isStageError(thrown) && thrown instanceof Refusal
-  const what = refused ? thrown.message : `cannot be read, it threw ${describe(isError(thrown) ? thrown.message : thrown)}: send a plain copy of it`
-  return new StageError('BAD_ARGUMENT', `${where(path)} ${what}`, { executed: 'no', ...(refused ? {} : { cause: thrown }) })
+  if (isStageError(thrown) && thrown instanceof Refusal) {
+    return new StageError('BAD_ARGUMENT', `${where(path)} ${thrown.message}`, { executed: 'no' })
+  }
+  const said = describe(isError(thrown) ? thrown.message : thrown)
+  const why = `cannot be read, it threw ${said}: send a plain copy of it`
+  return new StageError('BAD_ARGUMENT', `${where(path)} ${why}`, { executed: 'no', cause: thrown })
 }
 
 /** Nobody will hear of the functions and streams of a value that failed. */

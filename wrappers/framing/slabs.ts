@@ -43,7 +43,9 @@ export class Slabs {
     this.#from = from + size
     current.out += size
     // what is left of the slab serves the next batch, if one like this fits; the next slab is as large as this link's traffic asks for
-    if (this.#from === at && (bytes.length - at < Math.max(SLAB_MIN, size) || bytes.length > SLAB_MAX)) this.#fresh(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
+    if (this.#from === at && (bytes.length - at < Math.max(SLAB_MIN, size) || bytes.length > SLAB_MAX)) {
+      this.#fresh(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
+    }
     return bytes.subarray(from, from + size)
   }
 

@@ -175,11 +175,15 @@ export class Decoder {
 
   private error(parts: unknown[]): Error {
     const { length } = parts
-    if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) fail('an Error does not have two or three parts and pairs of others')
+    if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) {
+      fail('an Error does not have two or three parts and pairs of others')
+    }
     this.list(parts)
     const [name, message, code] = parts
     if (typeof name !== 'string' || typeof message !== 'string') return fail('name and message of an Error are not strings')
-    if (code !== undefined && code !== null && typeof code !== 'string' && typeof code !== 'number') return fail('code of an Error is neither string nor number')
+    if (code !== undefined && code !== null && typeof code !== 'string' && typeof code !== 'number') {
+      return fail('code of an Error is neither string nor number')
+    }
     const more: [string, unknown][] = []
     for (let i = 3; i < length; i += 2) {
       const key = parts[i]

@@ -29,7 +29,12 @@ export class Encoder {
   private disturbed = false
 
   /** @param outer the one whose value has a getter that uses this one */
-  constructor(private readonly limits: CodecLimits, private readonly out: Writer, private readonly refs: Refs, private readonly outer: Encoder | undefined) {
+  constructor(
+    private readonly limits: CodecLimits,
+    private readonly out: Writer,
+    private readonly refs: Refs,
+    private readonly outer: Encoder | undefined,
+  ) {
     this.start = out.at
     this.nodes = limits.maxNodes
     this.room = limits.maxBytes
@@ -87,7 +92,7 @@ export class Encoder {
   private value(value: unknown): unknown {
     switch (typeof value) {
       case 'string': return this.string(value)
-      case 'number': return Number.isFinite(value) && !Object.is(value, -0) ? value : this.tag(Tag.number, Object.is(value, -0) ? '-0' : String(value))
+      case 'number': return this.number(value)
       case 'object': return value === null ? null : this.object(value)
       case 'boolean': return value
       case 'undefined': return this.tag(Tag.undefined, 0)
@@ -102,6 +107,12 @@ export class Encoder {
   private string(text: string): string {
     this.take(text.length + 2)
     return wellFormed(text)
+  }
+
+  /** JSON has neither -0, nor what is not finite. */
+  private number(value: number): unknown {
+    if (Object.is(value, -0)) return this.tag(Tag.number, '-0')
+    return Number.isFinite(value) ? value : this.tag(Tag.number, String(value))
   }
 
   private function(fn: Callable): number {
@@ -155,8 +166,9 @@ export class Encoder {
     if (Array.isArray(value)) return this.list(value, value.length >>> 0)
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype === Object.prototype || prototype === null) {
-      if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === undefined) return this.properties(value as Record<string, unknown>)
-      return this.stream(value) ?? this.properties(value as Record<string, unknown>)
+      const plain = value as Record<PropertyKey, unknown>
+      if (plain[Symbol.asyncIterator] === undefined) return this.properties(plain)
+      return this.stream(plain) ?? this.properties(plain)
     }
     return ArrayBuffer.isView(value) ? this.arrayBufferView(value) : this.instance(value, isObjectPrototype(prototype))
   }

@@ -329,7 +329,10 @@ export class Decoder {
 
   private arrayLength(): number {
     const head = this.u8()
-    return head >= 0x90 && head < 0xa0 ? head & 0x0f : head === 0xdc ? this.u16() : head === 0xdd ? this.u32() : fail('an extension does not contain an array')
+    if (head >= 0x90 && head < 0xa0) return head & 0x0f
+    if (head === 0xdc) return this.u16()
+    if (head === 0xdd) return this.u32()
+    return fail('an extension does not contain an array')
   }
 
   private map(): Map<unknown, unknown> {
@@ -357,12 +360,16 @@ export class Decoder {
   private error(): Error {
     const length = this.arrayLength()
     this.enter(length)
-    if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) fail('an Error does not have two or three parts and pairs of others')
+    if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) {
+      fail('an Error does not have two or three parts and pairs of others')
+    }
     const name = this.value()
     const message = this.value()
     const code = length > 2 ? this.value() : undefined
     if (typeof name !== 'string' || typeof message !== 'string') return fail('name and message of an Error are not strings')
-    if (code !== undefined && typeof code !== 'string' && typeof code !== 'number') return fail('code of an Error is neither string nor number')
+    if (code !== undefined && typeof code !== 'string' && typeof code !== 'number') {
+      return fail('code of an Error is neither string nor number')
+    }
     const more: [string, unknown][] = []
     for (let i = 3; i < length; i += 2) {
       const key = this.value()

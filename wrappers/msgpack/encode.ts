@@ -182,7 +182,8 @@ export class Encoder extends Output {
     if (Array.isArray(value)) return this.array(value)
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype === Object.prototype || prototype === null) {
-      if ((value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === undefined || !this.stream(value)) this.properties(value as Record<string, unknown>)
+      const plain = value as Record<PropertyKey, unknown>
+      if (plain[Symbol.asyncIterator] === undefined || !this.stream(plain)) this.properties(plain)
     } else if (ArrayBuffer.isView(value)) this.arrayBufferView(value)
     else this.instance(value, isObjectPrototype(prototype))
   }

@@ -9,10 +9,14 @@ const EXECUTED: ReadonlySet<unknown> = new Set(['no', 'unknown', 'yes'])
 
 /** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
 const ELSEWHERE: ReadonlySet<unknown> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
-export const elsewhere = (error: Error | null | undefined): boolean => error instanceof StageError && error.executed === 'no' && ELSEWHERE.has(error.code)
+export const elsewhere = (error: Error | null | undefined): boolean =>
+  error instanceof StageError && error.executed === 'no' && ELSEWHERE.has(error.code)
 
 /** Our own errors as they travel: a code, a bounded text, never a stack. */
-export const toWire = ({ code, message, executed, issues }: StageError): WireError => ({ code, message: message.slice(0, TEXT_MAX), executed, ...(issues ? { issues } : {}) })
+export function toWire({ code, message, executed, issues }: StageError): WireError {
+  const told = { code, message: message.slice(0, TEXT_MAX), executed }
+  return issues ? { ...told, issues } : told
+}
 
 /** What a layer above answers with: an error of ours as it is, with its cause as far as that may travel. */
 export const saidToWire = (error: StageError): WireError => ({
@@ -30,7 +34,8 @@ export function thrownToWire(method: string, thrown: unknown): WireError {
 /** Rebuilt from what came: a code of our list or none at all, and no class is looked up. */
 export function fromWire(value: unknown, peer: Peer): StageError {
   const { code, message, executed, cause, phase, issues } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
-  return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message', {
+  const text = typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message'
+  return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', text, {
     executed: EXECUTED.has(executed) ? executed as Executed : 'unknown',
     peer,
     ...(cause === undefined ? {} : { cause: shown(cause) }),

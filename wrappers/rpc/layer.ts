@@ -53,7 +53,12 @@ export type Provided = Readonly<Record<string, Handler | ProvidedMethod>>
 
 /** Calls, streams and functions over frames: the second layer of the default chain. */
 export function rpc({ codec = DEFAULTS.codec(), provide = DEFAULTS.provide }: RpcOptions = {}): Layer<Framed, Rpc> {
-  return { name: `rpc:${codec.name}`, infallible: true, options: ['interceptors', 'authorize', 'provide'], mount: (mesh) => mount(mesh, codec, provide) }
+  return {
+    name: `rpc:${codec.name}`,
+    infallible: true,
+    options: ['interceptors', 'authorize', 'provide'],
+    mount: (mesh) => mount(mesh, codec, provide),
+  }
 }
 
 function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Framed, Rpc> {
@@ -80,7 +85,12 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     }
   }
   const shown = new Shown(mesh)
-  const caller: Caller = { clock, deadlines, timeoutMs, waiting: new Set(), interception: interception.intercepts ? interception : undefined, retries: new Retries(mesh.random) }
+  const caller: Caller = {
+    clock, deadlines, timeoutMs,
+    waiting: new Set(),
+    interception: interception.intercepts ? interception : undefined,
+    retries: new Retries(mesh.random),
+  }
   const casts = new Casts()
   const references = referring(mesh)
   const encode: Encode = (args, writer) => codec.encode(args, writer, { ...NO_REFS, ...references })
@@ -108,9 +118,14 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     onserved: served,
     get draining() { return drained !== undefined },
   }
+  const announceToListed = (): void => {
+    for (const one of claimed) if (!one.peer.claimed && claimed.delete(one)) one.methods.announce()
+  }
   return {
     wrap: (framed, end) => {
-      if (typeof (framed as Partial<Framed>).begin !== 'function') throw new TypeError('rpc() needs framing() right below it: put wrappers of bytes below framing() in the chain')
+      if (typeof (framed as Partial<Framed>).begin !== 'function') {
+        throw new TypeError('rpc() needs framing() right below it: put wrappers of bytes below framing() in the chain')
+      }
       const one = new Rpc(framed, host, end)
       rpcs.add(one)
       if (end.peer.claimed) claimed.add(one)
@@ -120,11 +135,13 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
     onpeers: () => {
       shown.trim(rpcs)
-      // in the next tick, when the links know of it too
-      if (claimed.size > 0) process.nextTick(() => { for (const one of claimed) if (!one.peer.claimed && claimed.delete(one)) one.methods.announce() })
+      if (claimed.size > 0) process.nextTick(announceToListed) // when the links know of it too
     },
     stats: () => {
-      const sum = { calls: caller.waiting.size, intercepted: interception.size, serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0 }
+      const sum = {
+        calls: caller.waiting.size, intercepted: interception.size,
+        serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0,
+      }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
       return { ...sum, retries: caller.retries.budget.retries, retriesRefused: caller.retries.budget.refused }
     },
@@ -136,8 +153,11 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
   }
 }
 
-/** The verbs of `to()`, each with the selection that it was called on first. */
-type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll' | 'provide'>]: (selection: Selection<Rpc>, ...args: Parameters<RpcVerbs[Name]>) => ReturnType<RpcVerbs[Name]> } & {
+/** A verb with the selection that it was called on in front. */
+type On<Verb extends (...args: never[]) => unknown> = (selection: Selection<Rpc>, ...args: Parameters<Verb>) => ReturnType<Verb>
+
+/** The verbs of `to()`; one that has a type parameter or two signatures cannot be derived, and stands by itself. */
+type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll' | 'provide'>]: On<RpcVerbs[Name]> } & {
   as(selection: Selection<Rpc>): object
   provide(selection: Selection<Rpc>, method: string, given: Handler | ProvideOptions, behind?: Handler): void
   callAll(selection: Selection<Rpc>, method: string, ...args: unknown[]): Answers<unknown>

@@ -36,7 +36,9 @@ export interface ActorOf<T> {
 type Either = ((...args: any[]) => Promise<any>) & PromiseLike<any>
 
 /** In place of a value that can never be sent. */
-type Refused<Value> = Value extends symbol ? 'a symbol cannot be sent to another stage' : 'a promise cannot be sent to another stage: keep what it resolves to'
+type Refused<Value> = Value extends symbol
+  ? 'a symbol cannot be sent to another stage'
+  : 'a promise cannot be sent to another stage: keep what it resolves to'
 
 /** An actor from afar: its methods, each returning a promise, and its properties, each read by awaiting it. */
 export type Actor<T> = ActorOf<T> & {

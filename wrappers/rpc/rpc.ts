@@ -6,6 +6,7 @@ import { Allowance } from './streams/allowance.js'
 import { Channel } from './streams/channel.js'
 import { putCarried, type Context } from './context.js'
 import { fromWire } from './errors.js'
+import { closing, lost, noGoodbye, notAnswered, notSent, readsNothing, readsSlowly, tooManyCalls } from './link-errors.js'
 import { Functions } from './wire/functions.js'
 import { Held } from './serving/held.js'
 import type { RpcHost } from './host.js'
@@ -21,6 +22,9 @@ import type { Service } from './types.js'
 import { Wire, putName, putU32, u32 } from './wire/wire.js'
 
 const NONE: readonly object[] = []
+
+/** What a link holds at the moment, for `stats()`. */
+type Counts = Readonly<Record<'calls' | 'serving' | 'streams' | 'functions' | 'heldBytes' | 'unreadBytes', number>>
 
 /**
  * The calls and streams of one link, over its frames. It is a Duplex too: the one stream that needs no opening.
@@ -46,7 +50,8 @@ export class Rpc extends Channel implements Top {
   /** The functions in them. */
   readonly #lent = new Map<number, readonly number[]>()
   readonly #unsweep: () => void
-  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean) => this.#message(type, id, bytes, at, end, assembled)
+  readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void =>
+    this.#message(type, id, bytes, at, end, assembled)
   #goneOut = false
   #goneIn = false
   #drained: (() => void) | undefined
@@ -108,8 +113,15 @@ export class Rpc extends Channel implements Top {
     return this.#serving.awaited
   }
 
-  counts(): { calls: number; serving: number; streams: number; functions: number; heldBytes: number; unreadBytes: number } {
-    return { calls: this.#pending.size, serving: this.#serving.size, streams: this.#streams.size, functions: this.#refs.size, heldBytes: this.#wire.held, unreadBytes: this.#streams.unread + this.#passing.unfinished }
+  counts(): Counts {
+    return {
+      calls: this.#pending.size,
+      serving: this.#serving.size,
+      streams: this.#streams.size,
+      functions: this.#refs.size,
+      heldBytes: this.#wire.held,
+      unreadBytes: this.#streams.unread + this.#passing.unfinished,
+    }
   }
 
   openStream(): Channel {
@@ -145,8 +157,8 @@ export class Rpc extends Channel implements Top {
    */
   send(call: Outgoing, target: string | number): number {
     const { peer } = this
-    if (this.#closing) throw new StageError('DISCONNECTED', `the link to ${peer.name} is closing`, { peer })
-    if (this.#pending.size >= M.OPEN_CALLS_MAX) throw new StageError('OVERLOADED', `${M.OPEN_CALLS_MAX} calls to ${peer.name} wait for their answers: no more until some came`, { peer })
+    if (this.#closing) throw closing(peer)
+    if (this.#pending.size >= M.OPEN_CALLS_MAX) throw tooManyCalls(peer)
     this.#room()
     const id = this.#wire.newId()
     const writer = this.#wire.begin(typeof target === 'number' ? M.REF : M.CALL, id)
@@ -176,7 +188,9 @@ export class Rpc extends Channel implements Top {
 
   /** Serves what layers above ask for over this link, under a name that begins with `@`. @throws TypeError another layer serves that name */
   serve(name: string, service: Service): void {
-    if (this.#services.has(name)) throw new TypeError(`${name} is served by two layers of this chain: a name of a service is one layer's own`)
+    if (this.#services.has(name)) {
+      throw new TypeError(`${name} is served by two layers of this chain: a name of a service is one layer's own`)
+    }
     this.#services.set(name, service)
   }
 
@@ -216,7 +230,7 @@ export class Rpc extends Channel implements Top {
 
   /** Sends a message that was encoded once for many. @throws StageError executed 'no' */
   cast(message: Buffer): void {
-    if (this.#closing) throw new StageError('DISCONNECTED', `the link to ${this.peer.name} is closing`, { peer: this.peer })
+    if (this.#closing) throw closing(this.peer)
     this.#room()
     this.uses++
     this.#wire.encoded(message)
@@ -228,13 +242,13 @@ export class Rpc extends Channel implements Top {
 
   #room(): void {
     const { asking } = this.#wire
-    if (asking > M.HELD_MAX_BYTES) throw new StageError('OVERLOADED', `${this.peer.name} reads slower than it is sent to: ${asking} bytes wait for it`, { peer: this.peer })
+    if (asking > M.HELD_MAX_BYTES) throw readsSlowly(this.peer, asking)
   }
 
   #sweep(now: number): number {
     let next = this.#wire.stoppedSince + M.STOPPED_MS
     if (next <= now) {
-      this.destroy(new StageError('SLOW_PEER', `${this.peer.name} read nothing for ${M.STOPPED_MS} ms of what waits for it`, { executed: 'unknown', peer: this.peer }))
+      this.destroy(readsNothing(this.peer))
       return Infinity
     }
     for (const [id, call] of this.#pending) {
@@ -243,9 +257,9 @@ export class Rpc extends Channel implements Top {
         if (endsAt < next) next = endsAt
         continue
       }
-      const late = new StageError('TIMEOUT', `${call.method} on ${this.peer.name} did not answer in time`, { phase: 'running', executed: 'unknown', peer: this.peer })
-      if (!this.cancel(id, late)) call.settle(late)
-      else call.settle(new StageError('TIMEOUT', `${call.method} waited until its deadline for ${this.peer.name} to read what was sent before`, { phase: 'queued', executed: 'no', peer: this.peer }))
+      const late = notAnswered(call.method, this.peer)
+      const unsent = this.cancel(id, late)
+      call.settle(unsent ? notSent(call.method, this.peer) : late)
     }
     return next
   }
@@ -340,7 +354,8 @@ export class Rpc extends Channel implements Top {
 
   /** Everything that was begun has ended, on both sides, and neither begins anything new. */
   #settled(): void {
-    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.awaited > 0 || this.#streams.size > 0 || !this.#wire.empty) return
+    if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.awaited > 0) return
+    if (this.#streams.size > 0 || !this.#wire.empty) return
     this.#drained?.()
     this.#drained = undefined
   }
@@ -352,7 +367,7 @@ export class Rpc extends Channel implements Top {
       if (!this.readableEnded) this.pushEnd()
       return
     }
-    this.destroy(new StageError('DISCONNECTED', `${this.peer.name} ended the connection without a goodbye`, { executed: 'unknown', peer: this.peer }))
+    this.destroy(noGoodbye(this.peer))
   }
 
   /** The stream that is the link has ended in both directions, and the link with it. */
@@ -361,20 +376,19 @@ export class Rpc extends Channel implements Top {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    const code = error instanceof StageError ? error.code : 'DISCONNECTED'
-    const lost = new StageError(code, error?.message ?? `the link to ${this.peer.name} is gone`, { executed: 'unknown', cause: error?.cause ?? error, peer: this.peer })
+    const reason = lost(error, this.peer)
     const pending = [...this.#pending.values()]
     this.#pending.clear()
     this.#carried.clear()
     this.#lent.clear()
     this.#wire.clear()
     this.#unsweep()
-    for (const call of pending) call.settle(lost)
-    this.#serving.clear(lost)
-    this.#streams.clear(lost)
+    for (const call of pending) call.settle(reason)
+    this.#serving.clear(reason)
+    this.#streams.clear(reason)
     this.#passing.clear()
     this.#refs.clear()
-    this.abandon(lost)
+    this.abandon(reason)
     this.#looking?.cancel()
     this.#drained?.()
     this.methods.close()

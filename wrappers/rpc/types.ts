@@ -40,7 +40,10 @@ export interface CallContext {
 export type Handler = (this: CallContext, ...args: any[]) => unknown
 
 /** Options of one method. Its schemas are those of any library that follows Standard Schema, such as zod, valibot and arktype. */
-export interface ProvideOptions<Input extends Schemas | undefined = Schemas | undefined, Output extends Schema | undefined = Schema | undefined> {
+export interface ProvideOptions<
+  Input extends Schemas | undefined = Schemas | undefined,
+  Output extends Schema | undefined = Schema | undefined,
+> {
   /** Whether a call may be made, beside the stage's own rule: anything but `true` is FORBIDDEN. Its `args` were not checked yet. */
   readonly authorize?: Authorize | undefined
   /**
@@ -106,7 +109,8 @@ export type Answer<T = unknown> =
 export type Remote<Api> = {
   readonly [Name in keyof Api as Name extends `_${string}` ? never : Api[Name] extends (...args: never[]) => unknown ? Name : never]:
     // one that returns a promise stays as it is, type parameters and all, but for the `this` of a handler
-    Api[Name] extends (this: never, ...args: never[]) => Promise<unknown> ? (unknown extends ThisParameterType<Api[Name]> ? Api[Name] : OmitThisParameter<Api[Name]>)
+    Api[Name] extends (this: never, ...args: never[]) => Promise<unknown>
+      ? (unknown extends ThisParameterType<Api[Name]> ? Api[Name] : OmitThisParameter<Api[Name]>)
       : Api[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
 }
 
@@ -129,7 +133,9 @@ export interface RpcVerbs {
   cast(method: string, ...args: unknown[]): void
   /** Shows a method to every peer that matches, now and later. @throws StageError BAD_NAME */
   provide(method: string, handler: Handler): void
-  provide<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(method: string, options: ProvideOptions<Input, Output>, handler: CheckedHandler<Input, Output>): void
+  provide<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(
+    method: string, options: ProvideOptions<Input, Output>, handler: CheckedHandler<Input, Output>,
+  ): void
   /** Takes back what was provided to the same pattern. */
   unprovide(method: string): void
   /** The same calls, typed from a class or a type. */

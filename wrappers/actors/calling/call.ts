@@ -106,9 +106,15 @@ export class ActorCall implements Outgoing, Moving {
 
   start(): void {
     const { signal } = this
-    if (this.carried.depth > DEPTH_MAX) return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    if (this.carried.depth > DEPTH_MAX) {
+      return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    }
     if (signal?.aborted) return this.end(cancelled(signal))
-    if (signal) this.#unlisten = onAbort(signal, () => this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason })))
+    if (signal) {
+      this.#unlisten = onAbort(signal, () => {
+        this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason }))
+      })
+    }
     this.way.add(this)
   }
 

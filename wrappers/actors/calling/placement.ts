@@ -12,7 +12,9 @@ import type { Hosting } from '../hosting/hosting.js'
  * Whom to ask first: by the address alone, so that all ask the same one.
  * @param tried  ids of stages that were asked already
  */
-export async function place(mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 'typeOf'>, address: string, tried: ReadonlySet<string>): Promise<Peer | undefined> {
+export async function place(
+  mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 'typeOf'>, address: string, tried: ReadonlySet<string>,
+): Promise<Peer | undefined> {
   if (hosting.hosts(address) && hosting.typeOf(address)?.local && !tried.has(mesh.id)) return mesh.self
   const hosts: Peer[] = mesh.peers().filter((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
   if (hosting.hosts(address)) hosts.push(mesh.self)
@@ -21,9 +23,12 @@ export async function place(mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 't
   // no type tells: somebody may host a single object there, and only the store knows who
   if (!mesh.peers().some((peer) => announcedBy(peer.announces)?.objects)) return undefined
   const store = mesh.store()
-  const known = store && await within(mesh.clock, STORE_MS, (async () => store.look(address))(), () => new Error('no answer')).catch(() => undefined)
+  if (!store) return undefined
+  const answer = (async () => store.look(address))() // a store of somebody's own may throw at once
+  const known = await within(mesh.clock, STORE_MS, answer, () => new Error('no answer')).catch(() => undefined)
   return known?.owner && !tried.has(known.owner.stage) ? find(mesh, known.owner.stage) : undefined
 }
 
 /** A stage by its id. */
-export const find = (mesh: Mesh<Rpc>, id: string): Peer | undefined => id === mesh.id ? mesh.self : mesh.peers().find((peer) => peer.id === id)
+export const find = (mesh: Mesh<Rpc>, id: string): Peer | undefined =>
+  id === mesh.id ? mesh.self : mesh.peers().find((peer) => peer.id === id)

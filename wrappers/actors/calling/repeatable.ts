@@ -18,15 +18,18 @@ export class Repeatables {
 
   /** @param names  as they came; undefined for what is no list of names, and for what is too much of one link */
   of(link: object, names: unknown): Repeatable | undefined {
-    if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === 'string' && name.length <= NAME_MAX)) return undefined
+    if (!isNames(names)) return undefined
     let lists = this.#byLink.get(link)
     if (!lists) this.#byLink.set(link, lists = { size: 0, byText: new Map() })
     const text = names.join('\n')
     const known = lists.byText.get(text)
     if (known || lists.size + text.length > TEXT_MAX) return known
-    const made = new Set(names as string[])
+    const made = new Set(names)
     lists.size += text.length
     lists.byText.set(text, made)
     return made
   }
 }
+
+const isNames = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.length > 0 && value.every((name) => typeof name === 'string' && name.length <= NAME_MAX)

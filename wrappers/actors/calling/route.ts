@@ -115,7 +115,9 @@ export class Route implements Way {
     const failure = this.#failure
     if (!failure) return call.end(this.routes.why(this.address, call.method))
     const { code, message } = failure
-    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, { phase: 'connecting', executed: 'no', cause: failure }))
+    call.end(new StageError(UNREACHED.has(code) ? 'TIMEOUT' : code, `${call.method} was not sent in time: ${message}`, {
+      phase: 'connecting', executed: 'no', cause: failure,
+    }))
   }
 
   settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void {
@@ -175,7 +177,8 @@ export class Route implements Way {
   #elsewhere(error: StageError): string | undefined {
     const to = movedTo(error)
     if (to !== undefined) return to
-    return error.executed === 'no' && (error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED') ? '' : undefined
+    if (error.executed !== 'no') return undefined
+    return error.code === 'REFUSED' || error.code === 'DISCONNECTED' || error.code === 'FENCED' ? '' : undefined
   }
 
   #lose(): void {
@@ -203,7 +206,8 @@ export class Route implements Way {
     } catch (thrown) {
       const { code, message, executed } = thrown as StageError
       // which argument it is, as its caller counts them
-      this.settled(call, code === 'BAD_ARGUMENT' ? new StageError(code, message.replace('[2][', '['), { executed }) : thrown as StageError, undefined)
+      const error = code === 'BAD_ARGUMENT' ? new StageError(code, message.replace('[2][', '['), { executed }) : thrown as StageError
+      this.settled(call, error, undefined)
     }
   }
 
@@ -270,7 +274,9 @@ export class Route implements Way {
         const failure = error as StageError
         tried.add(candidate.id)
         this.#failure = failure
-        if (FINAL.has(failure.code)) for (const call of [...this.#queue]) this.#fail(call, new StageError(failure.code, failure.message, { executed: 'no', cause: failure.cause }))
+        const { code, message, cause } = failure
+        if (!FINAL.has(code)) continue
+        for (const call of [...this.#queue]) this.#fail(call, new StageError(code, message, { executed: 'no', cause }))
       }
     }
   }

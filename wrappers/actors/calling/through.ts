@@ -77,7 +77,8 @@ export class Through implements AsyncIterableIterator<unknown> {
     if (asked.length === 0) this.#error = error
     this.#close()
     for (const settle of asked) settle(error)
-    leave(this.source, this.#iterator ?? (this.source as { return?: () => unknown }), error ?? new StageError('CANCELLED', 'the reader wants no more'))
+    const iterator = this.#iterator ?? (this.source as { return?: () => unknown })
+    leave(this.source, iterator, error ?? new StageError('CANCELLED', 'the reader wants no more'))
   }
 
   [Symbol.asyncIterator](): this {

@@ -10,11 +10,13 @@ import type { Definition } from '../definition.js'
 import { HandedOut } from './handed-out.js'
 import type { Changes } from '../watching/changes.js'
 import { History, type Watch } from '../watching/history.js'
-import { decode, decodeKept, type Snapshot } from '../state/snapshot.js'
+import { restoreKept } from '../state/restoration.js'
+import { decodeKept } from '../state/snapshot.js'
 import { Persistence } from '../state/persistence.js'
-import { NoSuchMethod, dataNames, hasData, hook, isPublic, methodsOf, ownMethods, type Method } from '../members.js'
+import { NoSuchMethod, dataNames, hasData, hook, isPublic, listed, methodsOf, ownMethods, type Method } from '../members.js'
 import { Reminders } from './reminders.js'
 import { ActorSelf, type Proxies } from './self.js'
+import { Thrown, theirs } from './thrown.js'
 import type { Timers } from './timers.js'
 import { Turn, type Phase } from './turn.js'
 import { Mailbox } from './mailbox.js'
@@ -112,14 +114,16 @@ export class Activation {
   async #alone(): Promise<void> {
     const left = this.given && leftovers.get(this.given)
     if (!left) return
-    const slow = (): Error => new StageError('TIMEOUT', `a turn of ${this.address} that lost its claim still runs, and the object is the same`, { phase: 'queued' })
-    await within(this.host.mesh.clock, HOOK_MS, left, slow)
+    const why = `a turn of ${this.address} that lost its claim still runs, and the object is the same`
+    await within(this.host.mesh.clock, HOOK_MS, left, () => new StageError('TIMEOUT', why, { phase: 'queued' }))
   }
 
   #make(committed: Committed): void {
     const { definition } = this
     const object = this.given ?? theirs(() => definition.make(definition.pattern.match(this.address) ?? {}, this.self))
-    if (!Object.isExtensible(object)) throw new TypeError(`the object of ${printable(this.address)} cannot be extended, so that it could not be given its self`)
+    if (!Object.isExtensible(object)) {
+      throw new TypeError(`the object of ${printable(this.address)} cannot be extended, so that it could not be given its self`)
+    }
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
     this.#methods = methodsOf(object)
@@ -127,26 +131,10 @@ export class Activation {
     if (committed.data) {
       const kept = decodeKept(committed.data, this.host.outgoing.data)
       this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.host.storeTime, kept.reminders) : undefined
-      if (definition.durable) this.#restored(object, kept.version, kept.snapshot)
+      if (definition.durable) restoreKept(object, kept, this)
     }
     this.#own = ownMethods(object)
     this.persistence.begin(committed.version)
-  }
-
-  /** Puts what was kept into a new object: all of it, so that what this type does not know is there for a migrate() to come. */
-  #restored(object: object, version: number, snapshot: Snapshot): void {
-    const { definition } = this
-    const data = (): Record<string, unknown> => Object.fromEntries([...snapshot].flatMap(([name, bytes]) => bytes.length > 0 ? [[name, decode(bytes, this.host.outgoing.data)]] : []))
-    let values: Record<string, unknown>
-    try {
-      values = version === definition.version ? data() : outside(() => definition.migrated(version, data))
-    } catch (thrown) {
-      const error = asError(thrown)
-      if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
-      throw new StageError('STATE_CORRUPT', `what the store has of ${this.address} cannot be read: ${error.message}`, { cause: thrown })
-    }
-    for (const [name, value] of Object.entries(values)) if (name !== '__proto__' && name !== 'self') (object as Record<string, unknown>)[name] = value
-    if (version === definition.version) for (const [name, bytes] of snapshot) if (bytes.length === 0) Reflect.deleteProperty(object, name)
   }
 
   async #activate(from: Carried): Promise<void> {
@@ -154,7 +142,8 @@ export class Activation {
     const { clock } = this.host.mesh
     const activate = hook(this.instance!, 'activate')
     if (!activate) return
-    const slow = (): Error => new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
+    const slow = (): Error =>
+      new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
     // as within a turn of that call, so that a circle of calls is seen, and ends
     const turn = new Turn('activate', [], clock.now() + HOOK_MS, { ...from, headers: NO_HEADERS }, () => {})
     this.mailbox.enter(turn)
@@ -182,23 +171,29 @@ export class Activation {
   /** It could not be made: those that wait for it are told why, and the next call tries again. */
   #failed(thrown: unknown): void {
     if (this.#isOver) return
-    const raised = asError(thrown)
-    const own = raised instanceof StageError && (raised.code !== 'FENCED')
-    const cause: unknown = raised instanceof Thrown ? raised.cause : thrown
-    const error = own ? raised : new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
+    const error = this.#whyNotMade(thrown)
     const left = this.mailbox.handOver()
     const claimed = this.fence !== undefined
     this.#over(error)
     if (claimed) void this.#release()
-    for (const turn of left) turn.answer(new StageError(error.code, error.message, { executed: 'no', cause: error.cause, ...(error.phase ? { phase: error.phase } : {}) }))
+    const { code, message, cause, phase } = error
+    for (const turn of left) turn.answer(new StageError(code, message, { executed: 'no', cause, phase }))
     this.host.ended(this, [], false)
+  }
+
+  #whyNotMade(thrown: unknown): StageError {
+    const raised = asError(thrown)
+    if (raised instanceof StageError && raised.code !== 'FENCED') return raised
+    const cause: unknown = raised instanceof Thrown ? raised.cause : thrown
+    return new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
   }
 
   // ── what others ask of it ─────────────────────────────────────────────────────────────────────────────────────
 
   /** Nothing is going on or to be tried again, and nobody watches. */
   get idle(): boolean {
-    return this.phase === 'active' && this.mailbox.idle && !this.history?.watched && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
+    const rests = this.phase === 'active' && this.mailbox.idle && !this.history?.watched
+    return rests && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
   }
 
   get stopping(): boolean {
@@ -220,14 +215,24 @@ export class Activation {
   /** Runs a method, within the turn that runs. */
   call(name: string, args: readonly unknown[]): unknown {
     const method = this.#methods.get(name) ?? this.#own?.get(name)
-    if (!method) throw new NoSuchMethod(this.address, name, this.hasProperty(name) ? ': it is a property, which is read with await' : listed([...this.#methods.keys(), ...this.#own?.keys() ?? []]))
+    if (!method) throw this.#noSuchMethod(name)
     return method.apply(this.instance!, args as unknown[])
+  }
+
+  #noSuchMethod(name: string): NoSuchMethod {
+    if (this.hasProperty(name)) return new NoSuchMethod(this.address, name, ': it is a property, which is read with await')
+    return new NoSuchMethod(this.address, name, listed([...this.#methods.keys(), ...this.#own?.keys() ?? []]))
   }
 
   /** The value of a public property, as it is now. @throws StageError NO_SUCH_PROPERTY */
   read(name: unknown): unknown {
-    if (!this.hasProperty(name)) throw new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(String(name).slice(0, 128))}${this.hasMethod(String(name)) ? ': it is a method, which is called' : listed(dataNames(this.instance!))}`)
+    if (!this.hasProperty(name)) throw this.#noSuchProperty(String(name))
     return (this.instance as Record<string, unknown>)[name]
+  }
+
+  #noSuchProperty(name: string): StageError {
+    const hint = this.hasMethod(name) ? ': it is a method, which is called' : listed(dataNames(this.instance!))
+    return new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(name.slice(0, 128))}${hint}`)
   }
 
   /** Called within a turn, so that nothing is missed between the first value and the next change. */
@@ -366,30 +371,12 @@ export class Activation {
     const { host, fence, address } = this
     if (!fence) return
     const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
-    await within(host.mesh.clock, STORE_MS, (async () => host.store.release(address, fence))(), slow).catch((error: unknown) => this.#report('giving it up', error))
+    const released = within(host.mesh.clock, STORE_MS, (async () => host.store.release(address, fence))(), slow)
+    await released.catch((error: unknown) => this.#report('giving it up', error))
   }
 
   #report(what: string, thrown: unknown): void {
     const error = asError(thrown)
     this.host.mesh.error(new Error(`${what} of the actor ${printable(this.address)} failed: ${error.message}`, { cause: error }))
-  }
-}
-
-const LISTED_MAX = 8
-/** For a message: what is public. */
-const listed = (names: readonly string[]): string => names.length > 0 ? `; there are ${names.slice(0, LISTED_MAX).map((name) => name.slice(0, 64)).join(', ')}${names.length > LISTED_MAX ? ', …' : ''}` : ''
-
-/** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
-class Thrown extends Error {
-  constructor(override readonly cause: unknown) {
-    super()
-  }
-}
-
-function theirs<T>(run: () => T): T {
-  try {
-    return outside(run)
-  } catch (thrown) {
-    throw new Thrown(thrown)
   }
 }

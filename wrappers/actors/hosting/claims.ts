@@ -34,7 +34,11 @@ export class Claims {
   storeTime = 0
   #closed = false
 
-  constructor(private readonly mesh: Mesh<Rpc>, private readonly store: () => Store, private readonly active: (address: string) => Activation | undefined) {}
+  constructor(
+    private readonly mesh: Mesh<Rpc>,
+    private readonly store: () => Store,
+    private readonly active: (address: string) => Activation | undefined,
+  ) {}
 
   /**
    * @param isOver  nobody wants it any more
@@ -73,7 +77,8 @@ export class Claims {
     try {
       return await within(this.mesh.clock, STORE_MS, store.claim(address, claim), slow)
     } catch (thrown) {
-      throw thrown instanceof StageError ? thrown : new StageError('STORE_UNAVAILABLE', `the store ${store.address} failed: ${asError(thrown).message}`, { cause: thrown })
+      if (thrown instanceof StageError) throw thrown
+      throw new StageError('STORE_UNAVAILABLE', `the store ${store.address} failed: ${asError(thrown).message}`, { cause: thrown })
     }
   }
 
@@ -100,7 +105,8 @@ export class Claims {
         activation.persistence.heardAt = this.mesh.clock.now()
         return
       }
-      activation.drop('fenced', new StageError('FENCED', `${address} is not owned by this stage any more: it was taken over, or its store has another past`, { executed: 'unknown' }))
+      const why = `${address} is not owned by this stage any more: it was taken over, or its store has another past`
+      activation.drop('fenced', new StageError('FENCED', why, { executed: 'unknown' }))
     } catch {} // the store is away: what cannot be seen is found by the next commit
   }
 
@@ -123,7 +129,8 @@ export class Claims {
     this.#deposed.delete(rpc.peer.id)
     const { clock } = this.mesh
     clock.setTimeout(() => { // not before the link stands
-      rpc.request(DEPOSED, [[...told.addresses]], { endsAt: clock.now() + ANSWER_MS }).catch(() => {}) // it is gone again, and will be told by its own lease
+      const asked = rpc.request(DEPOSED, [[...told.addresses]], { endsAt: clock.now() + ANSWER_MS })
+      asked.catch(() => {}) // it is gone again, and will be told by its own lease
     }, 0)
   }
 

@@ -10,15 +10,23 @@ export function behind(turn: Turn): string {
   const { address, phase, host, mailbox } = of
   const now = host.mesh.clock.now()
   const [first] = mailbox.running
-  if (phase === 'starting') return `queued for ${ms(now - turn.arrivedAt)} while ${address} was being activated`
-  if (first) return `queued for ${ms(now - turn.arrivedAt)} behind ${isInner(first.method) ? first.words : `${first.method}() of ${address}`}, which runs for ${ms(now - first.startedAt)}`
-  return `queued for ${ms(now - turn.arrivedAt)} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
+  const queued = `queued for ${ms(now - turn.arrivedAt)}`
+  if (phase === 'starting') return `${queued} while ${address} was being activated`
+  if (first) {
+    const running = isInner(first.method) ? first.words : `${first.method}() of ${address}`
+    return `${queued} behind ${running}, which runs for ${ms(now - first.startedAt)}`
+  }
+  return `${queued} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
 }
 
 /** Its deadline has passed at `now`, by the clock's `now()`. */
 export function late(turn: Turn, now: number): StageError {
-  if (turn.id === 0) return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${behind(turn)}`, { phase: 'queued', executed: 'no' })
-  return new StageError('TIMEOUT', `${turn.words} did not end in time: the mailbox held it for ${ms(turn.startedAt - turn.arrivedAt)}, and it has been running for ${ms(now - turn.startedAt)}`, { phase: 'running', executed: 'unknown' })
+  if (turn.id === 0) {
+    return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${behind(turn)}`, { phase: 'queued', executed: 'no' })
+  }
+  const held = ms(turn.startedAt - turn.arrivedAt)
+  const why = `the mailbox held it for ${held}, and it has been running for ${ms(now - turn.startedAt)}`
+  return new StageError('TIMEOUT', `${turn.words} did not end in time: ${why}`, { phase: 'running', executed: 'unknown' })
 }
 
 /** Says once that a turn takes long, while it does: it may never end. */
@@ -27,7 +35,11 @@ export function slow(turn: Turn): void {
   if (!turn.of) return
   const { address, host } = turn.of
   const { clock, error } = host.mesh
-  error(new Error(printable(`${isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`} ${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.startedAt)}${turn.carried.chain.length ? `, called by ${turn.carried.chain.join(' → ')}` : ''}`)))
+  const { chain } = turn.carried
+  const what = isInner(turn.method) ? turn.words : `${turn.method} of the actor ${address}`
+  const took = `${turn.ended ? 'took' : 'has been running for'} ${ms(clock.now() - turn.startedAt)}`
+  const by = chain.length > 0 ? `, called by ${chain.join(' → ')}` : ''
+  error(new Error(printable(`${what} ${took}${by}`)))
 }
 
 const ms = (time: number): string => `${Math.round(time)} ms`

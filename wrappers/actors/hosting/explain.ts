@@ -28,7 +28,8 @@ function ask(mesh: Mesh<Rpc>, id: string, address: string): Promise<Partial<Expl
     const settle = (error: StageError | null, link?: Link<Rpc>): void => {
       timer.cancel()
       if (!link) return reject(error!)
-      resolve(link.top.request(EXPLAIN, [address], { endsAt: mesh.clock.now() + WAIT_MS }, `explaining ${address}`) as Promise<Partial<Explained> | undefined>)
+      const asked = link.top.request(EXPLAIN, [address], { endsAt: mesh.clock.now() + WAIT_MS }, `explaining ${address}`)
+      resolve(asked as Promise<Partial<Explained> | undefined>)
     }
     const timer = mesh.clock.setTimeout(() => { giveUp(); resolve(undefined) }, WAIT_MS)
     const giveUp = mesh.select(peer).reach(peer, settle)

@@ -138,13 +138,15 @@ export class HandedOut implements Hand {
 
   /** Takes it on, or says why nothing runs any more. */
   push(turn: Turn): void {
-    if (this.activation.phase === 'over') turn.answer(this.ended ?? new StageError('FENCED', `${this.activation.address} has lost its claim`, { executed: 'no' }))
-    else this.activation.mailbox.push(turn)
+    const { address, phase, mailbox } = this.activation
+    if (phase === 'over') turn.answer(this.ended ?? new StageError('FENCED', `${address} has lost its claim`, { executed: 'no' }))
+    else mailbox.push(turn)
   }
 
   report(thrown: unknown): void {
     const error = asError(thrown)
-    this.activation.host.mesh.error(new Error(`ending what the actor ${printable(this.activation.address)} handed out failed: ${error.message}`, { cause: error }))
+    const { address, host } = this.activation
+    host.mesh.error(new Error(`ending what the actor ${printable(address)} handed out failed: ${error.message}`, { cause: error }))
   }
 
   #call(fn: Callable, by: Givers, call: Answering, args: readonly unknown[]): Promise<unknown> {
@@ -155,7 +157,9 @@ export class HandedOut implements Hand {
         if (!isThrown(error)) call.failure = error
         reject(thrownBy(error))
       }
-      if (mailbox.queued >= definition.mailbox) return failed(new StageError('OVERLOADED', `${mailbox.queued} calls wait for ${address}`, { executed: 'no' }))
+      if (mailbox.queued >= definition.mailbox) {
+        return failed(new StageError('OVERLOADED', `${mailbox.queued} calls wait for ${address}`, { executed: 'no' }))
+      }
       const endsAt = call.endsAt === Infinity ? clock.now() + timeoutMs : call.endsAt
       const turn = this.turn('@function', by, endsAt, (error, value) => {
         call.onend = undefined
@@ -163,7 +167,7 @@ export class HandedOut implements Hand {
         call.hand = turn
         resolve(value)
       }, () => fn(...args))
-      call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+      call.onend = () => turn.cancel(unwanted(turn, 'nobody waits for it any more'))
       this.push(turn)
     })
   }
@@ -275,7 +279,7 @@ class Reading {
     const { handed } = this
     this.#over = this.#left = true
     const running = [...this.#turns].some(({ id, ended }) => id > 0 && !ended)
-    for (const turn of [...this.#turns]) turn.cancel(new StageError('CANCELLED', 'the reader wants no more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+    for (const turn of [...this.#turns]) turn.cancel(unwanted(turn, 'the reader wants no more'))
     if (!this.begun && !isIterator(this.source)) return Promise.resolve() // nothing of it has begun
     taken.add(this.source)
     // an iterator that waits in a turn ends by its return(), and the turn with it; a generator only notes that for later
@@ -329,7 +333,12 @@ class Reading {
   }
 }
 
-const isIterator = (source: object): source is AsyncIterator<unknown> => typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+const isIterator = (source: object): source is AsyncIterator<unknown> =>
+  typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+
+/** Why a turn is cancelled whose result nobody wants. */
+const unwanted = (turn: Turn, why: string): StageError =>
+  new StageError('CANCELLED', why, { executed: turn.id === 0 ? 'no' : 'unknown' })
 
 /** Whether the code of the actor threw; else it is a word of the library's own. */
 const isThrown = (error: StageError): boolean => error.code === 'REMOTE_ERROR' && error.cause !== undefined

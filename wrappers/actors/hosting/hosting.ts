@@ -4,12 +4,15 @@ import type { Committed, Fence, Mesh, Store } from '../../../src/types.js'
 import { NOTHING, type Carried } from '../../rpc/context.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { Activation, type ActivationHost } from './activation.js'
-import { announced, checkAddress } from '../address.js'
-import { LAYER, announcedBy, type Announced } from '../announced.js'
+import { checkAddress } from '../address.js'
+import { LAYER, type Announced } from '../announced.js'
 import { Claims } from './claims.js'
 import { Definition } from '../definition.js'
 import { late, slow } from './delays.js'
+import { described, explained } from './description.js'
 import type { Mailbox } from './mailbox.js'
+import { Rivals } from './rivals.js'
+import { Room } from './room.js'
 import type { Proxies } from './self.js'
 import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
@@ -17,13 +20,6 @@ import type { ActorOptions, Explained, HostOptions, HostedActor } from '../types
 
 /** Of actors whose callers were sent on and have not asked again. */
 const TOLD_MAX = 10_000
-const RIVALS_MAX = 100
-/** Turns that run, of which a peer is told. */
-const EXPLAINED_MAX = 20
-/** Of idle actors, those that were used longest ago: one look at all of a type finds so many. */
-const SPARE_MAX = 64
-/** What looking for them may take of the time: one part of so many. */
-const SHARE = 20
 /** What was said of the stores of this process. */
 const warned = new Set<string>()
 
@@ -34,8 +30,7 @@ export class Hosting implements ActivationHost {
   readonly #objects = new Map<string, { definition: Definition; object: object; standing: boolean }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
-  /** Idle ones that can make room, the first to go last; and when all may be looked through again. */
-  readonly #spare = new Map<Definition, { readonly at: number; readonly found: Activation[]; readonly restsUntil: number }>()
+  readonly #room: Room
   /** Turns that wait or run, and have a deadline or may take long. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Mailbox>()
@@ -44,8 +39,7 @@ export class Hosting implements ActivationHost {
   readonly claims: Claims
   readonly #unsweep: () => void
   readonly #upkeep: Upkeep
-  /** Types that were said to overlap. */
-  readonly #rivals = new Set<string>()
+  readonly #rivals: Rivals
   #closing = false
 
   /** @param wake  makes an actor active, on whichever stage */
@@ -53,6 +47,8 @@ export class Hosting implements ActivationHost {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
     this.#upkeep = new Upkeep(this, wake)
+    this.#rivals = new Rivals(mesh, this.#types)
+    this.#room = new Room(mesh.clock, this.#activations)
   }
 
   // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -61,10 +57,7 @@ export class Hosting implements ActivationHost {
   define(options: ActorOptions): void {
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     const definition = new Definition(options)
-    const rival = this.#types.find((one) => one.pattern.overlaps(definition.pattern))
-    if (rival) throw new TypeError(`the pattern ${definition.pattern.text} overlaps ${rival.pattern.text}, which is defined already: an address must be of one type`)
-    const given = [...this.#objects.keys()].find((address) => definition.pattern.match(address))
-    if (given !== undefined) throw new TypeError(`the pattern ${definition.pattern.text} matches ${printable(given)}, which is an object that is hosted here: an address must be of one type`)
+    this.#checkAlone(definition)
     const { store } = this
     if (definition.durable && store.warning && !warned.has(store.warning)) {
       warned.add(store.warning)
@@ -76,30 +69,39 @@ export class Hosting implements ActivationHost {
     this.#upkeep.begin()
   }
 
-  /** Says once of each type of another stage that it overlaps one of here and is not the same: its actors would be of two types. */
-  compare(): void {
-    for (const peer of this.mesh.peers()) {
-      for (const text of announcedBy(peer.announces)?.types ?? []) {
-        const pattern = announced(text)
-        const rival = pattern && this.#types.find((one) => one.pattern.overlaps(pattern) && !one.pattern.isLike(pattern))
-        if (!rival || this.#rivals.size >= RIVALS_MAX || this.#rivals.has(`${rival.pattern.text} ${text}`)) continue
-        this.#rivals.add(`${rival.pattern.text} ${text}`)
-        this.mesh.error(new TypeError(`${printable(peer.name)} (${peer.id}) hosts ${printable(text)}, which overlaps ${rival.pattern.text} of this stage: an address must be of one type everywhere, or what is kept of an actor is read as something else`))
-      }
+  /** @throws TypeError an address would be of two types */
+  #checkAlone({ pattern }: Definition): void {
+    const rival = this.#types.find((one) => one.pattern.overlaps(pattern))
+    if (rival) {
+      const overlapped = `${rival.pattern.text}, which is defined already`
+      throw new TypeError(`the pattern ${pattern.text} overlaps ${overlapped}: an address must be of one type`)
     }
+    const given = [...this.#objects.keys()].find((address) => pattern.match(address))
+    if (given !== undefined) {
+      const matched = `${printable(given)}, which is an object that is hosted here`
+      throw new TypeError(`the pattern ${pattern.text} matches ${matched}: an address must be of one type`)
+    }
+  }
+
+  /** The types of other stages are known, or have changed: says which of them overlap one of here. */
+  compare(): void {
+    this.#rivals.compare()
   }
 
   /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
   async host(address: string, object: object, { authorize, methods, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
     const [wrong] = Object.keys(unknown)
     if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there are authorize and methods`)
-    if (this.typeOf(address)) throw new TypeError(`${printable(address)} is an address of the type ${this.typeOf(address)!.pattern.text}: those actors make themselves`)
+    const type = this.typeOf(address)
+    if (type) throw new TypeError(`${printable(address)} is an address of the type ${type.pattern.text}: those actors make themselves`)
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
     if (this.#objects.has(address)) throw new TypeError(`${printable(address)} is hosted here already`)
-    if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an object that can be given its self`)
-    if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
+    checkObject(address, object)
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
-    if (elsewhere) throw new TypeError(`the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already: it has one address, and one turn at a time`)
+    if (elsewhere) {
+      const what = `the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already`
+      throw new TypeError(`${what}: it has one address, and one turn at a time`)
+    }
     const definition = new Definition({ pattern: address, create: () => object, authorize, methods })
     definition.check(object)
     const hosted = { definition, object, standing: false }
@@ -172,13 +174,7 @@ export class Hosting implements ActivationHost {
   /** What `explain` wants to know of one that is active here. */
   described(address: string): Partial<Explained> | undefined {
     const one = this.#activations.get(address)
-    if (!one) return undefined
-    const now = this.mesh.clock.now()
-    return {
-      pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued, watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
-      turn: one.mailbox.running.slice(0, EXPLAINED_MAX).map((turn) => ({ method: turn.method, ms: Math.round(now - turn.startedAt), waitedMs: Math.round(turn.startedAt - turn.arrivedAt) })),
-      last: one.mailbox.last, version: one.persistence.version, leaseMs: Math.round(this.mesh.leaseMs()),
-    }
+    return one && explained(one, this.mesh)
   }
 
   get storeTime(): number {
@@ -236,9 +232,10 @@ export class Hosting implements ActivationHost {
     const definition = given?.definition ?? this.typeOf(address)
     if (!definition) return moved(address)
     const full = (this.#counts.get(definition) ?? 0) >= definition.maxActors
-    const leaving = full ? this.#makeRoom(definition) : undefined
+    const leaving = full ? this.#room.make(definition) : undefined
     if (full && !leaving) {
-      return new StageError('OVERLOADED', `${definition.maxActors} actors of ${definition.pattern.text} are active, and none of them is idle`, { executed: 'no' })
+      const { maxActors, pattern } = definition
+      return new StageError('OVERLOADED', `${maxActors} actors of ${pattern.text} are active, and none of them is idle`, { executed: 'no' })
     }
     const activation = new Activation(this, definition, address, given?.object)
     this.#activations.set(address, activation)
@@ -345,7 +342,7 @@ export class Hosting implements ActivationHost {
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
     this.#told.clear()
-    this.#spare.clear()
+    this.#room.clear()
     this.claims.close()
   }
 
@@ -366,28 +363,14 @@ export class Hosting implements ActivationHost {
     }
     return next
   }
-
-  /** @returns one of that type that is being put away, the one that was used longest ago; undefined if none is idle */
-  #makeRoom(definition: Definition): Activation | undefined {
-    const { clock } = this.mesh
-    let spare = this.#spare.get(definition)
-    for (;;) {
-      for (let one = spare?.found.pop(); one; one = spare?.found.pop()) {
-        if (!one.idle || one.usedAt > spare!.at) continue // it was used since
-        one.stop('idle')
-        return one
-      }
-      const at = clock.now()
-      if (spare && at < spare.restsUntil) return undefined
-      const found = [...this.#activations.values()].filter((one) => one.definition === definition && one.idle).sort((a, b) => a.usedAt - b.usedAt).slice(0, SPARE_MAX).reverse()
-      const ended = clock.now()
-      this.#spare.set(definition, spare = { at: ended, found, restsUntil: ended + (ended - at) * SHARE })
-      if (found.length === 0) return undefined
-    }
-  }
 }
 
-const described = (one: Activation, now: number): HostedActor => ({
-  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued,
-  turns: one.mailbox.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
-})
+/** @throws TypeError no actor can be made of it */
+function checkObject(address: string, object: unknown): void {
+  if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) {
+    throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an object that can be given its self`)
+  }
+  if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) {
+    throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
+  }
+}

@@ -38,6 +38,7 @@ export function pastOf(last: LastTurns, ran: number): readonly Past[] {
   return Array.from({ length: count }, (_, i) => {
     const at = PARTS * ((ran + i) % count)
     const error = last[at + 3]
-    return { method: String(last[at]), ms: Number(last[at + 1]), waitedMs: Number(last[at + 2]), ...(error ? { error: String(error) } : {}) }
+    const past = { method: String(last[at]), ms: Number(last[at + 1]), waitedMs: Number(last[at + 2]) }
+    return error ? { ...past, error: String(error) } : past
   })
 }

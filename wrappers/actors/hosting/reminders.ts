@@ -68,13 +68,17 @@ export class Reminders {
 
   /** @throws TypeError · StageError OVERLOADED · BAD_ARGUMENT */
   set(name: string, method: string, { afterMs, everyMs, missed = 'once', args = [] }: ReminderOptions): void {
-    if (typeof name !== 'string' || name === '' || name.length > 128) throw new TypeError(`a reminder named ${describe(name)}: expected a name of 1 to 128 characters`)
+    if (typeof name !== 'string' || name === '' || name.length > 128) {
+      throw new TypeError(`a reminder named ${describe(name)}: expected a name of 1 to 128 characters`)
+    }
     if (!isPublic(method)) throw new TypeError(`a reminder calls a public method, not ${describe(method)}`)
     if (!isMs(afterMs, 0)) throw new TypeError(`afterMs is ${describe(afterMs)}: expected milliseconds from now, at most 1e13`)
     if (everyMs !== undefined && !isMs(everyMs, 1)) throw new TypeError(`everyMs is ${describe(everyMs)}: expected milliseconds, 1 to 1e13`)
     if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
     if (!Array.isArray(args)) throw new TypeError(`args is ${describe(args)}: expected a list`)
-    if (!this.activation.hasMethod(method)) throw new TypeError(`a reminder calls ${describe(method)}, and ${this.activation.address} has no public method of that name`)
+    if (!this.activation.hasMethod(method)) {
+      throw new TypeError(`a reminder calls ${describe(method)}, and ${this.activation.address} has no public method of that name`)
+    }
     let own: unknown[]
     try {
       own = copyOf(args, this.activation.host.outgoing.data) // here, and not when it is committed, so that whoever set it is told
@@ -82,7 +86,9 @@ export class Reminders {
       dispose(args)
       throw error
     }
-    if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
+    if (!this.#now.has(name) && this.#now.size >= REMINDERS_MAX) {
+      throw new StageError('OVERLOADED', `${this.activation.address} has ${REMINDERS_MAX} reminders: forget one first`)
+    }
     this.#now.set(name, { name, at: this.#time() + afterMs, everyMs, method, args: own, missed })
     this.#failed.delete(name)
     this.changed = this.#touched = true
@@ -154,9 +160,12 @@ export class Reminders {
     activation.mailbox.push(new Turn('@reminder', [name], Infinity, NOTHING, (error) => {
       this.#due.delete(name)
       if (this.#closed) return
-      if (error) this.#again(name)
-      else this.#failed.delete(name)
-      if (error) activation.host.mesh.error(new Error(`the reminder ${printable(name)} of the actor ${printable(activation.address)} failed: ${error.message}`, { cause: error }))
+      if (error) {
+        this.#again(name)
+        this.#report(name, error)
+      } else {
+        this.#failed.delete(name)
+      }
       this.arm()
     }, () => {
       const current = this.#now.get(name)
@@ -168,6 +177,12 @@ export class Reminders {
       if (missed === 'skip' && now - at > MISSED_MS && !this.#failed.has(name)) return undefined
       return activation.call(method, copyOf(args, activation.host.outgoing.data))
     }))
+  }
+
+  #report(name: string, error: Error): void {
+    const { address, host } = this.activation
+    const what = `the reminder ${printable(name)} of the actor ${printable(address)}`
+    host.mesh.error(new Error(`${what} failed: ${error.message}`, { cause: error }))
   }
 }
 

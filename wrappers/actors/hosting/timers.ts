@@ -25,7 +25,9 @@ export class Timers {
 
   /** @param again  the period counts from the end of the last turn */
   set(ms: number, fn: () => unknown, again: boolean): ActorTimer {
-    if (!(typeof ms === 'number' && ms >= 0 && ms <= 2 ** 31 - 1)) throw new TypeError(`a timer of ${describe(ms)} ms: expected 0 to ${2 ** 31 - 1}`)
+    if (!(typeof ms === 'number' && ms >= 0 && ms <= 2 ** 31 - 1)) {
+      throw new TypeError(`a timer of ${describe(ms)} ms: expected 0 to ${2 ** 31 - 1}`)
+    }
     if (typeof fn !== 'function') throw new TypeError('a timer needs a function')
     const { host, address } = this.activation
     let timer: Timer | undefined
@@ -43,7 +45,9 @@ export class Timers {
     const fire = (): void => {
       if (!again) this.#waiting.delete(cancel)
       this.activation.mailbox.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
-        if (error && !this.#closed) host.mesh.error(new Error(`a timer of the actor ${printable(address)} failed: ${error.message}`, { cause: error }))
+        if (error && !this.#closed) {
+          host.mesh.error(new Error(`a timer of the actor ${printable(address)} failed: ${error.message}`, { cause: error }))
+        }
         if (again && this.#waiting.has(cancel)) wait()
       }, () => off ? undefined : fn()))
     }

@@ -160,10 +160,12 @@ export class Turn implements Hand {
 }
 
 /** How the names of all turns of an activation begin; not those of the next one, which counts its turns from the beginning. */
-export const namesOf = (activation: Pick<TurnOwner, 'address' | 'token'> | undefined): string => `${activation?.address ?? ''}#${activation?.token ?? ''}.`
+export const namesOf = (activation: Pick<TurnOwner, 'address' | 'token'> | undefined): string =>
+  `${activation?.address ?? ''}#${activation?.token ?? ''}.`
 
 /** The answer to a call that came to the wrong stage. */
-export const moved = (address: string, owner = ''): StageError => new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })
+export const moved = (address: string, owner = ''): StageError =>
+  new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })
 
 /** Where to go with a call that was answered so; '' if that is not known. Undefined for any other error. */
 export function movedTo(error: StageError): string | undefined {

@@ -64,7 +64,10 @@ export class Upkeep {
     if (least === Infinity || this.#closed) return
     this.#look = clock.setTimeout(() => {
       const now = clock.now()
-      for (const one of hosting.activations) if (now - one.usedAt >= one.definition.idleMs && one.idle && !hosting.isGiven(one.address)) one.stop('idle')
+      for (const one of hosting.activations) {
+        const isIdle = now - one.usedAt >= one.definition.idleMs && one.idle
+        if (isIdle && !hosting.isGiven(one.address)) one.stop('idle')
+      }
       this.#watchIdle()
     }, Math.max(LOOK_MIN_MS, jitter(random, least / LOOKS, 0.1)))
   }
@@ -88,7 +91,10 @@ export class Upkeep {
     const { mesh, claims, activations } = this.hosting
     if (!mesh.valid()) return
     const before = mesh.clock.now() - VERIFY_MS
-    await claims.verify([...activations].filter((one) => one.persistence.heardAt <= before && (one.usedAt > one.persistence.heardAt || !one.idle)))
+    await claims.verify([...activations].filter((one) => {
+      const { heardAt } = one.persistence
+      return heardAt <= before && (one.usedAt > heardAt || !one.idle)
+    }))
   }
 
   /** One stage of those that host a type looks for reminders of actors that are not active. */

@@ -132,7 +132,8 @@ export class Waking {
   /** The types that are hosted: where they change, what could not run may be able to. */
   #known(): void {
     const { mesh, types } = this.hosting
-    const all = new Map<string, Type>(types.map((one) => [one.pattern.text, { text: one.pattern.text, match: (address) => one.pattern.match(address) }]))
+    const all = new Map<string, Type>()
+    for (const { pattern } of types) all.set(pattern.text, { text: pattern.text, match: (address) => pattern.match(address) })
     for (const peer of mesh.peers()) {
       for (const text of announcedBy(peer.announces)?.types ?? []) {
         const pattern = all.has(text) ? undefined : announced(text)
@@ -154,7 +155,8 @@ export class Waking {
     this.#again = []
     const looked = await this.#read(after)
     // those first that were left alone for longest, and not those that were due first: they may be due again each time
-    for (const { address, type, known } of this.#again.sort((a, b) => a.known.from - b.known.from).slice(0, AGAIN_MAX)) this.#try(address, type, known.ms)
+    const longest = this.#again.sort((a, b) => a.known.from - b.known.from).slice(0, AGAIN_MAX)
+    for (const { address, type, known } of longest) this.#try(address, type, known.ms)
     return looked
   }
 
@@ -163,7 +165,8 @@ export class Waking {
     const slow = (): Error => new Error('no answer')
     let at = after
     for (let pages = 0; pages < PAGES_MAX; pages++) {
-      const page: unknown = await within(mesh.clock, STORE_MS, (async () => this.hosting.store.due(PAGE, at))(), slow).catch(() => undefined)
+      const answer = (async () => this.hosting.store.due(PAGE, at))()
+      const page: unknown = await within(mesh.clock, STORE_MS, answer, slow).catch(() => undefined)
       if (!isWakes(page)) return { at, found: 'away' } // or a store of somebody's own that answers with something else
       const now = mesh.clock.now()
       for (const one of page) {
@@ -246,10 +249,19 @@ export class Waking {
   #report(kind: string, count: number): void {
     this.#reported.add(kind)
     const type = this.#types.find(({ text }) => kind === `of ${text}`)
-    const why = type ? `none of those tried last could be made: ${this.#failing.get(type.text)?.error.message ?? 'see the errors of their stages'}` : 'no stage hosts their type; define() it somewhere for them to run'
-    this.hosting.mesh.error(new Error(printable(`the reminders of ${count === 1 ? 'one actor' : `${count} actors`} ${kind} are due and cannot run: ${why}`)))
+    const actors = count === 1 ? 'one actor' : `${count} actors`
+    const why = type ? this.#whyNone(type) : 'no stage hosts their type; define() it somewhere for them to run'
+    this.hosting.mesh.error(new Error(printable(`the reminders of ${actors} ${kind} are due and cannot run: ${why}`)))
+  }
+
+  #whyNone(type: Type): string {
+    const failure = this.#failing.get(type.text)?.error.message
+    return `none of those tried last could be made: ${failure ?? 'see the errors of their stages'}`
   }
 }
 
 /** A store may be somebody's own. */
-const isWakes = (value: unknown): value is readonly Wake[] => Array.isArray(value) && value.every((one) => typeof (one as Partial<Wake> | null)?.actor === 'string' && typeof (one as Partial<Wake>).at === 'number')
+const isWakes = (value: unknown): value is readonly Wake[] => Array.isArray(value) && value.every(isWake)
+
+const isWake = (value: unknown): value is Wake =>
+  typeof (value as Partial<Wake> | null)?.actor === 'string' && typeof (value as Partial<Wake>).at === 'number'

@@ -92,7 +92,8 @@ export class Persistence {
     const { definition, reminders } = this.activation
     const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : EMPTY
     if (next === this.#committed && !reminders?.changed) return undefined
-    const data = encodeKept({ version: definition.version, snapshot: next, reminders: reminders?.list ?? [] }, this.activation.host.outgoing.data)
+    const kept = { version: definition.version, snapshot: next, reminders: reminders?.list ?? [] }
+    const data = encodeKept(kept, this.activation.host.outgoing.data)
     reminders?.committing()
     if (all) this.#settled = next
     const saving = this.#saved(data, next, until)
@@ -103,7 +104,10 @@ export class Persistence {
   /** What is durable is again what was committed. @throws whatever its setters throw */
   putBack(): void {
     const { definition, instance, reminders, host } = this.activation
-    if (definition.durable) restore(instance!, definition.durableNames(instance!), definition.explicit ? this.#settled : this.#committed, host.outgoing.data)
+    if (definition.durable) {
+      const before = definition.explicit ? this.#settled : this.#committed
+      restore(instance!, definition.durableNames(instance!), before, host.outgoing.data)
+    }
     reminders?.putBack()
   }
 
@@ -159,7 +163,9 @@ export class Persistence {
         this.#committed = snapshot
         return
       }
-      const fenced = new StageError('FENCED', `${address} has another owner by now, or its store has another past: what this call changed ${lost ? 'was kept before that, or is lost' : 'is not kept'}`, { executed: lost ? 'unknown' : 'yes' })
+      const kept = lost ? 'was kept before that, or is lost' : 'is not kept'
+      const why = `${address} has another owner by now, or its store has another past: what this call changed ${kept}`
+      const fenced = new StageError('FENCED', why, { executed: lost ? 'unknown' : 'yes' })
       activation.drop('fenced', fenced)
       throw fenced
     }
@@ -167,6 +173,8 @@ export class Persistence {
 
   #uncommitted(error: unknown): StageError {
     const { code, message } = asError(error) as StageError
-    return new StageError(code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE', `what ${this.activation.address} changed could not be kept: ${message}`, { executed: 'unknown', cause: error })
+    const told = code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE'
+    const why = `what ${this.activation.address} changed could not be kept: ${message}`
+    return new StageError(told, why, { executed: 'unknown', cause: error })
   }
 }

@@ -25,7 +25,11 @@ export function dataOf({ instance, definition, host }: DataOwner): Snapshot {
 /** @returns the names of what has changed since, and was put back @throws whatever its setters throw */
 export function putBackData(activation: DataOwner, before: Snapshot): readonly string[] {
   const now = dataOf(activation)
-  const changed = [...new Set([...before.keys(), ...now.keys()])].filter((name) => !(before.get(name)?.equals(now.get(name) ?? NO_BYTES) ?? false))
-  if (changed.length > 0) restore(activation.instance!, changed, new Map([...before].filter(([name]) => changed.includes(name))), activation.host.outgoing.data)
+  const differs = (name: string): boolean => !(before.get(name)?.equals(now.get(name) ?? NO_BYTES) ?? false)
+  const changed = [...new Set([...before.keys(), ...now.keys()])].filter(differs)
+  if (changed.length === 0) return changed
+  const { instance, host } = activation
+  const past = new Map([...before].filter(([name]) => changed.includes(name)))
+  restore(instance!, changed, past, host.outgoing.data)
   return changed
 }

@@ -122,7 +122,10 @@ export interface Reminder {
 export function encodeKept({ version, snapshot, reminders }: Kept, refs: Refs): Buffer {
   const size = [...snapshot].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
   const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, snapshot, reminders], refs, whole)
-  if (!bytes) throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`)
+  if (!bytes) {
+    const allowed = `at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`
+    throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and ${allowed}`)
+  }
   return bytes
 }
 
@@ -130,15 +133,21 @@ export function encodeKept({ version, snapshot, reminders }: Kept, refs: Refs): 
 export function decodeKept(bytes: Buffer, refs = DATA): Kept {
   try {
     const [format, version, snapshot, reminders] = decode(bytes, refs, whole) as unknown[]
-    if (format === FORMAT && Number.isSafeInteger(version) && types.isMap(snapshot) && Array.isArray(reminders) &&
-      [...snapshot].every(([name, value]) => typeof name === 'string' && Buffer.isBuffer(value)) && reminders.every(isReminder)) {
-      return { version: version as number, snapshot: snapshot as Snapshot, reminders }
+    const isOurs = format === FORMAT && Number.isSafeInteger(version)
+    if (isOurs && isSnapshot(snapshot) && Array.isArray(reminders) && reminders.every(isReminder)) {
+      return { version: version as number, snapshot, reminders }
     }
   } catch {}
-  throw new StageError('STATE_CORRUPT', `what the store has of it (${bytes.length} bytes) is not a state that this version wrote; it is left as it is`)
+  const found = `what the store has of it (${bytes.length} bytes)`
+  throw new StageError('STATE_CORRUPT', `${found} is not a state that this version wrote; it is left as it is`)
 }
+
+const isSnapshot = (value: unknown): value is Snapshot =>
+  types.isMap(value) && [...value].every(([name, bytes]) => typeof name === 'string' && Buffer.isBuffer(bytes))
 
 function isReminder(value: unknown): value is Reminder {
   const { name, at, everyMs, method, args, missed } = (value ?? {}) as Partial<Record<keyof Reminder, unknown>>
-  return typeof name === 'string' && typeof at === 'number' && (everyMs === undefined || typeof everyMs === 'number') && typeof method === 'string' && Array.isArray(args) && (missed === 'skip' || missed === 'once')
+  if (typeof name !== 'string' || typeof at !== 'number') return false
+  if (everyMs !== undefined && typeof everyMs !== 'number') return false
+  return typeof method === 'string' && Array.isArray(args) && (missed === 'skip' || missed === 'once')
 }

@@ -24,9 +24,15 @@ export const PIECE_BYTES = 64 * 1024
 /** Characters of the message of an error. */
 const TEXT_MAX = 1024
 
-/** Of one watch: the values that changed, as pairs of the index of a name and the index of its bytes, and `whole` if these are all of its properties; or why it has ended. */
+/** Of which activation the values are, and whether all of their properties are kept. */
+type Origin = readonly [epoch: number, activation: string, kept: boolean]
+
+/**
+ * Of one watch: the values that changed, as pairs of the index of a name and the index of its bytes, and `whole` if these
+ * are all of its properties; or why it has ended.
+ */
 export type Notice =
-  | readonly [number: number, seq: number, version: number, values: readonly number[], whole?: readonly [epoch: number, activation: string, kept: boolean]]
+  | readonly [number: number, seq: number, version: number, values: readonly number[], whole?: Origin]
   | readonly [number: number, code: string, message: string]
 
 /** One item of the stream, which may carry a piece of a larger batch along. */
@@ -64,7 +70,9 @@ export class Changes implements AsyncIterableIterator<Batch> {
   add(watcher: Watcher): void {
     const weight = weightOf(watcher.names)
     if (this.#over) throw new StageError('CANCELLED', 'the stream of what is watched over this link has ended')
-    if (this.#watchers.has(watcher.number)) throw new StageError('BAD_ARGUMENT', `a watch with the number ${watcher.number} is open already`)
+    if (this.#watchers.has(watcher.number)) {
+      throw new StageError('BAD_ARGUMENT', `a watch with the number ${watcher.number} is open already`)
+    }
     if (this.link && this.#weight + weight > WATCHES_MAX) throw tooMany(`from ${this.link.name}`)
     this.#weight += weight
     this.#watchers.set(watcher.number, watcher)
@@ -230,7 +238,9 @@ class Filling {
       }
       pairs.push(watcher.names.indexOf(name), at)
     }
-    this.notices.push(whole ? [watcher.number, seq, version, pairs, [whole.epoch, whole.activation, whole.kept]] : [watcher.number, seq, version, pairs])
+    const { number } = watcher
+    if (whole) this.notices.push([number, seq, version, pairs, [whole.epoch, whole.activation, whole.kept]])
+    else this.notices.push([number, seq, version, pairs])
     watcher.took(told)
   }
 }

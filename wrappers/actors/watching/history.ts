@@ -73,12 +73,16 @@ export class History {
   /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED */
   watch({ number, names, mode, seen }: Watch, changes: Changes | undefined): void {
     const { activation } = this
-    for (const name of names) if (!isPublic(name) || (!activation.hasProperty(name) && !activation.persistence.has(name))) activation.read(name)
+    for (const name of names) {
+      const isShown = isPublic(name) && (activation.hasProperty(name) || activation.persistence.has(name))
+      if (!isShown) activation.read(name) // which throws, and says why
+    }
     const more = names.filter((name) => !this.snapshot.has(name))
     const shown = more.length > 0 ? activation.persistence.shown(more, EMPTY) : EMPTY
     if (!changes) throw new StageError('CANCELLED', 'there is no stream of what is watched over this link')
     if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `a watch with ${describe(number)} for a number`)
-    const watcher = new Watcher(number, names, mode === 'latest', changes, this, seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined)
+    const known = seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined
+    const watcher = new Watcher(number, names, mode === 'latest', changes, this, known)
     changes.add(watcher)
     for (const [name, bytes] of shown) this.snapshot.set(name, bytes)
     this.#watchers.add(watcher)
@@ -121,7 +125,9 @@ export class History {
     for (const name of values.keys()) this.#changedAt.set(name, this.seq + 1)
     this.#changes.push({ seq: ++this.seq, version: this.#version, values, bytes })
     this.#bytes += bytes
-    while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) this.#bytes -= this.#changes.shift()!.bytes
+    while (this.#changes.length > CHANGES_MAX || (this.#changes.length > 1 && this.#bytes > BYTES_MAX)) {
+      this.#bytes -= this.#changes.shift()!.bytes
+    }
     for (const name of values.keys()) {
       for (const watcher of this.#resting.get(name) ?? []) {
         this.#stir(watcher)

@@ -78,17 +78,26 @@ export class Observer {
   #timer: Timer | undefined
   #unlisten: (() => void) | undefined
 
-  constructor(private readonly subscription: Subscription, mesh: Mesh<Rpc>, private readonly options: ObserveOptions, private readonly refs: Refs) {
+  constructor(
+    private readonly subscription: Subscription, mesh: Mesh<Rpc>, private readonly options: ObserveOptions, private readonly refs: Refs,
+  ) {
     const { signal, timeoutMs = mesh.timeoutMs } = options
     if (signal?.aborted) {
       this.#failed = cancelled(signal)
       return
     }
-    if (signal) this.#unlisten = onAbort(signal, () => { this.subscription.remove(this); this.#queue = NONE; this.fail(cancelled(signal)) })
+    if (signal) {
+      this.#unlisten = onAbort(signal, () => {
+        this.subscription.remove(this)
+        this.#queue = NONE
+        this.fail(cancelled(signal))
+      })
+    }
     // whoever waits for the first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       subscription.remove(this)
-      this.fail(subscription.why() ?? new StageError('TIMEOUT', `${subscription.address} could not be watched within ${timeoutMs} ms`, { phase: 'connecting' }))
+      const late = `${subscription.address} could not be watched within ${timeoutMs} ms`
+      this.fail(subscription.why() ?? new StageError('TIMEOUT', late, { phase: 'connecting' }))
     }, timeoutMs + WORD_MS, true)
     subscription.add(this, timeoutMs)
   }
@@ -149,7 +158,8 @@ export class Observer {
     }
     // what waits is passed over: in mode `every` that is a gap, and said so
     this.#bytes = size(values)
-    this.#queue = [{ values, version, bytes: this.#bytes, reset: reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset) }]
+    const gap = reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset)
+    this.#queue = [{ values, version, bytes: this.#bytes, reset: gap }]
   }
 
   /** As the loop gets it, which shares nothing with what others get. @throws StageError PROTOCOL_ERROR */
@@ -180,4 +190,5 @@ export class Observer {
 }
 
 /** Of what is not the same as before. */
-const size = (values: Values, before?: Values): number => values.reduce((sum, bytes, i) => before?.[i] === bytes ? sum : sum + bytes.length, 0)
+const size = (values: Values, before?: Values): number =>
+  values.reduce((sum, bytes, i) => before?.[i] === bytes ? sum : sum + bytes.length, 0)

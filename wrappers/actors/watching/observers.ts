@@ -29,11 +29,17 @@ export class Observers {
 
   /** @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · CLOSED */
   observe(address: string, names: readonly string[], options: ObserveOptions): Loop {
-    if (!isList(names)) throw new StageError('BAD_ARGUMENT', `observe() got ${describe(names)}: expected the names of properties, at least one`)
+    if (!isList(names)) {
+      throw new StageError('BAD_ARGUMENT', `observe() got ${describe(names)}: expected the names of properties, at least one`)
+    }
     const { mode = 'latest' } = options
-    if (mode !== 'latest' && mode !== 'every') throw new StageError('BAD_ARGUMENT', `mode is ${describe(mode)}: expected 'latest' or 'every'`)
+    if (mode !== 'latest' && mode !== 'every') {
+      throw new StageError('BAD_ARGUMENT', `mode is ${describe(mode)}: expected 'latest' or 'every'`)
+    }
     for (const name of names) {
-      if (RESERVED.has(name)) throw new StageError('BAD_ARGUMENT', `a property named ${name} cannot be watched: each update has a field of that name`)
+      if (RESERVED.has(name)) {
+        throw new StageError('BAD_ARGUMENT', `a property named ${name} cannot be watched: each update has a field of that name`)
+      }
       if (!isPublic(name)) throw new StageError('NO_SUCH_PROPERTY', `${describe(name)} cannot be a public property`)
     }
     if (this.#closed) throw new StageError('CLOSED', 'this stage is closed')

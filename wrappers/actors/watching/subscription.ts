@@ -71,7 +71,14 @@ export class Subscription implements Watching {
   /** Why there is no value yet. */
   #failure: StageError | undefined
 
-  constructor(private readonly host: SubscriptionHost, readonly address: string, readonly names: readonly string[], private readonly mode: 'latest' | 'every', private readonly headers: Headers | undefined, private readonly key: string) {}
+  constructor(
+    private readonly host: SubscriptionHost,
+    readonly address: string,
+    readonly names: readonly string[],
+    private readonly mode: 'latest' | 'every',
+    private readonly headers: Headers | undefined,
+    private readonly key: string,
+  ) {}
 
   get size(): number {
     return this.#observers.size
@@ -107,8 +114,11 @@ export class Subscription implements Watching {
   why(): StageError | undefined {
     const { address } = this
     const failure = this.#failure
-    // that of one try: the loop has tried on until its time was over
-    if (failure) return AGAIN.has(failure.code) ? new StageError('TIMEOUT', `${address} could not be watched in time: ${failure.message}`, { phase: 'connecting', cause: failure }) : this.#named(failure)
+    if (failure && !AGAIN.has(failure.code)) return this.#named(failure)
+    if (failure) { // that of one try: the loop has tried on until its time was over
+      const late = `${address} could not be watched in time: ${failure.message}`
+      return new StageError('TIMEOUT', late, { phase: 'connecting', cause: failure })
+    }
     const why = this.host.routes.why(address, this.#words)
     return why.code === 'NO_SUCH_ACTOR' ? why : undefined
   }
@@ -207,7 +217,7 @@ export class Subscription implements Watching {
   #named(error: StageError): StageError {
     const { code, message, executed, phase, peer, cause } = error
     if (message.includes(this.address)) return error
-    return new StageError(code, `${this.#words} failed: ${message}`, { executed, peer, ...(phase ? { phase } : {}), ...(cause === undefined ? {} : { cause }) })
+    return new StageError(code, `${this.#words} failed: ${message}`, { executed, peer, phase, ...(cause === undefined ? {} : { cause }) })
   }
 
   get #words(): string {

@@ -37,7 +37,14 @@ export class Watcher {
   #history: WatchedHistory | undefined
 
   /** @param seq  what it has been told already; undefined: nothing */
-  constructor(readonly number: number, readonly names: readonly string[], private readonly latest: boolean, private readonly changes: Notifier, history: WatchedHistory, private seq: number | undefined) {
+  constructor(
+    readonly number: number,
+    readonly names: readonly string[],
+    private readonly latest: boolean,
+    private readonly changes: Notifier,
+    history: WatchedHistory,
+    private seq: number | undefined,
+  ) {
     this.#history = history
   }
 

@@ -56,7 +56,9 @@ export class Watches {
   get #unanswered(): StageError | undefined {
     const { rpc } = this
     if (!rpc || rpc.counts().calls <= CALLS_MAX) return undefined
-    return this.#busy ??= new StageError('OVERLOADED', `more than ${CALLS_MAX} calls to ${rpc.peer.name} wait for their answers: no watch is asked for until there are fewer`)
+    if (this.#busy) return this.#busy
+    const waiting = `more than ${CALLS_MAX} calls to ${rpc.peer.name} wait for their answers`
+    return this.#busy = new StageError('OVERLOADED', `${waiting}: no watch is asked for until there are fewer`)
   }
 
   /** Why a watch of these properties has no place here. */
@@ -187,9 +189,11 @@ export class Watches {
   }
 }
 
-const isIterable = (value: unknown): value is AsyncIterable<unknown> => typeof (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
+const isIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  typeof (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
 
-const malformed = (told: unknown): StageError => new StageError('PROTOCOL_ERROR', `an owner of what is watched sent ${describe(told)}: expected notices`)
+const malformed = (told: unknown): StageError =>
+  new StageError('PROTOCOL_ERROR', `an owner of what is watched sent ${describe(told)}: expected notices`)
 
 function listOf(told: unknown): readonly unknown[] {
   if (!Array.isArray(told)) throw malformed(told)
@@ -205,8 +209,10 @@ function own(value: unknown): unknown {
 }
 
 /** Why a watch has ended, rebuilt from what came. */
-const ended = ([code, message]: readonly unknown[]): StageError =>
-  new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'a watch ended, and its owner does not say why')
+function ended([code, message]: readonly unknown[]): StageError {
+  const why = typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'a watch ended, and its owner does not say why'
+  return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', why)
+}
 
 /** What came, which may be anything. @throws StageError PROTOCOL_ERROR */
 function newsOf(told: readonly unknown[], table: readonly unknown[], names: readonly string[]): News {

@@ -24,7 +24,8 @@ export class Held {
   /** @returns undefined if there is room for so many more; else where there is none, for a message */
   lacks(bytes: number): string | undefined {
     if (this.used + bytes > this.maxBytes) return `more than ${this.maxBytes} bytes of memory on this link`
-    return this.all && this.all.used + bytes > this.all.maxBytes ? `more than ${this.all.maxBytes} bytes of memory in this process` : undefined
+    const { all } = this
+    return all && all.used + bytes > all.maxBytes ? `more than ${all.maxBytes} bytes of memory in this process` : undefined
   }
 }
 
@@ -59,7 +60,8 @@ export class Unfinished {
     for (const first of this.#all) {
       if (this.used <= this.maxBytes) return
       this.end(first)
-      first.cut(new StageError('OVERLOADED', `what has not come whole takes more than ${this.maxBytes} bytes in this process, and this was begun first`, { executed: 'unknown' }))
+      const why = `what has not come whole takes more than ${this.maxBytes} bytes in this process, and this was begun first`
+      first.cut(new StageError('OVERLOADED', why, { executed: 'unknown' }))
     }
   }
 

@@ -105,7 +105,9 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
     for (const stream of streams) {
       stream.once('close', () => {
         left ||= stream.errored !== null
-        if (--open === 0 && left) this.cancel(new StageError('CANCELLED', `the reader of what ${this.method} returned has left`, { executed: 'yes', cause: stream.errored ?? undefined }))
+        if (--open > 0 || !left) return
+        const why = `the reader of what ${this.method} returned has left`
+        this.cancel(new StageError('CANCELLED', why, { executed: 'yes', cause: stream.errored ?? undefined }))
       })
     }
   }

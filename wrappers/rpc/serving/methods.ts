@@ -28,7 +28,11 @@ export class Methods {
    * @param visible  the names that the peer can call now, and whether each is idempotent
    * @param open     it may be more in a moment, and then `announce` is called again: the first list waits for that
    */
-  constructor(private readonly wire: Wire, private readonly visible: () => ReadonlyMap<string, boolean>, private readonly open: () => boolean) {}
+  constructor(
+    private readonly wire: Wire,
+    private readonly visible: () => ReadonlyMap<string, boolean>,
+    private readonly open: () => boolean,
+  ) {}
 
   /** What the peer shows to us; undefined until it has said so. */
   get theirs(): ReadonlySet<string> | undefined {
@@ -52,7 +56,9 @@ export class Methods {
       const added = [...now.keys()].filter((name) => before.get(name) !== now.get(name)) // again where only that has changed
       const removed = [...before.keys()].filter((name) => !now.has(name))
       const idempotent = added.filter((name) => now.get(name))
-      if (this.#first || added.length > 0 || removed.length > 0) this.wire.value(METHODS, 0, { added, removed, ...(idempotent.length > 0 ? { idempotent } : {}) }, true)
+      if (this.#first || added.length > 0 || removed.length > 0) {
+        this.wire.value(METHODS, 0, idempotent.length > 0 ? { added, removed, idempotent } : { added, removed }, true)
+      }
       this.#first = false
     })
   }
@@ -60,7 +66,9 @@ export class Methods {
   /** The work is that of the names in the message, however many others the peer shows. @throws StageError PROTOCOL_ERROR */
   onmethods(value: unknown): ShownNews {
     const { added, removed, idempotent = [] } = (value ?? {}) as { added?: unknown; removed?: unknown; idempotent?: unknown }
-    if (!isNames(added) || !isNames(removed) || !isNames(idempotent)) throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
+    if (!isNames(added) || !isNames(removed) || !isNames(idempotent)) {
+      throw new StageError('PROTOCOL_ERROR', `a malformed list of methods: ${describe(value)}`)
+    }
     const first = this.#theirs === undefined
     const all = this.#theirs ??= new Set()
     const gained = new Set<string>()
@@ -99,4 +107,5 @@ export class Methods {
   }
 }
 
-const isNames = (value: unknown): value is string[] => Array.isArray(value) && value.every((name) => typeof name === 'string' && name.length <= 128)
+const isNames = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((name) => typeof name === 'string' && name.length <= 128)

@@ -24,7 +24,16 @@ export function isMethod(name: unknown): name is string {
   return true
 }
 
-export const noSuch = (method: unknown): StageError => new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: names begin with a letter or a digit, and what every object has is not one`)
+export function noSuch(method: unknown): StageError {
+  const names = 'names begin with a letter or a digit, and what every object has is not one'
+  return new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: ${names}`)
+}
+
+function badName(name: unknown): StageError {
+  const letters = 'a letter or a digit, then up to 127 letters, digits or one of "_ . : -"'
+  const expected = `${letters}, and none of the names that every object has`
+  return new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected ${expected}`)
+}
 
 interface Provision {
   selection: Selection
@@ -43,12 +52,20 @@ const OPTIONS = ['authorize', 'input', 'output', 'idempotent']
  * @throws TypeError
  */
 export function rulesOf(where: string, method: string, options: unknown): Rules {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) throw new TypeError(`the options of ${method} in ${where} are ${describe(options)}: expected an object of ${OPTIONS.join(', ')}`)
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`the options of ${method} in ${where} are ${describe(options)}: expected an object of ${OPTIONS.join(', ')}`)
+  }
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a method in ${where}; there are ${OPTIONS.join(', ')}`)
+  if (unknown !== undefined) {
+    throw new TypeError(`${describe(unknown)} is no option of a method in ${where}; there are ${OPTIONS.join(', ')}`)
+  }
   const { authorize, input, output, idempotent } = options as ProvideOptions
-  if (idempotent !== undefined && typeof idempotent !== 'boolean') throw new TypeError(`idempotent of ${method} is ${describe(idempotent)}: expected true or false`)
-  if (authorize !== undefined && typeof authorize !== 'function') throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
+  if (idempotent !== undefined && typeof idempotent !== 'boolean') {
+    throw new TypeError(`idempotent of ${method} is ${describe(idempotent)}: expected true or false`)
+  }
+  if (authorize !== undefined && typeof authorize !== 'function') {
+    throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
+  }
   return { authorize: authorize ? [authorize] : [], validation: validation(method, input, output), options }
 }
 
@@ -57,7 +74,9 @@ export function rulesOf(where: string, method: string, options: unknown): Rules 
  * `provide: { greet: method({ input: z.string(), handler: (name) => `hi there, ${name}` }) }`.
  * @returns what it was given
  */
-export function method<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(given: ProvideOptions<Input, Output> & { readonly handler: CheckedHandler<Input, Output> }): ProvidedMethod {
+export function method<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(
+  given: ProvideOptions<Input, Output> & { readonly handler: CheckedHandler<Input, Output> },
+): ProvidedMethod {
   return given
 }
 
@@ -77,12 +96,13 @@ export class Provisions {
   add(selection: Selection, name: string, given: Handler | ProvideOptions, behind?: Handler): void {
     const handler = (behind ?? given) as Handler
     const options = behind === undefined ? undefined : given as ProvideOptions
-    if (!isMethod(name)) throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected a letter or a digit, then up to 127 letters, digits or one of "_ . : -", and none of the names that every object has`)
+    if (!isMethod(name)) throw badName(name)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
     const rules = options && rulesOf('provide()', name, options)
     // again for the same selection: the latest one replaces, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
-    list.push({ selection, handler: this.interception.serving(handler, name, this.who, rules), rules, idempotent: options?.idempotent ?? false })
+    const served = this.interception.serving(handler, name, this.who, rules)
+    list.push({ selection, handler: served, rules, idempotent: options?.idempotent ?? false })
     this.#byName.set(name, list)
     this.#changed()
   }

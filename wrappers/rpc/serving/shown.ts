@@ -29,7 +29,9 @@ export class Shown {
   /** A link is gone; another one to the same peer may go on. */
   closed({ peer, methods: { theirs } }: Rpc, rpcs: Iterable<Rpc>): void {
     if (theirs && this.#byPeer.get(peer.id) === theirs) {
-      for (const { peer: { id }, methods } of rpcs) if (id === peer.id && methods.theirs) this.changed(peer, { all: methods.theirs, first: true, gained: NO_NAMES, lost: [] })
+      for (const { peer: { id }, methods } of rpcs) {
+        if (id === peer.id && methods.theirs) this.changed(peer, { all: methods.theirs, first: true, gained: NO_NAMES, lost: [] })
+      }
     }
     this.trim(rpcs)
   }

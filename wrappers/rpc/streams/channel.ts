@@ -114,9 +114,9 @@ export class Channel extends Duplex implements Source {
 
   /** `owed` counts it already. @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
   ondata(piece: Buffer): void {
-    if (this.#ended || !this.started || this.owed > STREAM_WINDOW_BYTES) {
-      throw new StageError('PROTOCOL_ERROR', this.#ended ? 'data behind the end of a stream' : this.started ? 'more data on a stream than was granted' : 'data on a stream that nobody reads yet')
-    }
+    if (this.#ended) throw new StageError('PROTOCOL_ERROR', 'data behind the end of a stream')
+    if (!this.started) throw new StageError('PROTOCOL_ERROR', 'data on a stream that nobody reads yet')
+    if (this.owed > STREAM_WINDOW_BYTES) throw new StageError('PROTOCOL_ERROR', 'more data on a stream than was granted')
     if (this.destroyed) return
     if (piece.length < SMALL_BYTES && this.readableLength > 0 && !this.#asked) return this.#gather(piece)
     this.#give()
@@ -353,7 +353,9 @@ export class Channel extends Duplex implements Source {
   protected abandon(error: Error | null): void {
     const done = this.#waiting?.done
     this.#waiting = this.#gathered = undefined
-    if (done) process.nextTick(done, error ?? new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' }))
+    if (!done) return
+    const destroyed = 'the stream was destroyed while it was written to'
+    process.nextTick(done, error ?? new StageError('CANCELLED', destroyed, { executed: 'unknown' }))
   }
 }
 
@@ -361,7 +363,10 @@ socketlike(Channel.prototype)
 
 type Done = (error?: Error | null) => void
 
-export const refused = (): StageError => new StageError('CANCELLED', 'the other end reads no more of this stream, and what was written to it last is lost', { executed: 'unknown' })
+export function refused(): StageError {
+  const why = 'the other end reads no more of this stream, and what was written to it last is lost'
+  return new StageError('CANCELLED', why, { executed: 'unknown' })
+}
 
 const grant = (channel: Channel): void => channel.grant()
 

@@ -58,8 +58,11 @@ function readHalf(channel: Channel, reading: number, carried: Carried): Readable
         values ??= carried.values()
         values.next().then(({ done, value }) => {
           if (this.destroyed) return
-          if (!done && value === null) this.destroy(new StageError('PROTOCOL_ERROR', 'null among the objects of a stream, where it would be an end'))
-          else this.push(done ? null : value)
+          if (!done && value === null) {
+            this.destroy(new StageError('PROTOCOL_ERROR', 'null among the objects of a stream, where it would be an end'))
+          } else {
+            this.push(done ? null : value)
+          }
         }, (error: Error) => { this.destroy(error) })
       },
     }
@@ -113,6 +116,7 @@ function writeHalf(channel: Channel, writing: number, carried: Carried): Writabl
 const bothHalves = (reading: ReadableOptions, writing: WritableOptions): object => ({
   ...reading, ...writing,
   readableObjectMode: reading.objectMode ?? false, readableHighWaterMark: reading.highWaterMark,
-  writableObjectMode: writing.objectMode ?? false, ...(writing.highWaterMark === undefined ? {} : { writableHighWaterMark: writing.highWaterMark }),
+  writableObjectMode: writing.objectMode ?? false,
+  ...(writing.highWaterMark === undefined ? {} : { writableHighWaterMark: writing.highWaterMark }),
   objectMode: undefined, highWaterMark: undefined,
 })

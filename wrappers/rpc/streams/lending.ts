@@ -104,7 +104,10 @@ function pour(channel: Channel, stream: Duplex): () => void {
     }
   }
   const ondata = (chunk: Buffer): void => { if (attempt(() => stream.write(chunk)) === false) channel.pause() }
-  const onend = (): void => { if (stream !== process.stdout as object && stream !== process.stderr as object) attempt(() => stream.end()) } // as pipe() does
+  const onend = (): void => {
+    if (stream === process.stdout as object || stream === process.stderr as object) return // as pipe() does
+    attempt(() => stream.end())
+  }
   const ondrain = (): void => { channel.resume() }
   const stop = (): void => {
     channel.off('data', ondata).off('end', onend)

@@ -50,7 +50,13 @@ export class Passing {
   #offered: Channel[] = []
   #accepted: Channel[] = []
 
-  constructor(private readonly host: PassingHost, private readonly wire: Wire, private readonly streams: Streams, private readonly peer: Peer, private readonly held: Held) {
+  constructor(
+    private readonly host: PassingHost,
+    private readonly wire: Wire,
+    private readonly streams: Streams,
+    private readonly peer: Peer,
+    private readonly held: Held,
+  ) {
     this.#budget = new Budget(host.unfinished)
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
     this.#refs = { ...PLAIN, ...host.references }
@@ -141,7 +147,7 @@ export class Passing {
     this.#sources.delete(channel)
     try {
       if (once(source)) {
-        if (taken.has(source)) return void channel.destroy(new StageError('BAD_ARGUMENT', 'this stream is being read by somebody else already: one that was passed to several can be read by one', { executed: 'no' }))
+        if (taken.has(source)) return void channel.destroy(readAlready())
         taken.add(source)
       }
       outside(lend, undefined, channel, lent, this.#carried(channel))
@@ -198,5 +204,11 @@ export class Passing {
 }
 
 /** Whether it can be read only once: Node's streams, and iterators such as generators. */
-const once = (source: object): boolean => streamKind(source) !== ITERABLE || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+const once = (source: object): boolean =>
+  streamKind(source) !== ITERABLE || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
+
+function readAlready(): StageError {
+  const why = 'this stream is being read by somebody else already: one that was passed to several can be read by one'
+  return new StageError('BAD_ARGUMENT', why, { executed: 'no' })
+}
 

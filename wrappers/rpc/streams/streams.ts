@@ -6,11 +6,14 @@ import { readThrown } from '../../codec/errors.js'
 import { Channel, type ChannelOptions, type ChannelPort } from './channel.js'
 import { fromWire, toWire } from '../errors.js'
 import { heldError, type Held } from '../serving/held.js'
-import { CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS, UNWANTED } from '../wire/messages.js'
+import {
+  CREDIT, END, ENDED, LINK_WINDOW_BYTES, OPEN, RESERVE_BYTES, START, STREAMS_MAX, STREAM_WINDOW_BYTES, TOOK, UNREAD_MS, UNWANTED,
+} from '../wire/messages.js'
 import type { Wire } from '../wire/wire.js'
 
 /** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
 const PRESSED_BYTES = LINK_WINDOW_BYTES / 2
+const FULL = `${STREAMS_MAX} streams are open on this link`
 
 /** What the streams of a link need. */
 export interface StreamsHost {
@@ -36,7 +39,14 @@ export class Streams implements ChannelPort {
    * @param held     where the errors count by which the peer ends them
    * @param onempty  called whenever one has ended
    */
-  constructor(private readonly host: StreamsHost, private readonly wire: Wire, private readonly peer: Peer, private readonly main: Channel, private readonly held: Held, private readonly onempty: () => void) {
+  constructor(
+    private readonly host: StreamsHost,
+    private readonly wire: Wire,
+    private readonly peer: Peer,
+    private readonly main: Channel,
+    private readonly held: Held,
+    private readonly onempty: () => void,
+  ) {
     this.#unsweep = host.deadlines.add((now) => this.#sweep(now))
   }
 
@@ -63,7 +73,10 @@ export class Streams implements ChannelPort {
 
   /** One that a value brings along: the message that carries the value opens it. @throws StageError OVERLOADED */
   add(id: number, options: ChannelOptions): Channel {
-    if (this.#open.size >= STREAMS_MAX) throw new StageError('OVERLOADED', `${STREAMS_MAX} streams are open to ${this.peer.name}: no more until some have ended`, { peer: this.peer })
+    if (this.#open.size >= STREAMS_MAX) {
+      const { peer } = this
+      throw new StageError('OVERLOADED', `${STREAMS_MAX} streams are open to ${peer.name}: no more until some have ended`, { peer })
+    }
     const channel = new Channel(id, this, options)
     this.#open.set(id, channel)
     return channel
@@ -72,7 +85,7 @@ export class Streams implements ChannelPort {
   /** One that the peer has put into a value; where there are too many it comes broken. */
   accept(id: number, options: ChannelOptions): Channel {
     if (this.#open.size < STREAMS_MAX) return this.add(id, options)
-    return new Channel(id, this, options).destroy(new StageError('OVERLOADED', `${STREAMS_MAX} streams are open on this link`, { executed: 'no' }))
+    return new Channel(id, this, options).destroy(new StageError('OVERLOADED', FULL, { executed: 'no' }))
   }
 
   /** The peer has not heard of it, and never will. */
@@ -83,7 +96,7 @@ export class Streams implements ChannelPort {
 
   onopen(id: number, accept: ((stream: Duplex) => boolean) | undefined): void {
     this.wire.fresh(id)
-    if (this.#open.size >= STREAMS_MAX) return this.wire.reset(id, { code: 'OVERLOADED', message: `${STREAMS_MAX} streams are open on this link`, executed: 'no' })
+    if (this.#open.size >= STREAMS_MAX) return this.wire.reset(id, { code: 'OVERLOADED', message: FULL, executed: 'no' })
     const channel = this.add(id, { accepted: true, opener: 'peer' })
     if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
   }
@@ -101,7 +114,9 @@ export class Streams implements ChannelPort {
     if (channel.destroyed) return // it lingers
     channel.owed += piece.length
     this.#owed += piece.length
-    if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) throw new StageError('PROTOCOL_ERROR', 'more data on all streams together than a link may have')
+    if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) {
+      throw new StageError('PROTOCOL_ERROR', 'more data on all streams together than a link may have')
+    }
     channel.ondata(piece)
     if (this.#owed > PRESSED_BYTES && !this.#pressed) {
       this.#pressed = true
@@ -125,7 +140,9 @@ export class Streams implements ChannelPort {
   oncredit(id: number, bytes: number): void {
     const channel = this.#get(id)
     if (!channel) return
-    if (bytes === 0 || bytes > channel.outstanding) throw new StageError('PROTOCOL_ERROR', `${bytes} bytes given back of ${channel.outstanding} that were sent`)
+    if (bytes === 0 || bytes > channel.outstanding) {
+      throw new StageError('PROTOCOL_ERROR', `${bytes} bytes given back of ${channel.outstanding} that were sent`)
+    }
     channel.movedAt = this.host.clock.now()
     this.#returned(channel, bytes)
     channel.resumed()
@@ -158,9 +175,12 @@ export class Streams implements ChannelPort {
 
   /** The stage is closing, and waits for none on which nothing happens. */
   leaveIdle(): void {
-    const now = this.host.clock.now()
+    const { host, peer } = this
+    const now = host.clock.now()
     for (const channel of [...this.#open.values()]) {
-      if (channel.idleAt(now)) channel.destroy(new StageError('DISCONNECTED', 'the stage is closing, and nothing moved on this stream', { executed: 'unknown', peer: this.peer }))
+      if (!channel.idleAt(now)) continue
+      const why = 'the stage is closing, and nothing moved on this stream'
+      channel.destroy(new StageError('DISCONNECTED', why, { executed: 'unknown', peer }))
     }
   }
 
@@ -229,9 +249,10 @@ export class Streams implements ChannelPort {
 
   reset(channel: Channel, error: Error | null): void {
     if (channel.unheard || this.wire.withdraw(channel.id) === 'unsent') return
-    const told = error instanceof StageError ? error : new StageError('CANCELLED', `the other end gave up the stream${error ? `: ${error.message}` : ''}`, { executed: 'unknown' })
+    const told = error instanceof StageError ? error : givenUp(error)
     const plain = toWire(told)
-    this.wire.reset(channel.id, !isError(told.cause) || told.code !== 'REMOTE_ERROR' ? plain : { ...plain, cause: readThrown(told.cause).cause })
+    const causes = told.code === 'REMOTE_ERROR' && isError(told.cause)
+    this.wire.reset(channel.id, causes ? { ...plain, cause: readThrown(told.cause).cause } : plain)
   }
 
   credit(channel: Channel, bytes: number): void {
@@ -272,7 +293,8 @@ export class Streams implements ChannelPort {
         if (until < next) next = until
         continue
       }
-      this.wire.reset(channel.id, toWire(new StageError('CANCELLED', `what was written was not read within ${UNREAD_MS} ms, and its writer has left`)))
+      const why = `what was written was not read within ${UNREAD_MS} ms, and its writer has left`
+      this.wire.reset(channel.id, toWire(new StageError('CANCELLED', why)))
       this.#left(channel)
     }
     return next
@@ -304,4 +326,9 @@ export class Streams implements ChannelPort {
     if (!channel) this.wire.known(id)
     return channel
   }
+}
+
+function givenUp(error: Error | null): StageError {
+  const why = error ? `: ${error.message}` : ''
+  return new StageError('CANCELLED', `the other end gave up the stream${why}`, { executed: 'unknown' })
 }

@@ -27,7 +27,9 @@ export function item(kind: number, encode: (writer: Writer) => void): Buffer {
 const NOTHING = Buffer.alloc(0)
 
 /** Somebody who let go of one without a word: its source has to be told. */
-export const abandoned = new FinalizationRegistry<Channel>((channel) => channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it')))
+export const abandoned = new FinalizationRegistry<Channel>((channel) => {
+  channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it'))
+})
 
 /**
  * The values of an async iterable of the peer's, which begins when the first one is asked for. Leaving the loop, or
@@ -55,7 +57,12 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
    * @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol
    * @param over    called when nothing more is read, and the last value is not in use any more
    */
-  constructor(private readonly channel: Channel, private readonly budget: Budget, private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T, private readonly over: () => void) {
+  constructor(
+    private readonly channel: Channel,
+    private readonly budget: Budget,
+    private readonly decode: (kind: number, bytes: Buffer, at: number, end: number) => T,
+    private readonly over: () => void,
+  ) {
     this.#chunks = channel.iterator({ destroyOnReturn: false })
     abandoned.register(this, channel, this)
   }
@@ -159,7 +166,9 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
       this.#to = chunk.length
     } else {
       const needed = left + chunk.length
-      if (this.#to + chunk.length > this.#bytes.length) this.#move(this.#granted > 0 ? Math.max(needed, this.#granted + PIECE_MAX_BYTES) : 2 * needed)
+      if (this.#to + chunk.length > this.#bytes.length) {
+        this.#move(this.#granted > 0 ? Math.max(needed, this.#granted + PIECE_MAX_BYTES) : 2 * needed)
+      }
       this.#to += chunk.copy(this.#bytes, this.#to)
     }
     this.#keep()

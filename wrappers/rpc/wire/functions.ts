@@ -9,7 +9,10 @@ export type Referring = Required<Pick<Refs, 'refer' | 'resolve'>>
 
 /** By what the layers of a chain say of their handles, which is asked only where there is one. */
 export const referring = (mesh: Pick<Mesh, 'references'>): Referring => ({
-  refer: (reference) => mesh.references()?.refer(reference) ?? refuse('refers to something of which no layer of this chain knows: send what it is called'),
+  refer: (reference) => {
+    const text = mesh.references()?.refer(reference)
+    return text ?? refuse('refers to something of which no layer of this chain knows: send what it is called')
+  },
   resolve: (text) => {
     const references = mesh.references()
     if (!references) throw new StageError('PROTOCOL_ERROR', 'a reference, of which no layer of this chain knows')
@@ -59,7 +62,9 @@ export class Functions implements Refs {
   give(fn: Callable): number {
     let id = this.#ids.get(fn)
     if (id === undefined) {
-      if (this.#given.size >= REFS_MAX) throw new StageError('OVERLOADED', `the peer holds ${REFS_MAX} functions of this stage over one link: no more are passed`)
+      if (this.#given.size >= REFS_MAX) {
+        throw new StageError('OVERLOADED', `the peer holds ${REFS_MAX} functions of this stage over one link: no more are passed`)
+      }
       id = this.#next++ >>> 0
       this.#ids.set(fn, id)
       this.#given.set(id, { fn, held: 0 })
@@ -93,7 +98,9 @@ export class Functions implements Refs {
       known.count++
       return alive
     }
-    if (!known && this.#received.size >= REFS_MAX) throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
+    if (!known && this.#received.size >= REFS_MAX) {
+      throw new StageError('PROTOCOL_ERROR', `more than ${REFS_MAX} functions passed over one link`)
+    }
     const stub = this.stub(id)
     this.#received.set(id, { stub: new WeakRef(stub), count: (known?.count ?? 0) + 1 })
     this.#registry.register(stub, id)

@@ -70,11 +70,13 @@ export class Outbox {
   stoppedSince = Infinity
   /** Called when that begins. */
   onstopped = (): void => {}
-  /** A piece of a stream or of a large message went out since all was last handed over: whoever writes one at each `drain` leaves none waiting. */
+  /** A piece of a stream or of a large message went out since all was last handed over; a writer that refills on every `drain` leaves none waiting. */
   poured = false
 
   /** @param answers  where those of all links count */
-  constructor(private readonly framed: Framed, private readonly scheduler: Scheduler, private readonly clock: Clock, private readonly answers: Held) {}
+  constructor(
+    private readonly framed: Framed, private readonly scheduler: Scheduler, private readonly clock: Clock, private readonly answers: Held,
+  ) {}
 
   /** What goes at once must not be much, as everything urgent stands behind it. */
   get full(): boolean {
@@ -143,7 +145,9 @@ export class Outbox {
 
   /** The peer has read so many bytes of PARTs. @throws StageError PROTOCOL_ERROR */
   onread(bytes: number): void {
-    if (bytes === 0 || bytes > this.#ahead) throw new StageError('PROTOCOL_ERROR', `${bytes} bytes of parts read, of ${this.#ahead} that were sent`)
+    if (bytes === 0 || bytes > this.#ahead) {
+      throw new StageError('PROTOCOL_ERROR', `${bytes} bytes of parts read, of ${this.#ahead} that were sent`)
+    }
     this.#ahead -= bytes
     this.stoppedSince = Infinity
     const stopped = [...this.#stopped]

@@ -36,7 +36,10 @@ export function stub(link: Asked & { readonly peer: Peer }, { clock, timeoutMs, 
   })
   const intercepted = (by: Interception, args: readonly unknown[], endsAt: number): Promise<unknown> => {
     const { peer } = link
-    const facts = { side: 'caller', kind: 'function', target: peer.name, peer, method, actor: undefined, args, headers: NO_HEADERS, options: undefined } as const
+    const facts = {
+      side: 'caller', kind: 'function', target: peer.name, peer, method,
+      actor: undefined, args, headers: NO_HEADERS, options: undefined,
+    } as const
     return by.out(facts, { endsAt, signal: undefined, over: false }, (call) => ask(call.args, call.headers, endsAt))
   }
   return markElsewhere((...args: unknown[]): Promise<unknown> => {

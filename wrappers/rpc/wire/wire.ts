@@ -1,11 +1,15 @@
 import { StageError, asError } from '../../../src/errors.js'
-import { Writer } from '../../../src/writer.js'
+import type { Writer } from '../../../src/writer.js'
 import type { Codec, Refs } from '../../codec.js'
 import type { Hand } from '../../codec/hand.js'
 import type { Clock } from '../../../src/types.js'
 import type { Framed } from '../../framing.js'
-import { CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, OPEN_CALLS_MAX, PART, PARTS_WINDOW_BYTES, PIECE_MAX_BYTES, READ, RESET, UNFINISHED_MAX, type WireError } from './messages.js'
-import { Held, Unfinished, type Begun } from '../serving/held.js'
+import {
+  CANCEL, CONGESTED_BYTES, DATA, HEAD, HELD_MAX_BYTES, MESSAGE_MAX_BYTES, METHODS, OPEN, PART, PARTS_WINDOW_BYTES,
+  PIECE_MAX_BYTES, READ, RESET, type WireError,
+} from './messages.js'
+import { Held, Unfinished } from '../serving/held.js'
+import { Inbox, append } from './inbox.js'
 import { Outbox } from './outbox.js'
 import { Scheduler } from './scheduler.js'
 
@@ -17,12 +21,6 @@ const PAUSE_ROUNDS = 4
 const PAUSE_MS = 1
 /** Of a codec that does not say what its values take. */
 const UNWEIGHED = 8
-
-/** A message that is not whole yet. */
-interface Parts {
-  readonly writer: Writer
-  readonly begun: Begun
-}
 
 export interface WireBudgets {
   readonly answers: Held
@@ -39,11 +37,8 @@ export class Wire {
   readonly scheduler: Scheduler
   /** Whose functions and streams they are that are being encoded, where that matters. */
   hand: Hand | undefined
-  readonly #unfinished: Unfinished
   readonly #outbox: Outbox
-  /** Of messages that are not whole yet: what came of them, in one piece, since a peer may cut them into single bytes. */
-  readonly #parts = new Map<number, Parts>()
-  #partial = 0
+  readonly #inbox: Inbox
   /** Bytes of PARTs that were read, and the peer was not told. */
   #unsaid = 0
   /** Of the frame that comes in pieces: its id and type. */
@@ -57,11 +52,19 @@ export class Wire {
   #lastId: number
 
   /** @param budgets  of the process, for answers that wait and for messages whose parts have not all come */
-  constructor(private readonly framed: Framed, private readonly codec: Codec, private readonly refs: Refs, private readonly clock: Clock, dialled: boolean, { answers, unfinished }: WireBudgets = NO_BUDGETS()) {
-    this.#unfinished = unfinished
+  constructor(
+    private readonly framed: Framed,
+    private readonly codec: Codec,
+    private readonly refs: Refs,
+    private readonly clock: Clock,
+    dialled: boolean,
+    { answers, unfinished }: WireBudgets = NO_BUDGETS(),
+  ) {
     this.maxPieceBytes = Math.min(PIECE_MAX_BYTES, framed.maxFrameBytes - HEAD)
-    this.scheduler = new Scheduler(() => this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
+    this.scheduler = new Scheduler(() =>
+      this.#resting || framed.held > CONGESTED_BYTES || framed.full || framed.encoding || framed.destroyed)
     this.#outbox = new Outbox(framed, this.scheduler, clock, answers)
+    this.#inbox = new Inbox(framed, unfinished)
     this.#nextId = dialled ? 1 : 2
     this.#lastId = dialled ? 0 : 0xffffffff
   }
@@ -151,7 +154,8 @@ export class Wire {
     } catch (thrown) {
       this.framed.cancel()
       this.scheduler.pump() // a getter may have written to a stream, which waited for this
-      throw thrown instanceof StageError ? thrown : new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
+      if (thrown instanceof StageError) throw thrown
+      throw new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
   }
 
@@ -262,7 +266,9 @@ export class Wire {
   /** What nobody asks beforehand grows too: answers that are errors, and the small ones that cannot wait. */
   #check(): void {
     const { held } = this
-    if (held > 2 * HELD_MAX_BYTES) this.framed.destroy(new StageError('SLOW_PEER', `the peer reads slower than it asks: ${held} bytes wait for it`, { executed: 'unknown' }))
+    if (held <= 2 * HELD_MAX_BYTES) return
+    const why = `the peer reads slower than it asks: ${held} bytes wait for it`
+    this.framed.destroy(new StageError('SLOW_PEER', why, { executed: 'unknown' }))
   }
 
   #signal(type: number, id: number, number: number | undefined): void {
@@ -287,9 +293,9 @@ export class Wire {
     const type = bytes[start]
     const id = bytes.readUInt32BE(start + 1)
     if (type === PART) return this.#part(id, bytes.subarray(start + HEAD, end))
-    const parts = this.#parts.size > 0 && hasParts(type) ? this.#parts.get(id) : undefined
+    const parts = this.#inbox.size > 0 && hasParts(type) ? this.#inbox.get(id) : undefined
     if (!parts) return onmessage(type, id, bytes, start + HEAD, end, false)
-    this.#drop(id, parts)
+    this.#inbox.drop(id, parts)
     if (type === CANCEL) return
     const { writer } = parts
     append(writer, bytes.subarray(start + HEAD, end))
@@ -301,7 +307,7 @@ export class Wire {
     const type = bytes[start]
     if (end - start <= HEAD || (type !== DATA && type !== PART)) return false
     const id = bytes.readUInt32BE(start + 1)
-    if (this.#parts.has(id) !== (type === PART)) return false
+    if ((this.#inbox.get(id) !== undefined) !== (type === PART)) return false
     this.#dividing = id
     this.#divided = type
     this.goesOn(bytes, start + HEAD, end, onmessage)
@@ -330,34 +336,23 @@ export class Wire {
 
   clear(): void {
     this.closed = true
-    for (const { begun } of this.#parts.values()) this.#unfinished.end(begun)
-    this.#parts.clear()
+    this.#inbox.clear()
     this.#outbox.clear()
   }
 
   /** The first part of a call takes its id, so that nothing of the same id comes in between. */
   #part(id: number, piece: Buffer): void {
-    let parts = this.#parts.get(id)
+    let parts = this.#inbox.get(id)
     if (!parts) {
       if (id !== 0 && !this.#ours(id)) this.fresh(id)
       else if (id !== 0) this.known(id)
-      this.#parts.set(id, parts = { writer: new Writer(piece.length), begun: this.#unfinished.begin((error) => this.framed.destroy(error)) })
+      parts = this.#inbox.begin(id, piece.length)
     }
-    this.#partial += piece.length
-    if (parts.writer.at + piece.length > MESSAGE_MAX_BYTES) throw new StageError('PROTOCOL_ERROR', `a message of more than ${MESSAGE_MAX_BYTES} bytes`)
-    if (this.#partial > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#parts.size > OPEN_CALLS_MAX) throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`)
-    append(parts.writer, piece)
-    this.#unfinished.grow(parts.begun, piece.length)
+    this.#inbox.add(parts, piece)
     this.#unsaid += piece.length
     if (this.#unsaid < PARTS_WINDOW_BYTES / 4) return
     this.signal(READ, 0, this.#unsaid)
     this.#unsaid = 0
-  }
-
-  #drop(id: number, { writer, begun }: Parts): void {
-    this.#parts.delete(id)
-    this.#partial -= writer.at
-    this.#unfinished.end(begun)
   }
 }
 
@@ -374,12 +369,6 @@ type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: numb
 
 /** A getter in what is being encoded has ended a call or a stream: the frame that was begun must end first. */
 const behind = (say: () => void): void => process.nextTick(say)
-
-function append(writer: Writer, piece: Buffer): void {
-  writer.need(piece.length, MESSAGE_MAX_BYTES)
-  piece.copy(writer.bytes, writer.at)
-  writer.at += piece.length
-}
 
 export function putU32(writer: Writer, value: number): void {
   const { bytes, at } = writer

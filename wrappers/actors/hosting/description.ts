@@ -1,0 +1,34 @@
+/** What is told of an actor that is active here. */
+import type { Mesh } from '../../../src/types.js'
+import type { Explained, HostedActor } from '../types.js'
+import type { Activation } from './activation.js'
+
+/** Turns that run, of which a peer is told. */
+const EXPLAINED_MAX = 20
+
+/** What `actors()` lists. */
+export const described = (one: Activation, now: number): HostedActor => ({
+  address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued,
+  turns: one.mailbox.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
+})
+
+/** What `explain()` wants to know. */
+export function explained(one: Activation, { clock, leaseMs }: Pick<Mesh, 'clock' | 'leaseMs'>): Partial<Explained> {
+  const { mailbox } = one
+  const now = clock.now()
+  return {
+    pattern: one.definition.pattern.text,
+    fence: one.fence,
+    queue: mailbox.queued,
+    watchers: one.history?.watched ?? 0,
+    idleMs: Math.round(now - one.usedAt),
+    turn: mailbox.running.slice(0, EXPLAINED_MAX).map((turn) => ({
+      method: turn.method,
+      ms: Math.round(now - turn.startedAt),
+      waitedMs: Math.round(turn.startedAt - turn.arrivedAt),
+    })),
+    last: mailbox.last,
+    version: one.persistence.version,
+    leaseMs: Math.round(leaseMs()),
+  }
+}

@@ -1,0 +1,31 @@
+import { printable } from '../../../src/errors.js'
+import type { Mesh } from '../../../src/types.js'
+import type { Rpc } from '../../rpc/rpc.js'
+import { announced } from '../address.js'
+import { announcedBy } from '../announced.js'
+import type { Definition } from '../definition.js'
+
+const RIVALS_MAX = 100
+
+/** Types of other stages that overlap one of here and are not the same: their actors would be of two types. */
+export class Rivals {
+  readonly #said = new Set<string>()
+
+  /** @param types  of this stage: the list grows */
+  constructor(private readonly mesh: Mesh<Rpc>, private readonly types: readonly Definition[]) {}
+
+  /** Says once of each that it is there. */
+  compare(): void {
+    for (const peer of this.mesh.peers()) {
+      for (const text of announcedBy(peer.announces)?.types ?? []) {
+        const pattern = announced(text)
+        const rival = pattern && this.types.find((one) => one.pattern.overlaps(pattern) && !one.pattern.isLike(pattern))
+        if (!rival || this.#said.size >= RIVALS_MAX || this.#said.has(`${rival.pattern.text} ${text}`)) continue
+        this.#said.add(`${rival.pattern.text} ${text}`)
+        const overlap = `hosts ${printable(text)}, which overlaps ${rival.pattern.text} of this stage`
+        const why = 'an address must be of one type everywhere, or what is kept of an actor is read as something else'
+        this.mesh.error(new TypeError(`${printable(peer.name)} (${peer.id}) ${overlap}: ${why}`))
+      }
+    }
+  }
+}

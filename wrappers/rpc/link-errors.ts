@@ -1,0 +1,47 @@
+/** What a link says of calls that it does not take, of those whose time is over, and of its own end. */
+import { StageError } from '../../src/errors.js'
+import type { Peer } from '../../src/types.js'
+import { OPEN_CALLS_MAX, STOPPED_MS } from './wire/messages.js'
+
+// ── nothing was sent ────────────────────────────────────────────────────────────────────────────────────────────────
+
+export const closing = (peer: Peer): StageError => new StageError('DISCONNECTED', `the link to ${peer.name} is closing`, { peer })
+
+export function tooManyCalls(peer: Peer): StageError {
+  const waiting = `${OPEN_CALLS_MAX} calls to ${peer.name} wait for their answers`
+  return new StageError('OVERLOADED', `${waiting}: no more until some came`, { peer })
+}
+
+/** @param bytes  so much is held for it */
+export const readsSlowly = (peer: Peer, bytes: number): StageError =>
+  new StageError('OVERLOADED', `${peer.name} reads slower than it is sent to: ${bytes} bytes wait for it`, { peer })
+
+// ── the deadline of a call has passed ───────────────────────────────────────────────────────────────────────────────
+
+export function notAnswered(method: string, peer: Peer): StageError {
+  const late = `${method} on ${peer.name} did not answer in time`
+  return new StageError('TIMEOUT', late, { phase: 'running', executed: 'unknown', peer })
+}
+
+export function notSent(method: string, peer: Peer): StageError {
+  const late = `${method} waited until its deadline for ${peer.name} to read what was sent before`
+  return new StageError('TIMEOUT', late, { phase: 'queued', executed: 'no', peer })
+}
+
+// ── the link ends ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+export function readsNothing(peer: Peer): StageError {
+  const stopped = `${peer.name} read nothing for ${STOPPED_MS} ms of what waits for it`
+  return new StageError('SLOW_PEER', stopped, { executed: 'unknown', peer })
+}
+
+export function noGoodbye(peer: Peer): StageError {
+  return new StageError('DISCONNECTED', `${peer.name} ended the connection without a goodbye`, { executed: 'unknown', peer })
+}
+
+/** Of all that waits when the link is gone. @param error  with which it was destroyed, if with any */
+export function lost(error: Error | null, peer: Peer): StageError {
+  const code = error instanceof StageError ? error.code : 'DISCONNECTED'
+  const message = error?.message ?? `the link to ${peer.name} is gone`
+  return new StageError(code, message, { executed: 'unknown', cause: error?.cause ?? error, peer })
+}
