@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { setImmediate as turnOf } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { Stage, StageError, TcpInterface, actors, framing, msgpack, rpc, type Authorize, type CallContext, type InterceptedCall, type Interceptor, type Self, type StageOptions } from '../../src/index.js'
+import { either } from '../../src/abort.js'
 import { json } from '../../wrappers/json.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { until } from '../helpers/until.js'
@@ -361,4 +362,89 @@ test('a chain of wrappers does not silently lose authorize', (t) => {
   const stage = new Stage('api', `memory:interceptors-${++places}`, undefined, { authorize: never })
   t.teardown(() => stage.close())
   t.throws(() => stage.addStreamWrapper((stream) => stream), { instanceOf: TypeError, message: /option authorize/ })
+})
+
+/** Ways in which a caller stops waiting for a call that hangs, once `begun` says that it does; each returns what became of it. */
+const leaving: Record<string, (make: (options: object) => Promise<unknown>, begun: () => Promise<void>) => Promise<StageError>> = {
+  'by its signal': async (make, begun) => {
+    const cancel = new AbortController()
+    const left = failure(make({ signal: cancel.signal }))
+    await begun()
+    cancel.abort(new Error('enough'))
+    return left
+  },
+  'by two signals, of which one is that of a call around it': async (make, begun) => {
+    const [one, other] = [new AbortController(), new AbortController()]
+    const left = failure(make({ signal: either(one.signal, other.signal) }))
+    await begun()
+    one.abort(new Error('enough'))
+    return left
+  },
+  'by its deadline': (make) => failure(make({ timeoutMs: 1000 })),
+}
+
+for (const side of ['caller', 'callee'] as const) {
+  for (const from of ['web', 'api'] as const) {
+    for (const [how, leave] of Object.entries(leaving)) {
+      test(`the signal of a call fires at the ${side} for calls from ${from} that are left ${how}`, async (t) => {
+        const fired: string[] = []
+        let asked = 0
+        const told: Interceptor = (call, next) => {
+          if (call.side === side && call.method === 'hang') {
+            asked++
+            const { signal } = call
+            t.false(signal.aborted)
+            signal.addEventListener('abort', () => { fired.push(`${call.kind} ${call.method} ${String(call.signal === signal && signal.aborted)}`) })
+          }
+          return next(call)
+        }
+        const { api, ...stages } = pair(t, { web: { interceptors: [told] }, api: { interceptors: [told] } })
+        const caller = from === 'api' ? api : stages.web
+        let hanging = 0
+        const ended = new Promise<void>((resolve) => { t.teardown(resolve) }) // before the stages are closed, which would wait for it
+        const hang = (): Promise<void> => { hanging++; return ended }
+        api.to('*').provide('hang', hang)
+        api.define({ pattern: 'rocks.{id}', create: () => ({ hang, here: () => true }) })
+        // so that nothing is to be found or connected when it is left
+        for (const here of [caller.to('api').call('add', 1, 2), caller.actor<{ here(): Promise<boolean> }>('rocks.1').here()]) await here
+        const makes: readonly ((options: object) => Promise<unknown>)[] = [
+          (options) => caller.to('api', options).call('hang'),
+          (options) => caller.actor<{ hang(): Promise<void> }>('rocks.1', options).hang(),
+          async (options) => { for await (const { error } of caller.to('api', options).callAll('hang')) if (error) throw error },
+        ]
+        for (const [i, make] of makes.entries()) {
+          const error = await leave(make, () => until(() => hanging > i))
+          t.regex(error.code, /CANCELLED|TIMEOUT/)
+        }
+        await until(() => fired.length >= asked)
+        t.deepEqual(fired, Array.from({ length: asked }, () => 'call hang true'))
+        if (side === 'caller' || how !== 'by its deadline') t.is(asked, makes.length) // on a busy machine a deadline may come before the callee
+      })
+    }
+  }
+}
+
+test('the signal of a call that was answered does not fire', async (t) => {
+  const signals: AbortSignal[] = []
+  const told: Interceptor = (call, next) => { signals.push(call.signal); return next(call) }
+  const { web } = pair(t, { web: { interceptors: [told] }, api: { interceptors: [told] } })
+  const cancel = new AbortController()
+  await web.to('api', { signal: cancel.signal }).call('add', 1, 2)
+  await web.actor<Player>('players.1', { signal: cancel.signal }).hit(1)
+  cancel.abort()
+  await turnOf()
+  t.deepEqual(signals.map(({ aborted }) => aborted), [false, false, false, false])
+})
+
+test('next() after nobody waits any more calls nobody', async (t) => {
+  let go = (): void => {}
+  const told: Interceptor = async (call, next) => { await new Promise<void>((resolve) => { go = resolve }); return next(call) }
+  const { web, began } = pair(t, { web: { interceptors: [told] } })
+  for (const make of [() => web.to('api', { timeoutMs: 50 }).call('add', 1, 2), () => web.actor<Player>('players.1', { timeoutMs: 50 }).hit(1)]) {
+    t.is((await failure(make())).code, 'TIMEOUT')
+    go()
+    await turnOf()
+  }
+  await web.to('api').methods()
+  t.deepEqual(began, [])
 })

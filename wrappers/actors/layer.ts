@@ -9,11 +9,11 @@ import { Interception } from '../rpc/interception.js'
 import type { Rpc } from '../rpc/rpc.js'
 import type { Service } from '../rpc/types.js'
 import { admit, guards, type Begin } from './hosting/admission.js'
+import { ArrivedByLink } from './hosting/arrived-by-link.js'
 import { checkAddress } from './address.js'
 import { WORD_MS } from './calling/call.js'
 import { CHANGES, Notifying, UNWATCH } from './watching/changes.js'
 import { DEPOSED } from './hosting/claims.js'
-import { snapshotOf } from './calling/copy.js'
 import { explain } from './hosting/explain.js'
 import { Hosting } from './hosting/hosting.js'
 import { dataRefs } from './state/snapshot.js'
@@ -129,9 +129,8 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
       }
       const definition = hosting.definitionOf(address)
       if (!guards(interception, definition)) return begin(args, call.carried, answer)
-      const { carried, peer } = call
-      const snapshot = (value: unknown): unknown => snapshotOf(value, hosting.outgoing.references)
-      outside(() => admit(interception, definition, { address, name: method, args, carried, peer, of: call, snapshot }, begin, answer))
+      const arrived = new ArrivedByLink(call, address, method, args, hosting.outgoing.references)
+      outside(() => admit(interception, definition, arrived, begin, answer))
     }, { words: ([address, method, args]) => inWords(method, args, address) })],
     [LOCATE, ({ carried, peer }, [address], answer) => {
       if (typeof address !== 'string') return answer(bad(address))

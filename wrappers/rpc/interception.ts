@@ -1,28 +1,20 @@
 /** Runs the interceptors of a stage around its calls, on either side, and the rules before those that it serves. */
 import { AsyncResource } from 'node:async_hooks'
-import { onAbort } from '../../src/abort.js'
 import { StageError, asError, withExecuted } from '../../src/errors.js'
 import { headersOf, type Headers } from '../../src/headers.js'
+import { LinkedList, type Linked } from '../../src/linked-list.js'
 import { isThenable } from '../../src/thenable.js'
 import type { Clock, Deadlines, Peer } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Answering } from '../codec/hand.js'
 import { withHeaders, type Carried } from './context.js'
 import type { Authorize, InterceptedCall, Interceptor, Rules } from './interceptor.js'
+import { Passage, type Lifetime } from './passage.js'
 import type { Validation } from './serving/schema.js'
 import type { CallContext, Handler } from './types.js'
 
-/** The call behind an interception: its end may move, and its signal is made when it is asked for. */
-export interface Passing {
-  /** By the clock's `now()`. */
-  readonly endsAt: number
-  readonly signal: AbortSignal | undefined
-  /** Nobody waits for it any more. */
-  readonly over: boolean
-}
-
 /** One that came over a link. */
-type Served = CallContext & Passing & Answering & { carried: Carried; readonly signal: AbortSignal }
+type Served = CallContext & Lifetime & Answering & { carried: Carried; readonly signal: AbortSignal }
 
 /** Of a call, as interceptors are told them. */
 export type Facts = Omit<InterceptedCall, 'deadline' | 'signal'>
@@ -43,10 +35,10 @@ class Intercepted implements InterceptedCall {
   readonly headers: Headers
   readonly options: Readonly<object> | undefined
 
-  readonly #of: Passing
+  readonly #of: Lifetime
   readonly #clock: Clock
 
-  constructor({ side, kind, target, peer, method, actor, args, headers, options }: Facts, of: Passing, clock: Clock) {
+  constructor({ side, kind, target, peer, method, actor, args, headers, options }: Facts, of: Lifetime, clock: Clock) {
     this.side = side
     this.kind = kind
     this.target = target
@@ -89,18 +81,24 @@ interface GivenOptions {
   readonly authorize?: unknown
 }
 
-/** One call that waits for an interceptor, a rule or its answer. */
-interface Held {
-  readonly method: string
-  readonly of: Passing
+/**
+ * One call that waits for an interceptor, a rule or its answer. An instance of a class, as V8 moves literals that tend to
+ * live long to its old space from the start, where each keeps its whole call alive until a full collection.
+ */
+class Held implements Linked {
+  before: Linked | undefined
+  after: Linked | undefined
+  listed = false
   /** It has passed all of them. */
-  begun: boolean
-  fail(error: StageError): void
+  begun = false
+  fail: (error: StageError) => void = nothing
+
+  constructor(readonly method: string, readonly of: Lifetime) {}
 }
 
 /** The interceptors of one stage, and its rule for all calls. */
 export class Interception {
-  readonly #held = new Set<Held>()
+  readonly #held = new LinkedList<Held>()
   readonly #list: readonly Interceptor[]
   readonly #authorize: Authorize | undefined
 
@@ -128,24 +126,27 @@ export class Interception {
     return this.intercepts || this.#authorize !== undefined
   }
 
+  /** The way of a call that this stage makes. @param endsAt  by the clock's `now()` */
+  passage(method: string, endsAt: number, signal?: AbortSignal): Passage {
+    return new Passage(method, endsAt, signal)
+  }
+
   /**
-   * A call that this stage makes, through its interceptors. It settles by its deadline, or when its signal fires, whatever they do.
+   * A call that this stage makes, through its interceptors. It settles by its deadline, or when its caller leaves, whatever they do.
    * @param send  makes the call
    */
-  out(facts: Facts, of: Passing, send: (call: InterceptedCall) => Promise<unknown>): Promise<unknown> {
-    const held: Held = { method: facts.method, of, begun: false, fail: nothing }
-    const { signal } = of
-    const unlisten = signal && onAbort(signal, () => {
-      held.fail(new StageError('CANCELLED', `${facts.method} was cancelled by its signal`, { executed: executed(held), cause: signal.reason }))
-    })
+  out(facts: Facts, of: Passage, send: (call: InterceptedCall) => Promise<unknown>): Promise<unknown> {
+    const held = new Held(facts.method, of)
+    of.onleave = (error) => held.fail(error.executed === executed(held) ? error : withExecuted(error, executed(held)))
     let unhold: (() => void) | undefined
     const done = this.#hold(held, this.#through(new Intercepted(facts, of, this.clock), (call) => {
+      if (of.left) return Promise.reject(of.left)
       held.begun = true
       unhold?.()
       return send(call)
     }))
     const end = (): void => {
-      unlisten?.()
+      of.end()
       unhold?.()
       if (!held.begun) dispose(facts.args) // nobody has got them
     }
@@ -158,8 +159,8 @@ export class Interception {
    * A call that is served: through the interceptors, the rules and the schemas, then to `run`, at once as long as none of them waits.
    * @param own  called before it fails with a StageError of an interceptor, a rule or a schema, which the caller gets as it is
    */
-  in(facts: Facts, of: Passing, rules: Rules | undefined, run: (call: Pick<InterceptedCall, 'args' | 'headers'>) => unknown, own: (error: StageError) => void): unknown {
-    const held: Held = { method: facts.method, of, begun: false, fail: nothing }
+  in(facts: Facts, of: Lifetime, rules: Rules | undefined, run: (call: Pick<InterceptedCall, 'args' | 'headers'>) => unknown, own: (error: StageError) => void): unknown {
+    const held = new Held(facts.method, of)
     /** By the code that was called. */
     let thrown: { readonly error: unknown } | undefined
     let passed = false
@@ -284,20 +285,25 @@ export class Interception {
 
   /** The stage is closed: nobody waits any more. */
   close(): void {
-    for (const held of [...this.#held]) held.fail(new StageError('CLOSED', 'this stage was closed', { executed: executed(held) }))
+    for (const held of this.#held.all()) expire(held, new StageError('CLOSED', 'this stage was closed', { executed: executed(held) }))
   }
 
   #sweep(now: number): number {
     let next = Infinity
-    for (const held of this.#held) {
+    for (const held of this.#held.all()) {
       if (held.of.endsAt > now) next = Math.min(next, held.of.endsAt)
-      else held.fail(late(held))
+      else expire(held, late(held))
     }
     return next
   }
 }
 
 const nothing = (): void => {}
+
+function expire(held: Held, error: StageError): void {
+  held.of.expire(error)
+  held.fail(error)
+}
 
 /** What a caller is told that an interceptor failed with. */
 export const failedInterceptor = (error: unknown): StageError =>

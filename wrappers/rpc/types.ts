@@ -79,6 +79,8 @@ export interface ServiceCall extends CallContext {
   carried: Carried
   /** Nobody waits for it any more. */
   readonly over: boolean
+  /** Its signal fires: it is answered with `error`, as its time has passed. */
+  expire(error: StageError): void
   /** That came in its arguments. */
   readonly streams: readonly Duplex[]
   /** Called when nobody waits for the answer any more, and when somebody has left a stream in it. */

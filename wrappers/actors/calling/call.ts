@@ -1,7 +1,7 @@
 import { onAbort } from '../../../src/abort.js'
 import { bind, cancelled, type Ending } from '../../../src/bounded.js'
 import { StageError } from '../../../src/errors.js'
-import type { Link, Timer } from '../../../src/types.js'
+import type { Link, SelectOptions, Timer } from '../../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../../codec/dispose.js'
 import type { Hand } from '../../codec/hand.js'
 import { DEPTH_MAX, type Carried, type Inherited } from '../../rpc/context.js'
@@ -17,17 +17,32 @@ import { inWords } from '../words.js'
 /** The owner says where the time went, and its word takes a while to come. */
 export const WORD_MS = 60
 
-/** What a call is, beside its arguments and what it carries. */
-export interface Made extends Pick<Inherited, 'hand'>, Pick<ActorCallOptions, 'idempotent'> {
-  readonly address: string
-  /** Of the method; `@…` where the library asks for something. */
-  readonly name: string
-  /** When it was made; by the clock's `now()`. */
-  readonly since: number
-  readonly deadline: number
+/** Called before a call is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
+type OnSend = (rpc: Rpc | undefined) => Changes | undefined
+
+/**
+ * What a call is, beside its arguments and what it carries. An instance of a class, as V8 moves literals that tend to live
+ * long to its old space from the start, where each keeps its whole call alive until a full collection.
+ */
+export class Made {
   readonly signal: AbortSignal | undefined
-  /** Called before it is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
-  readonly onsend: ((rpc: Rpc | undefined) => Changes | undefined) | undefined
+  readonly idempotent: boolean | undefined
+  /** Of the actor that makes it. */
+  readonly hand: Hand | undefined
+
+  /**
+   * @param name      of the method; `@…` where the library asks for something
+   * @param since     when it was made; by the clock's `now()`
+   * @param deadline  by the same
+   */
+  constructor(
+    readonly address: string, readonly name: string, readonly since: number, readonly deadline: number,
+    { signal, idempotent, inherited }: ActorCallOptions & Pick<SelectOptions, 'inherited'>, readonly onsend?: OnSend,
+  ) {
+    this.signal = signal
+    this.idempotent = idempotent
+    this.hand = (inherited as Inherited | undefined)?.hand
+  }
 }
 
 /** What a call asks of the way to its actor. */
@@ -60,6 +75,8 @@ export class ActorCall implements Outgoing, Moving {
   movedAt: number | undefined
   /** Of an idempotent one that has failed: how it did last, and the pause before it is made again. */
   retried: (Retried & { failure?: StageError; pause?: Timer }) | undefined
+  /** Called when it has failed, however: nobody waits for it any more. */
+  onfail: ((error: StageError) => void) | undefined
   #unlisten: (() => void) | undefined
   #unhold: (() => void) | undefined
   #over = false
@@ -162,7 +179,10 @@ export class ActorCall implements Outgoing, Moving {
     }
     if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
     this.way.forget(this)
-    if (error) dispose(this.streams ?? this.own)
+    if (error) {
+      dispose(this.streams ?? this.own)
+      this.onfail?.(error)
+    }
     this.done(error, value)
   }
 }

@@ -3,13 +3,13 @@ import type { AsyncResource } from 'node:async_hooks'
 import type { Ending } from '../../../src/bounded.js'
 import { StageError } from '../../../src/errors.js'
 import { outside } from '../../../src/outside.js'
-import type { Mesh } from '../../../src/types.js'
+import type { Mesh, Peer, References } from '../../../src/types.js'
 import { dispose } from '../../codec/dispose.js'
 import type { Hand } from '../../codec/hand.js'
 import type { Carried } from '../../rpc/context.js'
 import type { Interception } from '../../rpc/interception.js'
 import type { Rpc } from '../../rpc/rpc.js'
-import { admit, guards, type Begin } from '../hosting/admission.js'
+import { admit, guards, type Arrived, type Begin } from '../hosting/admission.js'
 import type { ActorCall } from './call.js'
 import type { Changes } from '../watching/changes.js'
 import { copied, copiedAll, copiedError, holdIn, sharedBy, sharedWith, snapshotOf } from './copy.js'
@@ -19,6 +19,52 @@ import { Turn } from '../hosting/turn.js'
 
 const NONE: readonly unknown[] = []
 const AS_IT_IS: Hand = { give: (fn) => fn, offer: (stream) => stream }
+
+/** A call as the interceptors and rules of this stage see it, which is its caller's too. */
+class ArrivedHere implements Arrived {
+  #abort: AbortController | undefined
+
+  /** @param references  what its result is copied with; undefined where the actor shares */
+  constructor(
+    private readonly call: ActorCall, readonly args: readonly unknown[], readonly peer: Peer, private readonly references: References | undefined,
+  ) {
+    call.onfail = (error) => this.expire(error)
+  }
+
+  get address(): string {
+    return this.call.made.address
+  }
+
+  get name(): string {
+    return this.call.made.name
+  }
+
+  get carried(): Carried {
+    return this.call.carried
+  }
+
+  get endsAt(): number {
+    return this.call.endsAt
+  }
+
+  get over(): boolean {
+    return this.call.over
+  }
+
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController()
+    if (this.over) this.#abort.abort()
+    return this.#abort.signal
+  }
+
+  expire(error: StageError): void {
+    if (this.#abort) outside(this.#abort.abort, this.#abort, error)
+  }
+
+  snapshot(value: unknown): unknown {
+    return this.references ? snapshotOf(value, this.references) : value
+  }
+}
 
 export class LocalCalls {
   constructor(private readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {}
@@ -47,10 +93,9 @@ export class LocalCalls {
       if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
       this.#run(address, call, own, carried, changes, share, done, within)
     }
-    const { carried, made: { name } } = call
-    const snapshot = (value: unknown): unknown => share ? value : snapshotOf(value, references)
+    const arrived = new ArrivedHere(call, args, this.mesh.self, share ? undefined : references)
     const done: Parameters<Begin>[2] = (error, value) => this.#answer(call, share, error, value)
-    outside(() => admit(this.interception, definition, { address, name, args, carried, peer: this.mesh.self, of: call, snapshot }, begin, done))
+    outside(() => admit(this.interception, definition, arrived, begin, done))
   }
 
   /** @param done  told what became of the turn, in place of the caller */

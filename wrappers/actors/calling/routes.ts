@@ -1,8 +1,7 @@
-import { either } from '../../../src/abort.js'
 import { StageError } from '../../../src/errors.js'
 import type { Link, Mesh, Peer, SelectOptions } from '../../../src/types.js'
 import { dispose } from '../../codec/dispose.js'
-import { carriedBy, withHeaders, type Carried, type Inherited } from '../../rpc/context.js'
+import { carriedBy, withHeaders, type Carried } from '../../rpc/context.js'
 import { failedInterceptor, type Facts, type Interception } from '../../rpc/interception.js'
 import type { InterceptedCall } from '../../rpc/interceptor.js'
 import { Retries } from '../../rpc/calling/retries.js'
@@ -10,7 +9,7 @@ import type { Rpc } from '../../rpc/rpc.js'
 import { asked, type Interceptable } from '../hosting/admission.js'
 import { announced } from '../address.js'
 import { announcedBy } from '../announced.js'
-import { ActorCall, type Made } from './call.js'
+import { ActorCall, Made } from './call.js'
 import type { Hosting } from '../hosting/hosting.js'
 import { Repeatables } from './repeatable.js'
 import { LocalCalls } from './local-calls.js'
@@ -70,9 +69,7 @@ export class Routes implements RouteHost {
     }
     const now = clock.now()
     this.retries.budget.count(now)
-    const { signal, idempotent, inherited } = options
-    const deadline = now + (options.timeoutMs ?? timeoutMs)
-    const made: Made = { address, name, since: now, deadline, signal, idempotent, hand: (inherited as Inherited | undefined)?.hand, onsend }
+    const made = new Made(address, name, now, now + (options.timeoutMs ?? timeoutMs), options, onsend)
     const what = this.interception.intercepts ? asked(name, args) : undefined
     return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done)
   }
@@ -85,31 +82,30 @@ export class Routes implements RouteHost {
 
   #intercepted(what: Interceptable, made: Made, args: readonly unknown[], carried: Carried, done: Done): Under {
     const { address } = made
-    const passage = new AbortController()
-    const signal = made.signal ? either(made.signal, passage.signal) : passage.signal
-    const under = { over: false, cancel: (error: StageError) => passage.abort(error) }
+    const passage = this.interception.passage(made.name, made.deadline, made.signal)
     let sent = false
     const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
       sent = true
-      this.#begin({ ...made, signal }, what.kind === 'call' ? call.args : args, withHeaders(carried, call.headers), (error, value) => {
+      const own = what.kind === 'call' ? call.args : args
+      passage.carries(this.#begin(made, own, withHeaders(carried, call.headers), (error, value) => {
         if (error) reject(error)
         else resolve(value)
-      })
+      }))
     })
     const actor = { address, pattern: this.hosting.definitionOf(address)?.pattern.text }
     const { headers } = carried
-    const facts: Facts = { ...what, side: 'caller', target: address, peer: undefined, actor, headers, options: undefined }
+    const { kind, method } = what
+    const facts: Facts = { side: 'caller', kind, target: address, peer: undefined, method, actor, args: what.args, headers, options: undefined }
     const end = (error: unknown, value?: unknown): void => {
-      under.over = true
       const unsent = what.kind === 'observe' && !sent && !error
       if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, and only the actor can be watched: call next()`))
       else done(error as StageError | null, value)
     }
-    this.interception.out(facts, { endsAt: made.deadline, signal, over: false }, send).then(
+    this.interception.out(facts, passage, send).then(
       (value) => end(null, value),
       (error: unknown) => end(what.kind === 'observe' ? failedInterceptor(error) : error),
     )
-    return under
+    return passage
   }
 
   route(address: string): Route {

@@ -4,8 +4,9 @@ import { StageError, asError, describe } from '../../../src/errors.js'
 import { isThenable } from '../../../src/thenable.js'
 import type { Peer } from '../../../src/types.js'
 import { withHeaders, type Carried } from '../../rpc/context.js'
-import { here, type Facts, type Interception, type Passing } from '../../rpc/interception.js'
+import { here, type Facts, type Interception } from '../../rpc/interception.js'
 import type { InterceptedCall } from '../../rpc/interceptor.js'
+import type { Lifetime } from '../../rpc/passage.js'
 import { holdIn } from '../calling/copy.js'
 import type { Definition } from '../definition.js'
 import { GET, WATCH } from '../tasks.js'
@@ -26,16 +27,14 @@ export function asked(name: string, args: readonly unknown[]): Interceptable | u
 const text = (name: unknown): string => typeof name === 'string' ? name : describe(name)
 
 /** A call that has come to the stage that hosts its actor. */
-export interface Arrived {
+export interface Arrived extends Lifetime {
   readonly address: string
   readonly name: string
   readonly args: readonly unknown[]
   readonly carried: Carried
   readonly peer: Peer
-  /** As far as its caller waits for it. */
-  readonly of: Passing
   /** Of a result, which interceptors may hold while the next turn changes what it was made of. */
-  readonly snapshot: (value: unknown) => unknown
+  snapshot(value: unknown): unknown
 }
 
 type Answer = (error: StageError | null, value?: unknown) => void
@@ -51,12 +50,14 @@ export const guards = (interception: Interception, definition: Definition | unde
  * @param done  told what becomes of it
  */
 export function admit(interception: Interception, definition: Definition, arrived: Arrived, begin: Begin, done: Answer): void {
-  const { address, name, args, carried, peer, of, snapshot } = arrived
+  const { address, name, args, carried, peer } = arrived
   const what = asked(name, args)
   const rules = what && definition.rules(what.kind, what.method)
   if (!what || !(rules || interception.guards)) return begin(args, carried, done)
   const actor = { address, pattern: definition.pattern.text }
-  const facts: Facts = { ...what, side: 'callee', target: address, peer, actor, headers: carried.headers, options: definition.given }
+  const { kind, method } = what
+  const { headers } = carried
+  const facts: Facts = { side: 'callee', kind, target: address, peer, method, actor, args: what.args, headers, options: definition.given }
   const plain = what.kind === 'call'
   /** What the turn failed with, and what interceptors are told of that: what its code threw. */
   let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
@@ -76,7 +77,7 @@ export function admit(interception: Interception, definition: Definition, arrive
       if (!error) {
         try {
           const returned = interception.returned(facts, rules, value, say, discard)
-          if (interception.intercepts) return resolve(isThenable(returned) ? returned : snapshot(returned))
+          if (interception.intercepts) return resolve(isThenable(returned) ? returned : arrived.snapshot(returned))
           // at once, as the next turn may change the object that this one has returned
           if (!isThenable(returned)) answer(null, returned)
           return resolve(returned)
@@ -95,7 +96,7 @@ export function admit(interception: Interception, definition: Definition, arrive
   }
   let result: unknown
   try {
-    result = interception.in(facts, of, rules, run, say)
+    result = interception.in(facts, arrived, rules, run, say)
   } catch (error) {
     return fail(error)
   }

@@ -3,9 +3,10 @@ import { StageError } from '../../../src/errors.js'
 import type { Peer, Selection } from '../../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../../codec/dispose.js'
 import { Answers } from './answers.js'
-import { carriedWith, factsOf, passing } from './call.js'
+import { carriedWith, factsOf } from './call.js'
 import { failedInterceptor } from '../interception.js'
 import type { InterceptedCall } from '../interceptor.js'
+import { Passage } from '../passage.js'
 import { Invocation, type Caller } from './invocation.js'
 import { isMethod, noSuch } from '../serving/provisions.js'
 import type { Rpc } from '../rpc.js'
@@ -41,22 +42,18 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
       const one = new Invocation(caller, selection, method, args, { only: peer, endsAt })
       return { start: () => one.start(answer, fail), cancel: (error) => one.cancel(error) }
     }
-    const passage = new AbortController()
-    let sent: Invocation | undefined
+    const passage = new Passage(method, endsAt, selection.options.signal)
     const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
-      sent = new Invocation(caller, selection, method, call.args, { only: peer, endsAt, carried: carriedWith(selection, call.headers) }).start(resolve, reject)
+      const carried = carriedWith(selection, call.headers)
+      passage.carries(new Invocation(caller, selection, method, call.args, { only: peer, endsAt, carried })).start(resolve, reject)
     })
     return {
       start: () => {
-        const of = { ...passing(caller, selection, passage.signal), endsAt }
-        interception.out(factsOf('call', selection, method, args, peer), of, send).then(answer, (error: unknown) => {
+        interception.out(factsOf('call', selection, method, args, peer), passage, send).then(answer, (error: unknown) => {
           fail(failedInterceptor(error))
         })
       },
-      cancel: (error) => {
-        passage.abort(error)
-        sent?.cancel(error)
-      },
+      cancel: (error) => passage.cancel(error),
     }
   }
   const ask = (): void => {

@@ -1,10 +1,10 @@
 /** One call of `to()`, through the interceptors of its stage where there are any. */
-import { either } from '../../../src/abort.js'
 import type { Headers } from '../../../src/headers.js'
 import type { Peer, Selection } from '../../../src/types.js'
 import { dispose } from '../../codec/dispose.js'
 import { carriedBy, withHeaders, type Carried } from '../context.js'
-import type { Facts, Passing } from '../interception.js'
+import type { Facts } from '../interception.js'
+import { Passage } from '../passage.js'
 import { Invocation, type Caller } from './invocation.js'
 import { isMethod, noSuch } from '../serving/provisions.js'
 import type { Rpc } from '../rpc.js'
@@ -16,9 +16,9 @@ export function call(caller: Caller, selection: Selection<Rpc>, method: string, 
     return Promise.reject(noSuch(method))
   }
   if (!interception) return new Promise((resolve, reject) => void new Invocation(caller, selection, method, args).start(resolve, reject))
-  const of = passing(caller, selection)
-  return interception.out(factsOf('call', selection, method, args), of, ({ args, headers }) => {
-    const one = new Invocation(caller, selection, method, args, { endsAt: of.endsAt, carried: carriedWith(selection, headers) })
+  const passage = passageOf(caller, selection, method)
+  return interception.out(factsOf('call', selection, method, args), passage, ({ args, headers }) => {
+    const one = new Invocation(caller, selection, method, args, { endsAt: passage.endsAt, carried: carriedWith(selection, headers) })
     return new Promise((resolve, reject) => void one.start(resolve, reject))
   })
 }
@@ -28,11 +28,9 @@ export function factsOf(kind: 'call' | 'cast', selection: Selection<Rpc>, method
   return { side: 'caller', kind, target: selection.label, peer, method, actor: undefined, args, headers: carriedBy(selection.options).headers, options: undefined }
 }
 
-/** How long interceptors have for it. @param also  ends it too */
-export function passing({ clock, timeoutMs }: Caller, { options }: Selection<Rpc>, also?: AbortSignal): Passing {
-  const signal = options.signal && also ? either(options.signal, also) : options.signal ?? also
-  return { endsAt: clock.now() + (options.timeoutMs ?? timeoutMs), signal, over: false }
-}
+/** Its way through the interceptors. */
+export const passageOf = ({ clock, timeoutMs }: Caller, { options }: Selection<Rpc>, method: string): Passage =>
+  new Passage(method, clock.now() + (options.timeoutMs ?? timeoutMs), options.signal)
 
 /** What it carries, with other headers. */
 export const carriedWith = ({ options }: Selection<Rpc>, headers: Headers): Carried => withHeaders(carriedBy(options), headers)

@@ -6,7 +6,7 @@ import type { Link, Selection } from '../../../src/types.js'
 import { Writer } from '../../../src/writer.js'
 import type { Refs } from '../../codec.js'
 import { dispose } from '../../codec/dispose.js'
-import { carriedWith, factsOf, passing } from './call.js'
+import { carriedWith, factsOf, passageOf } from './call.js'
 import { DEPTH_MAX, carriedBy, putCarried, type Carried } from '../context.js'
 import type { Caller } from './invocation.js'
 import type { Encode } from '../streams/item-writer.js'
@@ -21,7 +21,7 @@ export function cast(caller: Caller, selection: Selection<Rpc>, method: string, 
   if (!interception) return send(caller, selection, method, args, carriedBy(selection.options), casts, encode)
   let refused: Error | undefined
   let now = true
-  interception.out(factsOf('cast', selection, method, args), passing(caller, selection), (call) => {
+  interception.out(factsOf('cast', selection, method, args), passageOf(caller, selection, method), (call) => {
     try {
       send(caller, selection, method, call.args, carriedWith(selection, call.headers), casts, encode)
       return Promise.resolve()

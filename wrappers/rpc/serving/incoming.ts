@@ -8,7 +8,7 @@ import type { Actor, ActorCallOptions, UntypedActor } from '../remote-actor.js'
 import { Allowance } from '../streams/allowance.js'
 import type { Channel } from '../streams/channel.js'
 import { inherit, type Carried, type Context } from '../context.js'
-import type { Passing } from '../interception.js'
+import type { Lifetime } from '../passage.js'
 import { giveBackLeft, type Held, type Holder } from './held.js'
 import type { CallContext, Target } from '../types.js'
 
@@ -28,7 +28,7 @@ export interface ServedLink {
 }
 
 /** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
-export class Incoming extends Answering implements CallContext, Context, Holder, Passing {
+export class Incoming extends Answering implements CallContext, Context, Holder, Lifetime {
   #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
@@ -123,8 +123,12 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
 
   cancel(reason: StageError): void {
     this.cancelled = true
-    this.#reason = reason
-    if (this.#abort) outside(this.#abort.abort, this.#abort, reason)
+    this.expire(reason)
     this.onend?.()
+  }
+
+  expire(reason: StageError): void {
+    this.#reason ??= reason
+    if (this.#abort) outside(this.#abort.abort, this.#abort, this.#reason)
   }
 }
