@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { IdMap } from '../../src/id-map.js'
 import { StageError } from '../../src/errors.js'
 import type { LinkEnd, Peer, Timer, Top } from '../../src/types.js'
 import type { Framed } from '../framing.js'
@@ -38,7 +39,7 @@ export class Rpc extends Channel implements Top {
   readonly methods: Methods
   /** What the layers above serve here, by name. */
   readonly #services = new Map<string, Service>()
-  readonly #pending = new Map<number, Outgoing>()
+  readonly #pending = new IdMap<Outgoing>()
   readonly #end: LinkEnd
   readonly #wire: Wire
   readonly #refs: Functions
@@ -251,15 +252,15 @@ export class Rpc extends Channel implements Top {
       this.destroy(readsNothing(this.peer))
       return Infinity
     }
-    for (const [id, call] of this.#pending) {
+    for (const [id, call] of this.#pending.entries()) {
+      if (this.#pending.get(id) !== call) continue // it ended with another
       const endsAt = call.endsAt > now ? call.endsAt : this.#carried.get(id)?.until ?? call.endsAt
       if (endsAt > now) {
         if (endsAt < next) next = endsAt
         continue
       }
       const late = notAnswered(call.method, this.peer)
-      const unsent = this.cancel(id, late)
-      call.settle(unsent ? notSent(call.method, this.peer) : late)
+      call.settle(this.cancel(id, late) ? notSent(call.method, this.peer) : late)
     }
     return next
   }
@@ -377,7 +378,7 @@ export class Rpc extends Channel implements Top {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     const reason = lost(error, this.peer)
-    const pending = [...this.#pending.values()]
+    const pending = this.#pending.values()
     this.#pending.clear()
     this.#carried.clear()
     this.#lent.clear()
