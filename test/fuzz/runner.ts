@@ -31,6 +31,8 @@ const drawn = subjects.flatMap((one) => new Array<Subject>(one.weight).fill(one)
 export interface FuzzOptions {
   seed: number
   inputs: number
+  /** No new input is begun after so long; default: all are. */
+  forMs?: number | undefined
   /** This one input only. */
   only?: number | undefined
   /** The name of the one subject to try. */
@@ -58,7 +60,7 @@ export interface Report {
   slowestMs: number
 }
 
-export async function fuzz({ seed, inputs, only, subject, onprogress, failures: most = 10 }: FuzzOptions): Promise<Report> {
+export async function fuzz({ seed, inputs, forMs = Infinity, only, subject, onprogress, failures: most = 10 }: FuzzOptions): Promise<Report> {
   const watch = new Watch()
   const counts: Record<string, number> = {}
   const failures: Failure[] = []
@@ -67,7 +69,8 @@ export async function fuzz({ seed, inputs, only, subject, onprogress, failures: 
   const started = performance.now()
   let slowestMs = 0
   let before = only === undefined ? undefined : occupied()
-  for (let index = only ?? 0; index < (only === undefined ? inputs : only + 1) && failures.length < most; index++) {
+  const end = only === undefined ? inputs : only + 1
+  for (let index = only ?? 0; index < end && failures.length < most && performance.now() - started < forMs; index++) {
     const chance = new Chance(seed, index)
     const one = chance.pick(chosen)
     const input = made(one, chance)

@@ -8,7 +8,7 @@ const WORKERS = 4
 
 for (const which of ['tcp', 'ipc', 'all'] as const) {
   test(`each worker of a cluster has addresses of its own: ${which}`, async (t) => {
-    t.timeout(60_000)
+    t.timeout(120_000)
     const folder = await tempFolder(t)
     const primary = Child.with(t, { env: { ...process.env, STAGE_FOLDER: folder } }, 'cluster-child', `local:${join(folder, 'registry')}`, String(WORKERS), which)
     await primary.ended

@@ -30,7 +30,7 @@ interface Environment { STAGE_FOLDER?: string; XDG_RUNTIME_DIR?: string; TMPDIR?
 
 /** Listens; the environment is only looked at while it begins. */
 function listens(t: Assertions, options: IpcOptions = {}, env?: Environment, take: (stream: Duplex) => void = () => {}) {
-  t.timeout(30_000)
+  t.timeout(120_000)
   const listener = new IpcInterface(options)
   t.teardown(() => listener.close())
   const before = { STAGE_FOLDER: process.env['STAGE_FOLDER'], XDG_RUNTIME_DIR: process.env['XDG_RUNTIME_DIR'], TMPDIR: process.env['TMPDIR'] }
@@ -190,7 +190,7 @@ unix('the file of a process that was killed is replaced, that of a living one is
 })
 
 unix('of many that start at once where a dead one lay, one gets the place and keeps it', async (t) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const folder = await tempFolder(t)
   for (let round = 0; round < 3; round++) {
     const path = join(folder, `${round}.sock`)

@@ -23,7 +23,7 @@ const machine = (...addresses: string[]): Machine => ({ eth0: addresses.map((add
 
 /** Listens; `accepted` is the first stream. */
 async function listening(t: Assertions, options: TcpOptions = {}) {
-  t.timeout(30_000)
+  t.timeout(120_000)
   const listener = new TcpInterface(options)
   t.teardown(() => listener.close())
   let take: (stream: Duplex) => void = () => {}

@@ -107,7 +107,7 @@ async function failed(t: ExecutionContext, { a, b }: { a: Side; b: Side }, where
 for (const carrier of ['memory', 'tcp'] as const) {
   for (const where of ['dialler', 'listener', 'both'] as const) {
     test(`${carrier}: a wrapper that fails at the ${where} fails the dial at once, on both ends`, async (t) => {
-      t.timeout(60_000)
+      t.timeout(120_000)
       for (const [how, { fault, says }] of Object.entries(FAULTS)) await Promise.all(PLACES.flatMap((place) => Object.entries(WAITERS).map(async ([waiter, wait]) => {
         const label = `${how}, ${place}, ${waiter}`
         const { a, b } = two(t, carrier, place, fault)

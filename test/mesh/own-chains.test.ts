@@ -174,7 +174,7 @@ test('the cause is that of the stream that was destroyed first, whatever it tell
 })
 
 test('calls and streams of any size go over streams of any age', async (t) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   for (const kind of Object.keys(kinds)) {
     const { a, b } = two(t, 'tcp', { own: kinds[kind] }, [framing(), rpc()])
     b.stage.to('*').provide('size', (bytes: Buffer) => bytes.length)
@@ -235,7 +235,7 @@ for (const carrier of CARRIERS) {
   })
 
   test(`${carrier}: both directions ended by their users end the link without an error, and whoever reads late or slowly still gets everything`, async (t) => {
-    t.timeout(60_000)
+    t.timeout(240_000)
     // what is not read at once is lost with those before streams had buffers
     const buffered = Object.keys(kinds).filter((kind) => !kind.startsWith('streams1'))
     // the one fits into the buffers of the chain, so that the link is over before anything is read

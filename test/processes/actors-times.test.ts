@@ -20,7 +20,7 @@ const ACTORS = 30
 
 /** Its owner ends in some way; everybody who asks for one of its actors is answered in time, with what was acknowledged last. */
 async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, withinMs: number): Promise<void> {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const place = { registry, ttlMs: TTL_MS }
   const hosts = [1, 2, 3].map(() => Process.start<Orders>(t, { serialization: 'advanced' }, 'test/stress/child.js'))
   const [victim] = await Promise.all(hosts.map((one, i) => one.ask('host', `host-${i}`, place, 300_000)))

@@ -12,7 +12,7 @@ import { until } from '../helpers/until.js'
 
 /** What `npm run actors:stress` does at length. */
 async function short(t: ExecutionContext, store: Kind): Promise<void> {
-  t.timeout(90_000)
+  t.timeout(180_000)
   const { wrong, acknowledged, failed, faults, updates, resets, seconds } = await stress(t, {
     store, operations: 2000, actors: 200, hosts: 3, ttlMs: 1000, rate: 300, faultMs: 1000, faults: store === 'redis' ? 4 : 3, seconds: 80, say: () => {},
   })

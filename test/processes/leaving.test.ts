@@ -33,7 +33,7 @@ const ending = (notes: readonly Note[], id: string): string[] =>
  * @param expected  for each way, how soon a linked peer and one that is not must choose it no more, and what they tell in the end
  */
 async function leaving(t: ExecutionContext, registry: string, expected: (way: Way) => { linkedMs: number, othersMs: number, told: string[] }): Promise<void> {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const options = { ttlMs: TTL_MS }
   const [linked, other] = [new Stage('linked', registry, undefined, options), new Stage('other', registry, undefined, options)] as const
   t.teardown(async () => { await Promise.all([linked.close(), other.close()]) })

@@ -11,7 +11,7 @@ const folder = `/tmp/stagemesh-${process.getuid?.()}`
 const namespaceOf = (title: string): string => `${title}-${process.pid}`
 
 unix('processes of one user meet on local:, whatever session they were started in', async (t) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const other = await tempFolder(t)
   const environments: Record<string, Record<string, string | undefined>> = {
     login: { XDG_RUNTIME_DIR: other, TMPDIR: undefined, STAGE_FOLDER: undefined },

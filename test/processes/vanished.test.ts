@@ -30,7 +30,7 @@ const left = (stage: Stage): string[] => {
 }
 
 test('the folder of a socket was deleted: calls go on over the link, a new peer gets in, and nobody is taken for dead', async (t) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const folder = await tempFolder(t)
   const registry = `local:${join(folder, 'registry')}`
   const sockets = join(folder, 'sockets')
@@ -52,7 +52,7 @@ test('the folder of a socket was deleted: calls go on over the link, a new peer 
 })
 
 test('an owner whose socket is missing keeps its actors, and those that cannot reach it wait', async (t) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const folder = await tempFolder(t)
   const registry = `local:${join(folder, 'registry')}`
   const clock = new VirtualClock() // of the socket alone: it is made anew when the test says so

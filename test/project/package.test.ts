@@ -52,7 +52,7 @@ test('of Standard Schema only types are used', (t) => {
 })
 
 test('where lmdb could not be built everything else works, and local: says what it needs', async (t) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const folder = await tempFolder(t)
   const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
   t.deepEqual(Object.keys(optionalDependencies ?? {}), ['lmdb'])

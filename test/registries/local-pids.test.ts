@@ -15,7 +15,7 @@ function tests(): void {
   // a program that is pid 1, and one behind a shell, whose pids differ
   for (const [what, pids] of [['pid 1', [0, 0, 0]], ['different pids', [3, 6, 9]]] as const) {
     test(`of three containers on one folder, in which the program has ${what}, one works and two say why they do not`, async (t) => {
-      t.timeout(60_000)
+      t.timeout(120_000)
       const registry = `local:${join(await tempFolder(t), 'registry')}`
       const all = pids.map((before) => Process.start(t, inContainer(before)))
       const outcomes = await Promise.all(all.map((one, i) => one.ask('open', 'it', { name: `c${i}`, registry }).then(() => '', (error: Error) => error.message)))

@@ -11,7 +11,7 @@ class Counter {
 const outcome = (promise: Promise<unknown>): Promise<unknown> => promise.then((value) => value, ({ code, executed }: StageError) => `${code} ${executed}`)
 
 onRedis('a Redis that is gone: what needs it fails typed, the stages live, and what was acknowledged is there when it is back', async (t, server) => {
-  t.timeout(60_000)
+  t.timeout(120_000)
   const [web, api] = ['web', 'api'].map((name) => new Stage(name, server.url))
   t.teardown(() => Promise.all([web.close(), api.close()]))
   const woken: number[] = []

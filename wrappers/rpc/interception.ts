@@ -274,7 +274,11 @@ export class Interception {
       result.then((value) => {
         if (this.#held.delete(held)) resolve(value)
         else dispose(value) // too late
-      }, (error: unknown) => held.fail(error as StageError))
+      }, (error: unknown) => {
+        // another one may have noticed first that its time has passed: the call itself, or its owner
+        if ((error as Partial<StageError> | undefined)?.code === 'TIMEOUT') held.of.expire(error as StageError)
+        held.fail(error as StageError)
+      })
     })
   }
 
