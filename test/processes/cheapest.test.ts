@@ -1,5 +1,5 @@
 /** Which way stages take to each other, among all that an entry lists. */
-import { renameSync, rmSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { IpcInterface, MemoryInterface, Stage, TcpInterface, type Interface } from '../../src/index.js'
@@ -48,7 +48,10 @@ test('a stage of this process is reached through memory, one of this machine thr
   t.deepEqual((await call(ways(), 'near')).reached, ['memory'])
   const { caller, reached } = await call(ways(), 'far')
   t.deepEqual(reached, ['ipc'])
-  rmSync(socketOf(caller, 'far'))
+  const socket = socketOf(caller, 'far')
+  rmSync(socket)
+  t.teardown(() => rmSync(socket, { recursive: true, force: true }))
+  mkdirSync(socket) // else its owner makes it anew, within two seconds
   t.like(await caller.to('far').call('who'), { pid: far.pid })
   t.deepEqual(reached, ['ipc'], 'the link that stands does not need the file')
   t.deepEqual((await call(ways(), 'far')).reached, ['tcp'])

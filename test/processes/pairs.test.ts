@@ -15,7 +15,8 @@ class Pair {
   readonly #ended: { id: string; error?: unknown }[] = []
   #sent = 0
 
-  constructor(readonly a: Stage, readonly b: Stage) {
+  /** @param timeoutMs  for each call: it is about which link they go over, and not about how soon */
+  constructor(readonly a: Stage, readonly b: Stage, private readonly timeoutMs = 10_000) {
     for (const stage of [a, b]) stage.to('*').provide('work', async (id: string) => { this.#begun.push(id); return id })
   }
 
@@ -32,7 +33,7 @@ class Pair {
     const call = async (from: Stage, to: string) => {
       const id = `${from.name}-${this.#sent++}`
       try {
-        await from.to(to).call('work', id)
+        await from.to(to, { timeoutMs: this.timeoutMs }).call('work', id)
         this.#ended.push({ id })
       } catch (error) {
         this.#ended.push({ id, error })
@@ -77,7 +78,7 @@ test('P7: 500 pairs that dial each other at once have one link each', async (t) 
       const carrier: Interface = i % 10 === 0 ? new TcpInterface() : new MemoryInterface(network)
       return new Stage(name, new MemoryRegistry(`pairs-${process.pid}-${i}`), carrier)
     }
-    return new Pair(stage('a'), stage('b'))
+    return new Pair(stage('a'), stage('b'), 60_000)
   })
   t.teardown(async () => { await Promise.all(pairs.flatMap(({ a, b }) => [a.close(), b.close()])) })
   await Promise.all(pairs.flatMap(({ a, b }) => [a.ready(), b.ready()]))
