@@ -479,7 +479,7 @@ test('a server that takes connections and says nothing is away after three secon
   const registry = connect(t, await impostor(t, () => {}))
   const since = performance.now()
   await refusal(t, registry.publish(sampleEntry(), LONG_MS), { ...UNAVAILABLE, message: /in time/ })
-  t.true(performance.now() - since < 5000)
+  t.true(performance.now() - since < 10_000, 'a loop that is late itself looks again up to three times')
 })
 
 test('a server that speaks something else is away', async (t) => {
