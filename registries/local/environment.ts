@@ -44,8 +44,8 @@ const MAP_BYTES = 2 ** 28
 const MAX_READERS = 4096
 
 const HELD = 'a process that has this folder open is stopped in the middle of one (continue or end it)'
-/** EIO, which is also how lmdb calls a write that was cut short, EFBIG and ENOSPC. */
 const LATE = new Error('a step has not ended in time')
+/** EIO, which is also how lmdb calls a write that was cut short, EFBIG and ENOSPC. */
 const FULL: ReadonlySet<unknown> = new Set([5, 27, 28])
 /** EMFILE, ENFILE and ENOMEM. */
 const SHORT: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 24, 23, 12])

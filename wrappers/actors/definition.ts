@@ -198,8 +198,8 @@ const isNames = (value: unknown): value is readonly string[] => Array.isArray(va
 const isPropertyName = (name: unknown): boolean => typeof name === 'string' && !['', '__proto__', 'self'].includes(name)
 
 /** Without those that are undefined, which stand for their defaults. */
-const defined = (options: GivenOptions): GivenOptions =>
-  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as unknown as GivenOptions
+const defined = (options: ActorOptions): Partial<ActorOptions> =>
+  Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
 /** Whether `new` can be used on it, without using it. */
 function isConstructor(made: unknown): boolean {

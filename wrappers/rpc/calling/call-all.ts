@@ -6,7 +6,6 @@ import { Answers } from './answers.js'
 import { carriedWith, factsOf } from './call.js'
 import { failedInterceptor } from '../interception.js'
 import type { InterceptedCall } from '../interceptor.js'
-import { Passage } from '../passage.js'
 import { Invocation, type Caller } from './invocation.js'
 import { isMethod, noSuch } from '../serving/provisions.js'
 import type { Rpc } from '../rpc.js'
@@ -42,7 +41,7 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
       const one = new Invocation(caller, selection, method, args, { only: peer, endsAt })
       return { start: () => one.start(answer, fail), cancel: (error) => one.cancel(error) }
     }
-    const passage = new Passage(method, endsAt, selection.options.signal)
+    const passage = interception.passage(method, endsAt, selection.options.signal)
     const send = (call: InterceptedCall): Promise<unknown> => new Promise((resolve, reject) => {
       const carried = carriedWith(selection, call.headers)
       passage.carries(new Invocation(caller, selection, method, call.args, { only: peer, endsAt, carried })).start(resolve, reject)

@@ -7,7 +7,6 @@ import { dispose } from '../../codec/dispose.js'
 import { markElsewhere } from '../../codec/hand.js'
 import { NOTHING } from '../context.js'
 import type { Interception } from '../interception.js'
-import { Passage } from '../passage.js'
 import type { Asked, Outgoing } from '../calling/outgoing.js'
 
 interface StubHost {
@@ -41,7 +40,7 @@ export function stub(link: Asked & { readonly peer: Peer }, { clock, timeoutMs, 
       side: 'caller', kind: 'function', target: peer.name, peer, method,
       actor: undefined, args, headers: NO_HEADERS, options: undefined,
     } as const
-    return by.out(facts, new Passage(method, endsAt), (call) => ask(call.args, call.headers, endsAt))
+    return by.out(facts, by.passage(method, endsAt), (call) => ask(call.args, call.headers, endsAt))
   }
   return markElsewhere((...args: unknown[]): Promise<unknown> => {
     const endsAt = clock.now() + timeoutMs
