@@ -82,10 +82,6 @@ console.log('all of it')
 process.exit()
 `
 
-test('the README shows the actors of the page', async (t) => {
-  t.true((await readFile(new URL('README.md', root), 'utf8')).includes(actors), 'copy them from test/product-page.md')
-})
-
 test('the types of the page', (t) => {
   t.deepEqual(checkTypes(program).errors, [])
 })

@@ -122,12 +122,17 @@ test('P14: a call finds little in front of it, however many streams have much to
 
 test('P14: an answer finds little in front of it, however large others are', async (t) => {
   const { near, far, gate } = await gated(t)
-  near.to('*').provide('small', () => 'here it is')
+  let answers = 0
+  near.to('*').provide('small', () => {
+    answers++
+    return 'here it is'
+  })
   await far.to('near').call('small')
   gate.close()
   const large = Array.from({ length: 3 }, () => far.to('near').call<Buffer>('large', MIB))
   await until(() => (near.stats()['heldBytes'] as number) > 2 * MIB)
   const answer = far.to('near').call('small')
+  await until(() => answers === 2)
   await wait(50)
   gate.open()
   await answer
