@@ -57,7 +57,7 @@ async function started(t: ExecutionContext): Promise<Setting> {
   first.socket.write(frames([call(1, 'greet')]))
   await until(() => first.got(RESULT, 1).length === 1)
   first.socket.destroy()
-  await until(async () => (await child.ask('tell')).stats['links'] === 0)
+  await until(async () => (await child.ask('count')).stats['links'] === 0)
   return { t, child, before: await child.ask('tell'), peers: [] }
 }
 
@@ -89,14 +89,14 @@ for (const [title, value] of Object.entries(values)) {
     let id = 1
     // one is held to see what it takes, then as many as nobody could hold
     raw.socket.write(frames(parts(call(id, 'hold', value))))
-    await until(async () => (await child.ask('tell')).stats['serving'] === 1)
+    await until(async () => (await child.ask('count')).stats['serving'] === 1)
     const one = await child.ask('tell')
     const taken = one.heap - before.heap
     t.true(one.held > taken / 2 && one.held < taken * 8 + MIB, `${one.held} bytes are counted for ${taken}`)
     const most = Math.min(100, Math.ceil(2 * HEAP_MIB * MIB / one.held))
     for (let n = 0; n < most; n++) {
       raw.socket.write(frames(parts(call(id += 2, 'hold', value))))
-      if (n % 4 === 0) await until(async () => { const { stats } = await child.ask('tell'); return stats['serving'] + answered(raw) >= n - 3 }, 20_000)
+      if (n % 4 === 0) await until(async () => { const { stats } = await child.ask('count'); return stats['serving'] + answered(raw) >= n - 3 }, 20_000)
     }
     await until(() => raw.got(ERROR).length > 0, 20_000)
     t.regex(raw.got(ERROR)[0].body.toString('latin1'), /OVERLOADED[^]*bytes of memory[^]*no/)
@@ -104,7 +104,7 @@ for (const [title, value] of Object.entries(values)) {
     t.true(heap < before.heap + HEAP_MIB * MIB / 2, `${((heap - before.heap) / MIB).toFixed(0)} MiB`)
     await until(async () => { // more of them may still be on their way
       await child.ask('release')
-      return (await child.ask('tell')).held === 0 && answered(raw) === (id + 1) / 2
+      return (await child.ask('count')).held === 0 && answered(raw) === (id + 1) / 2
     }, 20_000)
     raw.socket.write(frames([call(id += 2, 'greet')]))
     await until(() => raw.got(RESULT, id).length === 1)
@@ -126,7 +126,7 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     for (let n = 0; n < 40; n++) {
       const raw = await joined(setting)
       raw.socket.write(frames([1, 3].flatMap((id) => parts(call(id, 'hold', empty)))))
-      await until(async () => answered(raw) + (await child.ask('tell')).stats['serving'] > 0)
+      await until(async () => answered(raw) + (await child.ask('count')).stats['serving'] > 0)
       raw.socket.write(frames([call(5, 'greet')]))
       await until(() => raw.got(RESULT, 5).length === 1, 10_000)
     }
@@ -151,7 +151,7 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     const raw = await joined(setting)
     raw.socket.write(frames([...parts(call(1, 'never', empty)), call(3, 'greet')]))
     await until(() => raw.got(RESULT, 3).length === 1, 10_000)
-    t.true((await child.ask('tell')).held > 10 * MIB)
+    t.true((await child.ask('count')).held > 10 * MIB)
   },
   'turns of actors that were cancelled run on, and count': async (setting) => {
     const { t, child, before } = setting
@@ -181,7 +181,7 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     const { held, heap } = await child.ask('tell')
     t.true(held > 10 * MIB && heap < before.heap + HEAP_MIB * MIB / 2, `${held} bytes held, ${heap} of heap`)
     raw.socket.destroy()
-    await until(async () => (await child.ask('tell')).stats['links'] === 0)
+    await until(async () => (await child.ask('count')).stats['links'] === 0)
     await child.ask('release')
   },
   'items in the hands of readers, on links that end again and again': async (setting) => {
@@ -196,7 +196,7 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
         await until(() => raw.got(ERROR, id).length + raw.got(RESULT, id + 4).length > 0, 10_000)
       }
       raw.socket.destroy()
-      await until(async () => (await child.ask('tell')).stats['links'] === 0)
+      await until(async () => (await child.ask('count')).stats['links'] === 0)
     }
     const { held, heap } = await child.ask('tell')
     t.true(held > 10 * MIB && heap < before.heap + HEAP_MIB * MIB / 2, `${held} bytes held, ${heap} of heap`)
@@ -211,7 +211,7 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     raw.socket.write(frames([message(DATA, 3, Buffer.concat([one, one, one])), call(5, 'greet')]))
     await until(() => raw.got(RESULT, 5).length === 1)
     raw.socket.destroy()
-    await until(async () => (await child.ask('tell')).stats['links'] === 0)
+    await until(async () => (await child.ask('count')).stats['links'] === 0)
     let read = 0
     await until(async () => (read += await child.ask('release') as number) === 3)
   },
@@ -241,7 +241,7 @@ const attacks: Record<string, (setting: Setting) => Promise<void>> = {
     t.true(peers[0].closed && !peers[39].closed, 'those who began first make room')
     const last = peers[39]
     last.socket.write(frames(parts(call(11, 'hold', list(60_000, text('abc'))))))
-    await until(async () => (await child.ask('tell')).stats['serving'] === 1, 10_000)
+    await until(async () => (await child.ask('count')).stats['serving'] === 1, 10_000)
     await child.ask('release')
   },
   'items of streams that never come whole, over forty links': async (setting) => {

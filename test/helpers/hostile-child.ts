@@ -3,15 +3,18 @@ import { MemoryRegistry, Stage, TcpInterface } from '../../src/index.js'
 import { answering } from './answering.js'
 import { PROCESS } from '../../wrappers/rpc/serving/held.js'
 
-export interface Told {
+export interface Counted {
+  readonly held: number
+  readonly answers: number
+  readonly stats: Readonly<Record<string, number>>
+}
+
+export interface Told extends Counted {
   readonly address: string
   /** Bytes, after a collection. */
   readonly heap: number
   /** Bytes outside of it. */
   readonly external: number
-  readonly held: number
-  readonly answers: number
-  readonly stats: Readonly<Record<string, number>>
 }
 
 const registry = new MemoryRegistry('hostile')
@@ -31,11 +34,15 @@ to.provide('large', () => Buffer.alloc(1024 * 1024))
 stage.define({ pattern: 'things.{id}', maxActors: 20_000, create: () => ({ n: 0, hold: async (value: unknown) => { await wait(); return typeof value } }) })
 await stage.ready()
 
+const counted = (): Counted => ({ held: PROCESS.calls.used, answers: PROCESS.answers.used, stats: stage.stats() })
+
 const orders = {
+  /** For whoever waits: a collection takes a thousand times as long. */
+  count: async (): Promise<Counted> => counted(),
   tell: async (): Promise<Told> => {
     await new Promise((resolve) => { setImmediate(resolve) })
     for (let i = 0; i < 3; i++) (globalThis as { gc?: () => void }).gc?.()
-    return { address, heap: process.memoryUsage().heapUsed, external: process.memoryUsage().external, held: PROCESS.calls.used, answers: PROCESS.answers.used, stats: stage.stats() }
+    return { address, heap: process.memoryUsage().heapUsed, external: process.memoryUsage().external, ...counted() }
   },
   /** What waits goes on. @returns how many they were */
   release: async () => {
