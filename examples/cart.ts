@@ -1,6 +1,6 @@
 /**
- * A cart that outlives the stage that it is on: what it holds is kept in the store of the registry, and a call is
- * answered only once that was done.
+ * A cart that outlives its stage: its state is kept in the store of the registry, and a call is answered only once the
+ * state was committed.
  *
  *     node dist/examples/cart.js                            within this process
  *     node dist/examples/cart.js local:                     in a folder of this machine
@@ -15,14 +15,14 @@ class Cart {
   add(item: string, price: number, count = 1): number {
     this.items[item] = (this.items[item] ?? 0) + count
     this.total += price * count
-    // thrown late, on purpose: a turn that throws has changed nothing
+    // thrown late on purpose: a turn that throws is rolled back
     if (count < 1) throw new RangeError(`${count} of ${item}`)
     return this.total
   }
 }
 
 const registry = process.argv[2] ?? 'memory:'
-const options = { registry, namespace: `cart-${process.pid}` } // so that two runs of this example do not meet
+const options = { registry, namespace: `cart-${process.pid}` } // so that two runs of this example do not see each other
 
 const shops = ['shop-1', 'shop-2'].map((name) => {
   const shop = new Stage(name, options)

@@ -1,6 +1,6 @@
 /**
- * A chat room. The room is an actor, so that there is one order of what was said, and everybody who watches it sees
- * that order, whoever said it and wherever they are.
+ * A chat room. The room is an actor, so all messages have one order, and every watcher sees that order, wherever the
+ * speakers and watchers are.
  */
 import { MemoryRegistry, Stage } from 'stagemesh'
 
@@ -24,7 +24,7 @@ class Room {
     this.#add(from, text)
   }
 
-  /** For those who come later. Changes nothing, so that any number of them can ask at the same time. */
+  /** The latest lines, for members who join later. Changes nothing, so any number of calls can run at the same time. */
   log(newest: number): Line[] {
     return this._log.slice(-newest)
   }
@@ -39,12 +39,12 @@ const registry = new MemoryRegistry()
 const servers = ['server-1', 'server-2'].map((name) =>
   new Stage(name, { registry }).define({ pattern: 'rooms.{name}', constructor: Room, readonly: ['log'] }))
 
-/** Somebody at a stage of their own, who reads along until somebody says goodbye. */
+/** A member on a separate stage, who reads along until somebody says goodbye. */
 async function enter(name: string): Promise<{ stage: Stage; say(text: string): Promise<void>; transcript: Promise<string[]> }> {
   const stage = new Stage(name, { registry })
   const room = stage.actor<Room>('rooms.lobby')
   const updates = stage.observe(room, ['last'], { mode: 'every' })
-  await updates.next() // what is there now
+  await updates.next() // the present value
   const read = async (): Promise<string[]> => {
     const lines: string[] = []
     for await (const { last } of updates) {

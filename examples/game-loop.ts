@@ -1,6 +1,6 @@
 /**
- * An object that is there already, in the middle of a game that draws 30 times a second: hosted under an address, it can
- * be called and watched from anywhere, and the loop goes on using it as before.
+ * Hosts an existing object of a game that draws 30 times a second: under its address, the object can be called and watched
+ * from anywhere, while the game loop uses it as before.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MemoryRegistry, Stage } from 'stagemesh'
@@ -19,7 +19,7 @@ const game = new Stage('game', { registry })
 const player = new Player()
 const leave = await game.host('players.1', player)
 
-// somebody else, who knows the address and nothing more
+// another stage, which knows only the address
 const enemy = new Stage('enemy', { registry })
 const throwing = (async () => {
   const target = enemy.actor<Player>('players.1')

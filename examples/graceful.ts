@@ -1,7 +1,7 @@
 /**
- * SIGTERM that drains: calls that were begun are answered, new ones go elsewhere, then the process ends by itself.
+ * SIGTERM that drains: calls in flight are answered, new calls go elsewhere, then the process ends by itself.
  *
- * Run without an argument, it is the caller: it starts itself once more as the server, and sends the signal in the middle of a call.
+ * Without an argument, the program is the caller: it starts itself again as the server, and sends the signal during a call.
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -35,7 +35,7 @@ async function main(): Promise<void> {
   const exited = once(server, 'exit')
   const stage = new Stage('caller', { registry: `local:${folder}` })
   try {
-    // the handler calls this function as soon as it runs, and then the server is told to end
+    // the handler calls this function as soon as it runs; the function then sends SIGTERM to the server
     const answer: string = await stage.to('server').call('slow', () => {
       console.log('the call is being served: SIGTERM')
       server.kill('SIGTERM')

@@ -1,6 +1,6 @@
 /**
- * A chain of one's own: a wrapper that makes objects of the bytes, one line of JSON each, and on top of it an RPC that
- * passes callbacks. Neither of the two knows stagemesh; the three lines that put them into a stage are at the end.
+ * A custom chain: a wrapper that turns bytes into objects, one line of JSON each, and on top of that wrapper an RPC that
+ * passes callbacks. Neither of the two knows stagemesh; the lines that add them to a stage are at the end.
  */
 import duplexify from 'duplexify'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { MemoryRegistry, Stage, TcpInterface } from 'stagemesh'
 const LINE_MAX_BYTES = 1024 * 1024
 const NEWLINE = 0x0a
 
-/** The objects of a byte stream, one line of JSON each. */
+/** Wraps a byte stream as a stream of objects, one line of JSON each. */
 function jsonLines(socket: Duplex): Duplex {
   let held: Buffer = Buffer.alloc(0)
   const incoming = through2({ readableObjectMode: true }, (chunk: Buffer, _encoding: string, done: TransformCallback) => {
@@ -30,14 +30,14 @@ function jsonLines(socket: Duplex): Duplex {
   const outgoing = through2({ writableObjectMode: true }, (value: unknown, _encoding: string, done: TransformCallback) => {
     done(null, `${JSON.stringify(value)}\n`)
   })
-  // what breaks one of them breaks them all
+  // an error in one of the streams destroys all of them
   pump(socket, incoming)
   pump(outgoing, socket)
   return duplexify.obj(outgoing, incoming)
 }
 
 type Fn = (...args: unknown[]) => unknown
-/** `method` is a name, or the number of a function that was passed; `passed` says which arguments are functions. */
+/** `method` is a name, or the number of a passed function; `passed` maps the index of a function argument to its number. */
 interface Message { method: string | number; args: unknown[]; passed: Record<string, number> }
 
 /** Methods by name over a stream of objects; functions among the arguments can be called back, once each. */
@@ -110,7 +110,7 @@ caller.addStreamWrapper((stream) => new CallbackRpc(stream))
 await once(caller, 'join')
 
 await new Promise<void>((resolve, reject) => {
-  caller.to<CallbackRpc>('my-server-app', (error, top, peer) => { // the top of the chain, which is ours
+  caller.to<CallbackRpc>('my-server-app', (error, top, peer) => { // `top` is the top of our chain
     if (error) return reject(error)
     top.callRemote('greet', 'friend', (greeting: unknown) => {
       console.log(`${peer.name} says: ${String(greeting)}`)
@@ -119,7 +119,7 @@ await new Promise<void>((resolve, reject) => {
   })
 })
 
-// the same without a callback for the stream: as() has the methods of the top
+// the same without a callback for the stream: as() has the methods of the top stream
 const greeted = new Promise((resolve) => void caller.to('my-server-app').as<CallbackRpc>().callRemote('greet', 'bob', resolve))
 console.log(`my-server-app says: ${String(await greeted)}`)
 

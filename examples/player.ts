@@ -1,8 +1,8 @@
 /**
- * Actors in their oldest words: a constructor, a prototype, and a pattern of addresses. `stage` may host players, `client`
- * attacks one and watches what becomes of it; neither of them makes it, and neither knows where it lives.
+ * Actors in their oldest form: a constructor, a prototype, and a pattern of addresses. `stage` may host players; `client`
+ * attacks a player and observes its properties. Neither creates the player, and neither knows where it is hosted.
  */
-/* eslint-disable no-var -- ES5, as it was written then */
+/* eslint-disable no-var -- ES5, as in the original program */
 import { MemoryRegistry, Stage } from 'stagemesh'
 
 const registry = new MemoryRegistry()
@@ -29,14 +29,14 @@ Player.prototype = {
   }
 };
 
-/** The same for the compiler; plain JavaScript needs neither this nor the types above. */
+/** The type of a player for the compiler; plain JavaScript needs neither this interface nor the types above. */
 interface Player { id: string; hp: number; armor: number; isDead: boolean; attack(damage: number): void }
 
-// ── another stage: another process, as far as it can tell ───────────────────────────────────────────────────────────
+// ── another stage, which could be in another process ────────────────────────────────────────────────────────────────
 
 const client = new Stage('client', { registry })
 const player = client.actor<Player>('players.42')
-console.log(`${await player.id} has ${await player.hp} hp`) // it is made by the first thing that is asked of it
+console.log(`${await player.id} has ${await player.hp} hp`) // the first read activates the player
 
 const watching = (async () => {
   for await (const { hp, isDead } of client.observe(player, ['hp', 'isDead'], { mode: 'every' })) {

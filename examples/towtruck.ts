@@ -1,6 +1,6 @@
 /**
- * Actors of another kind of words: a function makes them by their id, their methods take data and a callback, and they
- * are there over HTTP, at /invoke/id/method. An adapter of a page over define({ create }), and a program that uses it.
+ * Actors with another API: a function makes an actor by its id, methods take data and a callback, and actors are reachable
+ * over HTTP at /invoke/id/method. A one-page adapter over define({ create }), and a program that uses the adapter.
  */
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { once } from 'node:events'
@@ -12,12 +12,12 @@ type Callback = (error: unknown, data?: unknown) => void
 interface Client { invoke(id: string | number, method: string, data: unknown, cb: Callback): void }
 type CreateActor = (id: string, client: Client) => Record<string, (data: unknown, cb: Callback) => void>
 
-/** Of all stages with the same registry any may be asked; the actors are divided among them. */
+/** Any stage of the same registry can serve a request; the actors are distributed among the stages. */
 function towtruck(createActor: CreateActor, stage: Stage): Server {
   stage.define({
     pattern: 'towtruck.{id}',
     reentrant: true, // an actor may call itself
-    idleMs: 60_000, // nobody used it for so long: it is collected
+    idleMs: 60_000, // after this time without a call the actor is collected
     create: ({ id }, self) => {
       const client: Client = {
         invoke: (other, method, data, cb) => {

@@ -1,6 +1,6 @@
 /**
- * A trace through calls, actors and functions that were passed, by one interceptor on both sides and a header: W3C `traceparent`,
- * `00-<trace>-<span>-01`. Nothing in the library knows of it, and one more thing that is carried along goes the same way.
+ * A trace through calls, actors and passed functions, by one interceptor on both sides and a header: W3C `traceparent`,
+ * `00-<trace>-<span>-01`. The library knows nothing of tracing; any other context can be propagated in the same way.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomBytes } from 'node:crypto'
@@ -15,7 +15,7 @@ const PARENT = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/
 /** @param report  gets each span when it ends: an exporter, or a list */
 export function tracing(report: (span: Span) => void): Interceptor {
   return async (call, next) => {
-    // at the caller the parent is the span that runs here; at the callee it is what came with the call
+    // the parent is the current span at the caller, and the span from the header at the callee
     const above = call.side === 'caller' ? current.getStore() : undefined
     const [, trace, parent] = above ? ['', above.trace, above.id] : PARENT.exec(call.headers['traceparent'] ?? '') ?? []
     const span: Span = {

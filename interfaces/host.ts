@@ -2,10 +2,10 @@ import { BlockList, isIPv4, isIPv6 } from 'node:net'
 import type { NetworkInterfaceInfo } from 'node:os'
 import { StageError, describe } from '../src/errors.js'
 
-// What to bind, what to publish, and how an address is written: functions of their input. What is bound is not what
-// is published: `0.0.0.0` can be bound and dialled by nobody, and behind NAT the published host is not even ours.
+// Pure functions for choosing the address to bind and the address to publish, and for formatting and parsing both. The two
+// differ: nobody can dial the wildcard `0.0.0.0`, and behind NAT the published host is not even on this machine.
 
-/** What `os.networkInterfaces()` returns. */
+/** The result of `os.networkInterfaces()`. */
 export type Machine = Readonly<Record<string, readonly NetworkInterfaceInfo[] | undefined>>
 
 const subnets = (...nets: (readonly [string, number, 'ipv4' | 'ipv6'])[]): BlockList => {
@@ -14,32 +14,32 @@ const subnets = (...nets: (readonly [string, number, 'ipv4' | 'ipv6'])[]): Block
   return list
 }
 const loopback = subnets(['127.0.0.0', 8, 'ipv4'], ['::1', 128, 'ipv6'])
-/** RFC 1918, and RFC 6598, which overlay networks hand out. */
+/** RFC 1918, and RFC 6598, which overlay networks assign. */
 const privates = subnets(['10.0.0.0', 8, 'ipv4'], ['172.16.0.0', 12, 'ipv4'], ['192.168.0.0', 16, 'ipv4'], ['100.64.0.0', 10, 'ipv4'])
-/** Good for one cable only: another machine cannot dial it without knowing which. */
+/** Valid on one network segment only: another machine would have to know through which of its interfaces to dial. */
 const linkLocal = subnets(['169.254.0.0', 16, 'ipv4'], ['fe80::', 10, 'ipv6'])
 
 const covers = (list: BlockList, host: string): boolean =>
   isIPv4(host) ? list.check(host) : isIPv6(host) && list.check(host.replace(/%.*/, ''), 'ipv6')
 
-/** Can be reached from this machine only. */
+/** True for a host that only this machine can reach. */
 export const isLoopback = (host: string): boolean => host.toLowerCase() === 'localhost' || covers(loopback, host)
 
-/** Means every address of the machine, and is none. */
+/** True for the unspecified address, which binds every address of the machine and cannot be dialled. */
 export const isWildcard = (host: string): boolean => /^[0.]+$/.test(host) || (isIPv6(host) && /^[0:]+$/.test(host))
 
 /** A host name, an IPv4 address, or an IPv6 address without brackets. */
 export const isHost = (host: string): boolean => isIPv6(host) || /^[\w-]+(\.[\w-]+)*\.?$/.test(host)
 
-/** What to bind where only the published host was given. */
+/** The address to bind when only the published host was given. */
 export function bindFor(host: string): string {
   if (!isLoopback(host)) return isIPv6(host) ? '::' : '0.0.0.0'
   return isIPv4(host) || isIPv6(host) ? host : '127.0.0.1'
 }
 
 /**
- * The one address of this machine that others can be told to dial, for a wildcard that was bound.
- * @throws StageError BAD_ARGUMENT if there is none, or a choice that only the operator can make
+ * The one address of this machine to publish when a wildcard was bound.
+ * @throws StageError BAD_ARGUMENT if there is no such address, or several among which only the operator can choose
  */
 export function publicHost(machine: Machine, bind: string): string {
   const found = Object.entries(machine).flatMap(([nic, addresses]) => (addresses ?? []).map(({ address, internal }) => ({ nic, address, internal })))
@@ -56,8 +56,8 @@ export function publicHost(machine: Machine, bind: string): string {
 export const formatAddress = (host: string, port: number): string => `tcp://${isIPv6(host) ? `[${host}]` : host}:${port}`
 
 /**
- * The other way.
- * @throws StageError BAD_ARGUMENT naming what was malformed
+ * The inverse of `formatAddress`.
+ * @throws StageError BAD_ARGUMENT naming the malformed address
  */
 export function parseAddress(address: string): { host: string; port: number } {
   const [, bracketed, plain, digits] = /^tcp:\/\/(?:\[([^\]]+)\]|([^[\]:]+)):(\d{1,5})$/.exec(address) ?? []

@@ -6,31 +6,31 @@ import { checkOwn, makeFolder, ownFolder } from '../src/own-folder.js'
 import type { Random } from '../src/types.js'
 import { dialled, ignore } from './socket.js'
 
-// Where a unix socket lies, and whose it is. A file outlives its process, so a socket that refuses is nobody's, and
-// its place may be taken. A socket gets its name by a link, which fails if the name is there, and only once it listens:
-// what can be seen answers, or is dead.
+// The path of a unix socket and its ownership. A socket file outlives its process, so a socket that refuses connections has
+// no owner and its path may be taken. A socket gets its final name by a hard link, which fails if the name exists, and only
+// once it listens: every visible socket either answers or is dead.
 
 const windows = process.platform === 'win32'
-/** What the system has room for, without the 0 at the end. Node cuts off the rest in silence. */
+/** Room for a path in the system's socket address, without the terminating 0. Node truncates longer paths silently. */
 const MAX_BYTES = windows ? 256 : process.platform === 'linux' ? 107 : 103
 const TRIES = 5
-/** So many files of others one start looks at. */
+/** How many files of other processes one start examines. */
 const SWEEP_MAX = 16
-/** How often a living process touches its file. */
+/** How often a running process touches its file. */
 export const TOUCH_MS = 60_000
-/** A file that was touched later than that stays: that its socket refuses tells others that its process has just ended. */
+/** A file touched within this time is kept: a socket that refuses tells peers that its process has just ended. */
 const SWEEP_MS = 150_000
 const OURS = /^\.?(\d+)-\d+-[\w-]{8}(?:\.sock|~)?$/
 const forever = new AbortController().signal
 
-/** Listens in this thread, so nobody need ask. */
+/** Sockets that listen in this thread; sweeping skips them without dialling. */
 const own = new Set<string>()
 
 /** `ipc:///run/user/1000/stagemesh/17-1-x.sock`; a pipe of Windows as `ipc:////./pipe/x`. */
 export const formatPath = (path: string): string => `ipc://${windows ? path.replaceAll('\\', '/') : path}`
 
 /**
- * The other way. It came from others: nothing but a path as it would be written here.
+ * The inverse of `formatPath`. The address is untrusted input, so only a path in exactly the form written here is accepted.
  * @throws StageError BAD_ARGUMENT
  */
 export function parsePath(address: string): string {
@@ -52,13 +52,13 @@ export function checkPath(path: string): void {
 }
 
 let count = 0
-/** Nobody else's: a process may have the pid of one in another container, and a thread the chance of another. */
+/** A unique name: containers may share a pid, threads share pid and count, and stages with one seed share random bytes. */
 const unique = (random: Random): string => `${process.pid}-${++count}-${random.bytes(6).toString('base64url')}`
 
-/** A pipe of Windows, which has no file. */
+/** The name of a Windows pipe, which has no file. */
 export const pipeName = (random: Random): string => `\\\\.\\pipe\\stagemesh-${unique(random)}`
 
-/** Where a socket is bound before it gets its name: beside it, as a link does not leave its disk. */
+/** Where a socket is bound before it gets its name: in the same folder, because a hard link cannot cross file systems. */
 export function draftFor(path: string, random: Random): string {
   const draft = join(dirname(path), `.${unique(random)}`)
   if (Buffer.byteLength(draft) <= MAX_BYTES) return draft
@@ -68,9 +68,9 @@ export function draftFor(path: string, random: Random): string {
 }
 
 /**
- * A path of our own in a folder that only this user can enter, from which the dead were swept.
+ * A path of our own in a folder that only this user can enter, after dead sockets were swept from it.
  * @param now  in milliseconds since 1970
- * @throws StageError BAD_ARGUMENT why the folder cannot be used
+ * @throws StageError BAD_ARGUMENT saying why the folder cannot be used
  */
 export async function ownPlace(random: Random, now: number): Promise<string> {
   const folder = ownFolder()
@@ -78,7 +78,7 @@ export async function ownPlace(random: Random, now: number): Promise<string> {
     const path = join(folder, `${unique(random)}.sock`)
     checkPath(path)
     await makeOwn(folder)
-    await sweep(folder, random, now).catch(ignore) // what is left is for the next one
+    await sweep(folder, random, now).catch(ignore) // the next process sweeps the rest
     return path
   } catch (error) {
     throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${folder}: ${asError(error).message}`)
@@ -90,14 +90,14 @@ async function makeOwn(folder: string): Promise<void> {
   await checkOwn(folder)
 }
 
-/** The folder of a socket that has vanished. @param own  it must be nobody else's */
+/** Recreates the folder of a socket that has vanished. @param own  the folder must belong to this user alone */
 export async function remakeFolder(path: string, own: boolean): Promise<void> {
   await (own ? makeOwn : makeFolder)(dirname(path))
 }
 
 /**
- * Gives the socket that listens at `draft` the name `path`, which is nobody's, or was that of a process that has ended.
- * @throws StageError BAD_ARGUMENT another process listens there, or something lies there that is no socket
+ * Gives the socket that listens at `draft` the name `path`, which is free or belonged to a process that has ended.
+ * @throws StageError BAD_ARGUMENT another process listens at `path`, or a file there is not a socket
  */
 export async function take(draft: string, path: string): Promise<Place> {
   for (let i = 0; i < TRIES; i++) {
@@ -114,34 +114,34 @@ export async function take(draft: string, path: string): Promise<Place> {
   throw new StageError('BAD_ARGUMENT', `others took ${describe(path)} whenever it was free; pass a path for each process`)
 }
 
-/** What a listening socket holds. */
+/** The path that a listening socket owns. */
 export class Place {
   constructor(readonly path: string, private file: BigIntStats | undefined) {}
 
-  /** Somebody deleted the file: what still listens cannot be reached by it. */
+  /** True if somebody deleted the file: the socket still listens but nobody can reach it by this path. */
   get vanished(): boolean {
     return look(this.path) === undefined
   }
 
-  /** So that no cleaner takes it, which deletes what was not touched for some days. @param now  in milliseconds since 1970 */
+  /** Updates the file's times, because cleaners delete files untouched for some days. @param now  in milliseconds since 1970 */
   touch(now: number): void {
     if (!same(this.file, look(this.path))) return
     utimesSync(this.path, now / 1000, now / 1000)
     this.file = look(this.path)
   }
 
-  /** Takes the name back, unless it is another's by now. */
+  /** Removes the file, unless the path belongs to another socket by now. */
   leave(): void {
     own.delete(this.path)
     if (same(this.file, look(this.path))) unlink(this.path)
   }
 }
 
-/** Files of processes that ended some time ago; a few of them each time, others on, as many may live. */
+/** Deletes sockets of processes that ended some time ago: a few per run from a random start, as many may be alive. */
 async function sweep(folder: string, random: Random, now: number): Promise<void> {
   const all = (await readdir(folder)).filter((name) => {
     const pid = Number(OURS.exec(name)?.[1])
-    // a pid says little where it was given again, or belongs to another container: it only spares the living the question
+    // a pid proves little, as it may be reused or belong to another container: a running pid only saves a dial to the socket
     return pid > 0 && !own.has(join(folder, name)) && (pid === process.pid || !runs(pid))
   })
   const from = Math.floor(random.float() * all.length)
@@ -160,14 +160,14 @@ function runs(pid: number): boolean {
   }
 }
 
-/** It is certain that nobody listens there; who is stopped, or too busy to answer, lives. */
+/** True if certainly nobody listens there; a process that is stopped, or too busy to answer, counts as alive. */
 const isDead = (path: string): Promise<boolean> =>
   dialled({ path }, (socket) => socket, forever).then((socket) => {
     socket.destroy()
     return false
   }, (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED')
 
-/** @returns whether the name was free, and is ours now */
+/** @returns whether the name was free and is now ours */
 function named(draft: string, path: string): boolean {
   try {
     linkSync(draft, path)
@@ -180,15 +180,16 @@ function named(draft: string, path: string): boolean {
 }
 
 /**
- * Deletes what was found dead, if it still lies there. No system does both in one step, so it is moved first: somebody
- * may have taken the place in between, and gets it back. (One more who takes it in that very moment leaves him without.)
+ * Deletes the dead socket `found` if it is still at `path`. No system compares and deletes in one step, so the file is moved
+ * first: a process that took the path in between gets its socket back. (If a third process takes the path in that very
+ * moment, the second loses its socket.)
  */
 export function removeDead(path: string, found: BigIntStats, aside: string): void {
   if (!same(found, look(path))) return
   try {
     renameSync(path, aside)
   } catch {
-    return // it is gone
+    return // already deleted
   }
   if (same(found, look(aside))) unlink(aside)
   else if (!named(aside, path)) unlink(aside)
@@ -196,7 +197,7 @@ export function removeDead(path: string, found: BigIntStats, aside: string): voi
 
 const look = (path: string): BigIntStats | undefined => lstatSync(path, { bigint: true, throwIfNoEntry: false })
 
-/** A number is given again as soon as its file is gone, but not with the time of its making. */
+/** An inode number is reused once its file is deleted, but with another modification time. */
 const same = (one: BigIntStats | undefined, other: BigIntStats | undefined): boolean =>
   one !== undefined && one.ino === other?.ino && one.dev === other.dev && one.mtimeNs === other.mtimeNs
 
@@ -204,6 +205,6 @@ function unlink(path: string): void {
   try {
     unlinkSync(path)
   } catch {
-    // it is gone already
+    // already deleted
   }
 }

@@ -1,30 +1,30 @@
 import type { Socket } from 'node:net'
 import { cutOff, ending, ignore, proto } from './socket.js'
 
-// A unix socket knows no reset: a peer that broke off, or was killed, looks to the reader like one that said goodbye.
-// So the goodbye is said in the stream. What is written goes out in pieces, each behind its length of six bytes; a
-// piece of no length is the goodbye, and an end without one is an error.
+// A unix socket has no reset: to the reader, a peer that aborted or was killed looks like a peer that ended its stream. So
+// the goodbye is sent in the stream itself. Data goes out in pieces, each prefixed with its length in six bytes; a piece of
+// length zero is the goodbye, and an end without a goodbye is an error.
 
 const HEAD = 6
 const GOODBYE = Buffer.alloc(HEAD)
-/** Up to here one write of a copy costs less than two. */
+/** Up to this size, copying head and data into one write costs less than two writes. */
 const COPY_MAX = 8192
 
-/** The socket itself, in whose stream an end must be said to be believed. Both ends need this. */
+/** Makes the socket announce its end in the stream and trust only an announced end. Needed at both ends. */
 export function said(socket: Socket): Socket {
   const plain = proto(socket)
   let got = 0
   let length = 0
-  /** Of the piece that is coming in. */
+  /** Bytes missing of the piece that is being received. */
   let left = 0
   let heard = false
   let told = false
-  /** What is being written has its head: Bun's `_writev` writes all of it by the socket's own `_write`, which is ours. */
+  /** The bytes being written have their head already: Bun's `_writev` writes through the socket's own `_write`, which is ours. */
   let whole = false
 
   const tell = (done: () => void): void => {
     told = true
-    // one who is gone needs no goodbye, and what came from him may still wait to be read
+    // an error is ignored: a peer that is gone needs no goodbye, and its last data may still wait to be read
     plain._write.call(socket, GOODBYE, 'buffer' as BufferEncoding, () => done())
   }
   const send = (bytes: readonly Buffer[], done: (error?: Error | null) => void): void => {
@@ -44,13 +44,13 @@ export function said(socket: Socket): Socket {
     plain._write.call(socket, head, 'buffer' as BufferEncoding, done)
   }
 
-  // errors between now and the owner's own listener must not end the process
+  // an error before the owner adds its own listener must not end the process
   socket.on('error', ignore)
   socket._write = (chunk: Buffer | string, encoding, done) => whole ? plain._write.call(socket, chunk, encoding, done) : send([bytesOf(chunk, encoding)], done)
   socket._writev = (chunks: { chunk: Buffer | string; encoding: BufferEncoding }[], done) => send(chunks.map(({ chunk, encoding }) => bytesOf(chunk, encoding)), done)
   socket._final = (done) => tell(() => plain._final.call(socket, done))
   socket._destroy = (error, done) => {
-    // if there is no room for it now, the end will be taken for an error: nobody waits for a peer that does not read
+    // without room for the goodbye now, the peer sees an error: closing does not wait for a peer that does not read
     if (!told && !socket.connecting && (error ? ending(socket) : socket.writableLength === 0)) tell(ignore)
     plain._destroy.call(socket, error, done)
   }
@@ -75,8 +75,8 @@ export function said(socket: Socket): Socket {
         if (left > 0) continue
         heard = true
         plain.push.call(socket, null)
-        socket.read(0) // lets `end` come though nobody reads, as the socket's own end would
-        return false // nothing more is read: the system may call what follows a reset
+        socket.read(0) // emits `end` although nobody reads, as the socket's own end would
+        return false // reading stops here: the system may report a reset after the goodbye
       }
     }
     return more

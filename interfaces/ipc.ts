@@ -11,7 +11,7 @@ import { said } from './ipc-stream.js'
 import { bound, dialled, ignore } from './socket.js'
 
 export interface IpcOptions {
-  /** Where the socket lies, such as in a volume that containers share; default: in a folder of this user's, under a name of its own. */
+  /** Path of the socket, such as in a volume that containers share; default: a unique name in a folder of this user. */
   path?: string | undefined
   /** Default: this machine's. */
   clock?: Clock | undefined
@@ -26,7 +26,7 @@ const WATCH_MS = 2000
 export class IpcInterface implements Interface {
   readonly scheme = 'ipc'
   readonly cost = 1
-  /** Where nobody asked for a place, none need be found. */
+  /** True without a `path` option: then failing to listen does not fail the stage's `ready()`. */
   readonly optional: boolean
   readonly #path: string | undefined
   readonly #clock: Clock
@@ -39,7 +39,7 @@ export class IpcInterface implements Interface {
   #looking: Promise<void> | undefined
   #touchAt = 0
 
-  /** @throws TypeError for a path that is none */
+  /** @throws TypeError if `path` is not a non-empty string */
   constructor({ path, clock = systemClock, random = systemRandom }: IpcOptions = {}) {
     if (path !== undefined && (typeof path !== 'string' || path === '')) throw new TypeError(`path must be the path of a socket, not ${JSON.stringify(path)}`)
     this.#path = path
@@ -53,7 +53,7 @@ export class IpcInterface implements Interface {
     if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
     if (this.#listening) return Promise.reject(new TypeError('this interface listens already; use one for each stage'))
     this.#listening = this.#listen(onstream)
-    this.#listening.catch(() => { this.#listening = undefined }) // it may be tried again
+    this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
     return this.#listening
   }
 
@@ -79,14 +79,14 @@ export class IpcInterface implements Interface {
         this.#place = await take(draft, path)
       }
     } catch (error) {
-      server.close() // and deletes the draft
+      server.close() // also deletes the draft
       throw error
     }
-    this.#server?.close() // nobody can reach it any more
+    this.#server?.close() // nobody can reach the old one any more
     this.#server = server
   }
 
-  /** Looks every two seconds whether its file is still there. Cleaners of `/tmp` delete old ones, and do not see that it is in use. */
+  /** Checks every two seconds that the file still exists: cleaners of `/tmp` delete old files without seeing that they are in use. */
   #follow(bind: () => Promise<void>, failed = ''): void {
     if (this.#closing || !this.#place) return
     this.#watch = this.#clock.setTimeout(() => {
@@ -120,7 +120,7 @@ export class IpcInterface implements Interface {
     })
   }
 
-  /** Stops listening. Streams that were accepted belong to whoever got them, and stay. */
+  /** Stops listening. Accepted streams belong to their receivers and stay open. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing

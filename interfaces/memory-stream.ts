@@ -2,45 +2,45 @@ import { Duplex } from 'node:stream'
 import { isError } from '../src/realm.js'
 import type { Clock, Timer } from '../src/types.js'
 
-// A stream inside one process that behaves as TCP does where it matters: each direction ends by itself, a broken
-// stream is reset, a writer is held back by its reader, and what was sent arrives in order or not at all.
+// A stream inside one process that behaves like TCP where it matters: each direction ends separately, a broken stream is
+// reset, a slow reader holds back its writer, and data arrives in order or not at all.
 
-/** What carries it. */
+/** The network that carries a stream. */
 export interface Carrier {
   readonly clock: Clock
-  /** Those that carry something, or may yet. */
+  /** Streams with something in flight, and streams not destroyed yet. */
   readonly streams: Set<MemoryStream>
-  /** Nothing arrives there for now; `schedule` is called when that is over. */
+  /** True while nothing is delivered in this direction; `schedule` is called when that is over. */
   isHeld(from: string, to: string): boolean
-  /** When something that is sent now arrives, by the clock. */
+  /** Arrival time, by the clock, of something sent now. */
   arrival(from: string, to: string): number
-  /** Runs `fn` without delay, but not at once. */
+  /** Runs `fn` without delay, but asynchronously. */
   soon(fn: () => void): void
-  /** A dial has arrived at the end that is to be handed out, or refused. */
+  /** A dial has arrived at this end, which is now handed to the listener or refused. */
   accept(stream: MemoryStream): void
 }
 
 const WINDOW = 64 * 1024
 const ignore = () => {}
 
-/** As the system's own errors look. */
+/** An error in the form of the system's own. */
 export const failure = (code: string, syscall: string, address: string): Error =>
   Object.assign(new Error(`${syscall} ${code} ${address}`), { code, syscall, address })
 
 type Parcel = { readonly at: number; readonly what: Buffer | 'dial' | 'accepted' | 'end' | 'gone' | Error }
 
-/** One end of a stream, and the flight of what it sends. */
+/** One end of a stream, and its sent parcels in flight. */
 export class MemoryStream extends Duplex {
   other!: MemoryStream
-  /** Of the dialling end: the other one has it now. */
+  /** Called at the dialling end when the other end was handed to the listener. */
   onaccepted: () => void = ignore
   #flight: Parcel[] = []
   #timer: Timer | undefined
   #scheduled = false
-  /** Bytes sent that the other end's reader has not taken. */
+  /** Bytes sent that the other end's reader has not consumed. */
   #unread = 0
   #blocked: ((error?: Error) => void) | undefined
-  /** Bytes received that our reader has not taken. */
+  /** Bytes received that our reader has not consumed. */
   #owed = 0
   #otherGone = false
   #ended = false
@@ -56,7 +56,7 @@ export class MemoryStream extends Duplex {
     this.schedule()
   }
 
-  /** The first in flight is the next to arrive, however quick those behind it are. */
+  /** The first parcel in flight arrives next, even if later parcels have an earlier arrival time. */
   schedule(): void {
     const first = this.#flight[0]
     if (this.#scheduled || !first || this.carrier.isHeld(this.from, this.to)) return
@@ -86,14 +86,14 @@ export class MemoryStream extends Duplex {
       if (this.#otherGone) this.#unblock(failure('EPIPE', 'write', this.to))
       if (!this.#ended && !this.destroyed) {
         this.push(null)
-        this.read(0) // lets `end` come though nobody reads, as a socket's would
+        this.read(0) // emits `end` although nobody reads, as a socket does
       }
       this.#ended = true
     }
   }
 
   #take(bytes: Buffer): void {
-    // what is written to an end that is gone is lost, and its writer must learn of it
+    // data written to a destroyed end is lost, and the writer must learn of it
     if (this.destroyed) this.send(failure('ECONNRESET', 'read', this.from))
     else if (this.push(bytes)) this.other.#taken(bytes.length)
     else this.#owed += bytes.length
@@ -119,7 +119,7 @@ export class MemoryStream extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
     if (this.#otherGone) return done(failure('EPIPE', 'write', this.to))
     this.#unread += chunk.length
-    // like a kernel's: it takes a copy of up to 64 KiB, and keeps the writer waiting for the rest
+    // like a kernel buffer: it keeps a copy, and the writer waits while more than 64 KiB are unread
     this.send(Buffer.from(chunk))
     if (this.#unread <= WINDOW) done()
     else this.#blocked = done
@@ -131,7 +131,7 @@ export class MemoryStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    // throwing away what `write` had accepted is no goodbye
+    // discarding data that `write` had accepted is a reset, not a goodbye
     const lost = error !== null || this.writableLength > 0
     const parted = !lost && this.writableFinished && this.readableEnded
     if (!parted && !this.other.destroyed) this.send(lost ? failure('ECONNRESET', 'read', this.to) : 'gone')
@@ -140,7 +140,7 @@ export class MemoryStream extends Duplex {
     done(error)
   }
 
-  /** The network broke it. */
+  /** Breaks this end, as a failing network would. */
   reset(): void {
     this.destroy(failure('ECONNRESET', 'read', this.to))
     this.#timer?.cancel()

@@ -7,7 +7,7 @@ import { newId, systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { MemoryStream, failure, type Carrier } from './memory-stream.js'
 
-/** Which traffic: an address means all of its streams, those it dialled and those it accepted; a function sees each direction. */
+/** Selects traffic: an address means all its streams, dialled and accepted; a function is asked for each direction. */
 export type Where = string | ((from: string, to: string) => boolean)
 
 export interface MemoryNetworkOptions {
@@ -15,16 +15,16 @@ export interface MemoryNetworkOptions {
   clock?: Clock | undefined
   /** Default: this machine's. */
   random?: Random | undefined
-  /** Milliseconds that everything is under way, or a function of the two addresses; default 0. Nothing is overtaken. */
+  /** Milliseconds that everything is in flight, or a function of the two addresses; default 0. Order is kept. */
   latencyMs?: number | ((from: string, to: string, random: Random) => number) | undefined
 }
 
-/** Of a network that does not say. */
+/** Values for options that are left out. */
 const DEFAULTS = { latencyMs: 0 } as const satisfies MemoryNetworkOptions
 
-/** So many deliveries in a row may keep the event loop from its timers and sockets. */
+/** How many deliveries in a row may keep the event loop from its timers and sockets. */
 const BURST = 1000
-/** The longest that a timer can wait. */
+/** The longest delay of a timer. */
 const FOREVER_MS = 2 ** 31 - 1
 
 /** Carries streams between the memory interfaces of one process, and can be slow, silent or broken on demand. */
@@ -36,7 +36,7 @@ export class MemoryNetwork implements Carrier {
   /** @internal */
   readonly streams = new Set<MemoryStream>()
   readonly #random: Random
-  /** Whoever reads an address in a registry may be another process, and must not take it for one of his own. */
+  /** Part of every address, so that another process which reads one in a registry does not mistake it for its own. */
   readonly #id: string
   readonly #held = new Set<Where | undefined>()
   readonly #refused = new Set<Where | undefined>()
@@ -50,12 +50,12 @@ export class MemoryNetwork implements Carrier {
     this.#id = newId(this.#random)
   }
 
-  /** Keeps bytes, ends and dials in flight, those to come as well; neither end notices. Default: all traffic. */
+  /** Keeps bytes, ends and dials in flight, present and future ones; neither end notices. Default: all traffic. */
   hold(where?: Where): void {
     this.#held.add(where)
   }
 
-  /** Takes back the `hold` and `refuse` of the same argument, or all of them; what was in flight goes on. */
+  /** Undoes the `hold` and `refuse` with the same argument, or every `hold` and `refuse`; held traffic is delivered. */
   release(where?: Where): void {
     for (const faults of [this.#held, this.#refused]) {
       if (where === undefined) faults.clear()
@@ -64,13 +64,13 @@ export class MemoryNetwork implements Carrier {
     for (const stream of this.streams) stream.schedule()
   }
 
-  /** Resets the streams that are there: both ends fail with ECONNRESET, and what was in flight is lost. */
+  /** Resets the existing streams: both ends fail with ECONNRESET, and data in flight is lost. */
   cut(where?: Where): void {
     const hit = [...this.streams].filter(({ from, to }) => matches(where, from, to))
     for (const stream of hit) for (const end of [stream, stream.other]) end.reset()
   }
 
-  /** Lets dials fail with ECONNREFUSED, until `release`. */
+  /** Makes dials fail with ECONNREFUSED, until `release`. */
   refuse(where?: Where): void {
     this.#refused.add(where)
   }
@@ -94,7 +94,7 @@ export class MemoryNetwork implements Carrier {
   accept(stream: MemoryStream): void {
     const onstream = this.listeners.get(stream.from)
     if (!onstream || [...this.#refused].some((where) => matches(where, stream.to, stream.from))) {
-      // what is another process's, or another network's, cannot be found here, whether or not somebody listens there
+      // an address of another process or network cannot be found here, whether or not somebody listens there
       const cause = stream.from.startsWith(`memory://${this.#id}/`) ? undefined : failure('ENOENT', 'connect', stream.from)
       stream.send(Object.assign(failure('ECONNREFUSED', 'connect', stream.from), cause && { cause }))
       stream.destroy()
@@ -117,20 +117,20 @@ export class MemoryNetwork implements Carrier {
 
   /** @internal */
   soon(fn: () => void): void {
-    // two ends that answer each other by nextTick alone would starve the process; on a virtual clock there is
-    // nothing to starve, and the order must not depend on anything else
+    // two ends that answer each other by nextTick alone would starve the event loop; on a virtual clock there is
+    // nothing to starve, and delivery order must not depend on a burst count
     if (this.clock === systemClock && ++this.#bursts % BURST === 0) this.clock.setTimeout(fn, 0, true)
-    else outside(process.nextTick, undefined, fn) // as a socket's reader is not called by the writer
+    else outside(process.nextTick, undefined, fn) // as with a socket, the reader does not run in the writer's context
   }
 }
 
 const matches = (where: Where | undefined, from: string, to: string): boolean =>
   where === undefined || (typeof where === 'string' ? where === from || where === to : where(from, to))
 
-/** One per process, so that stages find each other without being told of a network. */
+/** The default network, one per process, so that stages find each other without configuration. */
 const processNetwork = new MemoryNetwork()
 
-/** An interface to the stages of this process; its one address is its own from the beginning, and no other's ever. */
+/** An interface to the stages of this process, with one address that is fixed at construction and never reused. */
 export class MemoryInterface implements Interface {
   readonly scheme = 'memory'
   readonly cost = 0
@@ -154,7 +154,7 @@ export class MemoryInterface implements Interface {
     return [this.address]
   }
 
-  /** A process that listens does not end by itself, whatever carries the bytes. */
+  /** Keeps the process alive: a process that listens does not end by itself, whichever interface it uses. */
   #stayAlive(): void {
     this.#alive = this.#clock.setTimeout(() => this.#stayAlive(), FOREVER_MS, true)
   }
@@ -179,7 +179,7 @@ export class MemoryInterface implements Interface {
     })
   }
 
-  /** Stops listening. Streams that were accepted belong to whoever got them, and stay. */
+  /** Stops listening. Accepted streams belong to their receivers and stay open. */
   async close(): Promise<void> {
     this.#closed = true
     this.network.listeners.delete(this.address)

@@ -1,16 +1,16 @@
 import { connect, type ListenOptions, type NetConnectOpts, type Server, type Socket } from 'node:net'
 import { onAbort } from '../src/abort.js'
 
-// What the interfaces over the system's sockets share.
+// Helpers shared by the interfaces that use the system's sockets.
 
 export const ignore = (): void => {}
 
-/** The methods that a socket has before anything is put over them. */
+/** The original methods of a socket, below any overrides. */
 export const proto = (socket: Socket): Socket => Object.getPrototypeOf(socket) as Socket
 
 /**
- * Resolves when it listens. `exclusive`, as a worker of a cluster would else get its socket from the primary, which gives
- * all workers that ask for port 0 the same port, and each connection to one of them by turns.
+ * Resolves when the server listens. `exclusive` is needed in a cluster worker: otherwise the primary would open the socket,
+ * give all workers that ask for port 0 the same port, and distribute connections among them in turn.
  * @throws the system's error
  */
 export function bound(server: Server, options: ListenOptions): Promise<void> {
@@ -18,14 +18,14 @@ export function bound(server: Server, options: ListenOptions): Promise<void> {
     server.once('error', reject)
     server.listen({ ...options, exclusive: true }, () => {
       server.removeAllListeners('error')
-      // out of descriptors, or a peer gone before it was accepted: the next one may do better
+      // out of descriptors, or a peer gone before it was accepted: the next connection may succeed
       server.on('error', ignore)
       resolve()
     })
   })
 }
 
-/** Dials. @param honest  makes the socket tell the truth about its end @throws the socket's own error · the signal's reason */
+/** Dials. @param honest  makes the socket report its end truthfully @throws the socket's own error · the signal's reason */
 export function dialled(options: NetConnectOpts, honest: (socket: Socket) => Socket, signal: AbortSignal): Promise<Socket> {
   const socket = honest(connect(options))
   return new Promise((resolve, reject) => {
@@ -46,9 +46,9 @@ export function dialled(options: NetConnectOpts, honest: (socket: Socket) => Soc
   })
 }
 
-/** Nothing is left to lose: what was ended was sent, or is just being sent. */
+/** True when no data is left to lose: the writable side was ended, and only its end may still be on its way. */
 export const ending = (socket: Socket): boolean => socket.writableEnded && socket.writableLength === 0
 
-/** The error of an end that is none, as the system's own looks. */
+/** The error for a stream that broke off, in the form of the system's own. */
 export const cutOff = (code = 'ECONNRESET', cause?: unknown): Error =>
   Object.assign(new Error(`read ${code}`, { cause }), { code, syscall: 'read' })

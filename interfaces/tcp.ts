@@ -10,15 +10,15 @@ import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, p
 import { bound, cutOff, dialled, ending, ignore, proto } from './socket.js'
 
 export interface TcpOptions {
-  /** Where to listen; default 0: any that is free. */
+  /** The port to listen on; default 0: any free port. */
   port?: number | undefined
-  /** What is bound; default 127.0.0.1, or what `host` asks for: itself within loopback, every address beyond. */
+  /** The address to bind; default 127.0.0.1; with `host`: the same address if it is loopback, else every address. */
   bind?: string | undefined
-  /** What is published; default $STAGE_HOST, else what is bound, else the one private address of the machine. */
+  /** The host to publish; default $STAGE_HOST, else the bound address, else the one private address of the machine. */
   host?: string | undefined
-  /** Proves both ends to each other; at least 16 bytes; default the stage's own. */
+  /** Secret by which both ends authenticate each other; at least 16 bytes; default the stage's own. */
   secret?: string | undefined
-  /** Knowingly without secret beyond loopback; default false. */
+  /** Allows binding beyond loopback without a secret; default false. */
   insecure?: boolean | undefined
   /** Default: this machine's. */
   clock?: Clock | undefined
@@ -26,7 +26,7 @@ export interface TcpOptions {
   machine?: (() => Machine) | undefined
 }
 
-/** Of an interface that does not say. */
+/** Values for options that are left out. */
 const DEFAULTS = {
   port: 0,
   bind: '127.0.0.1',
@@ -36,15 +36,15 @@ const DEFAULTS = {
 const WATCH_MS = 2000
 const streamOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true }
 
-/** Streams over TCP: sockets as Node makes them. Plain text, so use it within networks that you trust. */
+/** Streams over TCP, as plain Node sockets. Traffic is not encrypted, so use it within networks that you trust. */
 export class TcpInterface implements Interface {
   readonly scheme = 'tcp'
   readonly secret: string | undefined
-  /** Bound beyond loopback, and nobody said that this is meant to be so without a secret. */
+  /** True if bound beyond loopback without `insecure: true`, so that a secret is required. */
   readonly exposed: boolean
   readonly #port: number
   readonly #bind: string
-  /** Undefined: every address was bound, so what to publish is read off the machine. */
+  /** Undefined when a wildcard is bound: then the host to publish is read from the machine's addresses. */
   readonly #host: string | undefined
   readonly #clock: Clock
   readonly #machine: () => Machine
@@ -53,7 +53,7 @@ export class TcpInterface implements Interface {
   #closing: Promise<void> | undefined
   #watch: Timer | undefined
 
-  /** @throws TypeError for a port, host or secret that cannot be one */
+  /** @throws TypeError for an invalid port, host or secret */
   constructor(options: TcpOptions = {}) {
     const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
     const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
@@ -75,7 +75,7 @@ export class TcpInterface implements Interface {
     if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
     if (this.#listening) return Promise.reject(new TypeError('this interface listens already; use one for each stage'))
     this.#listening = this.#listen(onstream, onaddresses)
-    this.#listening.catch(() => { this.#listening = undefined }) // it may be tried again
+    this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
     return this.#listening
   }
 
@@ -96,7 +96,7 @@ export class TcpInterface implements Interface {
     return [formatAddress(host, port)]
   }
 
-  /** Looks every two seconds whether the machine has moved: a laptop changes networks, a container gets its address late. */
+  /** Checks every two seconds whether the machine's address has changed: laptops change networks, containers get an address late. */
   #follow(look: (host: string) => void): void {
     if (this.#closing) return
     this.#watch = this.#clock.setTimeout(() => {
@@ -104,7 +104,7 @@ export class TcpInterface implements Interface {
       try {
         host = publicHost(this.#machine(), this.#bind)
       } catch {
-        // between two networks there is none, and for a moment two: what was published stays until it is clear again
+        // between two networks there is no address, or two for a moment: the published one stays until the choice is clear
       }
       this.#follow(look)
       if (host !== undefined) look(host)
@@ -118,7 +118,7 @@ export class TcpInterface implements Interface {
     return dialled({ ...target, ...streamOptions }, honest, signal)
   }
 
-  /** Stops listening. Streams that were accepted belong to whoever got them, and stay. */
+  /** Stops listening. Accepted streams belong to their receivers and stay open. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -127,7 +127,7 @@ export class TcpInterface implements Interface {
   async #close(): Promise<void> {
     await this.#listening?.catch(ignore)
     this.#watch?.cancel()
-    // the port is free when this returns; its callback would wait for the end of every stream
+    // the port is free when `close` returns; its callback would wait for the end of every stream
     this.#server?.close()
   }
 }
@@ -149,20 +149,20 @@ function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Er
 }
 
 /**
- * The socket itself, made to tell the truth about its end. Left alone, Node makes a broken stream look complete in two
- * ways, which a reader cannot tell from a goodbye:
- *   - `destroy(error)` closes like a good end does. Here it resets, and so does a destroy that throws away what
+ * Makes the socket report its end truthfully. By default Node makes a broken stream look complete in two ways, so that a
+ * reader cannot tell it from a regular end:
+ *   - `destroy(error)` closes like a regular end. Here it resets, and so does a destroy that discards data which
  *     `write` had accepted.
  *   - A reset that arrives behind unread bytes is reported as an end (libuv: POLLHUP after a partial read). Here the
- *     end is believed only after one more read of the descriptor said so too.
+ *     end is trusted only after one more read of the descriptor confirms it.
  */
 function honest(socket: Socket): Socket {
-  // errors between now and the owner's own listener must not end the process
+  // an error before the owner adds its own listener must not end the process
   socket.on('error', ignore)
   socket._destroy = function (error, done) {
-    // an end that is just being sent cannot be turned into a reset (EINVAL), and has nothing left to lose
+    // an end that is being sent cannot be turned into a reset (EINVAL), and no data is left to lose
     const saying = ending(socket) && !socket.writableFinished
-    // what `resetAndDestroy()` sets before it waits for pending writes, for which there is no time here
+    // the flag that `resetAndDestroy()` sets before it waits for pending writes, for which there is no time here
     if ((error ?? socket.writableLength > 0) && !saying) (socket as Resettable).resetAndClosing = true
     proto(socket)._destroy.call(socket, error, done)
   }
@@ -177,7 +177,7 @@ function honest(socket: Socket): Socket {
 
 type Resettable = Socket & { resetAndClosing: boolean; _handle: { fd?: number } | null }
 
-/** The error that waits behind the last bytes; undefined where the stream really ended, or the platform has no descriptors. */
+/** The error pending behind the last bytes; undefined if the stream really ended, or the platform has no descriptors. */
 function pendingError(socket: Socket): Error | undefined {
   const fd = (socket as Resettable)._handle?.fd
   if (fd === undefined || fd < 0) return undefined

@@ -1,6 +1,6 @@
 /**
- * The registry inside one process: stages that use the same name meet. It is the contract in its shortest form, and
- * what tests and simulations run on; `fail` and `empty` make it misbehave like one over a network.
+ * The registry inside one process: stages that use the same registry name see each other. The shortest implementation of
+ * the contract, used by tests and simulations; `fail` and `empty` simulate the failures of a registry over a network.
  */
 import { onAbort } from '../src/abort.js'
 import * as ownership from './shared/ownership.js'
@@ -19,13 +19,13 @@ import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Ran
 import { Views } from './shared/views.js'
 
 export interface MemoryRegistryOptions {
-  /** Its wall time is the registry's time; default this machine's. */
+  /** Clock whose wall time is the registry's time; default this machine's. */
   clock?: Clock | undefined
   /** Default: this machine's. */
   random?: Random | undefined
 }
 
-/** Of a registry that does not say. */
+/** Values for options that are left out. */
 const DEFAULTS = { name: 'default' } as const
 
 const rooms = new Map<string, Room>()
@@ -56,7 +56,7 @@ export class MemoryRegistry implements Registry {
   async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
     if (signal.aborted) return
     const { views } = this.#space(namespace)
-    const ending = new AbortController() // of the caller or of this instance, whichever is first
+    const ending = new AbortController() // by the caller or by this instance, whichever is first
     const release = onAbort(signal, () => ending.abort())
     this.#watches.add(ending)
     try {
@@ -82,22 +82,22 @@ export class MemoryRegistry implements Registry {
     return Promise.resolve()
   }
 
-  /** From now on every operation of every client rejects and watches throw, as if it could not be reached; or no longer. */
+  /** Makes every operation of every client reject and every watch throw, as if the registry were unreachable; `fail(false)` ends that. */
   fail(failing = true): void {
     this.#room.fail(failing)
   }
 
-  /** Forgets everything, claims and states of actors too, as a server that was restarted without its data. */
+  /** Deletes everything, including claims and states of actors, like a server that restarted without its data. */
   empty(): void {
     this.#room.empty()
   }
 
-  /** Takes out what is stored of one actor, as a person would by hand. */
+  /** Deletes the record of one actor, as a person would by hand. */
   forget(namespace: string, actor: string): void {
     this.#room.actors(namespace).delete(actor)
   }
 
-  /** Puts a record there as a person would by hand; it is held for a minute. */
+  /** Writes a record as a person would by hand, with a lease of one minute. */
   edit(namespace: string, id: string, text: string): void {
     const space = this.#space(namespace)
     space.table.put('peer', id, text)
@@ -106,7 +106,7 @@ export class MemoryRegistry implements Registry {
   }
 
   #steps(namespace: string): Steps {
-    // what a step throws becomes a rejection
+    // an error thrown by a step becomes a rejection
     const step = <T>(run: (ledger: Ledger) => T) => new Promise<T>((resolve) => { resolve(this.#step(namespace, run)) })
     return {
       publish: (entry) => step((ledger) => ledger.publish(entry)),
@@ -137,7 +137,7 @@ export class MemoryRegistry implements Registry {
   }
 }
 
-/** What the instances of one name share. */
+/** State that all instances of one name share. */
 class Room {
   readonly spaces = new Map<string, Space>()
   readonly #actors = new Map<string, Map<string, ActorRecord>>()
@@ -157,14 +157,14 @@ class Room {
     if (--this.#users === 0) rooms.delete(this.name)
   }
 
-  /** What is stored of the actors of a namespace. */
+  /** The stored records of the actors of a namespace. */
   actors(namespace: string): Map<string, ActorRecord> {
     const actors = this.#actors.get(namespace) ?? new Map<string, ActorRecord>()
     this.#actors.set(namespace, actors)
     return actors
   }
 
-  /** @throws StageError of that code */
+  /** @throws StageError with that code while the registry is told to fail */
   check(code: 'REGISTRY_UNAVAILABLE' | 'STORE_UNAVAILABLE' = 'REGISTRY_UNAVAILABLE'): void {
     if (this.#failing) throw this.#away(code)
   }
@@ -195,7 +195,7 @@ class Space {
     this.#reader = new EntryReader(namespace, address)
   }
 
-  /** Shows the present view, if it is not the one that watchers have. */
+  /** Shows watchers the present view, if it differs from the last one shown. */
   changed(): void {
     const now = snapshot(this.table)
     if (now && !same(now, this.#shown)) this.show(now)
@@ -207,7 +207,7 @@ class Space {
     this.views.push({ generation: now.generation, entries: this.#reader.read(now.records), lapsed: now.lapsed })
   }
 
-  /** Every watch throws; the next ones begin anew. */
+  /** Makes every open watch throw; later watches start afresh. */
   end(error: StageError): void {
     this.views.end(error)
     this.views = new Views()
@@ -239,7 +239,7 @@ class MapTable implements Table {
   }
 }
 
-/** What actors of one namespace were and whose they are. Who asks for a state gets a copy of it, as from everywhere else. */
+/** Committed state and owners of the actors of one namespace. Callers get copies of a state, as from every other store. */
 class MemoryStore implements StoreSteps {
   constructor(private readonly room: Room, private readonly namespace: string, private readonly clock: Clock) {}
 

@@ -1,11 +1,11 @@
-/** Who listens to each signal: one listener on the signal however many wait for it, and none when nobody does. */
+/** The waiters of each signal: any number of them share one listener on the signal, and without waiters there is none. */
 const hubs = new WeakMap<AbortSignal, { waiting: Set<() => void>; listener: () => void }>()
 
 const sources = new WeakMap<AbortSignal, readonly [AbortSignal, AbortSignal]>()
 
 /**
- * Fires with the first of two, for `onAbort` only: it listens to them while somebody listens to it, so a signal that
- * outlives many calls keeps nothing of them. (`AbortSignal.any` leaves a WeakRef per call behind.)
+ * A signal that fires with the first of two, for `onAbort` only. The two are listened to while somebody listens to the result,
+ * so a signal that outlives many calls keeps nothing of them. (`AbortSignal.any` leaves a WeakRef per call behind.)
  */
 export function either(a: AbortSignal, b: AbortSignal): AbortSignal {
   const both = new AbortController().signal
@@ -14,7 +14,7 @@ export function either(a: AbortSignal, b: AbortSignal): AbortSignal {
   return Object.defineProperties(both, { aborted: { get: () => first().aborted }, reason: { get: () => first().reason as unknown } })
 }
 
-/** Calls `fn` once when `signal` fires; the result takes it back. A signal that has fired already calls nothing. */
+/** Calls `fn` once when `signal` fires; the returned function removes it. A signal that has fired already calls nothing. */
 export function onAbort(signal: AbortSignal, fn: () => void): () => void {
   const both = sources.get(signal)
   if (both) {

@@ -1,4 +1,4 @@
-/** Connections that come in: how many may be in their handshake, and what is said of those that are refused. */
+/** Incoming connections: how many may be in their handshake, and how refused connections are logged. */
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from './errors.js'
 import { OftenLog } from './log.js'
@@ -8,12 +8,12 @@ import type { Clock, Interface } from './types.js'
 
 export interface AcceptingOptions {
   clock: Clock
-  /** Of the stage, for the log. */
+  /** Name of the stage, for the log. */
   name: string
   interfaces: readonly Interface[]
   /**
-   * Runs the handshake, and makes a link of it.
-   * @param rise  more is known of who connected: one of the ranks of `strangers.ts`
+   * Runs the handshake, and makes a link of the connection.
+   * @param rise  called when more is known about the peer, with one of the ranks of `strangers.ts`
    */
   greet(stream: Duplex, through: Interface, rise: (rank: number) => void): Promise<unknown>
 }
@@ -41,7 +41,7 @@ export class Accepting {
     this.#strangers.close()
   }
 
-  /** Whoever connects decides how often. */
+  /** Logs at a limited rate, because strangers decide how often they connect. */
   #refused({ message, code }: Error & { code?: unknown }, scheme: string, address: string | undefined): void {
     const from = address === undefined ? '' : ` from ${address}`
     this.#often.note(`refused ${scheme} ${place(address)} ${String(code)}`, () => `refused a connection over ${scheme}${from}: ${message}`)

@@ -1,7 +1,7 @@
-/** The methods through which a stream of Node's reads everything that comes, and writes everything that goes. */
+/** The methods through which all data of a Node stream passes, in either direction. */
 const PASSES = ['push', '_write', '_writev'] as const
 
-/** Calls `touch` whenever something passes through a stream: when it comes, when it is written, and when that is done. */
+/** Calls `touch` at every activity of a stream: when data comes, when data is written, and when the write is done. */
 export function watchActivity(stream: object, touch: () => void): void {
   for (const name of PASSES) {
     const method = (stream as Record<string, unknown>)[name]

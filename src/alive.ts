@@ -6,8 +6,8 @@ import type { Links } from './links.js'
 const DIALS = 3
 
 /**
- * Whether the stage of that id lives. The registry learns of a crash when the lease has lapsed; a link that stands, and
- * addresses where nobody answers any more, say it at once.
+ * Whether the stage of that id lives. The registry learns of a crash only when the lease has expired; an open link, and
+ * addresses that refuse connections, give the answer at once.
  */
 export async function alive(directory: Directory, links: Links, id: string): Promise<boolean> {
   for (let dials = 0; ; dials++) {

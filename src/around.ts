@@ -3,9 +3,9 @@ import pump from 'pump'
 import { destroy } from './destroy.js'
 
 /**
- * The stream that a wrapper returns: what comes in from `inner` goes through `incoming`, what is written goes through
- * `outgoing` to `inner`. Pressure passes, an end passes in its own direction only, and whatever breaks one of the
- * three breaks them all with the same error. `close` comes last, when `inner` has closed.
+ * The stream of a wrapper: data from `inner` goes through `incoming`, and written data goes through `outgoing` to `inner`.
+ * Backpressure passes through, an end passes in its own direction only, and a failure of one of the three streams destroys
+ * all of them with the same error. `close` comes last, when `inner` has closed.
  */
 export function around(inner: Duplex, incoming: Transform, outgoing: Transform): Duplex {
   return new Around(inner, incoming, outgoing)
@@ -19,12 +19,12 @@ class Around extends Duplex {
 
   constructor(private readonly inner: Duplex, private readonly incoming: Transform, private readonly outgoing: Transform) {
     super({ allowHalfOpen: true })
-    // an error that nobody listens to must not end the process
+    // an error without a listener must not end the process
     this.on('error', () => {})
-    // before pump, which destroys the others without the error
+    // before pump, which destroys the other streams without the error
     for (const part of [inner, incoming, outgoing]) part.on('error', (error) => this.destroy(error))
     inner.once('close', () => { this.#innerClosed = true })
-    // an error that comes only here is pump's word for a part that closed without one
+    // an error that comes only here is pump's own: a part closed without an error
     pump(inner, incoming, (error) => { if (error) this.destroy() })
     pump(outgoing, inner, (error) => {
       if (error) this.destroy()
@@ -33,7 +33,7 @@ class Around extends Duplex {
     })
     incoming.on('readable', () => {
       this.#forward()
-      if (incoming.readableLength === 0) incoming.read(0) // lets `end` come though nobody reads, as a socket's would
+      if (incoming.readableLength === 0) incoming.read(0) // lets `end` come even if nobody reads, as on a socket
     })
     incoming.on('end', () => {
       this.push(null)
@@ -53,7 +53,7 @@ class Around extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    // a transform lets go of a chunk before the carrier has taken it; whoever writes may reuse it then
+    // a copy: a transform releases a chunk before the carrier has taken it, and then the writer may reuse its buffer
     this.outgoing.write(Buffer.from(chunk), done)
   }
 

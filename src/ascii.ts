@@ -1,11 +1,11 @@
 const char = String.fromCharCode
 
-/** Up to here this beats a call into the runtime. */
+/** The longest string for which this beats a call into the runtime. */
 export const SHORT = 12
 
 /**
- * One call with all characters is twice as quick as any loop; the runtime joins flat up to 12 characters, and more are
- * a tree of pieces, so that longer strings are better made in one go.
+ * One call with all characters is twice as fast as any loop. The runtime joins up to 12 characters flat; a longer string
+ * becomes a tree of pieces, so it is better made in one go.
  */
 export function shortAscii(b: Uint8Array, at: number, size: number): string {
   switch (size) {

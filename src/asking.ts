@@ -4,7 +4,7 @@ import type { Surroundings } from './selection.js'
 /** How long a registry may take to show an entry that it lists. */
 const SHOWN_MS = 5000
 
-/** Resolves when a view that is newer than this call was applied, or when the registry does not answer. */
+/** Resolves when a view newer than this call was applied, or when the registry does not answer. */
 export function asked({ directory, waiting }: Surroundings): Promise<void> {
   const number = directory.look()
   return new Promise((resolve) => {
@@ -14,10 +14,10 @@ export function asked({ directory, waiting }: Surroundings): Promise<void> {
 }
 
 /**
- * Resolves when a view has held this stage's own entry. Publishing and watching are two ways to the registry, and one may
- * work where the other does not.
- * @param id  what the entry is listed under, which changes after a lost lease
- * @throws StageError why it was not shown, or CLOSED
+ * Resolves when a view has contained this stage's own entry. Publishing and watching are two ways to the registry, and one
+ * may work where the other does not.
+ * @param id  the id of the entry, which changes after a lost lease
+ * @throws StageError why the entry was not shown, or CLOSED
  */
 export function shown({ clock, directory, registryAddress, waiting, closed, self }: Surroundings, id: () => string): Promise<void> {
   if (directory.shows(id())) return Promise.resolve()

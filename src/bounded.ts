@@ -12,9 +12,9 @@ type Done<T> = (error: StageError | null, link?: Link<T>) => void
 
 /**
  * One wait of a selection (`acquire`, `reach`, `known`) that ends at the latest with its deadline or its signal.
- * @param begin  starts the wait; what it returns takes it back
+ * @param begin  starts the wait, and returns a function that cancels it
  * @param done   called once, perhaps at once
- * @returns      gives up without a word
+ * @returns      cancels the wait without calling `done`
  */
 export function bounded<T>({ clock, timeoutMs }: Bounds, selection: Selection<T>, begin: (done: Done<T>) => () => void, done: Done<T>): () => void {
   const { signal, timeoutMs: own = timeoutMs } = selection.options
@@ -39,7 +39,7 @@ export function bounded<T>({ clock, timeoutMs }: Bounds, selection: Selection<T>
   }
   cancel = begin(end)
   if (over) return stop
-  // whoever waits keeps the process alive until then
+  // a waiting caller keeps the process alive until then
   timer = clock.setTimeout(() => end(selection.why(own)), own, true)
   if (signal) unlisten = onAbort(signal, () => end(cancelled(signal)))
   return stop
@@ -52,7 +52,7 @@ export interface Ending {
   destroy(error: Error): unknown
 }
 
-/** The signal ends a stream that a call has brought, as long as that is open. */
+/** Lets the signal end a stream that a call has returned, as long as the stream is open. */
 export function bind(stream: Ending, signal: AbortSignal): void {
   if (!stream.destroyed) stream.once('close', onAbort(signal, () => { stream.destroy(cancelled(signal)) }))
 }

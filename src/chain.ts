@@ -1,4 +1,4 @@
-/** The chain of a stage: its wrappers in order, what its layers mount, and why one could not be built. */
+/** The chain of a stage: its wrappers in order, its mounted layers, and the error of a chain that could not be built. */
 import { StageError } from './errors.js'
 import type { ChainItem } from './options.js'
 import type { Layer, LinkEnd, Mesh, Mounted, Selection, Wrapper } from './types.js'
@@ -7,21 +7,21 @@ import type { Layer, LinkEnd, Mesh, Mounted, Selection, Wrapper } from './types.
 export interface ChainLink {
   name: string
   wrap: Wrapper
-  /** The library's own, which does not fail and passes on every end. */
+  /** The library's own wrapper, which does not fail and passes on every end. */
   infallible: boolean
 }
 
 type Verb = NonNullable<Mounted['target']>[string]
 
-/** A selection that each layer may see with its own output as the top of links. */
+/** A selection that each layer can see with its own output as the top of the links. */
 interface Layered extends Selection {
   at(index: number): Selection
 }
 
 /**
- * Makes what a stage's chain consists of: the wrappers in order, appended to `chain`, and the verbs that its layers
- * give to `to()`, over those in `verbs`.
- * @param mesh  what the layer at an index of the chain sees of its stage
+ * Mounts a stage's chain: appends the wrappers to `chain`, in order, and returns `verbs` with the verbs that the layers give
+ * to `to()`, which hide equal names.
+ * @param mesh  the view of the stage for the layer at an index of the chain
  */
 export function mountChain(
   items: readonly ChainItem[], chain: ChainLink[], mesh: (index: number) => Mesh, verbs: Readonly<Record<string, Verb>>,
@@ -40,21 +40,21 @@ export function mountChain(
         wrap: layer.wrap ?? ((stream, end) => { layer.attach?.(stream, end); return stream }),
       })
       if (layer.target) own.push({ index, target: layer.target })
-      if (!layer.wrap) continue // the top stays that of the layer below
+      if (!layer.wrap) continue // the output of the layer below stays the top
     }
     last = index
   }
   const all = { ...verbs }
   for (const { index, target } of own) {
     for (const [name, verb] of Object.entries(target)) {
-      // the last one's own output is the top: nothing to look up for each call
+      // the output of the last layer is the top: there is nothing to look up for each call
       all[name] = index === last ? verb : (selection, ...args) => verb((selection as Layered).at(index), ...args)
     }
   }
   return { mounted, verbs: all }
 }
 
-/** @param name  of the stage that was building it */
+/** @param name  the stage that was building the chain */
 export function unbuilt(name: string, { peer, dialled }: LinkEnd, error: StageError | undefined): StageError {
   const dialler = dialled ? 'which it dialled' : 'which had dialled it'
   return new StageError('BAD_ARGUMENT', `${name} could not build its chain for ${peer.name} (${peer.id}), ${dialler}: ${error?.message}`, { cause: error?.cause, peer })

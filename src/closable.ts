@@ -1,4 +1,4 @@
-/** What registries, leases, stores and interfaces have in common: an end. */
+/** The common part of registries, leases, stores and interfaces: an end. */
 
 /** Something with an end. `close` is idempotent: every call returns the same promise or an equal one. */
 export interface Closable {

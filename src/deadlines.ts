@@ -1,17 +1,17 @@
 import type { Clock, Deadlines, Timer } from './types.js'
 
-/** Between two sweeps, so that a thousand deadlines a second cost fifty looks and not a thousand. */
+/** The least time between two sweeps, so that a thousand deadlines a second cost fifty sweeps and not a thousand. */
 const SPACING_MS = 20
-/** Sweeps take at most one part of so many of the time, however short the deadlines are that peers set. */
+/** A sweep is followed by a pause of this many times its duration, however short the deadlines are that peers set. */
 const SHARE = 20
 
 /**
- * One timer for all deadlines of a stage. Holders keep what they wait for in maps of their own; here stands only the
- * earliest moment at which looking through them can find anything. What settles in time costs one comparison.
+ * One timer for all deadlines of a stage. Holders keep their entries in maps of their own; this class only knows the
+ * earliest moment at which a sweep can find anything. An entry that settles in time costs one comparison.
  */
 export class DeadlineSweep implements Deadlines {
   #earliest = Infinity
-  /** No sweep before then. */
+  /** No sweep before this time. */
   #restsUntil = -Infinity
   #timer: Timer | undefined
   readonly #sweeps = new Set<(now: number) => number>()
@@ -38,7 +38,7 @@ export class DeadlineSweep implements Deadlines {
 
   #arm(at: number): void {
     this.#timer?.cancel()
-    // whoever waits for an answer keeps the process alive until then
+    // a caller that waits for an answer keeps the process alive until then
     this.#timer = this.clock.setTimeout(() => this.#fire(), Math.max(0, Math.max(at, this.#restsUntil) - this.clock.now()), true)
   }
 
@@ -49,7 +49,7 @@ export class DeadlineSweep implements Deadlines {
     for (const sweep of this.#sweeps) next = Math.min(next, sweep(now))
     const ended = this.clock.now()
     this.#restsUntil = ended + (ended - now) * SHARE
-    // a sweep may have noted something new in between
+    // a sweep may have noted a new deadline meanwhile
     next = Math.min(next, this.#earliest)
     this.#earliest = next
     if (next < Infinity) this.#arm(Math.max(next, now + SPACING_MS))

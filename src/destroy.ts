@@ -1,7 +1,7 @@
-/** Where a stream has no `destroy`, or it throws. */
+/** Ways to destroy a stream, in this order: a stream may lack `destroy`, or throw. */
 const WAYS = ['destroy', 'abort', 'close', 'end'] as const
 
-/** What the streams of wrappers may be: Node's own, those of readable-stream 1 to 4, streamx, and what was written before them. */
+/** Any stream that a wrapper may return: Node's own, readable-stream 1 to 4, streamx, and everything older. */
 type Any = Partial<Record<(typeof WAYS)[number], (error?: Error) => unknown>> & {
   on?(event: string, listener: (...args: unknown[]) => void): unknown
   emit?(event: string, ...args: unknown[]): unknown
@@ -10,9 +10,9 @@ type Any = Partial<Record<(typeof WAYS)[number], (error?: Error) => unknown>> & 
 }
 
 /**
- * Destroys a stream of somebody else's, whatever kind it is: with the error where it takes one. An old stream says
- * nothing of that, or says `end`, so its listeners are told here: `error` first, if there is one, and `close` in the
- * next tick. Never throws, and an error of a stream that was destroyed is unheard.
+ * Destroys a foreign stream of any kind, with the error if it takes one. An old stream reports nothing, or emits `end`, so
+ * its listeners are notified here: `error` first, if there is one, and `close` in the next tick. Never throws, and an error
+ * of a destroyed stream goes unheard.
  */
 export function destroy(stream: object, error?: Error): void {
   const one = stream as Any
@@ -25,16 +25,16 @@ export function destroy(stream: object, error?: Error): void {
   process.nextTick(() => { if (!closed) tell(one, 'close') })
 }
 
-/** Tells of its destruction itself, and never by `end`: Node's, readable-stream 3 and later, streamx. */
+/** Whether the stream reports its destruction itself, and never by `end`: Node's, readable-stream 3 and later, streamx. */
 export function isModern(stream: object): boolean {
   const one = stream as Any
   return typeof one.destroy === 'function' && (typeof (one._writableState ?? one._readableState)?.emitClose === 'boolean' || 'destroying' in one)
 }
 
-/** @returns whether it went well */
+/** @returns whether the step went well */
 function attempt(step: () => unknown): boolean {
   try {
-    // it may be a promise, which nobody waits for
+    // the result may be a promise, which nobody waits for
     Promise.resolve(step()).catch(() => {})
     return true
   } catch {
@@ -42,7 +42,7 @@ function attempt(step: () => unknown): boolean {
   }
 }
 
-/** What a listener throws is the process's to hear, and must not keep the others from being destroyed. */
+/** An error of a listener goes to the process, and must not keep the other streams from being destroyed. */
 function tell(one: Any, event: string, ...args: unknown[]): void {
   try {
     one.emit?.(event, ...args)

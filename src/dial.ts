@@ -9,34 +9,35 @@ const BACKOFF_MS = 100
 const BACKOFF_FACTOR = 1.6
 const BACKOFF_MAX_MS = 10_000
 const CONNECT_MS = 5000
-/** So long for one that is not the last, so that the last is tried within the default deadline, whatever hangs before it. */
+/** The limit for each address but the last, so that the last is tried within the default deadline even if all before it hang. */
 const HURRY_MS = 2000
-/** What an interface costs that does not say. */
+/** The cost of an interface that does not state any. */
 const COST = 2
 
-/** How long to wait before the next dial, after so many that failed in a row. */
+/** Milliseconds before the next dial, after `failures` failed dials in a row. */
 export function backoffMs(random: Random, failures: number): number {
   if (failures === 0) return 0
   return jitter(random, Math.min(BACKOFF_MS * BACKOFF_FACTOR ** (failures - 1), BACKOFF_MAX_MS), 0.2)
 }
 
-/** Nobody listens there: the one failure that says that the process is gone, not that the way to it is. */
+/** Nobody listens there. No other failure says that the process is gone, rather than the way to it. */
 export const refuses = (error: StageError): boolean => codeOf(error.cause) === 'ECONNREFUSED' && !isNoPlace(error)
 
 /**
- * There is no such place, as when a cleaner deleted a socket's file, or for what lies within another process: this tells
- * nothing about whoever listened there.
+ * The place does not exist, as when a cleaner deleted a socket's file, or it lies within another process. Such a failure
+ * tells nothing about the process that listened there.
  */
 const isNoPlace = ({ cause }: StageError): boolean => codeOf(cause) === 'ENOENT' || codeOf((cause as Error | undefined)?.cause) === 'ENOENT'
 
 const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code
 
 /**
- * Tries every address of a peer once, the cheapest first, until one is connected and greeted. An address is only what
- * somebody wrote down: it may be this process's, or this machine's, or another's behind the same name.
- * @param greet  runs the handshake and acts on it; rejects when that address is no good, and resolves with why no other
- *               would be better
- * @returns      that, or why none of them is good, each named; undefined when one was greeted, or `signal` fired
+ * Tries every address of a peer once, the cheapest first, until one is connected and greeted. An address is only a note
+ * that somebody made: it may belong to this process, to this machine, or to another machine behind the same name.
+ * @param greet  runs the handshake and acts on it; rejects if the address is no good, and resolves with an error if no
+ *               other address would be better
+ * @returns      that error, or why none of the addresses is good, each named; undefined once an address was greeted, or if
+ *               `signal` fired
  */
 export async function dial(
   peer: Peer, interfaces: readonly Interface[], clock: Clock, signal: AbortSignal,
@@ -57,7 +58,7 @@ export async function dial(
       failures.push(new StageError(cause instanceof StageError ? cause.code : 'DISCONNECTED', `${address}: ${cause.message}`, { cause, peer }))
     }
   }
-  // that nobody listens is the answer only where all of them say so that say anything
+  // a refusal is the answer only if every address says so, apart from missing places
   const others = failures.filter((one) => !refuses(one) && !isNoPlace(one))
   const told = others.length > 0 ? others : failures
   const first = told.find(refuses) ?? told[0]
@@ -68,7 +69,7 @@ export async function dial(
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) ${why}`, { peer })
 }
 
-/** The addresses for which there is an interface; of equal cost in the order in which the peer lists them. */
+/** The addresses with a matching interface, the cheapest first; equal costs keep the order in which the peer lists them. */
 function cheapest(addresses: readonly string[], interfaces: readonly Interface[]): { address: string; through: Interface }[] {
   const ways = addresses.flatMap((address) => {
     const through = interfaces.find((one) => address.startsWith(`${one.scheme}://`))

@@ -1,4 +1,4 @@
-/** When a peer is dialled, and what follows from a dial that failed. */
+/** When a peer is dialled, and the consequences of a failed dial. */
 import type { Duplex } from 'node:stream'
 import { dial, refuses } from './dial.js'
 import { StageError } from './errors.js'
@@ -13,16 +13,16 @@ export interface DiallingOptions {
   clock: Clock
   random: Random
   interfaces: readonly Interface[]
-  /** Of the stage, for the log. */
+  /** Name of the stage, for the log. */
   name: string
   find(id: string): Entry | undefined
   closed(): boolean
   greet(stream: Duplex, through: Interface, slot: Slot): Promise<Greeted>
-  /** The connection of that id is proven, and the other end still decides about it. */
+  /** Whether the connection of that id is proven while the other end still decides about it. */
   isUnderway(id: string): boolean
-  /** Its link broke and its addresses refuse connections: it has most likely crashed. */
+  /** The peer's link broke and its addresses refuse connections: most likely it has crashed. */
   onsuspect(peer: Peer): void
-  /** Nobody waits for it, and nobody will ask again. */
+  /** Nobody waits for the slot, and nobody will ask for it again. */
   onforgotten(slot: Slot): void
 }
 
@@ -31,7 +31,7 @@ const SUSPECT_AFTER = 3
 export class Dialling {
   constructor(private readonly options: DiallingOptions) {}
 
-  /** Dials once, now or when the back-off allows it; all that wait in the slot are answered then. */
+  /** Dials once, now or when the back-off allows it, and answers all callers that wait in the slot. */
   dial(slot: Slot): void {
     if (slot.dial || slot.redial || this.options.closed()) return
     const wait = slot.failures === 0 ? 0 : slot.notBefore - this.options.clock.now()
@@ -54,7 +54,7 @@ export class Dialling {
     if (ending.signal.aborted) return
     if (error) log(name, `cannot reach ${slot.peer.name} (${slot.peer.id}): ${error.message}`)
     const { link } = slot.current ?? {}
-    if (link?.open) return slot.settle(null, link) // dialled, or come in meanwhile
+    if (link?.open) return slot.settle(null, link) // dialled, or accepted meanwhile
     slot.postpone(error, clock, random)
     if (error && refuses(error) && slot.refused !== undefined && ++slot.refused >= SUSPECT_AFTER) {
       slot.refused = undefined
@@ -65,13 +65,13 @@ export class Dialling {
   }
 
   /**
-   * The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and must be told so.
-   * @returns why it does not stand
+   * The arbiter keeps another connection of this pair: it is about to stand here, or it is dead and the arbiter must be told.
+   * @returns why the other connection does not stand
    */
   async #elsewhere(slot: Slot, id: string): Promise<StageError | undefined> {
     if (slot.current?.id === id && slot.current.link?.open) return undefined
     if (this.options.isUnderway(id)) {
-      // its verdict is on its way over the other connection
+      // the verdict is on its way over the other connection
       return await new Promise((resolve) => {
         const done = (error: StageError | null): void => {
           timer.cancel()

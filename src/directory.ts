@@ -7,7 +7,7 @@ import { GRACE_MS } from './registry.js'
 import { Watch } from './watch.js'
 import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
 
-/** Why a peer is gone: it left by itself, or its lease lapsed. */
+/** Why a peer is gone: it left by itself, or its lease expired. */
 export type PartReason = 'closed' | 'timeout'
 
 export interface DirectoryOptions {
@@ -15,26 +15,26 @@ export interface DirectoryOptions {
   clock: Clock
   random: Random
   namespace: string
-  /** Whose directory it is, for the log. */
+  /** Name of the directory's stage, for the log. */
   who: string
-  /** Ids that are this very stage's, present or past. */
+  /** Whether the id is this very stage's, present or past. */
   own(id: string): boolean
   onjoin(entry: Entry): void
   onpart(entry: Entry, reason: PartReason): void
-  /** The same peer, with other addresses, announcements or meta. */
+  /** A known peer has other addresses, announcements or meta. */
   onupdate(entry: Entry, before: Entry): void
-  /** An id that was reported gone is listed: its stage does not know, and has to be told. */
+  /** An id that was reported gone is listed: its stage does not know that, and has to be told. */
   onzombie(entry: Entry): void
-  /** The registry began a new history. */
+  /** The registry's history was reset. */
   onforgot(): void
-  /** Anything that may make a waiting selection succeed. */
+  /** Something changed that may make a waiting selection succeed. */
   onchange(): void
   /** The registry was asked, whether or not that changed anything. */
   onlook(): void
   onerror(error: Error): void
 }
 
-/** Ids remembered as gone, so that none of them comes back; older ones are long out of every registry's log. */
+/** Ids remembered as gone, so that none of them comes back; older ids are long out of every registry's log. */
 const GONE_MAX = 20_000
 
 /**
@@ -44,24 +44,24 @@ const GONE_MAX = 20_000
 export class Directory {
   readonly #entries = new Map<string, Entry>()
   readonly #gone = new Set<string>()
-  /** Missing since the registry lost its memory: they have until then to list themselves again. */
+  /** Peers that are missing since the registry's history was reset: they have until the given time to list themselves again. */
   readonly #unconfirmed = new Map<string, number>()
-  /** Their connection was reset and nobody answers there: not offered until then, unless they show signs of life. */
+  /** Peers whose link broke and whose addresses refuse: not offered until the given time, unless they show signs of life. */
   readonly #suspects = new Map<string, number>()
   readonly #cache = new Map<string, readonly Entry[]>()
   readonly #ending = new AbortController()
-  /** Entries that were looked at; registries give the same objects again and again. */
+  /** Entries that were checked; registries return the same objects again and again. */
   readonly #checked = new WeakMap<Entry, Entry | undefined>()
   #generation: string | undefined
-  /** When the earliest of those that are only believed for a while is due. */
+  /** The earliest time in `#unconfirmed` and `#suspects`, for which the timer is armed. */
   #judgesAt = Infinity
   #timer: Timer | undefined
-  /** Ids of this very stage that a view has held. */
+  /** Ids of this very stage that a view has contained. */
   readonly #shown = new Set<string>()
   readonly #watch: Watch
-  /** Counts changes, so that others can cache what they derive from the entries. */
+  /** Grows with every change, so that others can cache results that they derive from the entries. */
   version = 0
-  /** A view has arrived. */
+  /** True once a view has arrived. */
   known = false
 
   constructor(private readonly options: DirectoryOptions) {
@@ -70,7 +70,7 @@ export class Directory {
       ...options, onlook,
       onview: (view) => this.#apply(view),
       onfailure: (error, before) => {
-        if (error.message !== before?.message) onerror(error) // once, not with every try
+        if (error.message !== before?.message) onerror(error) // once, not with every attempt
         onchange()
       },
     })
@@ -86,8 +86,8 @@ export class Directory {
   }
 
   /**
-   * Asks the registry, for somebody who is about to say that a peer is not there: what comes of it is applied like every
-   * view. The number that is returned is reached by `looked` when that was done, or when nothing newer can be had.
+   * Asks the registry, for a caller that is about to report a missing peer; the answer is applied like every view. `looked`
+   * reaches the returned number when that was done, or when nothing newer can be had.
    */
   look(): number {
     return this.#watch.look()
@@ -97,7 +97,7 @@ export class Directory {
     return this.#watch.looked
   }
 
-  /** Whether a view has held this id of our own. */
+  /** Whether a view has contained this id of our own. */
   shows(id: string): boolean {
     return this.#shown.has(id)
   }
@@ -124,14 +124,14 @@ export class Directory {
     return found.filter((e) => !out.has(e.id) && !out.has(e.name))
   }
 
-  /** Whom to choose from: the live matches, and only where there is none those that most likely crashed. */
+  /** The peers to choose from: the live matches, or if there are none, the matches that most likely crashed. */
   candidates(pattern: string): readonly Entry[] {
     const found = this.lookup(pattern)
     if (found.length > 0 || this.#suspects.size === 0) return found
     return [...this.#suspects.keys()].map((id) => this.#entries.get(id)).filter((e): e is Entry => e !== undefined && matches(pattern, e.name))
   }
 
-  /** Its connection broke and its addresses refuse: most likely it crashed, so others are preferred until the registry knows. */
+  /** The peer's link broke and its addresses refuse: most likely it crashed, so others are preferred until the registry knows. */
   suspect(id: string): void {
     const entry = this.#entries.get(id)
     if (!entry || this.#suspects.has(id)) return
@@ -140,7 +140,7 @@ export class Directory {
     this.#arm()
   }
 
-  /** A sign of life. */
+  /** The peer has shown a sign of life. */
   trust(id: string): void {
     if (this.#suspects.delete(id)) this.#changed()
   }
@@ -155,7 +155,7 @@ export class Directory {
     return this.#suspects.has(id)
   }
 
-  /** Asks the registry now: what it answers is newer than anything that was seen. */
+  /** Asks the registry now; the answer is newer than every view so far. */
   async listed(id: string): Promise<boolean> {
     const { registry, namespace } = this.options
     for await (const { entries } of registry.watch(namespace, this.#ending.signal)) return entries.some((entry) => entry.id === id)
@@ -170,7 +170,7 @@ export class Directory {
     this.#changed()
   }
 
-  /** The whole view is brought in before anybody hears of it, so that nobody sees half of it. */
+  /** Brings in the whole view before anybody is notified, so that nobody sees half of it. */
   #apply(view: View): void {
     const { clock, own, namespace, onjoin, onupdate, onzombie } = this.options
     const forgot = this.#generation !== undefined && this.#generation !== view.generation
@@ -213,7 +213,7 @@ export class Directory {
     this.#arm()
   }
 
-  /** Any registry may be somebody's own: what is no entry goes no further, and is told once. */
+  /** A registry may be somebody's own implementation: a malformed entry goes no further, and is logged once. */
   #asEntry(found: Entry, namespace: string): Entry | undefined {
     if (typeof found !== 'object' || found === null) return undefined
     if (this.#checked.has(found)) return this.#checked.get(found)
@@ -229,7 +229,7 @@ export class Directory {
     tell()
   }
 
-  /** @returns tells of it */
+  /** @returns notifies of the removal */
   #remove(entry: Entry, reason: PartReason): () => void {
     const { id } = entry
     this.#entries.delete(id)
@@ -249,10 +249,10 @@ export class Directory {
     this.options.onchange()
   }
 
-  /** One timer for what is only believed for a while. */
+  /** Arms one timer for all unconfirmed and suspected peers. */
   #arm(): void {
     const next = Math.min(...this.#unconfirmed.values(), ...this.#suspects.values())
-    if (next >= this.#judgesAt) return // what it has seen of our own loop counts on
+    if (next >= this.#judgesAt) return // the armed timer goes on, with all that it has seen of our own loop
     this.#timer?.cancel()
     this.#judgesAt = next
     this.#timer = judgeAt(this.options.clock, next, () => {
@@ -263,7 +263,7 @@ export class Directory {
 
   #expire(): void {
     const now = this.options.clock.now()
-    // while the registry is away nobody is declared dead: what it cannot confirm may still confirm itself later
+    // while the registry is away nobody is declared dead: an unconfirmed peer may still list itself later
     for (const [id, until] of [...this.#unconfirmed]) {
       if (until > now) continue
       const entry = this.#entries.get(id)

@@ -1,4 +1,4 @@
-/** The callback form of `to()`: a stream to each match there is, and with `persist` to each that joins later. */
+/** The callback form of `to()`: a stream to each present match, and with `persist` to each peer that joins later. */
 import { AsyncResource } from 'node:async_hooks'
 import { onAbort } from './abort.js'
 import { bounded } from './bounded.js'
@@ -19,7 +19,7 @@ export class EachMatch {
   open(selection: Picked, each: StreamCallback): void {
     const { surroundings, bounds } = this
     const { signal, persist } = selection.options
-    // not at once: what waited for the same link goes first; and in the context of who asked
+    // in the next tick, as earlier callers of the same link go first; and in the context of the caller
     const tell = AsyncResource.bind((error: StageError | null, stream?: PeerStream, peer?: Peer): void => process.nextTick(each, error, stream, peer))
     const open = (peer: Peer): void => {
       if (!selection.includes(peer)) return
@@ -51,7 +51,7 @@ export class EachMatch {
     this.#persistent.clear()
   }
 
-  /** Such a stream ends as `to()` does; the bare carrier as a socket, and one of the user's own as it likes. */
+  /** A stream that the top opened ends as `to()` does; the bare carrier ends as a socket, and a top of the user's own as it likes. */
   #dialled(stream: PeerStream, { top }: Link): void {
     if (top.openStream) {
       if (typeof stream.bytesWritten === 'number') endWithPeer(stream, this.bounds.clock, () => stream.bytesWritten)

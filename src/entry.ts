@@ -4,13 +4,13 @@ import { log } from './log.js'
 import { NO_META, checkMeta, type Meta } from './meta.js'
 import { isName } from './pattern.js'
 
-/** What a record may weigh in any registry, in bytes of JSON. */
+/** The size limit of a record in any registry, in bytes of JSON. */
 const MAX_ENTRY_BYTES = 8 * 1024
 const MAX_ADDRESSES = 16
 
 /**
- * The text under which an entry is stored.
- * @throws StageError BAD_ARGUMENT if nobody could read it back
+ * Encodes an entry as the text that a registry stores.
+ * @throws StageError BAD_ARGUMENT if nobody could read the text back
  */
 export function encodeEntry(entry: Entry): string {
   const { id, name, namespace, addresses, unique, draining, ttlMs, announces } = entry
@@ -27,9 +27,9 @@ export function encodeEntry(entry: Entry): string {
 }
 
 /**
- * An entry as a registry gave it back, or undefined if it is none: registries are shared, and people edit them.
+ * Decodes an entry that a registry gave back; undefined if the text is no entry: registries are shared, and people edit them.
  * @param text       JSON
- * @param namespace  where it was found, which it must name itself
+ * @param namespace  where the text was found; the entry must name it itself
  */
 export function parseEntry(text: unknown, namespace: string): Entry | undefined {
   if (typeof text !== 'string' || Buffer.byteLength(text) > MAX_ENTRY_BYTES) return undefined
@@ -40,7 +40,7 @@ export function parseEntry(text: unknown, namespace: string): Entry | undefined 
   }
 }
 
-/** The same for one that is an object already, whoever made it. */
+/** The same for a value that is an object already, from any source. */
 export function checkEntry(value: unknown, namespace: string): Entry | undefined {
   if (!isRecord(value)) return undefined
   const { id, name, addresses, unique, draining, ttlMs, announces } = value
@@ -51,7 +51,7 @@ export function checkEntry(value: unknown, namespace: string): Entry | undefined
   return good ? { id, name, namespace, addresses, unique, draining, ttlMs, announces, meta: metaOf(value) } : undefined
 }
 
-/** One without it is of a version that had none. One that is malformed hides no stage: whoever asks for a fact finds none. */
+/** The meta of a record; older versions write none. A malformed meta does not hide its stage: it counts as empty. */
 function metaOf({ id, meta }: Record<string, unknown>): Meta {
   if (meta === undefined || meta === NO_META) return NO_META
   try {
@@ -62,9 +62,9 @@ function metaOf({ id, meta }: Record<string, unknown>): Meta {
   }
 }
 
-/** A key `__proto__` is refused at any depth: what is announced gets merged by somebody some day. */
+/** Refuses a key `__proto__` at any depth: somebody will merge announcements some day. */
 function parseJson(text: string): unknown {
-  // a reviver is slow, and only these texts can spell the key
+  // a reviver is slow, and only a text with one of these can contain the key
   if (!text.includes('__proto__') && !text.includes('\\u')) return JSON.parse(text)
   return JSON.parse(text, (key, value: unknown) => {
     if (key === '__proto__') throw new SyntaxError('__proto__ is not a key')
@@ -76,7 +76,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{1,64}$/.test(value)
 
-/** `scheme://…` in printable characters; a port at its end is one that can be dialled. */
+/** `scheme://…` in printable characters; a port at the end is from 1 to 65535. */
 export function isAddress(value: unknown): value is string {
   if (typeof value !== 'string' || value.length > 1024 || !/^[a-z][a-z0-9+.-]*:./.test(value) || !isPrintable(value)) return false
   const port = /^[a-z0-9+.-]+:\/\/[^/?#]*:(\d+)$/.exec(value)?.[1]
@@ -84,15 +84,15 @@ export function isAddress(value: unknown): value is string {
 }
 
 /**
- * Decodes the records of one namespace, again and again: what did not change is the same object as before, and what is
- * no entry is skipped and put into the debug log once.
+ * Decodes the records of one namespace, again and again: an unchanged record gives the same object as before, and a
+ * malformed record is skipped and logged once.
  */
 export class EntryReader {
   #known = new Map<string, { text: unknown, entry: Entry | undefined }>()
 
   constructor(private readonly namespace: string, private readonly address: string) {}
 
-  /** @param records  [id, text] of every one there is */
+  /** @param records  [id, text] of every present record */
   read(records: Iterable<readonly [string, unknown]>): Entry[] {
     const known = new Map<string, { text: unknown, entry: Entry | undefined }>()
     const entries: Entry[] = []

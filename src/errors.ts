@@ -1,7 +1,7 @@
 import type { Peer } from './peer.js'
 import { isError } from './realm.js'
 
-/** Every way in which the library can fail; a closed list. Misuse by the programmer is a bare TypeError instead. */
+/** Every way in which the library can fail; a closed list. Misuse by the programmer throws a bare TypeError instead. */
 export const codes = [
   'NO_SUCH_PEER', 'NO_SUCH_METHOD', 'NO_SUCH_ACTOR', 'NO_SUCH_PROPERTY', 'TIMEOUT', 'CANCELLED', 'REFUSED', 'DISCONNECTED',
   'OVERLOADED', 'REMOTE_ERROR', 'BAD_ARGUMENT', 'BAD_NAME', 'NAME_TAKEN', 'WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED',
@@ -14,23 +14,23 @@ const known: ReadonlySet<string> = new Set(codes)
 export const isCode = (value: unknown): value is Code => typeof value === 'string' && known.has(value)
 
 /**
- * Whether the handler's first line ran. `'no'` is never wrong: doing it again is safe. `'unknown'` is honest: it may
+ * Whether the handler's first line ran. `'no'` is never wrong: a retry is safe. `'unknown'` is honest: the handler may
  * have run, may be running, or may never run. `'yes'`: it ran, at least in part.
  */
 export type Executed = 'no' | 'unknown' | 'yes'
 
-/** Of a TIMEOUT: where the time went. */
+/** Where the time of a TIMEOUT went. */
 export type Phase = 'connecting' | 'queued' | 'running'
 
-/** One thing that is wrong with an argument or a result, and where. */
+/** One thing that is wrong with an argument or a result, and its place. */
 export interface Issue {
   /** One line, at most 256 characters. */
   readonly message: string
-  /** Names of properties and positions, from the outside in. In arguments it begins with the position of the argument: 0 is the first. */
+  /** Names of properties and positions, from the outside in. For arguments, the first element is the position of the argument, from 0. */
   readonly path: readonly (string | number)[]
 }
 
-/** An issue as schemas have it. */
+/** An issue as schemas report it. */
 interface GivenIssue {
   readonly message: string
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined
@@ -41,13 +41,13 @@ export interface StageErrorDetails {
   cause?: unknown
   phase?: Phase
   peer?: Peer | undefined
-  /** The first 32 are kept. */
+  /** Only the first 32 are kept. */
   issues?: readonly GivenIssue[] | undefined
 }
 
 /**
- * The library's only error class. Compare `code`, never the message: it is one line for people, and what it repeats from
- * elsewhere (names, addresses, what a handler threw) can neither steer a terminal nor turn the direction of its text.
+ * The library's only error class. Compare `code`, never the message. The message is one line for people, and foreign text
+ * in it (names, addresses, errors of handlers) can neither steer a terminal nor change the direction of text.
  */
 export class StageError extends Error {
   override readonly name = 'StageError'
@@ -55,7 +55,7 @@ export class StageError extends Error {
   readonly executed: Executed
   declare readonly phase?: Phase
   declare readonly peer?: Peer
-  /** Of a BAD_ARGUMENT: where the arguments do not pass the schemas of the method; at most 32. */
+  /** For a BAD_ARGUMENT: where the arguments fail the schemas of the method; at most 32. */
   declare readonly issues?: readonly Issue[]
 
   constructor(code: Code, message: string, details: StageErrorDetails = {}) {
@@ -69,13 +69,13 @@ export class StageError extends Error {
   }
 }
 
-/** The same error, that says something else of whether the handler ran. */
+/** The same error with another `executed`. */
 export function withExecuted(error: StageError, executed: Executed): StageError {
   const { code, message, phase, peer, issues } = error
   return new StageError(code, message, { executed, peer, issues, ...(phase && { phase }), ...('cause' in error && { cause: error.cause }) })
 }
 
-/** Whether somebody else's value is one of ours: a Proxy may throw when it is asked for its prototype. */
+/** Whether a foreign value is a StageError: a Proxy may throw when it is asked for its prototype. */
 export function isStageError(thrown: unknown): thrown is StageError {
   try {
     return thrown instanceof StageError
@@ -84,13 +84,13 @@ export function isStageError(thrown: unknown): thrown is StageError {
   }
 }
 
-/** Of one error. */
+/** The most issues of one error. */
 export const ISSUES_MAX = 32
 const ISSUE_MAX = 256
 const PATH_MAX = 16
 const KEY_MAX = 64
 
-/** Issues come from the schemas of others, and from peers: whatever is none is left out. */
+/** Issues come from foreign schemas and from peers: malformed entries are left out. */
 const bounded = (given: readonly unknown[]): readonly Issue[] => given.slice(0, ISSUES_MAX).flatMap((one) => {
   const { message, path } = (one ?? {}) as Partial<GivenIssue>
   if (typeof message !== 'string') return []
@@ -103,16 +103,16 @@ function keyOf(step: unknown): string | number {
   return typeof key === 'number' ? key : String(key).slice(0, KEY_MAX)
 }
 
-/** Control characters, halves of pairs, what breaks lines, and what turns the direction of the text behind it. */
+/** Control characters, lone surrogates, line separators, and characters that change the direction of the text behind them. */
 const UNPRINTABLE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Bidi_C}]/u
 const EACH = new RegExp(UNPRINTABLE, 'gu')
 
 export const isPrintable = (text: string): boolean => !UNPRINTABLE.test(text)
 
-/** Text that came from elsewhere, for a message, a log or a terminal: what is not printable stands there as an escape. */
+/** Foreign text for a message, a log or a terminal, with unprintable characters escaped. */
 export const printable = (text: string): string => isPrintable(text) ? text : text.replace(EACH, escaped)
 
-/** The same for text that may have lines. */
+/** The same for text of several lines: line breaks and tabs stay. */
 export const printableLines = (text: string): string =>
   isPrintable(text) ? text : text.replace(EACH, escapedUnlessLines)
 
@@ -120,7 +120,7 @@ const escapedUnlessLines = (one: string): string => one === '\n' || one === '\t'
 
 const escaped = (one: string): string => one === '\n' ? '\\n' : `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-/** Whatever was thrown, as an Error whose message can be read: it is the user's, and may do anything when it is looked at. */
+/** A thrown value as an Error whose message can be read: thrown values are the user's, and may do anything when they are inspected. */
 export function asError(thrown: unknown): Error {
   try {
     if (isError(thrown) && typeof thrown.message === 'string') return thrown
@@ -131,7 +131,7 @@ export function asError(thrown: unknown): Error {
 const TEXT_MAX = 200
 const PARTS_MAX = 20
 
-/** A foreign value for a message: one line, printable, at most 200 characters; of a large one only the beginning is looked at. */
+/** A foreign value for a message: one line, printable, at most 200 characters; only the beginning of a large value is read. */
 export function describe(value: unknown): string {
   let text: string
   try {
@@ -148,14 +148,14 @@ export function describe(value: unknown): string {
 
 const bytesOf = ({ byteLength }: ArrayBufferView): string => `${byteLength} bytes`
 
-/** For JSON.stringify: a few parts of each part, and not many parts in all. */
+/** A replacer for JSON.stringify that keeps a few parts of each value, and not many parts in all. */
 function beginning(): (key: string, value: unknown) => unknown {
   let left = TEXT_MAX
   return (_, value) => {
     if (typeof value === 'string') return value.slice(0, TEXT_MAX)
     if (typeof value !== 'object' || value === null) return value
     if (left-- <= 0) return '…'
-    const part = (one: unknown): unknown => ArrayBuffer.isView(one) ? bytesOf(one) : one // before it is made a list of numbers
+    const part = (one: unknown): unknown => ArrayBuffer.isView(one) ? bytesOf(one) : one // before JSON turns it into a list of numbers
     if (Array.isArray(value)) return value.slice(0, PARTS_MAX).map(part)
     const some = Object.create(null) as Record<string, unknown>
     let count = 0

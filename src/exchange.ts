@@ -1,4 +1,4 @@
-/** JSON messages on a bare stream, one at a time, within one span of time for all of them. */
+/** JSON messages on a bare stream, one at a time, within one time limit for all of them. */
 import type { Duplex } from 'node:stream'
 import { StageError, type Code } from './errors.js'
 import { malformed } from './hello.js'
@@ -12,7 +12,7 @@ export const HANDSHAKE_MS = 5000
 
 export class Exchange {
   readonly #timer
-  /** Of the message whose head was read. */
+  /** Payload length of the message whose head was read. */
   #length: number | undefined
   #waiting: { resolve(message: Record<string, unknown>): void; reject(error: Error): void } | undefined
   #error: Error | undefined
@@ -24,14 +24,14 @@ export class Exchange {
 
   constructor(private readonly stream: Duplex, private readonly clock: Clock) {
     this.#timer = judgeAt(clock, clock.now() + HANDSHAKE_MS, () => this.#break(tooLate()))
-    // not `data`: a stream that was paused once waits for a resume() that the next reader does not know of
+    // not `data`: a stream that was paused once waits for a resume(), which the next reader does not know
     stream.on('readable', this.#onreadable)
     stream.on('end', this.#onend)
     stream.on('error', this.#onerror)
     stream.on('close', this.#onend)
   }
 
-  /** Both hellos are known: from here on every message of either end is proven. */
+  /** The hellos of both ends are known: from here on every message of either end is proven. */
   seal(seal: Seal): void {
     this.#seal = seal
   }
@@ -51,12 +51,15 @@ export class Exchange {
     })
   }
 
-  /** What comes next may be the other end's last word: if it is only late, that end goes on with the chain, and no message fits in there. */
+  /**
+   * The next message may be the other end's last. If it is only late, the other end goes on with its chain, and a message
+   * of ours would land there.
+   */
   last(): void {
     this.#last = true
   }
 
-  /** Tells the other end why, and ends the connection. */
+  /** Tells the other end the reason, and ends the connection. */
   fail(error: unknown): void {
     if (this.stream.destroyed) return
     const broke = this.#error instanceof StageError && this.#error.code === 'DISCONNECTED'
@@ -64,13 +67,13 @@ export class Exchange {
     const late = said && this.#last && error.code === 'TIMEOUT'
     if (!said || late || broke) return void this.stream.destroy()
     this.send({ error: { code: error.code, message: error.message.slice(0, 1024) } })
-    // the reason must get through, but not wait for a peer that reads nothing
+    // the reason must get through, but must not wait for a peer that reads nothing
     const cut = this.clock.setTimeout(() => this.stream.destroy(), 1000)
     this.stream.once('close', () => cut.cancel())
     this.stream.end(() => this.stream.destroy())
   }
 
-  /** Lets go of the stream. */
+  /** Stops using the stream. */
   release(): void {
     this.#timer.cancel()
     this.stream.off('readable', this.#onreadable)
@@ -103,7 +106,7 @@ export class Exchange {
     }
   }
 
-  /** Reads no byte more than a message has: what is behind it belongs to the chain, and must not end here. */
+  /** Reads not a byte beyond the message: the bytes behind it belong to the chain. */
   #parse(): Record<string, unknown> | undefined {
     if (this.#length === undefined) {
       const head = this.stream.read(8) as Buffer | null
@@ -111,7 +114,7 @@ export class Exchange {
       if (head.compare(MAGIC, 0, 4, 0, Math.min(4, head.length)) !== 0) {
         throw new StageError('PROTOCOL_ERROR', `this is the port of a stage, and what came is ${foreign(head)}`)
       }
-      if (head.length < 8) return undefined // it ended
+      if (head.length < 8) return undefined // the stream has ended
       const length = head.readUInt32BE(4)
       if (length > MAX_BYTES) {
         throw new StageError('PROTOCOL_ERROR', `a handshake message of ${length} bytes; at most ${MAX_BYTES} are allowed`)
@@ -132,12 +135,12 @@ export class Exchange {
   }
 }
 
-/** What an end that is not proven may say; with anything else it could end calls that another try would save. */
+/** The codes that an unproven end may send; with any other code it could end calls that a retry would save. */
 const TELLABLE: readonly Code[] = [
   'WRONG_PEER', 'WRONG_NAMESPACE', 'AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'PROTOCOL_ERROR', 'TIMEOUT',
 ]
 
-/** An error as the other end tells it: only a code of our list, and a bounded text. */
+/** An error that the other end reported: only a code of our list, and a bounded text. */
 function told(error: { code?: unknown; message?: unknown }): StageError {
   const code = TELLABLE.find((one) => one === error.code) ?? 'PROTOCOL_ERROR'
   const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'

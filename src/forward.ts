@@ -9,8 +9,8 @@ type Verb = (selection: Selection, ...args: never[]) => unknown
 const RPC = ['call', 'callAll', 'cast', 'methods', 'unprovide'] as const
 
 /**
- * The verbs of `to()` in a chain of one's own, whatever its top is: `provide` goes to the top of every link that
- * stands or comes, once each; `as()` reaches its other methods; those of rpc say that rpc is missing.
+ * The verbs of `to()` in a chain of one's own, for any top: `provide` goes to the top of every present and later link, once
+ * each; `as()` reaches the other methods of the top; the verbs of rpc say that rpc is missing.
  */
 export class Forward {
   readonly #provided: { selection: Selection; args: unknown[] }[] = []
@@ -36,7 +36,7 @@ export class Forward {
     }])),
   }
 
-  /** A link stands: gives it what was provided so far. */
+  /** A link stands: gives it everything that was provided so far. */
   onlink(link: Link): void {
     for (const { selection, args } of this.#provided) this.#give(link, selection, args)
   }
@@ -55,7 +55,7 @@ export class Forward {
 
 function invoke(bounds: Bounds, selection: Selection, method: string, args: unknown[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    // while it waits the streams among the arguments are the call's, and end with it
+    // while the call waits, it owns the streams among its arguments, and they end with it
     const streams = args.filter((one): one is EventEmitter => typeof (one as Partial<EventEmitter> | null | undefined)?.on === 'function')
     const fail = (error: Error | null): void => {
       for (const stream of streams) destroy(stream)

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 
-/** What a wrapper may ask of a socket. */
+/** Members of a socket that a wrapper may use. */
 const SETTINGS = ['setNoDelay', 'setKeepAlive', 'setTimeout', 'ref', 'unref'] as const
 const FACTS = [
   'localAddress', 'localPort', 'localFamily', 'remoteAddress', 'remotePort', 'remoteFamily', 'bytesRead', 'bytesWritten', 'givesBack',
@@ -9,9 +9,9 @@ const FACTS = [
 type Settings = Partial<Record<(typeof SETTINGS)[number], (...args: unknown[]) => unknown>>
 
 /**
- * The carrier as a chain with wrappers of somebody's own sees it. The chain is built on it while the handshake still
- * uses the carrier: until `open()` nothing is read, and what is written waits. A wrapper may take over the descriptor of
- * a socket the moment it gets one (TLS does), so holding back the carrier's own reads and writes would not do.
+ * The carrier, as a chain with wrappers of somebody's own sees it. The chain is built on the gate while the handshake still
+ * uses the carrier: until `open()` nothing is read, and writes wait. A wrapper may take over the descriptor of a socket as
+ * soon as it receives the socket (TLS does), so holding back the carrier's own reads and writes would not do.
  */
 export class Gate extends Duplex {
   isOpen = false
@@ -20,7 +20,7 @@ export class Gate extends Duplex {
 
   constructor(private readonly inner: Duplex) {
     super({ readableHighWaterMark: inner.readableHighWaterMark, writableHighWaterMark: inner.writableHighWaterMark })
-    this.on('error', () => {}) // an error that nobody listens to must not end the process
+    this.on('error', () => {}) // an error without a listener must not end the process
     for (const name of SETTINGS) {
       const setting = (inner as Settings)[name]
       if (typeof setting !== 'function') continue
@@ -73,7 +73,7 @@ export class Gate extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#held = undefined
-    if (this.#innerClosed || !this.isOpen) return done(error) // the handshake has a last word
+    if (this.#innerClosed || !this.isOpen) return done(error) // the handshake still has to send its last message
     this.inner.once('close', () => done(error))
     this.inner.destroy(error ?? undefined)
   }

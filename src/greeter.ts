@@ -1,4 +1,4 @@
-/** Makes a link of a connection, whoever dialled it: the handshake, the arbiter's decision, and the chains of both ends. */
+/** Makes a link of a connection, dialled or accepted: the handshake, the arbiter's decision, and the chains of both ends. */
 import type { Duplex } from 'node:stream'
 import { unbuilt, type ChainLink } from './chain.js'
 import { StageError } from './errors.js'
@@ -28,57 +28,57 @@ export interface GreeterOptions {
   onlink(link: LiveLink): void
   /** The peer says that its stage is closing. */
   onleave(peer: Peer): void
-  /** It answered a handshake: it lives. */
+  /** The peer answered a handshake, so it lives. */
   onalive(peer: Peer): void
   onstream(stream: Duplex, peer: Peer): boolean
   /** A wrapper of the chain failed, so a link does not stand. */
   onerror(error: StageError): void
 }
 
-/** Whose links they become. */
+/** The owner of the finished links. */
 export interface Holder {
   readonly slots: Slots
   readonly closed: boolean
-  /** Nothing new goes over it. */
+  /** Drains the link: nothing new goes over it. */
   retire(link: LiveLink, leaving: boolean): void
-  /** One that stood has closed. */
+  /** A link that stood has closed. */
   onclose(slot: Slot, link: LiveLink, error: StageError | undefined): void
   /** Drops the slot if nobody will ask for it again. */
   forget(slot: Slot): void
 }
 
-/** What a connection came to, if it is no link: the pair has the one of that id, or a chain failed. */
+/** Why a connection did not become a link: the pair keeps the connection of id `duplicate`, or a chain failed. Empty if it did. */
 export interface Greeted { duplicate?: string; failure?: StageError }
 
-/** Of one connection, until it is a link. */
+/** The state of one connection, until it is a link. */
 interface Made { id?: string; link?: LiveLink; gate?: Gate }
 
 export class Greeter {
-  /** Connections whose ends are proven while the other end still decides about them. */
+  /** Connections with proven ends, while the other end still decides about them. */
   readonly #underway = new Set<string>()
   readonly #handshakes = new Set<Duplex>()
   #seq = 0
 
   constructor(private readonly options: GreeterOptions, private readonly holder: Holder) {}
 
-  /** Handshakes that are not done. */
+  /** Number of handshakes in progress. */
   get size(): number {
     return this.#handshakes.size
   }
 
-  /** The ends of that connection are proven, and the other one still decides about it. */
+  /** Whether the ends of that connection are proven while the other end still decides about it. */
   isUnderway(id: string): boolean {
     return this.#underway.has(id)
   }
 
-  /** Breaks off what is not a link yet. */
+  /** Breaks off every connection that is not a link yet. */
   reset(): void {
     for (const stream of this.#handshakes) stream.destroy()
   }
 
   /**
-   * @param dialled  whose connection it is, where this stage dialled
-   * @param rise     of one that came in: called with each rank that it reaches
+   * @param dialled  the peer's slot, if this stage dialled
+   * @param rise     for an incoming connection: called with each rank that it reaches
    */
   async greet(stream: Duplex, through: Interface, dialled: Slot | undefined, rise?: (rank: number) => void): Promise<Greeted> {
     const { clock, random, namespace, chain, find, isGone, ongone, self } = this.options
@@ -108,7 +108,7 @@ export class Greeter {
         build: (decided) => {
           const gate = made.gate = new Gate(stream)
           made.link = this.#build(decided, gate, stream, dialled !== undefined, id)
-          // closed by a wrapper, while the other end builds its chain
+          // a wrapper closed the gate while the other end builds its chain
           gate.once('close', () => { if (!gate.isOpen) stream.destroy() })
         },
       })
@@ -117,7 +117,7 @@ export class Greeter {
         return greeting.verdict
       }
       if (greeting.failure) throw greeting.failure
-      // Node learns in the next tick that the handshake listens for `readable` no more, and tells nobody of it before
+      // Node learns only in the next tick that the handshake no longer listens for `readable`, and tells nobody before
       if (chain.length === 0) await new Promise<void>((resolve) => process.nextTick(resolve))
       const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id)
       made.gate?.open()
@@ -131,7 +131,7 @@ export class Greeter {
     }
   }
 
-  /** @returns of a chain that could not be built for a dial, why @throws StageError every other failure */
+  /** @returns the reason, if a chain could not be built for a dial @throws StageError every other failure */
   #failed(thrown: StageError, { id, link }: Made, met: Identity | undefined, dialled: Slot | undefined): StageError {
     const { clock, random, onerror, self } = this.options
     const failure = link?.byWrapper ? unbuilt(self().name, link, link.error) : thrown
@@ -139,7 +139,7 @@ export class Greeter {
     link?.close(failure)
     const slot = met && this.holder.slots.get(met.id)
     if (slot?.current && slot.current.id === id && !slot.current.link) slot.current = undefined
-    // behind the proofs these are said of nothing but the chain, here or there
+    // after the proofs, only a chain of one of the two ends fails with these codes
     const chained = met !== undefined && (failure.code === 'BAD_ARGUMENT' || failure.code === 'CHAIN_MISMATCH')
     if (failure.code === 'BAD_ARGUMENT') onerror(failure)
     if (chained && dialled) return failure
@@ -151,7 +151,7 @@ export class Greeter {
     throw failure
   }
 
-  /** We are the arbiter. */
+  /** Decides about a connection: this end is the arbiter. */
   #decide(peer: Identity, id: string, last: LastLink | undefined, stream: Duplex): Verdict {
     const slot = this.holder.slots.of(this.#peer(peer))
     const { current } = slot
@@ -166,9 +166,9 @@ export class Greeter {
   }
 
   /**
-   * Builds the chain on a connection that was decided for.
-   * @param on  the connection itself, or what the chain sees of it
-   * @throws StageError BAD_ARGUMENT a wrapper failed · DISCONNECTED it is not needed any more, or broke
+   * Builds the chain on a connection that was chosen.
+   * @param on  the connection itself, or the gate in front of it
+   * @throws StageError BAD_ARGUMENT a wrapper failed · DISCONNECTED the connection is not needed any more, or broke · WRONG_PEER
    */
   #build({ verdict, link: id, peer }: Greeting, on: Duplex, stream: Duplex, dialled: boolean, as: string): LiveLink {
     const { clock, chain, idleLinkMs, kept, self } = this.options
@@ -176,21 +176,21 @@ export class Greeter {
     const known = this.#peer(peer)
     try {
       if (this.holder.closed || as !== self().id) throw superseded()
-      this.#checkName(peer) // its entry may have come meanwhile
+      this.#checkName(peer) // the peer's entry may have come meanwhile
       const slot = slots.of(known)
       const { current } = slot
       if (!('ready' in verdict) || (current && current.id !== id && current.seq > verdict.ready) || stream.destroyed) throw superseded()
       if (current && current.id !== id) {
-        // only the arbiter's newest word counts, and it gave that word because it knows the older link to be dead
+        // only the arbiter's newest word counts, and the arbiter gave it because it knows that the older link is dead
         slot.drop()
-        slots.set(slot.peer.id, slot) // of a peer that is not listed it went with that link
+        slots.set(slot.peer.id, slot) // the end of the older link dropped the slot, if the peer is not listed
       }
       slot.current = { id, seq: verdict.ready, stream }
       const link = new LiveLink({
         id, peer: slot.peer, dialled, stream: on, chain, clock,
         idleMs: idleLinkMs,
         kept: () => kept(slot.peer),
-        // answering a goodbye is none of our own: only the peer leaves
+        // answering a goodbye does not mean that this stage leaves: only the peer does
         onretire: (retiring, leaving) => {
           if (leaving) this.options.onleave(slot.peer)
           this.holder.retire(retiring, false)
@@ -210,7 +210,7 @@ export class Greeter {
     }
   }
 
-  /** The chains of both ends are there. @throws StageError DISCONNECTED it is not needed any more */
+  /** The link stands: the chains of both ends are built. @throws StageError DISCONNECTED it is not needed any more */
   #stand(link: LiveLink, as: string): void {
     const { peer } = link
     const slot = this.holder.slots.get(peer.id)
@@ -221,17 +221,17 @@ export class Greeter {
     slot.error = undefined
     link.start()
     this.options.onalive(peer)
-    // those that waited go first, so that nothing sent later overtakes them
+    // waiting callers go first, so that nothing sent later overtakes them
     slot.settle(null, link)
     this.options.onlink(link)
   }
 
-  /** As the registry lists it, or as it says of itself where the registry does not. */
+  /** The peer as the registry lists it, or as it describes itself if it is not listed. */
   #peer(identity: Identity): Peer {
     return this.options.find(identity.id) ?? { ...identity, namespace: this.options.namespace, meta: NO_META, claimed: true }
   }
 
-  /** @throws StageError WRONG_PEER it claims another name than the registry lists for its id */
+  /** @throws StageError WRONG_PEER the peer claims another name than the registry lists for its id */
   #checkName({ id, name }: Pick<Identity, 'id' | 'name'>): void {
     const listed = this.options.find(id)
     if (!listed || listed.name === name) return

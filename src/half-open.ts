@@ -1,14 +1,14 @@
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from './types.js'
 
-/** How long a stream whose peer has ended stays open for writing, after the end and after each write. */
+/** How long a stream stays open for writing after the end of its peer, and after each write. */
 const OPEN_MS = 500
 
 /**
- * Ends a dialled stream when its peer has, unless it is written to. Programs that were written for sockets wait for the
- * `close` that follows; others go on writing after the peer's end, as each direction of a stream is its own. Setting
- * `allowHalfOpen` decides: `false` ends it at once, `true` never.
- * @param writes  how much was written so far
+ * Ends a dialled stream after its peer has ended, unless it is still written to. Programs for sockets wait for the `close`
+ * that follows; other programs go on writing after the peer's end, as each direction of a stream ends separately. Setting
+ * `allowHalfOpen` decides: `false` ends the stream at once, `true` never.
+ * @param writes  the amount written so far
  */
 export function endWithPeer(stream: Duplex, clock: Clock, writes: () => number, decided?: boolean): void {
   Object.defineProperty(stream, 'allowHalfOpen', {

@@ -1,13 +1,16 @@
-/** Objects of the library that are more than their properties, and what becomes of them where they are values. */
+/** Objects of the library that are more than their properties, and how they travel as values. */
 import type { Reference } from './types.js'
 
-/** Under it such an object says what it is. It is the same symbol for each copy of the library in a process, and in each realm. */
+/**
+ * The property in which such an object describes itself. The symbol is the same for each copy of the library in a process,
+ * and in each realm.
+ */
 export const HANDLE = Symbol.for('stagemesh.handle')
 
-/** A text says why it cannot be sent, as the second half of a message. */
+/** A text says why the object cannot be sent, as the second half of a message. */
 export type Handle = string | Reference
 
-/** What a value says of itself, if it is an object of the library's. */
+/** The description of a value, if it is an object of the library's. */
 export function handleOf(value: object): Handle | undefined {
   const handle = (value as { [HANDLE]?: unknown })[HANDLE]
   return typeof handle === 'string' || isReference(handle) ? handle : undefined

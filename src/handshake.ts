@@ -1,17 +1,17 @@
 /**
- * What two stages settle on a bare stream before the first byte of anybody else (P6):
+ * The agreement of two stages on a bare stream, before the first byte of the application (P6):
  *
- *     dialler → HELLO  who I am, whom I expect, my chain, a nonce, what became of our last link
+ *     dialler → HELLO  who I am, whom I expect, my chain, a nonce, the fate of our last link
  *     listener → HELLO the same
  *     dialler → PROOF  HMAC over both hellos, if there is a secret; and whether the other's id was reported gone
  *     listener → PROOF
  *     arbiter → READY | DUPLICATE
- *     both    → BUILT | what failed, if either has wrappers of its own
+ *     both    → BUILT | the failure, if either has wrappers of its own
  *
- * Every message behind the hellos carries an HMAC over both hellos and over all that the message says.
+ * Every message behind the hellos carries an HMAC over both hellos and over its own content.
  * The arbiter is the end with the greater id; it alone decides whether this connection becomes the link of the pair,
- * so two that dial each other at once cannot disagree. Every message is `STG1`, a 4-byte length and JSON; whatever
- * the other end did not like comes as `{ error: { code, message } }` and ends the connection.
+ * so two stages that dial each other at once cannot disagree. Every message is `STG1`, a 4-byte length and JSON; an end that
+ * rejects a message sends `{ error: { code, message } }` and ends the connection.
  */
 import type { Duplex } from 'node:stream'
 import { StageError } from './errors.js'
@@ -26,24 +26,24 @@ export interface HandshakeOptions extends HelloOptions {
   stream: Duplex
   dialled: boolean
   clock: Clock
-  /** The chain has wrappers that are not the library's: they may fail, so neither link stands before both chains do. */
+  /** The chain has wrappers that are not the library's: they may fail, so neither end's link stands before both chains do. */
   own?: boolean | undefined
-  /** Reported gone: an id does not come back (P1), and one that still uses it is told so. */
+  /** Whether that id was reported gone: an id does not come back (P1), and a stage that still uses it is told so. */
   isGone(id: string): boolean
-  /** The other end, proven where there is a secret, says that it has seen our id reported gone. */
+  /** The other end, proven if there is a secret, says that it has seen our id reported gone. */
   ongone(): void
-  /** The other end has said a HELLO that is well formed: who it claims to be. */
+  /** The other end has sent a well-formed HELLO with the identity that it claims. */
   onhello?(peer: Identity): void
   /**
-   * Both ends are proven now, but nothing is decided yet: the connection is under way under this id.
-   * @throws StageError why this peer is refused, which it is told
+   * The ends are proven now, but nothing is decided yet: the connection is under way under this id.
+   * @throws StageError why this peer is refused; the peer is told
    */
   onproven(peer: Identity, link: string): void
-  /** We are the arbiter: asked once, and at once acted on. */
+  /** Called if this end is the arbiter: once, and the verdict takes effect at once. */
   decide(peer: Identity, link: string, last: LastLink | undefined): Verdict
   /**
-   * Builds the chain while the other end builds its own; not called where neither end has wrappers of its own.
-   * @throws StageError BAD_ARGUMENT why it cannot be built, which the other end is told; another one, and it is told nothing
+   * Builds the chain while the other end builds its own; not called if neither end has wrappers of its own.
+   * @throws StageError BAD_ARGUMENT why the chain cannot be built; the other end is told of every failure but DISCONNECTED
    */
   build?(greeting: Greeting): void
 }
@@ -53,12 +53,12 @@ export interface Greeting {
   /** The id of this connection, the same on both ends. */
   link: string
   verdict: Verdict
-  /** Why there is no link in spite of the verdict: `build` failed here (its error), or there (CHAIN_MISMATCH). */
+  /** Why there is no link in spite of the verdict: `build` failed here (its error), or at the other end (CHAIN_MISMATCH). */
   failure?: StageError | undefined
 }
 
 /**
- * Runs the handshake; not a byte behind it was read.
+ * Runs the handshake, and reads not a byte behind it.
  * @throws StageError WRONG_PEER · WRONG_NAMESPACE · AUTH_FAILED · CHAIN_MISMATCH · VERSION_MISMATCH · PROTOCOL_ERROR ·
  *   DISCONNECTED · TIMEOUT; the stream is destroyed then
  */
@@ -76,14 +76,14 @@ export async function handshake(options: HandshakeOptions): Promise<Greeting> {
   }
 }
 
-/** @returns why there is no link; it throws where the other end does not say whether its chain stands */
+/** @returns why there is no link @throws StageError if the other end does not say whether its chain stands */
 async function confirm(exchange: Exchange, o: HandshakeOptions, greeting: Greeting): Promise<StageError | undefined> {
   try {
     o.build?.(greeting)
   } catch (thrown) {
     const error = thrown as StageError
     exchange.fail(error.code === 'BAD_ARGUMENT' ? new StageError('CHAIN_MISMATCH', error.message) : error)
-    o.stream.resume() // a close over bytes that were not read would be a reset, which may overtake the reason
+    o.stream.resume() // closing a stream with unread bytes would be a reset, which may overtake the reason
     return error
   }
   exchange.send({ built: true })
@@ -153,7 +153,7 @@ async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greetin
   return [{ peer: theirs.from, link, verdict: checkVerdict((await exchange.receive())['verdict']) }, theirs]
 }
 
-/** Whether the chain has wrappers that may fail; undefined where nobody builds one. */
+/** Whether the chain has wrappers that may fail; undefined if this end builds no chain during the handshake. */
 const saysOwn = (o: HandshakeOptions): boolean | undefined => o.build && (o.own ?? false)
 
 function checkChain(self: Identity, mine: readonly string[], other: Identity, theirs: readonly string[]): void {
@@ -162,7 +162,7 @@ function checkChain(self: Identity, mine: readonly string[], other: Identity, th
   throw new StageError('CHAIN_MISMATCH', `both ends need the same chain: ${self.name} has ${show(mine)}, ${other.name} has ${show(theirs)}`)
 }
 
-/** An id that one end has seen reported gone is no identity any more. It is the registry that says whether that is so. */
+/** An id that either end has seen reported gone is no identity any more. Only the registry says whether the report is right. */
 function checkGone(o: HandshakeOptions, other: Identity, gone: boolean, told: unknown): void {
   if (told === true) {
     o.ongone()

@@ -1,17 +1,17 @@
-/** Headers: text that travels with a call, and on to the calls that are made for it. */
+/** Headers: text that travels with a call, and on to the calls that are made within it. */
 import { StageError, describe } from './errors.js'
 
-/** By name, in lower case; frozen. */
+/** Values by name, in lower case; frozen. */
 export type Headers = Readonly<Record<string, string>>
 
-/** Names and values together, as UTF-8. */
+/** The limit of names and values together, as UTF-8. */
 export const HEADERS_MAX_BYTES = 8 * 1024
 export const HEADERS_MAX = 64
-/** Of one name. */
+/** The longest name. */
 const NAME_MAX = 128
 const NAME = /^[a-z0-9][a-z0-9!#$%&'*+.^_`|~-]*$/
 
-/** Half of a pair, which has no form in UTF-8. */
+/** A lone surrogate, which has no form in UTF-8. */
 const UNPAIRED = /\p{Cs}/u
 
 export const NO_HEADERS: Headers = Object.freeze({})
@@ -19,7 +19,7 @@ export const NO_HEADERS: Headers = Object.freeze({})
 const bad = (message: string): StageError => new StageError('BAD_ARGUMENT', message)
 
 /**
- * What `given` makes of the headers of the call that it is made for: it adds to them, and takes away by `undefined`.
+ * The headers of a call that is made within another: `given` adds to the inherited headers, and `undefined` removes a header.
  * @param given  text by name; names are matched without regard to case
  * @throws StageError BAD_ARGUMENT
  */
@@ -46,7 +46,7 @@ export function headersOf(given: Readonly<Record<string, string | undefined>>, i
   return count === 0 ? NO_HEADERS : Object.freeze(headers)
 }
 
-/** Whether it is one in lower case. */
+/** Whether a name in lower case can be the name of a header. */
 export const isHeaderName = (name: string): boolean => name.length <= NAME_MAX && NAME.test(name)
 
 export function bytesOf(headers: Headers): number {

@@ -1,4 +1,4 @@
-/** The first message of a handshake: who a stage is, whom it expects, and what it knows of their last link. */
+/** The first message of a handshake: the identity of a stage, the peer that it expects, and the state of their last link. */
 import { isAddress } from './entry.js'
 import { StageError, describe } from './errors.js'
 import { isName } from './pattern.js'
@@ -12,20 +12,20 @@ export interface Identity {
   addresses: readonly string[]
 }
 
-/** What one end knows of its last link to the other: the arbiter takes `of` for a live one until told otherwise. */
+/** The state of the last link, as one end knows it: the arbiter takes the link `of` for a live one until told otherwise. */
 export interface LastLink {
   of: string
   state: 'closed' | 'draining'
 }
 
-/** What a stage says of itself. */
+/** The facts about a stage that its HELLO contains. */
 export interface HelloOptions {
   random: Random
   namespace: string
   self: Identity
   chain: readonly string[]
   secret?: string | undefined
-  /** Dialler only: the id that the registry says lives there. */
+  /** Dialler only: the id that the registry lists at that address. */
   expect?: string | undefined
   /** Dialler only. */
   last?: LastLink | undefined
@@ -38,13 +38,13 @@ export interface Hello {
   expect?: string
   nonce: string
   chain: string[]
-  /** Not of those versions that cannot wait for the other chain. */
+  /** Absent in versions that cannot wait for the other chain. */
   own?: boolean
   secret: boolean
   last?: LastLink
 }
 
-/** @param own  whether the chain has wrappers that may fail; undefined where nobody builds a chain behind the handshake */
+/** @param own  whether the chain has wrappers that may fail; undefined if no chain is built during the handshake */
 export function hello(o: HelloOptions, own: boolean | undefined): Hello {
   return {
     protocol: [PROTOCOL, PROTOCOL],
@@ -59,7 +59,7 @@ export function hello(o: HelloOptions, own: boolean | undefined): Hello {
   }
 }
 
-/** @throws StageError what is wrong with it, which the other end is told */
+/** @throws StageError the defect of the message; the other end is told */
 export function checkHello(message: Record<string, unknown>, o: HelloOptions): Hello {
   const { protocol, namespace, from, nonce, chain, own, secret, expect, last } = message as Partial<Hello>
   checkProtocol(protocol)

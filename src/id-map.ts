@@ -1,19 +1,19 @@
-/** The fewest slots there are; an idle link has no more. */
+/** The least number of slots; an idle link has no more. */
 const LEAST = 16
-/** The most of them. */
+/** The greatest number of slots. */
 const MOST = 16_384
-/** What a burst has left behind is let go of once the map is empty, where it is more than this. */
+/** A map that a burst has left with more slots than this shrinks to this many once it is empty. */
 const KEPT = 1024
 
 /**
- * Values by numbers that are given out one after the other and taken back soon, such as the calls of a link by their ids.
- * A Map that much goes through makes a new table every few hundred changes, and the old ones, which are in V8's old space by
- * then, keep all that was in them alive until a full collection. Here a value leaves its slot and nothing is left of it.
+ * Values by numbers that are assigned in sequence and released soon, such as the calls of a link by their ids.
+ * A busy Map makes a new table every few hundred changes. The old tables, which are in V8's old space by then, keep all their
+ * values alive until a full collection. Here a value leaves its slot and nothing is left of it.
  */
 export class IdMap<T extends object> {
   #ids: number[] = slots(LEAST, 0)
   #values: (T | undefined)[] = slots<T | undefined>(LEAST, undefined)
-  /** Those that stayed so long that another needed their slot. */
+  /** Values that stayed so long that another value needed their slot. */
   readonly #old = new Map<number, T>()
   #count = 0
 
@@ -43,7 +43,7 @@ export class IdMap<T extends object> {
     this.#values[at] = value
   }
 
-  /** @returns whether it was there */
+  /** @returns whether the id was there */
   delete(id: number): boolean {
     const at = this.#at(id)
     if (this.#ids[at] !== id || this.#values[at] === undefined) return this.#old.size > 0 && this.#old.delete(id)
@@ -58,7 +58,7 @@ export class IdMap<T extends object> {
     this.#resize(LEAST)
   }
 
-  /** As they are now, in the order of their ids. */
+  /** A copy of the present entries, in the order of their ids. */
   entries(): [id: number, value: T][] {
     const all: [number, T][] = [...this.#old]
     for (const [at, value] of this.#values.entries()) if (value !== undefined) all.push([this.#ids[at], value])
@@ -69,7 +69,7 @@ export class IdMap<T extends object> {
     return this.entries().map(([, value]) => value)
   }
 
-  /** Ids of one end are all odd, or all even. */
+  /** The slot of an id. The lowest bit is left out, as the ids of one end are all odd, or all even. */
   #at(id: number): number {
     return (id >>> 1) & (this.#values.length - 1)
   }

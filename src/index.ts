@@ -1,4 +1,4 @@
-/** The public door: composes the defaults. The one file of `src/` that knows registries, interfaces and wrappers. */
+/** The public door: composes the defaults. Only this file of `src/` knows registries, interfaces and wrappers. */
 import type { Duplex } from 'node:stream'
 import { systemClock } from './clock.js'
 import { StageError, describe } from './errors.js'
@@ -25,7 +25,7 @@ import type { Target } from '../wrappers/rpc/types.js'
 export { StageError, codes, type Code, type Executed, type Issue } from './errors.js'
 export type { ChainItem, StageEvents, StreamCallback } from './options.js'
 export type { PartReason } from './directory.js'
-// what else a registry, a store, an interface or a layer of one's own needs is in stagemesh/types
+// further types for a registry, a store, an interface or a layer of one's own are in stagemesh/types
 export type {
   Clock, Fence, Interface, Layer, Peer, Registry, Store, TargetOptions, To, Wrapper,
 } from './types.js'
@@ -50,10 +50,10 @@ export { method, rpc } from '../wrappers/rpc/layer.js'
 export { tap } from '../wrappers/tap.js'
 export { latency } from '../wrappers/latency.js'
 
-/** What a stage is made with; what of it is for the layers of the default chain, those of another one may not know. */
+/** Options of a stage. Some are read by layers of the default chain only; a stage with another chain may not know them. */
 export interface StageOptions extends CoreOptions, RpcStageOptions {}
 
-/** What tests and simulations put in place of the machine's own. */
+/** Replacements of the machine's clock and randomness, for tests and simulations. */
 type Injected = Partial<Machine>
 
 type Machine = Pick<Parts, 'clock' | 'random'>
@@ -61,14 +61,14 @@ type Machine = Pick<Parts, 'clock' | 'random'>
 /** One node of the mesh: a name by which others reach it, and the way to reach others by theirs. */
 export class Stage extends StageCore {
   /**
-   * @param name     what others call it: 1 to 128 bytes of text in NFC, without control characters, `*`, `?`, `/` and white
+   * @param name     the name for others: 1 to 128 bytes of text in NFC, without control characters, `*`, `?`, `/` and white
    *                 space at its ends
    * @param options  `registry`, `interfaces` and the rest
-   * @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError for an option that is none, one that is given twice, or a stage that
+   * @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError for an unknown option, an option that is given twice, or a stage that
    *   would listen beyond this machine without a secret
    */
   constructor(name: string, options?: StageOptions & Injected)
-  /** The same, with the registry and the interfaces by their positions. */
+  /** The same, with the registry and the interfaces by position. */
   constructor(name: string, registry?: Registry | string, interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected)
   constructor(name: string, second?: Second, interfaces?: Interface | readonly Interface[], fourth?: StageOptions & Injected) {
     const options = arranged(second, interfaces, fourth)
@@ -92,7 +92,8 @@ export class Stage extends StageCore {
   /**
    * Calls `namespace://peer/method`, each part percent-encoded; the peer may be a pattern, of which one match answers.
    * @param uri  `default://${encodeURIComponent('my app')}/greet`
-   * @throws StageError BAD_ARGUMENT no such form · BAD_NAME a part is no name, or is not percent-encoded · WRONG_NAMESPACE it is not this stage's · and what `to(peer).call(method)` throws
+   * @throws StageError BAD_ARGUMENT no such form · BAD_NAME a part is no name, or is not percent-encoded · WRONG_NAMESPACE the
+   *   namespace is not this stage's · and the errors of `to(peer).call(method)`
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
   call<T = any>(uri: string, ...args: unknown[]): Promise<T> {
@@ -100,7 +101,7 @@ export class Stage extends StageCore {
   }
 
   /**
-   * Hosts a type of actors: this stage may be the one on which they live. On every stage that may host them.
+   * Hosts a type of actors: they may live on this stage. Call it on every stage that may host them.
    * @throws TypeError the options are not right, or the pattern overlaps another · no store
    */
   define<const Pattern extends string, T extends object, const Methods = unknown>(type: ActorClass<Pattern, T, Methods> | ActorFactory<Pattern, T>): this {
@@ -109,8 +110,8 @@ export class Stage extends StageCore {
   }
 
   /**
-   * Hosts an object that exists already, under an address of its own; it is not durable.
-   * @returns takes it away again
+   * Hosts an object that exists already, under an address of its own; the object is not durable.
+   * @returns removes the object again
    * @throws StageError NAME_TAKEN another stage has that address · BAD_NAME · STORE_UNAVAILABLE
    */
   host<T extends object, const Methods = unknown>(address: string, object: T, options?: HostOptions<NoInfer<T>, Methods>): Promise<() => Promise<void>> {
@@ -118,20 +119,20 @@ export class Stage extends StageCore {
   }
 
   /**
-   * An actor, wherever it lives; the first call makes it active.
+   * An actor, wherever it lives; the first call activates it.
    * @throws StageError BAD_NAME · BAD_ARGUMENT; its calls NO_SUCH_ACTOR no stage hosts it in time · NO_SUCH_METHOD ·
    *   NO_SUCH_PROPERTY · TIMEOUT · CANCELLED · DISCONNECTED · OVERLOADED · DEADLOCK · FENCED · STORE_UNAVAILABLE ·
-   *   STATE_CORRUPT · REMOTE_ERROR (`cause`: what it threw) · BAD_ARGUMENT · CLOSED
+   *   STATE_CORRUPT · REMOTE_ERROR (`cause`: the thrown error) · BAD_ARGUMENT · CLOSED
    */
   actor<T = UntypedActor>(address: string, options?: ActorCallOptions): Actor<T> {
     return this.verb('actor')(address, options) as Actor<T>
   }
 
   /**
-   * Properties of an actor over time: what they are now, then each committed change, also after it has moved. Begins
-   * when it is called; leaving the loop ends it, and so does the signal, with CANCELLED.
-   * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · OVERLOADED 100 000 watches are open over the link · the first
-   *   value did not come in time: as of a call
+   * Properties of an actor over time: the present values, then each committed change, also after the actor has moved. Begins
+   * with the call; leaving the loop ends it, and so does the signal, with CANCELLED.
+   * @throws StageError BAD_ARGUMENT · NO_SUCH_PROPERTY · OVERLOADED 100 000 watches are open over the link · the errors of a
+   *   call, if the first value did not come in time
    */
   observe<T = UntypedActor, Name extends Watchable<T> = Watchable<T>>(
     actor: ActorOf<T> | string, names: readonly Name[], options?: ObserveOptions,
@@ -144,7 +145,7 @@ export class Stage extends StageCore {
     return this.verb('actors')() as readonly HostedActor[]
   }
 
-  /** What is known of an actor: who has it, and what it is doing. Does not make it active. */
+  /** The owner of an actor, and its present activity. Does not activate the actor. */
   explain(actor: ActorOf<unknown> | string): Promise<Explained> {
     return this.verb('explain')(actor) as Promise<Explained>
   }
@@ -153,23 +154,23 @@ export class Stage extends StageCore {
 /** framing → rpc → actors. */
 const defaultChain = (): readonly ChainItem[] => [framing(), rpc(), actors()]
 
-/** Of a stage that names none, where `$STAGE_REGISTRY` is not set. */
+/** For a stage that names no registry, if `$STAGE_REGISTRY` is not set either. */
 const DEFAULT_REGISTRY = 'redis://127.0.0.1:6379'
 
-/** Whoever is in this process, on this machine, and beyond it. */
+/** Interfaces for peers in this process, on this machine, and beyond it. */
 function defaultInterfaces(registry: Registry, { insecure }: StageOptions, { clock, random }: Machine): Interface[] {
   const memory = new MemoryInterface(undefined, { clock })
   if (registry instanceof MemoryRegistry) return [memory]
   return [memory, new IpcInterface({ clock, random }), new TcpInterface({ clock, insecure })]
 }
 
-/** A second argument: a registry, or the options. */
+/** The second argument: a registry, or the options. */
 type Second = Registry | string | (StageOptions & Injected)
 
 const isRegistry = (value: unknown): value is Registry =>
   typeof value === 'object' && value !== null && typeof (value as Partial<Registry>).publish === 'function'
 
-/** The options with what was given by position. @throws TypeError something is given twice, or is not what its place is for */
+/** The options, with the positional arguments filled in. @throws TypeError an argument is given twice, or stands in the wrong place */
 function arranged(second: Second | undefined, interfaces: StageOptions['interfaces'], fourth?: StageOptions & Injected): StageOptions & Injected {
   const leads = typeof second === 'object' && second !== null && !isRegistry(second)
   if (leads && fourth !== undefined) throw new TypeError('the options are given twice, as the second argument and as the fourth: give all of them in one place')
@@ -188,7 +189,7 @@ function arranged(second: Second | undefined, interfaces: StageOptions['interfac
 const twice = (option: string, place: string): TypeError =>
   new TypeError(`${option} is given twice, as the ${place} argument and among the options: leave one of the two out`)
 
-/** A registry by its URL, whose driver is loaded with the first use; or as it is. */
+/** A registry object as it is, or a registry by its URL, whose driver is loaded on first use. */
 function opened(registry: Registry | string, parts: Machine): Registry {
   if (isRegistry(registry)) return registry
   if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is no registry: expected a URL, or an object with publish() and watch()`)

@@ -5,24 +5,24 @@ import { destroy, isModern } from './destroy.js'
 import { StageError, asError, describe } from './errors.js'
 import type { Clock, LinkEnd, Timer, Top } from './types.js'
 
-/** How long the rest of a chain may take to follow one of its streams to an end, in milliseconds. */
+/** How long the other streams of a chain may take to follow a stream to its end, in milliseconds. */
 const FOLLOW_MS = 500
 
-/** What is asked of a stream that may be older than Node's own are today. */
+/** The members that are read from a stream, which may be older than Node's present streams. */
 type Any = Top & {
   _readableState?: { length?: number; buffered?: number }
   _writableState?: { ended?: boolean; finished?: boolean; emitClose?: boolean }
 }
 
-/** One stream of a chain that is watched. */
+/** One watched stream of a chain. */
 interface Part {
   readonly stream: Any
-  /** For messages. */
+  /** The name of the stream in messages. */
   readonly what: string
   ended: boolean
   finished: boolean
   closed: boolean
-  /** Of an old stream, which may throw or say `close` as often as it is destroyed: whether it is just being, or was. */
+  /** For an old stream, which may throw or say `close` at each destroy: `going` while a destroy runs, `gone` after the first. */
   going: boolean
   gone: boolean
 }
@@ -32,40 +32,40 @@ export interface JoinedOptions {
   chain: readonly ChainLink[]
   end: LinkEnd
   clock: Clock
-  /** Both directions are over. What came may still wait to be read. */
+  /** Called when both directions are over. Received data may still wait to be read. */
   onover(): void
   /**
-   * Called once: one of the streams has failed or closed, so the others are to be destroyed.
-   * @param reason  what it failed with
-   * @param why     what happened, where it failed with nothing
+   * Called once when one of the streams has failed or closed, so that the others are destroyed.
+   * @param reason  the error of that stream, if there was any
+   * @param why     what happened, if there was none
    */
   onend(reason?: unknown, why?: string): void
 }
 
 /**
- * The streams of one link, which end as one: the carrier, and what each wrapper returned. The library's own layers pass
- * on every end, so of a chain that has no others only the carrier and the top are watched.
+ * The streams of one link, which end as one: the carrier, and the output of each wrapper. The library's own layers pass
+ * on every end, so in a chain without other wrappers only the carrier and the top are watched.
  */
 export class Joined {
   readonly top: Top
-  /** What each wrapper returned, in the order of the chain. */
+  /** The stream of each wrapper, in the order of the chain. */
   readonly outputs: readonly Top[]
-  /** A wrapper's stream was the first to fail, and not the carrier. */
+  /** A wrapper's stream was the first to fail, rather than the carrier. */
   byWrapper = false
-  /** The carrier, those of wrappers that are not the library's, the top; each once. */
+  /** The carrier, the streams of wrappers that are not the library's, and the top; each once. */
   readonly #parts: Part[] = []
   readonly #carrier: Part
   readonly #top: Part
-  /** Wrappers that are not the library's: in the chain, and as its top. */
+  /** Whether a wrapper that is not the library's is in the chain, and whether it is the top. */
   readonly #own: boolean
   readonly #ownTop: boolean
   #building: { failure?: { reason: unknown } } | undefined = {}
-  /** What was destroyed first: of those below it some may say so before it does, and without the reason. */
+  /** The stream that was destroyed first. Streams below it may report their end earlier, and without the reason. */
   #first: [part: Part, reason: unknown, why: string | undefined] | undefined
   #done = false
   #timer: Timer | undefined
 
-  /** @throws StageError BAD_ARGUMENT which wrapper failed; what those before it returned is destroyed then, the carrier is not */
+  /** @throws StageError BAD_ARGUMENT which wrapper failed; earlier outputs are destroyed then, the carrier is not */
   constructor(private readonly options: JoinedOptions) {
     const { carrier, chain, end } = options
     this.#own = chain.some((one) => !one.infallible)
@@ -94,33 +94,33 @@ export class Joined {
     this.#top = this.#parts.find((part) => part.stream === top) ?? this.#watch(top, 'the top of the chain')
   }
 
-  /** Both directions were ended by those who use them. */
+  /** The users of the link ended both directions. */
   get parted(): boolean {
     const { readableEnded, writableFinished } = this.#carrier.stream
     return (readableEnded && writableFinished) || (this.#ownTop && isOver(this.#top))
   }
 
-  /** Says to the peer that nothing more comes. @param unread  nobody reads what comes, and it has to end */
+  /** Tells the peer that nothing more comes. @param unread  nobody reads the incoming data, which has to end */
   end(unread: boolean): void {
     try {
       if (unread) this.top.resume()
       if (!isOver(this.#top)) this.top.end()
     } catch {
-      // it is somebody else's, and is destroyed soon
+      // a foreign stream, which is destroyed soon
     }
   }
 
-  /** Destroys all of them; those from which something that came before a good end can still be read are left to their reader. */
+  /** Destroys all streams. After a good end, outputs are left to their readers if any of them holds unread data. */
   destroy(error?: StageError): void {
     this.#done = true
     this.#timer?.cancel()
     const { stream } = this.#carrier
-    // a carrier is reset before an old stream, which can only be ended, says goodbye over it
+    // the carrier is reset before an old stream, which can only be ended, says goodbye over it
     if (error && this.#own) stream.destroy(error)
     const unread = !error && this.#ownTop && this.outputs.some((output) => held(output) > 0)
     for (const output of unread ? [] : new Set([...this.outputs].reverse())) {
       const part = this.#parts.find((one) => one.stream === output)
-      // what has closed by itself is not destroyed again, unless it only said so
+      // a stream that has closed by itself is not destroyed again, unless it only said so
       if (part) {
         if (!part.closed || output.destroyed === false) kill(part, error)
       } else destroy(output, error)
@@ -140,7 +140,7 @@ export class Joined {
     return part
   }
 
-  /** Not every stream tells that it was destroyed, nor with what error. */
+  /** Intercepts `destroy`, as not every stream reports that it was destroyed, or with which error. */
   #hook(part: Part): void {
     const { stream, what } = part
     const original = stream.destroy as ((...args: unknown[]) => Top) | undefined
@@ -148,7 +148,7 @@ export class Joined {
     const hooked = (...args: unknown[]): Top => {
       if (part.going) return original.apply(stream, args)
       const reason = args[0] ?? undefined
-      // its user has written everything, and reads no more: that is a goodbye
+      // the user has written everything, and reads no more: that is a goodbye
       if (!this.#building && part === this.#top && reason === undefined && hasFinished(part)) part.ended = true
       const why = part === this.#carrier ? undefined : `${what} was destroyed`
       const error = reason === undefined ? new Error(`${what} was destroyed`) : asError(reason)
@@ -156,11 +156,11 @@ export class Joined {
       if (first) {
         part.closed = true
         this.#first ??= [part, reason, why]
-        // to a peer that has not said goodbye itself this must not look like one
+        // to a peer that has not said goodbye itself, the end must not look like a goodbye
         if (!this.#building && (reason !== undefined || !this.#top.ended)) this.#carrier.stream.destroy(error)
       }
       try {
-        // one of Node's that does not emit `close` tells of a destroy only by its error
+        // a stream of Node's that does not emit `close` reports a destroy only by its error
         if (isModern(stream)) return original.apply(stream, first && stream._writableState?.emitClose === false ? [error] : args)
         kill(part, first ? error : undefined)
         return stream
@@ -171,14 +171,14 @@ export class Joined {
     try {
       stream.destroy = hooked
     } catch {
-      // frozen: its events have to do
+      // the stream is frozen: its events have to do
     }
   }
 
   #onclose(part: Part): void {
     part.closed = true
     if (isOver(part) && (this.#ownTop || (part !== this.#carrier && part !== this.#top))) return this.#follow()
-    // one of several that closed in one step may know why
+    // if several streams closed in one step, another may know why
     const reason = this.#own ? this.#parts.find(({ stream }) => stream.errored)?.stream.errored : undefined
     this.#end(part, reason, part === this.#carrier ? undefined : `${part.what} was closed`)
   }
@@ -193,7 +193,7 @@ export class Joined {
     this.options.onend(reason, why)
   }
 
-  // ── one of them has ended, and the others should follow ─────────────────────────────────────────────────────────────
+  // ── one stream has ended, and the others should follow ──────────────────────────────────────────────────────────────
 
   #follow(): void {
     const carrier = this.#carrier
@@ -211,7 +211,7 @@ export class Joined {
     }, FOLLOW_MS)
   }
 
-  /** One that has ended by itself: none below it has ended reading, or the top has not ended writing. */
+  /** A stream that has ended by itself: it ended reading before all streams below, or it ended writing before the top. */
   #alone(): Part | undefined {
     const top = this.#top
     const ended = this.#parts.find((part) => part.ended)
@@ -229,18 +229,18 @@ function kill(part: Part, error?: Error): void {
 
 const nothing = (): void => {}
 
-/** Unread bytes, or objects. */
+/** Number of unread bytes or objects. */
 const held = (stream: Any): number => stream.readableLength ?? stream._readableState?.length ?? stream._readableState?.buffered ?? 0
 
 const endsWriting = (stream: Any): boolean => stream.writableEnded ?? stream._writableState?.ended ?? stream.writable === false
 
-/** The oldest ones say it of themselves, and emit nothing. */
+/** The oldest streams only say so in `writable`, and emit nothing. */
 const hasFinished = ({ stream, finished }: Part): boolean =>
   finished || (stream._writableState ? stream._writableState.finished === true : stream.writable === false)
 
 const isOver = (part: Part): boolean => part.ended && hasFinished(part)
 
-/** What a wrapper returned, if it is a stream. */
+/** The output of a wrapper, if it is a stream. */
 function checked(returned: unknown): Top {
   const stream = returned as Partial<Top> | null | undefined
   if (typeof stream?.on === 'function' && (typeof stream.write === 'function' || typeof stream.pipe === 'function')) {

@@ -2,17 +2,17 @@ import { Duplex, type DuplexOptions } from 'node:stream'
 import { destroy } from './destroy.js'
 import { StageError, asError } from './errors.js'
 
-/** Whether a stream reads objects, and whether it is written objects; undefined where nobody knows yet. */
+/** Whether a stream is read and written in objects; undefined while unknown. */
 export interface Modes {
   readonly readable: boolean | undefined
   readonly writable: boolean | undefined
 }
 
-/** What a joint keeps of the stream behind it. */
+/** The state of a joint, and the stream behind it. */
 export interface Behind {
-  /** Undefined until it stands. */
+  /** Undefined until the stream stands. */
   stream: Duplex | undefined
-  /** The stream has failed by itself, and old ones would say so once more when they are destroyed. */
+  /** The stream has failed by itself, and an old stream would say so again when it is destroyed. */
   failed: boolean
   /** Asks for the stream; only the first call counts. */
   connect(): void
@@ -20,27 +20,27 @@ export interface Behind {
   pull(): void
   /** The reader wants more. */
   wanted: boolean
-  /** Counts what was written. */
+  /** Number of writes so far. */
   writes: number
   /** A write or an end that came before the stream. */
   held: (() => void) | undefined
-  /** Called when the write that is under way has gone: Node calls back none of a stream that is destroyed meanwhile. */
+  /** Completes the write in flight: Node calls back no write of a stream that is destroyed meanwhile. */
   written: ((error?: Error | null) => void) | undefined
-  /** Whether it reads objects is known only once the stream stands. */
+  /** Only the stream will show whether it reads objects. */
   readonly unsure: boolean
 }
 
 /** A Duplex in front of a stream that comes later. */
 export interface Joint extends Duplex {
-  /** Made with the Duplex. */
+  /** Created with the Duplex. */
   behind: Behind
 }
 
 /**
  * The methods of a joint: it asks for its stream on the first read, write or end, and passes everything on. Each
- * direction ends by itself, and it closes when both have ended or the stream is gone.
+ * direction ends separately, and the joint closes when both have ended or the stream is gone.
  *
- * They stand in an object and not in a class, since the constructor of the Duplex runs late as well (src/target.ts).
+ * The methods stand in an object and not in a class, since the constructor of the Duplex runs late as well (src/target.ts).
  */
 export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '_final' | 'destroy' | '_destroy'> = {
   _read() {
@@ -64,7 +64,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
         else if (stream.write(chunk)) written()
         else stream.once('drain', () => { written() })
       } catch (thrown) {
-        written(asError(thrown)) // a stream of bytes that is written an object
+        written(asError(thrown)) // an object was written to a stream of bytes
       }
     }
     this.behind.writes++
@@ -77,7 +77,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
     const finish = (): void => {
       const { stream } = this.behind
       if (!stream || stream.writableFinished) return done()
-      // streams of the old style have no `finish`
+      // old-style streams have no `finish`
       if ('_writableState' in stream) stream.once('finish', done)
       stream.end()
       if (!('_writableState' in stream)) done()
@@ -103,7 +103,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
   },
 }
 
-/** How the Duplex of a joint is made: one that does not know better takes and gives anything. */
+/** Options of a joint's Duplex: while the modes are unknown, it takes and gives anything. */
 export const jointOptions = ({ readable = true, writable = true }: Modes): DuplexOptions => ({ readableObjectMode: readable, writableObjectMode: writable })
 
 /** Puts a stream behind its joint. */
@@ -121,11 +121,11 @@ export function join(joint: Joint, stream: Duplex): void {
     ended = true
     if (joint.destroyed) return
     joint.push(null)
-    joint.read(0) // lets `end` come though nobody reads, as a socket's would
+    joint.read(0) // lets `end` come even if nobody reads, as on a socket
   })
   stream.on('close', () => {
-    if (joint.destroyed || (ended && joint.writableFinished)) return // it closes by itself when its reader has seen the end
-    if (ended && stream.writableFinished && !joint.writableEnded) return void joint.end() // the peer wants no more, and nothing is lost
+    if (joint.destroyed || (ended && joint.writableFinished)) return // the joint closes by itself when its reader has seen the end
+    if (ended && stream.writableFinished && !joint.writableEnded) return void joint.end() // the peer accepts no more, and nothing is lost
     // a stream that was cut off must not look complete (P13)
     const cut = !ended || joint.writableEnded || joint.writableLength > 0
     const error = failure ?? (cut ? new StageError('DISCONNECTED', 'the stream was cut off', { executed: 'unknown' }) : undefined)
@@ -152,12 +152,12 @@ export function join(joint: Joint, stream: Duplex): void {
 
 /**
  * A loop has read everything, as `for await` and `stream/consumers` do, and destroys the stream, with an error since the
- * other direction is open. On a socket that has ended by then, and here it ends as well.
+ * other direction is open. A socket has ended by then, so the joint ends as well.
  */
 export const isLetGo = (stream: Duplex, error: Error | null | undefined): boolean =>
   error?.name === 'AbortError' && error.cause === undefined && stream.readableEnded && stream.writable
 
-/** Node's streams, and those of readable-stream, take a callback for each write; those of streamx and older ones do not. */
+/** Streams of Node and readable-stream take a callback for each write; streamx and older streams do not. */
 const callsBack = (stream: Duplex): boolean => typeof (stream as { _writableState?: { getBuffer?: unknown } })._writableState?.getBuffer === 'function'
 
 interface Stated extends Partial<Pick<Duplex, 'readableObjectMode' | 'writableObjectMode'>> {
@@ -165,12 +165,12 @@ interface Stated extends Partial<Pick<Duplex, 'readableObjectMode' | 'writableOb
   _writableState?: { objectMode?: boolean }
 }
 
-/** Whether what is read of a stream may be anything: streams of the old style do not say. */
+/** Whether a read may return any value: old-style streams do not say, and count as yes. */
 export const objects = (stream: Stated): boolean => stream.readableObjectMode ?? stream._readableState?.objectMode ?? true
-/** The same of what it is written. */
+/** The same for writes. */
 export const writesObjects = (stream: Stated): boolean => stream.writableObjectMode ?? stream._writableState?.objectMode ?? true
 
-/** Nothing has been read by then. What was written is counted in objects, and stays so. */
+/** Switches the readable side to bytes, before anything was read. The writable side was counted in objects, and stays so. */
 function becomeBytes(joint: Joint): void {
   const { _readableState: state } = joint as unknown as { _readableState: { objectMode: boolean, highWaterMark: number } }
   state.objectMode = false

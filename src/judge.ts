@@ -1,15 +1,15 @@
 import type { Clock, Timer } from './types.js'
 
-/** Enough to read what came while our own loop stood still. */
+/** Enough time to read everything that came while our own loop stood still. */
 const STALL_MS = 500
-/** Later than this a timer says more about our own loop than about anybody else. */
+/** A timer that is later than this says more about our own loop than about anybody else. */
 const LATE_MS = 50
-/** How often is looked again: a loop that is late each time has read in between what had come. */
+/** How often a late timer waits again: a loop that is late each time has read in between all that had come. */
 const LOOKS_MAX = 3
 
 /**
- * Calls `judge` at that time by the clock's `now()`, to find somebody dead. Where our own loop stood still shortly before,
- * what would speak for him may have come and lie unread behind this very timer: then there is time to read it first.
+ * Calls `judge` at `due`, by the clock's `now()`, to declare a peer dead. If our own loop stood still shortly before, a sign
+ * of life may have come and lie unread behind this very timer. The judgement then leaves time to read it first.
  */
 export function judgeAt(clock: Clock, due: number, judge: () => void): Timer {
   let timer: Timer
@@ -26,6 +26,6 @@ export function judgeAt(clock: Clock, due: number, judge: () => void): Timer {
   }
   const now = clock.now()
   if (due < now) wait(now + STALL_MS, true)
-  else wait(due - STALL_MS, false) // one look before it is due: a stall may end at just that time
+  else wait(due - STALL_MS, false) // one look before `due`: a stall may end at just that time
   return { cancel: () => timer.cancel() }
 }

@@ -1,24 +1,24 @@
-/** Links that are held open, whether anybody uses them or not. */
+/** Links that are held open, whether or not anybody uses them. */
 import type { Directory } from './directory.js'
 import type { Links } from './links.js'
 import { matches } from './pattern.js'
 import type { Peer } from './types.js'
 
-/** Lets go of what one `keep()` holds; idempotent. `using` calls it at the end of its block. */
+/** Releases the hold of one `keep()`; idempotent. `using` calls it at the end of its block. */
 export interface LetGo extends Disposable {
   (): void
 }
 
 export class Kept {
-  /** How many hold the links to its matches, by pattern. */
+  /** Number of holders, by pattern. */
   readonly #patterns = new Map<string, { count: number }>()
-  /** Ids that a kept link is being made to. */
+  /** Ids of peers to which a kept link is being made. */
   readonly #holding = new Set<string>()
 
-  /** @param closed  the stage is closing: nothing is dialled any more */
+  /** @param closed  whether the stage is closing: then nothing is dialled any more */
   constructor(private readonly directory: Directory, private readonly links: Links, private readonly closed: () => boolean) {}
 
-  /** Holds a link to every match, now and later, until all that hold the same pattern have let go. */
+  /** Holds a link to every match, now and later, until all holders of the same pattern have let go. */
   add(pattern: string): LetGo {
     const patterns = this.#patterns
     const hold = patterns.get(pattern) ?? { count: 0 }
@@ -32,7 +32,7 @@ export class Kept {
     })
   }
 
-  /** Lets go of the pattern, however many hold it. @returns what has nothing to let go of */
+  /** Drops the pattern, however many holders it has. @returns a release without effect */
   drop(pattern: string): LetGo {
     this.#patterns.delete(pattern)
     return disposable(() => {})
@@ -43,7 +43,7 @@ export class Kept {
     return false
   }
 
-  /** Sees to the link to a peer, if that is to be kept, with the back-off of the links. */
+  /** Makes a link to a peer if the link is to be kept, with the back-off of the links. */
   hold(peer: Peer): void {
     const { directory, links } = this
     if (this.closed() || this.#holding.has(peer.id) || !this.includes(peer)) return

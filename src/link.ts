@@ -16,7 +16,7 @@ export interface LinkOptions {
   idleMs: number
   /** Asked before an idle link is closed. */
   kept(): boolean
-  /** The peer, or idleness, asks that nothing new is sent over it. */
+  /** The peer, or idleness, asks that nothing new is sent over the link. */
   onretire(link: LiveLink, leaving: boolean): void
   onclose(link: LiveLink, error: StageError | undefined): void
   onstream(stream: Duplex, peer: Peer): boolean
@@ -29,10 +29,10 @@ const LINGER_MS = 1000
 
 const ignore = () => {}
 
-/** The promise of a method that is somebody else's, and may throw or return none. */
+/** The promise of a foreign method, which may throw or return no promise. */
 const given = (method: () => unknown): Promise<unknown> => new Promise((resolve) => resolve(method()))
 
-/** A link with the output of one layer as its top. */
+/** A view of a link with the output of one layer as its top. */
 class LinkView implements Link {
   constructor(private readonly link: LiveLink, readonly top: Top) {}
 
@@ -45,40 +45,40 @@ class LinkView implements Link {
   set load(load: number) { this.link.load = load }
 }
 
-/** One established connection: the chain on its stream, its pulse, and its one end. */
+/** One established connection: the chain on its stream, its pings, and its single end. */
 export class LiveLink implements Link {
   readonly id: string
   readonly dialled: boolean
   readonly loopback: boolean
-  /** What each layer holds of it. A plain object, as `peer` is read for every call. */
+  /** The end that each layer holds. A plain object, as `peer` is read for every call. */
   readonly #end: { peer: Peer; readonly dialled: boolean }
   readonly top: Top
-  /** What each wrapper returned, in the order of the chain. */
+  /** The stream of each wrapper, in the order of the chain. */
   readonly outputs: readonly Top[]
   load = 0
   open = true
-  /** Both ends have built their chains: it is the link of the pair, or was. */
+  /** True once both ends have built their chains: the link is, or was, the link of the pair. */
   stands = false
-  /** Why it ended, unless with a goodbye. */
+  /** Why the link ended; undefined after a goodbye. */
   error: StageError | undefined
   readonly since: number
-  /** The other end of its carrier, where that has an address: for the log. */
+  /** The address of the carrier's other end, if it has any, for the log. */
   readonly remote: string | undefined
   readonly #joined: Joined
   readonly #pinger: Top | undefined
   readonly #keeper: Top
   readonly #seen = new Map<Top, Link>()
   closed = false
-  /** Saying goodbye: its end is no longer a failure. */
+  /** A goodbye is under way: the end of the link is no longer a failure. */
   #parting = false
   #pulse: Timer | undefined
-  /** A ping was sent, and not answered. */
+  /** A ping was sent, and is not answered yet. */
   #pinging = false
   #idle: Timer | undefined
-  /** Those that wait for its end. */
+  /** Callbacks for the end of the link. */
   readonly #waiting = new Set<() => void>()
 
-  /** @throws StageError BAD_ARGUMENT which wrapper failed; the carrier is as it was then */
+  /** @throws StageError BAD_ARGUMENT which wrapper failed; the carrier stays as it was */
   constructor(private readonly options: LinkOptions) {
     const { id, peer, dialled, stream, chain, clock } = options
     this.id = id
@@ -100,7 +100,7 @@ export class LiveLink implements Link {
     this.outputs = outputs
     this.#pinger = outputs.find((output) => typeof output.ping === 'function')
     this.#keeper = outputs.findLast((output) => typeof output.drain === 'function') ?? top
-    // a stream of somebody else's may be frozen
+    // a foreign stream may be frozen
     Reflect.set(top, 'onstream', (opened: Duplex) => options.onstream(opened, this.peer))
     Reflect.set(this.#keeper, 'ondrain', (leaving: boolean) => { this.#parting = true; options.onretire(this, leaving) })
   }
@@ -111,7 +111,7 @@ export class LiveLink implements Link {
     this.#watchIdle()
   }
 
-  /** A wrapper's stream failed, and not the carrier. */
+  /** A wrapper's stream failed, rather than the carrier. */
   get byWrapper(): boolean {
     return this.#joined.byWrapper
   }
@@ -120,12 +120,12 @@ export class LiveLink implements Link {
     return this.#end.peer
   }
 
-  /** What is known of its peer has changed: all layers see that from now on. */
+  /** The peer's description has changed: all layers see the new one from now on. */
   describe(peer: Peer): void {
     this.#end.peer = peer
   }
 
-  /** The same link as the layer at `index` of the chain knows it. */
+  /** The same link, as the layer at `index` of the chain sees it. */
   seenBy(index: number): Link {
     const output = this.outputs[index]
     if (output === this.top) return this
@@ -134,17 +134,17 @@ export class LiveLink implements Link {
     return seen
   }
 
-  /** Pings now: something was learned that makes its end likely. */
+  /** Pings now, because the peer is likely gone. */
   probe(): void {
-    if (this.closed || this.loopback || this.#pinging) return // the answer that is awaited is due sooner
+    if (this.closed || this.loopback || this.#pinging) return // the awaited answer is due sooner
     this.#pulse?.cancel()
     this.#beat(0)
   }
 
   /**
-   * Ends it at once; what was under way on it fails with DISCONNECTED.
-   * @param reason  what ends it; without one it is a goodbye if both directions were ended
-   * @param why     what happened, for the message where it is none
+   * Ends the link at once; calls in flight fail with DISCONNECTED.
+   * @param reason  the cause of the end; without it the end is a goodbye, if both directions were ended
+   * @param why     what happened, for the message if there is no `reason`
    */
   close(reason?: unknown, why = 'it ended without a goodbye'): void {
     if (this.closed) return
@@ -153,7 +153,7 @@ export class LiveLink implements Link {
     this.#pulse?.cancel()
     this.#idle?.cancel()
     for (const done of [...this.#waiting]) done()
-    // in a chain without a goodbye of its own, the end of both directions is one; behind a goodbye there is nothing to lose
+    // without a goodbye in the chain, the end of both directions counts as a goodbye; after a goodbye there is nothing to lose
     const { readableEnded, writableFinished } = this.top
     const clean = reason === undefined ? this.#parting || this.#joined.parted : this.#parting && readableEnded && writableFinished
     const error = this.error = clean ? undefined : this.#lost(reason, why)
@@ -161,7 +161,7 @@ export class LiveLink implements Link {
     this.options.onclose(this, error)
   }
 
-  /** Ends it when what was begun has ended, or, where one of us leaves, `drainMs` have passed. Never rejects. */
+  /** Ends the link when work in progress has ended, or after `drainMs` if one of the two stages leaves. Never rejects. */
   async retire(leaving: boolean, drainMs = leaving ? DRAIN_MS : Infinity): Promise<void> {
     if (this.closed) return
     this.open = false
@@ -175,7 +175,7 @@ export class LiveLink implements Link {
     this.close()
   }
 
-  /** Resolves with `promise`, when the link is over, or after so long. Several may wait, as both ends can begin to part. */
+  /** Resolves with `promise`, at the end of the link, or after `ms`. Several callers may wait, as both ends can begin to part. */
   #atMost(ms: number, promise: Promise<unknown> = Promise.resolve()): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -196,7 +196,7 @@ export class LiveLink implements Link {
     return new StageError('DISCONNECTED', `the link to ${peer.name} (${peer.id}) is gone: ${said}`, { executed: 'unknown', cause: reason, peer })
   }
 
-  /** TCP notices a dead peer after minutes, and a half-open one never: this does, within 15 s (P8). */
+  /** Pings find a dead peer within 15 s (P8). TCP notices a dead peer after minutes, and a half-open connection never. */
   #beat(afterMs = PING_MS): void {
     const { clock } = this.options
     const pinger = this.#pinger
@@ -213,8 +213,8 @@ export class LiveLink implements Link {
   }
 
   /**
-   * Judges the peer when its answer is late, whatever else goes on. What the carrier still takes is no sign of life, as a
-   * kernel takes megabytes for a peer that is gone; nor is what comes of the peer a sign that it hears us.
+   * Judges the peer when its answer is late, regardless of other traffic. Bytes that the carrier still takes are no sign of
+   * life, as a kernel takes megabytes for a peer that is gone; nor do bytes from the peer show that it hears us.
    */
   #await(): void {
     const { clock } = this.options

@@ -1,4 +1,4 @@
-/** What can be in one list at a time. */
+/** An element, which can be in one list at a time. */
 export interface Linked {
   before: Linked | undefined
   after: Linked | undefined
@@ -6,8 +6,8 @@ export interface Linked {
 }
 
 /**
- * What comes and goes fast, in the order in which it came. A Set would make a new table every few hundred changes, and the
- * old ones, which are in V8's old space by then, keep all that was in them alive until a full collection: each call that
+ * Elements that come and go fast, in the order in which they came. A Set would make a new table every few hundred changes.
+ * The old tables, which are in V8's old space by then, keep all their elements alive until a full collection: each call that
  * passed would be moved there too.
  */
 export class LinkedList<T extends Linked> {
@@ -19,7 +19,7 @@ export class LinkedList<T extends Linked> {
     return this.#size
   }
 
-  /** It is in no list. */
+  /** Appends an element that is in no list. */
   add(one: T): void {
     one.listed = true
     one.before = this.#last
@@ -29,7 +29,7 @@ export class LinkedList<T extends Linked> {
     this.#size++
   }
 
-  /** @returns whether it was there */
+  /** @returns whether the element was there */
   delete(one: T): boolean {
     if (!one.listed) return false
     const { before, after } = one
@@ -43,7 +43,7 @@ export class LinkedList<T extends Linked> {
     return true
   }
 
-  /** As they are now, whatever becomes of the list meanwhile. */
+  /** A copy of the present elements, which later changes of the list do not affect. */
   all(): T[] {
     const all: T[] = []
     for (let one = this.#first; one; one = one.after) all.push(one as T)

@@ -14,7 +14,7 @@ import type { Interface, Peer } from './types.js'
 export interface LinksOptions extends GreeterOptions {
   interfaces: readonly Interface[]
   onunlink(link: LiveLink, error: StageError | undefined): void
-  /** Its link broke and its addresses refuse connections: it has most likely crashed. */
+  /** The peer's link broke and its addresses refuse connections: most likely it has crashed. */
   onsuspect(peer: Peer): void
 }
 
@@ -60,13 +60,13 @@ export class Links {
     for (const { current } of this.#slots.values()) if (current?.link?.open) yield current.link
   }
 
-  /** A link to it may stand soon: it has none, and its back-off does not forbid to dial. */
+  /** A link to that id may stand soon: there is none yet, and the back-off permits a dial. */
   promising(id: string): boolean {
     const slot = this.#slots.get(id)
     return !slot || slot.failures === 0 || slot.notBefore <= this.options.clock.now()
   }
 
-  /** Dials where nobody waits: other peers serve meanwhile, and this one joins them when it is there. */
+  /** Dials although nobody waits: other peers serve meanwhile, and this peer joins them once it is linked. */
   warm(peer: Peer): void {
     const slot = this.#slots.of(peer)
     if (!slot.dial && !slot.redial && slot.waiting.size === 0) this.need(peer, nothing)
@@ -77,7 +77,7 @@ export class Links {
     return this.#slots.get(id)?.error
   }
 
-  /** Calls `done` once: at once with the standing link, or after one dial. What is returned takes it back. */
+  /** Calls `done` once: at once with the open link, or after one dial. The returned function cancels the wait. */
   need(peer: Peer, done: Done): () => void {
     let link = this.active(peer.id)
     if (!link && peer.id === this.options.self().id && !this.#closed) {
@@ -100,7 +100,7 @@ export class Links {
     return () => void slot.waiting.delete(done)
   }
 
-  /** A connection came in. */
+  /** Takes an incoming connection. */
   accept(stream: Duplex, through: Interface): void {
     stream.on('error', nothing)
     if (this.#closed) return void stream.destroy()
@@ -108,8 +108,8 @@ export class Links {
   }
 
   /**
-   * The registry says that it is gone.
-   * @param crashed  nothing more can come of what was begun; one that leaves by itself still ends that, and the links with it
+   * The registry says that the peer is gone.
+   * @param crashed  work in progress cannot succeed any more; a peer that left by itself still finishes it, and then ends the links
    */
   part(id: string, error: StageError, crashed: boolean): void {
     const slot = this.#slots.get(id)
@@ -124,7 +124,7 @@ export class Links {
     for (const link of [...this.#draining]) if (link.peer.id === id) link.close(error)
   }
 
-  /** What the registry, or this stage of itself, says of it now; links that stand say the same from here on. */
+  /** Applies the newest description of a peer by the registry, or of this stage by itself; open links show it from here on. */
   describe(peer: Peer): void {
     const known = this.#slots.get(peer.id) ?? (peer.id === this.#loopback.peer.id ? this.#loopback : undefined)
     if (!known) return
@@ -136,7 +136,7 @@ export class Links {
     for (const link of known.links) link.describe(peer)
   }
 
-  /** Its addresses may have changed: nothing that was learned of the old ones counts. */
+  /** The peer's addresses may have changed: nothing learned about the old addresses counts. */
   refresh(id: string): void {
     const slot = this.#slots.get(id)
     if (!slot) return
@@ -150,7 +150,7 @@ export class Links {
     }
   }
 
-  /** Ends every link at once: our own id is gone. */
+  /** Ends every link at once: the stage's own id is gone. */
   reset(error: StageError): void {
     this.#resetting = true
     this.#greeter.reset()
@@ -164,7 +164,7 @@ export class Links {
     this.#resetting = false
   }
 
-  /** Lets everything that was begun end, for at most so long, then ends all links. */
+  /** Lets all work in progress end, for at most `drainMs`, then ends all links. */
   async close(drainMs: number): Promise<void> {
     this.#closed = true
     const closed = new StageError('CLOSED', 'this stage was closed')
@@ -200,17 +200,17 @@ export class Links {
     this.#draining.delete(link)
     slot.closed(link, error, this.options.clock, this.options.random)
     this.options.onunlink(link, error)
-    // where the link is the stream, a new one would be somebody's
+    // if the link itself is the stream, a new link would become somebody's stream
     if (!this.#forget(slot) && error?.code === 'DISCONNECTED' && link.top.openStream && !this.#resetting) this.#probe(slot)
   }
 
-  /** @returns whether nobody will ask for it again */
+  /** @returns whether the slot was dropped, because nobody will ask for it again */
   #forget(slot: Slot): boolean {
     const over = !this.options.find(slot.peer.id) && slot.waiting.size === 0 && !slot.dial && !slot.current
     return over && this.#slots.delete(slot.peer.id)
   }
 
-  /** Its link broke: one that crashed refuses at once, and then others need not wait for the registry to know (P3). */
+  /** The link broke. A crashed peer refuses connections at once, and then nobody need wait for the registry to notice (P3). */
   #probe(slot: Slot): void {
     if (this.#closed || !this.options.find(slot.peer.id)) return
     slot.refused = 0

@@ -6,16 +6,16 @@ export interface ListeningOptions {
   clock: Clock
   interfaces: readonly Interface[]
   accept(stream: Duplex, through: Interface): void
-  /** The addresses that peers should dial: first when every interface was tried, then whenever they changed. */
+  /** The addresses that peers should dial: first when every interface was tried, then after each change. */
   onaddresses(addresses: readonly string[]): void
-  /** An interface could not listen; it is tried again, and not reported again for the same reason. */
+  /** An interface could not listen; it is tried again, and the same reason is not reported again. */
   onerror(error: Error): void
 }
 
 const RETRY_MS = 1000
 const RETRY_MAX_MS = 10_000
 
-/** Keeps a stage's interfaces listening: one that cannot, because its port is taken or it has no address yet, is tried again. */
+/** Keeps a stage's interfaces listening: an interface whose port is taken, or that has no address yet, is tried again. */
 export class Listening {
   readonly #addresses: (readonly string[])[]
   readonly #errors = new Map<Interface, Error>()
@@ -34,7 +34,7 @@ export class Listening {
     this.options.interfaces.forEach((one, index) => void this.#try(one, index, RETRY_MS))
   }
 
-  /** Resolves when all of them listen that must. @throws why one of them does not */
+  /** Resolves when every interface listens that must. @throws the error of an interface that does not */
   async ready(): Promise<void> {
     if (this.#untried > 0 && !this.#closed) await new Promise<void>((resolve) => this.#waiting.push(resolve))
     const nobody = this.#errors.size === this.options.interfaces.length

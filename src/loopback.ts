@@ -17,7 +17,7 @@ export interface LoopbackOptions {
 export class Loopback implements Known {
   peer: Peer
   readonly links = new Set<LiveLink>()
-  /** The end that is called; undefined until it is used. */
+  /** The end that makes the calls; undefined before its first use. */
   link: LiveLink | undefined
 
   constructor(private readonly options: LoopbackOptions) {
@@ -27,7 +27,7 @@ export class Loopback implements Known {
   /** @throws StageError BAD_ARGUMENT the chain cannot be built */
   open(): LiveLink {
     const [near, far] = pair()
-    for (const stream of [near, far]) stream.on('error', nothing) // of a chain that cannot be built
+    for (const stream of [near, far]) stream.on('error', nothing) // errors of a chain that cannot be built
     const peer = this.peer = this.options.self()
     let link: LiveLink | undefined
     try {

@@ -1,4 +1,4 @@
-/** What a layer sees of the stage that holds it: its `Mesh`. */
+/** The view that a layer has of its stage: its `Mesh`. */
 import { alive } from './alive.js'
 import { asked } from './asking.js'
 import { checkOptions } from './options.js'
@@ -10,13 +10,13 @@ import type { Mesh, Mounted, Random, Store, Deadlines } from './types.js'
 export interface MeshParts {
   random: Random
   deadlines: Deadlines
-  /** What the stage was given. */
+  /** The options of the stage. */
   options: Readonly<Record<string, unknown>>
   tenure: Tenure
   surroundings: Surroundings
-  /** Of the whole chain, once it is mounted. */
+  /** The layers of the whole chain, once it is mounted. */
   mounted(): readonly Mounted[]
-  /** What `to()` returns for it. */
+  /** The result of `to()` for the selection. */
   target(selection: Picked): PeerStream
   store(): Store | undefined
   verb(name: string): (...args: never[]) => unknown
@@ -25,7 +25,7 @@ export interface MeshParts {
   error(error: Error): void
 }
 
-/** @param layer  its index in the chain, whose output is the `top` of the links that it sees */
+/** @param layer  index of the layer in the chain; its output is the `top` of the links that it sees */
 export function meshOf(parts: MeshParts, layer: number): Mesh {
   const { random, deadlines, options, tenure, surroundings, mounted, target, store, verb, announce, emit, error } = parts
   const { clock, timeoutMs, directory, links, self } = surroundings

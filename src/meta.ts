@@ -1,6 +1,6 @@
 import { StageError, describe } from './errors.js'
 
-/** In bytes of JSON: every stage of the namespace holds the facts of all. */
+/** The limit in bytes of JSON: every stage of the namespace holds the facts of all. */
 const META_MAX_BYTES = 2048
 
 export type Meta = Readonly<Record<string, string>>
@@ -8,8 +8,8 @@ export type Meta = Readonly<Record<string, string>>
 export const NO_META: Meta = Object.freeze({})
 
 /**
- * The facts that a stage tells about itself, as a frozen copy.
- * @throws StageError BAD_ARGUMENT it is no flat object of text to text, or too large
+ * Checks the facts that a stage publishes about itself, and returns a frozen copy.
+ * @throws StageError BAD_ARGUMENT not a flat object of text to text, or too large
  */
 export function checkMeta(value: unknown): Meta {
   const expected = 'expected a flat object of text to text, such as { zone: "a" }'
@@ -25,5 +25,5 @@ export function checkMeta(value: unknown): Meta {
   return meta
 }
 
-/** Half of a surrogate pair would come back from UTF-8 as something else. */
+/** A lone surrogate would come back from UTF-8 as something else. */
 const isText = (text: string): boolean => !/\p{Cs}/u.test(text)

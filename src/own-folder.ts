@@ -3,14 +3,14 @@ import { lstat, mkdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
-/** Undefined where the system has no such thing. */
+/** The id of this user; undefined if the system has none. */
 export const uid = (): number | undefined => process.getuid?.()
 
 /**
- * Where stages of this user and machine meet: `$STAGE_FOLDER`, else `/tmp/stagemesh-<uid>`; on Windows in the user's
- * folder for temporary files. It must be the same in every session of a user. `$XDG_RUNTIME_DIR` and `$TMPDIR` are not:
- * they are set in a login shell and not by cron, `ssh host command` or a system service, some shells set a `$TMPDIR` of
- * their own, and `/run/user/<uid>` is deleted, under those who run on, when the last session ends.
+ * The folder where stages of this user and machine meet: `$STAGE_FOLDER`, else `/tmp/stagemesh-<uid>`; on Windows in the
+ * user's folder for temporary files. The path must be the same in every session of a user. `$XDG_RUNTIME_DIR` and `$TMPDIR`
+ * differ: they are set in a login shell and not by cron, `ssh host command` or a system service, some shells set a `$TMPDIR`
+ * of their own, and `/run/user/<uid>` is deleted, under processes that run on, when the last session ends.
  */
 export function ownFolder(): string {
   const given = process.env['STAGE_FOLDER']
@@ -19,7 +19,7 @@ export function ownFolder(): string {
   return join(shared ? '/tmp' : tmpdir(), `stagemesh-${uid() ?? 'user'}`)
 }
 
-/** Makes the folder, for this user alone, if it is not there. @throws Error why not, and what to do */
+/** Makes the folder, for this user alone, unless it exists. @throws Error why it cannot, and what to do */
 export async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: Error) => {
     throw new Error(`${error.message}; pass the path of a folder that this user can make or write to`, { cause: error })
@@ -27,7 +27,7 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /**
- * The folder must be nobody else's: where everybody can write, somebody may have made it before us.
+ * Checks that the folder is nobody else's: in a place where everybody can write, somebody may have made it before us.
  * @throws Error whose it is, or who can enter it
  */
 export async function checkOwn(path: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 
-/** One end of a pair of streams in memory: what one writes the other reads, pressure and ends included. */
+/** One end of a pair of streams in memory: each end reads the writes of the other, backpressure and ends included. */
 class End extends Duplex {
   other!: End
   #taken: (() => void) | undefined
@@ -27,14 +27,14 @@ class End extends Duplex {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this._read()
-    // after a goodbye from both sides the other end may still have to read; anything else cuts it off
+    // after a goodbye from both sides the other end may still have data to read; anything else cuts it off
     const clean = !error && this.writableFinished && this.readableEnded
     if (!clean) process.nextTick(() => this.other.destroy(error ?? undefined))
     done(error)
   }
 }
 
-/** Two streams, each the other's end: how a stage is linked to itself. */
+/** Two streams, each the other's end: the carrier of a stage's link to itself. */
 export function pair(): [Duplex, Duplex] {
   const a = new End()
   const b = new End()

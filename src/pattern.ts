@@ -2,21 +2,21 @@ import { StageError, describe } from './errors.js'
 
 const NAME_MAX_BYTES = 128
 const PATTERN_MAX_BYTES = 256
-/** Nearly all names and patterns are ASCII without blanks, and a pattern is looked at for every `to()`: one test decides about them. */
+/** Nearly all names and patterns are ASCII without blanks, and every `to()` checks a pattern: one test decides about them. */
 const PLAIN_NAME = /^[!-)+-.0->@-~]+$/
 const PLAIN_PATTERN = /^[!-.0-~]+$/
-/** In no name: control characters, halves of pairs, what breaks lines, and what stands between names in an address. */
+/** In no name: control characters, lone surrogates, line separators, and the slash that separates names in an address. */
 const UNFIT = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}/]/u
 const IDENTIFIER = /^[A-Za-z0-9][\w.:-]{0,127}$/
 
 /**
- * Whether a stage can have that name: text of 1 to 128 bytes of UTF-8 in NFC, without control characters, `*`, `?`, `/`
- * and white space at its ends.
+ * Whether the value can be the name of a stage: text of 1 to 128 bytes of UTF-8 in NFC, without control characters, `*`,
+ * `?`, `/` and white space at its ends.
  */
 export const isName = (value: unknown): value is string =>
   typeof value === 'string' && value.length <= NAME_MAX_BYTES && (PLAIN_NAME.test(value) || (!isPattern(value) && isText(value, NAME_MAX_BYTES)))
 
-/** Whether a namespace or a method can have that name. */
+/** Whether the value can be the name of a namespace or a method. */
 export const isIdentifier = (value: unknown): value is string => typeof value === 'string' && IDENTIFIER.test(value)
 
 /** @throws StageError BAD_NAME */
@@ -42,11 +42,11 @@ export function checkPattern(value: unknown): string {
 
 export const isPattern = (value: string): boolean => value.includes('*') || value.includes('?')
 
-/** A name or a pattern in a message: quoted where a reader could not see where it ends, so that no two lists of them look the same. */
+/** A name or a pattern in a message: quoted if its end would be unclear, so that no two lists of names look the same. */
 export const named = (name: string): string => /[\s"]/.test(name) ? JSON.stringify(name) : name
 
 /**
- * Whether `name` matches `pattern`: `*` stands for any run of characters, `?` for exactly one, which is a code point.
+ * Whether `name` matches `pattern`: `*` stands for any run of characters, `?` for exactly one code point.
  * Two pointers and one point to fall back to, so a hostile pattern costs at most |pattern| × |name| steps.
  */
 export function matches(pattern: string, name: string): boolean {
@@ -68,19 +68,19 @@ export function matches(pattern: string, name: string): boolean {
       n += isHigh(found) ? 2 : 1
     } else if (star >= 0) {
       p = star + 1
-      n = ++resume // in the middle of a pair too: a `?` there ends where it would have ended from the start of the pair
+      n = ++resume // in the middle of a pair too: there, a `?` ends where it would have ended from the start of the pair
     } else return false
   }
   while (p < pattern.length && pattern.charCodeAt(p) === STAR) p++
   return p === pattern.length
 }
 
-/** No character. */
+/** No character: the pattern is at its end. */
 const END = -1
 const STAR = 0x2a
 const ONE = 0x3f
 
-/** The first half of a pair that makes one character. */
+/** The first half of a surrogate pair. */
 const isHigh = (unit: number): boolean => unit >= 0xd800 && unit < 0xdc00
 
 const matchable = (value: unknown): value is string =>
@@ -89,7 +89,7 @@ const matchable = (value: unknown): value is string =>
 const isText = (text: string, maxBytes: number): boolean =>
   text !== '' && Buffer.byteLength(text) <= maxBytes && !UNFIT.test(text) && text.trim() === text && text.normalize() === text
 
-/** What looks the same as a good text, and is spelled otherwise. */
+/** The error for a text that would be good in composed form (NFC); undefined for every other text. */
 function composable(value: unknown, isGood: (text: string) => boolean): StageError | undefined {
   if (typeof value !== 'string' || value.length > 4 * PATTERN_MAX_BYTES || !isGood(value.normalize())) return undefined
   const why = 'is not in the composed form of Unicode (NFC), so that it differs from names that look the same'

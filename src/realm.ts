@@ -1,13 +1,13 @@
 /**
- * What something is whatever realm it was made in. jest, vitest's vmThreads and `node:vm` give programs globals of their
- * own, so that `instanceof Error` is false for half of what a program and Node itself throw there.
+ * Type checks that hold in every realm. jest, vitest's vmThreads and `node:vm` give programs globals of their own, so that
+ * `instanceof Error` is false for half of the errors that a program and Node itself throw there.
  */
 import { types } from 'node:util'
 
-/** No chain of prototypes is followed further, since a Proxy may make one without an end. */
+/** The longest chain of prototypes that is followed, since a Proxy may make an endless chain. */
 const LEVELS_MAX = 100
 
-/** An Error, also one of ES5, whose class only inherits from Error. Never throws. */
+/** Whether the value is an Error; an ES5 class that only inherits from Error counts too. Never throws. */
 export function isError(value: unknown): value is Error {
   if (types.isNativeError(value)) return true
   if (typeof value !== 'object' || value === null) return false
@@ -30,7 +30,7 @@ function isErrorPrototype(level: object): boolean {
   return typeof made === 'function' && made.name === 'Error' && made.prototype === level
 }
 
-/** Whether it is an `Object.prototype`: what has it as its prototype is a plain object. */
+/** Whether the value is an `Object.prototype` of any realm: an object with such a prototype is a plain object. */
 export const isObjectPrototype = (prototype: unknown): boolean =>
   prototype === Object.prototype || (
     typeof prototype === 'object' && prototype !== null &&

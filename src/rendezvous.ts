@@ -1,6 +1,6 @@
 import type { Peer } from './types.js'
 
-/** Rendezvous hashing: each key has an order of its own over the peers, so one that leaves moves only its own keys. */
+/** Rendezvous hashing: each key orders the peers in its own way, so a peer that leaves moves only its own keys. */
 export function byKey(peers: readonly Peer[], key: string, tried?: ReadonlySet<string>, failed?: { has(id: string): boolean }): Peer | undefined {
   let best: Peer | undefined
   let most = -1
@@ -14,7 +14,7 @@ export function byKey(peers: readonly Peer[], key: string, tried?: ReadonlySet<s
   return best
 }
 
-/** FNV-1a with a last mix: spread, not secrecy. */
+/** FNV-1a with a final mix: for spread, not for secrecy. */
 function hash(text: string): number {
   let h = 0x811c9dc5
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)

@@ -1,4 +1,4 @@
-/** Everything of a stage that exists from its first use on. This is the file where the parts meet; which parts, says the public door. */
+/** The parts of a stage, from its first use on, and how they are connected. The public door says which parts. */
 import type { Duplex } from 'node:stream'
 import { isDeepStrictEqual } from 'node:util'
 import { asked } from './asking.js'
@@ -31,9 +31,9 @@ export interface RunningOptions {
   parts: Parts
   chain: readonly ChainItem[]
   meta(): Meta
-  /** `close()` was called. */
+  /** Whether `close()` was called. */
   closed(): boolean
-  /** Somebody listens to that event. */
+  /** Whether somebody listens to that event. */
   hears(event: keyof StageEvents): boolean
   tell<Name extends keyof StageEvents>(name: Name, ...args: StageEvents[Name]): void
   error(error: Error): void
@@ -52,18 +52,18 @@ export class Running {
   readonly listening: Listening
   readonly #deadlines: DeadlineSweep
   readonly #often: OftenLog
-  /** Of a chain of one's own, in which no layer provides. */
+  /** For a chain of one's own in which no layer has `provide`. */
   readonly #forward: Forward | undefined
-  /** Those that this stage has had, too. */
+  /** The present and past ids of this stage. */
   readonly #ids = new Set<string>()
   readonly #announces: Record<string, unknown> = {}
   #store: Store | undefined
-  /** Closing, while what is being served ends. */
+  /** The stage is closing, and work in progress may still make calls. */
   #serving = false
   #draining = false
   #addresses: readonly string[] = []
   #listened = false
-  /** What the top of a chain of one's own carries, once a link has shown it. */
+  /** Whether the top of a chain of one's own carries objects, known once a link has stood. */
   #modes: Modes = { readable: undefined, writable: undefined }
 
   constructor(private readonly options: RunningOptions) {
@@ -90,7 +90,7 @@ export class Running {
       onjoin: (peer) => this.#onjoin(peer),
       onpart: (peer, reason) => this.#onpart(peer, reason),
       onupdate: (peer, before) => this.#onupdate(peer, before),
-      onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells it
+      onzombie: (peer) => void links.need(peer, () => {}), // the handshake tells that stage
       onforgot: () => {
         tenure.forgot()
         for (const layer of this.mounted) layer.onlease?.('forgot')
@@ -112,7 +112,7 @@ export class Running {
       clock, random, namespace, secret, idleLinkMs, interfaces, chain, self,
       find: (id) => directory.get(id),
       isGone: (id) => directory.isGone(id),
-      ongone: () => { if (!this.#draining) tenure.doubt() }, // to others, one that leaves is gone
+      ongone: () => { if (!this.#draining) tenure.doubt() }, // a stage that leaves is gone to others anyway
       kept: (peer) => this.kept.includes(peer),
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),
@@ -156,7 +156,7 @@ export class Running {
     this.listening.start()
   }
 
-  /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
+  /** A verb that a layer of the chain gives to the stage. @throws TypeError if no layer gives it */
   verb(name: string): (...args: unknown[]) => unknown {
     for (const { host } of this.mounted) {
       const verb = host?.[name]
@@ -165,29 +165,29 @@ export class Running {
     throw new TypeError(`${name}() needs a layer that this stage's chain does not have`)
   }
 
-  /** What the stage says of itself has changed. Resolves when it is listed. @throws StageError why it is not */
+  /** Publishes the stage's changed description. Resolves when it is listed. @throws StageError why it is not listed */
   async describe(): Promise<void> {
     const { links, listening, surroundings, tenure } = this
-    surroundings.turns.clear() // they hold what this stage was to itself
+    surroundings.turns.clear() // cached selections hold the stage's old entry
     links.describe(surroundings.self())
     if (!this.#listened) await listening.ready()
     await tenure.relist()
   }
 
-  /** Lets what was begun end, leaves the registry, and ends everything. The stage is closed for what is new by then. */
+  /** Lets work in progress end, leaves the registry, and ends everything. By now the stage refuses new work. */
   async close(steps: Steps): Promise<void> {
     const { tenure, links, directory, surroundings, listening, mounted } = this
     const { clock } = surroundings
     const until = clock.now() + DRAIN_MS
     wake(surroundings.waiting)
-    // what is being served may still make calls of its own, so its links and names stay until it has ended
+    // work in progress may still make calls of its own, so its links and names stay until it has ended
     this.#serving = true
     await steps.take(DRAIN_MS, 'what was being served', () => Promise.all(mounted.flatMap((one) => one.drain ? [one.drain()] : [])))
     this.#serving = false
     this.#draining = true
     wake(surroundings.waiting)
     listening.close()
-    // told to all, so that others stop choosing us; it is no condition for leaving
+    // all peers are notified, so that they stop choosing this stage; leaving does not depend on it
     await steps.take(500, 'telling the registry', () => tenure.update())
     await steps.take(DRAIN_MS + 1500, 'the links', () => links.close(Math.max(500, until - clock.now())))
     await steps.take(1500, 'leaving the registry; the entry will lapse', () => tenure.close())
@@ -201,7 +201,7 @@ export class Running {
     this.kept.clear()
   }
 
-  // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
+  // ── events of the parts ───────────────────────────────────────────────────────────────────────────────────────
 
   #onaddresses(addresses: readonly string[]): void {
     const { name, namespace, tell } = this.options
@@ -228,7 +228,7 @@ export class Running {
     links.describe(peer)
     const meta = !isDeepStrictEqual(peer.meta, before.meta)
     const moved = !isDeepStrictEqual(peer.addresses, before.addresses)
-    // facts alone are no reason to look at a link that stands
+    // a change of `meta` alone is no reason to probe a standing link
     if (moved || !meta) links.refresh(peer.id)
     kept.hold(peer)
     if (moved || meta) this.options.tell('update', peer)
@@ -250,7 +250,7 @@ export class Running {
     this.#forward?.onlink(link)
     if (!link.top.openStream) this.#modes = { readable: objects(link.top), writable: writesObjects(link.top) }
     this.options.tell('link', link.peer)
-    // a chain whose top opens no streams has this one, and who did not dial learns of it here
+    // a top that opens no streams is the only stream of the link, and the accepting stage learns of it here
     if (link.dialled || link.top.openStream) return
     if (link.outputs.length === 0) link.top.allowHalfOpen = false // the bare carrier ends as an accepted socket does
     this.#onstream(link.top, link.peer)
@@ -262,7 +262,7 @@ export class Running {
       const at = remote ? ` at ${remote}` : ''
       return `link to ${peer.name} (${peer.id})${at} ended${error ? `: ${error.message}` : ''}`
     }
-    // a peer that breaks the protocol decides how often, and under which names: by where it is
+    // a peer that breaks the protocol decides how often and under which names, so its address counts
     if (error && CUT_OFF.has(error.code)) this.#often.note(`${error.code} ${remote?.split(' ')[0] ?? peer.name}`, ended)
     else log(this.options.name, ended())
     this.options.tell('unlink', link.peer, error)
@@ -290,7 +290,7 @@ export class Running {
 const CUT_OFF: ReadonlySet<string> = new Set(['PROTOCOL_ERROR', 'SLOW_PEER'])
 const BYTES: Modes = { readable: false, writable: false }
 
-/** Lets everybody who waited look again; whoever still waits puts himself back. */
+/** Makes every waiter look again; a waiter that goes on waiting adds itself back. */
 function wake(waiting: Set<() => void>): void {
   const all = [...waiting]
   waiting.clear()

@@ -1,4 +1,4 @@
-/** What proves the messages of a handshake: an HMAC by the secret, over both hellos and all that a message says. */
+/** The proof of each handshake message: an HMAC by the secret, over both hellos and the whole content of the message. */
 import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import { StageError } from './errors.js'
 import type { Hello } from './hello.js'
@@ -11,13 +11,13 @@ export interface SealOptions {
   secret?: string | undefined
 }
 
-/** What proves a message, given the JSON of what it says. */
+/** The proofs of both ends, each a function of the JSON of a message's content. */
 export interface Seal {
   ours(said: string): string
   theirs(said: string): string
 }
 
-/** Role labels and both nonces are in it: no proof can be replayed or reflected. The chain and names are covered as well. */
+/** Role labels and both nonces are covered, so no proof can be replayed or reflected. The chain and names are covered as well. */
 export function seal(o: SealOptions, dialler: Hello, listener: Hello): Seal {
   if ((o.secret !== undefined) !== (o.dialled ? listener : dialler).secret) {
     throw new StageError('AUTH_FAILED', 'one of the two stages has a secret and the other has none: give both the same `secret`')
@@ -34,10 +34,10 @@ export function seal(o: SealOptions, dialler: Hello, listener: Hello): Seal {
   return o.dialled ? { ours: by('dialler'), theirs: by('listener') } : { ours: by('listener'), theirs: by('dialler') }
 }
 
-/** What of a message its proof covers: all that it says; a message that says nothing else is proven by the hellos alone. */
+/** The part of a message that its proof covers: the whole content. An empty message is proven by the hellos alone. */
 export const covered = (said: object): string => Object.keys(said).length > 0 ? JSON.stringify(said) : ''
 
-/** In one order of keys, whoever built it. */
+/** The fields of a hello in one fixed order, whichever end built it. */
 const canonical = (h: Hello): unknown[] => [
   h.protocol, h.namespace, h.from.id, h.from.name, h.from.addresses, h.expect ?? null, h.nonce, h.chain, h.own ?? null, h.secret,
   h.last?.of ?? null, h.last?.state ?? null,

@@ -6,19 +6,19 @@ import type { LiveLink } from './link.js'
 import type { Links } from './links.js'
 import type { Clock, Entry, Link, Peer, Selection, SelectOptions, Timer, To } from './types.js'
 
-/** What a selection asks of its stage. */
+/** The parts of a stage that its selections use. */
 export interface Surroundings {
   readonly clock: Clock
   readonly directory: Directory
   readonly links: Links
   readonly registryAddress: string
-  /** The deadline of what has none of its own, in milliseconds. */
+  /** The deadline of a selection without one of its own, in milliseconds. */
   readonly timeoutMs: number
   closed(): boolean
-  /** Closing, but what is being served may still make calls of its own. */
+  /** The stage is closing, but work in progress may still make calls of its own. */
   draining(): boolean
   self(): Entry
-  /** Those that wait for the directory to change; called once each, then forgotten. */
+  /** Callbacks that wait for the directory to change; called once each, then forgotten. */
   readonly waiting: Set<() => void>
   /** Per pattern: the matches at one version of the directory, and whose turn it is among equals. */
   readonly turns: Map<string, Turn>
@@ -33,17 +33,17 @@ interface Turn {
 
 type Done = (error: StageError | null, link?: Link) => void
 
-/** Another try cannot mend these; every other failure to connect may pass. */
+/** Codes that are not retryable; every other failure to connect may pass. */
 const FINAL: ReadonlySet<string> = new Set(['AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'WRONG_NAMESPACE', 'CLOSED', 'BAD_ARGUMENT'])
 
-/** Whom one `to()` means: cheap to make, as one is made for every call. */
+/** The peers meant by one `to()`. Cheap to make, since every call makes a selection. */
 export class Picked implements Selection {
   readonly #patterns: readonly string[]
   readonly #ids: readonly Peer[]
   #label: string | undefined
 
   /**
-   * @param layer  whose output is the `top` of the links it finds; default that of the whole chain
+   * @param layer  the layer whose output is the `top` of the links; default the top of the whole chain
    * @throws StageError BAD_NAME · BAD_ARGUMENT
    */
   constructor(private readonly stage: Surroundings, private readonly to: To, readonly options: Readonly<SelectOptions>, private readonly layer?: number) {
@@ -58,7 +58,7 @@ export class Picked implements Selection {
     }
   }
 
-  /** The one name that is meant, if it is one. */
+  /** The name that is meant, if there is only one and it is no pattern. */
   get name(): string | undefined {
     const [only, ...more] = [...this.#patterns, ...this.#ids.map((peer) => peer.name)]
     return only !== undefined && more.length === 0 && !isPattern(only) ? only : undefined
@@ -68,18 +68,18 @@ export class Picked implements Selection {
     return this.#label ??= named(this.to as string)
   }
 
-  /** The same as the layer at `index` of the chain sees it. */
+  /** The same selection, as the layer at `index` of the chain sees it. */
   at(index: number): Picked {
     return new Picked(this.stage, this.to, this.options, index)
   }
 
-  /** The same without oneself, as streams and links kept open want it. */
+  /** The same selection without the stage itself, for streams and links kept open. */
   others(): Picked {
     return this.options.self === false ? this : new Picked(this.stage, this.to, { ...this.options, self: false })
   }
 
   includes(peer: Peer): boolean {
-    if (peer.claimed) return this.#patterns.includes('*') // of all others its own word is no reason to show it anything
+    if (peer.claimed) return this.#patterns.includes('*') // the peer's own word is no reason to match anything narrower
     return this.#ids.some((one) => one.id === peer.id) || this.#patterns.some((pattern) => matches(pattern, peer.name))
   }
 
@@ -137,7 +137,7 @@ export class Picked implements Selection {
       asked ??= directory.look()
       if (directory.known && asked <= directory.looked) return end(null)
       waiting.add(look)
-      // a registry that does not answer leaves time for those who are known, and no error
+      // if the registry does not answer, there is time left for the known peers, and no error
       timer ??= clock.setTimeout(() => {
         asked = 0
         look()
@@ -150,7 +150,7 @@ export class Picked implements Selection {
   why(waitedMs: number): StageError {
     const { directory, links, registryAddress } = this.stage
     const waited = waitedMs > 0 ? `within ${Math.round(waitedMs)} ms` : 'now'
-    // two processes may look in two folders where each believes that there is one
+    // two processes may use two folders while each believes that there is only one
     const where = registryAddress.startsWith('local:') ? ` (${registryAddress})` : ''
     if (this.#closed) return closed()
     if (!directory.known) {
@@ -173,8 +173,8 @@ export class Picked implements Selection {
   }
 
   /**
-   * Somebody who is meant is not there, as far as is known: nobody but oneself is, or nobody of one name or pattern of a
-   * list. A view that is newer than the question may know more.
+   * As far as is known, a peer that is meant is missing: nobody but the stage itself matches, or nobody matches one name or
+   * pattern of a list. A view that is newer than the question may know more.
    */
   #lacks(): boolean {
     const { directory } = this.stage
@@ -203,7 +203,7 @@ export class Picked implements Selection {
     return this.layer === undefined ? link : link.seenBy(this.layer)
   }
 
-  /** The matches now; computed once for each change of the directory. */
+  /** The present matches; computed once for each change of the directory. */
   #turn(): Turn {
     const { directory, turns } = this.stage
     const self = this.options.self === false ? '' : this.stage.self().id
@@ -240,13 +240,13 @@ export class Picked implements Selection {
       best = peer
       least = load
     }
-    // where a link stands nobody waits for one; those without are dialled meanwhile, and take part when they are there
+    // no call waits for a link while another match has one; matches without a link are dialled meanwhile, and take part once linked
     if (least < NOT_LINKED) for (const peer of peers) if (this.#load(peer) === NOT_LINKED) this.stage.links.warm(peer)
     if (best) turn.next = (peers.indexOf(best) + 1) % peers.length
     return best
   }
 
-  /** @param first  whose turn it is */
+  /** @param first  the peer whose turn it is */
   #wait(first: Peer | undefined, tried: ReadonlySet<string> | undefined, done: Done): () => void {
     const { waiting, links, directory } = this.stage
     const failed = new Map<string, StageError>()
@@ -263,7 +263,7 @@ export class Picked implements Selection {
       if (over) return
       if (this.#closed) return end(closed())
       if (chosen && this.matches().some((one) => one.id === chosen?.id)) {
-        // still a match: keeps its place among those that wait for the same link
+        // still a match: keeps its place among the callers that wait for the same link
         waiting.add(attempt)
         return
       }
@@ -283,12 +283,12 @@ export class Picked implements Selection {
         return
       }
       if (this.#lacks()) asked ??= directory.look()
-      // none is left of those not tried, which cannot be reached either: nothing to wait for once the registry was asked
+      // every match was tried or cannot be reached: there is nothing to wait for once the registry was asked
       if (tried?.size && this.matches().every((one) => tried.has(one.id) || failed.has(one.id)) && (asked ?? 0) <= directory.looked) return end(this.why(0))
       const errors = [...failed.values()]
       if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0])
       for (const [id, error] of failed) if (!FINAL.has(error.code)) failed.delete(id)
-      if (errors.length > 0 && this.#pick(tried, failed)) return attempt() // the links wait before they dial again
+      if (errors.length > 0 && this.#pick(tried, failed)) return attempt() // the links back off before the next dial
       waiting.add(attempt)
     }
     attempt()
@@ -301,9 +301,9 @@ export class Picked implements Selection {
 }
 
 const NONE: readonly Peer[] = []
-/** So much of its deadline a question waits for the registry at most. */
+/** The part of its deadline that a selection waits for the registry at most. */
 const LOOK_PART = 0.75
-/** Above the load of any link. */
+/** Greater than the load of any link. */
 const NOT_LINKED = 1e9
 const nothing = (): void => {}
 const closed = (): StageError => new StageError('CLOSED', 'this stage is closed')

@@ -2,7 +2,7 @@ import type { Registry } from './types.js'
 
 const users = new WeakMap<Registry, number>()
 
-/** Several stages may use one registry object; the last of them that closes, closes it. */
+/** Counts the stages that use one registry object; the last of them to close closes it. */
 export function retain(registry: Registry): () => Promise<void> {
   users.set(registry, (users.get(registry) ?? 0) + 1)
   return async () => {

@@ -1,4 +1,4 @@
-/** What a stage knows of its connections to each peer: their link, those that wait for it, and when to dial again. */
+/** A stage's connections to each peer: the link, the callers that wait for it, and when to dial again. */
 import { backoffMs } from './dial.js'
 import type { StageError } from './errors.js'
 import type { LastLink } from './hello.js'
@@ -8,65 +8,65 @@ import type { Clock, Peer, Random, Timer } from './types.js'
 
 export type Done = (error: StageError | null, link?: LiveLink) => void
 
-/** A peer, and the links that show it. */
+/** A peer, and the links that show its description. */
 export interface Known {
   peer: Peer
-  /** All that were built and have not closed. */
+  /** All links that were built and have not closed. */
   readonly links: Set<LiveLink>
 }
 
-/** A link that held this long begins the next back-off from the start. */
+/** After a link that held this long, the back-off starts afresh. */
 const STABLE_MS = 10_000
-/** Dials that were cut off in the handshake count as no more than so many failures: there was no room, and that passes. */
+/** Dials that were cut off in the handshake count as at most this many failures: the other end had no room, and that passes. */
 const CUT_OFF_MAX = 3
 
-/** What is known of the connections to one id. */
+/** The state of the connections to one id. */
 export class Slot implements Known {
   readonly links = new Set<LiveLink>()
-  /** The link of the pair, or the connection that was just decided for, whose link does not stand yet. */
+  /** The link of the pair, or the connection that was chosen last, whose link does not stand yet. */
   current: { id: string; seq: number; stream: Duplex; link?: LiveLink } | undefined
   last: LastLink | undefined
   readonly waiting = new Set<Done>()
   dial: AbortController | undefined
   redial: Timer | undefined
   failures = 0
-  /** The last dial connected, and was cut off before the other end had said anything that it can be held to. */
+  /** The last dial connected, and was cut off before the other end was proven. */
   cutOff = false
-  /** No dial before then. */
+  /** The earliest time of the next dial. */
   notBefore = 0
-  /** Its last link broke without a goodbye; counts refused dials since. */
+  /** Refused dials since the last link broke without a goodbye; undefined if it did not. */
   refused: number | undefined
   /** Why the last dial failed, if it did. */
   error: StageError | undefined
 
   constructor(public peer: Peer) {}
 
-  /** Answers all that wait, in the order in which they came. */
+  /** Answers all waiting callers, in the order in which they came. */
   settle(error: StageError | null, link?: LiveLink): void {
     const waiting = [...this.waiting]
     this.waiting.clear()
     for (const done of waiting) done(error, link)
   }
 
-  /** The next dial comes later, the more of them have failed. */
+  /** Delays the next dial, the more so the more dials have failed. */
   postpone(error: StageError | undefined, clock: Clock, random: Random): void {
     this.error = error
     this.failures = Math.min(this.failures + 1, this.cutOff ? CUT_OFF_MAX : Infinity)
     this.notBefore = clock.now() + backoffMs(random, this.failures)
   }
 
-  /** A link that stood has closed, which says how soon it is dialled again. */
+  /** A link that stood has closed; how it ended decides how soon the peer is dialled again. */
   closed(link: LiveLink, error: StageError | undefined, clock: Clock, random: Random): void {
     if (this.current?.link === link) this.current = undefined
     this.last = { of: link.id, state: 'closed' }
-    // one that breaks right after it stood is as good as a dial that failed
+    // a link that breaks right after it stood counts as a failed dial
     if (clock.now() - link.since > STABLE_MS) this.failures = 0
     else if (error) this.failures++
-    else this.failures = Math.min(this.failures, 1) // with a goodbye: what failed before it stood is over
+    else this.failures = Math.min(this.failures, 1) // after a goodbye, earlier failures count as one at most
     this.notBefore = clock.now() + backoffMs(random, this.failures)
   }
 
-  /** The connection that was decided for last is dead. */
+  /** The connection that was chosen last is dead. */
   drop(): void {
     const { current } = this
     this.current = undefined
@@ -75,7 +75,7 @@ export class Slot implements Known {
   }
 }
 
-/** By the ids of the peers. */
+/** Slots by the ids of the peers. */
 export class Slots extends Map<string, Slot> {
   of(peer: Peer): Slot {
     let slot = this.get(peer.id)

@@ -10,33 +10,33 @@ export interface Ends {
   readonly local: string
   /** The name of the peer; undefined while a pattern has not been resolved. */
   readonly remote: string | undefined
-  /** A link is being made for it. */
+  /** A link is being made for the stream. */
   readonly connecting: boolean
-  /** It stands on a link. */
+  /** The stream stands on a link. */
   readonly connected: boolean
 }
 
 /**
- * What programs that were written for a `net.Socket` ask of a stream without looking first. Addresses are names of
- * stages; what only concerns a kernel's socket does nothing.
+ * The members of a `net.Socket` that programs use without looking first. Addresses are names of stages; members that only
+ * concern a kernel's socket do nothing.
  */
 export interface SocketMembers {
   /**
    * Emits `timeout` whenever nothing was read and nothing was written for `ms` milliseconds; 0 switches it off. The
    * stream stays open.
-   * @throws TypeError · RangeError `ms` is no number of milliseconds, or `listener` no function; with the codes of Node's own
+   * @throws TypeError · RangeError `ms` is no number of milliseconds, or `listener` no function; with Node's own codes
    */
   setTimeout(ms: number, listener?: () => void): this
   setKeepAlive(enable?: boolean, initialDelay?: number): this
   setNoDelay(noDelay?: boolean): this
-  /** A stage keeps the process alive until it is closed, and its streams change nothing about that. */
+  /** Has no effect: a stage keeps the process alive until it is closed, and its streams change nothing about that. */
   ref(): this
   unref(): this
-  /** Ends, and destroys when all was written. */
+  /** Ends the stream, and destroys it when all was written. */
   destroySoon(): void
   resetAndDestroy(): this
   address(): { address?: string, family?: string, port?: number }
-  /** What `setTimeout` was last given. */
+  /** The last argument of `setTimeout`. */
   readonly timeout: number | undefined
   readonly connecting: boolean
   readonly pending: boolean
@@ -54,10 +54,10 @@ export interface SocketMembers {
   readonly bytesWritten: number
 }
 
-/** What `to()`, its callback and the `stream` event yield. */
+/** The streams that `to()`, its callback and the `stream` event yield. */
 export type PeerStream = Duplex & SocketMembers
 
-/** Where a stream keeps its ends. */
+/** The property in which a stream keeps its ends. */
 export const ENDS = Symbol('ends')
 const IDLE = Symbol('idle')
 
@@ -124,21 +124,21 @@ const members: PropertyDescriptorMap & ThisType<Dressed> = {
 for (const member of Object.values(members)) member.configurable = true
 for (const name of Object.keys(members)) if ('value' in members[name]) members[name].writable = true
 
-/** Gives the objects of a class the socket members. Each of them gets its ends by `stand`. */
+/** Gives the objects of a class the socket members. Each object gets its ends by `stand`. */
 export function socketlike(prototype: object): void {
   Object.defineProperties(prototype, members)
   Object.defineProperty(prototype, ENDS, { value: undefined, writable: true, configurable: true })
 }
 
-/** Gives a stream its ends, and the socket members that it does not have itself: a chain's top may be anybody's. */
+/** Gives a stream its ends, and the socket members that it lacks: a chain's top may be anybody's. */
 export function stand<Stream extends Duplex>(stream: Stream, ends: Ends): Stream & SocketMembers {
-  Reflect.set(stream, ENDS, ends) // a top of somebody else's may be frozen
-  const lacks = (name: string): boolean => !(name in stream) && !(name === 'timeout' && 'setTimeout' in stream) // which sets it later
+  Reflect.set(stream, ENDS, ends) // a foreign top may be frozen
+  const lacks = (name: string): boolean => !(name in stream) && !(name === 'timeout' && 'setTimeout' in stream) // setTimeout() sets it
   for (const name of Object.keys(members).filter(lacks)) Reflect.defineProperty(stream, name, members[name])
   return stream as Stream & SocketMembers
 }
 
-/** Tells a stream that nothing passed through it for a while. Only streams with a timeout pay for being watched. */
+/** Emits `timeout` on a stream after a while without activity. Only streams with a timeout pay for being watched. */
 class Idle {
   ms = 0
   #timer: Timer | undefined
@@ -162,7 +162,7 @@ class Idle {
     this.#timer ??= this.clock.setTimeout(() => this.#due(), Math.min(this.ms, MAX_MS))
   }
 
-  /** The timer runs on while something passes, and looks then how long ago that was. */
+  /** The timer is not restarted at each activity: when it is due, it checks how long ago the last activity was. */
   #due(): void {
     this.#timer = undefined
     const left = this.#last + this.ms - this.clock.now()

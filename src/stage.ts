@@ -18,7 +18,7 @@ import type { PeerStream } from './socketlike.js'
 import { Steps } from './steps.js'
 import type { LinkEnd, Peer, TargetOptions, To, Wrapper } from './types.js'
 
-/** One node of the mesh, as it is used. What it is made of, from its first use on, is its `Running`. */
+/** One node of the mesh, as its users see it. From the first use on, its parts are in its `Running`. */
 export class StageCore extends EventEmitter<StageEvents> {
   readonly name: string
   #namespace: string
@@ -30,7 +30,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   #meta: Meta
   #closing: Promise<void> | undefined
 
-  /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError when it would listen beyond this machine without a secret */
+  /** @throws StageError BAD_NAME · BAD_ARGUMENT; TypeError if the stage would listen beyond this machine without a secret */
   constructor(name: string, options: CoreOptions, parts: Parts) {
     super()
     this.name = checkName(name)
@@ -40,7 +40,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     this.#parts = parts
     this.#meta = options.meta === undefined ? NO_META : checkMeta(options.meta)
     this.#release = [...new Set([parts.registry, parts.store ?? parts.registry])].map(retain)
-    // whoever made it may still set the namespace and the chain; a stage that nobody touches is listed all the same
+    // until then the namespace and the chain may still be set; a stage that nobody uses is listed all the same
     process.nextTick(() => { if (!this.#closing) this.#run() })
   }
 
@@ -60,27 +60,27 @@ export class StageCore extends EventEmitter<StageEvents> {
     return this
   }
 
-  /** What it tells about itself: `peer.meta` to the others. */
+  /** Facts that this stage publishes about itself: `peer.meta` to the others. */
   get meta(): Meta {
     return this.#meta
   }
 
   /**
-   * Replaces `meta`, at any time. Resolves when it is listed: others have it with their next view of the registry.
-   * @throws StageError BAD_ARGUMENT it is no flat object of text to text, of at most 2 KiB as JSON, and nothing has changed ·
-   *   CLOSED · REGISTRY_UNAVAILABLE, or another reason for which the stage is not listed: it will be, with this meta, once it can
+   * Replaces `meta`, at any time. Resolves when the new meta is listed: others have it with their next view of the registry.
+   * @throws StageError BAD_ARGUMENT not a flat object of text to text, of at most 2 KiB as JSON, and nothing has changed ·
+   *   CLOSED · REGISTRY_UNAVAILABLE, or another reason why the stage is not listed: it will be, with this meta, once it can
    */
   async setMeta(meta: Readonly<Record<string, string>>): Promise<void> {
     const checked = checkMeta(meta)
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    if (this.#running) encodeEntry({ ...this.#running.surroundings.self(), meta: checked }) // too large an entry would not be listed any more
+    if (this.#running) encodeEntry({ ...this.#running.surroundings.self(), meta: checked }) // too large an entry would no longer be listed
     this.#meta = checked
-    if (!this.#running) await new Promise<void>((resolve) => { process.nextTick(resolve) }) // this is no use of the stage: the constructor's tick is
+    if (!this.#running) await new Promise<void>((resolve) => { process.nextTick(resolve) }) // let the constructor's tick be the first use
     await this.#run().describe()
   }
 
-  /** The first call replaces the default chain, each further one adds to it. @throws TypeError after the first use */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- what it takes is what the one before it returned
+  /** The first call replaces the default chain, each further call adds to it. @throws TypeError after the first use */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a wrapper takes whatever the wrapper before it returned
   addStreamWrapper(wrapper: Wrapper<any, Duplex>, { name }: { name?: string } = {}): this {
     this.#beforeUse('addStreamWrapper')
     const lost = optionsOf(this.#options.chain ?? this.#parts.chain).find((one) => one in this.#options)
@@ -91,8 +91,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /**
-   * Whom to reach: a name, a pattern (`*`, `?`), a peer, or a list of them. A Duplex that connects on the first read
-   * or write, with the verbs of the chain; with a callback, a stream to each of those there now.
+   * Selects whom to reach: a name, a pattern (`*`, `?`), a peer, or a list of them. Returns a Duplex that connects on the
+   * first read or write, with the verbs of the chain. A callback gets a stream to each present match.
    * @throws StageError BAD_NAME · BAD_ARGUMENT
    */
   to<Top extends Duplex = PeerStream>(to: To, callback: StreamCallback<Top>): PeerStream
@@ -107,9 +107,9 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /**
-   * Live peers that match, without oneself.
+   * Live peers that match, without the stage itself.
    * @param pattern     default all
-   * @param exclusions  ids or names of those that are left out
+   * @param exclusions  ids or names to leave out
    * @throws StageError BAD_NAME
    */
   peers(pattern = '*', exclusions?: Iterable<string>): readonly Peer[] {
@@ -121,7 +121,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     return this.peers(pattern, exclusions)
   }
 
-  /** Calls `fn` for every live match once the registry was asked; resolves when that is done. */
+  /** Calls `fn` for every live match once the registry was asked; resolves after the last call. */
   async each(pattern: string, fn: (peer: Peer) => void): Promise<void> {
     const { surroundings, directory, bounds } = this.#run()
     const selection = new Picked(surroundings, pattern, {})
@@ -129,12 +129,15 @@ export class StageCore extends EventEmitter<StageEvents> {
     for (const peer of directory.lookup(pattern)) fn(peer)
   }
 
-  /** The links that stand. */
+  /** The open links. */
   links(): readonly (LinkEnd & { id: string; load: number })[] {
     return [...this.#run().links.all()].map(({ id, peer, dialled, load }) => ({ id, peer, dialled, load }))
   }
 
-  /** Counters of what is held, by name: bounded, and 0 in the end. Beside them totals of retries since the stage began (`retries`, `actorRetries`), and of those that the retry budget refused (`…Refused`). */
+  /**
+   * Counters of held resources, by name: bounded, and 0 in the end. Also totals since the stage began: retries (`retries`,
+   * `actorRetries`), and retries that the retry budget refused (`…Refused`).
+   */
   stats(): Readonly<Record<string, number>> {
     if (!this.#running) return {}
     const { links, directory, mounted, surroundings } = this.#running
@@ -143,9 +146,9 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /**
-   * Holds a link open to every match, now and later; with `false` lets go of all that was held under the same pattern.
-   * @returns lets go of what this call holds: `using held = stage.keep('db')`, or `held()`. Another `keep()` of the same
-   *   pattern holds on.
+   * Holds a link open to every match, now and later; with `false` releases everything that was held under the same pattern.
+   * @returns releases the hold of this call: `using held = stage.keep('db')`, or `held()`. Other calls of `keep()` with the
+   *   same pattern hold on.
    * @throws StageError BAD_NAME
    */
   keep(pattern: string, hold = true): LetGo {
@@ -155,8 +158,8 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /**
-   * Resolves when the stage listens, is listed, and has seen that itself in the registry. Everything works before it, only later.
-   * @throws StageError why it is not; it goes on trying, so a later `ready()` may resolve
+   * Resolves when the stage listens, is listed, and has seen its own entry in the registry. All methods work before that, but take longer.
+   * @throws StageError why the stage is not ready; it keeps trying, so a later `ready()` may resolve
    */
   async ready(): Promise<void> {
     const { listening, tenure, surroundings } = this.#run()
@@ -167,7 +170,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   /**
-   * Takes no new work, lets what was begun end (within nine seconds; it may make calls of its own), leaves the registry,
+   * Admits no new work, lets work in progress end (within nine seconds; it may make calls of its own), leaves the registry,
    * and ends everything. Settles within 15 s. Idempotent.
    */
   close(): Promise<void> {
@@ -179,7 +182,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     return this.close()
   }
 
-  /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
+  /** A verb that a layer of the chain gives to the stage. @throws TypeError if no layer gives it */
   verb(name: string): (...args: unknown[]) => unknown {
     return this.#run().verb(name)
   }
@@ -208,7 +211,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     const { clock, interfaces } = this.#parts
     const steps = new Steps(clock, (error) => this.#error(error))
     if (this.#running) {
-      this.#closing ??= Promise.resolve() // so that what wakes now finds the stage closed
+      this.#closing ??= Promise.resolve() // so that everything that wakes now finds the stage closed
       await this.#running.close(steps)
     }
     await Promise.all([
@@ -223,7 +226,7 @@ export class StageCore extends EventEmitter<StageEvents> {
     if (this.listenerCount('error') > 0) this.#tell('error', error)
   }
 
-  /** What a listener throws is its owner's bug, as with any emitter; it must not break what is being told about. */
+  /** An error of a listener is its owner's bug, as with any emitter, and must not break the operation that is reported. */
   #tell<Name extends keyof StageEvents>(name: Name, ...args: StageEvents[Name]): void {
     try {
       outside(this.emit as (name: string, ...args: unknown[]) => boolean, this, name, ...args)

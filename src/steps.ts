@@ -1,4 +1,4 @@
-/** The steps by which a stage closes: each has its time, and whatever hangs or fails in one, the others are taken. */
+/** The steps by which a stage closes: each has its time limit, and a step that hangs or fails does not prevent the others. */
 import { asError } from './errors.js'
 import { within } from './within.js'
 import type { Clock } from './types.js'

@@ -1,37 +1,37 @@
 import type { Clock, Timer } from './types.js'
 
-/** How much is known of who connected. */
+/** Ranks say how much is known about the other end of a connection. With this rank, nothing yet. */
 export const SILENT = 0
 /** A well-formed HELLO came: anybody can send one. */
 export const NAMED = 1
-/** The registry lists the id and the name in it. */
+/** The registry lists the id and the name in the HELLO. */
 export const LISTED = 2
-/** Its PROOF was right; without a secret it says nothing. */
+/** The PROOF was right, which means nothing without a secret. */
 export const PROVEN = 3
 
-/** Connections that came in and have said nothing that makes sense yet. */
+/** The most connections that have sent nothing meaningful yet. */
 const SILENT_MAX = 64
-/** Those whose HELLO came, and whose handshake is not done. */
+/** The most connections that have sent a HELLO and are still in their handshake. */
 const GREETED_MAX = 64
-/** All of them, for the moment until those that just came have been read. */
+/** The most connections in all, for the moment until the newest of them have been read. */
 const BURST_MAX = 256
 
 export interface Stranger {
-  /** The interface, and the remote address if it has any. */
+  /** The interface, and the remote address if there is any. */
   readonly from: string
   readonly rank: number
 }
 
 interface Held extends Stranger {
   rank: number
-  /** When it came, or rose, in turns of the event loop. */
+  /** When the connection came, or rose, in turns of the event loop. */
   turn: number
   cut(): void
 }
 
 /**
- * Which `count` of them make room: each time the one that has waited longest, from where most of one rank come, of the
- * lower rank where that is a tie. So whoever opens many connections pushes out their own first.
+ * Chooses `count` connections to make room. Each time, the largest group of one rank and place loses the connection that
+ * has waited longest; in a tie, a group of lower rank does. So a host that opens many connections pushes out its own first.
  * @param all  in the order in which they came
  */
 export function surplus<One extends Stranger>(all: readonly One[], count: number): One[] {
@@ -53,7 +53,7 @@ export function surplus<One extends Stranger>(all: readonly One[], count: number
   return out
 }
 
-/** Where a remote address counts: one IPv6 host can use every address of its /64, so these are one place. */
+/** The place that a remote address counts for: one IPv6 host can use every address of its /64, so a /64 is one place. */
 export function place(address: string | undefined): string {
   if (!address?.includes(':')) return address ?? ''
   if (address.includes('.')) return address.slice(address.lastIndexOf(':') + 1) // IPv4 in IPv6
@@ -64,9 +64,9 @@ export function place(address: string | undefined): string {
 }
 
 /**
- * The connections whose handshake is not done. A new one always gets in, and where there are too many an older one is cut
- * off: to refuse the new ones would let whoever holds the old ones keep everybody out. One that just came is kept until
- * the event loop has had the chance to read what it sent.
+ * The connections whose handshake is not done. A new connection always gets in, and an older one is cut off if there are
+ * too many: refusing new connections would let the holder of the old ones keep everybody out. A new connection is kept
+ * until the event loop has had the chance to read its first bytes.
  */
 export class Strangers {
   readonly #all = new Set<Held>()
@@ -75,7 +75,7 @@ export class Strangers {
 
   constructor(private readonly clock: Clock) {}
 
-  /** @param cut  ends its connection; `leave` follows */
+  /** @param cut  ends the connection; `leave` follows */
   enter(from: string, cut: () => void): Stranger {
     const one: Held = { from, cut, rank: SILENT, turn: this.#turn }
     this.#all.add(one)
@@ -84,7 +84,7 @@ export class Strangers {
     return one
   }
 
-  /** More is known of it. */
+  /** More is known about the connection. */
   rise(one: Stranger, rank: number): void {
     const held = one as Held
     if (!this.#all.delete(held)) return
@@ -105,7 +105,7 @@ export class Strangers {
     this.#looking = this.clock.setTimeout(() => {
       this.#looking = undefined
       this.#turn++
-      // sockets are read in the turn after the one in which they were accepted
+      // a socket is read in the turn after the turn that accepted it
       for (const [pool, max] of this.#pools()) this.#cut(pool.filter((one) => one.turn < this.#turn - 1), pool.length - max)
       this.#look()
     }, 0)

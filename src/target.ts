@@ -9,11 +9,11 @@ import type { Link, Mounted, Peer, Selection } from './types.js'
 
 export type TargetClass = new (selection: Picked) => PeerStream
 
-/** What the targets of one stage need of it. */
+/** The parts of a stage that its targets use. */
 export interface TargetContext extends Bounds {
   /** The stage's own name. */
   readonly name: string
-  /** Whether the streams of its links carry objects. */
+  /** Whether streams over the stage's links carry objects. */
   modes(): Modes
 }
 
@@ -22,16 +22,16 @@ interface Target extends Joint {
 }
 
 /**
- * Makes the class of what one stage's `to()` returns: a Duplex with the verbs of the chain.
+ * Makes a stage's class of targets, the objects that `to()` returns: a Duplex with the verbs of the chain.
  *
- * A stream costs microseconds to build, and most targets only make a call. So the constructor of the Duplex runs at
- * the first touch of what it would have set up: the prototype has accessors for the two states, which every method and
- * every property of a stream asks first, and reading one builds the stream in place. (A Proxy would do it too, but
- * `pump` and `pipeline` break on one.)
+ * A stream costs microseconds to build, and most targets only make a call. So the constructor of the Duplex runs at the
+ * first touch of its state: the prototype has accessors for the state, which every method and every property of a stream
+ * reads first, and reading it builds the stream in place. (A Proxy would do it too, but `pump` and `pipeline` break on a
+ * Proxy.)
  */
 export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['target']>): TargetClass {
   function Target(this: { selection: Picked }, selection: Picked): void {
-    this.selection = selection // and nothing else: one is made for every call
+    this.selection = selection // and nothing else: every call makes a target
   }
   const proto = Target.prototype = Object.create(Duplex.prototype) as Target & Record<string | symbol, unknown>
   socketlike(proto)
@@ -47,13 +47,13 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
       held: undefined, written: undefined, unsure: modes.readable === undefined,
     }
     ;(Duplex as unknown as (this: Duplex, options: object) => void).call(target, jointOptions(modes))
-    target.on('error', nothing) // a stream of ours is never the one that ends the process
+    target.on('error', nothing) // a stream of the library never ends the process
     stand(target, connection)
     endWithPeer(target, context.clock, () => target.behind.writes, decided)
   }
   const listen = { configurable: true, writable: true, value(this: Target, event: string, listener: (...args: unknown[]) => void) {
     Duplex.prototype.on.call(this, event, listener)
-    if (event === 'connect' || event === 'ready') this.behind.connect() // or each would wait for the other
+    if (event === 'connect' || event === 'ready') this.behind.connect() // or stream and listener would wait for each other
     return this
   } }
   Object.defineProperties(proto, { on: listen, addListener: listen })
@@ -85,7 +85,7 @@ export function targetClass(context: TargetContext, verbs: NonNullable<Mounted['
 const STATES = ['_readableState', '_writableState', ENDS] as const
 const nothing = (): void => {}
 
-/** How one target comes to its stream, and between whom that is. */
+/** How one target gets its stream, and the two ends of that stream. */
 class Connection implements Ends {
   connecting = false
   connected = false
@@ -122,7 +122,7 @@ class Connection implements Ends {
   }
 }
 
-/** One stream to one match of the selection, within its deadline. The result gives up while it is not connected. */
+/** Opens one stream to one match of the selection, within its deadline. The returned function gives up while not connected. */
 export function openStream(context: TargetContext, selection: Selection, done: (error: StageError | null, stream?: PeerStream, link?: Link) => void): () => void {
   const { signal } = selection.options
   return bounded(context, selection, (found) => selection.acquire(undefined, found), (error, link) => {
@@ -138,5 +138,5 @@ export function openStream(context: TargetContext, selection: Selection, done: (
   })
 }
 
-/** The ends of a stream that stands. */
+/** The ends of a connected stream. */
 export const between = ({ clock, name }: TargetContext, { name: remote }: Peer): Ends => ({ clock, local: name, remote, connecting: false, connected: true })

@@ -12,13 +12,13 @@ export interface TenureOptions {
   ttlMs: number
   /** The entry as it should be listed now, under `id`. */
   entry(id: string): Entry
-  /** Resolves when a view that is newer than the call was applied, or when the registry does not answer. */
+  /** Resolves when a view newer than the call was applied, or when the registry does not answer. */
   look(): Promise<void>
   /** A heartbeat was answered. */
   onrenewed(): void
   /** The lease was lost: `before` is gone for good, and `id` has been replaced. */
   onlost(before: string): void
-  /** A try failed; the next follows by itself. */
+  /** An attempt failed; the next one follows by itself. */
   onerror(error: Error): void
 }
 
@@ -29,12 +29,12 @@ interface Settle {
 
 const RETRY_MS = 250
 const RETRY_MAX_MS = 1000
-/** The registry is asked so often at most whether the id is gone, however often peers say so. */
+/** The least time between two questions to the registry whether the id is gone, however often peers say so. */
 const DOUBT_MS = 1000
 
 /**
- * Keeps one stage listed: publishes, renews every third of the TTL, and after a lost lease begins anew with a new id.
- * Heartbeats run on the main loop by choice: a stage whose loop hangs must not look alive.
+ * Keeps one stage listed: publishes the entry, renews it every third of the TTL, and begins anew with a new id after a lost
+ * lease. Heartbeats run on the main loop by choice: a stage whose loop hangs must not look alive.
  */
 export class Tenure {
   id: string
@@ -43,7 +43,7 @@ export class Tenure {
   #running: Promise<void> | undefined
   #again = false
   #renounced = false
-  /** The registry has lost its memory since the id was listed. */
+  /** The registry's history was reset since the id was listed. */
   #forgotten = false
   #doubt: Timer | undefined
   #doubted = -Infinity
@@ -53,9 +53,9 @@ export class Tenure {
   #closed = false
   #listed: Promise<void>
   #settleListed!: Settle
-  /** They wait for a try that begins after they asked. */
+  /** Callers that wait for an attempt which begins after their question. */
   #asked: Settle[] = []
-  // when the last acknowledged heartbeat was sent, by both clocks: a machine that slept stops the monotonic one
+  // when the last acknowledged heartbeat was sent, by both clocks: the monotonic clock stops while a machine sleeps
   #sentAt = -Infinity
   #sentWall = -Infinity
 
@@ -64,38 +64,38 @@ export class Tenure {
     this.#listed = this.#promise()
   }
 
-  /** Begins; addresses must be known by now. */
+  /** Begins; the addresses must be known by now. */
   start(): void {
     this.#started = true
     void this.#beat()
   }
 
-  /** Resolves once the entry is visible; rejects with why the last try failed, and may be asked again. */
+  /** Resolves once the entry is visible; rejects with the error of the last attempt, and may be called again. */
   listed(): Promise<void> {
     return this.#listed
   }
 
-  /** Nobody else may believe by now that this stage is gone: its last renewal was sent less than 0.8 TTL ago. */
+  /** The last renewal was sent less than 0.8 TTL ago, so nobody else may believe by now that this stage is gone. */
   valid(now?: number): boolean {
     return this.leftMs(now) > 0
   }
 
-  /** How long that is still so without another renewal. */
+  /** How long the lease stays certain without another renewal. */
   leftMs(now = this.options.clock.now()): number {
     const { clock, ttlMs } = this.options
     return Math.max(0, 0.8 * ttlMs - Math.max(now - this.#sentAt, clock.wall() - this.#sentWall))
   }
 
-  /** The registry has another past than before: of what it said until now of this id, it knows nothing. */
+  /** The registry's history was reset: the registry no longer knows what it has said about this id. */
   forgot(): void {
     this.#forgotten = this.#lease !== undefined
   }
 
   /**
-   * Somebody says that the id was reported gone. Anybody can say so, and it is the registry that decides: a heartbeat finds
-   * out whether the lease is lost. Where the registry has lost its memory meanwhile, its word says nothing about what it
-   * reported before; then the id is given up, once, as it may be gone to others for good (P1). Where the registry does not
-   * answer, the stage's own clock decides: once its lease has certainly lapsed, the peer only says what must be so.
+   * A peer says that the id was reported gone. Anybody can say so, and the registry decides: a heartbeat finds out whether
+   * the lease is lost. If the registry's history was reset meanwhile, its answer says nothing about its earlier reports; then
+   * the id is renounced, once, as it may be gone to others for good (P1). If the registry does not answer, the stage's own
+   * clock decides: once its lease has certainly expired, the peer must be right.
    */
   doubt(): void {
     if (this.#closed || this.#doubt) return
@@ -113,27 +113,27 @@ export class Tenure {
     if (this.id === id && (answered ? this.#forgotten : this.#lapsed)) await this.renounce()
   }
 
-  /** Everybody whom the registry answers must count this stage as gone: its last renewal was sent too long ago. */
+  /** The last renewal was sent so long ago that everybody whom the registry answers must count this stage as gone. */
   get #lapsed(): boolean {
     const { clock, ttlMs } = this.options
     return clock.now() - this.#sentAt > ttlMs + GRACE_MS
   }
 
-  /** Gives the id up, and begins anew with another. */
+  /** Renounces the id, and begins anew with another. */
   async renounce(): Promise<void> {
     if (this.#closed || !this.#lease) return
     this.#renounced = true
     await this.update()
   }
 
-  /** The entry has changed: lists it anew at once. Resolves when that was tried. */
+  /** The entry has changed: lists it again at once. Resolves after that attempt. */
   async update(): Promise<void> {
     if (this.#closed || !this.#started) return
     this.#again = true
     await (this.#running ?? outside(() => this.#beat()))
   }
 
-  /** The entry has changed: resolves once it is listed as it is now. @throws why the next try failed; others follow by themselves */
+  /** The entry has changed: resolves once it is listed as it is now. @throws the error of the next attempt; others follow by themselves */
   relist(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new StageError('CLOSED', 'the stage was closed'))
@@ -154,7 +154,7 @@ export class Tenure {
 
   #promise(): Promise<void> {
     const listed = new Promise<void>((resolve, reject) => { this.#settleListed = { resolve, reject } })
-    listed.catch(() => {}) // whoever did not ask must not be told by an unhandled rejection
+    listed.catch(() => {}) // without a caller, a rejection must not count as unhandled
     return listed
   }
 
@@ -180,11 +180,11 @@ export class Tenure {
     const { registry, clock, ttlMs, entry } = this.options
     const sentAt = clock.now()
     const sentWall = clock.wall()
-    // one try may not eat the lease: a registry that hangs is away
+    // one attempt must not use up the lease: a registry that hangs is away
     const slow = () => new StageError('REGISTRY_UNAVAILABLE', `${registry.address} did not answer a heartbeat in time`)
     if (this.#renounced && this.#lease) {
       this.#renounced = false
-      // the old entry lapses by itself: a goodbye that hangs may not keep the new one from being listed
+      // the old entry expires by itself: a goodbye that hangs must not keep the new entry from being listed
       await within(clock, Math.max(ttlMs / 5, 1000), this.#lease.close(), slow).catch((error: unknown) => this.options.onerror(asError(error)))
       return this.#lost()
     }
@@ -203,7 +203,7 @@ export class Tenure {
   async #lost(): Promise<void> {
     const before = this.id
     this.#lease = undefined
-    this.#renounced = this.#forgotten = false // of the id that is lost now
+    this.#renounced = this.#forgotten = false // flags of the lost id
     this.#sentAt = this.#sentWall = -Infinity
     this.id = newId(this.options.random)
     this.options.onlost(before)
@@ -218,8 +218,8 @@ export class Tenure {
       this.#failures++
       this.#settleListed.reject(error)
       this.#listed = this.#promise()
-      // the answer to an earlier ready() has been given; the next one waits for the next try
-      if (error.message !== this.#told) onerror(error) // once, not with every try
+      // an earlier ready() has got its answer; the next ready() waits for the next attempt
+      if (error.message !== this.#told) onerror(error) // once, not with every attempt
       this.#told = error.message
     } else {
       this.#told = undefined

@@ -1,10 +1,10 @@
 /**
- * The contracts. Everything else leans on this file and on those that it passes on, and they import nothing of ours but each
- * other and the error class's type.
+ * The contracts of the library. All other code depends on this file and on the files that it re-exports, which import
+ * nothing but each other and the type of the error class.
  *
- * Begin with who is there (`peer.ts`), the name server (`registry.ts`) and what it keeps of actors (`store.ts`). Then read
- * this file top to bottom: what carries bytes (Interface), what is made of the bytes (Wrapper, Layer), and what a layer may
- * ask of the stage that holds it (Mesh, Selection, Link).
+ * Begin with the peers (`peer.ts`), the name server (`registry.ts`) and the store of actors (`store.ts`). Then read this file
+ * top to bottom: the carriers of bytes (Interface), the wrappers above them (Wrapper, Layer), and the view that a layer has of
+ * its stage (Mesh, Selection, Link).
  */
 import type { Duplex } from 'node:stream'
 import type { Closable } from './closable.js'
@@ -17,96 +17,101 @@ export type { Entry, Peer } from './peer.js'
 export type { Lease, Registry, View } from './registry.js'
 export type { Claim, Claimed, Commit, Committed, Fence, Owner, Store, Wake } from './store.js'
 
-// ── time and chance ─────────────────────────────────────────────────────────────────────────────────────────────
+// ── time and randomness ─────────────────────────────────────────────────────────────────────────────────────────
 
-/** Time, as an argument: nothing in the library reads a clock of its own, so a mesh can run on a virtual one. */
+/** Time, as an argument: the library never reads a clock directly, so a mesh can run on a virtual clock. */
 export interface Clock {
   /** Milliseconds, monotonic, from an arbitrary origin. */
   now(): number
-  /** Milliseconds since 1970 by this machine's calendar; may jump. Never compared with another machine's. */
+  /** Milliseconds since 1970 by this machine's calendar; may jump. Never compared with the time of another machine. */
   wall(): number
-  /** Runs `fn` once after `ms`; after 0 as soon as what has come in was looked at. `hold: true` keeps the process alive until then; the default does not. */
+  /**
+   * Runs `fn` once after `ms`; with 0, as soon as pending I/O was handled. `hold: true` keeps the process alive until then,
+   * the default does not.
+   */
   setTimeout(fn: () => void, ms: number, hold?: boolean): Timer
 }
 export interface Timer {
   cancel(): void
 }
 
-/** Chance, as an argument. */
+/** Randomness, as an argument. */
 export interface Random {
   bytes(size: number): Buffer
   /** 0 ≤ x < 1 */
   float(): number
 }
 
-// ── what carries bytes ──────────────────────────────────────────────────────────────────────────────────────────
+// ── carriers of bytes ───────────────────────────────────────────────────────────────────────────────────────────
 
-/** What carries bytes between two stages. Nothing else in the library knows what a socket is. */
+/** A carrier of bytes between two stages. Nothing else in the library knows what a socket is. */
 export interface Interface extends Closable {
   /** "tcp" serves "tcp://…". */
   readonly scheme: string
   /** Proves both ends of its streams to each other; overrides the stage's. At least 16 bytes. */
   readonly secret?: string | undefined
-  /** Reachable from beyond this machine without any proof of its own, so that the stage must have a secret. */
+  /** Reachable from beyond this machine without a proof of its own, so the stage must have a secret. */
   readonly exposed?: boolean | undefined
-  /** Of a peer's addresses the cheapest is dialled first: 0 within this process, 1 within this machine, 2 (the default) beyond it. */
+  /** The cheapest address of a peer is dialled first: 0 within this process, 1 within this machine, 2 (the default) beyond it. */
   readonly cost?: number | undefined
-  /** A stage that has others can do without: that it cannot listen is an `error` event, and does not fail `ready()`. */
+  /** Expendable if the stage has other interfaces: a failure to listen raises an `error` event and does not fail `ready()`. */
   readonly optional?: boolean | undefined
   /**
-   * Accepts streams from now on. `onstream` owns each stream it is given and its errors.
-   * @param onaddresses called when the addresses have changed since
-   * @returns the addresses that peers should dial: not what was bound, and never with port 0
+   * Accepts streams from now on. `onstream` owns each stream that it receives, including its errors.
+   * @param onaddresses called when the addresses change later
+   * @returns the addresses that peers should dial, which may differ from the bound ones and never have port 0
    */
   listen(onstream: (stream: Duplex) => void, onaddresses?: (addresses: readonly string[]) => void): Promise<readonly string[]>
   /**
-   * @throws the carrier's own error, or the signal's reason. ECONNREFUSED says that whoever listened there has ended, but
-   *   for one whose cause is ENOENT: that the place is missing says nothing about who listened
+   * @throws the carrier's own error, or the signal's reason. ECONNREFUSED means that the process that listened there has ended,
+   *   unless the cause is ENOENT: a missing place says nothing about the process that listened there
    */
   connect(address: string, signal: AbortSignal): Promise<Duplex>
 }
 
-// ── what is made of the bytes ───────────────────────────────────────────────────────────────────────────────────
+// ── wrappers and layers ─────────────────────────────────────────────────────────────────────────────────────────
 
 /** One end of a link, as its wrappers see it. */
 export interface LinkEnd {
-  /** As it is known when this is read. */
+  /** The peer, as known at the time of the read. */
   readonly peer: Peer
-  /** We dialled; the other end has false here. */
+  /** True if this stage dialled; false at the other end. */
   readonly dialled: boolean
 }
 
 /**
- * From one stream to the next. What it returns is a good stream too: pressure passes through it, destroying either
- * side destroys the other with the same error, and `close` comes once and last. Whatever it returns, a link ends with
- * each of its streams. One that throws, or returns no stream, is an `error` event of its stage and a failed dial.
+ * A function from one stream to the next. The returned stream is well-behaved too: backpressure passes through it,
+ * destroying either side destroys the other with the same error, and `close` comes once and last. A link ends when any of
+ * its streams ends, however they behave. A wrapper that throws, or returns no stream, causes an `error` event of its stage
+ * and a failed dial.
  */
 export type Wrapper<In = Duplex, Out = Duplex> = (stream: In, end: LinkEnd) => Out
 
 /**
- * What a wrapped stream may offer beside being a Duplex. The stage uses what it finds: `ping` of the lowest wrapper
- * that has one, `idle`, `uses`, `drain` and `ondrain` of the highest that can drain, the streams of the top.
+ * Optional members of a wrapped stream, beside the members of a Duplex. The stage uses the members that it finds: `ping` of
+ * the lowest wrapper that can ping; `idle`, `uses`, `drain` and `ondrain` of the highest that can drain; the streams of the top.
  */
 export interface Top extends Duplex {
   /** Resolves when the peer has answered. */
   ping?(): Promise<void>
-  /** What was written is its writer's again once the callback came; of a stream that does not say so, never. */
+  /** A written chunk belongs to its writer again once the write callback came. Without `givesBack`, the stream may keep it. */
   readonly givesBack?: boolean
-  /** The carrier takes nothing at the moment, and something waits for it. */
+  /** The carrier accepts nothing at the moment, and written data waits for it. */
   readonly full?: boolean
-  /** One more stream to the same peer, over the same link. Without it the top itself is the one stream. */
+  /** Opens one more stream to the same peer, over the same link. Without this method the top itself is the only stream. */
   openStream?(): Duplex
-  /** Called with each stream that the peer opens; false if nobody wants it. Set by the stage. */
+  /** Called with each stream that the peer opens; returns false if nobody wants it. Set by the stage. */
   onstream?: ((stream: Duplex) => boolean) | undefined
-  /** Nothing is open on it. Without it the link is never closed for being idle. */
+  /** No call or stream is open on it. Without this member the link never closes for being idle. */
   readonly idle?: boolean
-  /** Changes whenever the link was used, so that two looks tell whether it was in between. */
+  /** Changes with every use of the link, so that two reads tell whether the link was used in between. */
   readonly uses?: number
   /**
-   * No new work from either end; resolves when what was begun has ended. `leaving`: the whole stage is, not only this link.
+   * Admits no new work from either end; resolves when all work in progress has ended. `leaving`: the whole stage is closing,
+   * not only this link.
    */
   drain?(leaving: boolean): Promise<void>
-  /** Called when the peer asked for that; nothing new may be sent from then on. Set by the stage. */
+  /** Called when the peer asks this end to drain; nothing new may be sent from then on. Set by the stage. */
   ondrain?: ((leaving: boolean) => void) | undefined
 }
 
@@ -115,191 +120,197 @@ export interface Top extends Duplex {
  * called once for each stage that uses it.
  */
 export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
-  /** Its name in the chain, which both ends compare; with what must agree in it (`rpc:msgpack`). */
+  /** The name in the chain, which both ends compare. Contains every setting that must agree (`rpc:msgpack`). */
   readonly name: string
   /**
-   * What it does to a stream cannot throw, and passes on every error, end and close. Links of a chain of such layers
-   * alone stand without asking the peer whether its chain does. Default false.
+   * `wrap` never throws, and its stream passes on every error, end and close. Links of a chain that has only such layers
+   * stand without asking the peer whether its chain was built. Default false.
    */
   readonly infallible?: boolean
-  /** Options of a stage that it reads: names in `mesh.options`. */
+  /** Names of the stage options that the layer reads from `mesh.options`. */
   readonly options?: readonly string[]
   mount(mesh: Mesh<Out>): Mounted<In, Out>
 }
 
 export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
-  /** Without it the layer only uses what the one below returns, which stays the top. */
+  /** Without `wrap` the layer only uses the stream of the layer below, which stays the top. */
   readonly wrap?: Wrapper<In, Out>
-  /** In place of `wrap`: called with what the layer below returned for a new link. */
+  /** In place of `wrap`: called with the stream of the layer below for each new link. */
   readonly attach?: (stream: In, end: LinkEnd) => void
-  /** Verbs of `to()`: each gets the selection that it was called on, then its arguments. A later layer's hide an earlier one's. */
+  /**
+   * Verbs of `to()`: each gets the selection that it was called on, then its arguments. A verb of a later layer hides an
+   * earlier verb of that name.
+   */
   readonly target?: Readonly<Record<string, (selection: Selection<Out>, ...args: never[]) => unknown>>
-  /** What travels in place of this layer's handles where they are values. */
+  /** How handles of this layer travel when values contain them. */
   readonly references?: References
   /** Verbs of the stage: `stage.verb(name)`. */
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
-  /** The live peers, or what they announce, may have changed. */
+  /** The live peers, or their announcements, may have changed. */
   onpeers?(): void
-  /** A heartbeat was answered; or the lease is lost, and the stage goes on with another id; or the registry has another past. */
+  /** A heartbeat was answered; or the lease is lost, and the stage goes on under another id; or the registry's history was reset. */
   onlease?(what: 'renewed' | 'lost' | 'forgot'): void
-  /** The stage is closing: takes no new work, and resolves when what was begun here has ended. */
+  /** The stage is closing: admits no new work, and resolves when all work that began here has ended. */
   drain?(): Promise<void>
   /** Counters for `stats()`. */
   stats?(): Readonly<Record<string, number>>
   close?(): void
 }
 
-/** What a handle says of itself: of which namespace, and to what. Only the layer that makes such handles knows what the text means. */
+/** Namespace and destination of a handle. Only the layer that makes such handles knows the meaning of `to`. */
 export interface Reference {
   readonly namespace: string
   readonly to: string
 }
 
-/** How handles of a layer travel in values. */
+/** How the handles of a layer travel in values. */
 export interface References {
-  /** @returns what travels in its place, at most 1024 bytes of UTF-8 @throws StageError BAD_ARGUMENT it means nothing at the other end */
+  /**
+   * @returns the text that travels in place of the handle, at most 1024 bytes of UTF-8 @throws StageError BAD_ARGUMENT the
+   * handle means nothing at the other end
+   */
   refer(reference: Reference): string
-  /** What stands for such a text here. @throws StageError it is none */
+  /** The local handle for such a text. @throws StageError the text is no reference */
   resolve(text: string): object
 }
 
-// ── what a layer may ask ────────────────────────────────────────────────────────────────────────────────────────
+// ── the view of a layer ─────────────────────────────────────────────────────────────────────────────────────────
 
-/** One established connection to one peer, after its chain was applied; never two to the same peer. */
+/** One established connection to one peer, after its chain was applied; there are never two links to the same peer. */
 export interface Link<T = Top> extends LinkEnd {
   /** The same on both ends. */
   readonly id: string
-  /** What the layer's own `wrap` returned; for everybody else the top of the chain. */
+  /** For a layer, the stream that its own `wrap` returned; for everybody else, the top of the chain. */
   readonly top: T
-  /** False once it is draining or closed: nothing new may be sent over it. */
+  /** False once the link is draining or closed: nothing new may be sent over it. */
   readonly open: boolean
-  /** Both ends are this very stage. */
+  /** True if both ends are this very stage. */
   readonly loopback: boolean
-  /** Calls in flight over it from this end; the layer that makes calls keeps it. */
+  /** Calls in flight from this end; the layer that makes calls counts them. */
   load: number
 }
 
 /** The narrow view of its stage that a layer gets. */
 export interface Mesh<T = Top> {
-  /** Our own entry as it is now; made anew each time. */
+  /** The stage's own entry as it is now; every read returns a new object. */
   readonly self: Entry
-  /** The id in it, which changes after a lost lease. */
+  /** The id of that entry, which changes after a lost lease. */
   readonly id: string
   readonly clock: Clock
   readonly random: Random
   readonly deadlines: Deadlines
   readonly timeoutMs: number
-  /** What the stage was given of the options that layers read. */
+  /** The options of the stage, of which each layer reads its own. */
   readonly options: Readonly<Record<string, unknown>>
-  /** Live peers without ourselves. */
+  /** Live peers, without the stage itself. */
   peers(): readonly Entry[]
   /**
-   * Asks the registry, for a layer that is about to say that somebody is not there. Resolves when `peers()` is newer than
-   * the call, or at the latest after four seconds when the registry does not answer. Asking often is cheap: all that ask
-   * within 50 ms share one look.
+   * Asks the registry, for a layer that is about to report a missing peer or actor. Resolves when `peers()` is newer than the
+   * call, or after at most four seconds if the registry does not answer. Frequent calls are cheap: all callers within 50 ms
+   * share one look.
    */
   look(): Promise<void>
   /**
    * Whether the stage of that id lives, as far as can be found out: it is linked, or it is listed and does not refuse
-   * connections. An id that was never seen is asked of the registry now. @throws StageError REGISTRY_UNAVAILABLE
+   * connections. An id that was never seen is looked up in the registry now. @throws StageError REGISTRY_UNAVAILABLE
    */
   alive(id: string): Promise<boolean>
-  /** Open links, the one to ourselves among them when it is in use. */
+  /** Open links to peers, without the stage's link to itself. */
   links(): Iterable<Link<T>>
-  /** Selects like `to()`, for calls that layers make for others. */
+  /** Selects like `to()`, for calls that a layer makes on behalf of others. */
   select(to: To, options?: SelectOptions): Selection<T>
-  /** What `to()` returns, for layers that hand one out: `this.to()` of a handler. Not before the chain is mounted. */
+  /** The result of `to()`, for layers that hand it out, as `this.to()` of a handler does. Only available once the chain is mounted. */
   target(to: To, options?: SelectOptions): unknown
-  /** Claims and state of actors, opened with the first use; undefined if neither the registry nor the options bring one. */
+  /** Claims and state of actors, opened on first use; undefined if neither the registry nor the options bring a store. */
   store(): Store | undefined
-  /** Of the layer of the chain that has handles; undefined where none has. */
+  /** References of the layer in the chain that has handles; undefined if no layer has any. */
   references(): References | undefined
-  /** A verb that a layer of the chain gives to the stage. @throws TypeError when none does */
+  /** A verb that a layer of the chain gives to the stage. @throws TypeError if no layer gives it */
   verb(name: string): (...args: never[]) => unknown
-  /** Changes what our entry says under `announces`. */
+  /** Changes one key under `announces` of the stage's entry. */
   announce(key: string, value: unknown): void
   /**
-   * The lease is certain to hold: at this moment nobody else may believe that we are gone.
-   * @param now  of the clock, where it was read a moment ago
+   * The lease is certain to hold: nobody else may believe at this moment that the stage is gone.
+   * @param now  a reading of the clock, if the caller has just taken one
    */
   valid(now?: number): boolean
-  /** How long that is still so without a heartbeat, in milliseconds. */
+  /** How long the lease stays certain without another heartbeat, in milliseconds. */
   leaseMs(): number
   emit(event: 'methodAdded' | 'methodRemoved', name: string, peer: Peer): void
   error(error: Error): void
 }
 
-/** What `to()` was given. */
+/** The argument of `to()`: a name, a pattern, a peer, or a list of them. */
 export type To = string | Peer | readonly (string | Peer)[]
 
-/** Options of what is done through one `to()`. */
+/** Options for everything that is done through one `to()`. */
 export interface TargetOptions {
   /**
-   * Milliseconds for finding, connecting, queueing and running together; default 10 000, at most a day. A call with
-   * streams among its arguments has so long from its beginning, and from when something of them last moved.
+   * Milliseconds for finding, connecting, queueing and running together; default 10 000, at most a day. A call with streams
+   * among its arguments has that long from its beginning, and again from the last activity on any of them.
    */
   timeoutMs?: number | undefined
   /** Cancels; the reason becomes the cause of `CANCELLED`. */
   signal?: AbortSignal | undefined
-  /** Calls with the same key go to the same peer as long as the set of matches stands. */
+  /** Calls with the same key go to the same peer as long as the set of matches does not change. */
   key?: string | undefined
-  /** `false` leaves oneself out; default true, but for streams, which never go to oneself. */
+  /** `false` leaves out the stage itself; default true, except for streams, which never go to the stage itself. */
   self?: boolean | undefined
   /**
-   * `true`: a call that is made twice does what one does, so it may be made again within its deadline where its link broke
-   * (then its handler may run twice) or it was refused: at another match if there is one, after a pause, and as far as
-   * the retry budget goes (10 % of the calls of the last ten seconds, or ten). `false`: never, whatever its method says of
-   * itself; default that. Not with streams or async iterables among its arguments, and neither `callAll` nor `cast`.
+   * `true`: running the call twice has the effect of running it once. The call may then be retried within its deadline if its
+   * link broke (its handler may run twice) or if it was refused: at another match if there is one, after a pause, and within
+   * the retry budget (10 % of the calls of the last ten seconds, or ten). `false`: never retried, even if its method is declared
+   * idempotent. Default: as its method declares. Ignored for calls with streams or async iterables as arguments, `callAll` and `cast`.
    */
   idempotent?: boolean | undefined
-  /** With a callback: goes on with the peers that join later. */
+  /** With a callback: continues with the peers that join later. */
   persist?: boolean | undefined
   /**
    * Text that travels with each call, and on to the calls that its handler makes through `this.to()` and `this.actor()`.
-   * Names are matched without regard to case; at most 64 headers, of 8 KiB together. Of a `to()` within a call they are added
-   * to those of the call, and `undefined` takes one away.
+   * Names are matched without regard to case; at most 64 headers, of 8 KiB together. A `to()` within a call adds its headers to
+   * the headers of the call, and `undefined` removes a header.
    */
   headers?: Readonly<Record<string, string | undefined>> | undefined
 }
 
-/** Options of a selection, with what a layer has added where it is made within a call. */
+/** Options of a selection, with the additions of a layer if the selection is made within a call. */
 export interface SelectOptions extends TargetOptions {
-  /** Only the layer that makes calls looks further into it. `depth` above 0: it belongs to a call that is being served. */
+  /** Only the layer that makes calls reads more of it. `depth` above 0: the selection belongs to a call that is being served. */
   inherited?: { readonly carried: { readonly depth: number } } | undefined
 }
 
-/** Whom a `to()` means, and how to get at them. */
+/** The peers that a `to()` means, and how to get links to them. */
 export interface Selection<T = Top> {
-  /** For messages: what `to()` was given. Two of the same label mean the same. */
+  /** The argument of `to()`, for messages. Selections with equal labels mean the same peers. */
   readonly label: string
   readonly options: Readonly<SelectOptions>
-  /** Whether a peer is meant, now or when it joins; one whose name is only claimed is meant by `*` alone. */
+  /** Whether a peer is meant, now or when it joins. A peer whose name is only claimed is meant by `*` alone. */
   includes(peer: Peer): boolean
-  /** Every live match, oneself included unless `self: false`. Empty before the first view arrived. */
+  /** Every live match, the stage itself included unless `self: false`. Empty before the first view has arrived. */
   matches(): readonly Peer[]
   /**
-   * The link to use for one match: least load, round robin among equals, or by `key`. `done` is called once, and at
-   * once if the link stands. It waits as long as it takes: for the registry, for a match, for a connection; whoever
-   * has a deadline calls what is returned here, and `why` tells then what it was waiting for.
-   * @param tried  ids that are not to be used again
+   * Finds the link to one match: least load, round robin among equals, or by `key`. Calls `done` once, and at once if the
+   * link stands. The wait for the registry, a match or a connection has no limit of its own: a caller with a deadline calls
+   * the returned function to cancel it, and `why` then says what was missing.
+   * @param tried  ids that must not be used again
    */
   acquire(tried: ReadonlySet<string> | undefined, done: (error: StageError | null, link?: Link<T>) => void): () => void
-  /** The link to that match; like `acquire`, but it fails as soon as the peer is gone. */
+  /** Finds the link to that match. Like `acquire`, but fails as soon as the peer is gone. */
   reach(peer: Peer, done: (error: StageError | null, link?: Link<T>) => void): () => void
   /**
-   * Calls `done` once `matches` speaks of a registry that was asked: at once where another stage is known to match, else
-   * when a view arrived that is newer than this call. While the registry does not answer the last view counts, after three
-   * quarters of the deadline at the latest; before the first view it waits on.
+   * Calls `done` once `matches` reflects an answer of the registry: at once if another stage is known to match, otherwise
+   * when a view newer than this call has arrived. If the registry does not answer, the last view counts, after three quarters
+   * of the deadline at the latest; before the first view the wait goes on.
    */
   known(done: (error: StageError | null) => void): () => void
-  /** What a wait that ended without a link was waiting for: NO_SUCH_PEER, REGISTRY_UNAVAILABLE or TIMEOUT connecting. */
+  /** Why a wait ended without a link: NO_SUCH_PEER, REGISTRY_UNAVAILABLE, TIMEOUT while connecting, or CLOSED. */
   why(waitedMs: number): StageError
 }
 
-/** Deadlines without a timer each: holders sweep what they hold when told that the earliest one may have passed. */
+/** Deadlines that share one timer: holders sweep their own entries when the earliest deadline may have passed. */
 export interface Deadlines {
-  /** Something now ends at `at` (by `clock.now()`). */
+  /** Announces a deadline at `at` (by `clock.now()`). */
   note(at: number): void
-  /** `sweep` ends what is due at `now` and returns the earliest deadline that it still holds, or Infinity. */
+  /** `sweep` settles everything that is due at `now` and returns the earliest deadline that it still holds, or Infinity. */
   add(sweep: (now: number) => number): () => void
 }

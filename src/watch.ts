@@ -9,9 +9,9 @@ export interface WatchOptions {
   readonly clock: Clock
   readonly random: Random
   readonly namespace: string
-  /** A view that was read after every one before it. */
+  /** A view that was read after every view before it. */
   onview(view: View): void
-  /** The registry is away. It is tried again by itself. */
+  /** The registry is away. The watch tries again by itself. */
   onfailure(error: Error, before: Error | undefined): void
   /** A look has ended, and `looked` has grown. */
   onlook(): void
@@ -19,19 +19,19 @@ export interface WatchOptions {
 
 const RETRY_MS = 250
 const RETRY_MAX_MS = 5000
-/** The looks of one stage begin at least so far apart. */
+/** The least time between the beginnings of two looks of one stage. */
 const SPACING_MS = 50
-/** A registry that takes longer for a look counts as away for the questions that wait. */
+/** If a look takes longer than this, the registry counts as away for the callers that wait. */
 const LOOK_MS = 2000
 
 /**
- * A stage's watch of its namespace. While the registry is away it tries again, with a back-off. Whoever needs a view that
- * is newer than his question asks for a look.
+ * A stage's watch of its namespace. While the registry is away, the watch tries again with a back-off. A caller that needs
+ * a view newer than its question asks for a look.
  *
- * A look is a second watch, whose first view is read after its call, and which takes the place of the first one. Views
- * carry no order, and those of two watches may overtake each other. So what the first watch brings during a look is held
- * back: it is dropped when the look's view comes, and shown when the look fails. Every view that is shown is thereby newer
- * than the one before it.
+ * A look is a second watch: its first view is read after its call, and it takes the place of the first watch. Views carry no
+ * order, and views of two watches may overtake each other. So during a look, the newest view of the first watch is held back:
+ * it is dropped when the look's view comes, and shown when the look fails. Every view that is shown is thereby newer than the
+ * view before it.
  */
 export class Watch {
   /** Why there is no fresh view at the moment. */
@@ -42,14 +42,14 @@ export class Watch {
   #begun = 0
   #begunAt = -Infinity
   #wanted = false
-  /** The last look was not answered: until one is, nobody waits for the next. */
+  /** The last look was not answered: until a view comes, nobody waits for the next look. */
   #overdue = false
   #closed = false
   #failures = 0
   #retry: Timer | undefined
   #spacing: Timer | undefined
   #limit: Timer | undefined
-  /** The watch whose views are shown, and the one that is to take its place. */
+  /** The watch whose views are shown, and the watch that is to take its place. */
   #current: AbortController | undefined
   #look: AbortController | undefined
   #held: View | undefined
@@ -64,13 +64,13 @@ export class Watch {
   }
 
   /**
-   * Asks the registry for a view that is newer than this call. All that ask before the look begins share it.
-   * @returns  the number of the look. The view has been shown, or none could be had, when `looked` is no less.
+   * Asks the registry for a view that is newer than this call. All callers before the look begins share it.
+   * @returns  the number of the look: once `looked` is no less, the view has been shown, or none could be had
    */
   look(): number {
     if (!this.#wanted && !this.#closed) {
       this.#wanted = true
-      outside(queueMicrotask, undefined, () => this.#plan()) // one for all that ask in this tick
+      outside(queueMicrotask, undefined, () => this.#plan()) // one look for all callers in this tick
     }
     return this.#overdue || this.#closed ? 0 : this.#begun + 1
   }
@@ -140,7 +140,7 @@ export class Watch {
     this.#end(view)
   }
 
-  /** The look is over. */
+  /** Ends the look. */
   #end(view: View | undefined): void {
     this.#limit?.cancel()
     this.#look = this.#held = undefined

@@ -1,7 +1,7 @@
 import { judgeAt } from './judge.js'
 import type { Clock } from './types.js'
 
-/** `promise`, or `error()` when it took longer than `ms`, not counting a stall of this process; what comes later is dropped. */
+/** `promise`, or `error()` if it took longer than `ms`, not counting a stall of this process; a later result is dropped. */
 export function within<T>(clock: Clock, ms: number, promise: Promise<T>, error: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const timer = judgeAt(clock, clock.now() + ms, () => reject(error()))

@@ -1,17 +1,17 @@
 /**
- * A growing buffer that several hands append to: a layer begins a frame in it, the codec writes its value behind, and
+ * A growing buffer that several parts append to: a layer begins a frame in it, the codec writes its value behind, and
  * the framing hands all frames of one tick to the carrier as one chunk. Nobody keeps `bytes`: it may be replaced.
  */
 export class Writer {
   bytes: Buffer
-  /** Where the next byte goes; setting it back takes back what was written behind. */
+  /** The place of the next byte; moving it back discards the bytes behind it. */
   at = 0
 
   constructor(size = 4096) {
     this.bytes = Buffer.allocUnsafeSlow(size)
   }
 
-  /** Makes room for `size` more bytes. @param most  that it grows to in advance */
+  /** Makes room for `size` more bytes. @param most  the size that it grows to in advance at most */
   need(size: number, most = Infinity): void {
     if (this.at + size > this.bytes.length) this.#grow(size, most)
   }

@@ -1,16 +1,16 @@
 /**
- * From values to bytes and back.
+ * The default codec, which converts values to bytes and back.
  *
- * The format is msgpack: nil, booleans, integers, float64 (NaN, -0 and the infinities among them), str in UTF-8, bin for
- * a Buffer, array, and map with str keys for an object. Whatever else there is travels as an extension; `msgpack/ext.ts`
- * numbers them. Leaves: undefined, a function or a stream (the number by which its owner knows it), bigint, Date, and
- * binary data that is not a Buffer (typed arrays, ArrayBuffer, DataView), a reference (a text). With one msgpack array as their content: Map, Set,
- * Error. Extension types that are not ours are refused, those below zero (msgpack's own timestamp) among them.
+ * The format is msgpack: nil, booleans, integers, float64 (including NaN, -0 and the infinities), str in UTF-8, bin for a
+ * Buffer, array, and map with str keys for an object. All other types travel as extensions, numbered in `msgpack/ext.ts`.
+ * Leaves are undefined, a function or a stream (as the number by which its owner knows it), bigint, Date, binary data that
+ * is not a Buffer (typed arrays, ArrayBuffer, DataView), and a reference (as a text). Map, Set and Error contain one msgpack
+ * array. The decoder rejects other extension types, including negative ones (msgpack's own timestamp).
  *
- * It is our own because the library msgpackr keeps its extensions for the whole process, looks Error classes up by a
- * name from the wire, decodes a Map as an object unless peers may define records, and knows no limit on nodes or depth:
- * small input costs hundreds of megabytes or overflows the stack. Limits around it would take a walk over every value
- * before it encodes and a scan of every message before it decodes.
+ * The codec is our own because the library msgpackr registers extensions for the whole process, looks up Error classes by a
+ * name from the wire, decodes a Map as an object unless peers may define records, and has no limit on nodes or depth, so
+ * that small input costs hundreds of megabytes or overflows the stack. Limits around msgpackr would need a walk over every
+ * value before it is encoded and a scan of every message before it is decoded.
  */
 import { checkedLimits, type CodecLimits } from './codec/limits.js'
 import type { Codec } from './codec/types.js'
@@ -21,10 +21,10 @@ export type { CodecLimits } from './codec/limits.js'
 export { streamKind, type StreamKind } from './codec/stream-kind.js'
 export type { Callable, Codec, Refs } from './codec/types.js'
 
-/** The default. @throws TypeError a limit is not a positive integer */
+/** The default codec. @throws TypeError a limit is not a positive integer */
 export function msgpack(limits: Partial<CodecLimits> = {}): Codec {
   const all = checkedLimits(limits)
-  // One of each serves all calls. A getter that encodes while it is being encoded finds it taken, and gets a new one.
+  // One encoder and one decoder serve all calls. A getter that encodes during an encode finds the encoder in use and gets a new one.
   let encoder: Encoder | undefined = new Encoder(all, undefined)
   let decoder: Decoder | undefined = new Decoder(all)
   let running: Encoder | undefined

@@ -2,9 +2,9 @@
  * Messages on a byte stream. A frame is a 4-byte head, big-endian, and its payload: the head's upper byte is the kind
  * (0 data, 1 ping, 2 pong), the lower three are the length of the payload in bytes.
  *
- * Alone it is a Duplex: each write becomes a frame (a larger one several), each frame a chunk. The next wrapper may take
- * the faster lane instead: `begin` / `commit` append frames to one buffer that is written once per tick, and `onframe`
- * is handed each payload inside the chunk it came in. The bytes on the wire are the same.
+ * Used alone, the wrapper is a Duplex: each write becomes a frame (a large write several), and each frame a chunk. The next
+ * wrapper may use a faster path instead: `begin` and `commit` append frames to one buffer that is written once per tick, and
+ * `onframe` receives each payload inside the chunk in which it arrived. The bytes on the wire are the same.
  */
 import { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
@@ -20,16 +20,16 @@ const HEAD = 4
 const DATA = 0
 const PING = 1
 const PONG = 2
-/** The most that is handed to the carrier at once, so that it can be seen to move. */
+/** Maximum bytes per write to the carrier, so that progress can be observed. */
 const WRITE_MAX = 256 * 1024
-/** A frame that was begun is whole by then. */
+/** Time limit for the rest of a frame once it has begun to arrive. */
 const FRAME_MS = 10_000
-/** A peer takes something of what waits for it by then. */
+/** How long a peer may leave all waiting data untaken. */
 const STALL_MS = 30_000
-/** Later than this a timer says more about our own loop than about the peer. */
+/** A timer later than this says more about our own event loop than about the peer. */
 const LATE_MS = 500
 const LOOKS_MAX = 3
-/** Pings that a peer may send within ten seconds; its own pulse needs one. */
+/** Pings that a peer may send within ten seconds; the pulse of a link needs one. */
 const PINGS_MAX = 100
 const PINGS_MS = 10_000
 
@@ -38,42 +38,42 @@ export type { FramingOptions } from './framing/options.js'
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
   readonly maxFrameBytes: number
-  /** Takes each payload instead of the readable side: `bytes` from `start` to `end`, good only during the call. */
+  /** Receives each payload in place of the readable side: `bytes` from `start` to `end`, valid only during the call. */
   onframe: ((bytes: Buffer, start: number, end: number) => void) | undefined
   /**
-   * Asked with the beginning of a payload whose rest has not come: whoever takes it gets the rest as it comes, by
-   * `onrest`, so that nothing has to be joined.
+   * Called with the beginning of a payload whose rest has not arrived. If it returns true, `onrest` receives the rest piece
+   * by piece, so that no pieces have to be joined.
    */
   onpiece: ((bytes: Buffer, start: number, end: number) => boolean) | undefined
   onrest: ((bytes: Buffer, start: number, end: number) => void) | undefined
-  /** What `onframe` is given if it came in several chunks: memory that nobody else has. */
+  /** Set during `onframe` if the payload came in several chunks: its memory, which nobody else uses. */
   joined: Buffer | undefined
-  /** Called when everything that was held has been handed to the carrier. */
+  /** Called when all held data has been handed to the carrier. */
   onflushed: (() => void) | undefined
-  /** The batch of this tick. */
+  /** Frames to be written in this tick. */
   readonly #slabs: Slabs
   #begun = -1
   #scheduled = false
   #blocked = false
   #inFlight = 0
   #written: (() => void)[] = []
-  /** What came of a frame that is not whole yet: so many bytes, first of its head, then of its payload. */
+  /** Bytes received of an incomplete frame, counting its head, then its payload. */
   #partial = 0
   readonly #head = Buffer.alloc(HEAD)
   #joining: Buffer | undefined
-  /** What is still to come of a payload that is passed on in pieces. */
+  /** Bytes missing of a payload that is passed on in pieces. */
   #rest = 0
   /** The carrier has ended, between frames. */
   #whole = false
   #pings: { resolve(): void; reject(error: Error): void }[] = []
   #pinged = 0
   #pingedSince = -Infinity
-  /** When the frame that is not whole was begun. */
+  /** When the incomplete frame began to arrive. */
   #partialSince = 0
-  /** When the carrier last took something of what waited. */
+  /** When the carrier last took some of the waiting data. */
   #movedAt = 0
   #guard: Timer | undefined
-  /** Not so streamx and the streams before Node 0.10: of what they have not taken only `drain` tells. */
+  /** True if a write calls back once the data was taken. Streamx and streams before Node 0.10 signal that only by `drain`. */
   readonly #callsBack: boolean
 
   constructor(private readonly inner: Top, options: FramingOptions = {}, private readonly clock: Clock = systemClock) {
@@ -81,7 +81,7 @@ export class Framed extends Duplex implements Top {
     this.maxFrameBytes = frameBytes(options)
     this.#slabs = new Slabs(inner.givesBack ?? false)
     this.#callsBack = '_writableState' in inner && !('destroying' in inner)
-    this.on('error', () => {}) // an error that nobody listens to must not end the process
+    this.on('error', () => {}) // an error without a listener must not end the process
     inner.on('data', (chunk: Buffer) => this.#take(chunk))
     inner.on('drain', () => this.#drained())
     inner.on('end', () => this.#ended())
@@ -89,19 +89,19 @@ export class Framed extends Duplex implements Top {
     inner.on('close', () => { if (!this.#whole) this.destroy(cut('the connection was cut off')) })
   }
 
-  /** Bytes that are held for the peer: not yet written, or not yet taken by the carrier. */
+  /** Bytes held for the peer: not yet written, or not yet taken by the carrier. */
   get held(): number {
     return this.#slabs.size + this.#inFlight
   }
 
-  /** The carrier takes nothing at the moment. */
+  /** The carrier accepts no data at the moment. */
   get full(): boolean {
     return this.#blocked
   }
 
   /**
-   * Begins a frame: the payload is appended to the writer that is returned, then `commit` or `cancel` follows.
-   * @param size  bytes of payload that are sure to come
+   * Begins a frame. The caller appends the payload to the returned writer, then calls `commit`, `cancel` or `detach`.
+   * @param size  bytes of payload that are certain to follow
    */
   begin(size = 64): Writer {
     if (this.#begun >= 0) {
@@ -113,12 +113,12 @@ export class Framed extends Duplex implements Top {
     return writer
   }
 
-  /** A frame was begun and is not yet whole. */
+  /** True between `begin` and `commit`, `cancel` or `detach`. */
   get encoding(): boolean {
     return this.#begun >= 0
   }
 
-  /** Bytes of payload written so far into the frame that was begun. */
+  /** Bytes of payload written so far into the begun frame. */
   get begun(): number {
     return this.#slabs.current.at - this.#begun - HEAD
   }
@@ -135,14 +135,14 @@ export class Framed extends Duplex implements Top {
     this.#schedule()
   }
 
-  /** Takes back what was begun, to be sent later or in parts. */
+  /** Removes the begun frame and returns its payload, to be sent later or in parts. */
   detach(): Buffer {
     const from = this.#begun
     this.#begun = -1
     return this.#slabs.cut(from).subarray(HEAD)
   }
 
-  /** Takes back what was begun. */
+  /** Discards the begun frame. */
   cancel(): void {
     this.#slabs.current.at = this.#begun
     this.#begun = -1
@@ -159,7 +159,7 @@ export class Framed extends Duplex implements Top {
     return new Promise((resolve, reject) => {
       if (this.destroyed) return reject(cut('the connection is closed'))
       this.#pings.push({ resolve, reject })
-      // a link that was busy once need not hold the memory for it for ever
+      // a link that was busy once must not keep the memory for that forever
       if (this.#begun < 0) this.#slabs.shrink()
       this.#control(PING)
     })
@@ -196,7 +196,7 @@ export class Framed extends Duplex implements Top {
   #schedule(): void {
     if (this.#scheduled || this.#blocked) return
     this.#scheduled = true
-    outside(process.nextTick, undefined, this.#flushNow) // the carrier calls back long after the one who wrote first
+    outside(process.nextTick, undefined, this.#flushNow) // the carrier's callbacks do not belong to the context of the first writer
   }
 
   readonly #flushNow = (): void => {
@@ -229,7 +229,7 @@ export class Framed extends Duplex implements Top {
     this.#inFlight -= size
     this.#slabs.back(slab, size)
     if (this.#blocked) this.#movedAt = this.clock.now()
-    else this.onflushed?.() // a carrier that takes all it is given says only by this that it has done so
+    else this.onflushed?.() // a carrier that is never full emits no `drain`, so its callback is the only signal
   }
 
   #drained(): void {
@@ -237,7 +237,7 @@ export class Framed extends Duplex implements Top {
     this.#flush()
   }
 
-  /** Whoever waited for room goes on. */
+  /** Lets waiting writers continue. */
   #roomy(): void {
     for (const done of this.#written.splice(0)) done()
     this.onflushed?.()
@@ -249,10 +249,10 @@ export class Framed extends Duplex implements Top {
     this.#schedule()
   }
 
-  // ── in: out of the chunk, without a copy where the frame lies in one ────────────────────────────────────────────
+  // ── in: read from the chunk, without a copy if the chunk contains the whole frame ───────────────────────────────
 
   #take(chunk: Buffer): void {
-    if (this.destroyed) return // not all streams are silent from then on
+    if (this.destroyed) return // some streams emit data even after they were destroyed
     let at = 0
     if (this.#rest > 0) {
       at = Math.min(this.#rest, chunk.length)
@@ -281,15 +281,15 @@ export class Framed extends Duplex implements Top {
     this.#watch()
   }
 
-  /** A frame has begun and not ended. */
+  /** True while a frame has begun to arrive and is incomplete. */
   get #amidst(): boolean {
     return this.#partial > 0 || this.#rest > 0
   }
 
   /**
-   * Takes what comes of a frame that lies in several chunks, and hands it on once it is whole; its memory is as large as
-   * its head says, which has been checked.
-   * @returns where the chunk goes on
+   * Collects a frame that spans several chunks, and passes it on once complete. Memory is allocated by the length in the
+   * head, which was checked before.
+   * @returns the offset in the chunk after the bytes that were used
    */
   #join(chunk: Buffer, at: number): number {
     if (this.#partial < HEAD) {
@@ -313,7 +313,7 @@ export class Framed extends Duplex implements Top {
     return at + bytes
   }
 
-  /** The length in the head at `at`, or -1 after the stream was destroyed for it. */
+  /** The payload length in the head at `at`; -1 if the head is invalid, after destroying the stream. */
   #length(bytes: Buffer, at: number): number {
     const kind = bytes[at]
     const length = bytes.readUIntBE(at + 1, 3)
@@ -342,9 +342,9 @@ export class Framed extends Duplex implements Top {
     else this.#control(PONG)
   }
 
-  // ── neither end may keep the other waiting for ever ─────────────────────────────────────────────────────────────
+  // ── neither end may keep the other waiting forever ──────────────────────────────────────────────────────────────
 
-  /** One timer while something is half done, however often that changes: at most `FRAME_MS` ahead, so never too late. */
+  /** Keeps one timer while a frame is incomplete or the carrier is full, at most `FRAME_MS` ahead, so that it is never too late. */
   #watch(): void {
     if (this.#guard || this.destroyed) return
     const now = this.clock.now()
@@ -358,7 +358,7 @@ export class Framed extends Duplex implements Top {
     this.#guard = undefined
     const now = this.clock.now()
     if (now - due > LATE_MS && looks < LOOKS_MAX) {
-      // what we wait for may be waiting behind this timer: poll before judging, but not for ever where we are always late
+      // the awaited event may be queued behind this timer: poll before judging, but not forever on a loop that is always late
       this.#guard = this.clock.setTimeout(() => this.#judge(now + LATE_MS, looks + 1), LATE_MS)
     } else if (this.#amidst && now - this.#partialSince >= FRAME_MS) {
       this.destroy(new StageError('PROTOCOL_ERROR', `a frame was begun and not finished within ${FRAME_MS} ms`))
@@ -367,7 +367,7 @@ export class Framed extends Duplex implements Top {
     } else if (this.#amidst || this.#blocked) this.#watch()
   }
 
-  /** An end in mid-frame is an error, an end between frames a goodbye. */
+  /** An end in mid-frame is an error, an end between frames a regular close. */
   #ended(): void {
     if (this.#amidst) return void this.destroy(cut('the connection ended in the middle of a frame'))
     this.#whole = true
@@ -377,7 +377,7 @@ export class Framed extends Duplex implements Top {
 
 const cut = (why: string): StageError => new StageError('DISCONNECTED', why, { executed: 'unknown' })
 
-/** Frames on one stream, for a chain of one's own: `stage.addStreamWrapper(socket => frame(socket))`. */
+/** Frames on one stream, for a custom chain: `stage.addStreamWrapper(socket => frame(socket))`. */
 export const frame = (stream: Duplex, options?: FramingOptions): Framed => new Framed(stream, options)
 
 /** The first layer of the default chain. */

@@ -1,7 +1,7 @@
 /**
- * Values as JSON, for links that somebody else wants to read or to speak. What arrives is what msgpack would bring;
- * `json/tags.ts` says how JSON says what it has no words for. Node's own JSON does the work: behind a scan of what comes,
- * and on a copy of what goes.
+ * The JSON codec, for links that other programs read or speak. Decoded values are the same as with the msgpack codec;
+ * `json/tags.ts` defines how JSON expresses types that it lacks. Node's own JSON does the work, on a plain copy of an
+ * outgoing value, and on an incoming text only after a scan for its limits.
  */
 import { checkedLimits, type CodecLimits } from './codec/limits.js'
 import type { Codec } from './codec/types.js'
@@ -9,8 +9,8 @@ import { Decoder } from './json/decode.js'
 import { Encoder } from './json/encode.js'
 
 /**
- * `rpc({ codec: json() })`
- * @param limits  of the text: an element or property of a tag counts as any other
+ * The JSON codec, used as `rpc({ codec: json() })`.
+ * @param limits  limits of the JSON text, in which elements and properties of tags count like all others
  * @throws TypeError a limit is not a positive integer
  */
 export function json(limits: Partial<CodecLimits> = {}): Codec {

@@ -4,7 +4,7 @@ import { around } from '../src/around.js'
 import { systemClock } from '../src/clock.js'
 import type { Clock, Timer, Wrapper } from '../src/types.js'
 
-/** How much may be under way in one direction before the writer has to wait. */
+/** Bytes in flight in one direction before the writer has to wait. */
 const MAX_BYTES = 1024 * 1024
 
 interface Parcel {
@@ -14,9 +14,9 @@ interface Parcel {
 }
 
 /**
- * A wrapper that delivers everything `ms` later, in both directions, as a longer cable would: order and spacing stay,
- * the end is as late as the bytes, and up to 1 MiB is under way at a time.
- * @param ms  milliseconds, or a function that is asked for each chunk; a chunk never overtakes another
+ * A wrapper that delivers everything `ms` later in both directions, like a longer cable: order and spacing stay, the end is
+ * delayed like the data, and up to 1 MiB is in flight at a time.
+ * @param ms  milliseconds, or a function called for each chunk; a chunk never overtakes another
  */
 export function latency(ms: number | (() => number), options: { clock?: Clock | undefined } = {}): Wrapper {
   const { clock = systemClock } = options
@@ -28,11 +28,11 @@ export function latency(ms: number | (() => number), options: { clock?: Clock | 
   return Object.defineProperty(wrap, 'name', { value: 'latency' })
 }
 
-/** One direction. */
+/** The delay line for one direction. */
 function delayed(delay: () => number, clock: Clock): Transform {
   const parcels: Parcel[] = []
   let bytes = 0
-  /** The reader's buffer is the far end of the cable: while it is full nothing comes out. */
+  /** False while the reader's buffer is full; nothing is delivered then. */
   let wanted = true
   let timer: Timer | undefined
   let stalled: (() => void) | undefined
@@ -44,7 +44,7 @@ function delayed(delay: () => number, clock: Clock): Transform {
   }
   const deliver = (): void => {
     if (timer) return
-    // one that is due earlier than the one before it waits for it
+    // a chunk due earlier than its predecessor waits for the predecessor
     while (parcels[0] && wanted) {
       const wait = parcels[0].due - clock.now()
       if (wait > 0) {

@@ -5,10 +5,10 @@ import { asError } from '../src/errors.js'
 import type { Wrapper } from '../src/types.js'
 
 /**
- * A wrapper that changes nothing and shows `see` every chunk, for logs and counters.
- * @param see  gets each chunk before it goes on, `'in'` from the peer or `'out'` to it; it must not change or keep it.
- *             What it throws destroys the stream: a tap that fails in silence would lie by omission
- * @param name its name in the chain, which both ends compare
+ * A wrapper that changes nothing and shows every chunk to `see`, for logs and counters.
+ * @param see  called with each chunk before it is passed on, `'in'` from the peer or `'out'` to the peer; `see` must not
+ *             change or keep the chunk. An error thrown by `see` destroys the stream, as a silent failure would hide traffic
+ * @param name the wrapper's name in the chain, which both ends compare
  */
 export function tap(see: (chunk: Buffer, direction: 'in' | 'out') => void, name = 'tap'): Wrapper {
   const through = (direction: 'in' | 'out') =>

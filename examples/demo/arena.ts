@@ -1,4 +1,4 @@
-/** One of the two stages on which players may live. On which of them one does, nobody has to know. */
+/** A stage that may host players; the demo starts two. Callers need not know which of the two hosts a player. */
 import { Stage } from 'stagemesh'
 import { play } from './role.js'
 

@@ -1,11 +1,11 @@
-/** Attacks the player until it is dead, and goes on while the process in which it lives is killed. */
+/** Attacks the player until it is dead, even while the process that hosts it is killed. */
 import { performance } from 'node:perf_hooks'
 import { Stage, StageError } from 'stagemesh'
 import type { Player } from './arena.js'
 import { expect, line, play, tell, title, type Message } from './role.js'
 import type { Seen } from './watcher.js'
 
-const DAMAGE = 2 // of which the armor takes half
+const DAMAGE = 2 // the armor absorbs half of it
 const KILL_AT = 60
 
 const stage = new Stage('attacker')
@@ -30,7 +30,7 @@ await play(stage, async () => {
       hp = await player.attack(DAMAGE)
       attacks++
     } catch (error) {
-      // 'no': it did not happen. 'unknown': only the player knows
+      // 'no': the attack did not run. 'unknown': only the player's hp shows whether it ran
       if (!(error instanceof StageError)) throw error
       if (error.executed !== 'no') unknown.push(`${error.code}, executed: ${error.executed}`)
       hp = await player.hp
@@ -52,7 +52,7 @@ await play(stage, async () => {
   expect(seen.isDead && seen.hp.at(-1) === 0 && falling, 'it saw them in order and to the end')
 })
 
-/** The process in which the player lives. */
+/** The process that hosts the player. */
 async function home(): Promise<number> {
   const { owner } = await stage.explain(player)
   const peer = stage.peers().find(({ id }) => id === owner?.id)

@@ -1,4 +1,4 @@
-/** Finds the others by name, calls them, streams to them, and goes on calling while one of them is killed. */
+/** Finds the other roles by name, calls them, streams to one, and keeps calling while a replica is killed. */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -26,7 +26,7 @@ await play(stage, async () => {
   await surviveKill()
 })
 
-/** Nobody tells the caller an address: it waits until the names are there. */
+/** The caller gets no addresses: it waits until the names are listed. */
 async function find(): Promise<void> {
   title('1. Each finds the others by name')
   await new Promise<void>((resolve, reject) => {
@@ -84,7 +84,7 @@ async function streamFile(): Promise<void> {
   expect(same && bytes === FILE_BYTES, 'the receiver computed the same sha256')
 }
 
-/** Every call ends: in an answer, or in an error that says whether its handler may have run. */
+/** Every call ends in an answer, or in an error that says whether its handler may have run. */
 async function surviveKill(): Promise<void> {
   title(`5. One replica is killed (SIGKILL) while ${IN_FLIGHT} calls are always under way`)
   const victim = (await greeter.greet('victim')).by

@@ -1,8 +1,8 @@
 /**
  * The demo: `npm run demo`, or `npm run demo -- --registry redis://127.0.0.1:6379`.
  *
- * Starts each role as a process of its own and watches over them. They share nothing but the registry and the namespace,
- * which they get in the environment; each finds the others by name.
+ * Starts each role as a separate process and supervises them. The roles share only the registry and the namespace,
+ * passed in the environment, and find each other by name.
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -44,11 +44,11 @@ try {
   await leave()
 } finally {
   clearTimeout(limit)
-  await forget().catch(() => {}) // a Redis that cannot be reached has nothing of this run
+  await forget().catch(() => {}) // an unreachable Redis has no data of this run
   await rm(folder, { recursive: true, force: true })
 }
 
-/** What the command line says; undefined for the embedded registry in a folder that lives as long as the demo. */
+/** The registry from the command line; undefined for the embedded registry in a folder that lasts as long as the demo. */
 function wantedRegistry(): string | undefined {
   try {
     const { registry } = parseArgs({ options: { registry: { type: 'string' } } }).values
@@ -82,7 +82,7 @@ function start(role: string, more: NodeJS.ProcessEnv = {}): ChildProcess {
   return child
 }
 
-/** One that may have others killed, by their process ids. */
+/** Lets a role have other roles killed, by process id. */
 function armed(child: ChildProcess): ChildProcess {
   child.on('message', (message: Message) => {
     const victim = 'kill' in message ? [...children].find((one) => one.pid === message.kill) : undefined
@@ -101,7 +101,7 @@ async function done(child: ChildProcess): Promise<void> {
   }
 }
 
-/** Each role closes its stage when it is let go; whoever takes too long is killed. */
+/** Disconnects the roles, upon which each closes its stage; a role that takes too long is killed. */
 async function leave(): Promise<void> {
   if (leaving) return
   leaving = true
@@ -115,7 +115,7 @@ async function leave(): Promise<void> {
   await Promise.all(gone)
 }
 
-/** A Redis would keep the record of this run: takes out the keys of its two namespaces, and the player. */
+/** Deletes the keys of this run from a Redis, which would keep them: both namespaces, and the player. */
 async function forget(): Promise<void> {
   if (!/^rediss?:/.test(registry)) return
   const { Redis } = await import('ioredis')
@@ -123,7 +123,7 @@ async function forget(): Promise<void> {
   redis.on('error', () => {})
   try {
     await redis.connect()
-    // one by one, which a cluster takes too
+    // one by one, which works on a cluster too
     for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKey(namespace, 'players.42')]) await redis.del(key)
   } finally {
     redis.disconnect()

@@ -1,4 +1,4 @@
-/** Two stages in a namespace of their own, on the registry of all the others: they see each other and nobody else. */
+/** Two stages in a separate namespace, on the same registry as all others: they see only each other. */
 import { Stage, StageError } from 'stagemesh'
 import { expect, play, title } from './role.js'
 

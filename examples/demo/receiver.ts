@@ -1,4 +1,4 @@
-/** Takes streams, and says afterwards whether all of the last one came. */
+/** Receives streams, and afterwards verifies that the last stream arrived complete. */
 import { createHash } from 'node:crypto'
 import { Writable } from 'node:stream'
 import pump from 'pump'
@@ -22,7 +22,7 @@ stage.on('stream', (stream) => {
   received = new Promise((resolve, reject) => {
     pump(stream, sink, (error) => error ? reject(error) : resolve({ bytes, sha256: hash.digest('hex') }))
   })
-  stream.end() // there is nothing to say in the other direction
+  stream.end() // nothing is sent in the other direction
 })
 stage.to('*').provide('verify', async (sha256: string) => {
   const found = await received

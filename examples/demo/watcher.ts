@@ -1,4 +1,4 @@
-/** Watches the player from its first hit point to its last, wherever it lives in between. */
+/** Watches the player from its first hit point to its last, wherever the player is hosted meanwhile. */
 import { Stage } from 'stagemesh'
 import type { Player } from './arena.js'
 import { play } from './role.js'
@@ -9,7 +9,7 @@ const stage = new Stage('watcher')
 let begun = (): void => {}
 const watching = new Promise<void>((resolve) => { begun = resolve })
 const seen = watch()
-seen.catch(() => {}) // told to whoever asks
+seen.catch(() => {}) // the error goes to callers of `seen`
 
 async function watch(): Promise<Seen> {
   const hps: number[] = []

@@ -1,6 +1,6 @@
 import { StageError, asError } from '../../src/errors.js'
 
-/** Loads lmdb, which is optional: where its build fails the package is installed without it. @throws StageError REGISTRY_UNAVAILABLE */
+/** Loads lmdb, an optional dependency: npm installs this package without it if its build fails. @throws StageError REGISTRY_UNAVAILABLE */
 export async function driver(address: string): Promise<typeof import('lmdb')> {
   try {
     return await import('lmdb')

@@ -1,12 +1,12 @@
 /**
- * One lmdb folder as one process uses it. lmdb allows one environment per path and process, so instances share it and
- * count themselves.
+ * One lmdb folder, opened once per process. lmdb allows one environment per path and process, so registry instances share
+ * the environment and count their references.
  *
- * A step reads what it needs, decides, and hands lmdb a batch of writes that is carried out only if the namespace, or the
- * actor, is still at the version that was read; otherwise it is taken again. The file's one write lock is therefore held by
- * lmdb's own thread for microseconds, and never while a process waits for its event loop. Nothing here waits for that
- * lock on the event loop either: a process that was stopped while it held it blocks the writes of all others until it
- * goes on or is killed, and to them the registry is away. Reads always work.
+ * A step reads, decides, and hands lmdb a batch of writes, which lmdb applies only if the namespace, or the actor, is still
+ * at the version that was read; otherwise the step runs again. So lmdb's own thread holds the file's one write lock for
+ * microseconds, and never while a process waits for its event loop. Nothing here waits for the lock on the event loop
+ * either: a process that is stopped while it holds the lock blocks the writes of all other processes until it continues or
+ * is killed, and the registry is unavailable to them. Reads always work.
  */
 import { stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -26,53 +26,53 @@ import { ELSEWHERE, Pids, pidsOf, type Tenancy } from './pids.js'
 
 export type Key = [kind: string, namespace: string, id: string] | [kind: string, namespace: string, at: number, id: string]
 export type Rows = Database<string, Key>
-/** A write under way: whether its condition was met, and when it is on the disk. */
+/** A pending write: resolves to whether its condition was met; `flushed` resolves when the data is on disk. */
 export type Written = Promise<boolean> & { readonly flushed?: Promise<unknown> }
-/** What a step came to: its answer, should what it writes be written. */
+/** The result of a step; the answer counts only if its writes are applied. */
 export interface Attempt<T> {
   readonly answer: T
   readonly written?: Written | undefined
-  /** It must outlive this machine, too. */
+  /** The write must survive a crash of the machine, so the step waits until the data is on disk. */
   readonly lasting?: boolean
 }
 
 const environments = new Map<string, Environment>()
 
-/** Address space to begin with, not memory or disk: the file is as big as what it holds, and lmdb doubles the map when it is full. */
+/** Initial address space, not memory or disk: the file is only as large as its content, and lmdb doubles the map when it is full. */
 const MAP_BYTES = 2 ** 28
-/** Processes on one machine that may have it open at a time. */
+/** How many processes may have the environment open at a time. */
 const MAX_READERS = 4096
 
 const HELD = 'a process that has this folder open is stopped in the middle of one (continue or end it)'
 const LATE = new Error('a step has not ended in time')
-/** EIO, which is also how lmdb calls a write that was cut short, EFBIG and ENOSPC. */
+/** EIO (which lmdb also reports for a short write), EFBIG and ENOSPC. */
 const FULL: ReadonlySet<unknown> = new Set([5, 27, 28])
 /** EMFILE, ENFILE and ENOMEM. */
 const SHORT: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 24, 23, 12])
-/** EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EROFS, and what lmdb says of a file that is none of its own. */
+/** EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EROFS, and lmdb's codes for a file that is not an lmdb database. */
 const BAD_FOLDER: ReadonlySet<unknown> = new Set([
   BAD_FILE, 'EPERM', 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'EROFS', 1, 2, 13, 20, 21, 30, -30_793, -30_794, -30_796, -30_797,
 ])
-/** EAGAIN: the lock of this pid is another process's. */
+/** EAGAIN: another process holds the lock of this pid. */
 const PID_TAKEN = 11
 
-/** Two that open a folder at the same moment: how often, and after how many milliseconds, one looks whether the other gave way. */
+/** When two processes open a folder at once: how often, and at which interval in ms, each checks whether the other gave way. */
 const WAITS = 50
 const WAIT_MS = 20
-/** How often the files are touched. */
+/** Interval in milliseconds at which the files are touched. */
 const TOUCH_MS = 60_000
 
 export class Environment {
   #users = 0
   #rows: Promise<Rows> | undefined
-  /** Which file is open: somebody may delete the folder under us, and then it is not the one that others use. */
+  /** Identity of the open file. If somebody deletes the folder meanwhile, other processes use another file. */
   #file: string | undefined
   #closing: Promise<void> | undefined
-  /** Writes go one after another, so that those of one process do not overtake each other. */
+  /** The last queued step: steps of one process run one after another, so that none overtakes another. */
   #tail: Promise<unknown> = Promise.resolve()
-  /** How many of them have ended. */
+  /** How many steps have ended. */
   #steps = 0
-  /** How many changes took too long and are still under way. */
+  /** How many changes have exceeded their time limit and are still pending. */
   #overdue = 0
   #touchedAt = 0
 
@@ -86,7 +86,7 @@ export class Environment {
     this.gone = new Gone(path)
   }
 
-  /** Every `enter` is matched by one `leave`. */
+  /** The caller matches every `enter` with one `leave`. */
   static enter(path: string, clock: Clock): Environment {
     const environment = environments.get(path) ?? new Environment(path, clock)
     environments.set(path, environment)
@@ -94,7 +94,7 @@ export class Environment {
     return environment
   }
 
-  /** Opens it, which waits for no lock and is no part of the time that a write may take. @throws StageError REGISTRY_UNAVAILABLE */
+  /** Opens the database without waiting for a lock, and outside the time limit of a write. @throws StageError REGISTRY_UNAVAILABLE */
   async open(): Promise<void> {
     try {
       await this.#open()
@@ -110,8 +110,8 @@ export class Environment {
   }
 
   /**
-   * One atomic step, which also takes out those whose process ended before they were closed.
-   * @param limitMs  where no step of this process has ended for so long, the write lock is held by a process that does not run
+   * One atomic step, which also removes entries whose process ended without closing them.
+   * @param limitMs  if no step of this process ends for that long, a process that is not running holds the write lock
    * @throws StageError REGISTRY_UNAVAILABLE
    */
   async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger, gone: ReadonlySet<string>) => T): Promise<T> {
@@ -123,7 +123,7 @@ export class Environment {
       const answer = run(ledger, gone)
       return { answer, written: table.commit() }
     }))
-    // also of one that nobody waits for any more: the next may not overtake it
+    // the queue includes a step whose caller has timed out: the next step must not overtake it
     this.#tail = turn.catch(() => {}).then(() => { this.#steps++ })
     for (;;) {
       const before = this.#steps
@@ -131,16 +131,16 @@ export class Environment {
         return await within(clock, limitMs, turn, () => LATE)
       } catch (error) {
         if (error !== LATE) throw error
-        if (this.#steps > before) continue // those before it are many
+        if (this.#steps > before) continue // the queue is long, but it moves
         throw this.#away(`no write was possible for ${limitMs} ms: ${HELD}, or this machine is too busy for its TTL`)
       }
     }
   }
 
   /**
-   * One atomic step that brings a condition of its own, and is taken again until that is met: those of different rows
-   * go side by side.
-   * @throws StageError REGISTRY_UNAVAILABLE; at once while an earlier one still waits, so that nothing piles up behind it
+   * One atomic step that brings its own condition and runs again until the condition is met. Changes of different rows run
+   * concurrently.
+   * @throws StageError REGISTRY_UNAVAILABLE; at once while an overdue change is still pending, so that no queue builds up behind it
    */
   async change<T>(clock: Clock, limitMs: number, step: (rows: Rows) => Attempt<T>): Promise<T> {
     if (this.#overdue > 0) throw this.#away(`a write has been waiting for more than ${limitMs} ms: ${HELD}`)
@@ -152,7 +152,7 @@ export class Environment {
     })
   }
 
-  /** What `run` finds in the newest state. */
+  /** Runs a query on the newest state. */
   async find<T>(run: (rows: Rows) => T): Promise<T> {
     try {
       await this.refresh()
@@ -162,7 +162,7 @@ export class Environment {
     }
   }
 
-  /** What is listed; `seen` spares the work if nothing has changed since. */
+  /** The listed entries; 'same' without reading them if nothing has changed since `seen`. */
   async read(namespace: string, seen?: Seen): Promise<Snapshot | 'same' | undefined> {
     try {
       return await this.#use((rows) => {
@@ -175,11 +175,11 @@ export class Environment {
     }
   }
 
-  /** Deletes the files of those gone whom no namespace lists any more, and keeps cleaners from those in use. */
+  /** Deletes files of gone ids that no namespace lists any more, and touches the files in use so that cleaners keep them. */
   async tidy(now: number): Promise<void> {
     if (this.#file !== undefined && Math.abs(now - this.#touchedAt) >= TOUCH_MS) {
       this.#touchedAt = now
-      // lmdb maps its lock file, which does not count as use; were it deleted, two processes could write at once
+      // lmdb maps its lock file, which does not count as use; if a cleaner deleted it, two processes could write at once
       for (const file of ['data.mdb', 'lock.mdb']) await utimes(join(this.path, file), now / 1000, now / 1000).catch(() => {})
       await this.#pids.touch(now / 1000).catch(() => {})
     }
@@ -188,7 +188,7 @@ export class Environment {
     this.gone.tidy(await this.find((rows) => new Set([...rows.getKeys(leases)].map((key) => key[2] as string))), now)
   }
 
-  /** Opens the file that is at the path now, should it have been replaced. */
+  /** Closes a file that was replaced, so that the next use opens the file which is at the path now. */
   async refresh(): Promise<void> {
     const known = this.#file
     if (known === undefined || await this.#fileNow() === known || this.#file !== known) return
@@ -215,7 +215,7 @@ export class Environment {
     for (;;) {
       const opening = this.#open()
       const rows = await opening
-      if (opening !== this.#rows) continue // somebody has begun to close them, and to touch them would be the end of the process
+      if (opening !== this.#rows) continue // the rows are being closed, and touching closed rows crashes the process
       rows.resetReadTxn()
       return run(rows)
     }
@@ -232,11 +232,11 @@ export class Environment {
   async #opened(): Promise<Rows> {
     const { openAsClass } = await driver(`local:${this.path}`)
     await checkFile(this.#data)
-    await this.#closing // the same path would be given the same environment once more
+    await this.#closing // until it is closed, lmdb returns the old environment for the same path
     const options: RootDatabaseOptionsWithPath & { batchStartThreshold: number } = {
       path: this.path, noSubdir: false, encoding: 'string', useVersions: true, mapSize: MAP_BYTES, maxReaders: MAX_READERS, separateFlushed: true,
-      // with either of these lmdb's thread would take the lock and wait for our event loop; of a batch of a whole turn
-      // that failed it also leaves a promise behind that nobody can catch
+      // either of these would make lmdb's thread take the lock and wait for our event loop; the failed batch of an
+      // event-loop turn would also leave a rejection behind that nobody can catch
       eventTurnBatching: false, batchStartThreshold: Infinity,
     }
     const Base = openAsClass(options) as unknown as RowsClass
@@ -245,13 +245,13 @@ export class Environment {
       this.#file = await this.#fileNow()
       return rows
     } catch (error) {
-      void Base.prototype.close.call({ isRoot: true }) // others see it as long as it is open
+      void Base.prototype.close.call({ isRoot: true }) // an open environment counts as a user to other processes
       this.#pids.leave()
       throw error
     }
   }
 
-  /** Opens the rows if no process of another pid namespace has. @throws StageError REGISTRY_UNAVAILABLE */
+  /** Opens the rows if no process of another pid namespace has them open. @throws StageError REGISTRY_UNAVAILABLE */
   async #settled(Base: RowsClass): Promise<Rows> {
     const alive = (): ReadonlySet<number> => {
       Base.prototype.readerCheck()
@@ -259,7 +259,7 @@ export class Environment {
     }
     await this.#alone(() => this.#pids.claim(alive(), this.clock.wall()))
     const rows = openWithoutWaiting(Base)
-    rows.get(['state', '', '']) // from here on our pid is among those alive
+    rows.get(['state', '', '']) // from here on our pid counts as alive
     await this.#alone(() => this.#pids.look(alive()))
     this.#pids.settle()
     void this.#pids.tidy(alive(), this.clock.wall())
@@ -289,7 +289,7 @@ export class Environment {
 
   async #broken(thrown: unknown): Promise<StageError> {
     if (thrown instanceof StageError) return thrown
-    // of a write that failed, lmdb says why in a promise of its own, which must be waited for: nobody else does
+    // lmdb gives the reason for a failed write in a separate promise, which must be awaited or its rejection is unhandled
     const { commitError } = thrown as { commitError?: Promise<never> }
     const error: Error & { code?: unknown } = asError(commitError ? await commitError.catch((cause: unknown) => cause) : thrown)
     if (commitError && FULL.has(error.code)) {
@@ -307,7 +307,7 @@ export class Environment {
   }
 }
 
-/** The rows of one namespace: reads go to the file, writes are kept until `commit`. */
+/** The rows of one namespace: reads go to the file, writes are buffered until `commit`. */
 class Rowset implements Table {
   readonly #version: number | undefined
   readonly #writes = new Map<string, { key: Key, text: string | undefined }>()
@@ -339,14 +339,14 @@ class Rowset implements Table {
     }
   }
 
-  /** Whether the namespace is still as it was read; if not, nothing is written. Undefined if there is nothing to write. */
+  /** Writes if the namespace is still as it was read, and resolves to whether it was. Undefined if there is nothing to write. */
   commit(): Written | undefined {
     if (this.#writes.size === 0) return undefined
     const state = this.#key('state', '')
-    const text = this.get('state', '')! // the ledger has made one at least
+    const text = this.get('state', '')! // the ledger has written a state in any case
     this.#writes.delete('state ')
     const write = () => {
-      void this.rows.put(state, text, (this.#version ?? 0) + 1) // the version counts every write, also one that nobody sees
+      void this.rows.put(state, text, (this.#version ?? 0) + 1) // the version counts every write, including writes that no view shows
       for (const { key, text } of this.#writes.values()) void (text === undefined ? this.rows.remove(key) : this.rows.put(key, text, 1))
     }
     return this.#version === undefined ? this.rows.ifNoExists(state, write) : this.rows.ifVersion(state, this.#version, write)
@@ -360,8 +360,8 @@ class Rowset implements Table {
 type RowsClass = (new (name: null, options: object) => Rows) & { prototype: Pick<Rows, 'readerCheck' | 'readerList'> & { close(this: { isRoot: true }): Promise<void> } }
 
 /**
- * lmdb begins a write transaction, on the event loop, when a database is opened. It is only there to create named ones;
- * the unnamed one always exists, and reading is enough to find it.
+ * When a database is opened, lmdb begins a write transaction on the event loop, only to create named databases. The unnamed
+ * database always exists, so a read transaction is enough.
  */
 function openWithoutWaiting(Base: RowsClass): Rows {
   class Unwaiting extends (Base as new (name: null, options: object) => Rows & { db?: unknown, ensureReadTxn(): void }) {
@@ -372,5 +372,5 @@ function openWithoutWaiting(Base: RowsClass): Rows {
       return action()
     }
   }
-  return new Unwaiting(null, { encoding: 'string', useVersions: true, isRoot: true }) // the root's close is the environment's
+  return new Unwaiting(null, { encoding: 'string', useVersions: true, isRoot: true }) // closing the root closes the environment
 }

@@ -3,8 +3,8 @@ import { StageError, asError } from '../../src/errors.js'
 import { checkOwn, makeFolder as make } from '../../src/own-folder.js'
 
 /**
- * Makes the folder, for this user alone, if it is not there.
- * @param own  it must be nobody else's
+ * Creates the folder, for this user alone, if it is missing.
+ * @param own  the folder must belong to this user alone
  * @throws StageError REGISTRY_UNAVAILABLE naming the path
  */
 export async function makeFolder(path: string, own: boolean): Promise<void> {
@@ -16,18 +16,18 @@ export async function makeFolder(path: string, own: boolean): Promise<void> {
   }
 }
 
-/** Where lmdb's first page says that it is one, its page size, and its last page and transaction. */
+/** Offsets in lmdb's first page of the magic number, the page size, and the last page followed by the transaction id. */
 const MAGIC_AT = 24
 const PAGE_SIZE_AT = 48
 const LAST_PAGE_AT = 144
 const MAGIC = 0xbeefc0de
-/** The code of an error that says so. */
+/** Error code for a file that lmdb must not open. */
 export const BAD_FILE = 'BAD_FILE'
 const bad = (what: string): Error => Object.assign(new Error(`data.mdb ${what}`), { code: BAD_FILE })
 
 /**
- * lmdb ends the process when the file is not one of its own or was cut off, so that is looked at before.
- * @throws Error saying what is wrong with it
+ * Checks the file before lmdb opens it, because lmdb crashes the process on a foreign or truncated file.
+ * @throws Error saying what is wrong with the file
  */
 export async function checkFile(path: string): Promise<void> {
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
@@ -43,8 +43,8 @@ export async function checkFile(path: string): Promise<void> {
     const second = Buffer.alloc(head.length)
     await file.read(second, 0, second.length, page)
     const newest = second.readBigUInt64LE(LAST_PAGE_AT + 8) > head.readBigUInt64LE(LAST_PAGE_AT + 8) ? second : head
-    const last = Number(newest.readBigUInt64LE(LAST_PAGE_AT)) // lmdb may not have needed to write the very last one
-    const { size } = await file.stat() // last: others write meanwhile, and the file only grows
+    const last = Number(newest.readBigUInt64LE(LAST_PAGE_AT)) // lmdb may not have needed to write the very last page
+    const { size } = await file.stat() // read last, as other processes write meanwhile and the file only grows
     if (size < page * Math.max(2, last)) throw bad('was cut off')
   } finally {
     await file.close()

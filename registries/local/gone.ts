@@ -1,23 +1,23 @@
 /**
- * Stages whose process ended before they were closed: empty files, named by their ids, in a folder beside the database.
- * A process that ends has one synchronous moment, in which it may wait for nothing, and the database's write lock may
- * be held by a process that was stopped. Creating a file needs no lock.
+ * Stages whose process ended without closing them: empty files, named by stage id, in a folder beside the database. A
+ * process that exits has only synchronous code left and cannot wait for the database's write lock, which a stopped process
+ * may hold. Creating a file needs no lock.
  *
- * Views leave these ids out, and each step takes them out of the database. A file is deleted when its entry is out and
- * no write that its process left behind can list it again.
+ * Views leave these ids out, and each step removes them from the database. A file is deleted once its entry is removed and
+ * no pending write of the ended process can list it again.
  */
 import { lstatSync, mkdirSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import type { Stats } from 'node:fs'
 import { join } from 'node:path'
 import { uid } from '../../src/own-folder.js'
 
-/** How long a write that was under way when its process ended may take; it is milliseconds unless the lock is held. */
+/** How long a write may take that was pending when its process ended; milliseconds, unless another process holds the lock. */
 const KEEP_MS = 10_000
-/** The longest TTL: a lease of somebody who left before that has ended, even where nobody comes to take it out. */
+/** The longest TTL: after that a lease of an ended process has expired, even if nobody ever removes its entry. */
 const DAY_MS = 86_400_000
 const NONE: ReadonlySet<string> = new Set()
 
-/** The ids that are in the folder. All of it is synchronous: one system call where there is no folder, as nearly always. */
+/** The ids in the folder. All calls are synchronous: usually there is no folder, and a read costs one system call. */
 export class Gone {
   readonly #folder: string
   #ids = NONE
@@ -27,7 +27,7 @@ export class Gone {
     this.#folder = join(path, 'gone')
   }
 
-  /** Reads the folder; the same set as the last time if nothing has changed. */
+  /** Reads the folder; returns the same set as last time if nothing has changed. */
   look(): ReadonlySet<string> {
     const ids = this.#read()
     if (ids.length !== this.#ids.size || !ids.every((id) => this.#ids.has(id))) this.#ids = ids.length > 0 ? new Set(ids) : NONE
@@ -36,7 +36,7 @@ export class Gone {
 
   /** Never throws and never waits: an entry whose file cannot be written lapses, as after a crash. */
   write(id: string): void {
-    for (let tries = 0; tries < 3; tries++) { // other processes create the folder and delete it at the same moment
+    for (let tries = 0; tries < 3; tries++) { // other processes may create or delete the folder at the same moment
       try {
         if (!this.#stat()) mkdirSync(this.#folder, { mode: 0o700 })
         if (isOwn(this.#stat())) writeFileSync(join(this.#folder, id), '', { mode: 0o600 })
@@ -46,7 +46,7 @@ export class Gone {
   }
 
   /**
-   * Deletes the files that have done their work, and the folder with the last one.
+   * Deletes files that are no longer needed, and the folder with the last file.
    * @param listed  ids that are in the database, of any namespace
    */
   tidy(listed: ReadonlySet<string>, now: number): void {
@@ -54,7 +54,7 @@ export class Gone {
       const file = join(this.#folder, id)
       try {
         if (now - statSync(file).mtimeMs > (listed.has(id) ? DAY_MS : KEEP_MS)) unlinkSync(file)
-      } catch {} // another process was quicker
+      } catch {} // another process deleted it first
     }
     try {
       if (this.look().size === 0) rmdirSync(this.#folder)
@@ -65,7 +65,7 @@ export class Gone {
     try {
       return isOwn(this.#stat()) ? readdirSync(this.#folder).filter((name) => /^[\w-]{1,64}$/.test(name)) : []
     } catch {
-      return [...this.#ids] // who has left does not come back because this process has too many files open
+      return [...this.#ids] // a failed read, such as with too many open files, must not bring ended stages back
     }
   }
 
@@ -78,11 +78,11 @@ export class Gone {
 const isOwn = (found: Stats | undefined): boolean =>
   found?.isDirectory() === true && (uid() === undefined || (found.uid === uid() && (found.mode & 0o022) === 0))
 
-/** What is listed by this process, or is about to be: one listener for all of it, while there is any. */
+/** Registries of this process with listed entries, or entries about to be listed. While there are any, they share one exit listener. */
 const leaving = new Set<Leaving>()
 const onexit = (): void => { for (const one of leaving) one.write() }
 
-/** The ids that one registry has listed; they are written to their folders when the process, or the worker thread, ends. */
+/** Ids that a registry has listed, written to their folders when the process or worker thread ends. */
 export class Leaving {
   readonly #ids = new Map<string, Gone>()
 

@@ -1,6 +1,6 @@
 /**
  * The registry of one machine, in a folder: an embedded database that every process opens, so no server is needed.
- * The registry's time is this machine's calendar.
+ * The registry's time is this machine's wall clock.
  */
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -24,15 +24,15 @@ import { Leaving } from './gone.js'
 import { LocalStore } from './store.js'
 
 export interface LocalRegistryOptions {
-  /** Its wall time is the registry's time; default this machine's. */
+  /** Clock whose wall time is the registry's time; default this machine's. */
   clock?: Clock | undefined
   /** Default: this machine's. */
   random?: Random | undefined
 }
 
-/** How long a change may stay unseen, in milliseconds; looking costs some ten microseconds. */
+/** How long a change may stay unseen, in milliseconds; one poll costs some ten microseconds. */
 const POLL_MS = 100
-/** How often a watch looks whether the files are still the ones that others use. */
+/** Every how many polls a watch checks that other processes still use the same files. */
 const REFRESH_POLLS = 10
 const LIMIT_MS = 3000
 const LIMIT_MIN_MS = 1000
@@ -52,7 +52,7 @@ export class LocalRegistry implements Registry {
   #closing: Promise<void> | undefined
 
   /**
-   * Opens nothing yet: what is wrong with the path is said by the first operation.
+   * Opens nothing yet: the first operation reports a problem with the path.
    * @param path  a folder, made if missing; default: `$STAGE_FOLDER`, else one for each user, see `ownFolder`
    */
   constructor(path?: string, { clock = systemClock, random = systemRandom }: LocalRegistryOptions = {}) {
@@ -88,12 +88,12 @@ export class LocalRegistry implements Registry {
     }
   }
 
-  /** In the same folder: it lasts as long as that does, over the end of this machine too. */
+  /** Opens the store in the same folder; its data lasts as long as the folder, across a crash of the machine too. */
   store(namespace: string): Store {
     return this.#stores.open(this.address, namespace, () => new LocalStore(() => this.#open(), namespace, this.#clock))
   }
 
-  /** What was seen outlives a watch: the next one must notice what happened in between. */
+  /** The witness outlives a watch, so that the next watch notices changes in between. */
   #witness(namespace: string): Witness {
     const witness = this.#witnesses.get(namespace) ?? new Witness()
     this.#witnesses.set(namespace, witness)
@@ -111,7 +111,7 @@ export class LocalRegistry implements Registry {
     for (const poll of this.#polls.values()) poll.stop()
     const environment = await this.#environment?.catch(() => undefined)
     if (!environment) return
-    // lmdb waits for writes that were begun, which may be as long as another process stays stopped
+    // lmdb waits for pending writes, possibly for as long as another process stays stopped
     await within(this.#clock, LIMIT_MS, environment.leave(), () => new Error('a write is still waiting')).catch((error: Error) => log(this.address, error.message))
   }
 
@@ -134,7 +134,7 @@ export class LocalRegistry implements Registry {
 
   async #publish(entry: Listed, step: <T>(run: (ledger: Ledger, gone: ReadonlySet<string>) => T) => Promise<T>): Promise<Published> {
     const environment = await this.#open()
-    this.#leaving.add(entry.id, environment.gone) // before the answer: a process that ends meanwhile may leave a write behind that lists it
+    this.#leaving.add(entry.id, environment.gone) // beforehand: after the process ended, its pending write may still list the entry
     let listed = false
     try {
       const answer = await step((ledger, gone): Published => gone.has(entry.id) ? { ...ledger.remove(entry.id), answer: 'lost' } : ledger.publish(entry))
@@ -161,7 +161,7 @@ export class LocalRegistry implements Registry {
 
   async #enter(): Promise<Environment> {
     await makeFolder(this.#path, this.#own)
-    const environment = Environment.enter(await realpath(this.#path), this.#clock) // two spellings of one folder are one environment
+    const environment = Environment.enter(await realpath(this.#path), this.#clock) // two spellings of one folder share one environment
     try {
       await environment.open()
       return environment
@@ -176,7 +176,7 @@ export class LocalRegistry implements Registry {
   }
 }
 
-/** Looks at one namespace again and again while anybody watches it. */
+/** Polls one namespace while anybody watches it. */
 class Poll {
   readonly views = new Views(() => this.#read())
   readonly #reader: EntryReader
@@ -186,7 +186,7 @@ class Poll {
   #seen: Seen | undefined
   #gone: ReadonlySet<string> | undefined
 
-  /** @param begin  makes the first contact, should the registry be empty */
+  /** @param begin  makes the first contact if the registry is empty */
   constructor(
     private readonly environment: Environment,
     private readonly namespace: string,
@@ -221,7 +221,7 @@ class Poll {
     const gone = this.environment.gone.look()
     const now = await this.environment.read(this.namespace, gone === this.#gone ? this.#seen : undefined)
     if (now === 'same') return
-    if (now === undefined) return void await this.begin() // the next look sees what it made
+    if (now === undefined) return void await this.begin() // the next poll sees the state that `begin` writes
     this.#seen = now
     this.#gone = gone
     this.views.push({ generation: this.witness.see(now), entries: this.#reader.read(now.records.filter(([id]) => !gone.has(id))), lapsed: now.lapsed })

@@ -1,7 +1,7 @@
 /**
- * What actors of one namespace were and whose they are, in the folder of the registry. An actor has two rows, its state
- * and the rest, so that claiming and releasing it need not write its state anew; and one among the wakes, if it wants
- * to be woken. All three are changed together, if the actor is still as it was read.
+ * Committed state and owners of the actors of one namespace, in the folder of the registry. An actor has two rows, its
+ * state and the rest, so that a claim or release need not rewrite the state, and a third row among the wakes if it wants
+ * to be woken. All three change together, if the actor is still as it was read.
  */
 import type { Database } from 'lmdb'
 import * as ownership from '../shared/ownership.js'
@@ -40,14 +40,14 @@ export class LocalStore implements StoreSteps {
       for (const key of rows.getKeys({ start, end })) {
         const [, , at, actor] = key as [string, string, number, string]
         if (at === after?.at && actor === after.actor) continue
-        if (new Row(rows, this.namespace, actor).record?.wake === at) found.push({ actor, at }) // else somebody has deleted the actor by hand
+        if (new Row(rows, this.namespace, actor).record?.wake === at) found.push({ actor, at }) // else the actor was deleted by hand
         if (found.length === limit) break
       }
       return found
     }))
   }
 
-  /** @param data  what is committed, if it is a commit: the only step that writes the state, and needs not to read it */
+  /** @param data  the state to commit, for a commit: the only step that writes the state, without having to read it */
   #change<T>(actor: string, run: (record: ActorRecord | undefined) => Outcome<T>, data?: Buffer): Promise<T> {
     return this.#asStore(async (environment) => environment.change(this.clock, LIMIT_MS, (rows): Attempt<T> => {
       const row = new Row(rows, this.namespace, actor)
@@ -66,7 +66,7 @@ export class LocalStore implements StoreSteps {
   }
 }
 
-/** One actor in the file, as it is at this moment. */
+/** One actor in the file, as read at construction. */
 class Row {
   readonly record: ActorRecord | undefined
   readonly #version: number | undefined
@@ -81,10 +81,10 @@ class Row {
     this.record = parse(entry?.value, () => rows.getBinary(this.#dataKey))
   }
 
-  /** Whether the actor is still as it was read; if not, nothing is written. */
+  /** Writes if the actor is still as it was read, and resolves to whether it was. */
   write(record: ActorRecord, data: Buffer | undefined): Written {
     const { rows } = this
-    // a row that was deleted and made anew in between must not look like this one
+    // a row that was deleted and recreated in between must not have this row's version
     const next = this.#version === undefined ? record.epoch : this.#version + 1
     const write = (): void => {
       void rows.put(this.#key, textOf(record), next)
@@ -102,10 +102,10 @@ class Row {
   }
 }
 
-/** `parse` reads it back. */
+/** The text of a row, which `parse` reads back. */
 const textOf = ({ epoch, owner, version, commitId, wake }: ActorRecord): string => JSON.stringify({ epoch, ...owner, version, commit: commitId, wake })
 
-/** A row as it was written, its state read only if somebody looks at it; undefined if people wrote something else there. */
+/** Decodes a row, with the state read only on access; undefined if a person wrote something else there. */
 function parse(text: string | undefined, data: () => Buffer | undefined): ActorRecord | undefined {
   if (text === undefined) return undefined
   try {
@@ -116,7 +116,7 @@ function parse(text: string | undefined, data: () => Buffer | undefined): ActorR
       owner: typeof stage === 'string' && typeof activation === 'string' ? { stage, activation } : undefined,
       version: version as number,
       commitId: commit,
-      get data() { return version === 0 ? undefined : data() }, // what is there then was left of one that was deleted by hand
+      get data() { return version === 0 ? undefined : data() }, // at version 0 a state is the remains of an actor that was deleted by hand
       wake: typeof wake === 'number' ? wake : undefined,
     }
   } catch {

@@ -9,23 +9,23 @@ import { isCluster } from './target.js'
 import type { Client, Target } from './target.js'
 import type { Script } from './script.js'
 
-/** How long a connection may take to be made and checked, in milliseconds. */
+/** Time limit for connecting, and again for checking the server, in milliseconds. */
 const CONNECT_MS = 3000
 
 /**
- * One connection, made when it is first needed and made anew after it broke: it is never mended. Each failure is the
- * caller's, who decides when to try again.
+ * One connection, opened on first use and replaced after it broke; ioredis never reconnects it. Every failure is passed to
+ * the caller, who decides when to retry.
  */
 export class Connection {
   #client: Promise<Client> | undefined
   readonly #open = new Set<Client>()
   #closed = false
-  /** Its Redis is older than 7.0 and knows no flags of scripts. */
+  /** True for a Redis before 7.0, which does not support script flags. */
   #plain = false
 
   /**
-   * @param commandMs  how long a command may stay without an answer; then the connection counts as dead
-   * @param what       whose it is: what its errors speak of
+   * @param commandMs  how long a command may stay unanswered before the connection counts as dead
+   * @param what       the owner of the connection, which its errors name
    */
   constructor(
     private readonly target: Target, private readonly clock: Clock, private readonly commandMs: number,
@@ -42,7 +42,7 @@ export class Connection {
       return await within(this.clock, this.commandMs, command(client), () => new Error(`a command timed out after ${this.commandMs} ms`))
     } catch (error) {
       if (this.#closed) throw this.#over()
-      // what Redis itself answered leaves a good connection, but for answers that depend on which server it is
+      // an error reply leaves the connection usable, except for replies that depend on which server it leads to
       if (!client || !isReply(error) || /^(READONLY|LOADING|MASTERDOWN|NOAUTH|CLUSTERDOWN)/.test(error.message)) {
         this.#drop(connecting, client)
       }
@@ -51,8 +51,8 @@ export class Connection {
   }
 
   /**
-   * Runs a script by its hash, and by its text where Redis does not know it (any more).
-   * @param as  what its answer consists of
+   * Runs a script by its hash, or by its text if Redis does not (or no longer) have the hash in its cache.
+   * @param as  the type of the strings in its answer
    */
   script(script: Script, keys: readonly string[], args: readonly (string | Buffer)[], as: 'text' | 'bytes' = 'text'): Promise<unknown> {
     return this.run(async (client) => {
@@ -87,13 +87,13 @@ export class Connection {
     let client: Client | undefined
     try {
       client = await this.target.make()
-      // there is a listener as long as the object lives: an emitter without one throws
+      // the listener stays for the client's lifetime: an emitter without one throws
       client.on('error', (error: unknown) => { cause = error })
       if (this.#closed) throw new Error('Connection is closed.')
       this.#open.add(client)
       const slow = () => new Error(`a connection timed out after ${CONNECT_MS} ms`)
       await within(this.clock, CONNECT_MS, client.connect(), slow)
-      if (cause !== undefined) throw asError(cause) // such as a database that does not exist, which would leave us in another one
+      if (cause !== undefined) throw asError(cause) // such as for a missing database, where the client would use another
       await within(this.clock, CONNECT_MS, this.#check(client), slow)
       const made = this.#client
       client.once('end', () => this.#drop(made, client))
@@ -101,14 +101,14 @@ export class Connection {
     } catch (error) {
       if (client) this.#destroy(client)
       this.#client = undefined
-      // connect() says only "Connection is closed."; the reason comes as an event
+      // connect() rejects only with "Connection is closed."; the reason comes as an `error` event
       throw failure(this.target.address, cause ?? error, this.what)
     }
   }
 
-  /** Refuses what would only fail later, and warns of what will lose entries some day. */
+  /** Rejects a server on which commands would fail later, and logs a warning about settings that may lose data. */
   async #check(client: Client): Promise<void> {
-    if (isCluster(client)) return // each command finds its own node, and the node's answer says the rest
+    if (isCluster(client)) return // each command goes to its own node, whose reply reports any of these problems
     let text: string
     try {
       text = await client.info()
@@ -141,10 +141,10 @@ export class Connection {
 
   #drop(connecting: Promise<Client> | undefined, client: Client | undefined): void {
     if (this.#client === connecting) this.#client = undefined
-    if (client && this.#open.has(client)) this.#destroy(client) // once, whatever failed on it
+    if (client && this.#open.has(client)) this.#destroy(client) // once, however many commands failed on it
   }
 
-  /** At once, without a goodbye to a server that may not answer. */
+  /** Closes the socket at once, without a QUIT to a server that may not answer. */
   #destroy(client: Client): void {
     this.#open.delete(client)
     const { stream } = client as { stream?: { destroy(): void } }
@@ -153,5 +153,5 @@ export class Connection {
   }
 }
 
-/** An error that Redis answered with, in contrast to one of the connection. */
+/** True for an error reply of Redis, as opposed to a connection error. */
 const isReply = (error: unknown): error is Error => isError(error) && error.name === 'ReplyError'

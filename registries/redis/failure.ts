@@ -3,18 +3,18 @@ import { isError } from '../../src/realm.js'
 
 /** The commands that the library needs. */
 const COMMANDS = [
-  '+hello +auth +select +info +client|setname', // by which ioredis connects
+  '+hello +auth +select +info +client|setname', // sent by ioredis when it connects
   '+eval +evalsha +time',
   '+hmget +hset +hget +hdel',
   '+zadd +zscore +zrange +zrangebyscore +zrangebylex +zrem +zremrangebyscore',
   '+xadd +xread +xrange +del',
 ].join(' ')
 
-/** What allows them, which is printed when one of them is not allowed. */
+/** The ACL command that allows `COMMANDS`, printed when one of them is denied. */
 export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
   `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* ${COMMANDS}`
 
-/** [what Redis or the connection said, what to try]; the first that matches. */
+/** Pairs of [error text of Redis or the connection, advice]; the first match counts. */
 const advice: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, "no Redis answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
   [/ENOTFOUND|EAI_AGAIN/, 'no such host; check the URL'],
@@ -34,16 +34,16 @@ const advice: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * An error of ioredis or of Redis as ours.
+ * Converts an error of ioredis or Redis into a StageError.
  * @param address  for the message, without credentials
- * @param what     what is not available then
- * @returns StageError AUTH_FAILED if the credentials are not enough, else REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE
+ * @param what     the part of the library that is unavailable because of it
+ * @returns StageError AUTH_FAILED if the credentials are insufficient, else REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE
  */
 export function failure(address: string, thrown: unknown, what: 'registry' | 'store'): StageError {
   if (thrown instanceof StageError) return thrown
   const error = asError(thrown)
   const said = words(error)
-  // not the error itself: ioredis hangs the command on it, and that of a log-in holds the password
+  // a copy, not the error itself: ioredis attaches the command to its errors, and the AUTH command contains the password
   const cause = Object.assign(new Error(said), { name: error.name })
   if (/NOPERM|no permissions|ACL failure/i.test(said)) {
     const refused = `Redis at ${address} does not let this user do what is needed (${said})`
@@ -58,7 +58,7 @@ export function failure(address: string, thrown: unknown, what: 'registry' | 'st
   return new StageError(code, `the ${what} ${address} is not available (${said}): ${hint}`, { cause })
 }
 
-/** What an error says in one line; several addresses of one host make an AggregateError without words of its own. */
+/** An error's message in one line; a host with several addresses yields an AggregateError without a message of its own. */
 function words(error: Error): string {
   const { code, lastNodeError, errors } = error as Error & { code?: unknown, lastNodeError?: unknown, errors?: readonly unknown[] }
   const inner = lastNodeError ?? errors?.[0]

@@ -9,30 +9,30 @@ import { READ, keysOf } from './scripts.js'
 
 /** How long one blocking read waits for a change. */
 export const BLOCK_MS = 10_000
-/** How often the registry is asked although nothing was heard, ± 20 %. */
+/** Interval at which the view is read even without a change notice, ± 20 %. */
 const RECONCILE_MS = 30_000
-/** Under churn a whole view is read no more often than this. */
+/** Shortest interval between two reads of the whole view under churn. */
 const BURST_MS = 50
 
 export interface FeedOptions {
   readonly namespace: string
   readonly address: string
-  /** Answers at once. */
+  /** The connection for commands, which answer at once. */
   readonly commands: Connection
-  /** Its own, for it waits in a blocking read nearly always. */
+  /** A connection of the feed's own, because it is nearly always in a blocking read. */
   readonly waiting: Connection
   readonly witness: Witness
   readonly clock: Clock
   readonly random: Random
 }
 
-/** Keeps the view of one namespace while anybody watches it: waits for a change, then reads the whole anew. */
+/** Maintains the view of one namespace while anybody watches it: waits for a change, then reads the whole view again. */
 export class Feed {
   readonly views = new Views(() => this.#read())
   readonly #keys: string[]
   readonly #reader: EntryReader
   #pausing: (() => void) | undefined
-  /** What the last view was of. */
+  /** The point in history of the last view. */
   #seen: { generation: string, revision: string, mark: string } | undefined
 
   constructor(private readonly options: FeedOptions) {
@@ -70,7 +70,7 @@ export class Feed {
     }
   }
 
-  /** Waits until there is something in the log beyond what was read, at most `ms`. */
+  /** Waits at most `ms` for a log entry beyond the revision last read; resolves to whether there is one. */
   #changed(ms: number): Promise<boolean> {
     return this.options.waiting.run(async (client) =>
       await client.xread('COUNT', 1, 'BLOCK', Math.max(1, Math.ceil(ms)), 'STREAMS', this.#keys[5], `${this.#seen!.revision}-0`) !== null)
@@ -78,7 +78,7 @@ export class Feed {
 
   async #read(): Promise<void> {
     const { commands, witness, random, namespace } = this.options
-    // what a watch before this one saw tells whether the history went on; a view it has not given is due all the same
+    // the point seen by an earlier watch tells whether the history is continuous; the empty mark makes this read return a view
     const seen = this.#seen ?? { generation: witness.seen?.generation ?? '', revision: String(witness.seen?.revision ?? ''), mark: '' }
     const reply = await commands.script(READ, this.#keys, [newId(random), seen.generation, seen.revision, seen.mark])
     if (this.views.ended) return

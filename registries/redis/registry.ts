@@ -1,7 +1,7 @@
 /**
- * The registry on a Redis: what it holds can be read with redis-cli (`docs/protocol.md` names the keys), each step is
- * one script, and a watch is a blocking read of a log. An instance has one connection for commands, and one more for
- * each namespace that it watches, and for each store.
+ * The registry on a Redis. The data can be inspected with redis-cli (`docs/protocol.md` names the keys), each step is one
+ * script, and a watch is a blocking read of a log. An instance has one connection for commands, one for each namespace that
+ * it watches, and one for each store.
  */
 import { systemClock } from '../../src/clock.js'
 import { parseEntry } from '../../src/entry.js'
@@ -23,19 +23,19 @@ import type { Client, Target } from './target.js'
 export interface RedisRegistryOptions {
   /** `redis:` or `rediss:` with user, password, host, port and database; default `redis://127.0.0.1:6379`. */
   url?: string | undefined
-  /** A Redis or Cluster of ioredis instead of a URL. Nothing is ever sent over it: its server and options are taken. */
+  /** A Redis or Cluster of ioredis instead of a URL. Only its server and options are used; nothing is sent over it. */
   client?: Client | undefined
-  /** Not the registry's time, which is Redis' own: this one measures waits; default this machine's. */
+  /** Clock for timeouts and waits only, as the registry's time is Redis' own; default this machine's. */
   clock?: Clock | undefined
   /** Default: this machine's. */
   random?: Random | undefined
 }
 
-/** Of a registry that does not say. */
+/** Values for options that are left out. */
 const DEFAULTS = { url: 'redis://127.0.0.1:6379' } as const satisfies RedisRegistryOptions
 
 const COMMAND_MS = 3000
-/** A blocking read that has not even said that nothing happened is on a dead connection. */
+/** Timeout of a blocking read: if even the answer "nothing new" is missing, the connection is dead. */
 const BLOCKED_MS = BLOCK_MS + 5000
 
 export class RedisRegistry implements Registry {
@@ -51,8 +51,8 @@ export class RedisRegistry implements Registry {
   #closed = false
 
   /**
-   * Connects to nothing yet: what is wrong with the server is said by the first operation.
-   * @throws TypeError if the URL is none
+   * Does not connect yet: the first operation reports a problem with the server.
+   * @throws TypeError for an invalid URL
    */
   constructor(options: RedisRegistryOptions | string = {}) {
     const given: RedisRegistryOptions = typeof options === 'string' ? { url: options } : options
@@ -84,7 +84,7 @@ export class RedisRegistry implements Registry {
     }
   }
 
-  /** On the same Redis, over a connection of its own. */
+  /** Opens the store on the same Redis, over a separate connection. */
   store(namespace: string): Store {
     return this.#stores.open(this.address, namespace, () => new RedisStore(this.#target, this.#clock, namespace), warningOf(this.address))
   }
@@ -100,7 +100,7 @@ export class RedisRegistry implements Registry {
   #feed(namespace: string): Feed {
     const present = this.#feeds.get(namespace)
     if (present && !present.views.ended) return present
-    // what was seen outlives a watch: the next one must notice what happened in between
+    // the witness outlives a watch, so that the next watch notices changes in between
     const witness = this.#witnesses.get(namespace) ?? new Witness()
     this.#witnesses.set(namespace, witness)
     const feed = new Feed({

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 
-/** A script that Redis runs as one step. */
+/** A script that Redis runs as one atomic step. */
 export interface Script {
   readonly text: string
   readonly sha: string
-  /** The same for a Redis before 7.0, which has no flags. */
+  /** The same script without flags, for a Redis before 7.0. */
   readonly plain: Omit<Script, 'plain'>
 }
 

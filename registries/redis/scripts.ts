@@ -1,22 +1,22 @@
 /**
- * The rules of `registries/shared/ledger.ts` as scripts, so that each step is one atomic request that takes its time from Redis.
- * Every script may run twice, because a reply can be lost.
+ * The rules of `registries/shared/ledger.ts` as scripts, so that each step is one atomic request that uses the time of Redis.
+ * Every script may safely run twice, because a reply can be lost.
  *
  * Keys of namespace `ns`, in this order: state, peers, leases, names, lapsed, log (see `keysOf`). The first argument is
- * always a fresh random string: the next generation, should one begin, and the mark of what this run changes.
+ * always a fresh random string: the generation, if a new one begins, and the mark of any change that this run makes.
  */
 import { LAPSED_MS, MOURN_TTLS, SWEEP_MAX, SWEEP_MS } from '../shared/ledger.js'
 import { GRACE_MS } from '../../src/registry.js'
 import { script as whole } from './script.js'
 import type { Script } from './script.js'
 
-/** All keys of a namespace, with one hash tag, so that a cluster keeps them together. */
+/** All keys of a namespace, with one hash tag, so that a cluster keeps them on one node. */
 export const keysOf = (namespace: string): string[] =>
   ['state', 'peers', 'leases', 'names', 'lapsed', 'log'].map((kind) => `stagemesh:{${namespace}}:${kind}`)
 
 const LOG_MAX = 10_000
 
-// a number becomes text with %.0f: Lua's own way would write 1.7e+12
+// numbers are formatted with %.0f: Lua's default would write 1.7e+12
 const common = `
 local STATE, PEERS, LEASES, NAMES, LAPSED, LOG = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local fresh = ARGV[1]
@@ -103,7 +103,7 @@ local function forget()
 end
 `
 
-/** ARGV: fresh, id, JSON, name, unique (0 or 1), ttl. A full Redis refuses it: new stages must wait, listed ones stay. */
+/** ARGV: fresh, id, JSON, name, unique (0 or 1), ttl. A Redis out of memory rejects it: new stages must wait, listed stages stay. */
 export const PUBLISH = script('', `
 local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local function ttl_of(json)
@@ -130,7 +130,7 @@ forget()
 list(id, text, name, unique, ttl)
 return answer('ok')`)
 
-/** ARGV: as PUBLISH, then the generation, revision and mark that the lease saw last. */
+/** ARGV: as for PUBLISH, then the generation, revision and mark that the lease saw last. */
 export const RENEW = script('allow-oom', `
 local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local ends = redis.call('ZSCORE', LEASES, id)
@@ -149,7 +149,7 @@ if not ends and (not reborn or holder(id, name, unique)) then return answer('los
 list(id, text, name, unique, ttl)
 return answer(ends and tonumber(ends) <= now and 'late' or 'ok')`)
 
-/** ARGV: fresh, id of the caller, which is left alone. */
+/** ARGV: fresh, id of the caller, whose entry is never swept. */
 export const SWEEP = script('allow-oom', `
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', num(now - ${SWEEP_MS}), 'LIMIT', '0', '${SWEEP_MAX}')) do
   if id ~= ARGV[2] then
@@ -165,8 +165,9 @@ if redis.call('ZSCORE', LEASES, ARGV[2]) then drop('leave', ARGV[2]) end
 return answer('ok')`)
 
 /**
- * ARGV: fresh, generation, revision and mark that the watch saw last ('' if it saw nothing).
- * Answers 'same', or 'view' with what the log says of that revision, the ids that lapsed, and id, JSON, id, JSON …
+ * ARGV: fresh, generation, revision and mark that the watch saw last ('' if none).
+ * Answers 'same', or 'view' with the present point in history, the log's mark for the given revision ('' if unknown), the
+ * lapsed ids, and id, JSON, id, JSON …
  */
 export const READ = script('allow-oom', `
 if generation == ARGV[2] and num(revision) == ARGV[3] and mark == ARGV[4] then return { 'same' } end

@@ -1,20 +1,20 @@
 /**
- * The rules of `registries/shared/ownership.ts` as scripts, so that each step is one atomic request that takes its time from Redis. Every
- * script may run twice, because a reply can be lost.
+ * The rules of `registries/shared/ownership.ts` as scripts, so that each step is one atomic request that uses the time of Redis.
+ * Every script may safely run twice, because a reply can be lost.
  *
- * An actor is a hash: `epoch`, `stage` and `activation` while somebody has it, `version`, `commit` (the id of the last
- * one), `data`. Its wake is the score of its address in a sorted set that the actors of a namespace share.
+ * An actor is a hash: `epoch`, `version`, `commit` (the id of the last commit), `data`, and `stage` and `activation` while it
+ * has an owner. The wake of an actor is the score of its address in a sorted set that the actors of a namespace share.
  */
 import { script } from './script.js'
 
 /**
- * All keys of a namespace have one hash tag, so that a cluster keeps them together: it is what stands between the first
- * two braces, and an address may have any after them.
+ * All keys of a namespace have one hash tag, so that a cluster keeps them on one node. The tag is the text between the first
+ * pair of braces; later braces, in an actor's address, do not matter.
  */
 export const actorKey = (namespace: string, actor: string): string => `stagemesh:{${namespace}}:actor:${actor}`
 export const wakesKey = (namespace: string): string => `stagemesh:{${namespace}}:wakes`
 
-// a number becomes text with %.0f: Lua's own way would write 1.7e+12
+// numbers are formatted with %.0f: Lua's default would write 1.7e+12
 const common = `
 local t = redis.call('TIME')
 local now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
@@ -29,7 +29,7 @@ local function read(key)
 end
 `
 
-/** KEYS: actor, wakes. ARGV: stage, activation, the activation that it is claimed over or '', floor, address. */
+/** KEYS: actor, wakes. ARGV: stage, activation, the activation to take over from or '', floor, address. */
 export const CLAIM = script('', `${common}
 local epoch, version, stage, activation = read(KEYS[1])
 if activation and activation ~= ARGV[2] and activation ~= ARGV[3] then return { 'owned', num(epoch), stage, activation } end
@@ -52,19 +52,19 @@ redis.call('HSET', KEYS[1], 'version', ARGV[4], 'commit', ARGV[3], 'data', ARGV[
 if ARGV[5] == '' then redis.call('ZREM', KEYS[2], ARGV[6]) else redis.call('ZADD', KEYS[2], ARGV[5], ARGV[6]) end
 return 'ok'`)
 
-/** KEYS: actor. ARGV: epoch, activation. A full Redis does this too: it gives something back. */
+/** KEYS: actor. ARGV: epoch, activation. A Redis out of memory runs it too, because it frees memory. */
 export const RELEASE = script('allow-oom', `${common}
 local epoch, version, stage, activation = read(KEYS[1])
 if epoch and epoch == tonumber(ARGV[1]) and activation == ARGV[2] then redis.call('HDEL', KEYS[1], 'stage', 'activation') end
 return 'ok'`)
 
-/** KEYS: actor. Answers nothing if there is no record. */
+/** KEYS: actor. Answers an empty list if there is no record. */
 export const LOOK = script('no-writes', `${common}
 local epoch, version, stage, activation = read(KEYS[1])
 if not epoch then return {} end
 return { num(epoch), num(version), num(now), stage, activation, redis.call('HGET', KEYS[1], 'data') }`)
 
-/** KEYS: wakes. ARGV: how many at most, and behind which score and address, if any. Answers address and score in turns. */
+/** KEYS: wakes. ARGV: limit, and optionally the score and address to continue after. Answers address, score, address, score … */
 export const DUE = script('no-writes', `${common}
 local least, from = ARGV[2] or '-inf', 0
 -- whether the one at that place of those with its score is not there, or behind it: by their bytes, as Redis orders them, where Lua's own < goes by the locale

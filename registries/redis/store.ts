@@ -5,17 +5,17 @@ import type { Script } from './script.js'
 import { CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKey, wakesKey } from './store-scripts.js'
 import type { Target } from './target.js'
 
-/** A state of 4 MiB may take a while over a slow network. */
+/** Timeout of a command in milliseconds, as a state of 4 MiB may take a while over a slow network. */
 const COMMAND_MS = 5000
 
-/** @param address  of the Redis, without credentials */
+/** @param address  the address of the Redis, without credentials */
 export function warningOf(address: string): string {
   const replica = 'when it fails over to a replica, which follows it asynchronously'
   const restart = 'when it restarts without its append-only file (appendonly yes; with appendfsync everysec up to a second of it)'
   return `${address} may lose what was committed last: ${replica}, and ${restart}`
 }
 
-/** What actors of one namespace were and whose they are. Its connection is its own, so that no heartbeat waits behind a large state. */
+/** Committed state and owners of one namespace's actors, over a separate connection, so that no heartbeat waits behind a large state. */
 export class RedisStore implements StoreSteps {
   readonly #commands: Connection
 

@@ -1,4 +1,4 @@
-/** Where a Redis is and how a connection to it is made; the only file that loads ioredis, and only when one is made. */
+/** The address of a Redis and how to connect to it. The only file that loads ioredis, and only when it makes a connection. */
 import type { Cluster, ClusterNode, Redis, RedisOptions } from 'ioredis'
 
 /** A connection of our own, of either kind. */
@@ -7,26 +7,26 @@ export type Client = Redis | Cluster
 export interface Target {
   /** For messages, without credentials. */
   readonly address: string
-  /** Made, but not connected yet. */
+  /** Makes a client that is not connected yet. */
   make(): Promise<Client>
 }
 
 export const isCluster = (client: Client): client is Cluster => client.isCluster
 
 /**
- * One who connects, one who retries: nothing is sent again, queued or reconnected behind the back of the stage, which
- * has one back-off for all registries. A command that was sent twice is a command that runs twice.
+ * Disables all of ioredis' retries: it must not resend, queue or reconnect by itself, because the stage alone retries, with
+ * one back-off for all registries. A command that was sent twice runs twice.
  */
 const RULES: RedisOptions = {
   lazyConnect: true,
-  disconnectTimeout: 100, // its timer outlives a stream that is dead already, and holds the process as long
+  disconnectTimeout: 100, // its timer outlives a dead stream and keeps the process alive until it fires
   retryStrategy: null,
   reconnectOnError: null,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
   enableOfflineQueue: false,
   enableAutoPipelining: false,
-  enableReadyCheck: false, // it would wait for a server that loads; `check` of the connection says so instead
+  enableReadyCheck: false, // it would wait for a server that is loading; `Connection.#check` reports that instead
   autoResubscribe: false,
   monitor: false,
   readOnly: false,
@@ -35,13 +35,13 @@ const RULES: RedisOptions = {
   connectionName: 'stagemesh',
   disableClientInfo: true,
   himportFieldsets: undefined,
-  // the connection keeps these times itself: after a stall of this process their timers would run before answers that already wait
+  // `Connection` has its own timeouts: after a stall of this process, ioredis' timers would fire before it reads waiting replies
   connectTimeout: 0,
   commandTimeout: undefined,
-  socketTimeout: undefined, // would end a blocking read too, in which nothing comes while nothing changes
+  socketTimeout: undefined, // would also end a blocking read, which is silent while nothing changes
 }
 
-/** @throws TypeError if it is not a redis: or rediss: URL; the message does not repeat it, for there may be a password in it */
+/** @throws TypeError if the text is not a redis: or rediss: URL; the message omits the URL, which may contain a password */
 export function urlTarget(text: string): Target {
   let url: URL
   try {
@@ -70,7 +70,7 @@ export function urlTarget(text: string): Target {
   }
 }
 
-/** The server of somebody's client, over connections of our own with the client's options. */
+/** The server of a client given by the user, over new connections with the client's options. */
 export function clientTarget(client: Client): Target {
   if (isCluster(client)) return clusterTarget(client)
   const { host = 'localhost', port = 6379, path, db = 0, sentinels, name } = client.options
@@ -90,7 +90,7 @@ function clusterTarget(client: Cluster): Target {
       clusterRetryStrategy: null,
       enableOfflineQueue: false,
       scaleReads: 'master',
-      // the cluster has its own say in the rules it knows by itself
+      // the cluster itself decides on options that it has too, such as the ones above
       redisOptions: RULES,
     })),
   }
@@ -99,5 +99,5 @@ function clusterTarget(client: Cluster): Target {
 function place(node: ClusterNode): string {
   if (typeof node === 'number') return `127.0.0.1:${node}`
   if (typeof node === 'object') return `${node.host ?? '127.0.0.1'}:${node.port ?? 6379}`
-  return URL.canParse(node) ? new URL(node).host : '?' // there may be a password in it
+  return URL.canParse(node) ? new URL(node).host : '?' // not the URL, which may contain a password
 }

@@ -1,30 +1,30 @@
 /**
- * The rules of being listed, as arithmetic over a small table: memory and local run them here, Redis runs the same ones
- * as scripts. Each function is one atomic step and idempotent, because a lost reply makes the caller run it again.
+ * The rules for listing entries, as functions over a small table: the memory and local registries run them here, Redis
+ * runs the same rules as scripts. Each function is one atomic, idempotent step, as callers run it again after a lost reply.
  *
- * A namespace has a generation, a random string that the first contact with an empty table makes, the time when that
- * was (`born`), and a revision that every visible change raises. Each change leaves a random `mark`, so that two
- * histories which reached the same revision can be told apart. Times are milliseconds of the registry's own clock.
+ * A namespace has a generation, which is a random string made by the first contact with an empty table; the time of that
+ * contact (`born`); and a revision that every visible change raises. Each change sets a random `mark`, which tells apart
+ * two histories that reached the same revision. Times are milliseconds of the registry's own clock.
  */
 import { parseEntry } from '../../src/entry.js'
 import { GRACE_MS } from '../../src/registry.js'
 
-/** How far into the grace a lapsed entry is swept; the rest is for telling everybody. */
+/** How far into the grace period a lapsed entry is swept; the rest is for notifying the watchers. */
 export const SWEEP_MS = GRACE_MS * 0.75
-/** TTLs after which an entry that was noted is taken out though others hold leases, who should have done so. */
+/** After how many of its TTLs a noted entry is removed while other stages hold leases, which should have swept it. */
 export const MOURN_TTLS = 4
-/** How long an id that lapsed is remembered; promised is a minute. */
+/** How long a lapsed id is remembered; the contract promises a minute. */
 export const LAPSED_MS = 120_000
-/** How many one sweep takes out, so that no step is long. */
+/** How many entries one sweep removes, so that no step takes long. */
 export const SWEEP_MAX = 100
 
-/** What somebody saw of a namespace's history. */
+/** A point in a namespace's history, as last seen by a lease or a watch. */
 export interface Seen {
   readonly generation: string
   readonly revision: number
   readonly mark: string
 }
-/** What every step answers: where history is now, the registry's time, and the earliest end of a lease (or Infinity). */
+/** The answer of every step: the present point in history, the registry's time, and the earliest end of a lease (or Infinity). */
 export interface Reply extends Seen {
   readonly now: number
   readonly earliest: number
@@ -38,7 +38,7 @@ export interface Listed {
   /** The entry as JSON. */
   readonly text: string
 }
-/** Who has a name, as far as an error message wants to know; `freeInMs` if it crashed. */
+/** The stage that holds a name, for an error message; `freeInMs`: when the name is free if that stage crashed. */
 export interface Holder {
   readonly id: string
   readonly addresses: readonly string[]
@@ -54,7 +54,7 @@ export interface Snapshot extends Seen {
 }
 
 /** The rows of one namespace, all of them text: `peer` id → JSON, `lease` id → its end, `lapsed` id → when, `state` '' → JSON,
- * `missed` id → when somebody first came after its lease had ended, and that end. */
+ * `missed` id → when a publish first noted that its lease had ended, and that end. */
 export interface Table {
   get(kind: Kind, id: string): string | undefined
   put(kind: Kind, id: string, text: string): void
@@ -67,7 +67,7 @@ interface State extends Seen {
   readonly born: number
 }
 
-/** One step's view of a table: the time it runs at, and a random string nobody has seen. */
+/** One step on a table, with the time at which the step runs and a fresh random string. */
 export class Ledger {
   #state: State
 
@@ -77,7 +77,7 @@ export class Ledger {
     this.#state = this.#stored() ?? this.#begin(0)
   }
 
-  /** Lists an entry for its TTL. An id that was taken out before is not listed again: its lease is lost from the start. */
+  /** Lists an entry for its TTL. An id that lapsed before is not listed again: its lease is lost from the start. */
   publish(entry: Listed): Published {
     this.#mourn()
     const holder = this.#holder(entry)
@@ -89,21 +89,21 @@ export class Ledger {
   }
 
   /**
-   * @param seen  what the lease saw last: if the history that it knew is gone and the present one is younger than one
-   *              TTL, the entry is listed again under its id; later than that everybody has given it up
+   * @param seen  the point that the lease saw last: if its history is gone and the present history is younger than one
+   *              TTL, the entry is listed again under its id; after that, every peer has dropped the entry
    */
   renew(entry: Listed, seen: Seen): Renewed {
     if (this.#rolledBack(seen)) this.#state = this.#begin(seen.revision)
     const end = this.table.get('lease', entry.id)
     const { generation, born } = this.#state
     const reborn = seen.generation !== generation && this.now - born <= entry.ttlMs && this.table.get('lapsed', entry.id) === undefined
-    // who came first to a registry that has forgotten keeps the name, if one of them would have it alone
+    // after the history was reset, the first stage to renew keeps the name, if one of the two is unique
     if (end === undefined && (!reborn || this.#holder(entry))) return { ...this.#answer(), answer: 'lost' }
     this.#list(entry)
     return { ...this.#answer(), answer: end !== undefined && number(end) <= this.now ? 'late' : 'ok' }
   }
 
-  /** Takes out what lapsed long enough ago, but never the caller's own entry. */
+  /** Removes entries that lapsed long enough ago, but never the caller's own entry. */
   sweep(except: string): Reply {
     let left = SWEEP_MAX
     for (const [id, end] of [...this.table.list('lease')]) {
@@ -114,7 +114,7 @@ export class Ledger {
     return this.#answer()
   }
 
-  /** Takes an entry out because its stage says so. */
+  /** Removes an entry at the request of its stage. */
   remove(id: string): Reply {
     if (this.table.get('lease', id) !== undefined) this.#drop(id)
     return this.#answer()
@@ -143,7 +143,7 @@ export class Ledger {
     this.#save({ ...this.#state, revision: this.#state.revision + 1, mark: this.fresh })
   }
 
-  /** A new history. It starts at the time in milliseconds, which is beyond any revision of the one before. */
+  /** Begins a new history, with a revision that starts at the time in milliseconds, above any revision of the history before. */
   #begin(beyond: number): State {
     return this.#save({ generation: this.fresh, born: this.now, revision: Math.max(beyond + 1, Math.floor(this.now)), mark: this.fresh })
   }
@@ -165,7 +165,7 @@ export class Ledger {
   #holder(entry: Listed): Holder | undefined {
     const quoted = JSON.stringify(entry.name)
     for (const [id, text] of [...this.table.list('peer')]) {
-      if (id === entry.id || !(text.includes(quoted) || text.includes('\\u'))) continue // most are passed over without decoding them
+      if (id === entry.id || !(text.includes(quoted) || text.includes('\\u'))) continue // skips most entries without decoding them
       const other = parseEntry(text, this.namespace)
       const end = this.table.get('lease', id)
       if (other?.id !== id || other.name !== entry.name || end === undefined || !(other.unique || entry.unique)) continue
@@ -177,14 +177,14 @@ export class Ledger {
   }
 
   /**
-   * Who comes notes whose leases have ended, and takes out those who were noted one TTL of theirs ago and have not
-   * renewed since: where stages are too short-lived to sweep, or are refused a name that the dead one holds, nobody
-   * else would. One that lives has renewed by then, also after the registry was away.
+   * On each publish, notes entries whose leases have ended, and removes entries that were noted one of their TTLs ago and
+   * have not renewed since. Nobody else would remove them where stages are too short-lived to sweep, or are refused a name
+   * that a dead stage holds. A live stage has renewed by then, even after the registry was unavailable.
    */
   #mourn(): void {
     let left = SWEEP_MAX
-    // where somebody holds a lease, he sweeps, and knows whether the registry was there all the time; this is only for
-    // those who never live that long
+    // a stage that holds a lease sweeps, and knows whether the registry was available all the time; removal here is meant
+    // for namespaces in which no stage lives that long
     const patience = [...this.table.list('lease')].some(([, end]) => number(end) > this.now) ? MOURN_TTLS : 1
     for (const [id, end] of [...this.table.list('lease')]) {
       if (number(end) + SWEEP_MS > this.now || left-- <= 0) continue
@@ -210,7 +210,7 @@ export class Ledger {
 export const same = (a: Seen | undefined, b: Seen | undefined): boolean =>
   a?.generation === b?.generation && a?.revision === b?.revision && a?.mark === b?.mark
 
-/** What is listed, without changing anything; undefined if the table is empty. */
+/** The listed entries, without changing anything; undefined if the table is empty. */
 export function snapshot(table: Table): Snapshot | undefined {
   const state = parseState(table.get('state', ''))
   if (!state) return undefined
@@ -222,7 +222,7 @@ export function snapshot(table: Table): Snapshot | undefined {
   return { ...state, records, lapsed: [...table.list('lapsed')].map(([id]) => id) }
 }
 
-/** What `state` holds, or undefined if there is none or somebody wrote something else there. */
+/** Decodes the `state` row; undefined if there is none or somebody wrote something else there. */
 export function parseState(text: string | undefined): State | undefined {
   if (text === undefined) return undefined
   try {
@@ -233,7 +233,7 @@ export function parseState(text: string | undefined): State | undefined {
   return undefined
 }
 
-/** A time that was stored; what is no number has long passed, so that it gets swept. */
+/** Decodes a stored time; anything but a number counts as long past, so that the entry is swept. */
 const number = (text: string): number => {
   const value = Number(text)
   return Number.isFinite(value) ? value : 0

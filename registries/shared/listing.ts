@@ -4,7 +4,7 @@ import type { Granted, Holder, Listed, Published, Renewed, Reply, Seen } from '.
 import { Sweeper } from './sweeper.js'
 import type { Clock, Entry, Lease, Random } from '../../src/types.js'
 
-/** The steps of a registry for one namespace; each is atomic and may safely run twice. They reject with a StageError. */
+/** The steps of a registry for one namespace. Each step is atomic, may safely run twice, and rejects with a StageError. */
 export interface Steps {
   publish(entry: Listed): Promise<Published>
   renew(entry: Listed, seen: Seen): Promise<Renewed>
@@ -15,17 +15,17 @@ export interface Steps {
 interface Context {
   readonly clock: Clock
   readonly random: Random
-  /** There is nothing more to hold. */
+  /** Called when the lease was lost or closed, so that nobody needs to hold it. */
   onend(lease: Listing): void
 }
 
-/** The leases that one registry instance gave out and that are still held. */
+/** The leases that one registry instance has granted and that are still held. */
 export class Listings {
   readonly #held = new Map<string, Listing>()
 
   constructor(private readonly clock: Clock, private readonly random: Random) {}
 
-  /** @throws StageError NAME_TAKEN · BAD_ARGUMENT · what the step rejects with */
+  /** @throws StageError NAME_TAKEN · BAD_ARGUMENT · the error of the step */
   async publish(steps: Steps, entry: Entry, ttlMs: number): Promise<Lease> {
     if (!(ttlMs > 0)) throw new TypeError(`ttlMs must be a positive number of milliseconds, not ${ttlMs}`)
     const answer = await steps.publish(listed(entry, ttlMs))
@@ -34,19 +34,19 @@ export class Listings {
       if (this.#held.get(entry.id) === lease) this.#held.delete(entry.id)
     }
     const lease = new Listing(steps, entry, ttlMs, { clock: this.clock, random: this.random, onend }, answer)
-    this.#held.get(entry.id)?.abandon() // of a publish whose answer came too late for its caller
+    this.#held.get(entry.id)?.abandon() // left by a publish whose answer came too late for its caller
     if (answer.answer === 'ok') this.#held.set(entry.id, lease)
     return lease
   }
 
-  /** Stops all sweeping; what is listed lapses. */
+  /** Stops all sweeping; the listed entries are left to lapse. */
   close(): void {
     for (const lease of this.#held.values()) lease.abandon()
     this.#held.clear()
   }
 }
 
-/** The lease of every registry of ours: remembers which history it belongs to, and sweeps others with its heartbeats. */
+/** The lease of every built-in registry: remembers its point in history, and sweeps other entries after its heartbeats. */
 class Listing implements Lease {
   readonly #sweeper: Sweeper
   #state: 'held' | 'lost' | 'closed' = 'held'
@@ -88,7 +88,7 @@ class Listing implements Lease {
     return this.#closing ??= this.#close()
   }
 
-  /** Stops sweeping and leaves the entry to lapse: the registry is closing, or another lease has this id now. */
+  /** Stops sweeping and leaves the entry to lapse: the registry is closing, or another lease now has this id. */
   abandon(): void {
     this.#sweeper.close()
     if (this.#state === 'held') this.#state = 'closed'
@@ -113,7 +113,7 @@ class Listing implements Lease {
     this.abandon()
     this.context.onend(this)
     if (!held) return
-    await this.#renewing?.catch(() => {}) // one that is on its way could list the entry again
+    await this.#renewing?.catch(() => {}) // a renewal in flight could list the entry again
     await this.steps.remove(this.entry.id)
   }
 }

@@ -5,18 +5,18 @@ import type { Claim, Claimed, Commit, Fence, Store, Wake } from '../../src/types
 
 const MAX_ID_BYTES = 128
 const MAX_DUE = 10_000
-/** The last moment that a Date can tell. */
+/** The latest time that a Date can represent. */
 const MAX_TIME = 8.64e15
 
-/** What a store does with arguments that are in order; the steps reject with a StageError. */
+/** The operations of a store, called with checked arguments; they reject with a StageError. */
 export type StoreSteps = Pick<Store, 'claim' | 'commit' | 'release' | 'look' | 'due'> & { close?(): Promise<void> }
 
-/** The stores that one registry instance gave out: they end with it. */
+/** The stores that one registry instance has opened, closed together with the instance. */
 export class Stores {
   readonly #open = new Set<Store>()
   #closed = false
 
-  /** @throws StageError BAD_NAME if the namespace is none */
+  /** @throws StageError BAD_NAME for an invalid namespace */
   open(address: string, namespace: string, make: () => StoreSteps, warning?: string): Store {
     checkIdentifier(namespace, 'the namespace')
     const store = new GuardedStore(address, make(), () => this.#open.delete(store), warning)
@@ -31,7 +31,7 @@ export class Stores {
   }
 }
 
-/** The door of every store of ours: what is out of its limits does not come in, and nothing does once it was closed. */
+/** The guard of every built-in store: rejects arguments out of limits, and every call after `close`. */
 class GuardedStore implements Store {
   readonly warning?: string
   #closing: Promise<void> | undefined
@@ -89,8 +89,8 @@ export interface Arguments {
 }
 
 /**
- * Looks at the arguments of any method of a store, so that all stores take the same.
- * @throws StageError BAD_ARGUMENT saying what is wrong with which
+ * Checks the arguments of any method of a store, so that all stores accept the same values.
+ * @throws StageError BAD_ARGUMENT naming the argument and the expected value
  */
 export function checkArguments({ actor, claim, fence, commit, limit, at }: Arguments): void {
   if (actor !== undefined) {
@@ -130,9 +130,9 @@ function expect(good: boolean, what: string, found: unknown, wanted: string): vo
   if (!good) throw new StageError('BAD_ARGUMENT', `${what} is ${describe(found)}; expected ${wanted}`)
 }
 
-/** Printable, and the same text again when it comes back from UTF-8, which half a surrogate pair does not. */
+/** Printable text that survives a round trip through UTF-8, which a lone surrogate does not. */
 const isText = (value: unknown, maxBytes: number): boolean =>
   typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= maxBytes && !/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(value)
 
-/** One less than the greatest that is exact, so that there is always a next one. */
+/** A count below the greatest exact integer, so that the next count is exact too. */
 const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0 && value < Number.MAX_SAFE_INTEGER

@@ -3,11 +3,11 @@ import type { Clock, Random, Timer } from '../../src/types.js'
 import { jitter } from '../../src/random.js'
 
 /**
- * When to take lapsed entries out of a registry: at the earliest expiry that a heartbeat's answer told, plus most of
- * the grace. It has no heartbeat of its own, so that an idle stage costs nothing more.
+ * Decides when to remove lapsed entries from a registry: at the earliest expiry reported by the last heartbeat's answer,
+ * plus most of the grace period. The sweeper sends no heartbeat of its own, so an idle stage causes no extra requests.
  *
- * A stage that has just come back (or whose registry has) sees everybody late and must not judge them: it sweeps only
- * after one TTL of unbroken contact, in which the registry's clock and its own went on at the same pace.
+ * A stage that has just come back (or whose registry has) sees every lease late and must not expire any: it sweeps only
+ * after one TTL of unbroken contact in which the registry's clock and its own advanced at the same pace.
  */
 export class Sweeper {
   #contactSince: number | undefined
@@ -15,7 +15,7 @@ export class Sweeper {
   #lastOwn = 0
   #timer: Timer | undefined
 
-  /** @param sweep takes out what lapsed `GRACE_MS * 0.75` ago or more; its rejection is the heartbeat's to find out */
+  /** @param sweep removes entries that lapsed `GRACE_MS * 0.75` ago or more; a rejection is left to the next heartbeat */
   constructor(
     private readonly clock: Clock,
     private readonly random: Random,
@@ -27,7 +27,7 @@ export class Sweeper {
   renewed(server: number, earliest: number): void {
     const own = this.clock.now()
     const drift = Math.abs(server - this.#lastServer - (own - this.#lastOwn))
-    // nor does one know what the registry did while one stood still oneself
+    // after a stall of this process, nothing is known about the registry in between
     const stalled = own - this.#lastOwn > this.ttlMs / 2
     if (this.#contactSince === undefined || stalled || drift > this.ttlMs / 5) this.#contactSince = own
     this.#lastServer = server
@@ -36,12 +36,12 @@ export class Sweeper {
     this.#timer = undefined
     if (earliest === Infinity) return
     const due = Math.max(earliest + GRACE_MS * 0.75 - server, this.#contactSince + this.ttlMs - own)
-    // what is due later than the next heartbeat is its answer's to say: most leases are renewed until then
+    // a sweep due after the next heartbeat is left to its answer: most leases are renewed until then
     if (due > this.ttlMs / 2) return
     const wait = Math.max(0, due) + jitter(this.random, GRACE_MS / 20, 1)
     this.#timer = this.clock.setTimeout(() => {
       this.#timer = undefined
-      if (this.clock.now() - own - wait < GRACE_MS / 4) this.sweep().catch(() => {}) // else the next heartbeat comes first
+      if (this.clock.now() - own - wait < GRACE_MS / 4) this.sweep().catch(() => {}) // else, after a stall, the next heartbeat comes first
     }, wait)
   }
 

@@ -2,7 +2,7 @@ import { onAbort } from '../../src/abort.js'
 import type { Seen } from './ledger.js'
 import type { View } from '../../src/types.js'
 
-/** The present view of one namespace and whoever watches it. Each watcher gets the newest one, not each one. */
+/** The present view of one namespace and its watchers. Each watcher gets the newest view, not every view. */
 export class Views {
   #view: View | undefined
   #version = 0
@@ -11,10 +11,10 @@ export class Views {
   #looking: Promise<void> = Promise.resolve()
   watchers = 0
 
-  /** @param read  pushes the present view, if it is another than the last; without it what was pushed is the present */
+  /** @param read  pushes the present view if it differs from the last; without `read` the last pushed view is the present one */
   constructor(private readonly read?: () => Promise<void>) {}
 
-  /** Reads once more, after whatever is being read: what it finds is newer than this call. */
+  /** Reads again, after any read in progress, so that the result is newer than this call. */
   look(): Promise<void> {
     const looking = this.#looking.then(async () => { if (!this.#ended) await this.read?.() })
     this.#looking = looking.catch(() => {})
@@ -27,7 +27,7 @@ export class Views {
     this.#wake()
   }
 
-  /** Every watch throws `error`, or ends quietly without one. What is pushed afterwards is seen by nobody. */
+  /** Makes every watch throw `error`, or end quietly without an error. Views pushed later reach nobody. */
   end(error?: unknown): void {
     this.#ended ??= error === undefined ? {} : { error }
     this.#wake()
@@ -39,7 +39,7 @@ export class Views {
 
   async* watch(signal: AbortSignal): AsyncGenerator<View, void, undefined> {
     let seen = 0
-    if (this.watchers > 1) await this.look() // what there is was read for those before
+    if (this.watchers > 1) await this.look() // the present view was read for earlier watchers
     while (!signal.aborted) {
       if (this.#ended) {
         if ('error' in this.#ended) throw this.#ended.error
@@ -69,7 +69,7 @@ export class Views {
   }
 }
 
-/** Notices when a registry's history is not the one that was seen before, and names what follows anew. */
+/** Detects that a registry's history was reset, and gives all later views a new generation. */
 export class Witness {
   #seen: Seen | undefined
   #breaks = 0
@@ -79,8 +79,8 @@ export class Witness {
   }
 
   /**
-   * @param continuous  false if the registry does not know (any more) what was seen last
-   * @returns           what `View.generation` is for this state
+   * @param continuous  false if the registry does not (or no longer) know the state seen last
+   * @returns           the `View.generation` of this state
    */
   see(state: Seen, continuous = true): string {
     const before = this.#seen

@@ -3,7 +3,7 @@ import { Writer } from '../../src/writer.js'
 import type { Callable, Codec, CodecLimits, Refs } from '../../wrappers/codec.js'
 import type { Assertions } from './test.js'
 
-/** Remembers the functions that were given. */
+/** Records the functions passed to `give`. */
 export class Table implements Refs {
   readonly functions: (Callable | undefined)[] = []
   give(fn: Callable): number {
@@ -25,12 +25,12 @@ export const noRefs: Refs = {
 
 export type CodecFactory = (limits?: Partial<CodecLimits>) => Codec
 
-/** What the tests of a codec are made of. */
+/** Helpers for the tests of a codec. */
 export interface CodecKit {
   factory: CodecFactory
   encode(value: unknown, codec?: Codec, refs?: Refs): Buffer
   decode(bytes: Buffer, codec?: Codec): unknown
-  /** There and back. */
+  /** Encodes and decodes a value. */
   trip<T>(value: T, codec?: Codec): T
   malformed(t: Assertions, bytes: Buffer, message: RegExp, limits?: Partial<CodecLimits>, refs?: Refs): StageError | undefined
   refused(t: Assertions, value: unknown, message: RegExp, limits?: Partial<CodecLimits>): StageError | undefined
@@ -63,7 +63,7 @@ export function codecKit(factory: CodecFactory): CodecKit {
   }
 }
 
-/** It throws a StageError. */
+/** Asserts that `body` throws a StageError, and returns the error. */
 export function fails(t: Assertions, body: () => unknown, message?: RegExp): StageError | undefined {
   const error = thrown(body)
   if (!(error instanceof StageError)) return void t.fail(`expected a StageError, not ${String(error)}`)

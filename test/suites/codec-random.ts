@@ -1,4 +1,4 @@
-/** Part of the codec suite: values and messages by chance, the same on every run. */
+/** Part of the codec suite: random values and messages, the same on every run. */
 import { StageError } from '../../src/errors.js'
 import type { Check } from './codec.js'
 import { fails, noRefs, seeded, type CodecKit } from './codec-kit.js'
@@ -29,7 +29,7 @@ export function randomly(check: Check, { factory, encode, decode, trip }: CodecK
     for (let i = 0; i < 20000; i++) {
       const before = value(4)
       const after = trip(before, codec)
-      // encoded again they are the same bytes: NaN, -0 and order included
+      // a second encode gives the same bytes, including NaN, -0 and order
       if (!encode(after, codec).equals(encode(before, codec))) t.deepEqual(after, before)
       if (i % 20 === 0) t.deepEqual(after, before)
     }
@@ -47,7 +47,7 @@ export function randomly(check: Check, { factory, encode, decode, trip }: CodecK
     const codec = factory()
     decode(bytes, codec)
     for (let end = 0; end < bytes.length; end++) {
-      // what follows in the chunk belongs to somebody else
+      // the rest of the chunk belongs to other messages
       const error = fails(t, () => codec.decode(bytes, 0, end, noRefs))
       t.is(error?.code, 'PROTOCOL_ERROR')
       t.is(fails(t, () => decode(bytes.subarray(0, end), codec))?.code, 'PROTOCOL_ERROR')

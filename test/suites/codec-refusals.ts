@@ -1,4 +1,4 @@
-/** Part of the codec suite: what cannot be sent, and what is refused when it comes. */
+/** Part of the codec suite: values that cannot be sent, and messages that are rejected on receipt. */
 import { Readable } from 'node:stream'
 import { StageError } from '../../src/errors.js'
 import { Writer } from '../../src/writer.js'
@@ -176,7 +176,7 @@ export function refusals(check: Check, { factory, encode, decode, trip, malforme
     }
   })
 
-  // ── what is refused on the way in ───────────────────────────────────────────────────────────────────────────────
+  // ── rejected on receipt ─────────────────────────────────────────────────────────────────────────────────────────
 
   check('an error that the wire names after a class is an Error all the same', (t) => {
     const bytes = encode(Object.assign(new Error('x'), { name: '__proto__' }))

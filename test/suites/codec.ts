@@ -1,11 +1,11 @@
 /**
- * What every codec must do, as tests. To run it on your own:
+ * The contract of a codec, as tests. To run the suite on your own codec:
  *
  *     import test from 'ava'
  *     import { codecSuite } from 'stagemesh/test/suites/codec'
  *     codecSuite(test, (limits) => myCodec(limits), { name: 'mine' })
  *
- * What its bytes look like, and what a peer may do wrong with them, is for tests of its own.
+ * The byte format, and malformed input from a peer, need separate tests for each codec.
  */
 import vm from 'node:vm'
 import { HANDLE } from '../../src/handle.js'
@@ -17,13 +17,13 @@ import { Table, codecKit, fails, noRefs, thrown, type CodecFactory, type CodecKi
 import type { Assertions, Test } from './test.js'
 
 export interface CodecSuiteOptions {
-  /** Stands in front of each title; default `codec`. */
+  /** Prefix of each title; default `codec`. */
   name?: string
 }
 
 export type Check = (title: string, run: (t: Assertions) => void) => void
 
-/** @param factory  makes a codec with those limits, and the defaults for the rest */
+/** @param factory  makes a codec with the given limits, and defaults for all others */
 export function codecSuite(test: Test, factory: CodecFactory, { name = 'codec' }: CodecSuiteOptions = {}): void {
   const check: Check = (title, run) => test(`${name}: ${title}`, run)
   const kit = codecKit(factory)

@@ -1,5 +1,5 @@
 /**
- * What every interface must do, as tests. To run it on your own:
+ * The contract of an interface, as tests. To run the suite on your own interface:
  *
  *     import test from 'ava'
  *     import { interfaceSuite } from 'stagemesh/test/suites/interface'
@@ -68,7 +68,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     const address = addresses[0] as string
     const dial = async () => await t.throwsAsync(dialler.connect(address, new AbortController().signal)) as NodeJS.ErrnoException
     let error = await dial()
-    // a process that is just being spawned has a copy of the socket until its program is loaded, and then resets what came
+    // a process that is being spawned holds a copy of the socket until its program is loaded, then resets its connections
     for (let again = 0; again < 20 && error.code === 'ECONNRESET'; again++) error = await dial()
     t.is(error.code, 'ECONNREFUSED')
     t.true(error.message.includes(address.replace(/^.*\/\/|[[\]]/g, '')), error.message)
@@ -118,7 +118,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
   })
 }
 
-/** A listening interface, one to dial with, and what was accepted. */
+/** A listening interface, an interface that dials, and the accepted streams. */
 class Place {
   readonly accepted: Duplex[] = []
   readonly #dialled: Duplex[] = []
@@ -149,7 +149,7 @@ class Place {
     while (this.accepted.length < count) await once(this.#news, 'accepted')
   }
 
-  /** Dials and accepts; for one stream at a time. */
+  /** Dials and accepts one stream; not for concurrent use. */
   async ends(address?: string, signal?: AbortSignal): Promise<Ends> {
     const count = this.accepted.length
     const near = await this.dial(address, signal)

@@ -1,5 +1,5 @@
 /**
- * What every registry must do, as tests. To run it on your own:
+ * The contract of a registry, as tests. To run the suite on your own registry:
  *
  *     import test from 'ava'
  *     import { registrySuite } from 'stagemesh/test/suites/registry'
@@ -10,7 +10,7 @@ import { StageError } from '../../src/errors.js'
 import { GRACE_MS } from '../../src/registry.js'
 import type { Entry, Lease, Registry, View } from '../../src/types.js'
 
-/** The part of a test runner that the suite uses; `test` of AVA is one. */
+/** The part of a test runner that the suite uses; compatible with AVA's `test`. */
 export interface Test {
   (title: string, run: (t: Assertions) => Promise<void>): void
 }
@@ -24,30 +24,30 @@ export interface Assertions {
 
 /** An empty registry that nobody else uses. */
 export interface Place {
-  /** One more client of it. */
+  /** Opens one more client of the registry. */
   open(): Registry
-  /** Lets that much time pass for the registry and its clients; default: waits. */
+  /** Lets `ms` pass for the registry and its clients; without `advance` the suite waits in real time. */
   advance?(ms: number): Promise<void>
-  /** Puts a record there behind the registry's back, leased for a while. Without it the test of bad records is left out. */
+  /** Writes a record directly into the storage, leased for a while. Without `edit` the tests of edited records are skipped. */
   edit?(namespace: string, id: string, text: string): Promise<void>
-  /** Makes the registry forget everything. Without it that test is left out. */
+  /** Deletes all data of the registry. Without `empty` the tests of a reset registry are skipped. */
   empty?(): Promise<void>
   close(): Promise<void>
 }
 
 export interface RegistrySuiteOptions {
-  /** Before the titles. */
+  /** Prefix of the titles; default `registry`. */
   name?: string
   /** The shortest lease to test with, in milliseconds; default 900. */
   ttlMs?: number
 }
 
-/** A lease that no test means to lapse. */
+/** TTL of leases that are not meant to lapse during a test. */
 const LONG_MS = 15_000
 const NS = 'suite'
 let count = 0
 
-/** An entry that is like no other. */
+/** A new entry with a unique id. */
 export function sampleEntry(change: Partial<Entry> = {}): Entry {
   const id = `id-${process.pid}-${++count}`
   return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, meta: {}, ...change }
@@ -334,7 +334,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     const ids = [good.id, last.id, 'edited'].sort()
     await scene.until(() => watch.ids.includes(last.id))
     t.deepEqual(watch.ids, ids)
-    await scene.publish({ name: 'mine', unique: true }) // and they are in nobody's way
+    await scene.publish({ name: 'mine', unique: true }) // the bad records do not block a unique name
     t.is(await good.lease.renew(), 'ok')
   })
 
@@ -378,7 +378,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
   })
 }
 
-/** [id, text] of what people write by hand; the last one is right. */
+/** Pairs of [id, text] as people write them by hand; only the last is a valid entry. */
 function badRecords(): [string, string][] {
   const change = (id: string, change: object): [string, string] => [id, JSON.stringify({ ...sampleEntry({ name: 'mine' }), id, ...change })]
   return [
@@ -414,7 +414,7 @@ const code = (promise: Promise<unknown>): Promise<string | undefined> =>
 /** One test's registry, clients and watches. */
 class Scene {
   readonly registry: Registry
-  /** How late things may be on a busy machine; nothing, in virtual time. */
+  /** How late events may be on a busy machine, in milliseconds; less when the place controls time. */
   readonly slackMs: number
   #passed = 0
   readonly #opened: Registry[] = []
@@ -449,12 +449,12 @@ class Scene {
     )
   }
 
-  /** Milliseconds, of the registry's kind of time. */
+  /** Milliseconds, virtual if the place controls time, else real. */
   now(): number {
     return this.place.advance ? this.#passed : performance.now()
   }
 
-  /** Lets `ms` pass, calling `each` every `step` of it. */
+  /** Lets `ms` pass, calling `each` every `step` milliseconds. */
   async pass(ms: number, step = ms, each?: () => Promise<unknown>): Promise<void> {
     for (let left = ms; left > 0; left -= step) {
       const part = Math.min(step, left)
@@ -464,7 +464,7 @@ class Scene {
     }
   }
 
-  /** Waits for a condition, calling `each` every `step`. */
+  /** Waits for a condition, calling `each` every `step` milliseconds. */
   async until(done: () => boolean, ms = 5000, step = 20, each?: () => Promise<unknown>): Promise<void> {
     let next = this.now() + step
     for (const end = this.now() + ms; !done();) {
@@ -502,7 +502,7 @@ export class Watch {
     return this.views.at(-1)
   }
 
-  /** Of the present view, in order. */
+  /** The ids of the present view, sorted. */
   get ids(): string[] {
     return (this.view?.entries ?? []).map(({ id }) => id).sort()
   }

@@ -1,5 +1,5 @@
 /**
- * What every store must do, as tests. To run it on your own:
+ * The contract of a store, as tests. To run the suite on your own store:
  *
  *     import test from 'ava'
  *     import { storeSuite } from 'stagemesh/test/suites/store'
@@ -11,37 +11,37 @@ import { MAX_ACTOR_BYTES, MAX_STATE_BYTES } from '../../src/store.js'
 import type { Claim, Claimed, Closable, Commit, Fence, Store, Wake } from '../../src/types.js'
 import type { Assertions, Test } from './test.js'
 
-/** The part of a registry that is tried here. */
+/** The part of a registry that the suite uses. */
 export interface Brings extends Closable {
   store(namespace: string): Store
 }
 
 /** An empty registry that nobody else uses. */
 export interface StorePlace {
-  /** One more client of it. */
+  /** Opens one more client of the registry. */
   open(): Brings
-  /** Lets that much time pass for the store; default: waits. */
+  /** Lets `ms` pass for the store; without `advance` the suite waits in real time. */
   advance?(ms: number): Promise<void>
-  /** Deletes what is stored of an actor, behind the store's back. Without it that test is left out. */
+  /** Deletes the record of an actor directly in the storage. Without `forget` its test is skipped. */
   forget?(namespace: string, actor: string): Promise<void>
-  /** Makes it forget everything. Without it that test is left out. */
+  /** Deletes all data of the store. Without `empty` its test is skipped. */
   empty?(): Promise<void>
-  /** Puts it out of reach, and back. Without it that test is left out. */
+  /** Makes the store unreachable, or reachable again. Without `fail` its test is skipped. */
   fail?(failing: boolean): Promise<void>
   close(): Promise<void>
 }
 
 export interface StoreSuiteOptions {
-  /** Before the titles. */
+  /** Prefix of the titles; default `store`. */
   name?: string
-  /** How many race for one actor; default 200. */
+  /** How many claimants race for one actor; default 200. */
   racers?: number
 }
 
 const NS = 'suite'
 const HOUR_MS = 3_600_000
 let count = 0
-/** A name that was not there before. */
+/** A name that was not used before. */
 const fresh = (what: string): string => `${what}-${process.pid}-${++count}`
 
 export function storeSuite(test: Test, factory: (t: Assertions) => Promise<StorePlace>, { name = 'store', racers = 200 }: StoreSuiteOptions = {}): void {
@@ -216,12 +216,12 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
         return made
       }
       const takes = async (): Promise<Claimed> => {
-        if (n % 5 !== 0) await sleep(n % 5) // at the same moment as the first commit, or somewhere among those after
+        if (n % 5 !== 0) await sleep(n % 5) // together with the first commit, or during later commits
         return after.claim(actor, claimOf({ over: old.activation }))
       }
       const claiming = n % 2 ? takes() : undefined
       const writing = (async () => {
-        while (await writes()) await breath() // where a commit takes no time, nothing else would happen any more
+        while (await writes()) await breath() // if a commit takes no time, the loop would starve everything else
       })()
       const claimed = await (claiming ?? takes())
       await writing
@@ -358,7 +358,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual(await due(store, 10), ['b', 'd', 'a'])
     t.deepEqual(await due(store, 2), ['b', 'd'], 'no more than were asked for')
     await store.commit('b', owners.get('b')!, commitOf(2, 'b', now - 1))
-    await store.commit('c', owners.get('c')!, commitOf(2)) // refused: it changes nothing
+    await store.commit('c', owners.get('c')!, commitOf(2)) // fenced, so nothing changes
     await store.commit('d', owners.get('d')!, commitOf(2))
     t.deepEqual(await due(scene.client(), 10), ['a', 'b'], 'each commit replaces what was there')
     await store.release('a', owners.get('a')!)
@@ -396,7 +396,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
       for (let part = await store.due(size); part.length > 0; part = await scene.client().due(size, parts.at(-1))) parts.push(...part)
       t.deepEqual(parts, whole, `in parts of ${size}`)
     }
-    for (const [i, one] of whole.entries()) { // also where the one that it goes on from waits no more
+    for (const [i, one] of whole.entries()) { // continues even after a wake that is no longer due
       await store.commit(one.actor, fences.get(one.actor)!, commitOf(2))
       t.deepEqual(await store.due(1000, one), whole.slice(i + 1))
     }
@@ -470,13 +470,13 @@ async function granted(answer: Promise<Claimed>): Promise<Extract<Claimed, { epo
   return claimed
 }
 
-/** Whose time has come, the earliest first. */
+/** The actors whose wake is due, the earliest first. */
 const due = async (store: Store, limit: number): Promise<string[]> => (await store.due(limit)).map(({ actor }) => actor)
 
 const code = (promise: Promise<unknown>): Promise<string | undefined> =>
   promise.then(() => undefined, (error: unknown) => error instanceof StageError ? error.code : String(error))
 
-/** What each method fails with. */
+/** The error code of each method. */
 const everyCode = (store: Store, owner: Fence): Promise<(string | undefined)[]> =>
   Promise.all([store.claim('x', claimOf()), store.commit('x', owner, commitOf(1)), store.release('x', owner), store.look('x'), store.due(1)].map(code))
 
@@ -495,12 +495,12 @@ class Scene {
     return registry
   }
 
-  /** A store of a client of its own. */
+  /** Opens a store on a separate client. */
   client(namespace = NS): Store {
     return this.registry().store(namespace)
   }
 
-  /** Claims an actor that can be had. */
+  /** Claims an actor that is free or may be taken over. */
   async hold(actor: string, change: Partial<Claim> = {}, store = this.store): Promise<Fence & { stage: string }> {
     const { stage, activation, ...rest } = claimOf(change)
     const { epoch } = await granted(store.claim(actor, { stage, activation, ...rest }))

@@ -1,7 +1,7 @@
 /**
- * What every good stream must do, as tests; the suites of interfaces and wrappers run it on theirs.
+ * The contract of a good stream, as tests; the suites of interfaces and wrappers run these tests on their streams.
  *
- * It reads and writes Buffers of at most 16 KiB. In object mode each must arrive as the message that it was.
+ * The suite writes Buffers of at most 16 KiB. In object mode each Buffer must arrive as one message.
  */
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -13,7 +13,7 @@ import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'
 import type { Assertions, Test } from './test.js'
 
-/** Two streams, each the other's end. */
+/** The two ends of one stream. */
 export interface Ends {
   near: Duplex
   far: Duplex
@@ -21,22 +21,22 @@ export interface Ends {
 export type MakeEnds = (t: Assertions) => Promise<Ends>
 
 export interface StreamSuiteOptions {
-  /** Before the titles. */
+  /** Prefix of the titles; default `stream`. */
   name?: string
   /** One write is one message. */
   objectMode?: boolean
-  /** It is made by another library than Node's own, and need not be an instance of its classes. */
+  /** The stream comes from another library than Node and need not be an instance of Node's classes. */
   foreign?: boolean
-  /** The most that may be under way while nobody reads, kernel and all; default 32 MiB. */
+  /** Maximum bytes in flight while nobody reads, including kernel buffers; default 32 MiB. */
   maxBytes?: number
 }
 
 const CHUNK = 16 * 1024
 const MIB = 1024 * 1024
-/** So long without a `drain` means that there will be none. */
+/** After this time without a `drain`, the suite assumes that none will come. */
 const QUIET_MS = 300
 
-/** What a stream told its listeners, in order; errors as their message. */
+/** Records the events of a stream, in order, and its error. */
 export class Told {
   readonly events: string[] = []
   error: Error | undefined
@@ -48,7 +48,7 @@ export class Told {
     this.closed = new Promise((resolve) => stream.on('close', () => { this.events.push('close'); resolve() }))
   }
 
-  /** It failed, did not look complete, and said `close` once and last. */
+  /** Asserts that the stream failed, did not look complete, and emitted `close` once and last. */
   async failed(t: Assertions): Promise<void> {
     await this.closed
     await turn()
@@ -56,7 +56,7 @@ export class Told {
     t.deepEqual(this.events.filter((event) => event !== 'finish'), ['error', 'close'])
   }
 
-  /** It ended in both directions, and said `close` once and last. */
+  /** Asserts that the stream ended in both directions, and emitted `close` once and last. */
   async parted(t: Assertions): Promise<void> {
     await this.closed
     await turn()
@@ -66,10 +66,10 @@ export class Told {
   }
 }
 
-/** What comes too late would come now. */
+/** Waits one turn of the event loop, in which any late event would be emitted. */
 export const turn = (): Promise<unknown> => new Promise((resolve) => setImmediate(resolve))
 
-/** Everything up to the end. */
+/** Reads everything up to the end. */
 export async function readAll(stream: Duplex): Promise<Buffer[]> {
   const chunks: Buffer[] = []
   for await (const chunk of stream) chunks.push(chunk as Buffer)
@@ -81,7 +81,7 @@ const sum = (chunks: readonly Buffer[]): string => chunks.reduce((hash, chunk) =
 /** `count` chunks of all sizes, each different. */
 const chunksOf = (count: number): Buffer[] => Array.from({ length: count }, (_, i) => systemRandom.bytes(1 + ((i * 7919) % CHUNK)))
 
-/** Writes until nobody takes any more. */
+/** Writes until the stream accepts no more; returns the bytes written, or Infinity beyond `maxBytes`. */
 async function fill(stream: Duplex, maxBytes: number): Promise<number> {
   const chunk = Buffer.alloc(CHUNK, 'x')
   for (let sent = chunk.length; sent <= maxBytes; sent += chunk.length) {
@@ -98,7 +98,7 @@ function drained(stream: Duplex): Promise<boolean> {
   })
 }
 
-/** The ways in which people read up to the end, and leave their own direction as it is. */
+/** Common ways to read a stream to its end without ending one's own direction. */
 const readers: Readonly<Record<string, (stream: Duplex) => Promise<string>>> = {
   'for await': async (stream) => Buffer.concat(await readAll(stream)).toString(),
   'stream/consumers': (stream) => text(stream),
@@ -110,7 +110,7 @@ const readers: Readonly<Record<string, (stream: Duplex) => Promise<string>>> = {
   },
 }
 
-/** The ways in which people take a stream's data; each resolves when it looks complete and rejects when it does not. */
+/** Common ways to consume a stream; each resolves when the stream looks complete and rejects when it does not. */
 const ways: Readonly<Record<string, (from: Duplex, to: Writable) => Promise<unknown>>> = {
   pump: (from, to) => new Promise((resolve, reject) => pump(from, to, (error) => { if (error) reject(error); else resolve(undefined) })),
   'stream.pipeline': (from, to) => pipeline(from, to),
@@ -136,7 +136,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     if (objectMode) t.deepEqual(got.map((one) => one.length), sent.map((one) => one.length))
     t.is(sum(got), sum(sent))
   }
-  /** Keeps what comes; not before `gate`. */
+  /** A sink that stores chunks, but none before `gate`. */
   const store = (gate: Promise<unknown> = Promise.resolve()) => {
     const chunks: Buffer[] = []
     const sink = new Writable({ objectMode, write: (chunk: Buffer, _encoding, done) => void gate.then(() => { chunks.push(chunk); done() }) })
@@ -169,7 +169,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
   })
 
   check('P13: pressure reaches the writer, and is let go', async (t, { near, far }) => {
-    // a reader that has begun and then stops, as one that never began may be held back by less
+    // the reader begins and then stops, because a stream without any reader may buffer less
     near.write(Buffer.alloc(CHUNK))
     await once(far, 'readable')
     const first = far.read() as Buffer
@@ -278,7 +278,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
   }
 }
 
-/** Everything up to the end, without closing the other direction, as `for await` would. */
+/** Reads everything up to the end without closing the other direction, which `for await` would do. */
 export async function readAllOpen(stream: Duplex): Promise<Buffer[]> {
   const chunks: Buffer[] = []
   stream.on('data', (chunk: Buffer) => chunks.push(chunk))

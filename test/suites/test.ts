@@ -1,4 +1,4 @@
-/** What the suites use of a test runner's `t`; ava's fits as it is. */
+/** The part of a test runner's `t` that the suites use; compatible with ava's. */
 export interface Assertions {
   is(actual: unknown, expected: unknown, message?: string): unknown
   deepEqual(actual: unknown, expected: unknown, message?: string): unknown
@@ -13,5 +13,5 @@ export interface Assertions {
   timeout(ms: number, message?: string): unknown
 }
 
-/** A test runner's `test`; ava's fits as it is. Titles must be unique within a file: wrap it to put a name in front. */
+/** A test runner's `test`; compatible with ava's. Titles must be unique within a file: wrap `test` to add a prefix. */
 export type Test = (title: string, body: (t: Assertions) => Promise<void> | void) => void

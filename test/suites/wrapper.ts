@@ -1,11 +1,11 @@
 /**
- * What every wrapper must do, as tests: a wrapped stream is still a good stream. To run it on your own:
+ * The contract of a wrapper, as tests: a wrapped stream is still a good stream. To run the suite on your own wrapper:
  *
  *     import test from 'ava'
  *     import { wrapperSuite } from 'stagemesh/test/suites/wrapper'
  *     wrapperSuite(test, () => myWrapper(…), { name: 'mine' })
  *
- * Wrappers that work on messages pass `objectMode`; they must take and give Buffers for the suite.
+ * Tests of wrappers that work on messages pass `objectMode`; such a wrapper must accept and deliver Buffers for the suite.
  */
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
@@ -17,14 +17,14 @@ import type { Assertions, Test } from './test.js'
 
 export type WrapperSuiteOptions = StreamSuiteOptions
 
-/** Two ends with the wrapper around each, and what is below. */
+/** Two ends with the wrapper around each, and the raw streams below. */
 interface Wrapped extends Ends {
   below: Ends
 }
 
 const peer = (name: string): Peer => ({ id: `id-${name}`, name, namespace: 'suite', addresses: [], meta: {} })
 
-/** @param makeWrapper  called once for each test; what it returns is applied to both ends */
+/** @param makeWrapper  called once for each test; the returned wrapper is applied to both ends */
 export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: WrapperSuiteOptions = {}): void {
   const { name = 'wrapper' } = options
   const wrapped = async (t: Assertions, listener: Interface, dialler: Interface): Promise<Wrapped> => {

@@ -2,7 +2,7 @@ import { StageError, describe } from '../../src/errors.js'
 
 export const ADDRESS_MAX_BYTES = 512
 const SEGMENTS_MAX = 16
-/** For a message: what an address is. */
+/** Describes an address in error messages. */
 const EXPECTED = `parts like players.42, none of them empty, with no braces or control characters, of at most ${ADDRESS_MAX_BYTES} bytes`
 
 /** @throws StageError BAD_NAME */
@@ -16,7 +16,7 @@ function isAddress(value: unknown): value is string {
   return Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && value.split('.').every((part) => part !== '')
 }
 
-/** `players.{id}`: parts between dots, each a word or a parameter, which stands for one part. */
+/** `players.{id}`: parts separated by dots, each a word or a parameter, which matches one part. */
 export class Pattern {
   readonly #parts: readonly { readonly word: string; readonly param: boolean }[]
 
@@ -37,7 +37,7 @@ export class Pattern {
     if (Buffer.byteLength(text) > ADDRESS_MAX_BYTES) throw this.#bad(`it is longer than ${ADDRESS_MAX_BYTES} bytes`)
   }
 
-  /** What the parameters stand for in an address, or undefined if it is none of this pattern. */
+  /** Returns the values of the parameters in an address, or undefined if the address does not match. */
   match(address: string): Record<string, string> | undefined {
     const parts = address.split('.')
     if (parts.length !== this.#parts.length) return undefined
@@ -50,13 +50,13 @@ export class Pattern {
     return params
   }
 
-  /** Whether some address is of both. */
+  /** Whether some address matches both patterns. */
   overlaps(other: Pattern): boolean {
     if (this.#parts.length !== other.#parts.length) return false
     return this.#parts.every(({ word, param }, i) => param || other.#parts[i].param || word === other.#parts[i].word)
   }
 
-  /** Whether it matches the same addresses: parameters may have other names. */
+  /** Whether both patterns match the same addresses; parameter names may differ. */
   isLike(other: Pattern): boolean {
     if (this.#parts.length !== other.#parts.length) return false
     return this.#parts.every(({ word, param }, i) => {
@@ -72,11 +72,11 @@ export class Pattern {
 
 const known = new Map<string, Pattern | undefined>()
 
-/** A pattern that another stage announces; undefined if it is none. */
+/** Parses a pattern that another stage announces; undefined if the text is not a valid pattern. */
 export function announced(text: unknown): Pattern | undefined {
   if (typeof text !== 'string') return undefined
   if (!known.has(text)) {
-    if (known.size >= 1000) known.clear() // they come from others: bounded
+    if (known.size >= 1000) known.clear() // peers choose these texts, so the cache is bounded
     try {
       known.set(text, new Pattern(text))
     } catch {

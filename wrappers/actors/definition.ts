@@ -13,7 +13,7 @@ const OPTIONS = [
   'idleMs', 'maxActors', 'mailbox', 'slowTurnMs', 'authorize', 'methods',
 ]
 
-/** Of a type of actors that does not say. */
+/** Defaults of the options of `define()`. */
 const DEFAULTS = {
   durable: false,
   commit: 'turn',
@@ -27,16 +27,16 @@ const DEFAULTS = {
   slowTurnMs: 5000,
 } as const satisfies Omit<ActorOptions, 'pattern'>
 
-/** As they come from users, where nothing is sure. */
+/** Options as the user passes them, unchecked. */
 type GivenOptions = ActorOptions & { readonly constructor?: unknown; readonly create?: unknown; readonly migrate?: unknown }
 
-/** What makes an object, one of the two. */
+/** The two ways to create an object; a type has exactly one. */
 interface Makers {
   constructor: new (params: Record<string, string>) => unknown
   create(params: Record<string, string>, self: Self): unknown
 }
 
-/** A type of actors, checked. */
+/** An actor type whose options have been checked. */
 export class Definition {
   readonly pattern: Pattern
   readonly durable: boolean
@@ -50,11 +50,11 @@ export class Definition {
   readonly maxActors: number
   readonly mailbox: number
   readonly slowTurnMs: number
-  /** Methods that may be called again; undefined where there are none. */
+  /** Idempotent methods, whose calls may be retried; undefined if there are none. */
   readonly repeatable: Repeatable | undefined
-  /** It has rules of its own. */
+  /** Whether the type or one of its methods has rules: `authorize` or schemas. */
   readonly guarded: boolean
-  /** Of all its methods and properties, where it has any; and of each method that has options of its own. */
+  /** Rules of the type, for all its methods and properties, and rules per method; undefined if there are none. */
   readonly #rules: Rules | undefined
   readonly #byMethod: ReadonlyMap<string, Rules> | undefined
   readonly #names: readonly string[] | undefined
@@ -105,19 +105,19 @@ export class Definition {
     return this.options
   }
 
-  /** What has to be so before a method runs, or properties are read or watched, which have no options of their own. */
+  /** Rules to check before a call, a read or a watch. Reads and watches have only the rules of the type. */
   rules(kind: InterceptedCall['kind'], method: string): Rules | undefined {
     return (kind === 'call' ? this.#byMethod?.get(method) : undefined) ?? this.#rules
   }
 
-  /** An option for a method that is not there would guard nothing. @throws TypeError */
+  /** Checks that every method with options exists; options of a missing method would guard nothing. @throws TypeError */
   check(object: object): void {
     for (const name of Object.keys(this.options.methods ?? {})) {
       if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
     }
   }
 
-  /** A new object of it. What its constructor throws goes through. */
+  /** Creates a new object of this type. Exceptions of its constructor pass through. */
   make(params: Record<string, string>, self: Self): object {
     const { constructor, create } = this.options as unknown as Makers
     const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
@@ -128,20 +128,20 @@ export class Definition {
     return made
   }
 
-  /** The properties of this object that are kept now. */
+  /** Names of the durable properties that this object has now. */
   durableNames(object: object): string[] {
     if (!this.#names) return dataNames(object)
     return this.#names.filter((name) => hasData(object, name))
   }
 
-  /** The names of what a new object holds: one list for all objects that are alike. */
+  /** Names of the durable properties of a new object; objects with equal names share one list. */
   made(object: object): readonly string[] {
     const names = this.durableNames(object)
     const known = this.#made
     return this.#made = names.length === known.length && names.every((name, i) => name === known[i]) ? known : names
   }
 
-  /** What an older version kept, in the present shape. @throws StageError STATE_CORRUPT */
+  /** Migrates the state that version `from` kept to the present shape. @throws StageError STATE_CORRUPT */
   migrated(from: number, data: () => Record<string, unknown>): Record<string, unknown> {
     const { migrate } = this.options
     const corrupt = (why: string, details = {}): StageError => new StageError('STATE_CORRUPT', why, details)
@@ -197,11 +197,11 @@ export class Definition {
 const isNames = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every(isPropertyName)
 const isPropertyName = (name: unknown): boolean => typeof name === 'string' && !['', '__proto__', 'self'].includes(name)
 
-/** Without those that are undefined, which stand for their defaults. */
+/** Drops undefined options, so that their defaults apply. */
 const defined = (options: ActorOptions): Partial<ActorOptions> =>
   Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 
-/** Whether `new` can be used on it, without using it. */
+/** Whether `new` works on `made`, checked without calling it. */
 function isConstructor(made: unknown): boolean {
   try {
     Reflect.construct(Object, [], made as new () => unknown)

@@ -29,7 +29,7 @@ import { inWords } from './words.js'
 
 export type * from './types.js'
 
-/** Actors, hosted and called over what rpc offers: the third layer of the default chain. */
+/** The actors layer, third in the default chain: hosts actors and calls them over rpc. */
 export function actors(): Layer<Rpc, Rpc> {
   return { name: 'actors', infallible: true, mount }
 }
@@ -88,7 +88,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       routes.lost()
     },
     drain: async () => {
-      observers.close() // they never end by themselves, and the links would wait for what they read
+      observers.close() // loops never end by themselves, and the links would wait for the streams that they read
       routes.leave()
       await hosting.drain()
       notifying.end()
@@ -105,18 +105,19 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
   }
 }
 
-/** What other stages may ask of this one. */
+/** Services that this stage offers to other stages. */
 function served(hosting: Hosting, notifying: Notifying, interception: Interception): ReadonlyMap<string, Service> {
   const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not what an actor is asked for`)
   return new Map<string, Service>([
     [CALL, Object.assign<Service, Pick<Service, 'words'>>((call, [address, method, args], answer, link) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
-      if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message)) // it would be remembered
-      // the caller waits a little longer than its deadline, for our word on where the time went
+      // the list of last turns would keep a longer name
+      if (method.length > NAME_MAX) return answer(new StageError('NO_SUCH_METHOD', new NoSuchMethod(address, method).message))
+      // the caller waits WORD_MS beyond its deadline for our error, which says where the time went
       const begin: Begin = (own, carried, done, within) => {
         const turn = new Turn(method, own, call.endsAt - WORD_MS, carried, (error, value) => {
           call.onend = undefined
-          if (turn.id !== 0 && !turn.ended) turn.onended = call.keep() // nobody waits any more, and its code has them still
+          if (turn.id !== 0 && !turn.ended) turn.onended = call.keep() // the caller is gone, but the running code still uses the arguments
           done(error, value)
         })
         turn.within = within
@@ -156,7 +157,7 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
 
 const OPTIONS = { actor: ['timeoutMs', 'signal', 'headers', 'idempotent'], observe: ['timeoutMs', 'signal', 'headers', 'mode'] }
 
-/** @throws StageError BAD_ARGUMENT; TypeError for an option that is none */
+/** @throws StageError BAD_ARGUMENT; TypeError for an unknown option */
 function checkOptions<T extends ActorCallOptions>(options: T, verb: keyof typeof OPTIONS): T {
   const unknown = Object.keys(options).find((name) => !OPTIONS[verb].includes(name))
   if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of ${verb}(); there are ${OPTIONS[verb].join(', ')}`)

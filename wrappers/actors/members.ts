@@ -2,24 +2,24 @@ import { EventEmitter } from 'node:events'
 import { printable } from '../../src/errors.js'
 import { isObjectPrototype } from '../../src/realm.js'
 
-/** What no actor shows, though its class may have it: the hooks, and what every object or promise is asked for. */
+/** Names that no actor exposes, even if its class has them: the hooks, and names that JavaScript looks up on any object or promise. */
 const HIDDEN: ReadonlySet<string> = new Set([
   'constructor', 'prototype', '__proto__', 'then', 'catch', 'finally', 'toString', 'toLocaleString', 'toJSON', 'valueOf',
   'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'inspect', 'self', 'activate', 'deactivate',
 ])
-/** Whether it is a prototype whose methods nobody wrote for an actor: of EventEmitter, or, of any realm, of Object, Function and Array. */
+/** Whether a prototype ends the search for methods: that of EventEmitter, or of Object, Function or Array in any realm. */
 const isEnd = (level: object): boolean =>
   level === EventEmitter.prototype || isObjectPrototype(level) || typeof level === 'function' || Array.isArray(level)
 
 export type Method = (this: object, ...args: unknown[]) => unknown
 
-/** Whether a property or method of that name may be seen from outside. */
+/** Whether a property or method of that name is visible from outside. */
 export const isPublic = (name: unknown): name is string => typeof name === 'string' && name !== '' && name[0] !== '_' && !HIDDEN.has(name)
 
 const NONE: ReadonlyMap<string, Method> = new Map()
 const found = new WeakMap<object, Map<string, Method>>()
 
-/** The public methods of an object's class and of those that it extends, by name. A name from the wire only looks up this Map. */
+/** The public methods of an object's class and its base classes, by name. A name from the wire is only ever looked up in this Map. */
 export function methodsOf(object: object): ReadonlyMap<string, Method> {
   const prototype = Object.getPrototypeOf(object) as object | null
   if (prototype === null) return NONE
@@ -36,7 +36,7 @@ export function methodsOf(object: object): ReadonlyMap<string, Method> {
   return methods
 }
 
-/** The functions among an object's own properties, which are methods too; undefined if there are none. */
+/** Public functions among an object's own properties, which count as methods too; undefined if there are none. */
 export function ownMethods(object: object): Map<string, Method> | undefined {
   let methods: Map<string, Method> | undefined
   for (const name of Object.keys(object)) {
@@ -46,36 +46,36 @@ export function ownMethods(object: object): Map<string, Method> | undefined {
   return methods
 }
 
-/** A public method, of its class or its own. */
+/** Whether the object has a public method of that name, inherited or own. */
 export const hasMethod = (object: object, name: string): boolean => methodsOf(object).has(name) || ownMethods(object)?.has(name) === true
 
-/** A hook, wherever it is defined. */
+/** Returns a hook of the object, inherited or own. */
 export function hook(object: object, name: 'activate' | 'deactivate'): Method | undefined {
   const value: unknown = (object as Record<string, unknown>)[name]
   return typeof value === 'function' ? value as Method : undefined
 }
 
-/** An own property that holds data, whatever its name; functions and accessors are none. */
+/** Whether the object has an own data property of that name, public or not; functions and accessors do not count. */
 export function hasData(object: object, name: string): boolean {
   const own = Object.getOwnPropertyDescriptor(object, name)
   return own !== undefined && 'value' in own && typeof own.value !== 'function'
 }
 
-/** The public properties that hold data. */
+/** Names of the public data properties. */
 export const dataNames = (object: object): string[] => Object.keys(object).filter((name) => isPublic(name) && hasData(object, name))
 
 const LISTED_MAX = 8
 
-/** For a message: what is public. */
+/** Lists public names in an error message. */
 export function listed(names: readonly string[]): string {
   if (names.length === 0) return ''
   const first = names.slice(0, LISTED_MAX).map((name) => name.slice(0, 64))
   return `; there are ${first.join(', ')}${names.length > LISTED_MAX ? ', …' : ''}`
 }
 
-/** Of this actor; one of another arrives as what that call threw. */
+/** A missing method of this actor. The same error of another actor arrives as the exception of the call to that actor. */
 export class NoSuchMethod extends Error {
-  /** @param hint  what there is */
+  /** @param hint  tells which members exist */
   constructor(readonly address: string, name: string, hint = '') {
     super(printable(`${address} has no public method ${JSON.stringify(name.slice(0, 128))}${hint}`))
   }

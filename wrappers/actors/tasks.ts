@@ -1,4 +1,4 @@
-/** What the library itself asks of an actor, as turns among the others. */
+/** Requests that the library itself makes of an actor; each is a turn like any call. */
 import { StageError, describe } from '../../src/errors.js'
 import type { Changes } from './watching/changes.js'
 import type { Cursor } from './watching/history.js'
@@ -6,12 +6,12 @@ import type { Inspected, Turn } from './hosting/turn.js'
 
 export const GET = '@get'
 export const WATCH = '@watch'
-/** Makes it active, and nothing else. */
+/** Activates the actor and does nothing else. */
 export const WAKE = '@wake'
 
 const WATCHED_MAX = 100
 
-/** Makes a turn of the library's own run what its name says. @param changes  where a watch is told of them */
+/** Gives a turn of the library's own the task that its name stands for. @param changes  the stream that notifies a watch */
 export function prepare(turn: Turn, changes?: Changes): void {
   if (turn.method[0] !== '@') return
   const { args } = turn
@@ -23,7 +23,7 @@ export function prepare(turn: Turn, changes?: Changes): void {
   }
 }
 
-/** The answer is only that it stands: what it is told comes by the stream, and may come before. */
+/** The answer only confirms the watch. Notices come over the stream, possibly before the answer. */
 function watch(actor: Inspected, [names, mode, seen, number]: readonly unknown[], changes: Changes | undefined): void {
   if (!Array.isArray(names) || names.length === 0 || names.length > WATCHED_MAX || (mode !== 'latest' && mode !== 'every')) {
     throw new StageError('BAD_ARGUMENT', `${describe(names)} cannot be watched: expected 1 to ${WATCHED_MAX} names of properties`)

@@ -2,14 +2,14 @@ import { describe } from '../../src/errors.js'
 
 const NAMES_MAX = 5
 
-/** Whether the library asks for something under that name, and not a caller for a method. */
+/** Whether the name is a request of the library, and not a method that a caller named. */
 export const isInner = (method: string): boolean => method[0] === '@'
 
 const property = (name: unknown): string => typeof name === 'string' && /^[\w$]{1,128}$/.test(name) ? name : describe(name)
 
 const name = (given: unknown): string => typeof given === 'string' ? given : describe(given)
 
-/** What was asked of an actor, as whoever asked for it would say: for messages, which name no method of the library's own. */
+/** Describes a request to an actor in the caller's terms, for messages, which never show an internal method name. */
 export function inWords(method: unknown, args: unknown, address: unknown): string {
   const of = name(address)
   const [first] = Array.isArray(args) ? args as unknown[] : []

@@ -2,7 +2,7 @@ import { endianness } from 'node:os'
 
 const BIG_ENDIAN = endianness() === 'BE'
 
-/** Binary data that is not a Buffer. Their order is msgpack's format: append only. */
+/** Binary types other than Buffer. Their index is part of the msgpack format, so new kinds are only appended. */
 export const binaryKinds = [
   'ArrayBuffer', 'DataView', 'Int8Array', 'Uint8Array', 'Uint8ClampedArray', 'Int16Array', 'Uint16Array', 'Int32Array',
   'Uint32Array', 'Float32Array', 'Float64Array', 'BigInt64Array', 'BigUint64Array', 'Float16Array',
@@ -14,7 +14,7 @@ interface BinaryConstructor {
   readonly BYTES_PER_ELEMENT?: number
 }
 
-/** Turns elements between the order of this machine and that of the format, in place: mostly they are the same. */
+/** Converts elements in place between this machine's byte order and the format's little-endian order, mostly a no-op. */
 export function littleEndian(bytes: Buffer, size: number): void {
   if (!BIG_ENDIAN) return
   if (size === 2) bytes.swap16()
@@ -22,14 +22,14 @@ export function littleEndian(bytes: Buffer, size: number): void {
   else if (size === 8) bytes.swap64()
 }
 
-/** @returns what is wrong with so many bytes of that kind */
+/** @returns the reason why `length` bytes cannot be of that kind, or undefined */
 export function binaryFault(kind: BinaryKind, length: number): string | undefined {
   const constructor = constructorOf(kind)
   if (!constructor) return `this runtime has no ${kind}`
   return length % (constructor.BYTES_PER_ELEMENT ?? 1) === 0 ? undefined : `the bytes of a ${kind} are not whole elements`
 }
 
-/** In a buffer of its own: elements must be aligned, and a whole chunk would live as long as a view of it. */
+/** Copies the content into a separate buffer: elements must be aligned, and a view would keep the whole chunk in memory. */
 export function rebuiltBinary(kind: BinaryKind, content: Uint8Array): unknown {
   const constructor = constructorOf(kind)!
   const copy = new Uint8Array(content.length)

@@ -10,22 +10,22 @@ import { asNode, failureOf, hold, isEmitter } from './hold.js'
 import { mapEntries, setValues } from './sendable.js'
 import { streamKind } from './stream-kind.js'
 
-/** As deep and as many as a value that can be sent. */
+/** Limits of the walk, the same as for a value that can be sent. */
 const MAX_DEPTH = 64
 const MAX_NODES = 250_000
 
-/** Streams and iterators that can be read once, and are being read. */
+/** Streams and iterables that can be read only once and are already being read. */
 export const taken = new WeakSet<object>()
 
 /**
- * Ends the streams and iterables in what was not sent, unless somebody reads them already: where the codec would have
- * found them, the outermost first. It is the user's value, and may do anything when it is looked at: no getter is run.
+ * Ends the streams and iterables in a value that was not sent, outermost first and wherever the codec would have found
+ * them, unless they are already being read. No getter runs, because getters in a user's value may have any side effect.
  */
 export function dispose(value: unknown): void {
   visit(value, (stream) => {
     if (taken.has(stream)) return
     const node = asNode(stream)
-    // without an error it would look complete
+    // without an error the stream would look complete
     if (node && node !== stream) leave(node, undefined, new Error('the call that it was passed to has failed'))
     else leave(stream, stream)
   })
@@ -33,8 +33,8 @@ export function dispose(value: unknown): void {
 
 /**
  * Holds the streams in the arguments of a call that waits to be sent.
- * @param fail  called once, later, with the error of the first one that has failed or fails meanwhile
- * @returns     call it when the wait is over: `fail` is not called any more
+ * @param fail  called at most once, asynchronously, with the error of the first stream that has failed or fails meanwhile
+ * @returns     a function to call when the wait is over, after which `fail` is no longer called
  */
 export function holdAll(args: unknown, fail: (error: unknown) => void): () => void {
   const held: Duplex[] = []
@@ -55,15 +55,15 @@ export function holdAll(args: unknown, fail: (error: unknown) => void): () => vo
   return release
 }
 
-/** Of a call that was not sent, since a stream among its arguments has failed. */
+/** The error of a call that was not sent because a stream among its arguments had failed. */
 export function brokenBefore(method: string, cause: unknown): StageError {
   const broken = `a stream among the arguments of ${method} failed before the call was sent`
   return new StageError('BAD_ARGUMENT', `${broken}: ${asError(cause).message}`, { executed: 'no', cause })
 }
 
 /**
- * Shows every stream and iterable in a value, where the codec would find it.
- * @param left  so many parts of it are looked at
+ * Calls `show` with every stream and iterable in a value, wherever the codec would find one.
+ * @param left  how many parts of the value are visited at most
  */
 export function visit(value: unknown, show: (stream: object) => void, left = MAX_NODES): void {
   if (!isObject(value)) return
@@ -77,7 +77,7 @@ export function visit(value: unknown, show: (stream: object) => void, left = MAX
           if (isObject(inner)) next.push(inner)
         }
       } catch {
-        // as for the next one
+        // a part that cannot be read is skipped
       }
     }
     level = next
@@ -86,9 +86,9 @@ export function visit(value: unknown, show: (stream: object) => void, left = MAX
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
-/** What is in a value; a stream is shown. */
+/** Yields the parts of a value, or shows the value if it is a stream. */
 function* within(value: object, show: (stream: object) => void): Generator {
-  if (ArrayBuffer.isView(value)) return // millions of numbers
+  if (ArrayBuffer.isView(value)) return // possibly millions of numbers, and no streams
   if (Array.isArray(value)) for (let i = 0; i < value.length; i++) yield Object.getOwnPropertyDescriptor(value, i)?.value
   else if (types.isMap(value)) for (const entry of mapEntries.call(value)) yield* entry
   else if (types.isSet(value)) yield* setValues.call(value)
@@ -98,14 +98,14 @@ function* within(value: object, show: (stream: object) => void): Generator {
   }
 }
 
-/** Plain objects are not asked, unless they say that they are: they may have getters. */
+/** Plain objects, which may have getters, are examined only if they have an own `Symbol.asyncIterator`. */
 function isStream(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   const plain = prototype === null || isObjectPrototype(prototype)
   return (!plain || Object.hasOwn(value, Symbol.asyncIterator)) && handleOf(value) === undefined && streamKind(value) !== 0
 }
 
-/** Reads a source. `return()` ends a stream of the web at once, where the iterator of its own would wait for the read that is under way. */
+/** Reads a source. `return()` ends a web stream at once, while the stream's own iterator would wait for the pending read. */
 export function iterate(source: AsyncIterable<unknown>): AsyncIterator<unknown> {
   if (typeof (source as Partial<ReadableStream<unknown>>).getReader !== 'function') return source[Symbol.asyncIterator]()
   const reader = (source as ReadableStream<unknown>).getReader()
@@ -121,7 +121,7 @@ export function iterate(source: AsyncIterable<unknown>): AsyncIterator<unknown> 
   }
 }
 
-/** By what a source of any kind is ended. */
+/** The methods that end a source, depending on its kind. */
 interface Endable {
   readonly destroy?: unknown
   readonly on?: unknown
@@ -130,9 +130,9 @@ interface Endable {
 }
 
 /**
- * Ends a source, whatever kind of stream it is. A stream by itself, as the iterator of one of Node's would wait for the
- * next item first.
- * @param iterator  by which it is read, if it is
+ * Ends a source of any kind. A stream is destroyed directly, because the iterator of a Node stream would first wait for the
+ * next item.
+ * @param iterator  the iterator that reads the source, if any
  */
 export function leave(source: object, iterator?: { return?: () => unknown }, error?: unknown): void {
   try {
@@ -143,7 +143,7 @@ export function leave(source: object, iterator?: { return?: () => unknown }, err
     else if (typeof cancel === 'function') settle(outside(() => cancel.call(source, error)))
     else if (typeof abort === 'function') settle(outside(() => abort.call(source, error)))
   } catch {
-    // it is the user's, and what it thinks of its end is its own
+    // the source is user code, and its errors while ending are ignored
   }
 }
 

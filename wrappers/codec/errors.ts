@@ -1,7 +1,7 @@
 /**
- * What of an Error travels, as a value and as what was thrown, with every codec and without a link: its name, message and
- * code, its cause, the errors of an AggregateError, and those of its own properties that are data. Its stack and its class
- * do not: it arrives as an Error. No getter of its own is run; what a class computes (`get name()`) is asked.
+ * The parts of an Error that travel, for an Error sent as a value and for a thrown one, with every codec and also within one
+ * stage: its name, message and code, its cause, the errors of an AggregateError, and own properties that are data. Stack and
+ * class are not sent: every Error arrives as a plain Error. Own getters do not run; getters of its class (`get name()`) do.
  */
 import { types } from 'node:util'
 import { describe, isPrintable, printable, printableLines } from '../../src/errors.js'
@@ -10,26 +10,26 @@ import { isError, isObjectPrototype } from '../../src/realm.js'
 import { builtin, checkInstance, mapEntries, refuse, setValues, unbox } from './sendable.js'
 import { streamKind } from './stream-kind.js'
 
-/** Own properties of one Error, beside its cause and errors; and what their names and values may take together. */
+/** Limits on the own properties of one Error besides cause and errors: their number, and the bytes of names and values together. */
 const PROPERTIES_MAX = 32
 const PROPERTIES_MAX_BYTES = 8 * 1024
-/** Of one AggregateError; and of all that hang on one Error that was thrown. */
+/** Maximum errors in one AggregateError, and in total below one thrown Error. */
 const ERRORS_MAX = 32
-/** Containers within containers in such a property. */
+/** Nesting depth of containers in an own property. */
 const DEPTH_MAX = 8
-/** Causes of causes of an Error that was thrown. */
+/** Length of the chain of causes of a thrown Error. */
 const CAUSES_MAX = 8
 const MESSAGE_MAX = 1024
 const NAME_MAX = 128
-/** Name and value of each property that has no place of its own. */
+/** Maximum name-value pairs after code: the own properties, cause and errors. */
 export const MORE_MAX = PROPERTIES_MAX + 2
 
-/** What an Error must keep to itself, or it could not be printed or would be something else. */
+/** Names never taken from own properties: they are sent separately, or would break printing or change the nature of an Error. */
 const NEVER: ReadonlySet<string> = new Set([
   'name', 'message', 'stack', 'code', '__proto__', 'constructor', 'prototype', 'toString', 'toLocaleString', 'toJSON', 'valueOf',
   'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'then', 'inspect',
 ])
-/** Whether a property of that name may come with an Error. */
+/** Whether a property of that name may travel with an Error. */
 export const mayHave = (name: unknown): name is string => typeof name === 'string' && !NEVER.has(name)
 
 export type More = readonly (readonly [string, unknown])[]
@@ -42,17 +42,17 @@ export interface ErrorFields {
   readonly more: More
 }
 
-/** What may still be taken, and what it is in that is looked at: one that is in itself is left out. */
+/** The remaining budget, and the chain of containers around the present value, by which cycles are found and left out. */
 interface Room { bytes: number; errors: number; readonly above: object[] }
 const newRoom = (): Room => ({ bytes: PROPERTIES_MAX_BYTES, errors: ERRORS_MAX, above: [] })
 
-/** The parts of an Error that is sent as a value: its cause and its errors are values as any other. */
+/** The parts of an Error that is sent as a value; cause and errors are left for the codec to encode like any value. */
 export const fieldsOf = (error: Error): ErrorFields => inside(error, newRoom(), (room) => fields(error, room, 0))
 
-/** A copy of an Error that was thrown: bounded in all of its parts, and nothing in it that is not data. @throws whatever a Proxy throws */
+/** A copy of a thrown Error: bounded in every part, and containing only data. @throws any error that a Proxy throws */
 export const told = (error: Error): Error => copy(error, newRoom(), 0)
 
-/** Anything can be thrown, and looking at it may throw again. */
+/** Reads a thrown value, which can be anything; a value that throws when read yields a fixed text. */
 export function readThrown(thrown: unknown): { readonly text: string; readonly cause: unknown } {
   try {
     if (!isError(thrown)) return { text: describe(thrown), cause: thrown }
@@ -63,7 +63,7 @@ export function readThrown(thrown: unknown): { readonly text: string; readonly c
   }
 }
 
-/** An Error that was thrown elsewhere is printed here, so its texts are made printable. Any other value is data, and stays as it is. */
+/** Makes the texts of an Error from elsewhere printable, because it will be printed here. Any other value is data and stays unchanged. */
 export function shown(cause: unknown): unknown {
   if (!isError(cause)) return cause
   const { name, message, code, more } = fieldsOf(cause)
@@ -83,11 +83,11 @@ function listed(errors: readonly unknown[]): readonly unknown[] {
   return all.every((one, i) => one === errors[i]) ? errors : all
 }
 
-/** An Error as its parts came over a wire: whoever sent them may have kept to no bounds. */
+/** Rebuilds an Error from its parts on the wire, enforcing the bounds again, as the sender may have ignored them. */
 export const receivedError = (name: string, message: string, code: string | number | undefined, more: More): Error =>
   rebuiltError(name, message, code, more.length === 0 ? more : kept(more, newRoom(), 0))
 
-/** A plain Error whatever its name says: no class is looked up. Where it really happened was not sent. */
+/** Makes a plain Error with any name: no class is looked up. The stack is empty, because the original was not sent. */
 function rebuiltError(name: string, message: string, code: string | number | undefined, more: More): Error {
   const [first] = more
   const error = stackless(message, first?.[0] === 'cause' ? { cause: first[1] } : undefined)
@@ -100,7 +100,7 @@ function rebuiltError(name: string, message: string, code: string | number | und
   return error
 }
 
-/** Taking the stack is nine tenths of making an Error, and a message may hold tens of thousands; and it would show this file. */
+/** Skips the stack trace, which takes nine tenths of the time (a message may hold tens of thousands of Errors) and would show this file. */
 function stackless(message: string, options: ErrorOptions | undefined): Error {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
@@ -111,7 +111,7 @@ function stackless(message: string, options: ErrorOptions | undefined): Error {
   }
 }
 
-/** @param depth  of the containers that it is in, where it is in a property of another one */
+/** @param depth  container depth of the Error, if it is in a property of another Error */
 function fields(error: Error, room: Room, depth: number): ErrorFields {
   const [name, message, code] = [read(error, 'name'), read(error, 'message'), read(error, 'code')]
   return {
@@ -127,7 +127,7 @@ function read(error: object, name: string): unknown {
   return own ? own.value : (error as Record<string, unknown>)[name]
 }
 
-/** The cause first, though neither it nor the errors of an AggregateError can be listed. */
+/** Own data properties, with `cause` and `errors` first, which `Object.keys` does not list. */
 function* ownData(error: object): Iterable<readonly [string, unknown]> {
   for (const name of ['cause', 'errors', ...Object.keys(error)]) {
     const own = Object.getOwnPropertyDescriptor(error, name)
@@ -135,7 +135,7 @@ function* ownData(error: object): Iterable<readonly [string, unknown]> {
   }
 }
 
-/** What may stay of the properties of an Error. A second time it leaves all of them as they are. */
+/** Selects the properties of an Error that may travel. Idempotent: a second pass changes nothing. */
 function kept(all: Iterable<readonly [string, unknown]>, room: Room, depth: number): More {
   let left: (readonly [string, unknown])[] | undefined
   let count = 0
@@ -150,14 +150,14 @@ function kept(all: Iterable<readonly [string, unknown]>, room: Room, depth: numb
         ;(left ??= []).push([name, dataOf(value, room, depth)])
         count++
       } catch {
-        room.bytes = bytes // it is no data, or too much: whoever reads it sees that it is not there
+        room.bytes = bytes // not data, or too large: the property is left out
       }
     }
   }
   return left ?? NONE
 }
 
-/** @param causes  above it @throws Refusal it is its own cause */
+/** @param causes  depth in the chain of causes @throws Refusal the Error is its own cause */
 const copy = (error: Error, room: Room, causes: number): Error => inside(error, room, () => {
   const { name, message, code, more } = fields(error, room, 0)
   const below: (readonly [string, unknown])[] = []
@@ -170,7 +170,7 @@ const copy = (error: Error, room: Room, causes: number): Error => inside(error, 
   return rebuiltError(name.slice(0, NAME_MAX), message.slice(0, MESSAGE_MAX), shortCode, below)
 })
 
-/** What hangs on an Error that was thrown; nothing, where it is no data or lies too deep. */
+/** Copies a cause or one of the errors of a thrown Error; empty if the value is not data or lies too deep. */
 function toldWithin(value: unknown, room: Room, causes: number): readonly unknown[] {
   const { bytes } = room
   try {
@@ -182,7 +182,7 @@ function toldWithin(value: unknown, room: Room, causes: number): readonly unknow
   }
 }
 
-/** @throws Refusal it is in itself */
+/** Runs `look` with the value on the chain of containers. @throws Refusal the value contains itself */
 function inside<T>(value: object, room: Room, look: (room: Room) => T): T {
   if (room.above.includes(value)) refuse('is in itself')
   room.above.push(value)
@@ -197,10 +197,10 @@ function take(room: Room, bytes: number): void {
   if ((room.bytes -= bytes) < 0) refuse('is too much for a property of an Error')
 }
 
-/** What costs so much at least. */
+/** Minimum cost of any element, in bytes. */
 const ELEMENT = 9
 
-/** A copy of what is data through and through, though binary data and Dates are not copied. @throws Refusal it is not, or there is no room for it */
+/** A deep copy of data; binary data and Dates are shared, not copied. @throws Refusal the value is not data, or exceeds the budget */
 function dataOf(value: unknown, room: Room, depth: number): unknown {
   take(room, ELEMENT)
   switch (typeof value) {
@@ -234,7 +234,7 @@ function contents(value: object, room: Room, depth: number): unknown {
   }
 }
 
-/** An Error in a property of another one is printed with it. */
+/** Copies an Error in a property of another Error, with printable texts, because both are printed together. */
 function nested(error: Error, room: Room, depth: number): Error {
   const { code: given, more, ...texts } = fields(error, room, depth)
   const [name, message, code] = [printable(texts.name), printableLines(texts.message), typeof given === 'string' ? printable(given) : given]

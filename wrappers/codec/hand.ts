@@ -1,34 +1,34 @@
-/** What stands between what an actor gives to others and whoever gets it: there it is decided how it runs. */
+/** The hook between the functions and streams that an actor passes out and their receivers, which decides how they run. */
 import type { StreamKind } from './stream-kind.js'
 import type { Callable } from './types.js'
 
-/** Asked for each function and stream while a value is encoded: what it returns is sent in its place. */
+/** Called for each function and stream while a value is encoded; the returned object is sent in its place. */
 export interface Hand {
   give(fn: Callable): Callable
   /** @returns a stream or an iterable of the same kind */
   offer(stream: object, kind: StreamKind): object
 }
 
-/** One call of a method or of a function that was passed, as far as what it returns depends on who answers it. */
+/** One call of a method or passed function, as far as its answer depends on the callee. */
 export class Answering {
-  /** Stands between what is returned and the caller. */
+  /** Applied to the functions and streams in the returned value. */
   hand: Hand | undefined
-  /** The call failed by our own word, which the caller gets as it is. */
+  /** Error made by the library rather than the handler; the caller gets it unchanged. */
   failure: Error | undefined
-  /** Called when nobody waits for the answer any more. */
+  /** Called when the caller no longer waits for the answer. */
   onend: (() => void) | undefined
 
-  /** When the caller stops waiting, by the clock's `now()`; Infinity: it did not say. */
+  /** When the caller stops waiting, by the clock's `now()`; Infinity if unknown. */
   get endsAt(): number {
     return Infinity
   }
 }
 
-/** On the prototypes of iterables that the library made for something that runs elsewhere. */
+/** Marks, on the prototype, iterables that the library made for sources that run elsewhere. */
 export const ELSEWHERE = Symbol('elsewhere')
 const elsewhere = new WeakSet<object>()
 
-/** Marks a function or iterable as belonging to somebody else: an actor that passes it on does not run it. */
+/** Marks a function or iterable that runs elsewhere: an actor that passes it on does not run it in its own turns. */
 export function markElsewhere<T extends object>(value: T): T {
   elsewhere.add(value)
   return value

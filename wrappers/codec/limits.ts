@@ -1,12 +1,12 @@
-/** What a value may have at most, for every codec. */
+/** Size limits of a value, for every codec. */
 
-/** The same for both directions, so that what was sent can be received. */
+/** Limits of one value, the same for both directions, so that a receiver accepts every value that could be sent. */
 export interface CodecLimits {
-  /** Of one value, encoded. */
+  /** Bytes of the encoded value. */
   maxBytes: number
-  /** Elements, properties and entries altogether. */
+  /** Elements, properties and entries in total. */
   maxNodes: number
-  /** Containers within containers. */
+  /** Nesting depth of containers. */
   maxDepth: number
 }
 

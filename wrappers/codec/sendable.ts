@@ -1,11 +1,11 @@
-/** What both codecs agree on: what can be sent, and how a refusal says where in the value and what to do instead. */
+/** Rules shared by both codecs: which values can be sent, and how an error names the place in the value and an alternative. */
 import { types } from 'node:util'
 import { StageError, describe, isStageError } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 import type { Handle } from '../../src/handle.js'
 import type { Refs } from './types.js'
 
-/** Thrown within, and by what stands for functions and streams, with the second half of the message; the first half is the path. */
+/** Thrown while encoding, also by `Refs`, with the second half of the message; the first half is the path. */
 export class Refusal extends StageError {
   constructor(what: string) {
     super('BAD_ARGUMENT', what)
@@ -16,7 +16,7 @@ export const refuse = (what: string): never => {
   throw new Refusal(what)
 }
 
-/** In the path: in the container, but at none of its elements. */
+/** Placeholder in a path: in the container, but at none of its elements. */
 export const NOWHERE = -1
 /** Magnitude of the largest bigint. */
 export const MAX_BIGINT_BYTES = 1024 * 1024
@@ -26,7 +26,7 @@ export const STREAM = 'is a stream or an async iterable, which cannot be sent he
 export const FUNCTION = 'is a function, which cannot be sent in a stream of values: pass it as an argument of a call'
 const STREAM_OTHER = 'is a stream of the old style, which cannot be read on demand: pass one of Node\'s, as new Readable().wrap(it) makes'
 const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
-/** By the tag of a class: what of such an object can be sent. */
+/** Advice by class tag: the part of such an object that can be sent. */
 const INSTEAD: Readonly<Record<string, string>> = {
   Generator: 'spread it into an array, or make it an async generator to send its values one by one',
   Response: 'pass its body, which is a stream, or await its text()',
@@ -42,7 +42,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
 }
 const PROMISE = 'is a promise: await it first'
 const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
-/** As a property of an actor is that nobody has awaited. */
+/** Such a value is a property of a remote actor that was not awaited. */
 export const PROMISING = 'is a function and a promise at once, as a property of an actor from afar is: await it first, or pass a function that calls it'
 export const SYMBOL = 'is a symbol, which means nothing elsewhere: send a string'
 export const PROTO = 'is a property that could change the prototype of the object at the other end: rename it'
@@ -52,15 +52,15 @@ export const OUTER = 'was being read when a getter in it sent something itself, 
 export const mapEntries = Map.prototype.entries
 export const setValues = Set.prototype.values
 export const getTime = Date.prototype.getTime
-/** 'Uint8Array' and the like from the inside of the object, whatever class or realm it is of; undefined for a DataView. */
+/** 'Uint8Array' and the like, read from the object's internals, for any class and realm; undefined for a DataView. */
 export const typedArrayName = Object.getOwnPropertyDescriptor(
   Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag,
 )!.get as (this: unknown) => string | undefined
 
-/** Of what a reference says, in UTF-8. */
+/** Maximum length of a reference, in bytes of UTF-8. */
 export const REFERENCE_MAX_BYTES = 1024
 
-/** @returns what travels in place of a handle @throws Refusal */
+/** @returns the text that travels in place of a handle @throws Refusal */
 export function referred(handle: Handle, refs: Refs): string {
   if (typeof handle === 'string') return refuse(handle)
   if (!refs.refer) return refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
@@ -69,14 +69,14 @@ export function referred(handle: Handle, refs: Refs): string {
   return refuse(`refers to something by more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
 }
 
-/** A function that can be awaited is most likely meant to be. @throws Refusal */
+/** Rejects a function that is also a promise, as the caller most likely forgot to await it. @throws Refusal */
 export function checkFunction(fn: object): void {
   if (typeof (fn as { then?: unknown }).then === 'function') refuse(PROMISING)
 }
 
 export type Builtin = 'date' | 'map' | 'set' | 'error' | 'arrayBuffer' | 'boxed'
 
-/** Told apart by what they are inside, not by their classes, which may be of another realm. @throws Refusal */
+/** Detects built-in objects by their internals instead of their classes, which may be of another realm. @throws Refusal */
 export function builtin(value: object): Builtin | undefined {
   if (types.isDate(value)) return 'date'
   if (types.isMap(value)) return 'map'
@@ -99,14 +99,14 @@ export function unbox(value: object): unknown {
   return types.isBigIntObject(value) ? BigInt.prototype.valueOf.call(value) : Symbol.prototype.valueOf.call(value)
 }
 
-/** An instance that is neither built in nor a stream may still not be one of its properties only. @throws Refusal */
+/** Rejects an instance, neither built in nor a stream, that is more than its properties. @throws Refusal */
 export function checkInstance(value: object): void {
   const like = value as { pipe?: unknown; then?: unknown }
   if (typeof like.pipe === 'function') refuse(STREAM_OTHER)
   if (typeof like.then === 'function') refuse(PROMISE)
 }
 
-/** @throws Refusal */
+/** Rejects an instance of which no property would be sent. @throws Refusal */
 export function checkSent(properties: number, tag: string): void {
   if (properties > 0 || tag === '[object Object]') return
   const name = tag.slice(8, -1)
@@ -114,13 +114,13 @@ export function checkSent(properties: number, tag: string): void {
   refuse(`is a ${name}, of which nothing would arrive: ${instead}`)
 }
 
-/** Some names of functions make something of the object that cannot be sent. @throws Refusal */
+/** Rejects method names that make the object a promise or a stream, which cannot be sent. @throws Refusal */
 export function checkMethod(key: string): void {
   if (key === 'then') refuse(PROMISE_LIKE)
   if (key === 'pipe') refuse(STREAM_LIKE)
 }
 
-/** Of the magnitude. @throws Refusal */
+/** Checks the size of a bigint by its magnitude. @throws Refusal */
 export function checkBigint(magnitude: bigint): void {
   if (magnitude >> MAX_BIGINT_BITS) refuse(`is a bigint of more than ${MAX_BIGINT_BYTES} bytes: send it as a Buffer`)
 }
@@ -130,9 +130,9 @@ export const tooMany = (maxNodes: number): never =>
   refuse(`has more than ${maxNodes} elements and properties: send it in parts, or as one Buffer`)
 export const tooLong = (maxBytes: number): never => refuse(`takes more than ${maxBytes} bytes: send it in parts`)
 
-/** What an encoder throws in the end. */
+/** The error that an encoder throws to its caller. */
 export function unsendable(thrown: unknown, path: readonly (string | number)[]): StageError {
-  if (isStageError(thrown) && thrown.code === 'OVERLOADED') return thrown // this link has enough functions or streams
+  if (isStageError(thrown) && thrown.code === 'OVERLOADED') return thrown // this link has reached its limit of functions or streams
   if (isStageError(thrown) && thrown instanceof Refusal) {
     return new StageError('BAD_ARGUMENT', `${where(path)} ${thrown.message}`, { executed: 'no' })
   }
@@ -141,13 +141,13 @@ export function unsendable(thrown: unknown, path: readonly (string | number)[]):
   return new StageError('BAD_ARGUMENT', `${where(path)} ${why}`, { executed: 'no', cause: thrown })
 }
 
-/** Nobody will hear of the functions and streams of a value that failed. */
+/** Withdraws the functions and streams of a value whose encoding failed, because they were never sent. */
 export function takeBack(refs: Refs, given: readonly number[], offered: readonly number[]): void {
   for (const id of given) refs.back?.(id)
   for (const id of offered) refs.withdraw?.(id)
 }
 
-/** `[1].user["first name"]` */
+/** Formats a path, as in `[1].user["first name"]`. */
 function where(path: readonly (string | number)[]): string {
   const keys = path.filter((key) => key !== NOWHERE)
   if (keys.length === 0) return 'the value'

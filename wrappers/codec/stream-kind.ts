@@ -1,6 +1,6 @@
 /**
- * What a stream in a value can be used for: what is read of it (1 bytes, 2 objects, 3 the values of an async iterable),
- * plus what it is written (4 bytes, 8 objects). The numbers go over the wire.
+ * The kind of a stream in a value: the sum of its readable side (1 bytes, 2 objects, 3 the values of an async iterable) and
+ * its writable side (4 bytes, 8 objects). The numbers go over the wire.
  */
 export type StreamKind = 1 | 2 | 3 | 4 | 5 | 6 | 8 | 9 | 10
 
@@ -10,9 +10,9 @@ export const ITERABLE = 3
 export const WRITE_BYTES = 4
 export const WRITE_OBJECTS = 8
 
-/** What is read of it: 0 nothing, or one of the first three above. */
+/** The readable side: 0 for none, or READ_BYTES, READ_OBJECTS or ITERABLE. */
 export const reads = (kind: StreamKind): number => kind & 3
-/** What it is written: 0 nothing, WRITE_BYTES or WRITE_OBJECTS. */
+/** The writable side: 0 for none, or WRITE_BYTES or WRITE_OBJECTS. */
 export const writes = (kind: StreamKind): number => kind & 12
 
 interface State { objectMode?: unknown }
@@ -34,16 +34,16 @@ interface StreamLike {
 }
 
 /**
- * Which kind of stream it is; 0 for none. Node's are known by what they can do, since not all of them are instances of
- * its classes. A direction that is over, or that the stream says it does not have, does not count as long as there is
- * another one.
+ * The kind of a stream; 0 for any other value. Node streams are recognised by their methods, as not all are instances of
+ * Node's classes. A direction that has ended, or that the stream declares missing, does not count while the other is
+ * there.
  */
 export function streamKind(value: object): StreamKind | 0 {
   const like = value as StreamLike
   if (typeof like.on === 'function') {
     const readable = typeof like.pipe === 'function' && typeof like.read === 'function'
     const writable = typeof like.write === 'function' && typeof like.end === 'function'
-    if (!readable && like.readable === true && typeof like.pipe === 'function') return 0 // of the old style, which cannot be read on demand
+    if (!readable && like.readable === true && typeof like.pipe === 'function') return 0 // old-style, cannot be read on demand
     const reading = readable ? objectMode(like.readableObjectMode, like._readableState) ? READ_OBJECTS : READ_BYTES : 0
     const writing = writable ? objectMode(like.writableObjectMode, like._writableState) ? WRITE_OBJECTS : WRITE_BYTES : 0
     const over = reading !== 0 && like.readable === false
@@ -58,7 +58,7 @@ export function streamKind(value: object): StreamKind | 0 {
 
 const objectMode = (mode: unknown, state: State | undefined): boolean => mode === true || state?.objectMode === true
 
-/** A WHATWG stream in and one out, as of a TransformStream. */
+/** A pair of WHATWG streams, one readable and one writable, such as a TransformStream. */
 export const isPair = ({ readable, writable }: StreamLike): boolean =>
   typeof (readable as StreamLike | null | undefined)?.[Symbol.asyncIterator] === 'function' &&
   typeof (writable as StreamLike | null | undefined)?.getWriter === 'function'

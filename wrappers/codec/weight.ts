@@ -1,22 +1,22 @@
-// What is slow to build counts as more than one element, so that no message within the limits keeps the loop for long.
+// Values that are slow to build count as more than one element, so that no message within the limits blocks the event loop for long.
 
-/** Date, BigInt, Buffer, Map, Set: beside what they are as an element, and beside what is in them. */
+/** Extra nodes for a Date, BigInt, Buffer, Map or Set, besides the element itself and its content. */
 export const SLOW = 2
-/** Typed arrays, ArrayBuffer, DataView, Error, references. */
+/** Extra nodes for a typed array, ArrayBuffer, DataView, Error or reference. */
 export const SLOWEST = 8
 
-/** What a decoded value takes in memory beside its encoded bytes. */
+/** Memory of a decoded value in addition to its encoded bytes. */
 export const BYTES = {
-  /** An element, a property or an entry: its place, and a number there. */
+  /** An element, property or entry: its slot, with a number in it. */
   slot: 16,
   /** Any list or object. */
   container: 48,
   string: 24,
-  /** A name of a property that was not seen lately: of objects of which no two are alike V8 keeps the shape of each. */
+  /** A property name not seen recently: if no two objects are alike, V8 keeps a hidden class for each. */
   key: 150,
-  /** In a JSON text, where a string may be a name: between the two. */
+  /** A string in a JSON text, which may be a value or a name: between `string` and `key`. */
   name: 64,
-  /** For each of the nodes that it counts as more: see above. */
+  /** For each extra node by `SLOW` or `SLOWEST`. */
   tag: 64,
   function: 512,
   stream: 4096,

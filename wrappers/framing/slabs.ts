@@ -1,55 +1,55 @@
 import { Writer } from '../../src/writer.js'
 
 const SLAB_MIN = 1024
-/** Two pieces of a stream, with their heads and a few small messages between them. */
+/** Room for two pieces of a stream, with their heads and a few small messages between them. */
 const SLAB_MAX = 66 * 1024
 
-/** Memory that messages are written into, and that goes to the carrier as it is. */
+/** Memory into which messages are written, passed to the carrier without a copy. */
 export class Slab extends Writer {
-  /** Bytes that the carrier was given and has not let go of. */
+  /** Bytes handed to the carrier and not yet released. */
   out = 0
 }
 
 /**
- * What waits to be written, in one piece. Memory is not written twice where a layer below may hold a chunk long after it
- * said that it took it; where the carrier gives back, two slabs serve for ever.
+ * Data waiting to be written, in one contiguous piece. Memory is not reused above a layer that may keep a chunk long after its
+ * write callback; with a carrier that gives memory back (`givesBack`), two slabs are enough forever.
  */
 export class Slabs {
   current = new Slab(SLAB_MIN)
-  /** Where in the current one begins what was not taken. */
+  /** Offset of the untaken data in the current slab. */
   #from = 0
   #spare: Slab | undefined
 
-  /** @param again  what was given back may be written again */
+  /** @param again  memory that was given back may be reused */
   constructor(private readonly again: boolean) {}
 
-  /** Bytes that were not taken. */
+  /** Bytes not taken yet. */
   get size(): number {
     return this.current.at - this.#from
   }
 
-  /** The current one, with room for so many more bytes. */
+  /** The current slab, with room for `size` more bytes. */
   room(size: number): Slab {
     const { current } = this
     if (this.again && current.out === 0 && this.#from === current.at) this.#from = current.at = 0
     return current.at + size > current.bytes.length ? this.#move(size) : current
   }
 
-  /** Takes so much from the front; `back` follows. */
+  /** Takes `size` bytes from the front; the caller later calls `back`. */
   take(size: number): Buffer {
     const { current } = this
     const { bytes, at } = current
     const from = this.#from
     this.#from = from + size
     current.out += size
-    // what is left of the slab serves the next batch, if one like this fits; the next slab is as large as this link's traffic asks for
+    // the rest of the slab serves the next batch if one of this size fits; otherwise the next slab is sized by this link's traffic
     if (this.#from === at && (bytes.length - at < Math.max(SLAB_MIN, size) || bytes.length > SLAB_MAX)) {
       this.#fresh(Math.min(SLAB_MAX, Math.max(SLAB_MIN, size * 8)))
     }
     return bytes.subarray(from, from + size)
   }
 
-  /** Takes what was written from `at` on, with its memory where it is large: to copy 4 MiB holds up everybody else. */
+  /** Removes and returns the data from `at` on; large data keeps its memory, as copying 4 MiB would delay all other links. */
   cut(at: number): Buffer {
     const { current } = this
     const { bytes } = current
@@ -62,7 +62,7 @@ export class Slabs {
     return piece
   }
 
-  /** The carrier has let go of so much of a slab. */
+  /** The carrier has released `size` bytes of a slab. */
   back(slab: Slab, size: number): void {
     slab.out -= size
     if (!this.again || slab.out > 0 || slab === this.current || slab.bytes.length !== SLAB_MAX) return
@@ -70,13 +70,13 @@ export class Slabs {
     this.#spare = slab
   }
 
-  /** With nothing in it, holds no more memory than a quiet link needs. */
+  /** Reduces memory to the needs of a quiet link, if no data is waiting. */
   shrink(): void {
     this.#spare = undefined
     if (this.size === 0) this.#fresh(SLAB_MIN)
   }
 
-  /** What was not taken goes into another one: growing would copy what was taken as well. */
+  /** Moves the untaken data into a new slab; growing the old slab would copy the taken data too. */
   #move(size: number): Slab {
     const { bytes, at } = this.current
     const rest = bytes.subarray(this.#from, at)

@@ -17,13 +17,13 @@ const specials: Readonly<Record<string, number>> = Object.assign(
   Object.create(null) as object, { 'NaN': NaN, 'Infinity': Infinity, '-Infinity': -Infinity, '-0': -0 },
 )
 
-/** One for each message. JSON.parse runs only when the size of what it makes is known. */
+/** Decodes one message. JSON.parse runs only once the size of its result is known. */
 export class Decoder {
   private depth = 0
   private nodes = 0
-  /** What the value takes in memory, in bytes and about. */
+  /** Approximate memory of the value, in bytes. */
   weight = 0
-  /** Only an escape can bring a lone surrogate: without any, texts need not be looked through. */
+  /** True if the text has `\u` escapes: only an escape can produce a lone surrogate, so other texts need no check. */
   private escaped = false
 
   constructor(private readonly limits: CodecLimits, private readonly refs: Refs) {}
@@ -41,10 +41,10 @@ export class Decoder {
     const { maxBytes, maxNodes, maxDepth } = this.limits
     if (end - start > maxBytes) fail(`it has more than ${maxBytes} bytes`)
     if (start < 0 || end > bytes.length) fail('it ends in the middle of a value')
-    // a container may be two brackets deep, and a leaf in the innermost too
+    // a container may be two brackets deep, and so may a leaf in the innermost container
     const { nodes, depth, containers, strings } = scan(bytes, start, end, maxNodes, maxDepth * 2 + 2)
     this.nodes = maxNodes
-    // half of them are names, most of which are known
+    // about half of the strings are property names, most of which are known already
     this.weight = end - start + containers * BYTES.container + strings * BYTES.name
     this.weigh(nodes)
     if (depth > maxDepth * 2 + 2) this.tooDeep()
@@ -70,7 +70,7 @@ export class Decoder {
     if (++this.depth > this.limits.maxDepth) this.tooDeep()
   }
 
-  /** What JSON.parse made is nobody else's: it is put right in place. */
+  /** Converts the result of JSON.parse in place, as nobody else uses it. */
   private value(value: unknown): unknown {
     if (typeof value === 'string') return this.escaped ? wellFormed(value) : value
     if (typeof value !== 'object' || value === null) return value
@@ -151,7 +151,7 @@ export class Decoder {
   private base64(content: unknown): Buffer {
     const text = this.text(content)
     const bytes = Buffer.from(text, 'base64')
-    // what is no base64 was left out
+    // Buffer.from skips characters that are not base64, so the length shows whether there were any
     const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
     if (text.length % 4 !== 0 || bytes.length !== (text.length / 4) * 3 - padding) fail('binary data is not base64')
     return bytes

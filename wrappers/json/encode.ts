@@ -13,22 +13,22 @@ import {
 import { streamKind } from '../codec/stream-kind.js'
 import { Tag, weights, wellFormed } from './tags.js'
 
-// here and not imported: only a constant of its own module is inlined
+// defined here and not imported: V8 inlines only constants of the same module
 const hasOwn = Object.prototype.hasOwnProperty
 const toString = Object.prototype.toString
 
-/** Makes a plain copy that JSON can say, so that getters run once and no `toJSON` does. One for each value. */
+/** Encodes one value by a plain copy that JSON can express, so that getters run once and `toJSON` never runs. */
 export class Encoder {
   private readonly path: (string | number)[] = []
   private readonly given: number[] = []
   private readonly offered: number[] = []
   private readonly start: number
   private nodes: number
-  /** At most so many bytes may still come; that text and tags are longer shows in the end. */
+  /** Remaining bytes, as a lower estimate: escapes and tags are counted only in the final text. */
   private room: number
   private disturbed = false
 
-  /** @param outer the one whose value has a getter that uses this one */
+  /** @param outer the encoder whose value has a getter that uses this encoder */
   constructor(
     private readonly limits: CodecLimits,
     private readonly out: Writer,
@@ -49,7 +49,7 @@ export class Encoder {
       const size = Buffer.byteLength(text)
       this.take(size - (this.limits.maxBytes - this.room))
       out.need(size)
-      // as many bytes as characters: all of it is ASCII, and latin1 is the quicker name for that
+      // as many bytes as characters means that all are ASCII, and latin1 writes ASCII faster
       out.at += out.bytes.write(text, out.at, size, size === text.length ? 'latin1' : 'utf8')
     } catch (thrown) {
       out.at = this.start
@@ -58,7 +58,7 @@ export class Encoder {
     }
   }
 
-  /** Whoever is reading a value for the same `out` could not tell our bytes from its own. */
+  /** Fails, with any outer encoder of the same `out`, because the outer encoder could not tell our bytes from its own. */
   private disturb(): void {
     for (let other = this.outer; other; other = other.outer) {
       if (other.out !== this.out) continue
@@ -109,7 +109,7 @@ export class Encoder {
     return wellFormed(text)
   }
 
-  /** JSON has neither -0, nor what is not finite. */
+  /** Tags -0, NaN and the infinities, which JSON lacks. */
   private number(value: number): unknown {
     if (Object.is(value, -0)) return this.tag(Tag.number, '-0')
     return Number.isFinite(value) ? value : this.tag(Tag.number, String(value))
@@ -148,7 +148,7 @@ export class Encoder {
     return this.binary(typedArrayName.call(value) ?? 'DataView', content, (value as Uint8Array).BYTES_PER_ELEMENT ?? 1)
   }
 
-  /** @returns undefined if it is none */
+  /** @returns undefined if the value is not a stream */
   private stream(value: object): unknown {
     const kind = streamKind(value)
     if (kind === 0) return undefined
@@ -162,7 +162,7 @@ export class Encoder {
   // ── containers ────────────────────────────────────────────────────────────────────────────────────────────────
 
   private object(value: object): unknown {
-    // a Proxy may give any length
+    // a Proxy may return any length
     if (Array.isArray(value)) return this.list(value, value.length >>> 0)
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype === Object.prototype || prototype === null) {
@@ -186,7 +186,7 @@ export class Encoder {
     return copy
   }
 
-  /** The own enumerable ones. */
+  /** Copies the own enumerable properties. */
   private properties(value: Record<string, unknown>, tag = '[object Object]'): unknown {
     const depth = this.enter()
     const copy: Record<string, unknown> = {}
@@ -205,11 +205,11 @@ export class Encoder {
     }
     this.path.pop()
     checkSent(size, tag)
-    // one that could be taken for a tag; two names may have become one when they were made well-formed
+    // escapes an object that looks like a tag; two names may have become one when they were made well-formed
     return last[0] === '$' && (size === 1 || Object.keys(copy).length === 1) ? { [`$${last}`]: copy[last] } : copy
   }
 
-  /** What is neither an array nor binary. @param plain  but for its realm, which is not ours */
+  /** Encodes an instance, neither array nor binary. @param plain  a plain object of another realm */
   private instance(value: object, plain: boolean): unknown {
     const handle = handleOf(value)
     if (handle !== undefined) return this.reference(handle)

@@ -1,26 +1,26 @@
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
-/** Behind so many bytes of a string the runtime's own search is quicker than a loop. */
+/** After this many bytes of a string, the runtime's own search is faster than a loop. */
 const LONG = 32
 
-/** What a text would become, by its brackets and commas alone. Whether it is JSON shows when it is parsed. */
+/** Size of the parsed value, judged by brackets and commas alone. Only parsing shows whether the text is JSON. */
 export interface Scan {
   /** Elements and properties. */
   nodes: number
   depth: number
   containers: number
-  /** Names of properties among them. */
+  /** Strings, including property names. */
   strings: number
 }
 
-/** Looks at each byte once, keeps nothing, and stops as soon as a limit is passed. */
+/** Examines each byte once, allocates nothing, and stops as soon as a limit is exceeded. */
 export function scan(bytes: Buffer, start: number, end: number, maxNodes: number, maxDepth: number): Scan {
   let nodes = 0
   let open = 0
   let depth = 0
   let containers = 0
   let strings = 0
-  /** Just behind an opening bracket: the next byte shows whether something is in it. */
+  /** True directly after an opening bracket: the next byte shows whether the container is empty. */
   let fresh = false
   for (let at = start; at < end; at++) {
     const byte = bytes[at]
@@ -42,7 +42,7 @@ export function scan(bytes: Buffer, start: number, end: number, maxNodes: number
   return { nodes, depth, containers, strings }
 }
 
-/** Where the string ends whose first byte is at `at`. */
+/** The position of the closing quote of a string whose content begins at `at`. */
 function closing(bytes: Buffer, at: number, end: number): number {
   for (;;) {
     for (const near = Math.min(at + LONG, end); at < near; at++) {

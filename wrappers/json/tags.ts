@@ -1,15 +1,15 @@
 import { SLOW, SLOWEST } from '../codec/weight.js'
 
 /**
- * An object with exactly one property, whose name begins with `$`, says what JSON cannot: the name says what it is. One
- * of the user's own that looks so has one more `$` in front of its name.
+ * A tag is an object with exactly one property whose name begins with `$`; the name gives the type of a value that JSON
+ * cannot express. A user's object of the same form is sent with one more `$` in front of its name.
  */
 export const Tag = {
-  /** 0, of no meaning. */
+  /** Always 0, without meaning. */
   undefined: '$undefined',
   /** 'NaN', 'Infinity', '-Infinity' or '-0'. */
   number: '$number',
-  /** Hexadecimal digits, behind '-' if it is negative. */
+  /** Hexadecimal digits, with a leading '-' if negative. */
   bigint: '$bigint',
   /** Milliseconds since 1970; null is an invalid Date. */
   date: '$date',
@@ -17,20 +17,20 @@ export const Tag = {
   buffer: '$buffer',
   /** [kind, base64], elements in little-endian order. */
   binary: '$binary',
-  /** Keys and values in turn. */
+  /** Keys and values, alternating. */
   map: '$map',
   set: '$set',
-  /** [name, message], then code (string, number or null), then names and values of further properties in turn, as far as there are any. */
+  /** [name, message], then if present code (string, number or null), then names and values of further properties, alternating. */
   error: '$error',
-  /** Its number. */
+  /** The number by which its owner knows the function. */
   function: '$function',
-  /** [kind, its number]. */
+  /** [kind, number by which its owner knows the stream]. */
   stream: '$stream',
-  /** The text by which the layer that has such handles knows what one refers to. */
+  /** Text that the layer of the handle resolves. */
   reference: '$reference',
 } as const
 
-/** What a tag costs beside the elements and properties of its text. */
+/** Extra nodes of a tag besides the elements and properties of its text. */
 export const weights: ReadonlyMap<string, number> = new Map<string, number>([
   ...[Tag.bigint, Tag.date, Tag.buffer, Tag.map, Tag.set].map((tag) => [tag, SLOW] as const),
   ...[Tag.binary, Tag.error, Tag.reference].map((tag) => [tag, SLOWEST] as const),
@@ -41,7 +41,7 @@ interface Text {
   toWellFormed(): string
 }
 
-/** Without lone surrogates, as UTF-8 has it: JSON could say them, and they would not survive anywhere else. */
+/** Replaces lone surrogates, as UTF-8 does: JSON could express them, but they would not survive anywhere else. */
 export function wellFormed(text: string): string {
   const one = text as unknown as Text
   return one.isWellFormed() ? text : one.toWellFormed()

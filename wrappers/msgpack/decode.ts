@@ -11,16 +11,16 @@ import { Ext } from './ext.js'
 import { KeyCache } from './keys.js'
 
 const EMPTY = Buffer.alloc(0)
-/** Up to so many bytes a Buffer of its own lies within the heap, and is made as quickly as one that shares its memory. */
+/** Up to this size a separate Buffer lies within the V8 heap, and is created as fast as one with shared memory. */
 const BARE = 64
 const INDEX = /^(?:0|[1-9]\d{0,9})$/
-/** So far may the first names that are numbers lie apart. */
+/** How far apart the first numeric property names may lie. */
 const DENSE = 8
 const LAST_INDEX = 0xffff_fffe
 
 /**
- * For names that are numbers V8 keeps a list with a place for each number below them, ten kilobytes for the one name "900",
- * and takes long to make it. Once there was one that is out of its reach it keeps those that are there, and no others.
+ * Switches an object to sparse elements. For numeric names V8 otherwise allocates a slot for every number below them (ten
+ * kilobytes for the single name "900"), which is slow. After a name too large for that, V8 stores only the existing names.
  */
 function spread(object: object): void {
   Reflect.set(object, LAST_INDEX, 0)
@@ -33,12 +33,12 @@ const fail = (what: string): never => {
 const truncated = (): never => fail('it ends in the middle of a value')
 
 /**
- * Reads one value at a time. Whatever the wire declares is compared with the bytes that are left and with the limits
- * before anything is allocated for it.
+ * Reads one value at a time. Every size on the wire is checked against the remaining bytes and the limits before memory is
+ * allocated.
  */
 export class Decoder {
   private bytes: Buffer = EMPTY
-  /** What the value takes in memory, in bytes and about. */
+  /** Approximate memory of the value, in bytes. */
   weight = 0
   private at = 0
   private end = 0
@@ -48,7 +48,7 @@ export class Decoder {
   private view: DataView | undefined
   private refs: Refs | undefined
   private given = false
-  /** A Buffer in it lies in a piece of memory that others share. */
+  /** A Buffer in the value was allocated from Node's shared pool. */
   private pooled = false
   private readonly keys = new KeyCache()
   private readonly maxBytes: number
@@ -132,7 +132,7 @@ export class Decoder {
     }
   }
 
-  /** Where the next `size` bytes begin; they are consumed. */
+  /** Consumes `size` bytes and returns where they begin. */
   private skip(size: number): number {
     const at = this.at
     if (size > this.end - at) truncated()
@@ -155,7 +155,7 @@ export class Decoder {
     return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0
   }
 
-  /** A view reads ten times as quickly, but to make one pays only from the eighth number of a message on. */
+  /** A DataView reads ten times as fast, but creating one pays off only from the eighth number of a message on. */
   private double(): number {
     const at = this.skip(8)
     if (++this.doubles < 8) return this.bytes.readDoubleBE(at)
@@ -163,7 +163,7 @@ export class Decoder {
     return this.view.getFloat64(at)
   }
 
-  /** Beyond the safe range, where we never send one, it is a bigint rather than almost the same number. */
+  /** An integer beyond the safe range, which we never send, becomes a bigint instead of a rounded number. */
   private int64(high: number): number | bigint {
     const low = this.u32()
     const value = high * 0x1_0000_0000 + low
@@ -187,7 +187,7 @@ export class Decoder {
     if (size <= BARE) return this.copied(Buffer.allocUnsafeSlow(size), at)
     if (size < Buffer.poolSize >>> 1 && !this.pooled) {
       this.pooled = true
-      this.weight += Buffer.poolSize // which it holds alone, where the others are let go of
+      this.weight += Buffer.poolSize // which this Buffer may be the last to keep alive
     }
     return this.copied(Buffer.allocUnsafe(size), at)
   }
@@ -200,7 +200,7 @@ export class Decoder {
 
   // ── containers ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Before anything is allocated for `size` values, each of which takes a byte at least. */
+  /** Checks the limits before memory is allocated for `size` values, each of at least one byte. */
   private enter(size: number): void {
     if (size > this.end - this.at) truncated()
     this.weigh(size)
@@ -231,11 +231,11 @@ export class Decoder {
     return object
   }
 
-  /** Of the property of that object that comes behind `count` others. */
+  /** Reads the name of the next property of `object`, which has `count` properties so far. */
   private key(object: object, count: number): string {
     const at = this.at
     const size = this.bytes[at] - 0xa0
-    // the usual case first: not the empty name, as long as a fixstr can say, and all of it there
+    // the usual case first: a name that is not empty, fits a fixstr, and is complete
     if (size > 0 && size < 32 && at + size < this.end) {
       const known = this.keys.find(this.bytes, at + 1, size)
       if (known !== undefined) {
@@ -247,7 +247,7 @@ export class Decoder {
     if (typeof key !== 'string') return fail('the key of a property is not a string')
     if (key === '__proto__') return fail('it has a property "__proto__"')
     const index = INDEX.test(key) ? Number(key) : -1
-    if (index >= 0 && index <= 2 * count + DENSE) return key // as in a list, and few bytes
+    if (index >= 0 && index <= 2 * count + DENSE) return key // dense as in a list, so V8's slots cost little
     this.weight += BYTES.key
     if (index >= 0) {
       spread(object)
@@ -298,7 +298,7 @@ export class Decoder {
     if (!this.refs!.resolve) return fail('a reference, where none can come')
     const at = this.skip(size)
     const text = this.bytes.toString('utf8', at, at + size)
-    if (Buffer.byteLength(text) > REFERENCE_MAX_BYTES) fail('a reference is too long') // what is no UTF-8 has become three bytes each
+    if (Buffer.byteLength(text) > REFERENCE_MAX_BYTES) fail('a reference is too long') // each invalid byte has become three bytes
     return this.refs!.resolve(text)
   }
 

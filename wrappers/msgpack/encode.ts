@@ -15,13 +15,13 @@ import { streamKind } from '../codec/stream-kind.js'
 import { Ext } from './ext.js'
 import { Output } from './output.js'
 
-// here and not imported: only a constant of its own module is inlined, and these are called for every property
+// defined here and not imported: V8 inlines only constants of the same module, and these run for every property
 const hasOwn = Object.prototype.hasOwnProperty
 const toString = Object.prototype.toString
 
 /**
- * Writes one value at a time. Where it is in the value is kept in `path` and `depth`, so that a failure, be it a
- * getter's, can say where it happened without a second walk, and the inner functions need no `try`.
+ * Writes one value at a time. `path` and `depth` track the position in the value, so that an error, even one thrown by a
+ * getter, can name its place without a second walk, and the inner functions need no `try`.
  */
 export class Encoder extends Output {
   private nodes = 0
@@ -32,7 +32,7 @@ export class Encoder extends Output {
   private readonly maxNodes: number
   private readonly maxDepth: number
 
-  /** @param outer the one that is encoding while this one is used */
+  /** @param outer the encoder that is encoding while this encoder is used */
   constructor(limits: CodecLimits, private readonly outer: Encoder | undefined) {
     super(limits.maxBytes)
     this.maxNodes = limits.maxNodes
@@ -60,7 +60,7 @@ export class Encoder extends Output {
     }
   }
 
-  /** Tells whoever is in the middle of writing to `out` that its bytes are no longer its own. */
+  /** Fails, with any outer encoder of the same `out`, because both wrote to it at the same time. */
   private disturb(out: Writer): void {
     for (let other = this.outer; other; other = other.outer) {
       if (other.out !== out) continue
@@ -116,7 +116,7 @@ export class Encoder extends Output {
     this.at = this.bytes.writeUInt32BE(id, this.at)
   }
 
-  /** @returns whether it is one */
+  /** @returns whether the value is a stream */
   private stream(value: object): boolean {
     const kind = streamKind(value)
     if (kind === 0) return false
@@ -189,7 +189,7 @@ export class Encoder extends Output {
   }
 
   private array(value: readonly unknown[]): void {
-    // a Proxy may give any length
+    // a Proxy may return any length
     const length = value.length >>> 0
     const depth = this.enter()
     this.count(length)
@@ -202,7 +202,7 @@ export class Encoder extends Output {
     this.depth = depth - 1
   }
 
-  /** The own enumerable ones. How many there are shows only in the end: the head is widened if one byte cannot say it. */
+  /** Writes the own enumerable properties. Their number is known only at the end, so the head is widened if one byte is too small. */
   private properties(value: Record<string, unknown>): number {
     const depth = this.enter()
     const path = this.path
@@ -226,7 +226,7 @@ export class Encoder extends Output {
     return size
   }
 
-  /** What is neither an array nor binary. @param plain  but for its realm, which is not ours */
+  /** Encodes an instance, neither array nor binary. @param plain  a plain object of another realm */
   private instance(value: object, plain: boolean): void {
     const handle = handleOf(value)
     if (handle !== undefined) return this.reference(handle)

@@ -1,17 +1,17 @@
 const SLOTS = 1024
-/** Bytes of a slot: the length, then the name itself. */
+/** Bytes of a slot: the length, then the name. */
 const WIDTH = 32
 
 /**
- * Property names seen before, found by their bytes: objects of one kind come again and again, and making the same
- * string each time would be half the work of decoding them. It has a fixed number of slots, two for each hash, and a
- * new name takes the place of an old one: a peer that invents names makes it useless, never large.
+ * A cache of property names, found by their bytes: similar objects arrive again and again, and creating the same strings
+ * each time would be half the work of decoding. The cache has a fixed number of slots, two for each hash, and a new name
+ * replaces an old one, so a peer that invents names can make the cache useless but never large.
  */
 export class KeyCache {
   private readonly names = new Array<string>(SLOTS).fill('')
   private readonly table = new Uint8Array(SLOTS * WIDTH)
 
-  /** @returns undefined if it was not added, or not lately */
+  /** @returns undefined if the name was not added recently */
   find(bytes: Uint8Array, start: number, size: number): string | undefined {
     const slot = hash(bytes, start, size)
     if (this.holds(slot, bytes, start, size)) return this.names[slot]
@@ -19,7 +19,7 @@ export class KeyCache {
     return undefined
   }
 
-  /** Adds the name whose bytes these are, if it is neither empty nor too long. */
+  /** Adds a name with its bytes, unless it is empty or too long. */
   add(bytes: Uint8Array, start: number, size: number, name: string): void {
     if (size === 0 || size >= WIDTH) return
     const slot = hash(bytes, start, size)
@@ -40,7 +40,7 @@ export class KeyCache {
   }
 }
 
-/** The length and three of the bytes: names that agree in them share the two slots. */
+/** Hashes the length and three of the bytes; names with the same hash share two slots. */
 function hash(bytes: Uint8Array, start: number, size: number): number {
   const sum = size + bytes[start] * 7 + bytes[start + (size >> 1)] * 61 + bytes[start + size - 1] * 421
   return (sum ^ (sum >> 10)) & (SLOTS - 1)

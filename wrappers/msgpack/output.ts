@@ -2,11 +2,11 @@ import type { Writer } from '../../src/writer.js'
 import { OUTER, refuse, tooLong } from '../codec/sendable.js'
 import { Ext } from './ext.js'
 
-/** Up to here a loop over the characters beats a call into the runtime. */
+/** Up to this length a loop over the characters is faster than a call into the runtime. */
 const SHORT = 64
 const EMPTY = Buffer.alloc(0)
 
-/** Where the bytes go: the heads and leaves of msgpack, and that they do not become too many. */
+/** Writes the heads and leaves of msgpack, and enforces the limit on bytes. */
 export abstract class Output {
   protected bytes: Buffer = EMPTY
   protected at = 0
@@ -38,7 +38,7 @@ export abstract class Output {
     this.out!.at = this.at
   }
 
-  /** Whether `out` is as we left it; it is not if a getter made somebody else append to it. */
+  /** Detects that a getter has made other code append to `out`. */
   private checkPlace(): void {
     if (this.out!.at !== this.start || this.out!.bytes !== this.bytes) this.disturbed = true
   }
@@ -63,7 +63,7 @@ export abstract class Output {
     this.view = undefined
   }
 
-  /** Room for content of that length and a head: nothing is copied that would be too long in the end. */
+  /** Makes room for content of that length and a head, or throws before content that is too long is copied. */
   protected needContent(size: number): void {
     if (this.at + size > this.limit) this.tooLong()
     this.need(size + 8)
@@ -128,7 +128,7 @@ export abstract class Output {
     this.at = this.bytes.writeUInt32BE(value >>> 0, this.at)
   }
 
-  /** A view writes ten times as quickly, but to make one pays only from the eighth number of a value on. */
+  /** A DataView writes ten times as fast, but creating one pays off only from the eighth number of a value on. */
   private double(value: number): void {
     const at = this.at + 1
     this.bytes[this.at] = 0xcb
@@ -164,11 +164,11 @@ export abstract class Output {
     this.needContent(size)
     if (size < 32) this.bytes[this.at++] = 0xa0 | size
     else this.sized(size, 0xd9)
-    // as many bytes as characters: all of it is ASCII, and latin1 is the quicker name for that
+    // as many bytes as characters means that all are ASCII, and latin1 writes ASCII faster
     this.at += this.bytes.write(text, this.at, size, size === text.length ? 'latin1' : 'utf8')
   }
 
-  /** A length in 8, 16 or 32 bits; `head` is the first of the three types. */
+  /** Writes a length in 8, 16 or 32 bits; `head` is the first of the three types. */
   protected sized(size: number, head: number): void {
     if (size < 0x100) {
       this.bytes[this.at++] = head
@@ -203,7 +203,7 @@ export abstract class Output {
     this.at = end + wide
   }
 
-  /** Begins an extension that contains an array; its length is filled in by `close`. */
+  /** Begins an extension that contains an array; `close` fills in the length of the extension. */
   protected open(type: number, length: number): number {
     this.need(6)
     const head = this.at

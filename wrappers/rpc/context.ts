@@ -1,6 +1,6 @@
 /**
- * What a call carries beside its arguments: what it is, how the calls that are made for it inherit it, and how it is written.
- * On the wire it is one byte: 0 where nothing is carried, else 1 and then
+ * The context of a call beside its arguments (depth, turns that wait for the call, headers), how nested calls inherit the
+ * context, and its encoding: one byte, 0, if nothing is carried, else 1 and then
  *
  *     length of what follows (2) · depth (1) · number of turns (1) · each: length (2) · text
  *                                · number of headers (1) · each: length of the name (1) · name · length (2) · value
@@ -12,44 +12,44 @@ import type { SelectOptions } from '../../src/types.js'
 import type { Writer } from '../../src/writer.js'
 import type { Hand } from '../codec/hand.js'
 
-/** How many calls deep one may be. */
+/** Maximum nesting depth of calls. */
 export const DEPTH_MAX = 32
-/** Of the name of a turn: an address, and what tells the turns of one activation apart. */
+/** Maximum length of the name of a turn: an address, and a part that tells the turns of one activation apart. */
 const TURN_MAX_BYTES = 1024
-/** For the name of a method behind it. */
+/** Room for the method name that follows the context. */
 const NAME_ROOM = 256
 
-/** What travels with a call beside its deadline. Immutable, and one object for all calls that carry nothing. */
+/** Context that travels with a call beside its deadline. Immutable; all calls that carry nothing share one object. */
 export interface Carried {
-  /** How many calls deep it is. */
+  /** Nesting depth of the call. */
   readonly depth: number
-  /** The turns of actors that wait for it, the outermost first. */
+  /** Names of the actor turns that wait for the call, the outermost first. */
   readonly chain: readonly string[]
   readonly headers: Headers
 }
 
 export const NOTHING: Carried = Object.freeze({ depth: 0, chain: Object.freeze([]), headers: NO_HEADERS })
 
-/** A call, as the calls that are made for it see it. */
+/** A call, as the calls made on its behalf see it. */
 export interface Context {
-  /** When its caller stops waiting, by the clock's `now()`; Infinity: nobody waits. */
+  /** When the caller stops waiting, by the clock's `now()`; Infinity: nobody waits. */
   readonly endsAt: number
-  /** Fires when nobody waits for it any more. */
+  /** Fires when nobody waits for the call any more. */
   readonly signal: AbortSignal | undefined
   readonly carried: Carried
 }
 
-/** What the options of a `to()` or `actor()` have beside its own that was made within a call. */
+/** Additional options of a `to()` or `actor()` that was made within a call. */
 export interface Inherited {
   readonly carried: Carried
-  /** Stands between the functions and streams in the arguments and the callee. */
+  /** Wraps the functions and streams in the arguments before they go to the callee. */
   readonly hand?: Hand | undefined
 }
 
 /**
- * Options for calls that are made for another one: their deadline is no later, they are cancelled with it, and they take over
- * what it carries, one call deeper and with its headers as `options.headers` changes them.
- * @param from  the other call; undefined: there is none, and only `hand` is inherited
+ * Options for calls made on behalf of an outer call: their deadline is no later, they are cancelled with the outer call, and
+ * they inherit its context, one call deeper and with the headers as `options.headers` changes them.
+ * @param from  the outer call; undefined: there is none, and only `hand` is inherited
  * @param now   by the clock
  * @throws StageError BAD_ARGUMENT
  */
@@ -68,19 +68,19 @@ export function inherit<O extends SelectOptions>(from: Context | undefined, opti
   }
 }
 
-/** What calls with these options carry. @param options  as `checkOptions` returned them */
+/** The context of calls with these options. @param options  as `checkOptions` returned them */
 export function carriedBy({ inherited, headers }: SelectOptions): Carried {
   if (inherited) return (inherited as Inherited).carried
   return headers ? withHeaders(NOTHING, headers as Headers) : NOTHING
 }
 
-/** The same, with these headers in place of its own. */
+/** The same context with `headers` in place of its own. */
 export const withHeaders = (carried: Carried, headers: Headers): Carried =>
   headers === carried.headers ? carried : { ...carried, headers }
 
 // ── as bytes ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** @param writer  has room for one byte and the name of a method; it has the latter afterwards too */
+/** @param writer  has room for one byte and the name of a method; room for the name remains afterwards */
 export function putCarried(writer: Writer, carried: Carried): void {
   if (carried === NOTHING) {
     writer.bytes[writer.at++] = 0
@@ -116,7 +116,7 @@ export function putCarried(writer: Writer, carried: Carried): void {
   writer.at = at
 }
 
-/** How many bytes it takes that begins at `at`. @throws StageError PROTOCOL_ERROR */
+/** Length in bytes of the context that begins at `at`. @throws StageError PROTOCOL_ERROR */
 export function sizeOfCarried(bytes: Buffer, at: number, end: number): number {
   if (at < end && bytes[at] === 0) return 1
   if (at + 3 > end || bytes[at] !== 1) throw bad('whose context cannot be read')
@@ -125,7 +125,7 @@ export function sizeOfCarried(bytes: Buffer, at: number, end: number): number {
   return size
 }
 
-/** @param end  where it ends, by `sizeOfCarried` @throws StageError PROTOCOL_ERROR */
+/** @param end  where the context ends, by `sizeOfCarried` @throws StageError PROTOCOL_ERROR */
 export function takeCarried(bytes: Buffer, at: number, end: number): Carried {
   if (end - at === 1) return NOTHING
   at += 3

@@ -7,31 +7,31 @@ const TEXT_MAX = 1024
 const PHASES: ReadonlySet<unknown> = new Set(['connecting', 'queued', 'running'])
 const EXECUTED: ReadonlySet<unknown> = new Set(['no', 'unknown', 'yes'])
 
-/** Certain not to have run, and another peer may be able to: worth one try at each of the others. */
+/** Codes after which a call that certainly did not run is tried once at each other match, as another peer may accept it. */
 const ELSEWHERE: ReadonlySet<unknown> = new Set(['NO_SUCH_METHOD', 'REFUSED', 'OVERLOADED'])
 export const elsewhere = (error: Error | null | undefined): boolean =>
   error instanceof StageError && error.executed === 'no' && ELSEWHERE.has(error.code)
 
-/** Our own errors as they travel: a code, a bounded text, never a stack. */
+/** A StageError as it travels: a code, a bounded text, never a stack. */
 export function toWire({ code, message, executed, issues }: StageError): WireError {
   const told = { code, message: message.slice(0, TEXT_MAX), executed }
   return issues ? { ...told, issues } : told
 }
 
-/** What a layer above answers with: an error of ours as it is, with its cause as far as that may travel. */
+/** A StageError that a layer above answers with, as it travels: with its phase, and its cause as far as the cause may travel. */
 export const saidToWire = (error: StageError): WireError => ({
   ...toWire(error),
   ...(error.cause === undefined ? {} : { cause: readThrown(error.cause).cause }),
   ...(error.phase ? { phase: error.phase } : {}),
 })
 
-/** What a handler threw, as far as it may travel: a plain value as it is, an Error by what `codec/errors.ts` says. */
+/** A value thrown by a handler, as far as it may travel: a plain value as it is, an Error as `codec/errors.ts` converts it. */
 export function thrownToWire(method: string, thrown: unknown): WireError {
   const { text, cause } = readThrown(thrown)
   return { code: 'REMOTE_ERROR', message: `${method} failed: ${text}`.slice(0, TEXT_MAX), executed: 'yes', cause }
 }
 
-/** Rebuilt from what came: a code of our list or none at all, and no class is looked up. */
+/** Rebuilds an error from the wire: an unknown code becomes PROTOCOL_ERROR, and no class is looked up. */
 export function fromWire(value: unknown, peer: Peer): StageError {
   const { code, message, executed, cause, phase, issues } = (typeof value === 'object' && value !== null ? value : {}) as Partial<WireError>
   const text = typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'an error without a message'

@@ -1,4 +1,4 @@
-/** Runs the interceptors of a stage around its calls, on either side, and the rules before those that it serves. */
+/** Runs the interceptors of a stage around its calls, on either side, and the rules before the calls that it serves. */
 import { AsyncResource } from 'node:async_hooks'
 import { StageError, asError, withExecuted } from '../../src/errors.js'
 import { headersOf, type Headers } from '../../src/headers.js'
@@ -13,17 +13,17 @@ import { Passage, type Lifetime } from './passage.js'
 import type { Validation } from './serving/schema.js'
 import type { CallContext, Handler } from './types.js'
 
-/** One that came over a link. */
+/** A call that came over a link. */
 type Served = CallContext & Lifetime & Answering & { carried: Carried; readonly signal: AbortSignal }
 
-/** Of a call, as interceptors are told them. */
+/** The part of a call's description that is fixed when it begins; deadline and signal are read when asked for. */
 export type Facts = Omit<InterceptedCall, 'deadline' | 'signal'>
 
 const NEVER = new AbortController().signal
-/** Why a rule cannot be decided: it has asked for what only a call can tell. */
+/** Thrown when a rule that is asked without a call reads a property that only a call has. */
 const UNDECIDED = new Error('only a call can tell')
 
-/** What interceptors and rules are given. */
+/** A call as interceptors and rules get it. */
 class Intercepted implements InterceptedCall {
   readonly side: InterceptedCall['side']
   readonly kind: InterceptedCall['kind']
@@ -60,7 +60,7 @@ class Intercepted implements InterceptedCall {
     return this.#of.signal ?? NEVER
   }
 
-  /** As `next` says that it goes on. */
+  /** The call with the `args` and `headers` that were passed to `next`. */
   changed({ args, headers }: Pick<InterceptedCall, 'args' | 'headers'> = this): Intercepted {
     if (args === this.args && headers === this.headers) return this
     if (!Array.isArray(args)) throw new TypeError('the args of a call are a list')
@@ -68,28 +68,28 @@ class Intercepted implements InterceptedCall {
   }
 }
 
-/** Whom to tell of calls of which the caller is not told, or not all. */
+/** Receives failures of calls that the caller does not hear of, or not in full. */
 export interface Told {
   error(error: StageError): void
-  /** Of a cast that does not pass, as nobody waits for its answer. */
+  /** A cast did not pass, and nobody waits for its answer. */
   dropped?(peer: Peer | undefined, what: string): void
 }
 
-/** As they come from users, where nothing is sure. */
+/** Options as users pass them, not yet checked. */
 interface GivenOptions {
   readonly interceptors?: unknown
   readonly authorize?: unknown
 }
 
 /**
- * One call that waits for an interceptor, a rule or its answer. An instance of a class, as V8 moves literals that tend to
- * live long to its old space from the start, where each keeps its whole call alive until a full collection.
+ * One call that waits for an interceptor, a rule or its answer. An instance of a class, since V8 allocates literals that tend
+ * to live long directly in old space, where each keeps its whole call alive until a full collection.
  */
 class Held implements Linked {
   before: Linked | undefined
   after: Linked | undefined
   listed = false
-  /** It has passed all of them. */
+  /** The call has passed all interceptors and rules. */
   begun = false
   fail: (error: StageError) => void = nothing
 
@@ -116,23 +116,23 @@ export class Interception {
     deadlines.add((now) => this.#sweep(now))
   }
 
-  /** Some interceptor stands around every call. */
+  /** Whether calls have interceptors around them. */
   get intercepts(): boolean {
     return this.#list.length > 0
   }
 
-  /** What is served has to pass here, whatever rules of its own it has. */
+  /** Whether served calls have to pass here even if their methods have no rules of their own. */
   get guards(): boolean {
     return this.intercepts || this.#authorize !== undefined
   }
 
-  /** The way of a call that this stage makes. @param endsAt  by the clock's `now()` */
+  /** The passage of a call that this stage makes. @param endsAt  by the clock's `now()` */
   passage(method: string, endsAt: number, signal?: AbortSignal): Passage {
     return new Passage(method, endsAt, signal)
   }
 
   /**
-   * A call that this stage makes, through its interceptors. It settles by its deadline, or when its caller leaves, whatever they do.
+   * Sends a call of this stage through its interceptors. By its deadline, or when its caller leaves, the call settles without them.
    * @param send  makes the call
    */
   out(facts: Facts, of: Passage, send: (call: InterceptedCall) => Promise<unknown>): Promise<unknown> {
@@ -148,7 +148,7 @@ export class Interception {
     const end = (): void => {
       of.end()
       unhold?.()
-      if (!held.begun) dispose(facts.args) // nobody has got them
+      if (!held.begun) dispose(facts.args) // they were not sent
     }
     if (!held.begun) unhold = holdAll(facts.args, (error) => held.fail(brokenBefore(facts.method, error)))
     done.then(end, end)
@@ -156,12 +156,12 @@ export class Interception {
   }
 
   /**
-   * A call that is served: through the interceptors, the rules and the schemas, then to `run`, at once as long as none of them waits.
-   * @param own  called before it fails with a StageError of an interceptor, a rule or a schema, which the caller gets as it is
+   * Serves a call: through the interceptors, the rules and the schemas, then to `run`, synchronously as long as none of them waits.
+   * @param own  called before the call fails with a StageError of an interceptor, a rule or a schema, which the caller gets as it is
    */
   in(facts: Facts, of: Lifetime, rules: Rules | undefined, run: (call: Pick<InterceptedCall, 'args' | 'headers'>) => unknown, own: (error: StageError) => void): unknown {
     const held = new Held(facts.method, of)
-    /** By the code that was called. */
+    /** The error of the called code itself. */
     let thrown: { readonly error: unknown } | undefined
     let passed = false
     const serve = (call: InterceptedCall): unknown => {
@@ -187,7 +187,7 @@ export class Interception {
   }
 
   /**
-   * What stands in place of a handler or a function that was passed, so that its calls come by here.
+   * Wraps a handler, or a function that was passed, so that its calls go through `in`.
    * @param who  the name of this stage
    */
   serving(handler: Handler, method: string, who: string, rules?: Rules, passed = false): Handler {
@@ -207,7 +207,7 @@ export class Interception {
     }
   }
 
-  /** Whether a peer need not be told of a method, as the rules say no without having looked at a call. */
+  /** Whether a method is hidden from a peer: a rule says no without having looked at a call. */
   hides(peer: Peer, method: string, target: string, rules?: Rules): boolean {
     const ask = (rule: Authorize): boolean => {
       const probe: Partial<InterceptedCall> = { side: 'callee', kind: 'call', target, peer, method, actor: undefined, options: rules?.options }
@@ -217,7 +217,7 @@ export class Interception {
         if (!isThenable(answer)) return answer === false
         Promise.resolve(answer).catch(nothing)
       } catch {
-        // it depends on the call, or fails for a reason of its own
+        // the rule depends on the call, or fails for a reason of its own
       }
       return false
     }
@@ -234,7 +234,7 @@ export class Interception {
     return after(this.#authorize && ask(this.#authorize), () => rules && all(rules.authorize))
   }
 
-  /** Its arguments as the schemas return them. */
+  /** The arguments of a call as the schemas return them. */
   #checked(call: InterceptedCall, validation: Validation): unknown {
     return caught(() => validation.args(call.args, named(call), (error) => this.told.error(error)), (error) => {
       if (call.kind === 'cast') this.told.dropped?.(call.peer, `a cast was dropped: ${asError(error).message}`)
@@ -242,9 +242,9 @@ export class Interception {
   }
 
   /**
-   * The result of a call as the schema of the method returns it, or a promise of that.
-   * @param own      called with the error before it fails
-   * @param discard  ends the streams in a result that nobody gets
+   * The result of a call as the output schema of the method returns it, or a promise of that value.
+   * @param own      called with the error before the call fails
+   * @param discard  ends the streams in a result that is not delivered
    */
   returned(facts: Facts, rules: Rules | undefined, value: unknown, own: (error: StageError) => void, discard = dispose): unknown {
     const validation = rules?.validation
@@ -275,7 +275,7 @@ export class Interception {
         if (this.#held.delete(held)) resolve(value)
         else dispose(value) // too late
       }, (error: unknown) => {
-        // another one may have noticed first that its time has passed: the call itself, or its owner
+        // the call itself or its owner may notice first that the deadline has passed
         if ((error as Partial<StageError> | undefined)?.code === 'TIMEOUT') held.of.expire(error as StageError)
         held.fail(error as StageError)
       })
@@ -287,7 +287,7 @@ export class Interception {
     return this.#held.size
   }
 
-  /** The stage is closed: nobody waits any more. */
+  /** The stage is closed: fails all calls that still wait. */
   close(): void {
     for (const held of this.#held.all()) expire(held, new StageError('CLOSED', 'this stage was closed', { executed: executed(held) }))
   }
@@ -309,11 +309,11 @@ function expire(held: Held, error: StageError): void {
   held.fail(error)
 }
 
-/** What a caller is told that an interceptor failed with. */
+/** The error that a caller gets when an interceptor failed. */
 export const failedInterceptor = (error: unknown): StageError =>
   error instanceof StageError ? error : new StageError('REMOTE_ERROR', `an interceptor failed: ${asError(error).message}`, { cause: error })
 
-/** The method, for messages. */
+/** The name of the method in messages. */
 const named = ({ method, actor }: Pick<Facts, 'method' | 'actor'>): string => actor ? `${method} of ${actor.address}` : method
 const VERBS = { call: 'call', cast: 'cast', get: 'read', observe: 'watch', function: 'call' }
 
@@ -322,7 +322,7 @@ const late = (held: Held): StageError => held.begun
   ? new StageError('TIMEOUT', `${held.method} did not answer in time`, { phase: 'running', executed: 'unknown' })
   : new StageError('TIMEOUT', `an interceptor, a rule or a schema held ${held.method} until its deadline`, { phase: 'queued', executed: 'no' })
 
-/** What a rule says; where it fails, why nobody may. */
+/** The answer of a rule. A rule that fails denies the call: FORBIDDEN, or the StageError that the rule threw. */
 function decided(rule: Authorize, call: InterceptedCall): unknown {
   const fail = (error: unknown): never => {
     throw error instanceof StageError ? error : new StageError('FORBIDDEN', `authorize of ${call.target} failed: ${asError(error).message}`, { executed: 'no' })
@@ -335,10 +335,10 @@ function decided(rule: Authorize, call: InterceptedCall): unknown {
   }
 }
 
-/** At once where there is nothing to wait for, so that calls begin in the order in which they came. */
+/** Goes on synchronously if there is nothing to wait for, so that calls begin in the order of their arrival. */
 const after = (value: unknown, go: (value: unknown) => unknown): unknown => isThenable(value) ? Promise.resolve(value).then(go) : go(value)
 
-/** Runs it now; what it throws or rejects with is seen by `see`, and goes on. */
+/** Runs a function now, and calls `see` with an error before the error propagates, thrown or as a rejection. */
 function caught(run: () => unknown, see: (error: unknown) => void): unknown {
   const fail = (error: unknown): never => { see(error); throw error }
   try {
@@ -349,7 +349,7 @@ function caught(run: () => unknown, see: (error: unknown) => void): unknown {
   }
 }
 
-/** Runs it now; what becomes of it is a promise. */
+/** Runs a function now, and returns its outcome as a promise. */
 function started(run: () => unknown): Promise<unknown> {
   try {
     return Promise.resolve(run())
@@ -358,5 +358,5 @@ function started(run: () => unknown): Promise<unknown> {
   }
 }
 
-/** Runs something later in the context of this moment, which an interceptor may have made. */
+/** Keeps the present async context, which an interceptor may have set, for code that runs later. */
 export const here = (): AsyncResource => new AsyncResource('stagemesh')

@@ -29,22 +29,22 @@ export type * from './interceptor.js'
 export { method } from './serving/provisions.js'
 
 export interface RpcOptions {
-  /** How values become bytes; default msgpack. Both ends need the same, so it is part of the layer's name. */
+  /** Encodes values as bytes; default msgpack. The codec is part of the layer's name, since both ends need the same. */
   codec?: Codec
-  /** Methods that every peer is shown, from the first moment of each link on; default none. */
+  /** Methods provided to every peer from the first moment of each link; default none. */
   provide?: Provided
 }
 
-/** Of an `rpc()` that does not say. Each makes a codec of its own, as that keeps an encoder and a decoder. */
+/** Defaults of `rpc()`. Each layer gets a codec of its own, since a codec keeps an encoder and a decoder. */
 const DEFAULTS = { codec: msgpack, provide: {} } as const satisfies { codec: () => Codec; provide: Provided }
 
 /** Options of a stage whose chain has this layer. */
 export interface RpcStageOptions {
   /** Functions around each call that this stage makes or serves, the outermost first; default none. */
   interceptors?: readonly Interceptor[] | undefined
-  /** Whether a call that comes may be made; anything but `true` is FORBIDDEN. Default: every call. Beside the rules of `provide()` and `define()`. */
+  /** Whether an incoming call may be made, beside the rules of `provide()` and `define()`; all but `true` is FORBIDDEN. Default: yes. */
   authorize?: Authorize | undefined
-  /** Methods that every peer is shown, from the first moment of each link on; default none. */
+  /** Methods provided to every peer from the first moment of each link; default none. */
   provide?: Provided | undefined
 }
 
@@ -63,7 +63,7 @@ export function rpc({ codec = DEFAULTS.codec(), provide = DEFAULTS.provide }: Rp
 
 function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Framed, Rpc> {
   const rpcs = new Set<Rpc>()
-  /** Those of them whose peer is not listed yet. */
+  /** Links whose peer is not listed yet. */
   const claimed = new Set<Rpc>()
   let drained: (() => void) | undefined
   const served = (): void => { if (drained && ![...rpcs].some((one) => one.serving > 0)) drained() }
@@ -135,7 +135,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
     onpeers: () => {
       shown.trim(rpcs)
-      if (claimed.size > 0) process.nextTick(announceToListed) // when the links know of it too
+      if (claimed.size > 0) process.nextTick(announceToListed) // by then the links know of the change too
     },
     stats: () => {
       const sum = {
@@ -153,10 +153,10 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
   }
 }
 
-/** A verb with the selection that it was called on in front. */
+/** A verb with its selection as the first parameter. */
 type On<Verb extends (...args: never[]) => unknown> = (selection: Selection<Rpc>, ...args: Parameters<Verb>) => ReturnType<Verb>
 
-/** The verbs of `to()`; one that has a type parameter or two signatures cannot be derived, and stands by itself. */
+/** The verbs of `to()`; verbs with a type parameter or two signatures cannot be derived, and are declared by themselves. */
 type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll' | 'provide'>]: On<RpcVerbs[Name]> } & {
   as(selection: Selection<Rpc>): object
   provide(selection: Selection<Rpc>, method: string, given: Handler | ProvideOptions, behind?: Handler): void

@@ -1,4 +1,4 @@
-/** What a link says of calls that it does not take, of those whose time is over, and of its own end. */
+/** Errors of a link: for calls that it rejects, for calls whose deadline has passed, and for its own end. */
 import { StageError } from '../../src/errors.js'
 import type { Peer } from '../../src/types.js'
 import { OPEN_CALLS_MAX, STOPPED_MS } from './wire/messages.js'
@@ -12,7 +12,7 @@ export function tooManyCalls(peer: Peer): StageError {
   return new StageError('OVERLOADED', `${waiting}: no more until some came`, { peer })
 }
 
-/** @param bytes  so much is held for it */
+/** @param bytes  held for the peer */
 export const readsSlowly = (peer: Peer, bytes: number): StageError =>
   new StageError('OVERLOADED', `${peer.name} reads slower than it is sent to: ${bytes} bytes wait for it`, { peer })
 
@@ -39,7 +39,7 @@ export function noGoodbye(peer: Peer): StageError {
   return new StageError('DISCONNECTED', `${peer.name} ended the connection without a goodbye`, { executed: 'unknown', peer })
 }
 
-/** Of all that waits when the link is gone. @param error  with which it was destroyed, if with any */
+/** The error of everything that waits when the link is gone. @param error  the reason of its destruction, if any */
 export function lost(error: Error | null, peer: Peer): StageError {
   const code = error instanceof StageError ? error.code : 'DISCONNECTED'
   const message = error?.message ?? `the link to ${peer.name} is gone`

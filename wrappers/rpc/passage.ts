@@ -2,28 +2,28 @@ import { onAbort } from '../../src/abort.js'
 import { StageError } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
 
-/** How long somebody waits for a call: the end may move, and the signal is made when it is asked for. */
+/** How long somebody waits for a call. The end may move, and the signal is made on demand. */
 export interface Lifetime {
-  /** By the clock's `now()`. */
+  /** When the wait ends, by the clock's `now()`. */
   readonly endsAt: number
   readonly signal: AbortSignal | undefined
-  /** Nobody waits for it any more. */
+  /** Nobody waits for the call any more. */
   readonly over: boolean
-  /** Its time has passed, or the stage is closed: whoever listens to its signal is told, and the call settles with `error`. */
+  /** The deadline has passed, or the stage is closed: the signal fires, and the call settles with `error`. */
   expire(error: StageError): void
 }
 
-/** What an interceptor has begun by `next`, as often as it called it. */
+/** A call that an interceptor has begun by `next`; each use of `next` begins a call of its own. */
 interface Begun {
   cancel(error: StageError): void
 }
 
-/** A call on its way through the interceptors of its caller: who ends it early, and the signal that tells them so. */
+/** A call on its way through the interceptors of its caller, which can end early and then notifies them by its signal. */
 export class Passage implements Lifetime {
   over = false
-  /** Why nobody waits for it any more; undefined while somebody does, and once it has settled. */
+  /** Why nobody waits for the call any more; undefined while somebody does, and if the call has settled. */
   left: StageError | undefined
-  /** Called once, with why nobody waits for it any more. */
+  /** Called once, with the reason, when nobody waits for the call any more. */
   onleave: ((error: StageError) => void) | undefined
   #begun: Begun[] | undefined
   #abort: AbortController | undefined
@@ -40,7 +40,7 @@ export class Passage implements Lifetime {
     })
   }
 
-  /** Made when an interceptor asks for it: most never do, and one for each call costs more than the call. */
+  /** Made on demand: most interceptors never ask for the signal, and an AbortController costs more than the call. */
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
     if (this.given?.aborted) this.#abort.abort(this.given.reason)
@@ -48,7 +48,7 @@ export class Passage implements Lifetime {
     return this.#abort.signal
   }
 
-  /** It ends with this one, should nobody wait any more. */
+  /** Has a begun call cancelled together with this passage. */
   carries<B extends Begun>(one: B): B {
     this.#begun ??= []
     this.#begun.push(one)
@@ -59,7 +59,7 @@ export class Passage implements Lifetime {
     this.cancel(error)
   }
 
-  /** Nobody waits for it any more. */
+  /** Ends the call early: nobody waits for it any more. */
   cancel(error: StageError): void {
     if (this.over) return
     this.end()
@@ -69,7 +69,7 @@ export class Passage implements Lifetime {
     this.onleave?.(error)
   }
 
-  /** It has settled. */
+  /** The call has settled. */
   end(): void {
     this.over = true
     this.#unlisten?.()

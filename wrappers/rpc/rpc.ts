@@ -24,20 +24,20 @@ import { Wire, putName, putU32, u32 } from './wire/wire.js'
 
 const NONE: readonly object[] = []
 
-/** What a link holds at the moment, for `stats()`. */
+/** Resources that a link holds at the moment, for `stats()`. */
 type Counts = Readonly<Record<'calls' | 'serving' | 'streams' | 'functions' | 'heldBytes' | 'unreadBytes', number>>
 
 /**
- * The calls and streams of one link, over its frames. It is a Duplex too: the one stream that needs no opening.
- * Everything that waits on it settles in the tick in which it dies.
+ * The calls and streams of one link, over its frames. The link itself is a Duplex too: the only stream that needs no opening.
+ * When the link dies, everything that waits on it settles in the same tick.
  */
 export class Rpc extends Channel implements Top {
   onstream: ((stream: Duplex) => boolean) | undefined
   ondrain: ((leaving: boolean) => void) | undefined
-  /** Begins and ends of calls and streams so far. */
+  /** Counts activity: begins and ends of calls and streams, and incoming casts and DATA. */
   uses = 0
   readonly methods: Methods
-  /** What the layers above serve here, by name. */
+  /** Services of the layers above, by name. */
   readonly #services = new Map<string, Service>()
   readonly #pending = new IdMap<Outgoing>()
   readonly #end: LinkEnd
@@ -46,9 +46,9 @@ export class Rpc extends Channel implements Top {
   readonly #serving: Serving
   readonly #streams: Streams
   readonly #passing: Passing
-  /** The streams in the arguments of calls that wait. */
+  /** The streams in the arguments of pending calls, by call id. */
   readonly #carried = new Map<number, Allowance>()
-  /** The functions in them. */
+  /** The numbers of the functions in those arguments, by call id. */
   readonly #lent = new Map<number, readonly number[]>()
   readonly #unsweep: () => void
   readonly #onmessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void =>
@@ -95,7 +95,7 @@ export class Rpc extends Channel implements Top {
     framed.on('error', (error) => this.destroy(error))
     framed.on('close', () => this.destroy())
     framed.on('end', () => this.#carrierEnded())
-    framed.resume() // nothing is read there, but its end is told there
+    framed.resume() // flowing mode, for `end`: all data comes by `onframe`
     this.methods.announce()
   }
 
@@ -103,13 +103,13 @@ export class Rpc extends Channel implements Top {
     return this.#end.peer
   }
 
-  // ── what the stage asks ─────────────────────────────────────────────────────────────────────────────────────────
+  // ── for the stage ───────────────────────────────────────────────────────────────────────────────────────────────
 
   get idle(): boolean {
     return this.#wire.empty && this.#pending.size === 0 && this.#serving.size === 0 && this.#streams.size === 0 && this.#refs.size === 0
   }
 
-  /** Calls that are being served and somebody waits for. */
+  /** Calls being served whose callers still wait. */
   get serving(): number {
     return this.#serving.awaited
   }
@@ -142,7 +142,7 @@ export class Rpc extends Channel implements Top {
     })
   }
 
-  /** Looks again and again while the link drains: what was in use becomes idle. */
+  /** Repeats while the link drains, since streams in use become idle later. */
   #leaveIdle(): void {
     this.#streams.leaveIdle()
     this.#looking?.cancel()
@@ -152,7 +152,7 @@ export class Rpc extends Channel implements Top {
   // ── calls ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Sends a call to a method, or to a function of the peer's by its number.
+   * Sends a call to a method, or to a function of the peer by its number.
    * @returns the id that `cancel` takes
    * @throws StageError executed 'no': nothing was sent
    */
@@ -187,7 +187,7 @@ export class Rpc extends Channel implements Top {
     return id
   }
 
-  /** Serves what layers above ask for over this link, under a name that begins with `@`. @throws TypeError another layer serves that name */
+  /** Registers a service of a layer above on this link, under a name that begins with `@`. @throws TypeError another layer has the name */
   serve(name: string, service: Service): void {
     if (this.#services.has(name)) {
       throw new TypeError(`${name} is served by two layers of this chain: a name of a service is one layer's own`)
@@ -196,29 +196,29 @@ export class Rpc extends Channel implements Top {
   }
 
   /**
-   * Asks the peer for what a layer above serves there.
-   * @param words  what is asked for, for messages
+   * Calls a service that a layer above registered at the peer.
+   * @param words  describes the request in messages
    */
   request(name: string, args: readonly unknown[], context: Pick<Context, 'endsAt'> & Partial<Context>, words = name): Promise<unknown> {
     return request(this, name, args, context, words)
   }
 
-  /** The caller does not wait any more: tells the callee, and drops the answer. @returns whether it was never sent */
+  /** The caller has stopped waiting: tells the callee, and drops the answer. @returns whether the call was never sent */
   cancel(id: number, reason: StageError): boolean {
     if (!this.#pending.delete(id)) return false
     const withdrawn = this.#wire.withdraw(id)
     const unsent = withdrawn === 'unsent'
-    if (withdrawn) this.#serving.resumed() // there is room again, without anything having been sent
+    if (withdrawn) this.#serving.resumed() // withdrawing made room, although nothing was sent
     this.#uncarry(id, reason, withdrawn !== undefined)
     const lent = this.#lent.get(id)
     this.#lent.delete(id)
-    if (lent && withdrawn) for (const ref of lent) this.#refs.back(ref) // nobody has heard of them
+    if (lent && withdrawn) for (const ref of lent) this.#refs.back(ref) // the peer has never seen them
     if (!unsent) this.#wire.signal(M.CANCEL, id)
     this.#settled()
     return unsent
   }
 
-  /** What a call that failed had in its arguments is not wanted any more. @param unheard  the peer does not know of it */
+  /** Destroys the streams in the arguments of a failed call. @param unheard  the peer does not know of them */
   #uncarry(id: number, reason: StageError, unheard = false): void {
     const carried = this.#carried.get(id)
     if (!carried) return
@@ -229,7 +229,7 @@ export class Rpc extends Channel implements Top {
     }
   }
 
-  /** Sends a message that was encoded once for many. @throws StageError executed 'no' */
+  /** Sends a message that was encoded once for many peers. @throws StageError executed 'no' */
   cast(message: Buffer): void {
     if (this.#closing) throw closing(this.peer)
     this.#room()
@@ -253,7 +253,7 @@ export class Rpc extends Channel implements Top {
       return Infinity
     }
     for (const [id, call] of this.#pending.entries()) {
-      if (this.#pending.get(id) !== call) continue // it ended with another
+      if (this.#pending.get(id) !== call) continue // settled together with an earlier call
       const endsAt = call.endsAt > now ? call.endsAt : this.#carried.get(id)?.until ?? call.endsAt
       if (endsAt > now) {
         if (endsAt < next) next = endsAt
@@ -265,7 +265,7 @@ export class Rpc extends Channel implements Top {
     return next
   }
 
-  // ── what comes ──────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── incoming ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   #onframe(bytes: Buffer, start: number, end: number): void {
     if (this.destroyed) return
@@ -321,7 +321,7 @@ export class Rpc extends Channel implements Top {
   #onanswer(id: number, error: StageError | null, value: unknown): void {
     let streams = this.#passing.accepted()
     const call = this.#pending.get(id)
-    if (!call) { // cancelled, or timed out
+    if (!call) { // the call was cancelled or timed out
       this.#wire.known(id)
       for (const stream of streams) stream.destroy(new StageError('CANCELLED', 'the caller does not wait for it any more'))
       return
@@ -331,7 +331,7 @@ export class Rpc extends Channel implements Top {
     if (this.#carried.size > 0) {
       const carried = this.#carried.get(id)
       if (error) this.#uncarry(id, error)
-      else if (carried) streams = [...streams, ...carried.channels] // they may be read on
+      else if (carried) streams = [...streams, ...carried.channels] // the callee may go on reading them
       this.#carried.delete(id)
     }
     this.uses++
@@ -353,7 +353,7 @@ export class Rpc extends Channel implements Top {
     if (this.#drained) this.#settled()
   }
 
-  /** Everything that was begun has ended, on both sides, and neither begins anything new. */
+  /** Ends `drain` once both ends have sent GOAWAY and nothing is in flight any more. */
   #settled(): void {
     if (!this.#goneIn || !this.#goneOut || this.#pending.size > 0 || this.#serving.awaited > 0) return
     if (this.#streams.size > 0 || !this.#wire.empty) return
@@ -361,7 +361,7 @@ export class Rpc extends Channel implements Top {
     this.#drained = undefined
   }
 
-  /** The peer sends nothing more; unless it said goodbye it has crashed. */
+  /** The carrier has ended: an orderly end after a GOAWAY with nothing in flight, else a crash of the peer. */
   #carrierEnded(): void {
     if (!this.incomplete) return
     if (this.#goneIn && this.#pending.size === 0 && this.#streams.size === 0) {
@@ -371,7 +371,7 @@ export class Rpc extends Channel implements Top {
     this.destroy(noGoodbye(this.peer))
   }
 
-  /** The stream that is the link has ended in both directions, and the link with it. */
+  /** The link's own stream has ended in both directions, and the link ends with it. */
   protected override parted(): void {
     this.framed.end()
   }

@@ -14,26 +14,26 @@ import type { Turn } from '../hosting/turn.js'
 import type { ActorCallOptions } from '../types.js'
 import { inWords } from '../words.js'
 
-/** The owner says where the time went, and its word takes a while to come. */
+/** How long a caller waits beyond its deadline for the owner's error, which says where the time went. */
 export const WORD_MS = 60
 
-/** Called before a call is sent over a link, or to this stage, each time. @returns by what a watch at this stage is told @throws StageError it is not sent */
+/** Called before each attempt to send. @returns the stream that notifies a watch on this stage @throws StageError the call is not sent */
 type OnSend = (rpc: Rpc | undefined) => Changes | undefined
 
 /**
- * What a call is, beside its arguments and what it carries. An instance of a class, as V8 moves literals that tend to live
- * long to its old space from the start, where each keeps its whole call alive until a full collection.
+ * The fixed facts of a call, except its arguments and context. A class, because V8 allocates object literals that tend to
+ * live long directly in its old space, where each would keep its whole call alive until a full collection.
  */
 export class Made {
   readonly signal: AbortSignal | undefined
   readonly idempotent: boolean | undefined
-  /** Of the actor that makes it. */
+  /** Hands out functions and streams of the calling actor; undefined for other callers. */
   readonly hand: Hand | undefined
 
   /**
-   * @param name      of the method; `@…` where the library asks for something
-   * @param since     when it was made; by the clock's `now()`
-   * @param deadline  by the same
+   * @param name      name of the method; `@…` for a request of the library
+   * @param since     when the call was made, by the clock's `now()`
+   * @param deadline  by the same clock
    */
   constructor(
     readonly address: string, readonly name: string, readonly since: number, readonly deadline: number,
@@ -45,37 +45,37 @@ export class Made {
   }
 }
 
-/** What a call asks of the way to its actor. */
+/** The view of the route to its actor that a call needs. */
 export interface Way {
   now(): number
-  /** It wants to be sent. */
+  /** Queues or sends a call. */
   add(call: ActorCall): void
-  /** Nobody waits for one that was sent. @returns whether it has not left */
+  /** Cancels a sent call. @returns whether the call has not left this stage yet */
   withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean
   settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void
-  /** Its deadline has passed before it could be sent. */
+  /** Ends a call whose deadline passed before it could be sent. */
   expire(call: ActorCall): void
-  /** It has ended, however. */
+  /** Called when a call has ended, with or without an error. */
   forget(call: ActorCall): void
 }
 
-/** One call of an actor, from its first wait to its one end. */
+/** One outgoing call to an actor, from its first wait to its single end. */
 export class ActorCall implements Outgoing, Moving {
-  /** What ends with a call that fails; undefined while it was given to nobody: all of it. */
+  /** Values whose streams end if the call fails; undefined before the call is handed over: all its arguments. */
   streams?: readonly unknown[]
-  /** Order in which they were made. */
+  /** Order of the call among the calls of its route. */
   seq = 0
   hops = 0
-  /** What runs it, where that is this stage. */
+  /** The turn that runs the call, if it runs on this stage. */
   turn: Turn | undefined
-  /** Over which it went, under this id, where it is another. */
+  /** The link over which the call was sent, under `id`, if it runs on another stage. */
   link: Link<Rpc> | undefined
   id = 0
-  /** When something last moved of the streams in its arguments, where it runs here; by the clock's `now()`. */
+  /** When its argument streams last moved data, if the call runs here; by the clock's `now()`. */
   movedAt: number | undefined
-  /** Of an idempotent one that has failed: how it did last, and the pause before it is made again. */
+  /** Retries of an idempotent call: their counts, the last failure, and the pause before the next attempt. */
   retried: (Retried & { failure?: StageError; pause?: Timer }) | undefined
-  /** Called when it has failed, however: nobody waits for it any more. */
+  /** Called when the call has failed for any reason, and so nobody waits for it any more. */
   onfail: ((error: StageError) => void) | undefined
   #unlisten: (() => void) | undefined
   #unhold: (() => void) | undefined
@@ -93,7 +93,7 @@ export class ActorCall implements Outgoing, Moving {
     return this.made.signal
   }
 
-  /** Of the actor that makes it. */
+  /** Hands out functions and streams of the calling actor. */
   get hand(): Hand | undefined {
     return this.made.hand
   }
@@ -102,12 +102,12 @@ export class ActorCall implements Outgoing, Moving {
     return this.made.deadline + WORD_MS
   }
 
-  /** For messages. */
+  /** Describes the call in messages. */
   get method(): string {
     return inWords(this.made.name, this.own, this.made.address)
   }
 
-  /** As they go over a link. */
+  /** Arguments of the `@call` request over a link. */
   get args(): readonly unknown[] {
     return [this.made.address, this.made.name, this.own]
   }
@@ -148,17 +148,17 @@ export class ActorCall implements Outgoing, Moving {
     this.end(error)
   }
 
-  /** It was sent, and has not come back. */
+  /** Whether the call is in flight: sent and not answered. */
   get under(): boolean {
     return this.turn !== undefined || this.link !== undefined
   }
 
-  /** What came of it where it was sent to. */
+  /** Receives the outcome from the stage to which the call was sent. */
   settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void {
     this.way.settled(this, error, value, streams)
   }
 
-  /** It waits to be sent, and the streams in its arguments go on: one that fails ends it. */
+  /** Watches its argument streams while the call waits to be sent: if a stream fails, the call ends. */
   hold(): void {
     this.#unhold ??= holdAll(this.own, (error) => this.end(brokenBefore(this.method, error)))
   }

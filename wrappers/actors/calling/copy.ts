@@ -1,5 +1,5 @@
 /**
- * What a call within one stage hands over: the same as if it had gone over a link, and nothing that both ends share.
+ * Copies values of calls within one stage, with the same result as sending them over a link: both ends share nothing.
  */
 import { StageError, isStageError } from '../../../src/errors.js'
 import { outside } from '../../../src/outside.js'
@@ -17,20 +17,20 @@ import { dataRefs } from '../state/snapshot.js'
 import { Through, type Crossing } from './through.js'
 
 const codec = msgpack()
-/** Characters of an error, as over a link. */
+/** Limit of an error's message in characters, as over a link. */
 const TEXT_MAX = 1024
 const scratch = new Writer(1024)
 let busy = false
 
-/** A call that is told when something moves of the streams in its arguments. */
+/** A call that tracks the activity of its argument streams. */
 export interface Moving {
-  /** There is such a stream; the result is called with whatever comes or goes. */
+  /** Called for each such stream. @returns a function to call whenever data moves */
   moves(): () => void
-  /** Of the actor that makes it. */
+  /** Hands out functions and streams of the calling actor. */
   readonly hand?: Hand | undefined
 }
 
-/** Functions and streams pass by their place in a list. */
+/** Encodes functions and streams as their index in a list. */
 class Listed {
   readonly #list: unknown[] = []
 
@@ -57,9 +57,9 @@ class Listed {
   }
 }
 
-/** Functions become ones that return promises, streams stay what they are; all else is encoded and decoded. */
+/** Functions are wrapped to return promises, and streams pass as they are; all else is encoded and decoded. */
 class Passed extends Listed implements Refs {
-  /** @param endings  gets the streams, which may have to be ended by a signal */
+  /** @param endings  collects the streams, so that a signal can end them */
   constructor(references: References, private readonly call?: Moving, private readonly hand?: Hand, private readonly endings?: Ending[]) {
     super(references)
   }
@@ -74,7 +74,7 @@ class Passed extends Listed implements Refs {
       const answer = called.then((value) => kept(value, references, call.hand), (thrown: unknown) => {
         throw call.failure ?? copiedError(failed('a function that was passed', thrown), references)
       })
-      answer.catch(() => {}) // handled, as that of a function that came over a link
+      answer.catch(() => {}) // marked as handled, like the promise of a function that came over a link
       return answer
     }))
   }
@@ -84,14 +84,14 @@ class Passed extends Listed implements Refs {
     const lent = this.hand?.offer(given, kind) ?? given
     const stream = asHeld(lent)
     guard(stream)
-    if (isEmitter(stream)) { // its error ends no process, so that one which is not destroyed by it would leave its reader waiting
+    if (isEmitter(stream)) { // guarded errors end no process, so a stream that survives its own error would leave its reader waiting
       const fail = (error: unknown): void => { if (!stream.destroyed) leave(stream, undefined, error) }
       const failure = failureOf(stream)
       if (failure) fail(failure.error)
       else stream.once('error', fail)
     }
     if (kind !== ITERABLE && touch) watchActivity(stream, touch)
-    const crossing = lent === given ? undefined : crossed(this.references) // an actor's own
+    const crossing = lent === given ? undefined : crossed(this.references) // the actor's own iterable
     const passed = kind === ITERABLE ? new Through(stream as AsyncIterable<unknown>, touch, crossing) : stream
     this.endings?.push(passed as Ending)
     return this.add(passed)
@@ -100,27 +100,27 @@ class Passed extends Listed implements Refs {
 
 const plain = (value: unknown): boolean => value === null || (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
 
-/** Parts of a shared value that are searched for streams: it may be large, and costs nothing otherwise. */
+/** Limit of parts of a shared value that are searched for streams, because the value may be large. */
 const SHARED_MAX = 100
 
-/** A value waits, and the streams in it go on: their errors end no process. @param shared  it passes as it is */
+/** Guards the streams in a waiting value, so that their errors do not end the process. @param shared  the value passes by reference */
 export function holdIn(value: unknown, shared: boolean): void {
   if (plain(value)) return
   if (shared) visit(value, guard, SHARED_MAX)
   else visit(value, hold)
 }
 
-/** As it comes to somebody who gets it over a link. */
+/** The error that a receiver over a link would get. */
 const failed = (what: string, thrown: unknown): StageError =>
   new StageError('REMOTE_ERROR', `${what} failed: ${readThrown(thrown).text}`.slice(0, TEXT_MAX), { executed: 'yes', cause: thrown })
 
-/** The values of an actor's iterable, and its error, are copied one by one. */
+/** Copies each value of an actor's iterable, and its error. */
 const crossed = (references: References): Crossing => ({
   value: (value) => plain(value) ? value : copyOf(value, dataRefs(references)),
   failure: (thrown) => copiedError(isStageError(thrown) ? thrown : failed('the stream', thrown), references),
 })
 
-/** The streams in what cannot be sent end with that. @throws StageError BAD_ARGUMENT */
+/** Copies a value; if it cannot be sent, its streams are ended. @throws StageError BAD_ARGUMENT */
 function kept(value: unknown, references: References, hand?: Hand): unknown {
   try {
     return copied(value, references, undefined, hand)
@@ -130,7 +130,7 @@ function kept(value: unknown, references: References, hand?: Hand): unknown {
   }
 }
 
-/** Functions and streams stay the same ones. */
+/** Functions and streams pass as they are. */
 class Same extends Listed implements Refs {
   give(fn: Callable): number {
     return this.add(fn)
@@ -141,7 +141,7 @@ class Same extends Listed implements Refs {
   }
 }
 
-/** What a value is at this moment, so that no later change reaches it; what cannot be sent is left as it is, and fails where it is sent. */
+/** Copies a value, so that later changes do not reach the copy. A value that cannot be sent is returned as it is, and fails on sending. */
 export function snapshotOf(value: unknown, references: References): unknown {
   if (plain(value)) return value
   try {
@@ -152,9 +152,10 @@ export function snapshotOf(value: unknown, references: References): unknown {
 }
 
 /**
- * @param hand     stands between the functions and streams in it and whoever gets it
- * @param endings  gets the streams
- * @throws StageError BAD_ARGUMENT it could not be sent
+ * Copies a value as if it were sent over a link.
+ * @param hand     wraps the functions and streams in the value for the receiver
+ * @param endings  collects the streams
+ * @throws StageError BAD_ARGUMENT the value cannot be sent
  */
 export function copied(value: unknown, references: References, call?: Moving, hand: Hand | undefined = call?.hand, endings?: Ending[]): unknown {
   return plain(value) ? value : copyOf(value, new Passed(references, call, hand, endings))
@@ -174,26 +175,26 @@ function copyOf(value: unknown, refs: Refs): unknown {
   }
 }
 
-/** The same for a list of arguments, which is not copied where each of them is a plain value. */
+/** Copies a list of arguments; returns the list itself if all arguments are primitive values. */
 export function copiedAll(args: readonly unknown[], references: References, call: Moving): readonly unknown[] {
   for (let i = 0; i < args.length; i++) if (!plain(args[i])) return copied(args, references, call) as unknown[]
   return args
 }
 
-/** What an actor that shares gives to a call within the stage: as it is, but for a function or an iterable itself. */
+/** Passes a value of an actor with `share` within the stage: by reference, unless it is itself a function, iterable or stream. */
 export function sharedBy(value: unknown, hand: Hand): unknown {
   if (typeof value === 'function') return hand.give(value as Callable)
   const kind = typeof value === 'object' && value !== null ? streamKind(value) : 0
   return kind === 0 ? value : hand.offer(value as object, kind)
 }
 
-/** An argument of a call to an actor that shares: as it is, and the caller's still, should the actor return it. */
+/** Passes an argument to an actor with `share`, marked as the caller's in case the actor returns it. */
 export function sharedWith(value: unknown, hand: Hand | undefined): unknown {
   const given = hand ? sharedBy(value, hand) : value
   return typeof given === 'function' || (typeof given === 'object' && given !== null && Symbol.asyncIterator in given) ? markElsewhere(given) : given
 }
 
-/** An error as it would have come over a link: of what was thrown nothing is shared. */
+/** Copies an error as if it had come over a link, so that nothing of the thrown value is shared. */
 export function copiedError(error: StageError, references: References, hand?: Hand): StageError {
   const { code, message, executed, phase, cause, issues } = error
   if (plain(cause)) return error
@@ -202,7 +203,7 @@ export function copiedError(error: StageError, references: References, hand?: Ha
   try {
     told = { cause: shown(copied(readThrown(cause).cause, references, undefined, hand, streams)) }
   } catch {
-    streams.length = 0 // it could not be sent
+    streams.length = 0 // the cause cannot be sent
   }
   if (streams.length === 0 && code === 'REMOTE_ERROR') dispose(cause)
   return new StageError(code, message, { executed, issues, ...(phase ? { phase } : {}), ...told })

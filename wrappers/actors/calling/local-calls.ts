@@ -1,4 +1,4 @@
-/** Calls of actors that live on the stage that calls: the same as over a link, and without one. */
+/** Calls to actors on the calling stage itself: they behave as over a link, without using one. */
 import type { AsyncResource } from 'node:async_hooks'
 import type { Ending } from '../../../src/bounded.js'
 import { StageError } from '../../../src/errors.js'
@@ -20,11 +20,11 @@ import { Turn } from '../hosting/turn.js'
 const NONE: readonly unknown[] = []
 const AS_IT_IS: Hand = { give: (fn) => fn, offer: (stream) => stream }
 
-/** A call as the interceptors and rules of this stage see it, which is its caller's too. */
+/** A local call as interceptors and rules see it; this stage is both caller and callee. */
 class ArrivedHere implements Arrived {
   #abort: AbortController | undefined
 
-  /** @param references  what its result is copied with; undefined where the actor shares */
+  /** @param references  used to copy the result; undefined if the actor has `share` */
   constructor(
     private readonly call: ActorCall, readonly args: readonly unknown[], readonly peer: Peer, private readonly references: References | undefined,
   ) {
@@ -69,7 +69,7 @@ class ArrivedHere implements Arrived {
 export class LocalCalls {
   constructor(private readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {}
 
-  /** Runs a call here: without a link, and as if there were one. */
+  /** Runs a call on this stage, as if it had come over a link. */
   take(address: string, call: ActorCall): void {
     const definition = this.hosting.active(address)?.definition ?? this.hosting.definitionOf(address)
     const share = definition?.share ?? false
@@ -98,13 +98,13 @@ export class LocalCalls {
     outside(() => admit(this.interception, definition, arrived, begin, done))
   }
 
-  /** @param done  told what became of the turn, in place of the caller */
+  /** @param done  gets the outcome of the turn instead of the caller */
   #run(
     address: string, call: ActorCall, args: readonly unknown[], carried: Carried, changes: Changes | undefined, share: boolean,
     done?: Parameters<Begin>[2], within?: AsyncResource,
   ): void {
     const turn = new Turn(call.made.name, args, call.made.deadline, carried, (error, value) => {
-      if (error && error.executed !== 'no') call.streams = NONE // its code has got them, and may still read
+      if (error && error.executed !== 'no') call.streams = NONE // the code has received the streams and may still read them
       if (done) done(error, value)
       else this.#answer(call, share, error, value)
     })
@@ -116,9 +116,9 @@ export class LocalCalls {
     this.hosting.receive(address, turn)
   }
 
-  /** As over a link: the caller gets copies. */
+  /** Answers the caller with copies, as over a link. */
   #answer(call: ActorCall, share: boolean, error: StageError | null, value: unknown): void {
-    const turn: Hand = call.turn ?? AS_IT_IS // there is no turn where an interceptor has answered
+    const turn: Hand = call.turn ?? AS_IT_IS // no turn exists if an interceptor answered
     const { references } = this.hosting.outgoing
     const endings: Ending[] | undefined = call.signal && []
     if (share) holdIn(error ? error.cause : value, true)

@@ -1,4 +1,4 @@
-/** On which stage an actor lives that nobody has claimed, and whom to ask who has it. */
+/** Placement: the stage on which an unclaimed actor is activated, which is also the stage to ask for its owner. */
 import { byKey } from '../../../src/rendezvous.js'
 import type { Mesh, Peer } from '../../../src/types.js'
 import { within } from '../../../src/within.js'
@@ -9,8 +9,8 @@ import { announcedBy } from '../announced.js'
 import type { Hosting } from '../hosting/hosting.js'
 
 /**
- * Whom to ask first: by the address alone, so that all ask the same one.
- * @param tried  ids of stages that were asked already
+ * Chooses the stage to ask. The choice depends on the address alone, so that all stages ask the same one.
+ * @param tried  ids of stages that have been asked already
  */
 export async function place(
   mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 'typeOf'>, address: string, tried: ReadonlySet<string>,
@@ -20,15 +20,15 @@ export async function place(
   if (hosting.hosts(address)) hosts.push(mesh.self)
   const found = byKey(hosts, address, tried)
   if (found || hosts.length > 0) return found
-  // no type tells: somebody may host a single object there, and only the store knows who
+  // no type matches: the address may be a single hosted object, and only the store knows its owner
   if (!mesh.peers().some((peer) => announcedBy(peer.announces)?.objects)) return undefined
   const store = mesh.store()
   if (!store) return undefined
-  const answer = (async () => store.look(address))() // a store of somebody's own may throw at once
+  const answer = (async () => store.look(address))() // a custom store may throw synchronously
   const known = await within(mesh.clock, STORE_MS, answer, () => new Error('no answer')).catch(() => undefined)
   return known?.owner && !tried.has(known.owner.stage) ? find(mesh, known.owner.stage) : undefined
 }
 
-/** A stage by its id. */
+/** Finds a stage by its id. */
 export const find = (mesh: Mesh<Rpc>, id: string): Peer | undefined =>
   id === mesh.id ? mesh.self : mesh.peers().find((peer) => peer.id === id)

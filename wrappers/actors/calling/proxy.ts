@@ -5,28 +5,28 @@ import type { Reference } from '../../../src/types.js'
 import { isPublic } from '../members.js'
 import { GET } from '../tasks.js'
 
-/** Calls a method of one actor, or asks for something (`@…`). */
+/** Calls a method of one actor, or makes a request of the library (`@…`). */
 export type Invoke = (name: string, args: readonly unknown[], done: (error: StageError | null, value?: unknown) => void) => void
 
-/** Of a method or property that is asked for from afar. */
+/** Longest name of a remote method or property, in characters. */
 export const NAME_MAX = 256
 
-/** The address behind a proxy, for what takes one in place of an address. */
+/** The address of a proxy; any other value is returned as it is. */
 export function addressOf(value: unknown): unknown {
   const handle = typeof value === 'object' && value !== null ? handleOf(value) : undefined
   return typeof handle === 'object' ? handle.to : value
 }
 
-/** Nothing is in it, and yet what has it as its prototype is no plain object, which would be sent as its properties. */
+/** Empty prototype of proxies, so that they are not plain objects, which would be sent as their properties. */
 const REMOTE = Object.freeze(Object.create(null) as object)
 
 /**
- * An actor from afar. Each of its names is a function that calls the method, and a promise in waiting: awaiting it reads
- * the property. What promises, inspection and iteration look for is not there. As a value it travels by its address.
+ * A proxy of a remote actor. Each member is both a function that calls the method and a lazy thenable: awaiting it reads
+ * the property. Names that promises, inspection and iteration look up are absent. A proxy in a value is sent as its address.
  */
 export function remote(address: string, namespace: string, invoke: Invoke): object {
   const members = new Map<string, unknown>()
-  // printing looks past the proxy
+  // `inspect` looks past the proxy at its target
   const shown = Object.defineProperty(Object.create(REMOTE) as object, inspect.custom, { value: () => `actor ${address}` })
   return new Proxy(shown, {
     get(_, name) {

@@ -1,10 +1,10 @@
-/** What owners say of their actors when they are asked where these are: which methods may be called again. */
+/** Idempotent methods, which owners list when they are asked for the location of an actor. */
 import { NAME_MAX } from './proxy.js'
 
-/** Of all lists that came over one link, in characters; further ones count for nothing. */
+/** Limit of all lists that arrive over one link, in characters; further lists are ignored. */
 const TEXT_MAX = 64 * 1024
 
-/** The methods of one type that are idempotent, as its owner said. */
+/** The idempotent methods of one type, as an owner listed them. */
 export type Repeatable = ReadonlySet<string>
 
 interface Lists {
@@ -12,11 +12,11 @@ interface Lists {
   readonly byText: Map<string, Repeatable>
 }
 
-/** The lists that came, one for all actors of a type on one link: a peer may say another one of each address. */
+/** The lists that arrived, deduplicated and bounded per link, because a peer may send a different list for each address. */
 export class Repeatables {
   readonly #byLink = new WeakMap<object, Lists>()
 
-  /** @param names  as they came; undefined for what is no list of names, and for what is too much of one link */
+  /** @param names  names as they arrived @returns undefined if `names` is not a list of names, or the link has exceeded its limit */
   of(link: object, names: unknown): Repeatable | undefined {
     if (!isNames(names)) return undefined
     let lists = this.#byLink.get(link)

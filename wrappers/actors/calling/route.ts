@@ -12,63 +12,63 @@ import type { Repeatable } from './repeatable.js'
 import { moved, movedTo } from '../hosting/turn.js'
 import { isInner } from '../words.js'
 
-/** The service under which calls come to the stage that hosts an actor. */
+/** The service that receives calls on the stage that hosts an actor. */
 export const CALL = '@call'
 
 const HOPS_MAX = 3
 const PAUSE_MS = 50
 const PAUSE_MAX_MS = 1000
-/** Another try cannot mend these. */
+/** Not retryable while locating an actor. */
 const FINAL: ReadonlySet<string> = new Set(['CLOSED', 'BAD_ARGUMENT', 'BAD_NAME', 'OVERLOADED', 'AUTH_FAILED'])
-/** Why a stage could not be asked: of a call that waits for that the deadline passes. */
+/** Reasons why a stage could not be asked; a call that waits meanwhile fails with TIMEOUT at its deadline. */
 export const UNREACHED: ReadonlySet<string> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'WRONG_PEER', 'REFUSED', 'CANCELLED', 'SLOW_PEER'])
 
-/** Who has the claim; where the one that was asked says that it has it itself, the link to it and what may be called again there. */
+/** The owner of the claim. If the asked stage itself is the owner: the link to it, and its idempotent methods. */
 export interface Located {
   readonly owner: string | undefined
   readonly link?: Link<Rpc>
   readonly repeatable?: Repeatable | undefined
 }
 
-/** What a route asks of its stage. */
+/** The view of its stage that a route needs. */
 export interface RouteHost {
   readonly mesh: Pick<Mesh<Rpc>, 'id' | 'clock' | 'look'>
   readonly retries: Retries
-  /** Whether calls go on; while the stage is closing only those that belong to what it still serves. */
+  /** Whether calls are accepted; while the stage closes, only calls made within calls that it still serves. */
   takes(carried: Carried): boolean
-  /** A stage by its id. */
+  /** Finds a stage by its id. */
   find(id: string): Peer | undefined
-  /** Whom to ask first. */
+  /** Chooses the stage to ask next. */
   choose(address: string, tried: ReadonlySet<string>): Promise<Peer | undefined>
   ask(peer: Peer, address: string, from: Carried): Promise<Located>
-  /** Resolves when the peers have changed, or after so long. */
+  /** Resolves when the peers have changed, or after `ms`. */
   change(ms: number): Promise<void>
-  /** Runs a call here. */
+  /** Runs a call on this stage. */
   local(address: string, call: ActorCall): void
-  /** It waits to be sent. */
+  /** Registers a call that waits to be sent. */
   note(call: ActorCall): void
   unnote(call: ActorCall): void
-  /** Why a call could not be sent. */
+  /** The error of a call that could not be sent. */
   why(address: string, method: string): StageError
 }
 
-/** The way to one actor: which stage has it, and the calls that wait to know that, in the order in which they were made. */
+/** The route to one actor: which stage owns it, and the calls that wait for its location, in the order in which they were made. */
 export class Route implements Way {
-  /** The id of the stage that has the claim, as far as is known. */
+  /** The id of the stage that has the claim; undefined if not known. */
   owner: string | undefined
   #link: Link<Rpc> | undefined
-  /** What it says may be called again; kept until the next one is known, as calls to it may still come back. */
+  /** Idempotent methods, as the owner said; kept until the next owner is known, because calls in flight may still fail. */
   #repeatable: Repeatable | undefined
   #queue: ActorCall[] = []
-  /** Sent to the present owner and not answered. */
+  /** Number of calls in flight to the present owner. */
   #flying = 0
   #seq = 0
   #locating = false
   #flushing = false
   #hint: string | undefined
-  /** No stage is known that could be asked. */
+  /** Whether no stage is known that could be asked. */
   #nobody = false
-  /** Why it is not known yet. */
+  /** Why the owner is not known yet. */
   #failure: StageError | undefined
 
   constructor(readonly address: string, private readonly routes: RouteHost) {}
@@ -93,14 +93,14 @@ export class Route implements Way {
     }
   }
 
-  /** It has ended, however. */
+  /** Called when a call has ended, with or without an error. */
   forget(call: ActorCall): void {
     const at = this.#queue.indexOf(call)
     if (at >= 0) this.#queue.splice(at, 1)
     this.routes.unnote(call)
   }
 
-  /** Nobody waits for one that was sent. @returns whether it has not left */
+  /** Cancels a sent call. @returns whether the call has not left this stage yet */
   withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean {
     call.link = undefined
     const unsent = link.top.cancel(call.id, reason)
@@ -109,7 +109,7 @@ export class Route implements Way {
     return unsent
   }
 
-  /** Its deadline has passed before it could be sent. */
+  /** Ends a call whose deadline passed before it could be sent. */
   expire(call: ActorCall): void {
     if (call.retried?.failure) return call.end(call.retried.failure)
     const failure = this.#failure
@@ -126,7 +126,7 @@ export class Route implements Way {
     call.link = call.turn = undefined
     const to = error && this.#elsewhere(error)
     if (to !== undefined && to !== null && !call.over) {
-      // those behind it wait until all that were sent have come back, so that none overtakes another
+      // later calls wait until all calls in flight have come back, so that none overtakes another
       this.owner = undefined
       this.#hint = to
       const at = this.#queue.findIndex((one) => one.seq > call.seq)
@@ -147,17 +147,17 @@ export class Route implements Way {
     if (call.over || !this.#later(call, error, link)) call.end(error)
   }
 
-  /** Makes an idempotent call again after a pause, as the latest one. @returns false where that may not be */
+  /** Retries an idempotent call after a pause, behind all queued calls. @returns false if the call is not retryable */
   #later(call: ActorCall, error: StageError, link: Link<Rpc> | undefined): boolean {
     const { routes } = this
     const { clock } = routes.mesh
     const lost = link !== undefined && isLost(error, link.top)
     if (!(lost || isRefusal(error)) || !(call.made.idempotent ?? this.#says(call.made.name)) || !routes.takes(call.carried)) return false
-    if (link ? call.streams?.length : hasStreams(call.own)) return false // they were consumed
+    if (link ? call.streams?.length : hasStreams(call.own)) return false // the streams were consumed
     call.retried ??= { made: 0, lost: 0, refused: false }
     const ms = routes.retries.pause(error, call.retried, clock.now(), call.made.deadline)
     if (ms === undefined) return false
-    if (lost) this.#lose() // whatever its code is
+    if (lost) this.#lose() // with any error code
     this.forget(call)
     call.retried.failure = error
     call.streams = undefined
@@ -168,12 +168,12 @@ export class Route implements Way {
     return true
   }
 
-  /** Whether its owner says that the method may be called again: it concerns only calls that it was sent itself. */
+  /** Whether the owner declared the method idempotent, which applies only to calls sent to that owner. */
   #says(name: string): boolean {
     return !isInner(name) && (this.#repeatable?.has(name) ?? false)
   }
 
-  /** Where to go with a call that certainly did not run; '' if that is not known. */
+  /** The stage to which a call that certainly did not run goes next; '' if not known; undefined if the error is final. */
   #elsewhere(error: StageError): string | undefined {
     const to = movedTo(error)
     if (to !== undefined) return to
@@ -186,7 +186,7 @@ export class Route implements Way {
     this.#link = undefined
   }
 
-  /** The stage goes on with another id. */
+  /** Called when this stage gets a new id. */
   reset(): void {
     this.#lose()
     this.#hint = undefined
@@ -205,13 +205,13 @@ export class Route implements Way {
       call.link = link
     } catch (thrown) {
       const { code, message, executed } = thrown as StageError
-      // which argument it is, as its caller counts them
+      // number the argument as the caller counts: `[2]` is the list of arguments in the request
       const error = code === 'BAD_ARGUMENT' ? new StageError(code, message.replace('[2][', '['), { executed }) : thrown as StageError
       this.settled(call, error, undefined)
     }
   }
 
-  /** Finds out where it is, if anybody waits for that and nothing is under way to where it was. */
+  /** Locates the actor, if calls wait and none is in flight to the former owner. */
   #seek(): void {
     if (this.#locating || this.#queue.length === 0) return
     if (this.owner !== undefined) return this.#flush()
@@ -224,7 +224,7 @@ export class Route implements Way {
     }))
   }
 
-  /** Each call that fails at once comes by here again: the first round takes what is left. */
+  /** Sends the queued calls. A call that fails synchronously re-enters, and is left to the outer loop. */
   #flush(): void {
     if (this.#flushing) return
     this.#flushing = true
@@ -250,7 +250,7 @@ export class Route implements Way {
       if (nobody && !this.#nobody) void routes.mesh.look()
       this.#nobody = nobody
       if (!candidate) {
-        if (nobody) this.#failure = undefined // nobody is there who could fail
+        if (nobody) this.#failure = undefined // no stage is left whose failure would count
         await routes.change(pause)
         pause = Math.min(PAUSE_MAX_MS, pause * 2)
         tried.clear()
@@ -258,7 +258,7 @@ export class Route implements Way {
         continue
       }
       const [first] = this.#queue
-      if (!first) return // nobody waits any more
+      if (!first) return // no call waits any more
       try {
         const { owner, link, repeatable } = await routes.ask(candidate, this.address, { ...first.carried, headers: NO_HEADERS })
         if (owner === candidate.id) {

@@ -17,14 +17,14 @@ import { find, place } from './placement.js'
 import { Route, type Located, type RouteHost } from './route.js'
 import type { ActorCallOptions } from '../types.js'
 
-/** The service that says which stage has the claim to an actor. */
+/** The service that tells which stage has the claim to an actor. */
 export const LOCATE = '@locate'
 
 const ROUTES_MAX = 10_000
 const LOCATE_MS = 10_000
 const LOOK_MS = 50
 
-/** A call that was made, and may not have ended. */
+/** A call that may still be under way. */
 export interface Under {
   readonly over: boolean
   cancel(error: StageError): void
@@ -33,13 +33,13 @@ export interface Under {
 type CallOptions = ActorCallOptions & Pick<SelectOptions, 'inherited'>
 type Done = (error: StageError | null, value?: unknown) => void
 
-/** The ways to all actors that this stage calls. */
+/** The routes to all actors that this stage calls. */
 export class Routes implements RouteHost {
   readonly retries: Retries
   readonly #local: LocalCalls
   readonly #repeatables = new Repeatables()
   readonly #byAddress = new Map<string, Route>()
-  /** Those that are not in use are let go of from so many on. */
+  /** Number of routes at which idle routes are dropped. */
   #trimAt = ROUTES_MAX
   /** Calls that wait to be sent. */
   readonly #waiting = new Set<ActorCall>()
@@ -58,7 +58,7 @@ export class Routes implements RouteHost {
     return !this.#closed && !(this.#leaving && depth === 0)
   }
 
-  /** @returns by which it is cancelled; undefined where it has failed already */
+  /** Calls an actor. @returns a handle that cancels the call; undefined if it has failed already */
   call(address: string, name: string, args: readonly unknown[], options: CallOptions, done: Done, onsend?: Made['onsend']): Under | undefined {
     const { clock, timeoutMs } = this.mesh
     const carried = carriedBy(options)
@@ -127,7 +127,7 @@ export class Routes implements RouteHost {
     this.mesh.deadlines.note(call.made.deadline)
   }
 
-  /** It has ended: nothing holds it until its deadline. */
+  /** Forgets an ended call, instead of holding it until its deadline. */
   unnote(call: ActorCall): void {
     this.#waiting.delete(call)
   }
@@ -144,10 +144,10 @@ export class Routes implements RouteHost {
     return place(this.mesh, this.hosting, address, tried)
   }
 
-  /** Asks a stage which one has the claim. @param from  what the call carries that waits for that */
+  /** Asks a stage which stage has the claim. @param from  context of the call that waits for the answer */
   async ask(peer: Peer, address: string, from: Carried): Promise<Located> {
     const { mesh } = this
-    // one that has crashed stays listed for a while, and nobody need wait for a link to it
+    // a crashed stage stays listed for a while, and no call should wait for a link to it
     if (peer.id !== mesh.id && !await mesh.alive(peer.id)) throw new StageError('DISCONNECTED', `${peer.name} (${peer.id}) is gone`, { executed: 'no', peer })
     return new Promise((resolve, reject) => {
       if (peer.id === mesh.id) {
@@ -162,7 +162,7 @@ export class Routes implements RouteHost {
       let giveUp = (): void => {}
       const end = (): void => { timer.cancel(); this.#changes.delete(look) }
       const leave = (error: StageError): void => { end(); giveUp(); reject(error) }
-      // one that has most likely crashed is dialled on until its lease lapses: nobody waits here for that
+      // a peer that most likely crashed leaves peers() at once but is dialled until its lease expires: no call waits here for that
       const look = (): void => { if (!this.find(peer.id)) leave(new StageError('DISCONNECTED', `${peer.name} cannot be reached`, { executed: 'no', peer })) }
       const timer = clock.setTimeout(() => leave(new StageError('TIMEOUT', `no link to ${peer.name} within ${LOCATE_MS} ms`, { phase: 'connecting', peer })), LOCATE_MS)
       this.#changes.add(look)
@@ -179,7 +179,7 @@ export class Routes implements RouteHost {
     })
   }
 
-  /** Waits until the peers change, or so long. */
+  /** Waits until the peers change, at most `ms`. */
   change(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -201,7 +201,7 @@ export class Routes implements RouteHost {
     for (const route of this.#byAddress.values()) route.reset()
   }
 
-  /** Another stage may serve it. */
+  /** Whether another stage announces a type for the address. */
   #hosted(address: string): boolean {
     return this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
   }
@@ -215,12 +215,12 @@ export class Routes implements RouteHost {
     return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${there}`)
   }
 
-  /** Takes no more calls but those of turns. */
+  /** Accepts no more calls, except from within calls that are still served. */
   leave(): void {
     this.#leaving = true
   }
 
-  /** Resolves when what waited for an actor of ours that has moved off is on its way to where it is now. */
+  /** Resolves when calls that waited for actors which moved off this stage have been sent to the new owners. */
   async sent(): Promise<void> {
     const waits = (call: ActorCall): boolean => call.hops > 0 && !call.over && !call.under && this.#hosted(call.made.address)
     while (!this.#closed && [...this.#waiting].some(waits)) await this.change(LOOK_MS)
@@ -252,6 +252,6 @@ export class Routes implements RouteHost {
       if (!route.busy) this.#byAddress.delete(address)
       if (this.#byAddress.size < ROUTES_MAX * 0.9) break
     }
-    this.#trimAt = Math.max(ROUTES_MAX, this.#byAddress.size * 1.1) // not each time where most are in use
+    this.#trimAt = Math.max(ROUTES_MAX, this.#byAddress.size * 1.1) // avoids a scan per new route when most are in use
   }
 }

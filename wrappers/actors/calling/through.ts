@@ -5,26 +5,25 @@ import { ELSEWHERE } from '../../codec/hand.js'
 
 type Result = IteratorResult<unknown, undefined>
 
-/** What becomes of each value, and of an error, on its way. */
+/** Converts each value, and an error, in transit. */
 export interface Crossing {
   value(value: unknown): unknown
   failure(thrown: unknown): Error
 }
 
 const DONE: Result = { done: true, value: undefined }
-/** Nobody holds the reader any more: what waits for its end need not. */
+/** Calls the close listeners of a reader that was garbage collected. */
 const dropped = new FinalizationRegistry<Set<() => void>>((closing) => { for (const fn of closing) fn() })
 
 /**
- * An iterable that passes within one stage, with what a link would do for it: its code begins in an empty context, and
- * leaving it ends its source at once and settles the `next()` that is under way, where a generator would only queue the
- * `return()`.
+ * An iterable passed within one stage that behaves as over a link: its code runs in an empty async context. Leaving the
+ * loop ends the source at once and settles pending `next()` calls, where a generator would only queue the `return()`.
  */
 export class Through implements AsyncIterableIterator<unknown> {
   destroyed = false
   #iterator: AsyncIterator<unknown> | undefined
   #error: Error | undefined
-  /** For each `next()` that is under way. */
+  /** Settles each pending `next()`. */
   readonly #asked = new Set<(error?: Error) => void>()
   readonly #closing = new Set<() => void>()
 
@@ -70,7 +69,7 @@ export class Through implements AsyncIterableIterator<unknown> {
     return Promise.reject(error)
   }
 
-  /** Ends its source. @param error  what its reader gets next */
+  /** Ends the source. @param error  the error that the reader gets next */
   destroy(error?: Error): void {
     if (this.destroyed) return
     const asked = [...this.#asked]

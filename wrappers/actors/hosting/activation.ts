@@ -22,42 +22,42 @@ import { Turn, type Phase } from './turn.js'
 import { Mailbox } from './mailbox.js'
 import type { DeactivateReason } from '../types.js'
 
-/** What an activation asks of the stage that hosts it. */
+/** The view of the hosting stage that an activation needs. */
 export interface ActivationHost {
   readonly mesh: Mesh<Rpc>
   readonly store: Store
-  /** @returns the fence and what was committed, or the id of the stage that has it */
+  /** @returns the fence and the committed state, or the id of the stage that has the claim */
   claim(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }>
-  /** The turn waits or runs: it is ended at its deadline, and reported when it takes long. */
+  /** Registers a turn that waits or runs: the turn is ended at its deadline, and reported when it is slow. */
   note(turn: Turn): void
-  /** The lease of the stage is not certain at the moment; the turns go on when it is. */
+  /** Pauses a mailbox while the stage's lease is uncertain; its turns continue once the lease is renewed. */
   pause(mailbox: Mailbox): void
-  /** It is over. @param left  those that were not begun @param again  another activation here may take them */
+  /** Called when an activation is over. @param left  turns that never began @param again  another activation here may take them */
   ended(activation: Activation, left: readonly Turn[], again: boolean, owner?: string): void
-  /** The store's clock when ours was at 0, as was seen last. */
+  /** The store's time when our clock was at 0, as last measured. */
   readonly storeTime: number
-  /** How what it hosts reaches others. */
+  /** Proxies through which hosted actors reach other actors and stages. */
   readonly outgoing: Proxies
 }
 
-/** A store that has not answered by then is away. */
+/** A store that has not answered within this time counts as unavailable. */
 export const STORE_MS = 5000
 const HOOK_MS = 10_000
 const GOODBYE_MS = 5000
-/** Of objects that were given to `host()` and lost their claims: what still runs of that. */
+/** For objects of `host()` whose activation was dropped: settles when no code of that activation runs any more. */
 const leftovers = new WeakMap<object, Promise<unknown>>()
 const NO_METHODS: ReadonlyMap<string, Method> = new Map()
 
-/** One actor on this stage, from its claim to its end. */
+/** One activation of an actor on this stage, from its claim to its end. */
 export class Activation {
   fence: Fence | undefined
   instance: object | undefined
-  /** When it was last used; by the clock's `now()`. */
+  /** When the actor was last used, by the clock's `now()`. */
   usedAt: number
   phase: Phase = 'starting'
-  /** It was made, and its activate() has ended. */
+  /** Whether the object exists and its activate() has ended. */
   started = false
-  /** To be put away by its own word. */
+  /** Whether the actor asked for its own deactivation while it was starting. */
   asked = false
   readonly self: ActorSelf
   readonly mailbox: Mailbox = new Mailbox(this)
@@ -68,24 +68,24 @@ export class Activation {
   #handed: HandedOut | undefined
   #reason: DeactivateReason = 'asked'
   #token: string | undefined
-  /** What its hook that was called last has returned. */
+  /** Return value of the last hook called. */
   #hooked: unknown
-  /** Its deactivate() was called. */
+  /** Whether deactivate() was called, or will be as soon as open iterables have ended. */
   #goodbye = false
   #methods: ReadonlyMap<string, Method> = NO_METHODS
   #own: Map<string, Method> | undefined
   #claimed: ((error: StageError | null, owner?: string) => void)[] | undefined = []
   #ended: (() => void)[] | undefined
 
-  /** @param given  an object that exists already */
+  /** @param given  the existing object, for `host()` */
   constructor(readonly host: ActivationHost, readonly definition: Definition, readonly address: string, private readonly given?: object) {
     this.usedAt = host.mesh.clock.now()
     this.self = new ActorSelf(this)
   }
 
-  // ── its beginning ─────────────────────────────────────────────────────────────────────────────────────────────
+  // ── activation ────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @param from  what the call carries for which it is made: a circle of calls can pass through activate() */
+  /** @param from  context of the call that activates the actor, because a call cycle can pass through activate() */
   async start(from: Carried): Promise<void> {
     const { host, address } = this
     if (this.#isOver) return
@@ -110,7 +110,7 @@ export class Activation {
     this.mailbox.next()
   }
 
-  /** What a turn of the last activation of the same object still does may not run between those of this one. */
+  /** Waits until code of the object's previous activation has ended, because it must not interleave with new turns. */
   async #alone(): Promise<void> {
     const left = this.given && leftovers.get(this.given)
     if (!left) return
@@ -144,7 +144,7 @@ export class Activation {
     if (!activate) return
     const slow = (): Error =>
       new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
-    // as within a turn of that call, so that a circle of calls is seen, and ends
+    // activate() runs as a turn within that call's chain, so that a call cycle is detected
     const turn = new Turn('activate', [], clock.now() + HOOK_MS, { ...from, headers: NO_HEADERS }, () => {})
     this.mailbox.enter(turn)
     const active = this.#hooked = theirs(() => activate.call(this.instance!))
@@ -168,7 +168,7 @@ export class Activation {
     this.host.ended(this, this.mailbox.handOver(), false, owner)
   }
 
-  /** It could not be made: those that wait for it are told why, and the next call tries again. */
+  /** Activation failed: rejects the waiting calls with the reason; the next call tries again. */
   #failed(thrown: unknown): void {
     if (this.#isOver) return
     const error = this.#whyNotMade(thrown)
@@ -188,9 +188,9 @@ export class Activation {
     return new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
   }
 
-  // ── what others ask of it ─────────────────────────────────────────────────────────────────────────────────────
+  // ── state and access ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Nothing is going on or to be tried again, and nobody watches. */
+  /** Whether nothing runs, waits or is to be retried, and nobody watches. */
   get idle(): boolean {
     const rests = this.phase === 'active' && this.mailbox.idle && !this.history?.watched
     return rests && !this.timers?.pending && !this.reminders?.failing && !this.#handed?.pending
@@ -206,13 +206,13 @@ export class Activation {
     else done(null, this.host.mesh.id)
   }
 
-  /** Calls back when it is over. */
+  /** Calls back when the activation is over. */
   whenOver(done: () => void): void {
     if (this.#isOver) done()
     else (this.#ended ??= []).push(done)
   }
 
-  /** Runs a method, within the turn that runs. */
+  /** Calls a method within the running turn. */
   call(name: string, args: readonly unknown[]): unknown {
     const method = this.#methods.get(name) ?? this.#own?.get(name)
     if (!method) throw this.#noSuchMethod(name)
@@ -224,7 +224,7 @@ export class Activation {
     return new NoSuchMethod(this.address, name, listed([...this.#methods.keys(), ...this.#own?.keys() ?? []]))
   }
 
-  /** The value of a public property, as it is now. @throws StageError NO_SUCH_PROPERTY */
+  /** Returns the current value of a public property. @throws StageError NO_SUCH_PROPERTY */
   read(name: unknown): unknown {
     if (!this.hasProperty(name)) throw this.#noSuchProperty(String(name))
     return (this.instance as Record<string, unknown>)[name]
@@ -235,7 +235,7 @@ export class Activation {
     return new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(name.slice(0, 128))}${hint}`)
   }
 
-  /** Called within a turn, so that nothing is missed between the first value and the next change. */
+  /** Adds a watch. Called within a turn, so that no change is missed between the first value and the next one. */
   watch(watch: Watch, changes: Changes | undefined): void {
     (this.history ??= new History(this)).watch(watch, changes)
   }
@@ -244,34 +244,34 @@ export class Activation {
     return isPublic(name) && hasData(this.instance!, name)
   }
 
-  /** Whether a call of that name finds something. */
+  /** Whether the object has a public method of that name. */
   hasMethod(name: string): boolean {
     return this.#methods.has(name) || (ownMethods(this.instance!)?.has(name) ?? false)
   }
 
-  /** Under which its turns are known to those that they call, and to nobody else: whoever knows the name of one comes back to it. */
+  /** Secret part of the names of its turns, known only to their callees: a call that carries a turn's name counts as a call back to it. */
   get token(): string {
     return this.#token ??= newId(this.host.mesh.random)
   }
 
-  /** Functions and iterables of its that others have. */
+  /** Functions and iterables that the actor has handed out to others. */
   get handedOut(): HandedOut {
     return this.#handed ??= new HandedOut(this)
   }
 
-  /** Its reminders, made when it first sets one. */
+  /** The reminders of the actor, created on first use. */
   ownReminders(): Reminders {
     return this.reminders ??= new Reminders(this, this.host.storeTime)
   }
 
-  // ── its end ───────────────────────────────────────────────────────────────────────────────────────────────────
+  // ── deactivation ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Puts it away when what runs has ended. */
+  /** Deactivates the actor once its running turns have ended. */
   stop(reason: DeactivateReason): void {
     if (this.#isOver || (this.stopping && reason !== 'closing')) return
     const starting = this.phase === 'starting'
     if (starting && reason === 'asked') {
-      this.asked = true // behind its first turn, so that whoever waits for it is served
+      this.asked = true // takes effect after the first turn, so that the waiting call is served
       return
     }
     this.phase = 'stopping'
@@ -279,7 +279,7 @@ export class Activation {
     if (!starting) this.mailbox.next()
   }
 
-  /** It has no claim any more: nothing of what it does counts from here on. */
+  /** Ends the activation at once because its claim is gone or its state cannot be trusted. Nothing that it still does is committed. */
   drop(reason: 'fenced' | 'lost' | 'store', error: StageError): void {
     if (this.#isOver) return
     this.#over(error)
@@ -289,9 +289,9 @@ export class Activation {
     this.host.ended(this, this.mailbox.handOver(), false)
   }
 
-  /** Its object is told, and whatever comes of that changes nothing. */
+  /** Calls deactivate() for information only: its outcome changes nothing. */
   async #farewell(reason: DeactivateReason): Promise<void> {
-    await Promise.resolve() // not in the midst of what drops it
+    await Promise.resolve() // run after the code that dropped the activation
     try {
       const { instance } = this
       if (instance) await outside(() => hook(instance, 'deactivate')?.call(instance, reason))
@@ -300,11 +300,11 @@ export class Activation {
     }
   }
 
-  /** No turn runs any more, and none will: says goodbye to its object, and gives up the claim. */
+  /** Called when no turn runs and none will: calls deactivate(), commits its changes, and releases the claim. */
   leave(): void {
     this.timers?.close()
     this.reminders?.close()
-    this.mailbox.enter(new Turn('deactivate', [], Infinity, NOTHING, () => {})) // so that nothing else begins
+    this.mailbox.enter(new Turn('deactivate', [], Infinity, NOTHING, () => {})) // keeps other turns from beginning
     void this.#deactivate().then(async () => {
       if (!this.#isOver) await this.#release()
       if (this.#isOver) return
@@ -330,7 +330,7 @@ export class Activation {
     }
   }
 
-  /** A turn has failed: what it changed is put back. @returns false if the object does not let itself be put back, and was given up */
+  /** Rolls back the changes of a failed turn. @returns false if the rollback failed and the object was dropped */
   putBack(turn: Turn, error: StageError): boolean {
     try {
       this.persistence.putBack()
@@ -341,7 +341,7 @@ export class Activation {
     }
   }
 
-  /** A turn has left the object as nothing may be left: the next one gets another. */
+  /** Drops an object that could not be rolled back; the next call gets a new one. */
   spoilt(turn: Turn, error: StageError, why: unknown): void {
     this.#report('putting back what a turn had changed', why)
     turn.answer(error)

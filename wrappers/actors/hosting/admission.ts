@@ -1,4 +1,4 @@
-/** What stands before the mailbox of an actor: the interceptors of its stage, and the rules of its type. */
+/** Admission of a call before the actor's mailbox: the interceptors of the stage, then the rules of the type. */
 import type { AsyncResource } from 'node:async_hooks'
 import { StageError, asError, describe } from '../../../src/errors.js'
 import { isThenable } from '../../../src/thenable.js'
@@ -14,7 +14,7 @@ import { isInner } from '../words.js'
 
 export type Interceptable = Pick<InterceptedCall, 'kind' | 'method' | 'args'>
 
-/** What a call of an actor is to interceptors; undefined where it is something of the library's own. */
+/** Describes an actor call to interceptors; undefined for the library's own requests. */
 export function asked(name: string, args: readonly unknown[]): Interceptable | undefined {
   if (name === GET) return { kind: 'get', method: text(args[0]), args: [] }
   if (name === WATCH) {
@@ -26,28 +26,28 @@ export function asked(name: string, args: readonly unknown[]): Interceptable | u
 
 const text = (name: unknown): string => typeof name === 'string' ? name : describe(name)
 
-/** A call that has come to the stage that hosts its actor. */
+/** A call that has arrived at the stage that hosts its actor. */
 export interface Arrived extends Lifetime {
   readonly address: string
   readonly name: string
   readonly args: readonly unknown[]
   readonly carried: Carried
   readonly peer: Peer
-  /** Of a result, which interceptors may hold while the next turn changes what it was made of. */
+  /** Copies a result, because interceptors may hold it while the next turn modifies the original. */
   snapshot(value: unknown): unknown
 }
 
 type Answer = (error: StageError | null, value?: unknown) => void
-/** Makes it a turn. @param within  in whose context its code runs; undefined: in none */
+/** Makes the call a turn. @param within  async context in which the code runs; undefined: an empty one */
 export type Begin = (args: readonly unknown[], carried: Carried, done: Answer, within?: AsyncResource) => void
 
-/** Whether calls of actors of this type have to pass `admit`: something stands before them, though perhaps not before each. */
+/** Whether calls to actors of this type must pass `admit`: there are interceptors or rules, though perhaps not for every call. */
 export const guards = (interception: Interception, definition: Definition | undefined): definition is Definition =>
   definition !== undefined && (interception.guards || definition.guarded)
 
 /**
- * Has a call become a turn once everything that stands before it lets it through: at once where nothing waits.
- * @param done  told what becomes of it
+ * Makes a call a turn once interceptors and rules let it through, synchronously if none of them waits.
+ * @param done  gets the outcome of the call
  */
 export function admit(interception: Interception, definition: Definition, arrived: Arrived, begin: Begin, done: Answer): void {
   const { address, name, args, carried, peer } = arrived
@@ -59,7 +59,7 @@ export function admit(interception: Interception, definition: Definition, arrive
   const { headers } = carried
   const facts: Facts = { side: 'callee', kind, target: address, peer, method, actor, args: what.args, headers, options: definition.given }
   const plain = what.kind === 'call'
-  /** What the turn failed with, and what interceptors are told of that: what its code threw. */
+  /** The error of the turn, and the exception of its code, which is what interceptors see. */
   let failed: { readonly error: StageError; readonly thrown: unknown } | undefined
   let own: StageError | undefined
   const say = (error: StageError): void => { own = error }
@@ -78,7 +78,7 @@ export function admit(interception: Interception, definition: Definition, arrive
         try {
           const returned = interception.returned(facts, rules, value, say, discard)
           if (interception.intercepts) return resolve(isThenable(returned) ? returned : arrived.snapshot(returned))
-          // at once, as the next turn may change the object that this one has returned
+          // answer synchronously: the next turn may modify the returned object
           if (!isThenable(returned)) answer(null, returned)
           return resolve(returned)
         } catch (thrown) {

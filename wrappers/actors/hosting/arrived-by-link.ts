@@ -5,7 +5,7 @@ import type { ServiceCall } from '../../rpc/types.js'
 import { snapshotOf } from '../calling/copy.js'
 import type { Arrived } from './admission.js'
 
-/** A call that came over a link, as interceptors and rules see it. */
+/** A call that arrived over a link, as interceptors and rules see it. */
 export class ArrivedByLink implements Arrived {
   constructor(
     private readonly call: ServiceCall, readonly address: string, readonly name: string, readonly args: readonly unknown[],

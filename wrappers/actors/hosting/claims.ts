@@ -5,32 +5,32 @@ import { within } from '../../../src/within.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { STORE_MS, type Activation } from './activation.js'
 
-/** How often the owner of an actor may change while it is claimed. */
+/** Attempts to claim an actor whose owner changes in between. */
 const TRIES_MAX = 8
-/** Claims that are looked at in a row, before others get the store. */
+/** Claims verified concurrently; batches follow each other, so that other requests get the store in between. */
 const BATCH = 100
-/** Addresses that one stage is to be told of; those beyond it learn with their next commit. */
+/** Limit of taken-over addresses reported to one stage; for others it learns with its next commit. */
 const TOLD_MAX = 10_000
 const ANSWER_MS = 5000
-/** The store is asked for the same actors no sooner. */
+/** Least time between two verifications that peers trigger. */
 const AGAIN_MS = 200
 
-/** Tells a stage that actors were taken over from it. */
+/** Service that tells a stage that actors were taken over from it. */
 export const DEPOSED = '@deposed'
 
 /**
- * The right to host actors: taken in the store, from nobody or from a stage that is gone, and looked at again when
- * there is reason to doubt it. Nothing is safe because of what stands here, as a commit is refused without its claim:
- * this is so that no second activation goes on for long, where it keeps nothing and would not notice.
+ * The right to host actors: claimed in the store, if it is free or its owner is gone, and verified when there is reason
+ * to doubt it. Safety does not depend on this class, because the store rejects a commit without a claim. The checks
+ * only end a second activation soon, because without commits it would not notice that its claim is gone.
  */
 export class Claims {
-  /** Stages that were judged dead and may not be: what was taken over from them, and until when they can be told. */
+  /** Stages that were judged dead but may be alive: the actors taken over from them, and until when to tell them. */
   readonly #deposed = new Map<string, { addresses: Set<string>; until: number }>()
   readonly #uncertain = new Set<() => void>()
-  /** Others say that these were taken over from here. */
+  /** Activations that peers say were taken over from this stage. */
   readonly #doubted = new Set<Activation>()
   #looking = false
-  /** The store's clock when ours was at 0, as of the last claim. */
+  /** The store's time when our clock was at 0, measured at the last claim. */
   storeTime = 0
   #closed = false
 
@@ -41,8 +41,9 @@ export class Claims {
   ) {}
 
   /**
-   * @param isOver  nobody wants it any more
-   * @returns the fence and what was committed, or the id of the stage that has it
+   * Claims an actor in the store.
+   * @param isOver  whether the activation has ended meanwhile
+   * @returns the fence and the committed state, or the id of the stage that has the claim
    */
   async take(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
     const { mesh } = this
@@ -57,12 +58,12 @@ export class Claims {
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
         this.storeTime = found.now - mesh.clock.now()
-        while (!mesh.valid() && !this.#closed) await this.#certain() // the answer took long: nothing of the actor begins before that
+        while (!mesh.valid() && !this.#closed) await this.#certain() // the answer took long: wait for the lease before the actor begins
         if (before !== undefined) this.#depose(before, address)
         return { fence: { epoch: found.epoch, activation }, committed: found }
       }
       const { owner } = found
-      // what this stage had before and does not know any more is as good as free
+      // a claim of this stage without an activation is as good as free
       if (owner.stage !== stage && await mesh.alive(owner.stage)) return { owner: owner.stage }
       over = owner.activation
       before = owner.stage === stage ? undefined : owner.stage
@@ -70,7 +71,7 @@ export class Claims {
     throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
   }
 
-  /** @throws StageError whatever a store rejects with, and also when it does not answer at all */
+  /** @throws StageError for any failure of the store, and if the store does not answer */
   async #claimed(address: string, claim: Claim): Promise<Claimed> {
     const store = this.store()
     const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${store.address} did not answer a claim in time`)
@@ -82,13 +83,13 @@ export class Claims {
     }
   }
 
-  /** The lease of the stage is certain again. */
+  /** Called when the lease of the stage is certain again. */
   renewed(): void {
     for (const go of [...this.#uncertain]) go()
     this.#uncertain.clear()
   }
 
-  /** Looks whether these are still ours, and drops those that are not. */
+  /** Verifies that this stage still owns these activations, and drops the others. */
   async verify(activations: readonly Activation[]): Promise<void> {
     for (let at = 0; at < activations.length && !this.#closed; at += BATCH) {
       await Promise.all(activations.slice(at, at + BATCH).map((one) => this.#verify(one)))
@@ -107,34 +108,34 @@ export class Claims {
       }
       const why = `${address} is not owned by this stage any more: it was taken over, or its store has another past`
       activation.drop('fenced', new StageError('FENCED', why, { executed: 'unknown' }))
-    } catch {} // the store is away: what cannot be seen is found by the next commit
+    } catch {} // the store is unavailable: the next commit will find a lost claim
   }
 
-  /** It counted as dead, and may only have been out of reach: it is told as soon as there is a link to it. */
+  /** Remembers a takeover. The former owner may only have been out of reach, and is told as soon as there is a link to it. */
   #depose(stage: string, address: string): void {
     const { mesh } = this
     const now = mesh.clock.now()
     for (const [id, { until }] of this.#deposed) if (until <= now) this.#deposed.delete(id)
     let told = this.#deposed.get(stage)
     if (!told) this.#deposed.set(stage, told = { addresses: new Set(), until: 0 })
-    told.until = now + 2 * mesh.self.ttlMs // by then it is gone from the registry as well, and knows
+    told.until = now + 2 * mesh.self.ttlMs // by then its lease has expired, which it notices itself
     if (told.addresses.size < TOLD_MAX) told.addresses.add(address)
     for (const link of mesh.links()) if (link.peer.id === stage && link.open) this.linked(link.top)
   }
 
-  /** There is a link: whoever was judged dead is told what it has lost. */
+  /** Called for a new link: if the peer was judged dead, tells it which actors were taken over. */
   linked(rpc: Rpc): void {
     const told = this.#deposed.get(rpc.peer.id)
     if (!told) return
     this.#deposed.delete(rpc.peer.id)
     const { clock } = this.mesh
-    clock.setTimeout(() => { // not before the link stands
+    clock.setTimeout(() => { // once the link is established
       const asked = rpc.request(DEPOSED, [[...told.addresses]], { endsAt: clock.now() + ANSWER_MS })
-      asked.catch(() => {}) // it is gone again, and will be told by its own lease
+      asked.catch(() => {}) // the stage is gone again, and its lost lease will tell it
     }, 0)
   }
 
-  /** Others say that these were taken over from here: the store knows whether that is so. */
+  /** A peer says that these actors were taken over from this stage; the store is asked whether that is true. */
   deposed(addresses: readonly unknown[]): void {
     for (const one of addresses.slice(0, TOLD_MAX)) {
       const activation = typeof one === 'string' ? this.active(one) : undefined
@@ -143,7 +144,7 @@ export class Claims {
     if (!this.#looking) void this.#look()
   }
 
-  /** Each of them once in a while, however often a peer says it: what is said while the store is asked counts for the next time. */
+  /** Verifies doubted activations at a limited rate, however often peers report them; reports during a round count for the next one. */
   async #look(): Promise<void> {
     this.#looking = true
     while (this.#doubted.size > 0 && !this.#closed) {

@@ -1,9 +1,9 @@
-/** What is said of turns that take long, and of those that were not begun in time. */
+/** Messages about slow turns, and about turns that did not begin in time. */
 import { StageError, printable } from '../../../src/errors.js'
 import type { Turn } from './turn.js'
 import { isInner } from '../words.js'
 
-/** Where a call has been waiting. */
+/** Says where a call has been waiting. */
 export function behind(turn: Turn): string {
   const { of } = turn
   if (!of) return 'queued'
@@ -19,7 +19,7 @@ export function behind(turn: Turn): string {
   return `${queued} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
 }
 
-/** Its deadline has passed at `now`, by the clock's `now()`. */
+/** The error of a turn whose deadline has passed. @param now  by the clock's `now()` */
 export function late(turn: Turn, now: number): StageError {
   if (turn.id === 0) {
     return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${behind(turn)}`, { phase: 'queued', executed: 'no' })
@@ -29,7 +29,7 @@ export function late(turn: Turn, now: number): StageError {
   return new StageError('TIMEOUT', `${turn.words} did not end in time: ${why}`, { phase: 'running', executed: 'unknown' })
 }
 
-/** Says once that a turn takes long, while it does: it may never end. */
+/** Reports a slow turn once, while it still runs, because it may never end. */
 export function slow(turn: Turn): void {
   turn.slowAt = 0
   if (!turn.of) return

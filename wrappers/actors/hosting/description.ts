@@ -1,18 +1,18 @@
-/** What is told of an actor that is active here. */
+/** Descriptions of actors that are active on this stage. */
 import type { Mesh } from '../../../src/types.js'
 import type { Explained, HostedActor } from '../types.js'
 import type { Activation } from './activation.js'
 
-/** Turns that run, of which a peer is told. */
+/** Limit of running turns in one description. */
 const EXPLAINED_MAX = 20
 
-/** What `actors()` lists. */
+/** An item of the list that `actors()` returns. */
 export const described = (one: Activation, now: number): HostedActor => ({
   address: one.address, pattern: one.definition.pattern.text, fence: one.fence, queue: one.mailbox.queued,
   turns: one.mailbox.running.map((turn) => turn.method), watchers: one.history?.watched ?? 0, idleMs: Math.round(now - one.usedAt),
 })
 
-/** What `explain()` wants to know. */
+/** The owner's part of `explain()`. */
 export function explained(one: Activation, { clock, leaseMs }: Pick<Mesh, 'clock' | 'leaseMs'>): Partial<Explained> {
   const { mailbox } = one
   const now = clock.now()

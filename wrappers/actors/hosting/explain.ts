@@ -7,7 +7,7 @@ import type { Explained } from '../types.js'
 
 const WAIT_MS = 5000
 
-/** What is known of an actor, without making it active: the store's word on who has it, and its owner's on the rest. */
+/** Describes an actor without activating it: the store tells the owner, and the owner tells the rest. */
 export async function explain(mesh: Mesh<Rpc>, hosting: Hosting, address: string): Promise<Explained> {
   const known = await hosting.store.look(address)
   const id = known?.owner?.stage

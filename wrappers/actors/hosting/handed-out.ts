@@ -1,10 +1,10 @@
 /**
- * What an actor gives to others and its code runs behind: functions and async iterables, in what its turns return and in
- * the arguments of calls that it makes. Each call of such a function, and each `next()`, is a turn among the others, and
- * what it returns goes out after its commit. While the turn that gave it still runs, it belongs to that turn.
+ * Functions and async iterables that an actor hands out, in results of its turns and in arguments of its calls, so that its
+ * code runs on behalf of others. Each call of such a function, and each `next()`, is a turn among the others, whose result
+ * goes out after its commit. While the turn that handed it out still runs, the new turn runs within that turn.
  *
- * Streams of Node and of the web read and write when they like, and not when they are asked: what they do is no turn.
- * They only keep the actor active until they end.
+ * Node streams and web streams read and write on their own schedule, so their work is not made of turns. A stream only
+ * keeps the actor active until the stream ends.
  */
 import { finished, type Duplex } from 'node:stream'
 import { types } from 'node:util'
@@ -22,20 +22,20 @@ import { Turn, type Phase, type Settle, type Task } from './turn.js'
 type Result = IteratorResult<unknown, unknown>
 const DONE: Result = { done: true, value: undefined }
 
-/** Which turns gave something to others. */
+/** The turns that handed out one function or iterable. */
 interface Givers {
-  /** The ids of those that have not ended, as far as is known. */
+  /** Ids of the givers that still ran when last checked. */
   turns: readonly number[]
-  /** All of them were readonly: so is what runs for it. */
+  /** Whether all givers were readonly; then turns that run the handed-out code are readonly too. */
   readonly: boolean
-  /** The method of the first. */
+  /** Method of the first giver. */
   readonly method: string
 }
 
-/** Whoever read it let go of it without a word. */
+/** Notices readers and streams that were garbage collected before their end, so that the actor can become idle. */
 const abandoned = new FinalizationRegistry<() => void>((leave) => leave())
 
-/** What it asks of the activation. */
+/** The view of the activation that `HandedOut` needs. */
 interface HandedOutOwner {
   readonly address: string
   readonly token: string
@@ -52,23 +52,23 @@ interface HandedOutOwner {
 
 export class HandedOut implements Hand {
   readonly #functions = new WeakMap<Callable, { lent: Callable; by: Givers }>()
-  /** Of iterators, which can be read once: whoever gets one again gets the same one. */
+  /** Faces of iterators, which can be read only once: handing out the same iterator again yields the same face. */
   readonly #faces = new WeakMap<object, { face: WeakRef<Face>; by: Givers }>()
   readonly #streams = new WeakSet<object>()
-  /** Iterables that somebody has begun to read, and streams that have not ended. */
+  /** Iterables whose reading has begun, and in `#flowing` streams that have not ended. */
   readonly #readings = new Set<Reading>()
   readonly #flowing = new Set<object>()
-  /** Why nothing of it runs any more. */
+  /** Why handed-out code runs no more; undefined while it may run. */
   ended: StageError | undefined
 
   constructor(readonly activation: HandedOutOwner) {}
 
-  /** The actor must stay active: somebody reads. */
+  /** Whether the actor must stay active, because its iterables or streams are in use. */
   get pending(): boolean {
     return this.#readings.size > 0 || this.#flowing.size > 0
   }
 
-  /** @param turn  whose value or argument it is; undefined: of code that runs in no turn */
+  /** @param turn  the turn whose result or argument holds `fn`; undefined for code outside of turns */
   give(fn: Callable, turn?: Turn): Callable {
     if (runsElsewhere(fn)) return fn
     const known = this.#functions.get(fn)
@@ -103,20 +103,20 @@ export class HandedOut implements Hand {
     return made
   }
 
-  /** The actor is deactivated, and no turn runs: what is being read is left, so that its `finally` runs. Undefined: nothing is. */
+  /** Ends open iterables during deactivation, when no turn runs, so that their `finally` blocks run; undefined if none is open. */
   leaving(error: StageError): Promise<unknown> | undefined {
     this.ended = error
     return this.#readings.size > 0 ? Promise.all([...this.#readings].map((one) => one.end(error))) : undefined
   }
 
-  /** It is over. */
+  /** Called when the activation is over: ends open iterables and forgets streams. */
   end(error: StageError): void {
     this.ended = error
     for (const one of [...this.#readings]) void one.end(error)
     this.#flowing.clear()
   }
 
-  // ── what its readings ask ─────────────────────────────────────────────────────────────────────────────────────
+  // ── host of its readings ──────────────────────────────────────────────────────────────────────────────────────
 
   begun(reading: Reading): void {
     this.#readings.add(reading)
@@ -126,7 +126,7 @@ export class HandedOut implements Hand {
     this.#readings.delete(reading)
   }
 
-  /** A turn that runs what was handed out. */
+  /** Creates a turn that runs handed-out code. */
   turn(method: string, by: Givers, endsAt: number, done: Settle, task: Task): Turn {
     const { address, token, mailbox } = this.activation
     by.turns = by.turns.filter((id) => mailbox.runs(id))
@@ -136,7 +136,7 @@ export class HandedOut implements Hand {
     return turn
   }
 
-  /** Takes it on, or says why nothing runs any more. */
+  /** Queues a turn, or fails it if the activation is over. */
   push(turn: Turn): void {
     const { address, phase, mailbox } = this.activation
     if (phase === 'over') turn.answer(this.ended ?? new StageError('FENCED', `${address} has lost its claim`, { executed: 'no' }))
@@ -186,7 +186,7 @@ export class HandedOut implements Hand {
     by.turns = [...new Set([...by.turns.filter((id) => mailbox.runs(id)), ...ids])]
   }
 
-  /** Keeps the actor active until a stream has ended, or nobody holds it any more. */
+  /** Keeps the actor active until a stream ends or is garbage collected. */
   #keep(stream: object): void {
     if (this.#streams.has(stream)) return
     this.#streams.add(stream)
@@ -195,14 +195,14 @@ export class HandedOut implements Hand {
     try {
       finished((asNode(stream) ?? stream) as Duplex, over)
     } catch {
-      return // it says of itself that it is a stream, and cannot be watched
+      return // claims to be a stream, but `finished` cannot watch it
     }
     this.#flowing.add(token)
     abandoned.register(stream, over)
   }
 }
 
-/** What the reader has. Nothing here holds it, so that one who lets go of it is noticed. */
+/** The iterator that the reader gets. Nothing here references it strongly, so that a reader that drops it is noticed. */
 class Face implements AsyncIterableIterator<unknown> {
   constructor(private readonly reading: Reading) {}
 
@@ -235,15 +235,15 @@ class Face implements AsyncIterableIterator<unknown> {
   }
 }
 
-/** An iterable of an actor that somebody reads, each step a turn. */
+/** The reading of an actor's iterable; each step is a turn. */
 class Reading {
   begun = false
   #iterator: AsyncIterator<unknown> | undefined
-  /** Turns that wait or run for a `next()`. */
+  /** Turns of `next()` calls that wait or run. */
   readonly #turns = new Set<Turn>()
   #over = false
   #left = false
-  /** Its source was told that nobody reads any more. */
+  /** Whether `return()` of the source was called. */
   #returned = false
   #failure: StageError | undefined
 
@@ -273,16 +273,16 @@ class Reading {
     })
   }
 
-  /** Nobody reads any more: what runs for it is told by the signals of the calls that it makes, and its `finally` is a turn. */
+  /** Ends the reading on the reader's behalf: cancels its turns and the calls that they make, and runs `finally` as a turn. */
   leave(): Promise<void> {
     if (this.#over) return Promise.resolve()
     const { handed } = this
     this.#over = this.#left = true
     const running = [...this.#turns].some(({ id, ended }) => id > 0 && !ended)
     for (const turn of [...this.#turns]) turn.cancel(unwanted(turn, 'the reader wants no more'))
-    if (!this.begun && !isIterator(this.source)) return Promise.resolve() // nothing of it has begun
+    if (!this.begun && !isIterator(this.source)) return Promise.resolve() // no code of the source has run
     taken.add(this.source)
-    // an iterator that waits in a turn ends by its return(), and the turn with it; a generator only notes that for later
+    // return() ends the running turn of an iterator at once; a generator would only queue it
     if (running && !types.isGeneratorObject(this.#iterator)) this.#return().catch((thrown: unknown) => { handed.report(thrown) })
     return new Promise((resolve, reject) => {
       const turn = handed.turn('@next', this.by, Infinity, (error) => {
@@ -294,7 +294,7 @@ class Reading {
     })
   }
 
-  /** The activation ends: no turn runs for it any more. */
+  /** Ends the reading with the activation, outside of turns. */
   async end(error: StageError): Promise<void> {
     this.#failure ??= error
     this.#end()
@@ -336,12 +336,12 @@ class Reading {
 const isIterator = (source: object): source is AsyncIterator<unknown> =>
   typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
 
-/** Why a turn is cancelled whose result nobody wants. */
+/** The error that cancels a turn whose result nobody wants. */
 const unwanted = (turn: Turn, why: string): StageError =>
   new StageError('CANCELLED', why, { executed: turn.id === 0 ? 'no' : 'unknown' })
 
-/** Whether the code of the actor threw; else it is a word of the library's own. */
+/** Whether the error comes from the actor's code and not from the library. */
 const isThrown = (error: StageError): boolean => error.code === 'REMOTE_ERROR' && error.cause !== undefined
 
-/** What its code threw, as if it had been called by hand. */
+/** The exception of the actor's code, as a direct call would have thrown it; else the library's error. */
 const thrownBy = (error: StageError): unknown => isThrown(error) ? error.cause : error

@@ -18,23 +18,23 @@ import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
 import type { ActorOptions, Explained, HostOptions, HostedActor } from '../types.js'
 
-/** Of actors whose callers were sent on and have not asked again. */
+/** Limit of addresses for which `#told` remembers redirected callers. */
 const TOLD_MAX = 10_000
-/** What was said of the stores of this process. */
+/** Store warnings already emitted in this process. */
 const warned = new Set<string>()
 
-/** The actors that this stage hosts. */
+/** The actors that this stage hosts: types, objects and activations. */
 export class Hosting implements ActivationHost {
   readonly #types: Definition[] = []
-  /** `standing`: host() has said so. */
+  /** Objects of `host()`, by address; `standing` once `host()` has resolved. */
   readonly #objects = new Map<string, { definition: Definition; object: object; standing: boolean }>()
   readonly #activations = new Map<string, Activation>()
   readonly #counts = new Map<Definition, number>()
   readonly #room: Room
-  /** Turns that wait or run, and have a deadline or may take long. */
+  /** Turns that wait or run and have a deadline or may become slow. */
   readonly #noted = new Set<Turn>()
   readonly #paused = new Set<Mailbox>()
-  /** Stages that were told that their calls of an actor must go elsewhere, by its address: what they had sent before they heard that must not overtake those. */
+  /** Redirected stages, by address of the actor: calls sent before a stage learned of it must not overtake the redirected ones. */
   readonly #told = new Map<string, Set<string>>()
   readonly claims: Claims
   readonly #unsweep: () => void
@@ -42,7 +42,7 @@ export class Hosting implements ActivationHost {
   readonly #rivals: Rivals
   #closing = false
 
-  /** @param wake  makes an actor active, on whichever stage */
+  /** @param wake  activates an actor on any stage */
   constructor(readonly mesh: Mesh<Rpc>, readonly outgoing: Proxies, wake: (address: string) => Promise<StageError | null>) {
     this.#unsweep = mesh.deadlines.add((now) => this.#sweep(now))
     this.claims = new Claims(mesh, () => this.store, (address) => this.#activations.get(address))
@@ -51,7 +51,7 @@ export class Hosting implements ActivationHost {
     this.#room = new Room(mesh.clock, this.#activations)
   }
 
-  // ── what it hosts ─────────────────────────────────────────────────────────────────────────────────────────────
+  // ── types and objects ─────────────────────────────────────────────────────────────────────────────────────────
 
   /** @throws TypeError */
   define(options: ActorOptions): void {
@@ -61,7 +61,7 @@ export class Hosting implements ActivationHost {
     const { store } = this
     if (definition.durable && store.warning && !warned.has(store.warning)) {
       warned.add(store.warning)
-      process.emitWarning(store.warning, 'StagemeshWarning') // no error of the stage: it is so by choice
+      process.emitWarning(store.warning, 'StagemeshWarning') // not an error event: the user chose this store
     }
     this.#types.push(definition)
     this.compare()
@@ -69,7 +69,7 @@ export class Hosting implements ActivationHost {
     this.#upkeep.begin()
   }
 
-  /** @throws TypeError an address would be of two types */
+  /** @throws TypeError an address would have two types */
   #checkAlone({ pattern }: Definition): void {
     const rival = this.#types.find((one) => one.pattern.overlaps(pattern))
     if (rival) {
@@ -83,12 +83,12 @@ export class Hosting implements ActivationHost {
     }
   }
 
-  /** The types of other stages are known, or have changed: says which of them overlap one of here. */
+  /** Called when types here or on other stages change: reports types of other stages that overlap one of this stage. */
   compare(): void {
     this.#rivals.compare()
   }
 
-  /** Hosts an object that exists already. @throws StageError NAME_TAKEN somebody else hosts that address · TypeError */
+  /** Hosts an existing object. @throws StageError NAME_TAKEN another stage hosts that address · TypeError */
   async host(address: string, object: object, { authorize, methods, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
     const [wrong] = Object.keys(unknown)
     if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there are authorize and methods`)
@@ -125,7 +125,7 @@ export class Hosting implements ActivationHost {
     }
     hosted.standing = true
     return async () => {
-      if (this.#objects.get(address) !== hosted) return // another one by now, or none
+      if (this.#objects.get(address) !== hosted) return // removed already, or replaced by another object
       this.#objects.delete(address)
       this.#announce()
       const activation = this.#activations.get(address)
@@ -143,7 +143,7 @@ export class Hosting implements ActivationHost {
     return this.#activations.values()
   }
 
-  /** Whether it is an object that was given to `host()`. */
+  /** Whether the address belongs to an object of `host()`. */
   isGiven(address: string): boolean {
     return this.#objects.has(address)
   }
@@ -152,12 +152,12 @@ export class Hosting implements ActivationHost {
     return this.#types.find((one) => one.pattern.match(address))
   }
 
-  /** Of which type an actor is that may be served here, a given object among them. */
+  /** The type of an actor that this stage may serve, including objects of `host()`. */
   definitionOf(address: string): Definition | undefined {
     return this.#objects.get(address)?.definition ?? this.typeOf(address)
   }
 
-  /** Whether a call to that address may be served here. */
+  /** Whether this stage may serve calls to that address. */
   hosts(address: string): boolean {
     return !this.#closing && (this.#objects.has(address) || this.typeOf(address) !== undefined)
   }
@@ -171,7 +171,7 @@ export class Hosting implements ActivationHost {
     return [...this.#activations.values()].map((one) => described(one, now))
   }
 
-  /** What `explain` wants to know of one that is active here. */
+  /** Details for `explain()`; undefined if the actor is not active here. */
   described(address: string): Partial<Explained> | undefined {
     const one = this.#activations.get(address)
     return one && explained(one, this.mesh)
@@ -193,7 +193,7 @@ export class Hosting implements ActivationHost {
 
   // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Takes a call on, or says that it came to the wrong stage. */
+  /** Accepts a call, or answers that the actor is hosted elsewhere. */
   receive(address: string, turn: Turn): void {
     if (turn.from !== undefined && this.#told.get(address)?.has(turn.from)) return turn.move()
     const activation = this.#activations.get(address) ?? this.#activate(address, turn.carried)
@@ -202,9 +202,9 @@ export class Hosting implements ActivationHost {
   }
 
   /**
-   * Says which stage has the claim, and takes it if nobody has.
-   * @param from  what the call carries that wants to know
-   * @param done  with no owner: not this stage, and it does not know who
+   * Finds out which stage has the claim, and takes the claim if it is free.
+   * @param from  context of the call that needs the location
+   * @param done  without an owner: not this stage, and the owner is not known here
    */
   locate(address: string, done: (error: StageError | null, owner?: string) => void, from: Carried = NOTHING): void {
     const present = this.#activations.get(address)
@@ -215,7 +215,7 @@ export class Hosting implements ActivationHost {
     else done(activation)
   }
 
-  /** What `@locate` is answered where this stage has the claim. */
+  /** Answer to `@locate` if this stage has the claim: its id, with the idempotent methods if there are any. */
   located(address: string): string | [id: string, repeatable: string[]] {
     const names = this.definitionOf(address)?.repeatable
     return names ? [this.mesh.id, [...names]] : this.mesh.id
@@ -224,7 +224,7 @@ export class Hosting implements ActivationHost {
   #activate(address: string, from: Carried): Activation | StageError {
     if (this.#closing) return moved(address)
     try {
-      checkAddress(address) // a peer may not have looked
+      checkAddress(address) // a peer may send an unchecked address
     } catch (error) {
       return error as StageError
     }
@@ -246,7 +246,7 @@ export class Hosting implements ActivationHost {
     return activation
   }
 
-  // ── what an activation asks ───────────────────────────────────────────────────────────────────────────────────
+  // ── host of its activations ───────────────────────────────────────────────────────────────────────────────────
 
   claim(address: string, isOver: () => boolean): Promise<{ fence: Fence; committed: Committed } | { owner: string }> {
     return this.claims.take(address, isOver)
@@ -289,13 +289,13 @@ export class Hosting implements ActivationHost {
     turn.move(owner)
   }
 
-  /** That stage asks anew where an actor is: it has heard what it was told. */
+  /** A stage asks again where an actor is, so the redirect has reached that stage. */
   asked(address: string, stage: string): void {
     const told = this.#told.get(address)
     if (told?.delete(stage) && told.size === 0) this.#told.delete(address)
   }
 
-  // ── what happens ──────────────────────────────────────────────────────────────────────────────────────────────
+  // ── life cycle ────────────────────────────────────────────────────────────────────────────────────────────────
 
   renewed(): void {
     this.claims.renewed()
@@ -305,24 +305,24 @@ export class Hosting implements ActivationHost {
     }
   }
 
-  /** The registry began a new history, and the store may have: what is not in it any more is nobody's. */
+  /** The registry's history was reset, and perhaps the store's: verifies all claims, because a lost one is free for others. */
   forgot(): void {
     void this.claims.verify([...this.#activations.values()])
   }
 
-  /** The stage is dead to everybody else, and its actors with it. */
+  /** The stage lost its lease: peers consider it dead, so all its activations are dropped. */
   lost(): void {
     const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.reclaim()
   }
 
-  /** Objects that were given to `host()` and are not active: nobody else can claim them. */
+  /** Activates objects of `host()` that are not active, because no other stage can claim them. */
   reclaim(): void {
     for (const [address, { standing }] of this.#objects) if (standing && !this.#activations.has(address)) this.locate(address, () => {})
   }
 
-  /** Moves everything off: what runs ends, what waits goes to whoever hosts the actor next. */
+  /** Moves all actors off this stage: running turns end, waiting calls go to the next host of the actor. */
   async drain(): Promise<void> {
     this.#closing = true
     this.#upkeep.close()
@@ -365,7 +365,7 @@ export class Hosting implements ActivationHost {
   }
 }
 
-/** @throws TypeError no actor can be made of it */
+/** @throws TypeError the object cannot become an actor */
 function checkObject(address: string, object: unknown): void {
   if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) {
     throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an object that can be given its self`)

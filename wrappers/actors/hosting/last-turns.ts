@@ -1,29 +1,29 @@
-/** The last turns of one actor, as `explain()` tells of them: in one flat list, because there are many idle actors. */
+/** The last turns of one actor, for `explain()`: one flat list, to save memory with many idle actors. */
 import type { StageError } from '../../../src/errors.js'
 import type { Turn } from './turn.js'
 
 const LAST = 5
-/** Values in a row for each of them: its method, how long it ran, how long the mailbox held it, and the code of its error or ''. */
+/** Values per turn in the list: method, run time, time in the mailbox, and error code or ''. */
 const PARTS = 4
 
-/** Of at most five turns; from then on the newest takes the place of the oldest. */
+/** Ring buffer of at most five turns: the newest replaces the oldest. */
 export type LastTurns = (string | number)[]
 
-/** One ended turn. */
+/** A turn that has ended. */
 export interface Past {
   readonly method: string
   readonly ms: number
-  /** How long the mailbox held it before. */
+  /** How long the turn waited in the mailbox. */
   readonly waitedMs: number
   /** The code of its error. */
   readonly error?: string
 }
 
-/** @param ran  turns before this one @returns the list, made with the first turn */
+/** @param ran  number of earlier turns @returns the list, created with the first turn */
 export function remember(last: LastTurns | undefined, ran: number, turn: Turn, ms: number, error: StageError | null): LastTurns {
   const waited = Math.round(turn.startedAt - turn.arrivedAt)
   const code = error?.code ?? ''
-  if (!last) return [turn.method, Math.round(ms), waited, code] // no longer than it must be
+  if (!last) return [turn.method, Math.round(ms), waited, code] // exact length, without spare capacity
   const at = PARTS * (ran % LAST)
   last[at] = turn.method
   last[at + 1] = Math.round(ms)

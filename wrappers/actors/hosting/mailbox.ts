@@ -11,11 +11,11 @@ import { dataOf, putBackData, type DataOwner } from '../state/readonly.js'
 import type { Snapshot } from '../state/snapshot.js'
 import { namesOf, scope, type Inspected, type Turn, type TurnOwner } from './turn.js'
 
-/** Turns of one actor follow each other for so long, before others get the event loop. */
+/** How long one actor may run queued turns back to back before it yields the event loop. */
 const SLICE_MS = 10
 const NOBODY: readonly Turn[] = []
 
-/** What a mailbox asks of its activation. */
+/** The view of the activation that its mailbox needs. */
 interface MailboxOwner extends TurnOwner, Inspected, DataOwner {
   readonly definition: Pick<Definition, 'share' | 'readonly' | 'reentrant' | 'mailbox' | 'slowTurnMs' | 'durable' | 'durableNames'>
   readonly host: TurnOwner['host'] & DataOwner['host'] & {
@@ -35,25 +35,25 @@ interface MailboxOwner extends TurnOwner, Inspected, DataOwner {
   spoilt(turn: Turn, error: StageError, why: unknown): void
 }
 
-/** The turns of one activation: one at a time, in the order in which they came, but for those that may share it. */
+/** The turns of one activation: one at a time, in order of arrival, except for readonly and reentrant turns. */
 export class Mailbox {
-  /** Those that wait. An idle actor has no list: there are many of those. */
+  /** Waiting turns; undefined while empty, because there are many idle actors. */
   #queue: Turn[] | undefined
-  /** The one that runs alone. */
+  /** The exclusive turn that runs. */
   #alone: Turn | undefined
-  /** Those that change nothing, and run together. */
+  /** Readonly turns that run concurrently. */
   #shared: Set<Turn> | undefined
-  /** Those that came back to the one that runs alone, through its own calls. */
+  /** Reentrant turns: calls that came back to the exclusive turn through its own call chain. */
   #inner: Set<Turn> | undefined
-  /** Came back to the one that runs alone, while the lease of the stage is not certain. */
+  /** Reentrant calls, parked until the lease is renewed. */
   #held: Turn[] | undefined
-  /** What is left to do for the one that runs alone, when those that came back to it have ended. */
+  /** Settles the exclusive turn, once its reentrant turns have ended. */
   #outer: (() => void) | undefined
-  /** All data while turns run that may change nothing. */
+  /** Snapshot of all data from before the readonly turns that run. */
   #fixed: Snapshot | undefined
-  /** What those of them that run have changed all the same, each or one that ran beside it. */
+  /** Properties that running turns, or turns beside them, modified although they are `readonly`. */
   #written: Map<Turn, readonly string[]> | undefined
-  /** Were cancelled, and run on; and who waits for their ends. */
+  /** Cancelled turns whose code still runs, and the callback that waits for their ends. */
   #left: { readonly turns: Set<Turn>; quieted?: () => void } | undefined
   #count = 0
   #going = false
@@ -74,30 +74,30 @@ export class Mailbox {
     return this.#queue?.length ?? 0
   }
 
-  /** None waits, and none runs. */
+  /** Whether no turn waits or runs. */
   get idle(): boolean {
     return this.#alone === undefined && this.queued === 0 && !this.#shared?.size
   }
 
-  /** Whether the code of that one still runs. */
+  /** Whether the code of the turn with this id still runs. */
   runs(id: number): boolean {
     return this.running.some((one) => one.id === id && !one.ended)
   }
 
-  /** The last of them, the newest last. */
+  /** The last turns that ended, newest last. */
   get last(): readonly Past[] {
     return this.#last ? pastOf(this.#last, this.#ran) : []
   }
 
-  /** Takes a call on: it begins now, or when those before it have ended. */
+  /** Accepts a call, which begins now or after the turns before it. */
   push(turn: Turn): void {
     const { activation } = this
     const { definition, address, host } = activation
     turn.of = activation
-    turn.inner = false // it may have been that of a turn that has ended since
+    turn.inner = false // a parked turn is pushed again, and the turn that it came back to may have ended
     const cycle = turn.carried.chain.length > 0 ? this.#cycle(turn) : undefined
     turn.shared = turn.shared || definition.readonly.has(turn.method)
-    // what comes back to one that changes nothing may not change anything either
+    // handed-out code that comes back to a readonly turn must not change anything either
     if (cycle?.shared && turn.back) turn.shared = true
     if (cycle && (turn.back || (definition.reentrant && activation.phase !== 'starting')) && (!cycle.shared || turn.shared)) {
       turn.inner = cycle.inner || !cycle.shared
@@ -115,7 +115,7 @@ export class Mailbox {
       const why = `a circle of calls: ${circle} waits for itself; make it reentrant, or do not wait for the answer`
       return turn.answer(new StageError('DEADLOCK', why, { executed: 'no' }))
     }
-    // the timers and reminders of an actor are its own, and not many
+    // timers and reminders skip the limit: the actor set them itself, and they are few
     if (this.queued >= definition.mailbox && (!turn.task || turn.own)) {
       return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
     }
@@ -127,7 +127,7 @@ export class Mailbox {
     if (!turn.over) host.note(turn)
   }
 
-  /** Nobody waits for that one any more. */
+  /** Removes a cancelled turn that has not begun. */
   forgotten(turn: Turn): void {
     if (turn.id > 0) return
     for (const list of [this.#queue, this.#held]) {
@@ -137,7 +137,7 @@ export class Mailbox {
     this.next()
   }
 
-  /** Takes the actor for a hook: nothing else begins until `leave()`. */
+  /** Reserves the actor for a hook: no other turn begins until `leave()`. */
   enter(turn: Turn): void {
     turn.of = this.activation
     turn.arrivedAt = turn.startedAt = this.activation.host.mesh.clock.now()
@@ -148,31 +148,31 @@ export class Mailbox {
     this.#alone = undefined
   }
 
-  /** The claim is lost: none of those that run counts any more. */
+  /** Cancels all running turns, because the claim is lost. */
   cancel(error: StageError): void {
     for (const turn of this.running) {
       turn.cancel(error)
-      if (!turn.ended && turn.id > 0) (this.#left ??= { turns: new Set() }).turns.add(turn) // a hook is no turn, and ends elsewhere
+      if (!turn.ended && turn.id > 0) (this.#left ??= { turns: new Set() }).turns.add(turn) // hooks (id 0) are tracked by the activation
     }
     this.#alone = undefined
   }
 
-  /** Resolves when the code of those that were cancelled has ended. */
+  /** Resolves when the code of all cancelled turns has ended; undefined if none still runs. */
   quiet(): Promise<void> | undefined {
     const left = this.#left
     return left && new Promise((resolve) => { left.quieted = resolve })
   }
 
-  /** Those that were not begun, for another activation. */
+  /** Removes and returns the turns that never began, for another activation. */
   handOver(): readonly Turn[] {
     const left = [...this.#held ?? [], ...this.#queue ?? []].filter((turn) => !turn.over)
     this.#held = this.#queue = undefined
-    // timers and reminders are of this object, and not of the one that is made next
+    // timers and reminders belong to this object, not to its successor
     for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was put away before`))
     return left.filter((turn) => !turn.over)
   }
 
-  /** Begins what may begin. */
+  /** Begins every turn that may begin now. */
   next(): void {
     const { activation } = this
     if (this.#going || !activation.started) return
@@ -181,14 +181,14 @@ export class Mailbox {
     if (held?.length) {
       if (mesh.valid()) {
         this.#held = undefined
-        for (const turn of held) if (!turn.over) this.push(turn) // the one that they came back to may have ended
+        for (const turn of held) if (!turn.over) this.push(turn) // pushed again, as the turn that they came back to may have ended
       } else activation.host.pause(this)
     }
     this.#going = true
     let until = Infinity
     try {
       while (this.#free) {
-        // put away by its own word, and that came while it was made: whoever waits for that is served first
+        // the actor asked for its deactivation during activation: the call that waited for it is served first
         if (activation.asked && (this.#count > 0 || this.queued === 0)) activation.stop('asked')
         if (activation.phase === 'stopping') {
           if (!this.#shared?.size) activation.leave()
@@ -196,8 +196,8 @@ export class Mailbox {
         }
         const turn = this.#queue?.[0]
         if (activation.phase !== 'active' || !turn || (this.#shared?.size && !turn.shared)) return
-        if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // those that nobody waits for any more run on
-        if (this.#shared?.size && this.#fixed && !this.#mended(this.#shared)) return // it is given up, and the queue with it
+        if (this.#shared && this.#shared.size >= activation.definition.mailbox) return // counts cancelled turns, whose code still runs
+        if (this.#shared?.size && this.#fixed && !this.#mended(this.#shared)) return // the activation was dropped, and its queue with it
         const now = mesh.clock.now()
         if (!mesh.valid(now)) return activation.host.pause(this)
         if (until === Infinity) until = now + SLICE_MS
@@ -211,15 +211,15 @@ export class Mailbox {
     }
   }
 
-  /** No turn runs that must be alone. */
+  /** Whether no exclusive turn or hook runs. */
   get #free(): boolean {
     return this.#alone === undefined
   }
 
-  /** The turn of ours that waits for this one to end. */
+  /** Finds the running turn of this actor whose call chain led to this call, and so waits for it. */
   #cycle(turn: Turn): Turn | undefined {
     if (this.idle && !this.#inner?.size) return undefined
-    // a peer may say anything of its chain: those that run are looked at only where it holds a name of this activation
+    // a peer may send any chain: running turns are compared only with names of this activation
     const prefix = namesOf(this.activation)
     const named = turn.carried.chain.filter((name) => name.startsWith(prefix))
     return named.length === 0 ? undefined : this.running.find((one) => !one.ended && named.includes(one.name))
@@ -241,12 +241,12 @@ export class Mailbox {
     }
     let result: unknown
     try {
-      // it may follow in the midst of another turn, or of its caller, and inherits nothing of them
+      // the call stack may be that of another turn or of the caller, whose async context must not be inherited
       result = turn.own ? this.#execute(turn) : turn.within ? turn.within.runInAsyncScope(this.#apart, this, turn) : outside(this.#apart, this, turn)
       if (isThenable(result)) {
         turn.slowAt = now + definition.slowTurnMs
         activation.host.note(turn)
-        // the turns behind it follow from here, and go on when the caller of this one is long gone
+        // the next turns begin in this callback, so the caller's async context must not leak into them
         outside(() => void Promise.resolve(result).then(
           (value) => this.#done(turn, null, value, true),
           (thrown: unknown) => this.#done(turn, this.#thrown(turn, thrown), undefined, true),
@@ -256,7 +256,7 @@ export class Mailbox {
     } catch (thrown) {
       return outside(this.#done, this, turn, this.#thrown(turn, thrown))
     }
-    // getters in what it returns or keeps are run as well, and below it may be its caller
+    // settling may run getters of the result or of durable state, and the caller may be on this call stack
     const looked = typeof result === 'object' && result !== null
     if (turn.from === undefined && (looked || definition.durable || activation.history)) outside(this.#done, this, turn, null, result)
     else this.#done(turn, null, result)
@@ -266,7 +266,7 @@ export class Mailbox {
     return turn.task ? turn.task(this.activation) : this.activation.call(turn.method, turn.args)
   }
 
-  /** Where several run at once, only the context of each tells which of them makes a call. */
+  /** Where turns run concurrently, only the async context tells which of them makes a call. */
   #apart(turn: Turn): unknown {
     return turn.shared || this.activation.definition.reentrant ? scope.run(turn, () => this.#execute(turn)) : this.#execute(turn)
   }
@@ -274,16 +274,16 @@ export class Mailbox {
   #thrown(turn: Turn, thrown: unknown): StageError {
     const { address } = this.activation
     const error = asError(thrown)
-    // what a task of ours says stands for itself; what a method throws is its own
+    // errors of the library's own tasks pass as they are; exceptions of methods become REMOTE_ERROR
     if (error instanceof NoSuchMethod && error.address === address) return new StageError('NO_SUCH_METHOD', error.message)
     if (error instanceof StageError && turn.own) return error
-    // of a timer or reminder it says who has begun it
+    // timers and reminders need no prefix: their own report names them
     return new StageError('REMOTE_ERROR', `${turn.task ? '' : `${turn.words} failed: `}${error.message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
   }
 
   /**
-   * The code of a turn has ended.
-   * @param waited  and others may have run meanwhile
+   * Called when the code of a turn has ended.
+   * @param waited  the code was asynchronous, so other turns may have run meanwhile
    */
   #done(turn: Turn, error: StageError | null, value?: unknown, waited = false): void {
     const { activation } = this
@@ -296,7 +296,7 @@ export class Mailbox {
     if (took > activation.definition.slowTurnMs && turn.slowAt > 0) slow(turn)
     turn.slowAt = Infinity
     if (turn.over) turn.noted?.delete(turn)
-    if (activation.phase === 'over') { // it was when the claim was lost
+    if (activation.phase === 'over') { // the claim was lost while the turn ran
       const left = this.#left
       if (left?.turns.delete(turn) && left.turns.size === 0) left.quieted?.()
       return turn.answer(error, value)
@@ -306,13 +306,13 @@ export class Mailbox {
       turn.answer(error, value)
       if (this.#inner?.size === 0) this.#outer?.()
     } else if (turn.shared) this.#unshare(turn, error, value, waited)
-    else if (this.#inner?.size) { // they belong to this turn: it ends with the last of them
+    else if (this.#inner?.size) { // reentrant turns belong to this turn, which ends with the last of them
       holdIn(value, activation.definition.share)
       this.#outer = () => { this.#outer = undefined; this.#settle(turn, error, value) }
     } else this.#settle(turn, error, value)
   }
 
-  /** One that may have changed nothing has ended. */
+  /** Ends a turn that could run concurrently; changes that a readonly turn made are rolled back and become its error. */
   #unshare(turn: Turn, error: StageError | null, value: unknown, waited: boolean): void {
     if (!turn.own && this.#fixed && !this.#mended(waited ? this.#shared ?? NOBODY : [turn])) return
     this.#shared?.delete(turn)
@@ -328,9 +328,9 @@ export class Mailbox {
   }
 
   /**
-   * Puts back what may not have been changed.
-   * @param by  those which it can have been
-   * @returns false if the object does not let itself be put back, and was given up
+   * Rolls back changes that readonly turns have made.
+   * @param by  the turns that may have made them
+   * @returns false if the rollback failed and the object was dropped
    */
   #mended(by: Iterable<Turn>): boolean {
     const { activation } = this
@@ -348,16 +348,16 @@ export class Mailbox {
     }
   }
 
-  /** One that ran alone has ended: what it changed is kept, or put back, before it is answered. */
+  /** Settles an exclusive turn: its changes are committed or rolled back before it is answered. */
   #settle(turn: Turn, error: StageError | null, value: unknown): void {
     const { activation } = this
     const { definition, persistence, history, reminders } = activation
     if (!definition.durable && !history && !reminders?.changed) return this.#conclude(turn, error, value)
-    // a save() that nobody waited for: two commits at once would be of the same version
+    // a save() that the turn did not await: concurrent commits would have the same version
     if (persistence.saving) {
       holdIn(value, definition.share)
       return void persistence.saving.then(() => {
-        if (activation.phase === 'over') turn.answer(error, value) // it was when the claim was lost
+        if (activation.phase === 'over') turn.answer(error, value) // the claim was lost meanwhile
         else this.#settle(turn, error, value)
       })
     }

@@ -9,14 +9,14 @@ import { Turn } from './turn.js'
 import type { ReminderOptions } from '../types.js'
 
 export const REMINDERS_MAX = 100
-/** One that is later than this counts as missed: nobody could wake the actor. */
+/** A reminder that runs later than this counts as missed: no stage could wake the actor in time. */
 const MISSED_MS = 30_000
 const MAX_MS = 2 ** 31 - 1
-/** One that failed is tried again. */
+/** First and longest delay before a failed reminder is retried. */
 const RETRY_MS = 1000
 const RETRY_MAX_MS = 60_000
 
-/** What reminders ask of their activation. */
+/** The view of the activation that its reminders need. */
 interface RemindersOwner {
   readonly address: string
   readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'error'>; readonly outgoing: { readonly data: Refs } }
@@ -26,22 +26,22 @@ interface RemindersOwner {
 }
 
 /**
- * What an actor wants to be called for, at times of the store's clock. It is kept with the state, and changes with the
- * commits of turns: one that has run is taken out by the very commit that keeps what it did.
+ * The reminders of one actor, due at times of the store's clock. Reminders are part of the state and change with the commits
+ * of turns: the commit of a reminder's own turn also removes or reschedules the reminder.
  */
 export class Reminders {
   #kept: readonly Reminder[]
-  /** As the last turn left them, saved or not. */
+  /** The reminders as the last turn left them, committed or not. */
   #settled: readonly Reminder[]
   #now: Map<string, Reminder>
-  /** By the turn that runs. */
+  /** Whether the running turn has changed a reminder. */
   #touched = false
-  /** Since the last commit. */
+  /** Whether reminders have changed since the last commit. */
   changed = false
   #timer: Timer | undefined
-  /** Its turn is waiting or running. */
+  /** Names of reminders whose turns wait or run. */
   readonly #due = new Set<string>()
-  /** Those that failed: for how long they wait, and until when by the store's clock. */
+  /** Failed reminders: the retry delay, and when it ends by the store's clock. */
   readonly #failed = new Map<string, { readonly ms: number; readonly until: number }>()
   #closed = false
 
@@ -55,13 +55,13 @@ export class Reminders {
     return [...this.#now.values()]
   }
 
-  /** When the actor has to be woken, should it not be active. */
+  /** When the actor must be woken if it is not active. */
   get next(): number | undefined {
     const times = this.list.map((one) => one.at)
     return times.length > 0 ? Math.min(...times) : undefined
   }
 
-  /** One of them is to be tried again. */
+  /** Whether a failed reminder is to be retried. */
   get failing(): boolean {
     return this.#failed.size > 0
   }
@@ -81,7 +81,7 @@ export class Reminders {
     }
     let own: unknown[]
     try {
-      own = copyOf(args, this.activation.host.outgoing.data) // here, and not when it is committed, so that whoever set it is told
+      own = copyOf(args, this.activation.host.outgoing.data) // copied now, so that the error reaches the code that sets the reminder
     } catch (error) {
       dispose(args)
       throw error
@@ -99,13 +99,13 @@ export class Reminders {
     if (this.#now.delete(name)) this.changed = this.#touched = true
   }
 
-  /** A turn has ended, and what it changed stands, though it may not be saved yet. */
+  /** Accepts the changes of a turn that has ended, though they may not be committed yet. */
   settle(): void {
     if (this.#touched) this.#settled = this.list
     this.#touched = false
   }
 
-  /** What there is now is being committed. */
+  /** Called when the present reminders are being committed. */
   committing(): void {
     this.settle()
     this.changed = false
@@ -120,7 +120,7 @@ export class Reminders {
     this.changed = this.#settled !== this.#kept
   }
 
-  /** Waits for the earliest that is committed. */
+  /** Sets the timer for the earliest committed reminder. */
   arm(): void {
     this.#timer?.cancel()
     if (this.#closed) return
@@ -169,7 +169,7 @@ export class Reminders {
       this.arm()
     }, () => {
       const current = this.#now.get(name)
-      if (current !== reminder && current?.at !== at) return undefined // replaced or forgotten since
+      if (current !== reminder && current?.at !== at) return undefined // replaced or forgotten meanwhile
       const now = this.#time()
       this.changed = this.#touched = true
       if (everyMs === undefined) this.#now.delete(name)
@@ -186,10 +186,10 @@ export class Reminders {
   }
 }
 
-/** What is changed later is not in it. @throws StageError BAD_ARGUMENT */
+/** Copies the arguments, so that later changes do not reach the reminder. @throws StageError BAD_ARGUMENT */
 const copyOf = (args: readonly unknown[], refs: Refs): unknown[] => decode(encode(args, refs), refs) as unknown[]
 
-/** At most three hundred years. */
+/** Whether a value is a valid number of milliseconds, at most about three hundred years. */
 const isMs = (value: unknown, least: number): boolean => typeof value === 'number' && value >= least && value <= 1e13
 
 const byName = (list: readonly Reminder[]): Map<string, Reminder> => new Map(list.map((one) => [one.name, one]))

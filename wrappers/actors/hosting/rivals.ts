@@ -7,14 +7,14 @@ import type { Definition } from '../definition.js'
 
 const RIVALS_MAX = 100
 
-/** Types of other stages that overlap one of here and are not the same: their actors would be of two types. */
+/** Finds types of other stages that overlap a type of this stage without being equal: some addresses would have two types. */
 export class Rivals {
   readonly #said = new Set<string>()
 
-  /** @param types  of this stage: the list grows */
+  /** @param types  types of this stage; the list grows */
   constructor(private readonly mesh: Mesh<Rpc>, private readonly types: readonly Definition[]) {}
 
-  /** Says once of each that it is there. */
+  /** Reports each overlapping type once. */
   compare(): void {
     for (const peer of this.mesh.peers()) {
       for (const text of announcedBy(peer.announces)?.types ?? []) {

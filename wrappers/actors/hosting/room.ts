@@ -2,32 +2,32 @@ import type { Clock } from '../../../src/types.js'
 import type { Definition } from '../definition.js'
 import type { Activation } from './activation.js'
 
-/** Of idle actors, those that were used longest ago: one look at all of a type finds so many. */
+/** Limit of least recently used idle actors remembered per scan of a type. */
 const SPARE_MAX = 64
-/** What looking for them may take of the time: one part of so many. */
+/** Scans may take at most one part in this many of the time. */
 const SHARE = 20
 
 interface Spare {
   readonly at: number
-  /** The first to go last. */
+  /** Least recently used last. */
   readonly found: Activation[]
-  /** When all may be looked through again. */
+  /** When the next scan is allowed. */
   readonly restsUntil: number
 }
 
-/** Which idle actors make room for others of their type. */
+/** Chooses idle actors that make room for others of their type. */
 export class Room {
   readonly #spare = new Map<Definition, Spare>()
 
-  /** @param activations  all that are active here */
+  /** @param activations  all activations of this stage */
   constructor(private readonly clock: Clock, private readonly activations: ReadonlyMap<string, Activation>) {}
 
-  /** @returns one of that type that is being put away, the one that was used longest ago; undefined if none is idle */
+  /** Deactivates the least recently used idle actor of a type. @returns its activation; undefined if none is idle */
   make(definition: Definition): Activation | undefined {
     let spare = this.#spare.get(definition)
     for (;;) {
       for (let one = spare?.found.pop(); one; one = spare?.found.pop()) {
-        if (!one.idle || one.usedAt > spare!.at) continue // it was used since
+        if (!one.idle || one.usedAt > spare!.at) continue // used since the scan
         one.stop('idle')
         return one
       }

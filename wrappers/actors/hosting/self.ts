@@ -12,17 +12,17 @@ import { Timers, type TimersOwner } from './timers.js'
 import { scope, type Turn, type TurnOwner } from './turn.js'
 import type { Actor, ActorCallOptions, ActorTimer, ReminderOptions, Self, UntypedActor } from '../types.js'
 
-/** How an actor reaches others: `within` and `hand` are asked with each call. */
+/** How an actor reaches other actors and stages: `within` and `hand` are evaluated for each call. */
 export interface Proxies {
   actor(address: string, options: ActorCallOptions, within: () => Context | undefined, hand: () => Hand): object
   target(to: To, options: SelectOptions): unknown
   /** How proxies of actors travel in values. */
   readonly references: References
-  /** The same where a value may be nothing but data. */
+  /** The same for values that may contain only data. */
   readonly data: Refs
 }
 
-/** What the self of an actor asks of its activation. */
+/** The view of the activation that an actor's self needs. */
 interface SelfOwner extends TurnOwner {
   readonly fence: Fence | undefined
   readonly instance: object | undefined
@@ -122,7 +122,7 @@ export class ActorSelf implements Self {
     if (!this.#activation.instance) throw new TypeError('an actor has timers and reminders once it is made: set them in activate() or later')
   }
 
-  /** @throws TypeError in a turn that may change nothing */
+  /** @throws TypeError in a readonly turn */
   #mayWrite(what: string): void {
     const turn = scope.getStore()
     if (turn?.shared && turn.of === this.#activation && !turn.ended) throw new TypeError(`${turn.method} of ${printable(this.address)} is readonly, and may not ${what}`)
@@ -133,12 +133,12 @@ export class ActorSelf implements Self {
     return inside?.of === this.#activation ? inside : this.#activation.mailbox.alone
   }
 
-  /** Whose functions and iterables they are that calls made now give to others. */
+  /** The owner of functions and iterables in the arguments of calls made now: the running turn, or the activation. */
   #hand(): Hand {
     return this.#turn ?? this.#activation.handedOut
   }
 
-  /** Of the turn that makes a call, which waits for it. */
+  /** Context that calls made now inherit from the running turn; undefined outside of turns. */
   #context(): Context | undefined {
     const turn = this.#turn
     if (!turn || turn.over) return undefined

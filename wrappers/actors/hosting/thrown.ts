@@ -1,13 +1,13 @@
 import { outside } from '../../../src/outside.js'
 
-/** By the code of the actor while it was made: whatever it is, it is not the word of the library. */
+/** Wraps an exception of the actor's code during activation, so that it is never taken for an error of the library. */
 export class Thrown extends Error {
   constructor(override readonly cause: unknown) {
     super()
   }
 }
 
-/** Runs code of the actor. @throws Thrown whatever that throws */
+/** Runs code of the actor. @throws Thrown wraps any exception of that code */
 export function theirs<T>(run: () => T): T {
   try {
     return outside(run)

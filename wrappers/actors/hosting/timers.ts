@@ -4,7 +4,7 @@ import { NOTHING } from '../../rpc/context.js'
 import { Turn } from './turn.js'
 import type { ActorTimer } from '../types.js'
 
-/** What timers ask of their activation. */
+/** The view of the activation that its timers need. */
 export interface TimersOwner {
   readonly address: string
   readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'error'> }
@@ -18,12 +18,12 @@ export class Timers {
 
   constructor(private readonly activation: TimersOwner) {}
 
-  /** Something is still to come: an actor with timers is not idle. */
+  /** Whether a timer is set; an actor with timers is not idle. */
   get pending(): boolean {
     return this.#waiting.size > 0
   }
 
-  /** @param again  the period counts from the end of the last turn */
+  /** @param again  repeats; the period counts from the end of the previous turn */
   set(ms: number, fn: () => unknown, again: boolean): ActorTimer {
     if (!(typeof ms === 'number' && ms >= 0 && ms <= 2 ** 31 - 1)) {
       throw new TypeError(`a timer of ${describe(ms)} ms: expected 0 to ${2 ** 31 - 1}`)
@@ -33,7 +33,7 @@ export class Timers {
     let timer: Timer | undefined
     let off = false
     const cancel = (): void => {
-      off = true // its turn may wait already
+      off = true // its turn may already wait in the mailbox
       timer?.cancel()
       this.#waiting.delete(cancel)
     }

@@ -13,7 +13,7 @@ import { inWords } from '../words.js'
 
 export type Settle = (error: StageError | null, value?: unknown) => void
 
-/** What the library's own turns do with an actor. */
+/** Operations of the library's own turns on an actor. */
 export interface Inspected {
   /** @throws StageError NO_SUCH_PROPERTY */
   read(name: unknown): unknown
@@ -21,23 +21,23 @@ export interface Inspected {
   watch(watch: Watch, changes: Changes | undefined): void
 }
 
-/** What a turn runs in place of a method. */
+/** Code that a turn runs instead of a method. */
 export type Task = (actor: Inspected) => unknown
 
-/** Where an activation is between its claim and its end. */
+/** Phase of an activation, from its claim to its end. */
 export type Phase = 'starting' | 'active' | 'stopping' | 'over'
 
-/** What a turn asks of the activation that took it on. */
+/** The view of its activation that a turn needs. */
 export interface TurnOwner {
   readonly address: string
-  /** Of this activation alone: a part of the names of its turns. */
+  /** Unique to this activation; part of the names of its turns. */
   readonly token: string
   readonly definition: { readonly share: boolean }
   readonly phase: Phase
   readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'valid' | 'error'> }
   readonly mailbox: {
     readonly running: readonly Turn[]
-    /** Nobody waits for that one any more. */
+    /** Removes a cancelled turn that has not begun. */
     forgotten(turn: Turn): void
   }
   readonly handedOut: {
@@ -46,49 +46,49 @@ export interface TurnOwner {
   }
 }
 
-/** Which turn is running, where several of one actor may at once; asked only there, as it costs more than a short turn. */
+/** The running turn, for actors whose turns run concurrently; not used for others, because it costs more than a short turn. */
 export const scope = new AsyncLocalStorage<Turn>()
 
 /** One call to one actor, from its arrival to its end. */
 export class Turn implements Hand {
-  /** Counts those of an activation; 0 until it begins. */
+  /** Number of the turn within its activation; 0 until it begins. */
   id = 0
-  /** When its call came to this stage, or was made on it; 0 until the mailbox has it. By the clock's `now()`. */
+  /** When the call arrived at this stage, or was made here, by the clock's `now()`; 0 until the mailbox has it. */
   arrivedAt = 0
-  /** When its code began; what is between the two is how long the mailbox held it. */
+  /** When its code began; the time since `arrivedAt` was spent in the mailbox. */
   startedAt = 0
-  /** Changes nothing: may run with others of its kind. */
+  /** Whether the turn changes nothing, and so may run concurrently with others of its kind. */
   shared = false
-  /** Runs within another turn, whose chain of calls it belongs to. */
+  /** Whether the turn is reentrant: it runs within another turn, to whose call chain it belongs. */
   inner = false
-  /** It runs what turns of its actor gave to others: within those of its chain, where one still runs. */
+  /** Whether the turn runs handed-out code: such a turn runs within a giving turn of its chain, while one still runs. */
   back = false
-  /** It has been answered; its code may still run. */
+  /** Whether the turn has been answered; its code may still run. */
   over = false
-  /** When it will have taken long; 0 once that was said. */
+  /** When the turn counts as slow; 0 once that was reported. */
   slowAt = Infinity
-  /** Its code has ended; what it changed may still be on its way to the store. */
+  /** Whether its code has ended; its changes may still be on their way to the store. */
   ended = false
-  /** Called when that is so, where it was answered before. */
+  /** Called when the code ends, for a turn that was answered before. */
   onended: (() => void) | undefined
-  /** Its task is one of the library's own, and what that throws stands for itself. */
+  /** Whether the task is one of the library's own, whose StageErrors pass to the caller as they are. */
   own = false
-  /** The id of the stage that it came from; undefined: this one. */
+  /** The id of the calling stage; undefined: this stage. */
   from: string | undefined
-  /** Whose it is, once it was taken on. */
+  /** The activation that accepted the turn. */
   of: TurnOwner | undefined
-  /** In whose context its code runs, where an interceptor may have made one; undefined: in none. */
+  /** The async context in which its code runs, where interceptors may have set one; undefined: an empty one. */
   within: AsyncResource | undefined
-  /** When its caller stops waiting by now, where streams among its arguments give it more time. */
+  /** Returns the current deadline, for a call whose argument streams extend it. */
   until: (() => number) | undefined
-  /** Where it is held for the sake of its deadline; not beyond its end. */
+  /** The set that holds the turn for its deadline; the turn leaves it when it ends. */
   noted: Set<Turn> | undefined
   #abort: AbortController | undefined
 
   /**
-   * @param method  its name; `@…` where a task runs
-   * @param endsAt  when its caller stops waiting; Infinity where nobody waits
-   * @param carried  what came with its call
+   * @param method  name of the method; `@…` for a task
+   * @param endsAt  when the caller stops waiting; Infinity if nobody waits
+   * @param carried  context that travelled with the call
    */
   constructor(
     readonly method: string,
@@ -99,29 +99,29 @@ export class Turn implements Hand {
     public task?: Task,
   ) {}
 
-  /** Its code runs, and is reported should it take long. */
+  /** Whether its asynchronous code runs and has not been reported as slow. */
   get watched(): boolean {
     return this.slowAt > 0 && this.slowAt < Infinity
   }
 
-  /** Under which the calls that it makes know it. */
+  /** Name of the turn in the chains of the calls that it makes. */
   get name(): string {
     return `${namesOf(this.of)}${this.id}`
   }
 
-  /** For messages. */
+  /** Describes the turn in messages. */
   get words(): string {
     return inWords(this.method, this.args, this.of?.address ?? 'an actor')
   }
 
-  /** Fires when nobody waits for it any more. */
+  /** Fires when nobody waits for the turn any more. */
   get signal(): AbortSignal {
     this.#abort ??= new AbortController()
     if (this.over) this.#abort.abort()
     return this.#abort.signal
   }
 
-  /** The first answer counts. */
+  /** Answers the call; only the first answer counts. */
   answer(error: StageError | null, value?: unknown): void {
     if (this.over || error) this.#unwanted(value)
     if (this.over) return this.#unwanted(error?.code === 'REMOTE_ERROR' ? error.cause : undefined)
@@ -131,13 +131,13 @@ export class Turn implements Hand {
     else this.done(null, value)
   }
 
-  /** Ends the streams in what nobody gets; what is shared belongs to the actor still. */
+  /** Ends the streams in a value that nobody receives; a value shared by reference still belongs to the actor. */
   #unwanted(value: unknown): void {
     if (this.from !== undefined || !this.of?.definition.share) dispose(value)
     else holdIn(value, true)
   }
 
-  /** Nobody waits any more: takes it out of the queue, or tells those that it calls. */
+  /** Ends a turn that nobody waits for: removes it from the queue, or cancels the calls that it makes. */
   cancel(error: StageError): void {
     if (this.over) return
     this.answer(error)
@@ -153,21 +153,21 @@ export class Turn implements Hand {
     return this.of ? this.of.handedOut.offer(stream, kind, this) : stream
   }
 
-  /** This stage does not host the actor (any more). @param owner  the id of the stage that does, if that is known */
+  /** Answers that this stage does not host the actor. @param owner  id of the stage that does, if known */
   move(owner?: string): void {
     this.answer(moved(this.of?.address ?? 'the actor', owner))
   }
 }
 
-/** How the names of all turns of an activation begin; not those of the next one, which counts its turns from the beginning. */
+/** Common prefix of the names of an activation's turns. Each activation has its own, because turn numbers start again. */
 export const namesOf = (activation: Pick<TurnOwner, 'address' | 'token'> | undefined): string =>
   `${activation?.address ?? ''}#${activation?.token ?? ''}.`
 
-/** The answer to a call that came to the wrong stage. */
+/** The answer to a call that arrived at the wrong stage. */
 export const moved = (address: string, owner = ''): StageError =>
   new StageError('REFUSED', `${address} is not hosted here`, { executed: 'no', cause: { moved: owner } })
 
-/** Where to go with a call that was answered so; '' if that is not known. Undefined for any other error. */
+/** The stage to which a `moved` error redirects; '' if it is not known. Undefined for any other error. */
 export function movedTo(error: StageError): string | undefined {
   if (error.executed !== 'no' || error.code !== 'REFUSED') return undefined
   const to = (error.cause as { moved?: unknown } | null | undefined)?.moved

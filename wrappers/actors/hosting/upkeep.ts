@@ -8,18 +8,18 @@ import type { Claims } from './claims.js'
 import type { Definition } from '../definition.js'
 import { Waking, type Next, type WakingHost } from './waking.js'
 
-/** How often those that nobody uses are looked for, as a part of the shortest idleMs. */
+/** Looks for idle actors per shortest `idleMs`. */
 const LOOKS = 5
 const LOOK_MIN_MS = 100
 const DUE_MS = 5000
-/** When it is looked for due reminders again. */
+/** Delay until the next look for due reminders. */
 const NEXT_MS: Readonly<Record<Next, number>> = { now: 200, soon: 1000, later: DUE_MS }
-/** How often it is looked at what else is to be done. */
+/** Least time between two rounds of the other duties. */
 const LEAST_MS = 0.8 * DUE_MS
-/** Claims that are in use are looked at, if nothing has told for so long that they are good. */
+/** A claim in use is verified if nothing has confirmed it for this long. */
 const VERIFY_MS = 20_000
 
-/** What upkeep asks of the hosting of its stage. */
+/** The view of the stage's hosting that upkeep needs. */
 interface UpkeepHost extends WakingHost {
   readonly types: readonly Definition[]
   readonly activations: Iterable<Activation>
@@ -27,7 +27,7 @@ interface UpkeepHost extends WakingHost {
   reclaim(): void
 }
 
-/** What is done from time to time: idle actors are put away, those with reminders that are due are woken, claims are looked at, objects that lost theirs get another. */
+/** Periodic work: deactivates idle actors, wakes actors with due reminders, verifies claims, and reclaims objects that lost theirs. */
 export class Upkeep {
   #look: Timer | undefined
   #due: Timer | undefined
@@ -39,12 +39,12 @@ export class Upkeep {
     this.#waking = new Waking(hosting, wake)
   }
 
-  /** Actors with due reminders that could not be woken, as far as this stage looks after them. */
+  /** Actors with due reminders that could not be woken; 0 if another stage does the waking. */
   get stuck(): number {
     return this.#waking.stuck
   }
 
-  /** There is something to look after, or more of it. */
+  /** Called when there are new types or objects to look after. */
   begin(): void {
     this.#watchIdle()
     this.#watchDue()
@@ -77,7 +77,7 @@ export class Upkeep {
     const { clock, random } = this.hosting.mesh
     this.#due = clock.setTimeout(() => {
       this.#due = undefined
-      if (clock.now() - this.#lookedAt >= LEAST_MS) { // however many reminders are due
+      if (clock.now() - this.#lookedAt >= LEAST_MS) { // not more often, however many reminders are due
         this.#lookedAt = clock.now()
         void this.#verify()
         if (this.hosting.mesh.valid()) this.hosting.reclaim()
@@ -86,7 +86,7 @@ export class Upkeep {
     }, jitter(random, ms, 0.1))
   }
 
-  /** A store may forget what it had, and nobody may tell us that we were taken for dead: one that keeps nothing would go on for ever. */
+  /** Verifies old claims: after a reset store or an unreported takeover, an activation without commits would live on for ever. */
   async #verify(): Promise<void> {
     const { mesh, claims, activations } = this.hosting
     if (!mesh.valid()) return
@@ -97,7 +97,7 @@ export class Upkeep {
     }))
   }
 
-  /** One stage of those that host a type looks for reminders of actors that are not active. */
+  /** Wakes actors with due reminders. A single stage, chosen by its id, does so for all. */
   async #wakeDue(): Promise<Next> {
     const { mesh } = this.hosting
     if (!mesh.valid()) return 'later'
@@ -107,7 +107,7 @@ export class Upkeep {
   }
 }
 
-/** Of the stages that host anything, the one with the least id: that one looks for all. */
+/** Whether this stage has the least id of the stages that host types, and so does the waking for all. */
 function isFirst(mesh: Mesh<Rpc>): boolean {
   return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
 }

@@ -6,49 +6,49 @@ import { STORE_MS } from './activation.js'
 import { announced, type Pattern } from '../address.js'
 import { announcedBy } from '../announced.js'
 
-/** Reads of the store in one round, and how many actors each shows. */
+/** Reads of the store per round, and actors per read. */
 const PAGES_MAX = 10
 const PAGE = 1000
-/** Actors that are woken in one round. */
+/** Actors woken per round. */
 const WAKES_MAX = 100
-/** Beside them, so many of types that fail, and so many that were woken before. */
+/** Additional wakes per round: of actors whose type fails, and of actors that were woken before. */
 const PROBES_MAX = 50
 const AGAIN_MAX = 50
-/** A type fails when so many of its actors in a row could not be woken. */
+/** A type counts as failing after this many failed wakes in a row. */
 const FAILS_MIN = 20
-/** One that could not be woken is left alone that long, and twice as long each time. */
+/** Back-off after a failed wake: doubles with each failure, up to the maximum. */
 const FAILED_MS = 10_000
 const FAILED_MAX_MS = 600_000
-/** One that fails for so long is reported, though others of its type do not. */
+/** Back-off from which a single actor is reported as stuck, even if its type does not fail. */
 const REPORTED_MS = 40_000
-/** Actors that were woken, and are remembered. */
+/** Limit of remembered wakes. */
 const TRIED_MAX = 10_000
-/** Kinds of reminders that cannot run, and are told apart. */
+/** Limit of kinds of stuck reminders that are counted separately. */
 const KINDS_MAX = 100
 
-/** One that was woken. */
+/** An actor that was woken. */
 interface Tried {
-  /** When it may be woken again. */
+  /** When the actor may be woken again. */
   from: number
-  /** For how long it was left alone; 0: it was woken. */
+  /** Back-off after a failed wake; 0 after a successful one. */
   ms: number
   pending: boolean
-  /** The pass in which it was due last. */
+  /** The last pass in which the actor was due. */
   pass: number
 }
 
-/** What waking asks of the hosting of its stage. */
+/** The view of the stage's hosting that waking needs. */
 export interface WakingHost {
   readonly mesh: Mesh<Rpc>
   readonly store: Store
   readonly types: readonly { readonly pattern: Pattern }[]
-  /** Undefined: it is not active here. */
+  /** The activation of that address; undefined if the actor is not active here. */
   active(address: string): object | undefined
-  /** Whether it is an object that was given to `host()`. */
+  /** Whether the address belongs to an object of `host()`. */
   isGiven(address: string): boolean
 }
 
-/** A type of actors that some stage hosts. */
+/** An actor type that some stage hosts. */
 interface Type {
   readonly text: string
   match(address: string): unknown
@@ -59,7 +59,7 @@ interface Failing {
   error: StageError
 }
 
-/** Up to where was looked; `full`: no more can be woken in this round. */
+/** Where a look at the due reminders stopped, and why; `full`: the budget of the round is spent. */
 interface Looked {
   readonly at: Wake | undefined
   readonly found: 'more' | 'full' | 'end' | 'away'
@@ -69,40 +69,40 @@ interface Looked {
 export type Next = 'now' | 'soon' | 'later'
 
 /**
- * Wakes the actors whose reminders are due and that are active nowhere. It passes over all that are due again and again,
- * in parts: those that cannot run, because nobody hosts their type or they cannot be made, are counted and passed over,
- * so that however many they are, they hold up none of those behind them.
+ * Wakes actors that are active nowhere and have due reminders. Repeated passes go over all due reminders, in parts. Actors
+ * that cannot run, because no stage hosts their type or their activation fails, are counted and skipped, so that any number
+ * of them delays none of the others.
  */
 export class Waking {
   readonly #tried = new Map<string, Tried>()
   readonly #failing = new Map<string, Failing>()
-  /** Where the pass is. */
+  /** Position of the pass; undefined at its beginning. */
   #at: Wake | undefined
-  /** What became due behind this is looked at in each round, where a pass takes several. */
+  /** If a pass takes several rounds, reminders that became due after this position are looked at in each round. */
   #newest: Wake | undefined
-  /** A whole pass was made since the types are those. */
+  /** Whether a pass has been completed with the present types. */
   #complete = false
   #types: readonly Type[] = []
   #pass = 0
-  /** Actors that cannot be woken, by kind, in this pass; and why. */
+  /** Number of actors that cannot be woken in this pass, by kind. */
   #counting = new Map<string, number>()
-  /** The kinds that the pass before had. */
+  /** Kinds counted in the previous pass. */
   #before: ReadonlySet<string> = new Set()
   readonly #reported = new Set<string>()
-  /** Some of a type that fails were not tried. */
+  /** Whether actors of a failing type were left untried in this pass. */
   #untried = false
   #counts = true
   #budget = 0
   #probes = 0
-  /** Were woken before, and may be again. */
+  /** Actors that were woken before and may be woken again in this round. */
   #again: { address: string; type: string; known: Tried }[] = []
-  /** Actors with due reminders that could not be woken, in the last pass. */
+  /** Actors with due reminders that the last pass could not wake. */
   stuck = 0
 
-  /** @param wake  makes an actor active, on whichever stage */
+  /** @param wake  activates an actor on any stage */
   constructor(private readonly hosting: WakingHost, private readonly wake: (address: string) => Promise<StageError | null>) {}
 
-  /** Somebody else looks after them. */
+  /** Forgets everything, because another stage does the waking. */
   rest(): void {
     this.#tried.clear()
     this.#failing.clear()
@@ -112,7 +112,7 @@ export class Waking {
     this.stuck = 0
   }
 
-  /** Looks at some of those that are due. */
+  /** Looks at some of the due reminders. */
   async round(): Promise<Next> {
     this.#known()
     let more = false
@@ -129,7 +129,7 @@ export class Waking {
     return untried ? 'soon' : 'later'
   }
 
-  /** The types that are hosted: where they change, what could not run may be able to. */
+  /** Updates the hosted types. A change begins a new pass, because stuck reminders may be able to run. */
   #known(): void {
     const { mesh, types } = this.hosting
     const all = new Map<string, Type>()
@@ -147,14 +147,14 @@ export class Waking {
     this.#types = [...all.values()]
   }
 
-  /** @param counts  it is a part of the pass */
+  /** @param counts  whether the look is part of the pass */
   async #look(after: Wake | undefined, counts: boolean): Promise<Looked> {
     this.#budget = WAKES_MAX
     this.#probes = PROBES_MAX
     this.#counts = counts
     this.#again = []
     const looked = await this.#read(after)
-    // those first that were left alone for longest, and not those that were due first: they may be due again each time
+    // longest waiting first, not earliest due first, because some actors may be due again each time
     const longest = this.#again.sort((a, b) => a.known.from - b.known.from).slice(0, AGAIN_MAX)
     for (const { address, type, known } of longest) this.#try(address, type, known.ms)
     return looked
@@ -167,10 +167,10 @@ export class Waking {
     for (let pages = 0; pages < PAGES_MAX; pages++) {
       const answer = (async () => this.hosting.store.due(PAGE, at))()
       const page: unknown = await within(mesh.clock, STORE_MS, answer, slow).catch(() => undefined)
-      if (!isWakes(page)) return { at, found: 'away' } // or a store of somebody's own that answers with something else
+      if (!isWakes(page)) return { at, found: 'away' } // also if a custom store answers with something else
       const now = mesh.clock.now()
       for (const one of page) {
-        if (at && one.at === at.at && one.actor === at.actor) return { at, found: 'end' } // such a store goes in a circle
+        if (at && one.at === at.at && one.actor === at.actor) return { at, found: 'end' } // a custom store that repeats itself
         if (!this.#take(one.actor, now)) return { at, found: 'full' }
         at = one
       }
@@ -179,7 +179,7 @@ export class Waking {
     return { at, found: 'more' }
   }
 
-  /** @returns false: no more are woken in this round */
+  /** @returns false if no more actors can be woken in this round */
   #take(address: string, now: number): boolean {
     const known = this.#tried.get(address)
     if (known) known.pass = this.#pass
@@ -226,11 +226,11 @@ export class Waking {
     this.#counting.set(counted, (known ?? this.#counting.get(counted) ?? 0) + 1)
   }
 
-  /** All that are due were looked at. */
+  /** Ends a pass over all due reminders. */
   #passed(newest: Wake | undefined): void {
     this.stuck = [...this.#counting.values()].reduce((sum, one) => sum + one, 0)
     for (const kind of this.#reported) if (!this.#counting.has(kind)) this.#reported.delete(kind)
-    // not those that a stage which restarts is about to host again
+    // reported in the second pass only, because a restarting stage may be about to host them again
     for (const [kind, count] of this.#counting) if (this.#before.has(kind) && !this.#reported.has(kind)) this.#report(kind, count)
     this.#before = new Set(this.#counting.keys())
     for (const [address, { pass, pending }] of this.#tried) if (pass !== this.#pass && !pending) this.#tried.delete(address)
@@ -260,7 +260,7 @@ export class Waking {
   }
 }
 
-/** A store may be somebody's own. */
+/** Checks the answer, because the store may be a custom one. */
 const isWakes = (value: unknown): value is readonly Wake[] => Array.isArray(value) && value.every(isWake)
 
 const isWake = (value: unknown): value is Wake =>

@@ -8,12 +8,12 @@ import type { Reminders } from '../hosting/reminders.js'
 import { NO_BYTES, EMPTY, capture, encodeKept, restore, type Snapshot } from './snapshot.js'
 import type { Phase, Turn } from '../hosting/turn.js'
 
-/** How long a commit is tried again where its outcome is not known. */
+/** How long a commit with unknown outcome is retried. */
 const COMMIT_MS = 5000
 const RETRY_MS = 100
 const NONE: readonly string[] = []
 
-/** What persistence asks of its activation. */
+/** The view of the activation that persistence needs. */
 interface PersistenceOwner {
   readonly address: string
   readonly fence: Fence | undefined
@@ -26,35 +26,35 @@ interface PersistenceOwner {
   drop(reason: 'fenced' | 'store', error: StageError): void
 }
 
-/** What one activation keeps: its durable properties as the store has them, and the commits, one after the other. */
+/** The durable state of one activation: its properties as the store has them, and its commits, one at a time. */
 export class Persistence {
   /** Commits of the actor so far. */
   version = 0
-  /** When the store last said that the actor is ours. */
+  /** When the store last confirmed the claim. */
   heardAt = -Infinity
-  /** What a new object of its type holds: where that is taken away, the next one must know. */
+  /** Durable properties of a new object of the type: if one is deleted, the deletion is kept for the next activation. */
   made: readonly string[] = NONE
-  /** As it was committed; or as it was made, before the first commit. */
+  /** The last committed state; before the first commit, the state of the new object. */
   #committed: Snapshot = EMPTY
-  /** The same as the last turn left it, saved or not; only where the actor says when it is saved. */
+  /** The state as the last turn left it, committed or not; used only with `commit: 'explicit'`. */
   #settled: Snapshot = EMPTY
   #saving: Promise<void> | undefined
 
   constructor(private readonly activation: PersistenceOwner) {}
 
-  /** The object was made, of what the store had. */
+  /** Called when the object has been created and restored from the store. */
   begin(version: number): void {
     this.version = version
     this.heardAt = this.activation.host.mesh.clock.now()
     if (this.activation.definition.durable) this.#settled = this.#committed = this.#capture(EMPTY)
   }
 
-  /** The commit that is under way; settles with it, and never rejects. */
+  /** Resolves when the commit in flight settles, and never rejects; undefined if there is none. */
   get saving(): Promise<void> | undefined {
     return this.#saving
   }
 
-  /** Commits what is durable as it is now. @throws StageError FENCED · STORE_UNAVAILABLE · BAD_ARGUMENT */
+  /** Commits the current durable state. @throws StageError FENCED · STORE_UNAVAILABLE · BAD_ARGUMENT */
   async save(): Promise<void> {
     const { activation } = this
     const isOver = (): boolean => activation.phase === 'over'
@@ -67,7 +67,7 @@ export class Persistence {
     activation.history?.publish()
   }
 
-  /** A hook has ended, and what it changed counts like what a turn has changed. */
+  /** Commits the changes of a hook like the changes of a turn. */
   async afterHook(ms: number): Promise<void> {
     while (this.#saving) await this.#saving
     const { definition, phase, host } = this.activation
@@ -76,18 +76,18 @@ export class Persistence {
     else await this.commit(host.mesh.clock.now() + ms)
   }
 
-  /** @returns undefined if there is nothing to commit @throws StageError BAD_ARGUMENT */
+  /** Commits the changes of a turn. @returns undefined if there is nothing to commit @throws StageError BAD_ARGUMENT */
   afterTurn(turn: Turn): Promise<void> | undefined {
     const { definition } = this.activation
     if (!definition.explicit || !definition.durable) return this.commit(turn.endsAt)
     const settled = this.#capture(this.#settled)
-    // a reminder that has run is taken out, or it would be due for ever
+    // a reminder that has run must be removed, or it would stay due for ever
     const commit = turn.method === '@reminder' ? this.commit(turn.endsAt, false) : undefined
     this.#settle(settled)
     return commit
   }
 
-  /** Undefined if there is nothing to commit. @param all  and not only the reminders @throws StageError BAD_ARGUMENT */
+  /** @param all  false commits only the reminders @returns undefined if there is nothing to commit @throws StageError BAD_ARGUMENT */
   commit(until: number, all = true): Promise<void> | undefined {
     const { definition, reminders } = this.activation
     const next = !all ? this.#committed : definition.durable ? this.#capture(this.#committed) : EMPTY
@@ -101,7 +101,7 @@ export class Persistence {
     return saving
   }
 
-  /** What is durable is again what was committed. @throws whatever its setters throw */
+  /** Rolls back to the committed state; with `commit: 'explicit'`, to the state after the last turn. @throws any exception of setters */
   putBack(): void {
     const { definition, instance, reminders, host } = this.activation
     if (definition.durable) {
@@ -115,13 +115,13 @@ export class Persistence {
     return this.activation.definition.durable && this.#committed.has(name)
   }
 
-  /** What is committed of these properties, or what they are now where they are not kept. */
+  /** The values to show to watchers: the committed value of a durable property, the current value of any other. */
   shown(names: readonly string[], before: Snapshot): Map<string, Buffer> {
     const volatile = capture(this.activation.instance!, names.filter((name) => !this.has(name)), before, this.activation.host.outgoing.data)
     return new Map(names.map((name) => [name, (this.has(name) ? this.#committed.get(name) : volatile.get(name)) ?? NO_BYTES]))
   }
 
-  /** What a turn left stands, though it is not saved. */
+  /** Accepts the state that a turn left, without a commit. */
   #settle(settled: Snapshot): void {
     this.#settled = settled
     this.activation.reminders?.settle()
@@ -140,7 +140,7 @@ export class Persistence {
     const { clock, random } = host.mesh
     const last = Math.min(until, clock.now() + COMMIT_MS)
     const commit = { id: newId(random), version: this.version + 1, data, wake: reminders?.next }
-    let lost = false // the answer to one try, which may have been performed
+    let lost = false // whether an attempt went unanswered, so that it may have been committed
     for (let wait = RETRY_MS; ; wait *= 2) {
       let answer: 'ok' | 'fenced'
       try {
@@ -148,7 +148,7 @@ export class Persistence {
         answer = await within(clock, COMMIT_MS, host.store.commit(address, fence!, commit), slow)
       } catch (error) {
         lost = true
-        // the same commit again is recognised, should the first one have arrived
+        // the store recognises a repeated commit by its id, if the first attempt did arrive
         if ((asError(error) as StageError).code === 'STORE_UNAVAILABLE' && clock.now() + wait < last && activation.phase !== 'over') {
           await new Promise<void>((resolve) => { clock.setTimeout(resolve, wait, true) })
           continue

@@ -1,11 +1,11 @@
-/** What was kept of an actor, put into a new object of its type. */
+/** Restores the kept state of an actor in a new object of its type. */
 import { StageError, asError } from '../../../src/errors.js'
 import { outside } from '../../../src/outside.js'
 import type { Refs } from '../../codec.js'
 import type { Definition } from '../definition.js'
 import { decode, type Kept, type Snapshot } from './snapshot.js'
 
-/** What is asked of the activation for which the object is made. */
+/** The view of the activation that restoring needs. */
 interface RestoringOwner {
   readonly address: string
   readonly definition: Pick<Definition, 'version' | 'migrated'>
@@ -13,7 +13,7 @@ interface RestoringOwner {
 }
 
 /**
- * All of it, so that what this type does not know is there for a migrate() to come.
+ * Restores all properties, also ones that this type does not know, so that a future migrate() can use them.
  * @throws StageError STATE_CORRUPT
  */
 export function restoreKept(object: object, { version, snapshot }: Omit<Kept, 'reminders'>, owner: RestoringOwner): void {
@@ -25,7 +25,7 @@ export function restoreKept(object: object, { version, snapshot }: Omit<Kept, 'r
   for (const [name, bytes] of snapshot) if (bytes.length === 0) Reflect.deleteProperty(object, name)
 }
 
-/** The properties by name, brought up to date if an older version of the type kept them. */
+/** The properties by name, migrated if another version of the type kept them. */
 function valuesOf(version: number, snapshot: Snapshot, { address, definition, host }: RestoringOwner): Record<string, unknown> {
   const data = (): Record<string, unknown> => decoded(snapshot, host.outgoing.data)
   try {
@@ -37,7 +37,7 @@ function valuesOf(version: number, snapshot: Snapshot, { address, definition, ho
   }
 }
 
-/** Without those that were taken away, which have no bytes. */
+/** Decodes the properties, except deleted ones, which have no bytes. */
 function decoded(snapshot: Snapshot, refs: Refs): Record<string, unknown> {
   const held = [...snapshot].filter(([, bytes]) => bytes.length > 0)
   return Object.fromEntries(held.map(([name, bytes]) => [name, decode(bytes, refs)]))

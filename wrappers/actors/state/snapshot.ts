@@ -1,5 +1,5 @@
 /**
- * The properties of an actor as bytes: what a turn has changed, at any depth, is what encodes otherwise than before.
+ * The properties of an actor as bytes. A property has changed, at any depth, if it encodes to other bytes than before.
  */
 import { types } from 'node:util'
 import { StageError, describe } from '../../../src/errors.js'
@@ -13,17 +13,17 @@ export const STATE_MAX_BYTES = 4 * 1024 * 1024
 const FORMAT = 1
 
 const codec = msgpack()
-/** Of properties as bytes, and what frames them. */
+/** Codec for the kept state: encoded properties and their frame. */
 const whole = msgpack({ maxBytes: MAX_STATE_BYTES })
 const DATA: Refs = {
   give: () => refuse(FUNCTION),
   take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in what is only data') },
 }
 
-/** The same on a stage: proxies of actors are kept by their addresses. */
+/** Data refs of a stage, where proxies of actors are encoded as their addresses. */
 export const dataRefs = ({ refer, resolve }: References): Refs => ({ ...DATA, refer, resolve })
 
-/** The encoded values of some properties, by name. Never changed once made. */
+/** The encoded values of some properties, by name. Immutable. */
 export type Snapshot = ReadonlyMap<string, Buffer>
 export const EMPTY: Snapshot = new Map()
 export const NO_BYTES = Buffer.alloc(0)
@@ -38,14 +38,14 @@ export function encode(value: unknown, refs = DATA, by = codec): Buffer {
   return writer.bytes.subarray(0, writer.at)
 }
 
-/** @param given  nobody else has the bytes, and what is read of them may be a view */
+/** @param given  nobody else uses the bytes, so decoded values may be views of them */
 export const decode = (bytes: Buffer, refs = DATA, by = codec, given = false): unknown => by.decode(bytes, 0, bytes.length, refs, given)
 
 /**
- * The properties as they are now.
- * @param before  the last snapshot of the same properties: where nothing has changed, this very object is returned
- * @param gone    names that are in the snapshot all the same, with no bytes: that they were taken away is kept too
- * @throws StageError BAD_ARGUMENT what one of them holds is no data
+ * Takes a snapshot of the properties.
+ * @param before  the last snapshot of the same properties; returned itself if nothing has changed
+ * @param gone    names of deleted properties, which the snapshot keeps without bytes, so that the deletion is kept too
+ * @throws StageError BAD_ARGUMENT a property holds a value that is not data
  */
 export function capture(object: object, names: readonly string[], before: Snapshot, refs: Refs, gone: readonly string[] = []): Snapshot {
   let next: Map<string, Buffer> | undefined
@@ -63,9 +63,9 @@ export function capture(object: object, names: readonly string[], before: Snapsh
   return next ?? before
 }
 
-/** The same bytes as `known` if the value still encodes to them, without making anything. */
+/** Encodes a value; returns `known` itself if the bytes are equal, without an allocation. */
 function encodedOr(known: Buffer | undefined, value: unknown, name: string, refs: Refs): Buffer {
-  if (writing) return encode(value, refs) // a getter in a value has got us here
+  if (writing) return encode(value, refs) // re-entered through a getter of a value
   writing = true
   scratch.at = 0
   try {
@@ -81,7 +81,7 @@ function encodedOr(known: Buffer | undefined, value: unknown, name: string, refs
   }
 }
 
-/** Puts properties back to what a snapshot says; those that it does not have are taken away. */
+/** Sets properties to the values of a snapshot and deletes properties that the snapshot does not have. */
 export function restore(object: object, names: readonly string[], snapshot: Snapshot, refs: Refs): void {
   const target = object as Record<string, unknown>
   for (const name of new Set([...names, ...snapshot.keys()])) {
@@ -99,9 +99,9 @@ function same(value: unknown, bytes: Buffer, refs: Refs): boolean {
   }
 }
 
-/** What is kept of an actor in the store. */
+/** The state of an actor in the store. */
 export interface Kept {
-  /** Of the shape of its state, as its type says. */
+  /** Version of the state's shape, as the type defines it. */
   readonly version: number
   readonly snapshot: Snapshot
   readonly reminders: readonly Reminder[]
@@ -109,16 +109,16 @@ export interface Kept {
 
 export interface Reminder {
   readonly name: string
-  /** By the store's clock. */
+  /** When the reminder is due, by the store's clock. */
   readonly at: number
-  /** Milliseconds between two; undefined: once. */
+  /** Period in milliseconds; undefined: once. */
   readonly everyMs?: number | undefined
   readonly method: string
   readonly args: readonly unknown[]
   readonly missed: 'skip' | 'once'
 }
 
-/** @throws StageError BAD_ARGUMENT over the limit */
+/** @throws StageError BAD_ARGUMENT the state is over the size limit */
 export function encodeKept({ version, snapshot, reminders }: Kept, refs: Refs): Buffer {
   const size = [...snapshot].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
   const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, snapshot, reminders], refs, whole)

@@ -1,69 +1,69 @@
 /**
- * Everything that one stage watches at another goes over one stream of their link. Each item of the stream is a batch of
- * notices, each under the number that the watching stage gave to its watch, and the bytes of their values, each once. A
- * notice that is larger than a batch comes in pieces, between the notices of other watches.
+ * All watches of one stage at another share one stream of their link. Each item of the stream is a batch: notices, each
+ * under the number that the watching stage gave to its watch, and the bytes of their values, each once. A notice larger
+ * than a batch is sent in pieces, between the notices of other watches.
  */
 import type { Duplex } from 'node:stream'
 import { StageError, asError } from '../../../src/errors.js'
 import { encode } from '../state/snapshot.js'
 import type { Told, Watcher } from './watcher.js'
 
-/** The service whose answer is that stream, and the service by which the watching stage ends watches. */
+/** The service that answers with the stream, and the service by which the watching stage ends watches. */
 export const CHANGES = '@changes'
 export const UNWATCH = '@unwatch'
 
-/** Watches of one stage at another, over one link. A watch counts as one for each begun ten of its properties. */
+/** Limit of the watches over one link. A watch counts once for every ten of its properties, rounded up. */
 export const WATCHES_MAX = 100_000
 const NAMES_EACH = 10
-/** Of the values in one batch of several notices, in bytes. */
+/** Limits of one batch of several notices: bytes of values, and notices. */
 const BATCH_BYTES = 64 * 1024
 const BATCH_MAX = 256
-/** A notice of more bytes comes in pieces; up to here it is at most a batch by itself. */
+/** A notice with more bytes is sent in pieces; up to this size it fits into a batch of its own. */
 const LARGE_BYTES = 256 * 1024
 export const PIECE_BYTES = 64 * 1024
-/** Characters of the message of an error. */
+/** Limit of an error's message, in characters. */
 const TEXT_MAX = 1024
 
-/** Of which activation the values are, and whether all of their properties are kept. */
+/** The activation that the values come from, and whether all their properties are durable. */
 type Origin = readonly [epoch: number, activation: string, kept: boolean]
 
 /**
- * Of one watch: the values that changed, as pairs of the index of a name and the index of its bytes, and `whole` if these
- * are all of its properties; or why it has ended.
+ * A notice of one watch: the changed values, as pairs of the index of a name and the index of its bytes, with `whole` if
+ * all its properties are included; or the reason why the watch has ended.
  */
 export type Notice =
   | readonly [number: number, seq: number, version: number, values: readonly number[], whole?: Origin]
   | readonly [number: number, code: string, message: string]
 
-/** One item of the stream, which may carry a piece of a larger batch along. */
+/** One item of the stream, which may also carry a piece of a larger batch. */
 export type Batch = readonly [values: readonly Buffer[], notices: readonly Notice[], piece?: Buffer, last?: boolean]
 
-/** How much a watch of so many properties counts. */
+/** How much a watch of these properties counts against `WATCHES_MAX`. */
 export const weightOf = (names: readonly string[]): number => Math.ceil(names.length / NAMES_EACH)
 
 export const tooMany = (where: string): StageError =>
   new StageError('OVERLOADED', `${WATCHES_MAX} watches are open ${where}: no more until some have ended (each begun ten properties of a watch count as one)`)
 
 /**
- * The notices that go over one link, or within one stage. None is queued here: a watcher with news waits for its turn, and
- * its notice is made when the reader wants more. So a slow link costs no memory, as changes are merged or passed over in
- * the history of their actor, and a watcher with much to tell does not hold up the others.
+ * The notices that go over one link, or within one stage. Notices are not queued: a watcher with news waits for its turn,
+ * and its notice is made when the reader wants more. So a slow link costs no memory, because changes are merged or skipped
+ * in the history of their actor, and a watcher with many changes does not delay the others.
  */
 export class Changes implements AsyncIterableIterator<Batch> {
   readonly #watchers = new Map<number, Watcher>()
-  /** Those with news, in the order of their turns. */
+  /** Watchers with news, in the order of their turns. */
   readonly #ready = new Set<Watcher>()
-  /** Those with news of more bytes than one batch may have. */
+  /** Watchers whose news is too large for one batch. */
   readonly #large = new Set<Watcher>()
   #weight = 0
-  /** The notice that is on its way in pieces. */
+  /** The notice that is being sent in pieces. */
   #pieces: { readonly bytes: Buffer; at: number; readonly of: Watcher } | undefined
   #asked: ((result: IteratorResult<Batch, undefined>) => void) | undefined
   #woken = false
   #ending = false
   #over = false
 
-  /** @param link  the name of the watching stage; undefined within one stage, where no limit holds */
+  /** @param link  name of the watching stage; undefined within one stage, where no limit applies */
   constructor(private readonly link: { readonly name: string } | undefined, private readonly onend: () => void = () => {}) {}
 
   /** @throws StageError OVERLOADED · BAD_ARGUMENT · CANCELLED */
@@ -88,19 +88,19 @@ export class Changes implements AsyncIterableIterator<Batch> {
     watcher.end()
   }
 
-  /** Whether it waits for its turn, or its notice is on its way in pieces. */
+  /** Whether the watcher waits for its turn, or its notice is being sent in pieces. */
   awaits(watcher: Watcher): boolean {
     return this.#ready.has(watcher) || this.#large.has(watcher) || this.#pieces?.of === watcher
   }
 
-  /** It has news. */
+  /** Called when a watcher has news. */
   ready(watcher: Watcher): void {
     if (this.#watchers.get(watcher.number) !== watcher || this.awaits(watcher)) return
     this.#ready.add(watcher)
     this.#wake()
   }
 
-  /** Ends the stream behind the notices of now. */
+  /** Ends the stream after the pending notices. */
   end(): void {
     this.#ending = true
     this.#wake()
@@ -135,7 +135,7 @@ export class Changes implements AsyncIterableIterator<Batch> {
     await this.return()
   }
 
-  /** Later in the same tick, when all watchers of a change have news: so its bytes go into one batch. */
+  /** Answers the reader later in the same tick, when all watchers of a change are ready, so that its bytes go into one batch. */
   #wake(): void {
     if (this.#woken || !this.#asked) return
     this.#woken = true
@@ -170,16 +170,16 @@ export class Changes implements AsyncIterableIterator<Batch> {
     return [batch.values, batch.notices, piece, last]
   }
 
-  /** Fills a batch, a notice of each watcher in turn. */
+  /** Fills a batch with one notice per watcher in turn. */
   #fill(batch: Filling): void {
     const ready = this.#ready
     const largest = this.link ? LARGE_BYTES : Infinity
-    for (const watcher of ready) { // one that has more news is put behind the others, and comes again
+    for (const watcher of ready) { // a watcher with more news goes behind the others and is visited again
       if (batch.notices.length >= BATCH_MAX) return
       const { failed } = watcher
       const told = failed ? undefined : watcher.next()
       const bytes = told ? batch.costs(told) : 0
-      if (bytes > 0 && batch.notices.length > 0 && batch.bytes + bytes > BATCH_BYTES) return // it comes first in the next one
+      if (bytes > 0 && batch.notices.length > 0 && batch.bytes + bytes > BATCH_BYTES) return // first in the next batch
       ready.delete(watcher)
       if (bytes > largest) {
         this.#large.add(watcher)
@@ -195,7 +195,7 @@ export class Changes implements AsyncIterableIterator<Batch> {
     }
   }
 
-  /** Begins with a large notice. Only one is on its way at a time, so that the reader holds no more than one that is not whole. */
+  /** Begins to send a large notice. Only one is sent at a time, so that the reader buffers no more than one incomplete notice. */
   #divide(): void {
     for (const watcher of this.#large) {
       this.#large.delete(watcher)
@@ -208,19 +208,19 @@ export class Changes implements AsyncIterableIterator<Batch> {
       } catch (error) {
         watcher.fail(new StageError('BAD_ARGUMENT', `what is watched cannot be sent: ${asError(error).message}`, { cause: error }))
       }
-      if (watcher.isBehind()) this.ready(watcher) // it failed, here or before
+      if (watcher.isBehind()) this.ready(watcher) // the watcher failed, here or before
     }
   }
 }
 
-/** A batch that is being made. */
+/** A batch under construction. */
 class Filling {
   readonly values: Buffer[] = []
   readonly notices: Notice[] = []
   bytes = 0
   readonly #at = new Map<Buffer, number>()
 
-  /** How many bytes it would grow by. */
+  /** By how many bytes a notice would grow the batch. */
   costs({ values }: Told): number {
     let bytes = 0
     for (const one of values.values()) if (!this.#at.has(one)) bytes += one.length
@@ -245,11 +245,11 @@ class Filling {
   }
 }
 
-/** The streams of changes to all stages that watch actors of this one, by the link. */
+/** The streams of changes to all stages that watch actors of this stage, by link. */
 export class Notifying {
   readonly #byLink = new Map<Duplex, Changes>()
 
-  /** Begins a stream, which replaces the one before and ends its watches. */
+  /** Begins a stream, which replaces the link's previous stream and ends its watches. */
   open(link: Duplex, peer: string): Changes {
     void this.#byLink.get(link)?.return()
     const leave = (): void => void changes.return()
@@ -266,7 +266,7 @@ export class Notifying {
     return this.#byLink.get(link)
   }
 
-  /** All actors are put away: ends each stream behind its last notices. */
+  /** Called when all actors are deactivated: ends each stream after its last notices. */
   end(): void {
     for (const one of this.#byLink.values()) one.end()
   }

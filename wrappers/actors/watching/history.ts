@@ -1,6 +1,6 @@
 /**
- * What watchers of one activation are told: the values of the watched properties as bytes, encoded once for all of
- * them, and the changes of the last turns, so that one whose link broke can go on where it was.
+ * The source of notices to the watchers of one activation: the values of the watched properties as bytes, encoded once for
+ * all watchers, and the changes of the last turns, so that a watcher whose link broke can resume where it was.
  */
 import { StageError, describe } from '../../../src/errors.js'
 import type { Fence } from '../../../src/types.js'
@@ -19,23 +19,23 @@ interface Change {
   readonly bytes: number
 }
 
-/** Where a watcher was. */
+/** Position of a watcher: the activation, and its last change that the watcher has seen. */
 export interface Cursor {
   readonly activation: string
   readonly seq: number
 }
 
-/** What a watch asks for. */
+/** The request of a watch. */
 export interface Watch {
-  /** Under which it is notified. */
+  /** Number under which the watch is notified. */
   readonly number: number
   readonly names: readonly string[]
   readonly mode: 'latest' | 'every'
-  /** What the watcher has seen of the actor already. */
+  /** Position up to which the watcher has seen the actor. */
   readonly seen?: Cursor | undefined
 }
 
-/** What a history asks of its activation. */
+/** The view of the activation that its history needs. */
 interface HistoryOwner {
   readonly fence: Fence | undefined
   readonly persistence: {
@@ -49,16 +49,16 @@ interface HistoryOwner {
 }
 
 export class History {
-  /** Counts the turns that changed something watched. */
+  /** Number of turns so far that changed a watched property. */
   seq = 0
   snapshot = new Map<string, Buffer>()
-  /** Of the actor, when the snapshot was as it is. */
+  /** Version of the actor at the time of the snapshot. */
   #version: number
   readonly #watchers = new Set<Watcher>()
-  /** Those that are up to date, by each of their names: a change wakes nobody else. */
+  /** Up-to-date watchers by watched property, so that a change wakes no others. */
   readonly #resting = new Map<string, Set<Watcher>>()
   #changes: Change[] = []
-  /** When each of them changed last. */
+  /** The `seq` of the last change of each property. */
   readonly #changedAt = new Map<string, number>()
   #bytes = 0
 
@@ -70,12 +70,15 @@ export class History {
     return this.#watchers.size
   }
 
-  /** In one step of the actor's queue, so that nothing is missed between the first value and the next. @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED */
+  /**
+   * Adds a watch, within a turn of the actor, so that no change is missed between the first value and the next one.
+   * @throws StageError NO_SUCH_PROPERTY · BAD_ARGUMENT · OVERLOADED · CANCELLED
+   */
   watch({ number, names, mode, seen }: Watch, changes: Changes | undefined): void {
     const { activation } = this
     for (const name of names) {
       const isShown = isPublic(name) && (activation.hasProperty(name) || activation.persistence.has(name))
-      if (!isShown) activation.read(name) // which throws, and says why
+      if (!isShown) activation.read(name) // throws, and tells why
     }
     const more = names.filter((name) => !this.snapshot.has(name))
     const shown = more.length > 0 ? activation.persistence.shown(more, EMPTY) : EMPTY
@@ -89,13 +92,13 @@ export class History {
     watcher.wake()
   }
 
-  /** It is over. */
+  /** Removes a watcher that has ended. */
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(watcher)
     this.#stir(watcher)
   }
 
-  /** It is up to date. */
+  /** Marks a watcher as up to date. */
   rest(watcher: Watcher): void {
     for (const name of watcher.names) {
       const resting = this.#resting.get(name)
@@ -108,7 +111,7 @@ export class History {
     for (const name of watcher.names) this.#resting.get(name)?.delete(watcher)
   }
 
-  /** A turn has ended, and what it kept is committed. */
+  /** Publishes the changes of a turn, once they are committed. */
   publish(): void {
     const { activation } = this
     this.#version = activation.persistence.version
@@ -136,7 +139,7 @@ export class History {
     }
   }
 
-  /** One of them cannot be told: whoever watches it is told that, and nobody else. */
+  /** A property cannot be encoded: fails only the watchers of that property, and keeps the others. */
   #readable(): Map<string, Buffer> {
     const next = new Map<string, Buffer>()
     for (const name of this.snapshot.keys()) {
@@ -149,7 +152,7 @@ export class History {
     return next
   }
 
-  /** Everything of these properties. */
+  /** A notice with the present values of all these properties. */
   whole(names: readonly string[]): Told {
     const { activation } = this
     const { epoch, activation: id } = activation.fence!
@@ -160,12 +163,12 @@ export class History {
   }
 
   /**
-   * What comes behind `seq`: the next change of these properties, or all of them in one.
-   * @returns undefined if nothing has changed; 'gone' if it is not remembered any more
+   * The changes of these properties after `seq`: the next one, or with `merge` all in one.
+   * @returns undefined if nothing has changed; 'gone' if the changes after `seq` are no longer remembered
    */
   after(seq: number, names: readonly string[], merge: boolean): Told | 'gone' | undefined {
     if (seq > this.seq) return 'gone'
-    if (!this.hasNews(seq, names)) return undefined // the changes of other properties may have been many
+    if (!this.hasNews(seq, names)) return undefined // even if `seq` is old, because many other properties may have changed
     if (seq < this.seq - this.#changes.length) return 'gone'
     const values = new Map<string, Buffer>()
     let last: Change | undefined
@@ -180,14 +183,14 @@ export class History {
     return last && { seq: merge ? this.seq : last.seq, version: last.version, values }
   }
 
-  /** Whether any of these properties has changed behind `seq`. */
+  /** Whether any of these properties has changed after `seq`. */
   hasNews(seq: number, names: readonly string[]): boolean {
     if (seq > this.seq) return true
     for (const name of names) if ((this.#changedAt.get(name) ?? 0) > seq) return true
     return false
   }
 
-  /** It is not here any more: watchers find it elsewhere. */
+  /** Ends all watches, because the actor is no longer here; watchers look for it elsewhere. */
   end(error: StageError): void {
     for (const watcher of [...this.#watchers]) watcher.fail(error)
   }

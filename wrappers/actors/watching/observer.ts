@@ -10,10 +10,10 @@ import type { Subscription, Values } from './subscription.js'
 import { decode } from '../state/snapshot.js'
 import type { ObserveOptions } from '../types.js'
 
-/** What a loop is given. */
+/** An update as a loop yields it. */
 type UntypedUpdate = Record<string, unknown> & { version: number; reset?: true }
 
-/** Updates that wait for one loop, in mode `every`; beyond them it gets one that is marked `reset`. */
+/** Limits of updates that wait for one loop in mode `every`; beyond them, waiting updates merge into one marked `reset`. */
 const WAITING_MAX = 1024
 const WAITING_MAX_BYTES = 4 * 1024 * 1024
 
@@ -25,21 +25,21 @@ interface Waiting {
 }
 
 interface Asked {
-  /** It is held as long as somebody waits for an update. */
+  /** Keeps the loop alive while its reader waits for an update. */
   readonly loop: Loop
   resolve(result: IteratorResult<UntypedUpdate, undefined>): void
   reject(error: Error): void
 }
 
-/** Of most loops one at most waits, and an array that has ever grown has room for seventeen. */
+/** Short lists without `push`: most loops have at most one item waiting, and an array that has ever grown has room for seventeen. */
 const NONE: never[] = []
 const withOne = <T>(list: T[], one: T): T[] => list.length === 0 ? [one] : (list.push(one), list)
 const without = <T>(list: T[]): T[] => list.length > 1 ? (list.shift(), list) : NONE
 
-/** Loops that nobody holds any more, so that what they watch need not stay active. */
+/** Ends the watches of garbage-collected loops, so that the watched actors need not stay active. */
 const dropped = new FinalizationRegistry<Observer>((observer) => observer.return())
 
-/** What `observe()` returns: nothing of the library holds it while nobody waits for its next update. */
+/** The iterator that `observe()` returns. The library holds no reference to it while nobody waits for its next update. */
 export class Loop implements AsyncIterableIterator<UntypedUpdate> {
   constructor(private readonly observer: Observer) {
     dropped.register(this, observer)
@@ -70,7 +70,7 @@ export class Loop implements AsyncIterableIterator<UntypedUpdate> {
 /** The updates of an actor for one loop. */
 export class Observer {
   #queue: Waiting[] = NONE
-  /** Of what waits and is not the same as in front of it. */
+  /** Bytes of waiting values, without values unchanged from the update before. */
   #bytes = 0
   #asked: Asked[] = NONE
   #failed: StageError | undefined
@@ -93,7 +93,7 @@ export class Observer {
         this.fail(cancelled(signal))
       })
     }
-    // whoever waits for the first value keeps the process alive until then
+    // a loop that waits for its first value keeps the process alive until then
     this.#timer = mesh.clock.setTimeout(() => {
       subscription.remove(this)
       const late = `${subscription.address} could not be watched within ${timeoutMs} ms`
@@ -156,30 +156,30 @@ export class Observer {
       this.#queue = withOne(this.#queue, { values, version, reset, bytes })
       return
     }
-    // what waits is passed over: in mode `every` that is a gap, and said so
+    // waiting updates are skipped; in mode `every` the gap is marked with `reset`
     this.#bytes = size(values)
     const gap = reset || this.options.mode === 'every' || this.#queue.some((one) => one.reset)
     this.#queue = [{ values, version, bytes: this.#bytes, reset: gap }]
   }
 
-  /** As the loop gets it, which shares nothing with what others get. @throws StageError PROTOCOL_ERROR */
+  /** Decodes an update for this loop alone, so that loops share no values. @throws StageError PROTOCOL_ERROR */
   #shown({ values, version, reset }: Omit<Waiting, 'bytes'>): UntypedUpdate {
     const shown: UntypedUpdate = { version }
     for (const [i, name] of this.subscription.names.entries()) shown[name] = values[i].length > 0 ? decode(values[i], this.refs) : undefined
     return reset ? { ...shown, reset } : shown
   }
 
-  /** Its owner tells what cannot be read. */
+  /** Ends the loop, because the owner sent values that cannot be decoded. */
   #spoil(error: unknown): void {
     this.subscription.remove(this)
     this.#queue = NONE
     this.fail(new StageError('PROTOCOL_ERROR', `what is told of ${this.subscription.address} cannot be read: ${asError(error).message}`))
   }
 
-  /** The last thing that it yields. */
+  /** Ends the loop with an error, after the updates that wait. */
   fail(error: StageError): void {
     this.#timer?.cancel()
-    if (this.#queue.length === 0) this.#unlisten?.() // what waits can still be left by the signal
+    if (this.#queue.length === 0) this.#unlisten?.() // the signal can still drop waiting updates
     if (this.#over) return
     const asked = this.#asked
     this.#asked = NONE
@@ -189,6 +189,6 @@ export class Observer {
   }
 }
 
-/** Of what is not the same as before. */
+/** Bytes of the values that differ from `before`. */
 const size = (values: Values, before?: Values): number =>
   values.reduce((sum, bytes, i) => before?.[i] === bytes ? sum : sum + bytes.length, 0)

@@ -14,10 +14,10 @@ import { Watches } from './watches.js'
 
 const RESERVED: ReadonlySet<string> = new Set(['version', 'reset'])
 
-/** All that this stage watches. Loops over the same properties share one watch, and watches over the same link one stream. */
+/** All watches that this stage holds. Loops over the same properties share one watch, and watches over the same link share one stream. */
 export class Observers {
   readonly #subscriptions = new Map<string, Subscription>()
-  /** By the link; those of this stage's own actors under undefined. */
+  /** Watches by link; for this stage's own actors under `undefined`. */
   readonly #watches = new Map<Rpc | undefined, Watches>()
   readonly #starts: Starts
   #numbers = 0
@@ -44,12 +44,12 @@ export class Observers {
     }
     if (this.#closed) throw new StageError('CLOSED', 'this stage is closed')
     const sorted = [...new Set(names)].sort()
-    const headers = options.headers as Headers | undefined // as checkOptions() has left them
+    const headers = options.headers as Headers | undefined // checked by checkOptions() already
     const key = JSON.stringify([address, mode, Object.entries(headers ?? {}).sort(), ...sorted])
     let subscription = this.#subscriptions.get(key)
     if (!subscription) this.#subscriptions.set(key, subscription = new Subscription(this, address, sorted, mode, headers, key))
     const observer = new Observer(subscription, this.mesh, options, this.refs)
-    if (subscription.size === 0) this.#subscriptions.delete(key) // its signal had fired before
+    if (subscription.size === 0) this.#subscriptions.delete(key) // its signal has already fired
     return new Loop(observer)
   }
 
@@ -64,24 +64,24 @@ export class Observers {
     for (const subscription of [...this.#subscriptions.values()]) subscription.fail(error)
   }
 
-  // ── what a subscription asks ──────────────────────────────────────────────────────────────────────────────────────────
+  // ── host of its subscriptions ─────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Has it ask for its watch when it is its turn. */
+  /** Queues a subscription to request its watch. */
   begin(subscription: Subscription): void {
-    outside(() => this.#starts.add((done) => subscription.ask(done), subscription.shows)) // it outlives the loop that was first
+    outside(() => this.#starts.add((done) => subscription.ask(done), subscription.shows)) // the subscription outlives its first loop
   }
 
-  /** Nobody reads it any more. */
+  /** Forgets a subscription that nobody reads any more. */
   ended(subscription: Subscription, key: string): void {
     if (this.#subscriptions.get(key) === subscription) this.#subscriptions.delete(key)
   }
 
-  /** One that no watch of this stage has had. */
+  /** A number that no watch of this stage has had. */
   nextNumber(): number {
     return ++this.#numbers
   }
 
-  /** Those over that link; without one, those of this stage's own actors. */
+  /** The watches over a link; without a link, the watches of this stage's own actors. */
   watches(rpc: Rpc | undefined): Watches {
     let watches = this.#watches.get(rpc)
     if (!watches) this.#watches.set(rpc, watches = new Watches(rpc, this.mesh.clock, () => this.#watches.delete(rpc)))

@@ -1,12 +1,12 @@
 import type { Clock, Timer } from '../../../src/types.js'
 
-/** So that other calls find room beside them on a link. */
+/** Limit of requested watches without an answer, so that a link has room for other calls. */
 const ASKED_MAX = 4000
 const ROUND_MS = 1000
-/** Where fewer are answered in one round, some wait for an owner that is gone: they hold up the next ones no longer. */
+/** If fewer are answered in a round, some wait for an owner that is gone, and no longer count against the limit. */
 const ANSWERED_LEAST = 1000
 
-/** Something to begin. @param done  called once: whether it stands */
+/** Requests a watch. @param done  called once with whether the watch is established */
 type Start = (done: (stands: boolean) => void) => void
 
 class Queue {
@@ -32,18 +32,18 @@ class Queue {
 }
 
 /**
- * Which watches are asked for when there are very many: in the order in which they came, those of loops without a value
- * before those that go on elsewhere. One that fails keeps its place until the round is over, or each of those that wait
- * would try and fail at once.
+ * Limits the rate at which watches are requested when there are very many: in order of arrival, watches of loops without a
+ * value before watches that move to another owner. A failed request keeps its slot until the round is over, because
+ * otherwise all waiting requests would try and fail at once.
  */
 export class Starts {
   #first = new Queue()
   #again = new Queue()
   #asked = 0
-  /** In this round. */
+  /** Watches established in this round. */
   #stand = 0
   #failed = 0
-  /** Counted up when those that have no answer are not waited for any longer. */
+  /** Incremented when unanswered requests stop counting; later answers to them are ignored. */
   #given = 0
   #timer: Timer | undefined
   #beginning = false
@@ -64,7 +64,7 @@ export class Starts {
   }
 
   #next(): void {
-    if (this.#beginning) return // one that ends at once comes by here again
+    if (this.#beginning) return // re-entered by a request that ends synchronously
     this.#beginning = true
     while (this.#asked < ASKED_MAX && this.#waiting > 0) this.#begin((this.#first.length > 0 ? this.#first : this.#again).take())
     this.#beginning = false

@@ -12,63 +12,63 @@ import type { News, Watches, Watching } from './watches.js'
 
 const PAUSE_MS = 100
 const PAUSE_MAX_MS = 2000
-/** An owner of the past is found out by then; one that is still there is the owner, of a store that has lost its own past. */
+/** How long a lower epoch counts as stale; if it persists, the store was reset. */
 const PAST_MS = 40_000
-/** Another try cannot mend these. That the owner is closed, or has put the actor away, is no end: it is elsewhere next. */
+/** Not retryable. An owner that closes or deactivates the actor is no reason to end: the actor is then activated elsewhere. */
 const FINAL: ReadonlySet<string> = new Set(['NO_SUCH_PROPERTY', 'BAD_ARGUMENT', 'BAD_NAME', 'FORBIDDEN'])
-/** Why a try ended that another one may mend. */
+/** Retryable failures of one attempt. */
 const AGAIN: ReadonlySet<string> = new Set([...UNREACHED, 'FENCED', 'CLOSED'])
 
-/** The encoded values of the watched properties, in the order of their names. Never changed once made. */
+/** The encoded values of the watched properties, in the order of their names. Immutable. */
 export type Values = readonly Buffer[]
 
 type Args = [names: readonly string[], mode: 'latest' | 'every', seen: Cursor | undefined, number: number]
 
-/** What a subscription tells one loop over its properties. */
+/** A loop over the properties, as its subscription notifies it. */
 interface Subscriber {
   push(values: Values, version: number, reset: boolean): void
   fail(error: StageError): void
 }
 
-/** What a subscription asks of the observers of its stage. */
+/** The view of the stage's observers that a subscription needs. */
 interface SubscriptionHost {
   readonly mesh: Mesh<Rpc>
   readonly routes: Pick<Routes, 'call' | 'why'>
-  /** Has it ask for its watch when it is its turn. */
+  /** Queues a subscription to request its watch. */
   begin(subscription: Subscription): void
-  /** Nobody reads it any more. */
+  /** Forgets a subscription that nobody reads any more. */
   ended(subscription: Subscription, key: string): void
-  /** One that no watch of this stage has had. */
+  /** A number that no watch of this stage has had. */
   nextNumber(): number
-  /** Those over that link; without one, those of this stage's own actors. */
+  /** The watches over a link; without a link, the watches of this stage's own actors. */
   watches(rpc: Rpc | undefined): Watches
 }
 
-/** The changes of some properties of one actor, wherever it is, for all the loops here that watch them. */
+/** The changes of some properties of one actor on any stage, for all loops of this stage that watch them. */
 export class Subscription implements Watching {
   readonly #observers = new Set<Subscriber>()
   #values: Values | undefined
   #version = 0
-  /** What was told last, and by which activation. */
+  /** Position of the last notice: its activation, epoch and `seq`. */
   #where: { epoch: number; activation: string; seq: number } | undefined
-  /** Words of an owner of the past: the first and the last one in a row. */
+  /** Times of the first and the last notice in a row from a stale owner. */
   #past: { readonly since: number; at: number } | undefined
-  /** The watch that is asked for, or stands; 0 is none. */
+  /** Number of the requested or established watch; 0: none. */
   #number = 0
-  /** With what it is asked for. */
+  /** Arguments of the request. */
   #args: Args | undefined
-  /** Where it is told. */
+  /** The watches over the link on which the watch is notified. */
   #watches: Watches | undefined
-  /** The call that asks for it. */
+  /** The call that requests the watch. */
   #asking: Under | undefined
   #pause: Timer | undefined
   #pauseMs = PAUSE_MS
-  /** Of the first try, so that the owner says where the time went. */
+  /** Timeout of the first attempt only, so that the owner's error says where the time went. */
   #timeoutMs: number | undefined
-  /** Why it has no place on the link to its owner, which another try does not mend. */
+  /** The error that the link to the owner has no room for this watch; not retryable. */
   #full: StageError | undefined
   #over = false
-  /** Why there is no value yet. */
+  /** Why there is no value yet, if an attempt has failed. */
   #failure: StageError | undefined
 
   constructor(
@@ -84,12 +84,12 @@ export class Subscription implements Watching {
     return this.#observers.size
   }
 
-  /** Whether its loops have had a value. */
+  /** Whether its loops have received a value. */
   get shows(): boolean {
     return this.#values !== undefined
   }
 
-  /** @param timeoutMs  how long it waits for the first value */
+  /** @param timeoutMs  how long the loop waits for its first value */
   add(observer: Subscriber, timeoutMs: number): void {
     this.#observers.add(observer)
     if (this.#values) observer.push(this.#values, this.#version, false)
@@ -110,12 +110,12 @@ export class Subscription implements Watching {
     for (const observer of all) observer.fail(error)
   }
 
-  /** Why nothing has come so far, if that is known. */
+  /** Why no value has arrived so far, if known. */
   why(): StageError | undefined {
     const { address } = this
     const failure = this.#failure
     if (failure && !AGAIN.has(failure.code)) return this.#named(failure)
-    if (failure) { // that of one try: the loop has tried on until its time was over
+    if (failure) { // a retryable failure: attempts went on until the loop's time was over
       const late = `${address} could not be watched in time: ${failure.message}`
       return new StageError('TIMEOUT', late, { phase: 'connecting', cause: failure })
     }
@@ -123,25 +123,25 @@ export class Subscription implements Watching {
     return why.code === 'NO_SUCH_ACTOR' ? why : undefined
   }
 
-  /** Asks for the watch. @param done  it stands, or does not */
+  /** Requests the watch. @param done  called with whether the watch is established */
   ask(done: (stands: boolean) => void): void {
-    if (this.#over) return done(true) // it costs nobody anything
+    if (this.#over) return done(true) // no request is made, so its slot is free at once
     const timeoutMs = this.#timeoutMs
     this.#timeoutMs = undefined
     const seen = this.#where && { activation: this.#where.activation, seq: this.#where.seq }
     const args: Args = this.#args = [this.names, this.mode, seen, 0]
     const call = this.host.routes.call(this.address, WATCH, args, { timeoutMs, headers: this.headers }, (error) => {
       done(!error)
-      if (args !== this.#args) return // it was left
+      if (args !== this.#args) return // the request was abandoned
       this.#asking = undefined
       if (error) this.#again(error)
     }, (rpc) => this.#sent(args, rpc))
     if (call && !call.over) this.#asking = call
   }
 
-  /** It is about to be sent there, under a number of its own each time, and what is told may come before the answer. */
+  /** Called before each attempt to send the request. Each attempt has its own number, because notices may arrive before the answer. */
   #sent(args: Args, rpc: Rpc | undefined): Changes | undefined {
-    this.#watches?.remove(this.#number) // the stage that was asked first does not have the actor
+    this.#watches?.remove(this.#number) // the stage asked before does not own the actor
     this.#watches = undefined
     const number = args[3] = this.#number = this.host.nextNumber()
     const watches = this.host.watches(rpc)
@@ -191,7 +191,7 @@ export class Subscription implements Watching {
     this.#where = { epoch, activation, seq }
     if (same && seq === before.seq) return
     const next = values as Values
-    // elsewhere, at the version that was seen last: nothing is missing; before the first commit each activation has its own
+    // a new activation at the version seen last misses nothing; values are compared, because before the first commit each has its own
     if (this.#values && !same && !past && kept && version === this.#version && equal(this.#values, next)) {
       this.#values = next
       return
@@ -199,10 +199,10 @@ export class Subscription implements Watching {
     this.#show(next, version, before !== undefined && (!same || this.mode === 'every'))
   }
 
-  /** Another word of an owner of the past. @returns whether it has been the owner for so long that it is the present one */
+  /** Records a notice from a stale owner. @returns whether lower epochs have persisted so long that their owner is the present one */
   #isPastFor(): boolean {
     const now = this.host.mesh.clock.now()
-    if (!this.#past || now - this.#past.at > PAST_MS / 2) this.#past = { since: now, at: now } // another one
+    if (!this.#past || now - this.#past.at > PAST_MS / 2) this.#past = { since: now, at: now } // a new series
     this.#past.at = now
     return now - this.#past.since >= PAST_MS
   }
@@ -213,7 +213,7 @@ export class Subscription implements Watching {
     for (const observer of [...this.#observers]) observer.push(values, version, reset)
   }
 
-  /** Says what it is about, if it does not yet. */
+  /** Adds a description of the watch to an error message that does not name the actor. */
   #named(error: StageError): StageError {
     const { code, message, executed, phase, peer, cause } = error
     if (message.includes(this.address)) return error
@@ -232,7 +232,7 @@ export class Subscription implements Watching {
     this.#leave()
   }
 
-  /** The owner need not tell any more. */
+  /** Cancels the request, or ends the watch at the owner. */
   #leave(): void {
     const number = this.#number
     const asking = this.#asking

@@ -1,19 +1,19 @@
-/** One watch of one actor, between the history of that actor and the stream over which it is notified. */
+/** One watch of one actor, between the actor's history and the stream that notifies the watching stage. */
 import type { StageError } from '../../../src/errors.js'
 import type { Snapshot } from '../state/snapshot.js'
 
-/** What one watcher is told at once: all of the watched properties, or those that changed. */
+/** The content of one notice: all watched properties, or the changed ones. */
 export interface Told {
   readonly seq: number
   readonly version: number
   readonly values: Snapshot
-  /** Everything, and not only what has changed since `seq - 1`. */
+  /** Set if the notice has all watched properties, and not only the changes after the last notice. */
   readonly whole?: { readonly epoch: number; readonly activation: string; readonly kept: boolean } | undefined
 }
 
-/** What a watcher asks of the history of its actor. */
+/** The view of the actor's history that a watcher needs. */
 interface WatchedHistory {
-  /** Of the newest change. */
+  /** The `seq` of the newest change. */
   readonly seq: number
   hasNews(seq: number, names: readonly string[]): boolean
   after(seq: number, names: readonly string[], merge: boolean): Told | 'gone' | undefined
@@ -22,21 +22,21 @@ interface WatchedHistory {
   unwatch(watcher: Watcher): void
 }
 
-/** What a watcher asks of the stream over which it is notified. */
+/** The view of the notifying stream that a watcher needs. */
 interface Notifier {
-  /** Whether it waits for its turn there. */
+  /** Whether the watcher waits for its turn in the stream. */
   awaits(watcher: Watcher): boolean
-  /** It has news. */
+  /** Called when the watcher has news. */
   ready(watcher: Watcher): void
 }
 
-/** It knows its last notice, and makes the next one out of the history when there is room on its way. */
+/** Remembers its last notice, and makes the next one from the history when the stream has room. */
 export class Watcher {
-  /** Why it has ended, which its last notice says. */
+  /** The error that ended the watch, sent as its last notice. */
   failed: StageError | undefined
   #history: WatchedHistory | undefined
 
-  /** @param seq  what it has been told already; undefined: nothing */
+  /** @param seq  `seq` of the last notice that the watching stage has; undefined: none */
   constructor(
     readonly number: number,
     readonly names: readonly string[],
@@ -48,7 +48,7 @@ export class Watcher {
     this.#history = history
   }
 
-  /** There may be news. @param seen  it rested, and was up to date until then */
+  /** Called when there may be news. @param seen  the `seq` up to which a resting watcher was up to date */
   wake(seen = this.seq): void {
     this.seq = seen
     if (!this.changes.awaits(this) && this.isBehind()) this.changes.ready(this)
@@ -64,7 +64,7 @@ export class Watcher {
     return false
   }
 
-  /** Its next notice, which is the same until it `took` that one. */
+  /** The next notice; the position advances only with `took()`. */
   next(): Told | undefined {
     const history = this.#history
     const told = this.seq === undefined ? 'gone' : history?.after(this.seq, this.names, this.latest)
@@ -81,7 +81,7 @@ export class Watcher {
     this.changes.ready(this)
   }
 
-  /** Nothing of the actor is held for it any more. */
+  /** Detaches the watcher from the history, so that nothing of the actor is held for it. */
   end(): void {
     this.#history?.unwatch(this)
     this.#history = undefined

@@ -7,10 +7,10 @@ import { PIECE_BYTES, CHANGES, Changes, UNWATCH, WATCHES_MAX, tooMany, weightOf 
 import { STATE_MAX_BYTES, decode } from '../state/snapshot.js'
 
 const ANSWER_MS = 10_000
-/** With more that wait on a link no watch is asked for: half of what it may have open is for others. */
+/** With more calls in flight on a link no watch is requested: half of the link's capacity is left to other calls. */
 const CALLS_MAX = 5000
 const AGAIN_MS = 1000
-/** Numbers in one message. */
+/** Limit of watch numbers in one message. */
 const ENDED_MAX = 50_000
 const TEXT_MAX = 1024
 
@@ -18,41 +18,44 @@ const TEXT_MAX = 1024
 export interface News {
   readonly seq: number
   readonly version: number
-  /** Of each watched property, encoded; undefined where it has not changed. */
+  /** Encoded value of each watched property; undefined if unchanged. */
   readonly values: readonly (Buffer | undefined)[]
-  /** Everything, and not only what has changed since `seq - 1`. */
+  /** Set if the notice has all watched properties, and not only the changes after the last notice. */
   readonly whole?: { readonly epoch: number; readonly activation: string; readonly kept: boolean } | undefined
 }
 
-/** Who watches. */
+/** The receiver of a watch's notices. */
 export interface Watching {
   readonly names: readonly string[]
   /** @throws StageError FENCED */
   notify(news: News): void
-  /** The watch of that number is over. */
+  /** Called when the watch with that number has ended. */
   ended(number: number, error: StageError): void
 }
 
-/** The watches of this stage at the one on the other end of a link, or at itself. One stream notifies all of them; it begins with the first watch and ends with the last. */
+/**
+ * The watches of this stage at the peer of a link, or at itself. One stream notifies all of them; the stream begins with
+ * the first watch and ends with the last.
+ */
 export class Watches {
-  /** Their notices, where this stage watches its own actors. */
+  /** The stream of notices, if this stage watches its own actors. */
   changes: Changes | undefined
   readonly #watches = new Map<number, Watching>()
   #weight = 0
-  /** The numbers of watches that were ended here, and the owner does not know it. */
+  /** Numbers of watches that ended here and of which the owner has not been told. */
   #ended: number[] = []
   #again: Timer | undefined
-  /** The call that opens the stream. */
+  /** Id of the call that opens the stream; 0 if none is in flight. */
   #opening = 0
   #busy: StageError | undefined
   #batches: AsyncIterator<unknown> | undefined
   #pieces: Buffer[] = []
   #over = false
 
-  /** @param rpc  undefined: at itself */
+  /** @param rpc  the link to the peer; undefined: this stage itself */
   constructor(private readonly rpc: Rpc | undefined, private readonly clock: Clock, private readonly onover: () => void) {}
 
-  /** Why no watch can be asked for at the moment; one error for all, as there may be very many. */
+  /** Why no watch can be requested now; one error object for all, because there may be very many. */
   get #unanswered(): StageError | undefined {
     const { rpc } = this
     if (!rpc || rpc.counts().calls <= CALLS_MAX) return undefined
@@ -61,18 +64,18 @@ export class Watches {
     return this.#busy = new StageError('OVERLOADED', `${waiting}: no watch is asked for until there are fewer`)
   }
 
-  /** Why a watch of these properties has no place here. */
+  /** The error if a watch of these properties would exceed the limit of the link. */
   full(names: readonly string[]): StageError | undefined {
     return this.rpc && this.#weight + weightOf(names) > WATCHES_MAX ? tooMany(`to ${this.rpc.peer.name}`) : undefined
   }
 
-  /** Called before the watch is asked for over the same link. @throws StageError it cannot be asked for now */
+  /** Adds a watch, before it is requested over the same link. @throws StageError the watch cannot be requested now */
   add(number: number, watching: Watching): void {
     const busy = this.#unanswered
     if (busy && this.#watches.size === 0) this.#end(busy)
     if (busy) throw busy
     if (this.#watches.size === 0) this.#open()
-    if (this.#ended.length > 0) this.#say() // or the owner would still count those
+    if (this.#ended.length > 0) this.#say() // otherwise the owner would still count the ended watches
     this.#watches.set(number, watching)
     this.#weight += weightOf(watching.names)
   }
@@ -98,7 +101,8 @@ export class Watches {
       dispose(value)
       this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of what is watched`))
     }
-    try { // and no promise: why there is no stream must be known before the answers to the watches that are asked for behind it
+    // callbacks instead of a promise: a failure must be known before the answers to the watches that are requested next
+    try {
       this.#opening = rpc.send({ method: 'watching', args: [], endsAt: clock.now() + ANSWER_MS, carried: NOTHING, settle }, CHANGES)
     } catch (error) {
       this.#end(error as StageError)
@@ -136,7 +140,7 @@ export class Watches {
     for (const notice of notices) {
       const [number, ...told] = listOf(notice) as [number, ...unknown[]]
       const watching = this.#watches.get(number)
-      if (!watching) continue // it ended here, and that was under way
+      if (!watching) continue // the watch ended here while the notice was in flight
       const over = typeof told[0] === 'string'
       try {
         if (over) throw ended(told)
@@ -148,7 +152,7 @@ export class Watches {
     }
   }
 
-  /** Tells the owner of the watches that have ended. */
+  /** Tells the owner which watches have ended. */
   #say(): void {
     const ended = this.#ended
     this.#ended = []
@@ -164,7 +168,7 @@ export class Watches {
     }
   }
 
-  /** The owner may not have heard of these. */
+  /** Tells the owner again later, because the message may not have arrived. */
   #unsaid(numbers: readonly number[]): void {
     if (this.#over) return
     this.#ended = this.#ended.concat(numbers)
@@ -184,7 +188,7 @@ export class Watches {
     void this.#batches?.return?.()
     const left = [...this.#watches]
     this.#watches.clear()
-    this.#unwatch(left.map(([number]) => number)) // the owner need not have heard that there is no stream
+    this.#unwatch(left.map(([number]) => number)) // the owner may not have noticed the end of the stream
     for (const [number, watching] of left) watching.ended(number, error)
   }
 }
@@ -200,7 +204,7 @@ function listOf(told: unknown): readonly unknown[] {
   return told
 }
 
-/** A value may be held for long, and must not keep the piece of memory that small ones share. */
+/** Copies a small value out of the memory block that it shares with others, because the value may be held for long. */
 function own(value: unknown): unknown {
   if (!Buffer.isBuffer(value) || value.length * 2 > value.buffer.byteLength) return value
   const bytes = Buffer.allocUnsafeSlow(value.length)
@@ -208,13 +212,13 @@ function own(value: unknown): unknown {
   return bytes
 }
 
-/** Why a watch has ended, rebuilt from what came. */
+/** Rebuilds the error of an ended watch from its notice. */
 function ended([code, message]: readonly unknown[]): StageError {
   const why = typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'a watch ended, and its owner does not say why'
   return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', why)
 }
 
-/** What came, which may be anything. @throws StageError PROTOCOL_ERROR */
+/** Checks a received notice. @throws StageError PROTOCOL_ERROR */
 function newsOf(told: readonly unknown[], table: readonly unknown[], names: readonly string[]): News {
   const [seq, version, pairs, whole] = told
   const values = new Array<Buffer | undefined>(names.length).fill(undefined)

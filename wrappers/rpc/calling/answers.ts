@@ -2,7 +2,7 @@ import { dispose } from '../../codec/dispose.js'
 import { ELSEWHERE } from '../../codec/hand.js'
 import type { Answer } from '../types.js'
 
-/** The answers of a `callAll`, in the order in which they come. Leaving the loop early calls `stop`. */
+/** The answers of a `callAll`, in the order of their arrival. Leaving the loop early calls `stop`. */
 export class Answers<T> implements AsyncIterableIterator<Answer<T>> {
   readonly #ready: Answer<T>[] = []
   readonly #asking: { resolve(result: IteratorResult<Answer<T>>): void; reject(error: Error): void }[] = []
@@ -11,7 +11,7 @@ export class Answers<T> implements AsyncIterableIterator<Answer<T>> {
 
   constructor(private readonly stop: () => void) {}
 
-  /** How many are still to come is known now. */
+  /** Sets how many answers are still to come. */
   expect(count: number): void {
     this.#open = count
     this.#flush()
@@ -23,7 +23,7 @@ export class Answers<T> implements AsyncIterableIterator<Answer<T>> {
     this.#flush()
   }
 
-  /** Nothing will come: nobody could even be asked. */
+  /** Ends with an error, without answers: no match could be asked. */
   fail(error: Error): void {
     this.#error = error
     this.#open = 0

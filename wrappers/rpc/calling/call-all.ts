@@ -11,17 +11,17 @@ import { isMethod, noSuch } from '../serving/provisions.js'
 import type { Rpc } from '../rpc.js'
 import type { Answer } from '../types.js'
 
-/** One of them, before it begins. */
+/** The call to one match, before it begins. */
 interface One {
   start(): unknown
   cancel(error: StageError): void
 }
 
-/** Calls every match, once it is known who matches. The streams among the arguments end with it, unless some match has answered and may read on. */
+/** Calls every match, once the matches are known. If no match answers, the streams among the arguments end; else the match may read on. */
 export function callAll(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[]): Answers<unknown> {
   const endsAt = caller.clock.now() + (selection.options.timeoutMs ?? caller.timeoutMs)
   const calls = new Set<One>()
-  /** There while nobody was asked yet. */
+  /** Set while no match was asked yet. */
   let stopWaiting: (() => void) | undefined
   const askNobody = (error?: StageError): void => {
     stopWaiting?.()

@@ -1,4 +1,4 @@
-/** One call of `to()`, through the interceptors of its stage where there are any. */
+/** One call of `to()`, through the interceptors of its stage if there are any. */
 import type { Headers } from '../../../src/headers.js'
 import type { Peer, Selection } from '../../../src/types.js'
 import { dispose } from '../../codec/dispose.js'
@@ -23,14 +23,14 @@ export function call(caller: Caller, selection: Selection<Rpc>, method: string, 
   })
 }
 
-/** What interceptors are told of a call. @param peer  the match that is called, where that is known */
+/** The description of a call for interceptors. @param peer  the match that is called, if already known */
 export function factsOf(kind: 'call' | 'cast', selection: Selection<Rpc>, method: string, args: readonly unknown[], peer?: Peer): Facts {
   return { side: 'caller', kind, target: selection.label, peer, method, actor: undefined, args, headers: carriedBy(selection.options).headers, options: undefined }
 }
 
-/** Its way through the interceptors. */
+/** The passage of a call through the interceptors. */
 export const passageOf = ({ clock, timeoutMs }: Caller, { options }: Selection<Rpc>, method: string): Passage =>
   new Passage(method, clock.now() + (options.timeoutMs ?? timeoutMs), options.signal)
 
-/** What it carries, with other headers. */
+/** The context of a call, with other headers. */
 export const carriedWith = ({ options }: Selection<Rpc>, headers: Headers): Carried => withHeaders(carriedBy(options), headers)

@@ -1,4 +1,4 @@
-/** One-way messages, encoded once for all who get them. */
+/** One-way messages, encoded once for all receivers. */
 import { bounded } from '../../../src/bounded.js'
 import { StageError, asError } from '../../../src/errors.js'
 import { log } from '../../../src/log.js'
@@ -15,7 +15,7 @@ import { isMethod, noSuch } from '../serving/provisions.js'
 import type { Rpc } from '../rpc.js'
 import { putName } from '../wire/wire.js'
 
-/** To every match, through the interceptors once. @throws StageError BAD_ARGUMENT */
+/** Casts to every match, through the interceptors once. @throws StageError BAD_ARGUMENT */
 export function cast(caller: Caller, selection: Selection<Rpc>, method: string, args: readonly unknown[], casts: Casts, encode: Encode): void {
   const { interception } = caller
   if (!interception) return send(caller, selection, method, args, carriedBy(selection.options), casts, encode)
@@ -62,19 +62,19 @@ function send(caller: Caller, selection: Selection<Rpc>, method: string, args: r
 
 type Done = (error: StageError | null, link?: Link<Rpc>) => void
 
-/** What waiting costs beside the message: a timer, and whom to tell. */
+/** Memory that a waiting cast takes beside its message: a timer, and a callback. */
 const CAST_BYTES = 1024
 
-/** Casts that wait for a link, or for the registry to say who is there: so many bytes for each peer, and no more. */
+/** Casts that wait for a link, or for the registry to list the matches, up to a number of bytes for each peer. */
 export class Casts {
-  /** Of all of them. A message counts for each peer that it waits for. */
+  /** Bytes of all waiting casts; a message counts once for each peer that it waits for. */
   bytes = 0
   readonly #byPeer = new Map<string, number>()
 
   /**
-   * @param id     whom it waits for; '' for the registry
-   * @param begin  calls what it is given once, perhaps at once
-   * @param done   the same with OVERLOADED where too much waits already
+   * @param id     the peer that the cast waits for; '' for the registry
+   * @param begin  begins the wait, and calls its argument once, perhaps at once
+   * @param done   gets the outcome of the wait, or OVERLOADED if too many bytes wait already
    */
   wait(id: string, message: Buffer, begin: (done: Done) => void, done: Done): void {
     const held = this.#byPeer.get(id) ?? 0

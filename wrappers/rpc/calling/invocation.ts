@@ -11,28 +11,28 @@ import { honest, isLost, isRefusal, type Retried, type Retries } from './retries
 import type { Outgoing } from './outgoing.js'
 import type { Rpc } from '../rpc.js'
 
-/** What a call needs that is no property of its selection. */
+/** The services of a stage that a call needs beside its selection. */
 export interface Caller {
   readonly clock: Clock
   readonly deadlines: Deadlines
   readonly timeoutMs: number
   /** Calls that wait for a peer or a link. */
   readonly waiting: Set<Invocation>
-  /** Undefined where no interceptor stands around the calls of this stage. */
+  /** Undefined if the stage has no interceptors. */
   readonly interception: Interception | undefined
   readonly retries: Retries
 }
 
 const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the answer any more')
 
-/** Time for the link to be gone, and for everything else that goes on. */
+/** Time for the link to close, and for other work to run. */
 const RESEND_MS = 1
 
 const AS_SELECTED = {}
 
 /**
- * One call from its first wait to its one end. At most once: it is sent again only where the peer, or this end, is
- * certain that it did not run, or where it is idempotent (`retries.ts`).
+ * One call, from its first wait to its only end. Runs at most once: the call is sent again only if the peer, or this end, is
+ * certain that it did not run, or if it is idempotent (`retries.ts`).
  */
 export class Invocation implements Outgoing {
   readonly endsAt: number
@@ -46,17 +46,17 @@ export class Invocation implements Outgoing {
   #id = 0
   #tried: Set<string> | undefined
   #failure: StageError | undefined
-  /** Of an idempotent call that has failed. */
+  /** Set once an idempotent call has failed. */
   #retried: Retried | undefined
   #stopWaiting: (() => void) | undefined
   #unlisten: (() => void) | undefined
-  /** While it waits with its arguments: it need not hear of their streams any more. */
+  /** Set while the call waits unsent: stops watching the streams in its arguments. */
   #unhold: (() => void) | undefined
 
   /**
-   * @param only     this one match and no other
+   * @param only     the only match that may be called
    * @param endsAt   default: the deadline of the selection, from now on
-   * @param carried  default: what the selection says
+   * @param carried  default: the context of the selection
    */
   constructor(
     private readonly caller: Caller,
@@ -76,7 +76,7 @@ export class Invocation implements Outgoing {
     return (this.selection.options.inherited as Inherited | undefined)?.hand
   }
 
-  /** Begins it, once. */
+  /** Begins the call; to be called once. */
   start(resolve: (value: unknown) => void, reject: (error: StageError) => void): this {
     this.#resolve = resolve
     this.#reject = reject
@@ -90,15 +90,15 @@ export class Invocation implements Outgoing {
     return this
   }
 
-  /** Gives up, whatever it is waiting for. */
+  /** Ends the call early, in any phase. */
   cancel(error: StageError): void {
     if (this.#settled) return
-    const link = this.#link // there while it is being sent, too: a getter in its arguments can get us here
+    const link = this.#link // set while the call is being sent, too: a getter in its arguments can cancel it
     const unsent = !link || (this.#id !== 0 && link.top.cancel(this.#id, error))
     this.#end(new StageError(error.code, error.message, { executed: unsent ? 'no' : 'unknown', cause: error.cause }))
   }
 
-  /** The deadline has passed before it could be sent. */
+  /** The deadline has passed before the call could be sent. */
   expire(): void {
     this.#end(this.#failure ?? this.selection.why(this.selection.options.timeoutMs ?? this.caller.timeoutMs))
   }
@@ -134,7 +134,7 @@ export class Invocation implements Outgoing {
   #wait(): void {
     this.caller.waiting.add(this)
     this.caller.deadlines.note(this.endsAt)
-    // nothing has been sent, and its streams go on
+    // nothing has been sent, and a stream among the arguments may fail meanwhile
     this.#unhold ??= holdAll(this.args, (error) => this.#end(brokenBefore(this.method, error)))
   }
 
@@ -154,7 +154,7 @@ export class Invocation implements Outgoing {
     }
   }
 
-  /** The link was about to close; the peer may well be there. Only this end's word counts for that. */
+  /** Seeks again, since the link was about to close and the peer may still be there. Only an error of this end leads here. */
   #resend(): void {
     this.#release()
     this.#wait()
@@ -165,7 +165,7 @@ export class Invocation implements Outgoing {
     }, RESEND_MS)
   }
 
-  /** Whether it goes on with another match, or later. */
+  /** Whether the call goes on, with another match or later. */
   #again(error: StageError): boolean {
     const link = this.#link
     if (!link || this.only || this.caller.clock.now() >= this.endsAt) return false
@@ -188,26 +188,26 @@ export class Invocation implements Outgoing {
     return true
   }
 
-  /** Where the option does not say it, the peer that failed does: so that one of ill will has others repeat nothing but what it was sent itself. */
+  /** Without the option, the peer that failed decides: a malicious peer can thus cause repeats only of calls that it was sent itself. */
   #idempotent({ methods }: Rpc): boolean {
     return this.selection.options.idempotent ?? methods.idempotent(this.method)
   }
 
-  /** No match is left that was not tried and can be reached. */
+  /** No untried match can be reached. */
   #unreached(error: StageError | null): void {
     const failure = this.#failure
     if (failure && this.#retried && this.#tried && error?.code !== 'CLOSED') {
       this.#tried = undefined
-      if (failure.executed !== 'no') return this.#seek() // waits for the one whose link broke
+      if (failure.executed !== 'no') return this.#seek() // waits for the peer whose link broke
       if (this.#retried.refused && this.#later(failure, this.#retried)) return
     }
     this.#end(failure ?? error)
   }
 
-  /** Makes it again after a pause. @returns false where that may not be */
+  /** Retries after a pause. @returns false if the call may not be retried */
   #later(error: StageError, retried: Retried): boolean {
     const { clock, retries, waiting } = this.caller
-    if (this.streams?.length) return false // they were consumed
+    if (this.streams?.length) return false // streams among the arguments, which were consumed
     const ms = retries.pause(error, retried, clock.now(), this.endsAt)
     if (ms === undefined) return false
     this.#release()
@@ -237,7 +237,7 @@ export class Invocation implements Outgoing {
     this.caller.waiting.delete(this)
     if (error) {
       this.#reject(this.#retried ? honest(error, this.#retried) : error)
-      if (!this.only) dispose(this.streams ?? this.args) // where all were asked, others may read
+      if (!this.only) dispose(this.streams ?? this.args) // in a `callAll` other matches may read them
       return
     }
     const { signal } = this.selection.options

@@ -1,4 +1,4 @@
-/** What a link is asked: calls that wait for their answers. */
+/** Calls over a link that wait for their answers. */
 import { onAbort } from '../../../src/abort.js'
 import { cancelled, type Ending } from '../../../src/bounded.js'
 import type { StageError } from '../../../src/errors.js'
@@ -9,26 +9,26 @@ import { NOTHING, type Carried, type Context } from '../context.js'
 export interface Outgoing {
   readonly method: string
   readonly args: readonly unknown[]
-  /** By the clock's `now()`; streams in its arguments give it more time while something moves. */
+  /** The deadline by the clock's `now()`; streams in the arguments extend it while they make progress. */
   readonly endsAt: number
   readonly carried: Carried
-  /** Stands between the functions and streams in its arguments and the peer. */
+  /** Wraps the functions and streams in the arguments before they go to the peer. */
   readonly hand?: Hand | undefined
-  /** The streams in its arguments when it was last sent; undefined while it never was. */
+  /** The streams in the arguments when the call was last sent; undefined if it was never sent. */
   streams?: readonly unknown[]
-  /** @param streams  those in the answer and in the arguments that are still open */
+  /** @param streams  the streams in the answer and in the arguments that are still open */
   settle(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void
 }
 
-/** As much of a link as a call needs. */
+/** The part of a link that a call needs. */
 export interface Asked {
   /** @returns the id that `cancel` takes @throws StageError executed 'no': nothing was sent */
   send(call: Outgoing, target: string | number): number
-  /** @returns whether it was never sent */
+  /** @returns whether the call was never sent */
   cancel(id: number, reason: StageError): boolean
 }
 
-/** Asks the peer for what a layer above serves there. @param words  what is asked for, for messages */
+/** Calls a service that a layer above registered at the peer. @param words  describes the request in messages */
 export function request(link: Asked, name: string, args: readonly unknown[], context: Pick<Context, 'endsAt'> & Partial<Context>, words: string): Promise<unknown> {
   const { endsAt, signal, carried = NOTHING } = context
   return new Promise((resolve, reject) => {

@@ -4,7 +4,7 @@ import { isMethod } from '../serving/provisions.js'
 const WHY = 'is what as() returned, and stands for methods of another stage: send the name of that stage, and let the other end call to(name).as()'
 const AS = Object.freeze(Object.assign(Object.create(null) as object, { [HANDLE]: WHY }))
 
-/** A proxy whose every method is a call; what promises, inspection and iteration look for is not there. */
+/** A proxy whose every method is a call; names that promises, inspection and iteration look up are undefined. */
 export function remote(invoke: (method: string, args: unknown[]) => Promise<unknown>): object {
   const methods = new Map<string, (...args: unknown[]) => Promise<unknown>>()
   return new Proxy(Object.create(AS) as object, {

@@ -1,18 +1,18 @@
-/** When an idempotent call is made again. */
+/** Decides when an idempotent call is retried. */
 import { withExecuted, type StageError } from '../../../src/errors.js'
 import type { Random } from '../../../src/types.js'
 import { RetryBudget, backoffMs } from './retry-budget.js'
 
-/** So often one call is made again after its link broke: it may be the call that ends every process which runs it. */
+/** Maximum retries of one call after its link broke: the call itself may crash every process that runs it. */
 const LOST_MAX = 3
 
-/** What became of one call so far. */
+/** The retries of one call so far. */
 export interface Retried {
-  /** How often it was made again. */
+  /** Number of retries. */
   made: number
-  /** How often its link broke, so that it may have run. */
+  /** Number of retries after the link broke, so that the call may have run before. */
   lost: number
-  /** It was refused last, and may be made again. */
+  /** The last failure was a refusal, after which the call may be retried. */
   refused: boolean
 }
 
@@ -22,7 +22,7 @@ export class Retries {
 
   constructor(private readonly random: Random) {}
 
-  /** @returns how long to wait before it is made again, in milliseconds; undefined where it is not */
+  /** @returns how long to wait before the retry, in milliseconds; undefined: no retry */
   pause(error: StageError, retried: Retried, now: number, endsAt: number): number | undefined {
     const ran = error.executed !== 'no'
     if (ran && retried.lost >= LOST_MAX) return undefined
@@ -34,13 +34,13 @@ export class Retries {
   }
 }
 
-/** Certain not to have run, and the same stage may take it a little later. */
+/** Whether the call certainly did not run, and the same stage may accept it a little later. */
 export const isRefusal = ({ code, executed }: StageError): boolean => executed === 'no' && (code === 'OVERLOADED' || code === 'REFUSED')
 
-/** Nobody answered: the link over which the call had gone broke. Its code is that of the link's end: DISCONNECTED, SLOW_PEER, PROTOCOL_ERROR … */
+/** Whether the link of a call broke before the answer. The code is that of the link's end: DISCONNECTED, SLOW_PEER, PROTOCOL_ERROR … */
 export const isLost = ({ code, executed }: StageError, link: { readonly destroyed: boolean }): boolean => link.destroyed && executed === 'unknown' && code !== 'CLOSED'
 
-/** The last failure of a call that may have run before. */
+/** The last failure of a call, with `executed` 'unknown' if an earlier attempt may have run. */
 export function honest(error: StageError, { lost }: Retried): StageError {
   return lost === 0 || error.executed !== 'no' ? error : withExecuted(error, 'unknown')
 }

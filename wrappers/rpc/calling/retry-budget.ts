@@ -1,14 +1,14 @@
-/** How many calls may be made again, and after which pause. */
+/** Limits how many calls may be retried, and computes the pause before a retry. */
 import type { Random } from '../../../src/types.js'
 
 const SLOTS = 10
 const SLOT_MS = 1000
-/** One retry for so many calls: 10 %. */
+/** Calls that earn one retry: 10 %. */
 const CALLS_PER_RETRY = 10
 /**
- * Retries that a stage may make in any case: one a second. Without it a stage that makes few calls could never retry, as ten
- * calls earn one retry. Finagle and Linkerd grant ten a second, which is too many where hundreds of small stages call
- * one service.
+ * Retries that a stage may make within the window in any case: one a second. Without this floor a stage that makes few calls
+ * could never retry, as ten calls earn one retry. Finagle and Linkerd grant ten a second, which is too many where hundreds
+ * of small stages call one service.
  */
 const FLOOR = 10
 
@@ -16,26 +16,26 @@ const BACKOFF_MS = 50
 const BACKOFF_MAX_MS = 1000
 
 /**
- * A retry budget: in ten seconds at most one retry for ten calls, or ten. It keeps a failing service from being sent a
- * multiple of the calls that it could not answer. The window is a ring of ten seconds, so that each call costs the same.
+ * A retry budget: in ten seconds at most one retry for ten calls, or ten if that is more. The budget keeps a failing service
+ * from being sent a multiple of the calls that it could not answer. A ring of ten seconds makes each call cost the same.
  */
 export class RetryBudget {
-  /** Granted so far, and refused; never reset. */
+  /** Retries granted and refused so far; never reset. */
   retries = 0
   refused = 0
   readonly #calls = new Uint32Array(SLOTS)
   readonly #granted = new Uint32Array(SLOTS)
-  /** The second that is counted now, since the clock's origin. */
+  /** The current second, since the clock's origin. */
   #second = 0
 
-  /** A call is made; its retries are not counted here. @param now  by the clock's `now()` */
+  /** Counts a call, but not its retries. @param now  by the clock's `now()` */
   count(now: number): void {
     const second = Math.floor(now / SLOT_MS)
     if (second !== this.#second) this.#move(second)
     this.#calls[second % SLOTS]++
   }
 
-  /** Whether one retry may be made now; it is counted. */
+  /** Whether one retry may be made now; if so, counts the retry. */
   take(now: number): boolean {
     const second = Math.floor(now / SLOT_MS)
     if (second !== this.#second) this.#move(second)
@@ -54,7 +54,7 @@ export class RetryBudget {
     return true
   }
 
-  /** The seconds that have passed since are empty. */
+  /** Advances to a later second, and clears the slots of the seconds in between. */
   #move(second: number): void {
     for (let i = Math.min(SLOTS, second - this.#second); i > 0; i--) {
       const slot = (second - i + 1) % SLOTS
@@ -65,5 +65,5 @@ export class RetryBudget {
   }
 }
 
-/** The pause before a retry: 50 ms, doubled with each up to a second, less up to a half of it by chance. @param made  retries of this call so far */
+/** The pause before a retry: 50 ms, doubled with each up to a second, less a random part of up to half. @param made  retries so far */
 export const backoffMs = (made: number, random: Random): number => Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** made) * (1 - random.float() / 2)

@@ -1,15 +1,15 @@
-/** Memory that is held for peers: the arguments of a call may take sixty times as much of it as they took on the wire. */
+/** Memory that is held for peers: the arguments of a call may take sixty times as many bytes in memory as on the wire. */
 import { getHeapStatistics } from 'node:v8'
 import { StageError } from '../../../src/errors.js'
 
-/** What a call takes beside its arguments. */
+/** Memory that a call takes beside its arguments. */
 export const CALL_BYTES = 512
 
-/** Bytes of memory that are held for one peer, as a part of those that are held for all of them. */
+/** An account of bytes held for one peer, which also count in the account of all peers. */
 export class Held {
   used = 0
 
-  /** @param all  what this is a part of */
+  /** @param all  the account that also counts the bytes of this account */
   constructor(readonly maxBytes: number, private readonly all?: Held) {}
 
   add(bytes: number): void {
@@ -21,7 +21,7 @@ export class Held {
     return this.used >= this.maxBytes
   }
 
-  /** @returns undefined if there is room for so many more; else where there is none, for a message */
+  /** @returns undefined if there is room for so many more bytes; else the limit that they exceed, for a message */
   lacks(bytes: number): string | undefined {
     if (this.used + bytes > this.maxBytes) return `more than ${this.maxBytes} bytes of memory on this link`
     const { all } = this
@@ -29,17 +29,17 @@ export class Held {
   }
 }
 
-/** A large message or item that is not whole. */
+/** A large message or item that is incomplete. */
 export interface Begun {
   bytes: number
-  /** Ends the link or the stream that it comes over. */
+  /** Ends the link or the stream that carries the message or item. */
   cut(error: StageError): void
 }
 
 /**
- * Messages whose parts have not all come, and large items of streams, of all links of this process. Where they take more
- * than they may, the one that was begun first is given up with its link or stream: whoever means to end a message does so
- * before those who never will.
+ * Incomplete messages, and incomplete large items of streams, on all links of this process. When they exceed the limit, the
+ * oldest is dropped and its link or stream destroyed: senders that mean to finish a message do so before it is the oldest,
+ * so the oldest is most likely abandoned.
  */
 export class Unfinished {
   used = 0
@@ -54,7 +54,7 @@ export class Unfinished {
   }
 
   grow(one: Begun, bytes: number): void {
-    if (!this.#all.has(one)) return // it was given up, and its link ends
+    if (!this.#all.has(one)) return // dropped before, and its link ends
     one.bytes += bytes
     this.used += bytes
     for (const first of this.#all) {
@@ -70,7 +70,7 @@ export class Unfinished {
   }
 }
 
-/** Something that holds memory for a peer, until it gives it back. */
+/** Something that holds memory for a peer until `giveBack`. */
 export interface Holder {
   readonly held: Held
   weight: number
@@ -83,10 +83,10 @@ export function giveBack(holder: Holder): void {
   holder.held.add(-weight)
 }
 
-/** Handlers that run on behind the end of their link: some never settle, and hold nothing any more once nothing leads to them. */
+/** Handlers that outlive their link: some never settle, and hold no memory any more once they are unreachable. */
 const left = new FinalizationRegistry<Holder>(giveBack)
 
-/** Its link is gone: it counts until `giveBackLeft`, or until it was collected. */
+/** The link is gone: the memory counts until `giveBackLeft`, or until the holder is collected. */
 export function leave(holder: Holder): void {
   const { held, weight } = holder
   left.register(holder, { held, weight }, holder)
@@ -97,10 +97,10 @@ export function giveBackLeft(holder: Holder): void {
   giveBack(holder)
 }
 
-/** An error of the library's own, with its text; a stream takes as much. */
+/** Size of an error of the library with its text; a stream takes as much, so smaller errors are not counted. */
 const SMALL_BYTES = 4096
 
-/** The error by which a peer ends a stream: the stream keeps it, and so does its handler, so it counts until it was collected. */
+/** The error by which a peer ends a stream. The stream and its handler keep the error, so it counts until it is collected. */
 export function heldError(error: StageError, held: Held, weight: number): StageError {
   if (weight <= SMALL_BYTES) return error
   const full = held.lacks(weight)
@@ -111,9 +111,9 @@ export function heldError(error: StageError, held: Held, weight: number): StageE
 }
 
 /**
- * Of all links of this process, which owns it as it owns the heap: several stages share it, and each gives back what it
- * took, the last of it when its handlers have settled. A quarter of the heap that V8 may have each, so that a small
- * container has a small one.
+ * The accounts of all links of this process, which owns them as it owns the heap: several stages share them, and each stage
+ * returns the bytes that it took, the last ones when its handlers have settled. Each account has a quarter of V8's heap
+ * limit, so that a small container has small ones.
  */
 export const PROCESS = { calls: new Held(quarter()), answers: new Held(quarter()), unfinished: new Unfinished(quarter()) }
 

@@ -12,35 +12,35 @@ import type { Lifetime } from '../passage.js'
 import { giveBackLeft, type Held, type Holder } from './held.js'
 import type { CallContext, Target } from '../types.js'
 
-/** What a call needs of its surroundings to make calls of its own. */
+/** The services that a served call needs to make calls of its own. */
 export interface Inherit {
   readonly clock: Clock
   target(to: To, options: SelectOptions): unknown
-  /** An actor, if a layer above brings them: each call asks within which one it is made. */
+  /** An actor, if a layer above has actors; each call to it asks `within` for the call that it is made in. */
   actor(address: string, options: ActorCallOptions, within: () => Context): unknown
 }
 
-/** What all calls that come over one link share. */
+/** State that all calls over one link share. */
 export interface ServedLink {
   readonly around: Inherit
-  /** Memory that their arguments take. */
+  /** The account of the memory that their arguments take. */
   readonly held: Held
 }
 
-/** A call that came in: `this` of its handler. Made for every call, so that what few use is made when asked for. */
+/** A call that came in: `this` of its handler. One object per call, so rarely used parts are made on demand. */
 export class Incoming extends Answering implements CallContext, Context, Holder, Lifetime {
   #ends: number | Allowance
   #abort: AbortController | undefined
   #reason: StageError | undefined
-  /** The caller does not wait any more. */
+  /** The caller has stopped waiting. */
   cancelled = false
   kept = false
-  /** Bytes of memory that its arguments take; 0 once they were given back. */
+  /** Bytes of memory that the arguments take; 0 once they were given back. */
   weight = 0
 
   /**
-   * @param endsAt   by the clock's `now()`, as long as nothing moves of its streams; Infinity for a cast
-   * @param streams  that came in them
+   * @param endsAt   by the clock's `now()`, as long as no stream in the arguments makes progress; Infinity for a cast
+   * @param streams  the streams in the arguments
    */
   constructor(
     private readonly link: ServedLink,
@@ -58,7 +58,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
     return 'is the `this` of a handler, which ends with its call: send what you need of it'
   }
 
-  /** When the caller stops waiting, by the clock's `now()`; later while something moves of its streams. */
+  /** When the caller stops waiting, by the clock's `now()`; later while streams in the arguments make progress. */
   override get endsAt(): number {
     return typeof this.#ends === 'number' ? this.#ends : this.#ends.until
   }
@@ -68,7 +68,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
     return clock.wall() + (this.endsAt - clock.now())
   }
 
-  /** Where its arguments count. */
+  /** The account that counts the arguments. */
   get held(): Held {
     return this.link.held
   }
@@ -96,7 +96,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
     return this.link.around.actor(address, options, () => this) as Actor<T>
   }
 
-  /** It is answered with streams: they have no deadline, and its signal lives until the last of them has ended, and fires then if any was left. */
+  /** Keeps the call open for the streams in its answer, without a deadline. After the last, the signal fires if any was left early. */
   outlive(streams: readonly Channel[]): void {
     if (streams.length === 0) return
     this.#ends = Infinity
@@ -112,7 +112,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
     }
   }
 
-  /** Its arguments are in use behind its answer. @returns called once they are not */
+  /** Keeps the arguments counted after the answer. @returns call it once they are not in use any more */
   keep(): () => void {
     this.kept = true
     return () => {

@@ -3,20 +3,20 @@ import { isIdentifier } from '../../../src/pattern.js'
 import { METHODS, REFS_MAX } from '../wire/messages.js'
 import type { Wire } from '../wire/wire.js'
 
-/** What one message of the peer has changed of what it shows. */
+/** Changes by one METHODS message to the methods that a peer shows. */
 export interface ShownNews {
-  /** All that it shows over this link: the same set each time. */
+  /** All methods that the peer shows over this link: the same set each time. */
   readonly all: ReadonlySet<string>
   readonly gained: ReadonlySet<string>
   readonly lost: readonly string[]
-  /** Nothing came before it over this link. */
+  /** No METHODS message came before over this link. */
   readonly first: boolean
 }
 
-/** What the two ends of a link show to each other. */
+/** The methods that the two ends of a link show to each other. */
 export class Methods {
   #theirs: Set<string> | undefined
-  /** Those of them that the peer says may be made again. */
+  /** Methods that the peer announces as idempotent. */
   readonly #idempotent = new Set<string>()
   #ours: ReadonlyMap<string, boolean> = new Map()
   #first = true
@@ -26,7 +26,7 @@ export class Methods {
 
   /**
    * @param visible  the names that the peer can call now, and whether each is idempotent
-   * @param open     it may be more in a moment, and then `announce` is called again: the first list waits for that
+   * @param open     whether there may be more names in a moment: the first list then waits for the next `announce`
    */
   constructor(
     private readonly wire: Wire,
@@ -34,17 +34,17 @@ export class Methods {
     private readonly open: () => boolean,
   ) {}
 
-  /** What the peer shows to us; undefined until it has said so. */
+  /** The methods that the peer shows to us; undefined before its first message. */
   get theirs(): ReadonlySet<string> | undefined {
     return this.#theirs
   }
 
-  /** Whether the peer says that a call of that method may be made again. Its word concerns its own calls alone: see `protocol.md`. */
+  /** Whether the peer says that calls of the method may be retried, which counts only for calls sent to this peer: see `protocol.md`. */
   idempotent(method: string): boolean {
     return this.#idempotent.has(method)
   }
 
-  /** Tells the peer what it can call from now on; once per tick. */
+  /** Tells the peer which methods it can call from now on; once per tick. */
   announce(): void {
     if (this.#announcing || this.#closed) return
     this.#announcing = true
@@ -53,7 +53,7 @@ export class Methods {
       if (this.#first && !this.#closed && this.open()) return
       const before = this.#ours
       const now = this.#ours = this.visible()
-      const added = [...now.keys()].filter((name) => before.get(name) !== now.get(name)) // again where only that has changed
+      const added = [...now.keys()].filter((name) => before.get(name) !== now.get(name)) // or only its idempotence has changed
       const removed = [...before.keys()].filter((name) => !now.has(name))
       const idempotent = added.filter((name) => now.get(name))
       if (this.#first || added.length > 0 || removed.length > 0) {
@@ -63,7 +63,7 @@ export class Methods {
     })
   }
 
-  /** The work is that of the names in the message, however many others the peer shows. @throws StageError PROTOCOL_ERROR */
+  /** The cost depends on the names in the message, not on how many the peer shows in all. @throws StageError PROTOCOL_ERROR */
   onmethods(value: unknown): ShownNews {
     const { added, removed, idempotent = [] } = (value ?? {}) as { added?: unknown; removed?: unknown; idempotent?: unknown }
     if (!isNames(added) || !isNames(removed) || !isNames(idempotent)) {
@@ -75,7 +75,7 @@ export class Methods {
     const lost: string[] = []
     const repeatable = new Set(idempotent)
     for (const name of added) {
-      if (!isIdentifier(name)) continue // nobody can call another
+      if (!isIdentifier(name)) continue // no other name can be called
       if (repeatable.has(name)) this.#idempotent.add(name)
       else this.#idempotent.delete(name)
       if (all.has(name)) continue
@@ -91,7 +91,7 @@ export class Methods {
     return { all, gained, lost, first }
   }
 
-  /** Calls `done` once the peer has said what it shows, or the link is gone. */
+  /** Calls `done` once the methods of the peer are known, or the link is gone. */
   whenKnown(done: () => void): void {
     if (this.theirs || this.#closed) done()
     else this.#waiting.push(done)

@@ -6,13 +6,13 @@ import type { Rules } from '../interceptor.js'
 import { validation, type Schema, type Schemas } from './schema.js'
 import type { CheckedHandler, Handler, ProvideOptions, ProvidedMethod } from '../types.js'
 
-/** Names that a proxy, a promise or a debugger asks of any object: never methods. */
+/** Names that proxies, promises and debuggers look up on any object: never methods. */
 const RESERVED: ReadonlySet<string> = new Set([
   'then', 'catch', 'finally', 'constructor', 'prototype', 'toString', 'toLocaleString', 'toJSON', 'valueOf', 'hasOwnProperty',
   'isPrototypeOf', 'propertyIsEnumerable', 'inspect',
 ])
 
-/** Names that passed: asked for every call, and a stage calls few different ones. */
+/** Names that passed the check, which runs for every call; a stage calls few different names. */
 const passed = new Set<unknown>()
 
 /** Whether a name can be a method at all. */
@@ -37,13 +37,13 @@ function badName(name: unknown): StageError {
 
 interface Provision {
   selection: Selection
-  /** As it is called: behind the interceptors of its stage and its own rules, where there are any. */
+  /** The handler behind the interceptors of its stage and its own rules, if there are any. */
   handler: Handler
   rules: Rules | undefined
   idempotent: boolean
 }
 
-/** Of one method, whether it is provided or an actor's. */
+/** Options of one method, whether it is provided or an actor's. */
 const OPTIONS = ['authorize', 'input', 'output', 'idempotent']
 
 /**
@@ -72,7 +72,7 @@ export function rulesOf(where: string, method: string, options: unknown): Rules 
 /**
  * Types a handler by its schemas where TypeScript cannot by itself, in `provide` of a stage or of `rpc()`:
  * `provide: { greet: method({ input: z.string(), handler: (name) => `hi there, ${name}` }) }`.
- * @returns what it was given
+ * @returns its argument
  */
 export function method<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(
   given: ProvideOptions<Input, Output> & { readonly handler: CheckedHandler<Input, Output> },
@@ -80,10 +80,10 @@ export function method<const Input extends Schemas | undefined = undefined, Outp
   return given
 }
 
-/** What one stage provides, and to whom. A wire name only ever looks up this Map. */
+/** The methods of one stage, and the peers that they are provided to. A name from the wire is only ever looked up in this Map. */
 export class Provisions {
   readonly #byName = new Map<string, Provision[]>()
-  /** Counts changes, so that links can cache what they looked up. */
+  /** Counts changes, so that links can cache their look-ups. */
   version = 0
 
   /** @param who  the name of this stage, for rules that ask */
@@ -99,7 +99,7 @@ export class Provisions {
     if (!isMethod(name)) throw badName(name)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
     const rules = options && rulesOf('provide()', name, options)
-    // again for the same selection: the latest one replaces, so that nothing piles up
+    // a method provided again to the same selection replaces the earlier handler, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
     const served = this.interception.serving(handler, name, this.who, rules)
     list.push({ selection, handler: served, rules, idempotent: options?.idempotent ?? false })
@@ -107,7 +107,7 @@ export class Provisions {
     this.#changed()
   }
 
-  /** Takes back what was provided to the same selection under that name. */
+  /** Removes the method that was provided to the same selection under that name. */
   remove(selection: Selection, name: string): boolean {
     const list = this.#byName.get(name)
     const left = list?.filter((one) => one.selection.label !== selection.label) ?? []
@@ -118,7 +118,7 @@ export class Provisions {
     return true
   }
 
-  /** What this peer gets under that name: where several patterns show it, the latest one. */
+  /** The handler that this peer gets under that name; if several patterns match, the latest. */
   find(name: string, peer: Peer): Handler | undefined {
     return this.#find(name, peer)?.handler
   }
@@ -133,7 +133,7 @@ export class Provisions {
     return undefined
   }
 
-  /** Every name that this peer can call, but for those that the rules keep from it whatever the call is; and whether it is idempotent. */
+  /** Every name that this peer can call, and whether it is idempotent; without names that the rules hide from the peer for any call. */
   visible(peer: Peer): Map<string, boolean> {
     const names = new Map<string, boolean>()
     for (const name of this.#byName.keys()) {
@@ -143,7 +143,7 @@ export class Provisions {
     return names
   }
 
-  /** Whether it would get something else, under that name or any, if it were listed as it claims to be. */
+  /** Whether the peer would get another handler, under that name or any, if it were listed as it claims to be. */
   depends(peer: Peer, name?: string): boolean {
     if (!peer.claimed) return false
     const listed = { ...peer, claimed: false }

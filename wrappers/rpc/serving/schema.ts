@@ -1,25 +1,25 @@
-/** What the arguments and the result of a method are checked by: schemas of any library that follows Standard Schema. */
+/** Checks the arguments and the result of a method, by schemas of any library that follows Standard Schema. */
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { ISSUES_MAX, StageError, asError, describe } from '../../../src/errors.js'
 import { isThenable } from '../../../src/thenable.js'
 
 export type Schema<Input = unknown, Output = Input> = StandardSchemaV1<Input, Output>
-/** Of a method: a schema for its only argument, or a list with one for each. */
+/** Schemas for the arguments of a method: a schema for the only argument, or a list with a schema for each. */
 export type Schemas = Schema | readonly Schema[]
 
-/** What a handler gets behind these schemas; where there are none, `Unchecked`. */
+/** The arguments that a handler gets behind these schemas; without schemas, `Unchecked`. */
 export type ArgumentsOf<Input, Unchecked extends unknown[]> = undefined extends Input ? Unchecked
   : Input extends readonly unknown[] ? { -readonly [Position in keyof Input]: OutputOf<Input[Position]> } : [OutputOf<Input>]
 type OutputOf<One> = One extends Schema ? StandardSchemaV1.InferOutput<One> : never
 
-/** What a handler may return to this schema; where there is none, anything. */
+/** The results that this schema accepts from a handler; without a schema, any. */
 export type ResultFor<Output> = Output extends Schema ? StandardSchemaV1.InferInput<Output> | PromiseLike<StandardSchemaV1.InferInput<Output>> : unknown
 
 /** Schemas for a method that takes such arguments. */
 type SchemasFor<Args extends readonly unknown[]> = { readonly [Position in keyof Args]: Schema<unknown, Args[Position]> }
   | (Args extends readonly [] | readonly [unknown, unknown, ...unknown[]] ? never : Schema<unknown, Args[0]>)
 
-/** What may be given as the options of a method, `Options` being those of any, by what it takes and returns; a text where it is wrong. */
+/** The options that fit the parameters and result of a method, or a text if `Given` does not; `Options` are the options of any method. */
 export type Fitting<Method, Given, Options> =
   [Exclude<keyof Given, keyof Options>] extends [never]
     ? 0 extends 1 & Method ? Options
@@ -51,17 +51,17 @@ function isSchema(given: unknown): given is Schema {
   return standard?.version === 1 && typeof standard.validate === 'function'
 }
 
-/** What one schema says: a value, what is wrong, or that it failed. */
+/** The outcome of one schema: a value, the issues found, or the failure of the schema itself. */
 type Verdict = { readonly value: unknown } | { readonly issues: readonly StandardSchemaV1.Issue[] } | { readonly broken: unknown }
 
-/** The schemas of one method. Nothing is awaited as long as all of them answer at once. */
+/** The schemas of one method. Nothing is awaited as long as all schemas answer synchronously. */
 export class Validation {
   constructor(private readonly inputs: readonly Schema[] | undefined, private readonly result: Schema | undefined) {}
 
   /**
    * @param what  the method, for messages
-   * @param told  of a schema that failed, which the caller is not told more of
-   * @returns the arguments as the schemas return them, one for each schema, or a promise of that
+   * @param told  gets the error of a schema that failed, of which the caller learns no more
+   * @returns the arguments as the schemas return them, one for each schema, or a promise of them
    * @throws StageError BAD_ARGUMENT, or the promise rejects with it
    */
   args(args: readonly unknown[], what: string, told: (error: StageError) => void): unknown {
@@ -77,8 +77,8 @@ export class Validation {
   }
 
   /**
-   * @param told  of why it does not pass, which is the callee's mistake
-   * @returns the result as the schema returns it, or a promise of that
+   * @param told  gets the reason why the result does not pass, which is a mistake of the callee
+   * @returns the result as the schema returns it, or a promise of the result
    * @throws StageError REMOTE_ERROR, or the promise rejects with it
    */
   returned(value: unknown, what: string, told: (error: StageError) => void): unknown {
@@ -106,7 +106,7 @@ function judged(schema: Schema, value: unknown): Verdict | Promise<Verdict> {
   }
 }
 
-/** @throws TypeError it is no result of a schema, and must not pass for one */
+/** @throws TypeError the value is not the result of a schema, and must not count as valid */
 function verdict(result: unknown): Verdict {
   const { issues } = (result ?? {}) as Partial<StandardSchemaV1.FailureResult>
   if (issues) return { issues: [...issues].slice(0, ISSUES_MAX).map(({ message, path }) => ({ message, path: path ? [...path] : [] })) }
@@ -129,7 +129,7 @@ function accepted(all: readonly Verdict[], what: string, told: (error: StageErro
   throw new StageError('BAD_ARGUMENT', `argument ${wrong + 1} of ${what} does not pass its schema: ${inWords(first)}`, { executed: 'no', issues })
 }
 
-/** The first of them, and where it is. */
+/** The first issue, and its path. */
 function inWords([first]: readonly StandardSchemaV1.Issue[]): string {
   if (!first) return 'no reason was given'
   const path = (first.path ?? []).map((step) => String(typeof step === 'object' ? step.key : step)).join('.')

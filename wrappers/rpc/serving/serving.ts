@@ -20,43 +20,43 @@ import type { Source } from '../wire/scheduler.js'
 import type { Handler, Service } from '../types.js'
 import { u32, type Wire } from '../wire/wire.js'
 
-/** Where the handlers of one stage are found. */
+/** The handlers of one stage, and the resources that their calls share. */
 export interface Handlers extends Inherit {
   readonly clock: Clock
   readonly slices: Slices
   /** Changes whenever `find` may answer differently. */
   readonly version: number
   find(method: string, peer: Peer): Handler | undefined
-  /** Memory of the calls of all links, and what waits of their answers. */
+  /** Accounts of the process: the memory of calls being served, and of answers that wait for peers to read. */
   readonly held: Held
   readonly heldAnswers: Held
   readonly unfinished: Unfinished
   readonly often: OftenLog
-  /** The stage is closing: only what belongs to a call in progress is still served. */
+  /** The stage is closing: only passed functions and calls within other calls are still served. */
   readonly draining: boolean
 }
 
-/** What one link gives to those that serve it. */
+/** The parts of a link that serve its calls. */
 export interface ServingPort {
   readonly link: Duplex
   readonly wire: Wire
   readonly end: LinkEnd
-  /** Memory that the arguments of its calls take. */
+  /** The account of the memory that the arguments of its calls take. */
   readonly held: Held
   /** The streams in arguments and results. */
   readonly passing: Passing
   readonly standing: Standing
-  /** What the layer above serves. */
+  /** Finds a service of a layer above. */
   service(name: string): Service | undefined
   /** Finds a function of ours that went to the peer. */
   passed(ref: number): Handler | undefined
-  /** Called behind the answer of each call that took time. */
+  /** Called after a call that was queued or asynchronous has been begun, answered, dropped or cancelled. */
   onsettled(): void
 }
 
-/** A call that has come and was not begun. */
+/** A call that has come and has not begun. */
 interface Queued {
-  /** Or what the layer above serves; HELD until it is known who calls. */
+  /** Undefined for a service, or if no handler was found; HELD until the identity of the caller is known. */
   handler: Handler | undefined
   readonly service?: Service | undefined
   readonly call: Incoming
@@ -67,9 +67,9 @@ interface Queued {
 /** The calls that came in over one link. */
 export class Serving implements Source {
   readonly #link: ServedLink
-  /** Handlers that run; those of casts under numbers below zero. */
+  /** Calls whose handlers run, by id; casts have negative numbers. */
   readonly #calls = new Map<number, Incoming>()
-  /** In the order in which they came, as they begin. */
+  /** Calls that wait, in the order of their arrival, which is the order of their beginning. */
   readonly #queue = new Map<number, Queued>()
   #cancelled = 0
   #casts = 0
@@ -80,17 +80,17 @@ export class Serving implements Source {
     this.#link = { around: handlers, held: port.held }
   }
 
-  /** Calls that wait, or whose handlers run; one that was cancelled keeps its slot until then. */
+  /** Calls that wait, or whose handlers run; a cancelled call keeps its slot until its handler settles. */
   get size(): number {
     return this.#calls.size + this.#queue.size
   }
 
-  /** Those of them that somebody still waits for. */
+  /** The part of `size` that callers still wait for. */
   get awaited(): number {
     return this.#calls.size - this.#cancelled + this.#queue.size
   }
 
-  /** @param assembled  it came in parts, and its id was noted with the first of them */
+  /** @param assembled  the message came in parts, and its id was noted with the first part */
   oncall(type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void {
     if (!assembled) this.port.wire.fresh(id)
     const now = this.port.wire.calledAt = this.handlers.clock.now()
@@ -151,7 +151,7 @@ export class Serving implements Source {
   oncancel(id: number): void {
     const queued = this.#queue.get(id)
     const call = this.#calls.get(id)
-    if (!queued && (!call || call.cancelled)) return // before an error is made for nobody, which takes ten times as long
+    if (!queued && (!call || call.cancelled)) return // checked before an unneeded error is made, which takes ten times as long
     const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
     if (queued) return this.#drop(id, queued, reason)
     this.#cancelled++
@@ -159,7 +159,7 @@ export class Serving implements Source {
     this.port.onsettled()
   }
 
-  /** There is time to begin one more. */
+  /** Called when there is time to begin one more call. */
   turn(): boolean {
     const { value } = this.#queue.entries().next()
     if (!value || this.#unread) return false
@@ -168,7 +168,7 @@ export class Serving implements Source {
       this.#drop(id, queued, new StageError('TIMEOUT', 'its deadline passed before it was begun', { executed: 'no' }))
     } else {
       if (queued.handler === HELD) queued.handler = this.#find(queued.call.method)
-      if (queued.handler === HELD) return false // `resumed` comes
+      if (queued.handler === HELD) return false // `resumed` will follow
       if (!queued.handler && !queued.service) this.#missing(id, queued)
       else {
         this.#queue.delete(id)
@@ -179,32 +179,32 @@ export class Serving implements Source {
     return this.#queue.size > 0
   }
 
-  /** The peer reads its answers again, or it is known who it is. */
+  /** The peer reads its answers again, or its identity is known now. */
   resumed(): void {
     if (this.#queue.size > 0 && !this.#unread) this.handlers.slices.add(this)
   }
 
-  /** The link is gone: nobody waits for any of them. */
+  /** The link is gone: nobody waits for its calls. */
   clear(reason: StageError): void {
     this.handlers.slices.remove(this)
     const calls = [...this.#calls.values()]
     for (const { call } of this.#queue.values()) giveBack(call)
     for (const call of calls) leave(call)
-    // before they are told: that may make others answer, and nothing can be sent any more
+    // cleared before the calls are notified: others may answer in reaction, and nothing can be sent any more
     this.#calls.clear()
     this.#queue.clear()
     this.#cancelled = 0
     for (const call of calls) call.cancel(reason)
   }
 
-  /** The peer takes its answers so slowly that the largest one would find no room. */
+  /** The peer reads its answers so slowly that the largest possible answer would find no room. */
   get #unread(): boolean {
     return this.port.wire.room < MESSAGE_MAX_BYTES
   }
 
   /**
-   * Why it cannot be taken on. The first one in the queue tells how long a new one would wait: where that is more than
-   * half of the time it has, it would come too late for its caller and make others late as well.
+   * Why a call cannot be admitted. The age of the first call in the queue tells how long a new call would wait: if that is more
+   * than half of the time that the new call has, it would come too late for its caller and make others late as well.
    */
   #overload(now: number, endsAt: number, weight: number): string | undefined {
     if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
@@ -216,7 +216,7 @@ export class Serving implements Source {
     return waits > (endsAt - now) / 2 ? `calls wait ${Math.round(waits)} ms before they are begun` : undefined
   }
 
-  /** Begins it now where there is time and nothing waits, so that calls start in the order in which they came. */
+  /** Begins the call now if there is time and nothing waits, so that calls start in the order of their arrival. */
   #admit(id: number, queued: Queued, weight: number): void {
     this.port.held.add(queued.call.weight = weight)
     if (this.#queue.size === 0 && queued.handler !== HELD && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
@@ -224,7 +224,7 @@ export class Serving implements Source {
     this.handlers.slices.add(this)
   }
 
-  /** One that was not begun. */
+  /** Removes a queued call that was not begun. */
   #drop(id: number, { call }: Queued, reason: StageError): void {
     this.#queue.delete(id)
     giveBack(call)
@@ -232,7 +232,7 @@ export class Serving implements Source {
     this.port.onsettled()
   }
 
-  /** It was held, and the registry does not list its caller as one who is shown that. */
+  /** Rejects a held call: the registry does not list its caller as a peer that is shown the method. */
   #missing(id: number, queued: Queued): void {
     const message = this.#notProvided(queued.call.method)
     this.#drop(id, queued, new StageError('NO_SUCH_METHOD', message, { executed: 'no' }))
@@ -249,7 +249,7 @@ export class Serving implements Source {
     return args
   }
 
-  /** @returns HELD where it depends on what the registry says of the caller, which is being asked */
+  /** @returns HELD while the answer depends on how the registry lists the caller, which is being asked */
   #find(method: string): Handler | undefined {
     if (this.#cacheVersion !== this.handlers.version) {
       this.#cache = new Map()
@@ -260,11 +260,11 @@ export class Serving implements Source {
     const { peer } = this.port.end
     if (peer.claimed && this.port.standing.open(method)) return HELD
     handler = this.handlers.find(method, peer)
-    if (handler && !peer.claimed) this.#cache.set(method, handler) // it may be another once the peer is listed
+    if (handler && !peer.claimed) this.#cache.set(method, handler) // a peer that is listed later may get another handler
     return handler
   }
 
-  /** Runs the handler; only what is thenable is awaited. */
+  /** Runs the handler; only a thenable result is awaited. */
   #invoke(id: number, { handler, service, call, args }: Queued): void {
     if (service) return this.#serve(id, service, call, args)
     let result: unknown
@@ -287,7 +287,7 @@ export class Serving implements Source {
     )
   }
 
-  /** The layer above answers at once or later, and what it says is encoded in that moment. */
+  /** Calls the service of a layer above, which answers at once or later; the answer is encoded at that moment. */
   #serve(id: number, service: Service, call: Incoming, args: unknown[]): void {
     this.#calls.set(id, call)
     const answer = (error: StageError | null, value?: unknown): void => {
@@ -301,7 +301,7 @@ export class Serving implements Source {
     }
     try {
       service(call, args, answer, this.port.link)
-    } catch (thrown) { // no user's code has begun; it may run from a queue, where nobody else would catch it
+    } catch (thrown) { // no user code has begun; a queued call runs where nobody else would catch the error
       answer(new StageError('BAD_ARGUMENT', `${asked(call, service, args)} cannot be asked for: ${asError(thrown).message}`, { cause: thrown }))
     }
   }
@@ -347,7 +347,7 @@ export class Serving implements Source {
       if (this.port.wire.room < 0) this.#reply(id, { ...wire, cause: undefined })
       else if (this.#reply(id, wire, call)) return
     } catch {
-      this.#reply(id, { ...wire, cause: describe(thrown) }) // what was thrown cannot be sent
+      this.#reply(id, { ...wire, cause: describe(thrown) }) // the thrown value cannot be sent
     }
     dispose(thrown)
   }
@@ -357,7 +357,7 @@ export class Serving implements Source {
     this.#reply(id, { code, message, executed: 'no' })
   }
 
-  /** @returns whether it brings streams along, which were in what was thrown */
+  /** @returns whether the message brings along streams, from the thrown value */
   #reply(id: number, error: WireError, call?: Incoming): boolean {
     const { wire, passing } = this.port
     wire.value(ERROR, id, error, passing, call?.hand)
@@ -367,14 +367,14 @@ export class Serving implements Source {
   }
 }
 
-/** The streams in what code of the user has thrown, and that was not sent. */
+/** Ends the streams in a value that user code has thrown and that was not sent. */
 const leftOver = (error: StageError): void => { if (error.code === 'REMOTE_ERROR') dispose(error.cause) }
 
 const NONE: readonly Channel[] = []
-/** In place of the handler of a call that waits for the registry to say who calls. */
+/** Stands in for the handler of a call that waits for the registry to identify the caller. */
 const HELD: Handler = () => {}
 
-/** For messages. */
+/** Describes a call in messages. */
 const asked = (call: Incoming, service?: Service, args: readonly unknown[] = []): string => service ? service.words?.(args) ?? 'a layer above rpc' : call.method
 
 function name(bytes: Buffer, at: number, end: number): string {

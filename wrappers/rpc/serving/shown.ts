@@ -4,14 +4,14 @@ import type { Rpc } from '../rpc.js'
 
 const NO_NAMES: ReadonlySet<string> = new Set()
 
-/** What each peer shows, across its links, so that every method is told once. */
+/** The methods that each peer shows, across its links, so that every method is reported once. */
 export class Shown {
-  /** What one link of each peer shows, the one that began to show last, whose `Methods` keep it up to date. */
+  /** The methods shown over the latest link of each peer, by peer id; the `Methods` of that link keep the set up to date. */
   readonly #byPeer = new Map<string, ReadonlySet<string>>()
 
   constructor(private readonly mesh: Mesh<Rpc>) {}
 
-  /** Only the first message of a link is compared with what the link before has shown: each further one says itself what has changed. */
+  /** Only the first message of a link is compared with the methods of the link before: each later message lists its changes itself. */
   changed(peer: Peer, { all, gained, lost, first }: ShownNews): void {
     const { mesh } = this
     if (peer.id === mesh.id) return
@@ -20,13 +20,13 @@ export class Shown {
       this.#byPeer.set(peer.id, all)
       for (const name of all) if (!before?.has(name)) mesh.emit('methodAdded', name, peer)
       for (const name of before ?? []) if (!all.has(name)) mesh.emit('methodRemoved', name, peer)
-    } else if (before === all) { // or it is a link that drains, and the one that took its place says the same
+    } else if (before === all) { // else the link drains, and its successor reports the same
       for (const name of gained) mesh.emit('methodAdded', name, peer)
       for (const name of lost) mesh.emit('methodRemoved', name, peer)
     }
   }
 
-  /** A link is gone; another one to the same peer may go on. */
+  /** A link is gone; another link to the same peer may go on. */
   closed({ peer, methods: { theirs } }: Rpc, rpcs: Iterable<Rpc>): void {
     if (theirs && this.#byPeer.get(peer.id) === theirs) {
       for (const { peer: { id }, methods } of rpcs) {

@@ -1,12 +1,12 @@
 import type { Clock } from '../../../src/types.js'
 import { Scheduler, type Source } from '../wire/scheduler.js'
 
-/** So long are calls begun in a row before everything else in the process gets its turn. */
+/** How long calls are begun in a row before the rest of the process gets its turn. */
 const SLICE_MS = 10
 
 /**
- * The time in which one stage begins calls. Under more load than it carries its links are still read, so that calls wait
- * where they can be counted, cancelled and refused, and not in the kernel's buffers where nobody knows of them.
+ * The time slices in which one stage begins calls. Under overload its links are still read, so that calls wait where they
+ * can be counted, cancelled and refused, and not in the kernel's buffers where nobody knows of them.
  */
 export class Slices {
   #endsAt = 0
@@ -23,7 +23,7 @@ export class Slices {
     return now >= this.#endsAt
   }
 
-  /** It has calls that wait: links take turns, a call each. */
+  /** Adds a link with waiting calls: links take turns, a call each. */
   add(source: Source): void {
     this.#scheduler.add(source)
   }

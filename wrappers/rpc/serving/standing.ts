@@ -1,28 +1,28 @@
 import type { Peer } from '../../../src/types.js'
 
-/** What the stage of a link knows of names. */
+/** The knowledge of a stage about the names of peers. */
 export interface Names {
   /**
    * Whether the peer would be shown something else if it were listed under the name that it claims.
-   * @param method  what is asked for; undefined: anything
+   * @param method  the method that is asked for; undefined: any
    */
   depends(peer: Peer, method?: string): boolean
-  /** Asks the registry; resolves when what it said is known, or when it does not answer. */
+  /** Asks the registry; resolves when the answer is known, or when the registry does not answer. */
   look(): Promise<void>
 }
 
 /**
- * Whether the peer of one link is listed as it claims to be. A stage that has just been listed may be here before its entry
- * is, so the first time that something depends on its name the registry is asked, once for each link.
+ * Whether the peer of one link is listed as it claims to be. A stage that was listed just now may connect before its entry
+ * arrives, so the registry is asked the first time that something depends on the name, once for each link.
  */
 export class Standing {
   #asking = false
   #asked = false
 
-  /** @param onknown  the registry was asked */
+  /** @param onknown  called once the registry was asked */
   constructor(private readonly names: Names, private readonly peer: () => Peer, private readonly onknown: () => void) {}
 
-  /** Whether an answer has to wait: the registry is being asked, and the answer depends on what it says. */
+  /** Whether an answer has to wait, since it depends on the registry, which is being asked. */
   open(method?: string): boolean {
     const peer = this.peer()
     if (this.#asked || !peer.claimed || !this.names.depends(peer, method)) return false

@@ -1,11 +1,11 @@
 import type { Channel } from './channel.js'
 
 /**
- * The time that a call has, where streams are among its arguments: so many milliseconds from its beginning, and from
- * whenever something of them last came or went.
+ * The deadline of a call with streams among its arguments: so many milliseconds from its beginning, and again from
+ * the latest progress of any of the streams.
  */
 export class Allowance {
-  /** @param endsAt  by the clock's `now()`, as long as nothing moves */
+  /** @param endsAt  by the clock's `now()`, as long as no stream makes progress */
   constructor(readonly channels: readonly Channel[], private readonly endsAt: number, private readonly ms: number) {}
 
   get until(): number {

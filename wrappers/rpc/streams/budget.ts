@@ -1,7 +1,7 @@
 import type { Begun, Unfinished } from '../serving/held.js'
 import { VALUES_MAX_BYTES } from '../wire/messages.js'
 
-/** The stream that a value comes over. */
+/** The stream that carries a value. */
 interface Asking {
   destroy(error: Error): unknown
 }
@@ -11,14 +11,14 @@ interface Waiting {
   granted: () => void
 }
 
-/** What the unfinished values of all streams of a link may take together. Who finds no room waits in the order of asking. */
+/** Memory for the unfinished values of all streams of a link. Streams that find no room wait in the order of asking. */
 export class Budget {
-  /** Bytes. */
+  /** Bytes in use. */
   used = 0
   readonly #held = new Map<Asking, Begun>()
   readonly #waiting = new Map<Asking, Waiting>()
 
-  /** @param all  of which it is a part */
+  /** @param all  the account of the process, which counts the same bytes */
   constructor(private readonly all: Unfinished) {}
 
   /** @param granted  called once there is room, which may be at once */
@@ -27,7 +27,7 @@ export class Budget {
     this.#admit()
   }
 
-  /** It needs none any more, or does not wait for it. */
+  /** Returns the room of a stream, or ends its wait for room. */
   leave(who: Asking): void {
     const held = this.#held.get(who)
     if (held) {

@@ -7,59 +7,59 @@ import { Writer } from '../../../src/writer.js'
 import { PIECE_MAX_BYTES, STREAM_WINDOW_BYTES } from '../wire/messages.js'
 import type { Source } from '../wire/scheduler.js'
 
-/** Below it pieces are put together while their reader is behind: each chunk costs a hundred bytes beside its own. */
+/** Smaller pieces are joined while their reader is behind: each chunk costs a hundred bytes beside its data. */
 const SMALL_BYTES = 1024
 
 /** Idle time after which a closing stage abandons a stream; longer while an answer is due. */
 const IDLE_MS = 500
 const ASKED_MS = 9000
 
-/** What a channel needs of the connection that carries it. */
+/** The services that a channel needs from the connection that carries it. */
 export interface ChannelPort {
   /** Largest piece of one frame, in bytes. */
   readonly maxPieceBytes: number
-  /** Whether it may send at once, without waiting for its turn. */
+  /** Whether the channel may send at once, without waiting for its turn. */
   free(): boolean
-  /** Not even the message that opens it has been sent; it is told when it has. */
+  /** Whether the message that opens the channel has not been sent yet; the channel is resumed once it has. */
   opening(channel: Channel): boolean
-  /** How much it may send: nothing where only the link's credit is used up, and then it is told when there is more. */
+  /** How many bytes the channel may send. If only the link's credit is used up, the channel is resumed when there is more. */
   allowed(channel: Channel): number
-  /** It has more to send, and waits for its turn. */
+  /** The channel has more to send, and waits for its turn. */
   wait(channel: Channel): void
   data(channel: Channel, piece: Buffer): void
   end(id: number): void
-  /** The reader of this side has seen the end of the other. */
+  /** The reader of this side has seen the end of the other side. */
   ended(channel: Channel): void
-  /** It wants no more, though the end has not come. */
+  /** The channel wants no more data, although the end has not come. */
   unwanted(channel: Channel): void
   reset(channel: Channel, error: Error | null): void
-  /** So much of what came was taken, and so much may come instead. */
+  /** So many of the received bytes were taken, and as many may come instead. */
   credit(channel: Channel, bytes: number): void
-  /** So many of the items that came were taken. */
+  /** So many of the received items were taken. */
   took(channel: Channel, items: number): void
-  /** It is in use. */
+  /** The channel is in use. */
   start(channel: Channel): void
   /** Smallest credit worth a message. */
   readonly worthBytes: number
-  /** It is over on this side. */
+  /** The channel is over on this side. */
   closed(channel: Channel): void
 }
 
 export interface ChannelOptions {
   /**
-   * It ends with what it read, as an accepted socket does, so that one who only reads leaves nothing open.
-   * `allowHalfOpen = true` before the end lets it answer later.
+   * The channel ends once it was read to its end, as an accepted socket does, so that a handler that only reads leaves
+   * nothing open. `allowHalfOpen = true` before the end lets the handler answer later.
    */
   accepted?: boolean
   /** The peer begins only when somebody reads or writes here. */
   lazy?: boolean
-  /** It is one of `to()`, and not one in a value: who opened it. */
+  /** The end that opened the stream by `to()`; undefined for a stream in a value. */
   opener?: 'us' | 'peer'
 }
 
 /**
- * One of the streams of a link. The reader gives back bytes as it takes them and the writer is never further ahead than
- * its window, so that a slow reader holds up its own stream and no other.
+ * A stream of a link. The reader gives back bytes as it takes them, and the writer is never further ahead than its window, so
+ * that a slow reader holds up its own stream and no other.
  */
 export class Channel extends Duplex implements Source {
   protected port!: ChannelPort
@@ -67,52 +67,52 @@ export class Channel extends Duplex implements Source {
   outstanding = 0
   /** Bytes received that were not given back to the peer. */
   owed = 0
-  /** The message that would have brought it never came to the peer. */
+  /** The message that would have brought the stream never came to the peer. */
   unheard = false
   /** Somebody reads, or has read. */
   started: boolean
-  /** When something of it last came or went, by the clock's `now()`. */
+  /** When the stream last made progress in either direction, by the clock's `now()`. */
   movedAt = -Infinity
-  /** That was something that came. */
+  /** Whether the last data was received, and not sent. */
   movedIn = false
-  /** Bytes that came, and bytes that were sent. */
+  /** Bytes received, and bytes sent. */
   bytesRead = 0
   bytesWritten = 0
-  /** Called when the peer has taken so many of the items that were sent. */
+  /** Called when the peer has taken so many of the sent items. */
   ontook: ((items: number) => void) | undefined
-  /** Bytes read that are still held for what is behind them, and what waits until there are none. */
+  /** Bytes that were read but are only put aside by the reader, and callbacks that wait until there are none. */
   #kept = 0
   #unconsumed: (() => void)[] = []
   #waiting: { rest: Buffer; done: Done } | undefined
-  /** Small pieces that came while the reader had enough: one chunk, once it asks. */
+  /** Small pieces that came while the reader had enough: one chunk, once the reader asks. */
   #gathered: Writer | undefined
-  /** The reader wants more, and nothing came since. */
+  /** The reader wants more, and nothing has come since. */
   #asked = false
   #ended = false
   /** The reader has seen the end, and ENDED was sent. */
   #read = false
-  /** The same of what was written here. */
+  /** The same for the other direction: ENDED has come for the data written here. */
   #delivered = false
-  /** All that was written has left, and its end. */
+  /** All written data has left, and its end. */
   #endSent = false
-  /** The peer reads no more of what is written here. */
+  /** The peer reads no more of the data written here. */
   #unwanted = false
   #finishing: (() => void) | undefined
 
   readonly opener: ChannelOptions['opener']
 
   constructor(readonly id: number, port?: ChannelPort, { accepted = false, lazy = false, opener }: ChannelOptions = {}) {
-    // the window says how far ahead the peer may be; that the reader has enough is said as soon as it has anything
+    // the window limits how far ahead the peer may be; with a mark of 1 the reader has enough as soon as it has anything
     super({ allowHalfOpen: !accepted, readableHighWaterMark: 1, writableHighWaterMark: STREAM_WINDOW_BYTES / 4 })
     if (port) this.port = port
     this.started = !lazy
     this.opener = opener
-    this.on('error', () => {}) // nobody need listen for the process to live on
+    this.on('error', () => {}) // an error without a listener must not end the process
   }
 
   // ── from the peer ───────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** `owed` counts it already. @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
+  /** `owed` counts the piece already. @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
   ondata(piece: Buffer): void {
     if (this.#ended) throw new StageError('PROTOCOL_ERROR', 'data behind the end of a stream')
     if (!this.started) throw new StageError('PROTOCOL_ERROR', 'data on a stream that nobody reads yet')
@@ -131,7 +131,7 @@ export class Channel extends Duplex implements Source {
     writer.at += piece.copy(writer.bytes, writer.at)
   }
 
-  /** Hands on what was gathered. @returns whether there was anything */
+  /** Hands on the gathered pieces. @returns whether there were any */
   #give(): boolean {
     const gathered = this.#gathered
     if (!gathered) return false
@@ -140,11 +140,11 @@ export class Channel extends Duplex implements Source {
     return true
   }
 
-  /** Nothing comes behind what has come. */
+  /** No more data will come. */
   protected pushEnd(): void {
     this.#give()
     this.push(null)
-    super.read(0) // lets `end` come though nobody reads, as a socket's would
+    super.read(0) // lets `end` be emitted although nobody reads, as on a socket
   }
 
   onend(): void {
@@ -152,19 +152,19 @@ export class Channel extends Duplex implements Source {
     this.#ended = true
     if (this.destroyed) return
     this.pushEnd()
-    // with nothing left to read there is nothing that could still fail
+    // with nothing left to read, nothing can fail any more
     const told = (): void => this.#afterwards(() => this.#told())
     if (this.readableLength === 0) told()
     else this.once('end', told)
   }
 
-  /** Once nothing is put aside: until then it is not read, and may not leave the account. */
+  /** Calls `fn` once no bytes are put aside: until then they do not count as read, and may not leave the account. */
   #afterwards(fn: () => void): void {
     if (this.#kept > 0) this.#unconsumed.push(fn)
     else fn()
   }
 
-  /** Called while a frame is being read. */
+  /** Called while a frame is being read, so errors of listeners are thrown later. */
   override push(chunk: unknown): boolean {
     try {
       return outside(super.push, this, chunk)
@@ -180,10 +180,10 @@ export class Channel extends Duplex implements Source {
     if (this.#delivered) this.parted()
   }
 
-  /** Both directions have been read to their ends. */
+  /** Called once both directions have been read to their ends. */
   protected parted(): void {}
 
-  /** All that was written has been read: only now is it finished, and not while it could still be refused. */
+  /** All written data has been read: only now is the writer finished, and not while the data could still be refused. */
   onended(): void {
     if (!this.#endSent) return
     this.#delivered = true
@@ -194,8 +194,8 @@ export class Channel extends Duplex implements Source {
   }
 
   /**
-   * The peer reads no more. Where nothing is lost by that, this direction ends with the other one.
-   * @param lost  some of what was written was not taken
+   * The peer reads no more. If nothing is lost by that, this direction ends with the other direction.
+   * @param lost  some of the written data was not taken
    */
   onunwanted(lost: boolean): void {
     if (this.destroyed || this.#unwanted || this.#delivered) return
@@ -206,12 +206,12 @@ export class Channel extends Duplex implements Source {
     else this.once('end', () => { this.end() })
   }
 
-  /** There may be room again: goes on with what waits. */
+  /** There may be room again: goes on with the write that waits. */
   resumed(): void {
     if (this.#waiting) this.port.wait(this)
   }
 
-  /** @returns whether it wants another turn */
+  /** @returns whether the channel wants another turn */
   turn(): boolean {
     const waiting = this.#waiting
     if (!waiting) return false
@@ -227,14 +227,14 @@ export class Channel extends Duplex implements Source {
     try {
       outside(waiting.done)
     } catch (thrown) {
-      raise(thrown) // of a listener for 'drain'
+      raise(thrown) // by a listener for 'drain'
     }
     return this.#waiting !== undefined
   }
 
   /**
-   * Open for writing, with nothing on its way, for so long that a stage which closes need not wait for it. Where
-   * the last thing was a question, an answer may take as long as a stage waits at all.
+   * Open for writing, with nothing in flight, for so long that a closing stage need not wait for the stream. If the
+   * last data was a question, an answer may take as long as a stage waits at all.
    */
   idleAt(now: number): boolean {
     if (!this.opener || this.writableEnded || this.writableLength > 0 || this.readableLength > 0) return false
@@ -242,12 +242,12 @@ export class Channel extends Duplex implements Source {
     return now - this.movedAt > (asked ? ASKED_MS : IDLE_MS)
   }
 
-  /** It is destroyed, and the peer has still to read what was ended. */
+  /** The peer has still to read data that was written and ended before the stream was destroyed. */
   get lingers(): boolean {
     return this.#endSent && !this.#delivered && this.errored === null
   }
 
-  /** Whether something of it is still to come, to be read here, or to be read by the peer. */
+  /** Whether data or an end is still to come, to be read here, or to be read by the peer. */
   get incomplete(): boolean {
     return !(this.#read && this.writableFinished)
   }
@@ -263,33 +263,33 @@ export class Channel extends Duplex implements Source {
     if (this.#waiting) this.port.wait(this)
   }
 
-  /** Called before what is being read has left the buffer: what that makes room for is known a moment later. */
+  /** Called before the chunk being read has left the buffer, so the room that it makes is known a tick later. */
   override _read(): void {
     this.#start()
     this.#asked = !this.#give()
     process.nextTick(grant, this)
   }
 
-  /** `_read` is not called again before something comes, and nothing may come before what is taken here was given back. */
+  /** Grants credit, as `_read` is not called again before data comes, and data may not come before credit is given back. */
   override read(size?: number): unknown {
     const chunk: unknown = super.read(size)
     if (chunk !== null && this.#consumed >= this.port.worthBytes) process.nextTick(grant, this)
     return chunk
   }
 
-  /** Gives back what was taken since, once it is worth a message. */
+  /** Gives back the bytes taken since, once they are worth a message. */
   grant(): void {
     const consumed = this.#consumed
     if (consumed < this.port.worthBytes || this.#ended || this.destroyed) return
     this.port.credit(this, consumed)
   }
 
-  /** So many of the items that came are in use. */
+  /** So many of the received items were taken. */
   took(items: number): void {
     if (!this.destroyed) this.port.took(this, items)
   }
 
-  /** Wants nothing more of what the peer writes; the other direction goes on. */
+  /** Wants no more data of the peer; the other direction goes on. */
   refuse(): void {
     if (this.#ended || this.destroyed) return
     this.#unwant()
@@ -302,14 +302,14 @@ export class Channel extends Duplex implements Source {
     this.port.unwanted(this)
   }
 
-  /** So many of the bytes that were read are only put aside: what can come instead of them must wait. */
+  /** Sets how many of the bytes that were read are only put aside by the reader: their credit must wait. */
   keep(bytes: number): void {
     this.#kept = bytes
     if (bytes === 0) for (const fn of this.#unconsumed.splice(0)) fn()
     if (this.#consumed >= this.port.worthBytes) process.nextTick(grant, this)
   }
 
-  /** Of what is owed, what the reader has. */
+  /** The part of `owed` that the reader has consumed. */
   get #consumed(): number {
     return this.owed - this.readableLength - this.#kept - (this.#gathered?.at ?? 0)
   }
@@ -326,11 +326,11 @@ export class Channel extends Duplex implements Source {
     this.#afterwards(() => {
       this.#endSent = true
       this.port.end(this.id)
-      if (this.#unwanted) this.onended() // its reader has said so before
+      if (this.#unwanted) this.onended() // the peer has sent UNWANTED before
     })
   }
 
-  /** Node destroys what has ended in both directions: not before its reader has taken what it put aside. */
+  /** Node destroys streams that have ended in both directions: here not before the reader has taken the bytes put aside. */
   override destroy(error?: Error): this {
     if (isLetGo(this, error)) return this.end()
     if (error || this.#kept === 0 || !this.readableEnded || !this.writableFinished) return super.destroy(error)
@@ -340,7 +340,7 @@ export class Channel extends Duplex implements Source {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     if (this.incomplete) {
-      // what was ended is whole, and its reader need not lose it
+      // data that was ended is complete, and its reader need not lose it
       if (error || !this.#endSent) this.port.reset(this, error)
       else if (!this.#read) this.#unwant()
     }
@@ -349,7 +349,7 @@ export class Channel extends Duplex implements Source {
     done(error)
   }
 
-  /** Node tells those who wait for an end, but nobody while a write is under way: it ends with the error of the stream. */
+  /** Node notifies nobody while a write is under way, not even `end()` callbacks: so the write ends here with the stream's error. */
   protected abandon(error: Error | null): void {
     const done = this.#waiting?.done
     this.#waiting = this.#gathered = undefined
@@ -370,10 +370,10 @@ export function refused(): StageError {
 
 const grant = (channel: Channel): void => channel.grant()
 
-/** A piece outlives the chunk that it came in; a large one may keep it, a small one must not. */
+/** A piece outlives the chunk that it came in: a large piece may keep the chunk alive, a small piece must not. */
 function own(piece: Buffer): Buffer {
   return piece.length * 4 >= piece.buffer.byteLength ? piece : Buffer.from(piece)
 }
 
-/** What a listener throws while a frame is being read is no breach of the peer's, and nobody's here to catch. */
+/** An error of a listener while a frame is being read is no violation of the peer, and must not be caught here. */
 const raise = (thrown: unknown): void => process.nextTick(() => { throw thrown })

@@ -12,8 +12,8 @@ export interface Carried {
 }
 
 /**
- * What a stream in a call arrives as: a Readable, a Writable or a Duplex, of bytes or of objects, as it was where it came
- * from. Nothing is asked of its source before it is read or written. A Duplex of bytes is the channel itself.
+ * The receiver's end of a stream in a call: a Readable, a Writable or a Duplex, of bytes or of objects, like the source. Nothing
+ * is asked of the source before the face is read or written. The face of a Duplex of bytes is the channel itself.
  */
 export function faceOf(channel: Channel, kind: StreamKind, carried: Carried): Readable | Writable {
   const [reading, writing] = [reads(kind), writes(kind)]
@@ -25,30 +25,30 @@ export function faceOf(channel: Channel, kind: StreamKind, carried: Carried): Re
   const face: Readable | Writable = !writing ? new Readable({ ...readHalf(channel, reading, carried), destroy })
     : !reading ? new Writable({ ...writeHalf(channel, writing, carried), destroy })
     : new Duplex({ ...bothHalves(readHalf(channel, reading, carried), writeHalf(channel, writing, carried)), destroy })
-  face.on('error', nothing) // nobody need listen for the process to live on
+  face.on('error', nothing) // an error without a listener must not end the process
   abandoned.register(face, channel, channel)
-  // whoever listens to it waits for an event, and nothing else need hold it then; `face` is in no closure, or all would hold it
+  // a face with listeners must live, even if nothing else refers to it; no closure captures `face`, or all of them would hold the face
   const listened: { face?: Readable | Writable | undefined } = {}
   face.once('newListener', function (this: Readable | Writable) { listened.face = this })
-  const held = new WeakRef(face) // one that is not in use, and that nobody holds, must be collected while its channel is open
+  const held = new WeakRef(face) // an unused face without references must be collectable while its channel is open
   channel.on('error', (error) => { held.deref()?.destroy(error) })
   channel.on('close', () => {
-    abandoned.unregister(channel) // it holds the channel, whose listeners hold a face that was read: neither would be collected
+    abandoned.unregister(channel) // the registry holds the channel, whose listeners hold a face that was read: neither would be collected
     listened.face = undefined
     if ((reading && !channel.readableEnded) || (writing && !channel.writableFinished)) held.deref()?.destroy()
   })
-  if (writing) channel.on('finish', () => { // its owner has ended it, and nothing was lost
+  if (writing) channel.on('finish', () => { // the owner has ended the stream, and nothing was lost
     const sink = held.deref() as Writable | undefined
     if (sink && !sink.writableEnded) sink.end()
   })
-  if (!reading) channel.once('start', () => { channel.resume() }) // the end of the direction that is not used must be seen
+  if (!reading) channel.once('start', () => { channel.resume() }) // the end of the unused direction must be seen
   return face
 }
 
 const nothing = (): void => {}
 
 function readHalf(channel: Channel, reading: number, carried: Carried): ReadableOptions & ThisType<Readable> {
-  // the window says how far ahead the peer may be
+  // the window limits how far ahead the peer may be
   if (reading === READ_OBJECTS) {
     let values: Values | undefined
     return {
@@ -112,7 +112,7 @@ function writeHalf(channel: Channel, writing: number, carried: Carried): Writabl
   }
 }
 
-/** The options of a Duplex from those of its halves. */
+/** The options of a Duplex, from the options of its halves. */
 const bothHalves = (reading: ReadableOptions, writing: WritableOptions): object => ({
   ...reading, ...writing,
   readableObjectMode: reading.objectMode ?? false, readableHighWaterMark: reading.highWaterMark,

@@ -7,7 +7,7 @@ import { AHEAD, FAILURE, VALUE, item } from './values.js'
 /** Appends a value to the writer. @throws StageError BAD_ARGUMENT */
 export type Encode = (value: unknown, writer: Writer) => void
 
-/** Sends values over a channel, one by one, and no more of them at a time than their reader may be behind. */
+/** Sends values over a channel, one by one, and no further ahead of their reader than allowed. */
 export class ItemWriter {
   #ahead = 0
   #go: (() => void) | undefined
@@ -21,19 +21,19 @@ export class ItemWriter {
     channel.once('close', () => this.#go?.())
   }
 
-  /** @returns resolves when the next one may come; undefined: at once @throws StageError BAD_ARGUMENT it cannot be sent */
+  /** @returns resolves when the next value may come; undefined: at once @throws StageError BAD_ARGUMENT the value cannot be sent */
   value(value: unknown): Promise<void> | undefined {
     let bytes: Buffer
     try {
       bytes = item(VALUE, (writer) => this.encode(value, writer))
     } catch (error) {
-      dispose(value) // a stream in it cannot be sent, and is nobody's
+      dispose(value) // a stream in the value cannot be sent, and has no other owner
       throw error
     }
     return this.#send(bytes)
   }
 
-  /** The last item: why there are no more. */
+  /** Sends the last item: the reason why there are no more. */
   failure(error: { cause?: unknown }): Promise<void> | undefined {
     const send = (what: object): Promise<void> | undefined => this.#send(item(FAILURE, (writer) => this.encode(what, writer)))
     try {

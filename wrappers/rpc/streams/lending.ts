@@ -8,23 +8,23 @@ import type { Channel } from './channel.js'
 import { saidToWire, thrownToWire } from '../errors.js'
 import type { Carried } from './faces.js'
 
-// The end of a stream in a call that its owner has: what it gives goes over the channel, what comes is written to it.
-// Each direction begins, goes on and ends by itself.
+// The owner's end of a stream in a call: data of the source goes over the channel, and incoming data is written to the
+// source. Each direction begins, goes on and ends by itself.
 
-/** What stands behind one channel; a source may be any kind of stream, and is its owner's. */
+/** The source behind one channel; a source may be any kind of stream, and belongs to its owner. */
 export interface Lent {
   readonly source: object
   readonly kind: StreamKind
 }
 
-/** Joins a source with its channel. @throws what the source throws */
+/** Joins a source with its channel. @throws any error of the source */
 export function lend(channel: Channel, { source, kind }: Lent, carried: Carried): void {
   const [reading, writing] = [reads(kind), writes(kind)]
-  if (!writing) channel.resume() // the end of the direction that is not used must be seen
+  if (!writing) channel.resume() // the end of the unused direction must be seen
   const stream = asNode(source)
   if (!stream) return void feed(channel, source as AsyncIterable<unknown>, carried)
   const from = readOf(stream)
-  const listed = reading === READ_OBJECTS && !writing // its failure is the last of its items, behind those that came before it
+  const listed = reading === READ_OBJECTS && !writing // a failure is the last item, behind the items before it
   guard(channel, stream, from, listed)
   if (channel.destroyed) return
   if (!reading) channel.end()
@@ -44,7 +44,7 @@ export function lend(channel: Channel, { source, kind }: Lent, carried: Carried)
   mind(channel, stream, stop)
 }
 
-/** An error on either side is one on the other. */
+/** An error on either side is an error on the other side. */
 function guard(channel: Channel, stream: Duplex, from: Duplex, listed: boolean): void {
   channel.once('error', (error) => { leave(stream, undefined, error) })
   if (!listed) for (const one of new Set([stream, from])) one.on('error', (error: unknown) => { channel.destroy(failed(error)) })
@@ -52,7 +52,7 @@ function guard(channel: Channel, stream: Duplex, from: Duplex, listed: boolean):
   if (failure || from.destroyed) channel.destroy(failed(failure ? failure.error : 'it was over before anybody read it'))
 }
 
-/** Its owner may write to it as well, and end it before the peer does: then the peer must not go on. */
+/** The owner may write to the source as well, and end it before the peer does: then the peer must not go on. */
 function mind(channel: Channel, stream: Duplex, stop: () => void): void {
   const over = (): void => {
     if (channel.readableEnded) return
@@ -64,7 +64,7 @@ function mind(channel: Channel, stream: Duplex, stop: () => void): void {
   if (stream.writable === false) over()
 }
 
-/** Sends what a source yields, item by item; its error is the last one. */
+/** Sends the items of a source, one by one; an error of the source is the last item. */
 async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }: Carried): Promise<void> {
   const sender = items()
   let over = false
@@ -75,7 +75,7 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
   }
   channel.once('close', stop)
   try {
-    // the other direction of a Duplex stays open when all of it has been read
+    // the other direction of a Duplex stays open when it has been read to its end
     iterator = source instanceof Readable ? source.iterator({ destroyOnReturn: false }) : iterate(source)
     while (!over) {
       const next = await outside(iterator.next, iterator)
@@ -91,7 +91,10 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
   if (!channel.destroyed) channel.end()
 }
 
-/** Writes what comes to a stream of bytes. What its `write` or `end` throws is its failure, which `pipe()` would leave to the process. @returns writes no more */
+/**
+ * Writes incoming data to a stream of bytes. Errors thrown by `write` or `end` fail both sides; `pipe()` would leave them to the process.
+ * @returns a function that stops the writing
+ */
 function pour(channel: Channel, stream: Duplex): () => void {
   const attempt = (step: () => unknown): unknown => {
     try {
@@ -120,7 +123,7 @@ function pour(channel: Channel, stream: Duplex): () => void {
   return stop
 }
 
-/** Writes what comes to a stream of objects. */
+/** Writes incoming values to a stream of objects. */
 async function fill(channel: Channel, stream: Duplex, { values }: Carried): Promise<void> {
   try {
     for await (const value of values()) {
@@ -128,7 +131,7 @@ async function fill(channel: Channel, stream: Duplex, { values }: Carried): Prom
       try {
         more = stream.writable === false || outside(() => stream.write(value))
       } catch (thrown) {
-        channel.destroy(failed(thrown)) // before the loop is left, which says only that
+        channel.destroy(failed(thrown)) // first, as leaving the loop reports only that the reader has left
         throw thrown
       }
       if (!more) await drained(stream, channel)
@@ -146,7 +149,7 @@ export function failed(thrown: unknown): StageError {
 
 const EVENTS = ['drain', 'finish', 'close'] as const
 
-/** Resolves when a stream takes more, or never will. */
+/** Resolves when a stream accepts more, or never will. */
 function drained(stream: Duplex, channel: Channel): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {

@@ -19,7 +19,7 @@ import type { Streams } from './streams.js'
 import { VALUE, Values } from './values.js'
 import type { Wire } from '../wire/wire.js'
 
-/** What the streams inside of values need. */
+/** The services that streams inside values need. */
 export interface PassingHost {
   readonly clock: Clock
   readonly deadlines: Deadlines
@@ -29,7 +29,7 @@ export interface PassingHost {
 }
 
 const NONE: readonly Channel[] = []
-/** For a value inside of a stream, of which nobody knows whether it arrives: what it would lend could not be taken back. */
+/** For a value inside a stream, whose arrival is never confirmed: functions that it lent could not be taken back. */
 const PLAIN: Refs = {
   give: () => refuse(FUNCTION),
   take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in a stream of values') },
@@ -37,12 +37,12 @@ const PLAIN: Refs = {
 
 /**
  * Async iterables and Node streams in arguments and results. Each gets a stream of the link, on which nothing happens
- * until whoever received it begins to read or write: so a call that was refused can go elsewhere with its arguments
- * untouched, and what is never used has cost nothing when it is given up.
+ * until its receiver begins to read or write: so a call that was refused can go elsewhere with its arguments untouched,
+ * and a stream that is never used has cost nothing when it is closed.
  */
 export class Passing {
   readonly #sources = new Map<Channel, Lent>()
-  /** Received and not in use yet, with the time until when that may be so. */
+  /** Received streams that are not in use yet, with the time when they expire. */
   readonly #unread = new Map<Channel, number>()
   readonly #unsweep: () => void
   readonly #budget: Budget
@@ -62,30 +62,30 @@ export class Passing {
     this.#refs = { ...PLAIN, ...host.references }
   }
 
-  /** Something was offered since the last `took`. */
+  /** Whether streams were offered since the last call of `offered()`. */
   get offering(): boolean {
     return this.#offered.length > 0
   }
 
-  /** Bytes that unfinished values of the peer's take, or will. */
+  /** Bytes that unfinished values of the peer take, or will take. */
   get unfinished(): number {
     return this.#budget.used
   }
 
-  /** What the last value that was encoded brings along. */
+  /** The streams that the value encoded last brings along. */
   offered(): readonly Channel[] {
     const offered = this.#offered
-    if (offered.length === 0) return NONE // and not the list that later ones go into
+    if (offered.length === 0) return NONE // not `#offered`, which later streams go into
     this.#offered = []
     return offered
   }
 
-  /** What stands behind channels that nobody has begun to read. */
+  /** The sources behind channels that nobody has begun to read. */
   sourcesOf(offered: readonly Channel[]): object[] {
     return offered.flatMap((channel) => this.#sources.get(channel)?.source ?? [])
   }
 
-  /** What the last value that was decoded brought along. */
+  /** The streams that the value decoded last brought along. */
   accepted(): readonly Channel[] {
     const accepted = this.#accepted
     if (accepted.length === 0) return NONE
@@ -103,7 +103,7 @@ export class Passing {
     return channel.id
   }
 
-  /** The value that it was in could not be sent. */
+  /** The value that contains the stream could not be sent. */
   withdraw(id: number): void {
     const index = this.#offered.findIndex((one) => one.id === id)
     const [channel] = this.#offered.splice(index, 1)
@@ -114,7 +114,7 @@ export class Passing {
   accept(id: number, kind: StreamKind): object {
     if (this.#accepted.length >= STREAMS_MAX) throw new StageError('PROTOCOL_ERROR', `a value with more than ${STREAMS_MAX} streams`)
     this.wire.fresh(id)
-    // a Duplex is open in each direction until that is ended; of others the direction that is not used ends with the one that is
+    // each direction of a Duplex is open until it is ended; in other streams the unused direction ends with the used direction
     const both = reads(kind) !== 0 && writes(kind) !== 0
     const channel = this.streams.accept(id, { accepted: reads(kind) !== 0 && !both, lazy: true })
     this.#accepted.push(channel)
@@ -127,7 +127,7 @@ export class Passing {
     return kind === READ_BYTES + WRITE_BYTES ? channel : kind === ITERABLE ? carried.values() : faceOf(channel, kind, carried)
   }
 
-  /** Nobody will begin to use what nobody has begun to use. */
+  /** Destroys the received streams that nobody has begun to use, as nobody will. */
   drop(reason: StageError): void {
     for (const channel of [...this.#unread.keys()]) channel.destroy(reason)
   }
@@ -138,7 +138,7 @@ export class Passing {
     this.#unread.clear()
   }
 
-  // ── what is ours ──────────────────────────────────────────────────────────────────────────────────────────────
+  // ── streams of this stage ─────────────────────────────────────────────────────────────────────────────────────
 
   #begin(channel: Channel): void {
     const lent = this.#sources.get(channel)
@@ -152,28 +152,28 @@ export class Passing {
       }
       outside(lend, undefined, channel, lent, this.#carried(channel))
     } catch (thrown) {
-      channel.destroy(failed(thrown)) // it is the user's, and not all that looks like a stream is one
+      channel.destroy(failed(thrown)) // a user's object: not everything that looks like a stream is a stream
     }
   }
 
-  /** It ended before anybody wanted it. */
+  /** The channel ended before anybody wanted the stream. */
   #unused(channel: Channel): void {
     const unused = this.#sources.get(channel)
     this.#sources.delete(channel)
     if (unused && !elsewhere(channel.errored)) dispose(unused.source)
   }
 
-  // ── what is the peer's ────────────────────────────────────────────────────────────────────────────────────────
+  // ── streams of the peer ───────────────────────────────────────────────────────────────────────────────────────
 
   #carried(channel: Channel): Carried {
     return {
       items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, this.#refs)),
       values: () => {
-        /** The value that the reader has: it counts until the next one is asked for, also behind the end of the channel. */
+        /** The value that the reader has, which counts until the next value is asked for, even after the channel has closed. */
         const last: Holder = { held: this.held, weight: 0 }
         let closed = false
         const used = (): void => { if (closed) giveBackLeft(last); else giveBack(last) }
-        channel.once('close', () => { // not left to whoever reads it: that would hold it, and it may be let go of
+        channel.once('close', () => { // not left to the reader: this listener would hold it, and it must stay collectable
           closed = true
           this.#budget.leave(channel)
           if (last.weight > 0) leave(last)
@@ -203,7 +203,7 @@ export class Passing {
   }
 }
 
-/** Whether it can be read only once: Node's streams, and iterators such as generators. */
+/** Whether a source can be read only once: Node's streams, and iterators such as generators. */
 const once = (source: object): boolean =>
   streamKind(source) !== ITERABLE || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
 

@@ -11,33 +11,33 @@ import {
 } from '../wire/messages.js'
 import type { Wire } from '../wire/wire.js'
 
-/** From here on what was taken is given back soon, as the link's credit may be what somebody waits for. */
+/** Owed bytes above which taken bytes are given back soon, as streams may wait for the link's credit. */
 const PRESSED_BYTES = LINK_WINDOW_BYTES / 2
 const FULL = `${STREAMS_MAX} streams are open on this link`
 
-/** What the streams of a link need. */
+/** The services that the streams of a link need. */
 export interface StreamsHost {
   readonly clock: Clock
   readonly deadlines: Deadlines
 }
 
-/** The streams of one link and their common credit; the one with the id 0 needs no opening and is the link's own. */
+/** The streams of one link and their common credit. The stream with the id 0 needs no opening and is the link's own. */
 export class Streams implements ChannelPort {
   readonly #open = new Map<number, Channel>()
-  /** Destroyed here, while the peer still reads what was ended; with the time when that began. */
+  /** Channels that were destroyed here while the peer still reads their data, with the time of their destruction. */
   readonly #lingering = new Map<Channel, number>()
   readonly #unsweep: () => void
-  /** Their own credit would let them send, the link's does not. */
+  /** Channels whose own credit would let them send, while the link's does not. */
   readonly #starved = new Set<Channel>()
-  /** Bytes sent on all of them that were not given back. */
+  /** Bytes sent on all streams and not given back. */
   #outstanding = 0
-  /** Bytes received on all of them and not given back. */
+  /** Bytes received on all streams and not given back. */
   #owed = 0
   #pressed = false
 
   /**
-   * @param held     where the errors count by which the peer ends them
-   * @param onempty  called whenever one has ended
+   * @param held     the account that counts the errors by which the peer ends streams
+   * @param onempty  called whenever a stream has ended
    */
   constructor(
     private readonly host: StreamsHost,
@@ -54,7 +54,7 @@ export class Streams implements ChannelPort {
     return this.#open.size
   }
 
-  /** Bytes that came and that nobody has read. */
+  /** Bytes that came and have not been read. */
   get unread(): number {
     return this.#owed
   }
@@ -71,7 +71,7 @@ export class Streams implements ChannelPort {
     return channel
   }
 
-  /** One that a value brings along: the message that carries the value opens it. @throws StageError OVERLOADED */
+  /** Adds a stream. A stream in a value is opened by the message that carries the value. @throws StageError OVERLOADED */
   add(id: number, options: ChannelOptions): Channel {
     if (this.#open.size >= STREAMS_MAX) {
       const { peer } = this
@@ -82,13 +82,13 @@ export class Streams implements ChannelPort {
     return channel
   }
 
-  /** One that the peer has put into a value; where there are too many it comes broken. */
+  /** Adds a stream that the peer has put into a value; if too many are open, the stream arrives destroyed. */
   accept(id: number, options: ChannelOptions): Channel {
     if (this.#open.size < STREAMS_MAX) return this.add(id, options)
     return new Channel(id, this, options).destroy(new StageError('OVERLOADED', FULL, { executed: 'no' }))
   }
 
-  /** The peer has not heard of it, and never will. */
+  /** Removes a channel that the peer has not heard of, and never will. */
   forget(channel: Channel): void {
     channel.unheard = true
     if (this.#open.delete(channel.id)) this.onempty()
@@ -111,7 +111,7 @@ export class Streams implements ChannelPort {
     if (piece.length > 0) channel.movedAt = this.host.clock.now()
     channel.movedIn = true
     channel.bytesRead += piece.length
-    if (channel.destroyed) return // it lingers
+    if (channel.destroyed) return // the channel lingers
     channel.owed += piece.length
     this.#owed += piece.length
     if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) {
@@ -148,7 +148,7 @@ export class Streams implements ChannelPort {
     channel.resumed()
   }
 
-  /** Of a stream that was ended nothing more is awaited. */
+  /** The peer reads no more of a stream; a channel that only lingers is over. */
   onunwanted(id: number): void {
     const channel = this.#get(id)
     if (!channel) return
@@ -166,14 +166,14 @@ export class Streams implements ChannelPort {
     channel.movedAt = this.host.clock.now()
   }
 
-  /** @param weight  what the error takes in memory */
+  /** @param weight  memory that the error takes */
   onreset(id: number, error: unknown, weight: number): void {
     const channel = this.#get(id)
     if (channel?.destroyed) this.#left(channel)
     else channel?.destroy(heldError(fromWire(error, this.peer), this.held, weight))
   }
 
-  /** The stage is closing, and waits for none on which nothing happens. */
+  /** The stage is closing, and does not wait for idle streams. */
   leaveIdle(): void {
     const { host, peer } = this
     const now = host.clock.now()
@@ -184,18 +184,18 @@ export class Streams implements ChannelPort {
     }
   }
 
-  /** The link is gone; what was not whole by then must not look it. */
+  /** The link is gone; streams that were incomplete by then must not look complete. */
   clear(reason: StageError): void {
     const all = [...this.#open.values()]
     this.#open.clear()
     this.#lingering.clear()
     this.#starved.clear()
     this.#unsweep()
-    // one whose end has come is whole, and its reader has not heard of it yet
+    // a complete stream gets the reason too, if its reader has not seen the end yet
     for (const channel of all) channel.destroy(channel.incomplete || !channel.readableEnded ? reason : undefined)
   }
 
-  // ── what a channel asks ───────────────────────────────────────────────────────────────────────────────────────
+  // ── for channels ──────────────────────────────────────────────────────────────────────────────────────────────
 
   get maxPieceBytes(): number {
     return this.wire.maxPieceBytes
@@ -300,11 +300,11 @@ export class Streams implements ChannelPort {
     return next
   }
 
-  /** The peer has room for so much more. */
+  /** The peer has given back so many bytes. */
   #returned(channel: Channel, bytes: number): void {
     channel.outstanding -= bytes
     this.#outstanding -= bytes
-    // no more of them than there is credit for: a thousand may wait, and each byte that is given back would wake all of them
+    // no more channels than there is credit for: a thousand may wait, and each byte that is given back would wake them all
     for (const one of this.#starved) {
       if (this.#outstanding >= LINK_WINDOW_BYTES) return
       this.#starved.delete(one)
@@ -312,14 +312,14 @@ export class Streams implements ChannelPort {
     }
   }
 
-  /** We have. */
+  /** So many bytes were given back to the peer. */
   #settle(channel: Channel, bytes: number): void {
     channel.owed -= bytes
     this.#owed -= bytes
     if (this.#owed < PRESSED_BYTES / 2) this.#pressed = false
   }
 
-  /** One that was closed here may still get what was on its way: that is nobody's any more. @throws StageError PROTOCOL_ERROR */
+  /** Finds a channel. Messages in flight may still come for a channel that was closed here. @throws StageError PROTOCOL_ERROR */
   #get(id: number): Channel | undefined {
     if (id === 0) return this.main
     const channel = this.#open.get(id)

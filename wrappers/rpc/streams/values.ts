@@ -11,10 +11,10 @@ export const VALUE = 0
 /** The source failed; nothing follows. */
 export const FAILURE = 1
 
-/** How many values the source may be ahead of the reader, who says when it took half of them. */
+/** How many values the source may be ahead of the reader, which reports each half of them as taken. */
 export const AHEAD = 256
 
-/** One value as it travels. @param encode  appends it to the writer */
+/** One value as it travels. @param encode  appends the value to the writer */
 export function item(kind: number, encode: (writer: Writer) => void): Buffer {
   const writer = new Writer(256)
   writer.at = ITEM_HEAD
@@ -26,22 +26,22 @@ export function item(kind: number, encode: (writer: Writer) => void): Buffer {
 
 const NOTHING = Buffer.alloc(0)
 
-/** Somebody who let go of one without a word: its source has to be told. */
+/** Cancels the channel of a reader that was collected before its end, so that the source is notified. */
 export const abandoned = new FinalizationRegistry<Channel>((channel) => {
   channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it'))
 })
 
 /**
- * The values of an async iterable of the peer's, which begins when the first one is asked for. Leaving the loop, or
- * letting go of it, ends the source.
+ * The values of an async iterable of the peer, which begins when the first value is asked for. Leaving the loop, or dropping
+ * the last reference to the iterable, ends the source.
  *
- * What has come and was not taken counts as unread, so that a peer can make nobody hold more than its streams may be
- * ahead. Only a value that is not whole takes room of its own, which all of them share: where there is none, as much of
- * it as fits into the credit of its stream comes, and the rest when others have been taken.
+ * Received values that were not taken count as unread, so that a peer cannot make this end hold more than the windows of its
+ * streams. Only an incomplete value takes room beyond, from a budget that all streams share: without room, as much of the
+ * value comes as fits into the credit of its stream, and the rest when other values have been taken.
  */
 export class Values<T = unknown> implements AsyncIterableIterator<T> {
   readonly #chunks: AsyncIterator<Buffer, undefined>
-  /** What came and was not taken: from `#from` to `#to`. */
+  /** Received bytes that were not taken: from `#from` to `#to`. */
   #bytes: Buffer = NOTHING
   #from = 0
   #to = 0
@@ -53,8 +53,8 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   #consumed = 0
 
   /**
-   * @param budget  somebody leaves it for this channel once that is closed
-   * @param decode  of the bytes from `at` to `end`; what it throws is a violation of the protocol
+   * @param budget  the caller leaves the budget for this channel once the channel is closed
+   * @param decode  decodes the bytes from `at` to `end`; an error that it throws ends the channel
    * @param over    called when nothing more is read, and the last value is not in use any more
    */
   constructor(
@@ -107,7 +107,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     }
     this.#over = true
     this.over()
-    abandoned.unregister(this) // it was read to its end, and the other direction may go on
+    abandoned.unregister(this) // read to the end, and the other direction may go on
     return { done: true, value: undefined }
   }
 
@@ -120,7 +120,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     }
   }
 
-  /** Of the next value with its head; undefined while not even that is there. */
+  /** Size of the next value with its head; undefined while the head is incomplete. */
   #size(): number | undefined {
     if (this.#to - this.#from < ITEM_HEAD) return undefined
     const size = this.#bytes.readUInt32BE(this.#from + 1)
@@ -148,7 +148,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
       this.budget.leave(this.channel)
     }
     const left = this.#to - this.#from
-    if (left * 4 < bytes.length) this.#move(left) // or little would keep the room of much
+    if (left * 4 < bytes.length) this.#move(left) // else a few bytes would keep a large buffer alive
     this.#keep()
     try {
       return this.decode(bytes[at], bytes, at + ITEM_HEAD, at + size)
@@ -174,7 +174,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
     this.#keep()
   }
 
-  /** Puts what is there into a buffer of that size. */
+  /** Moves the bytes that were not taken into a buffer of that size. */
   #move(size: number): void {
     const bytes = size === 0 ? NOTHING : Buffer.allocUnsafeSlow(size)
     this.#to = this.#bytes.copy(bytes, 0, this.#from, this.#to)

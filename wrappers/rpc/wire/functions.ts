@@ -4,10 +4,10 @@ import type { Callable, Refs } from '../../codec.js'
 import { refuse } from '../../codec/sendable.js'
 import { REFS_MAX } from './messages.js'
 
-/** How handles of a layer above travel. */
+/** Encodes and decodes the handles of a layer above. */
 export type Referring = Required<Pick<Refs, 'refer' | 'resolve'>>
 
-/** By what the layers of a chain say of their handles, which is asked only where there is one. */
+/** Asks the layers of a chain for their handles, and only when a handle occurs. */
 export const referring = (mesh: Pick<Mesh, 'references'>): Referring => ({
   refer: (reference) => {
     const text = mesh.references()?.refer(reference)
@@ -23,18 +23,18 @@ export const referring = (mesh: Pick<Mesh, 'references'>): Referring => ({
 /** A function of this stage that the peer holds. */
 interface Given {
   fn: Callable
-  /** How often it was sent and not yet released. */
+  /** How often the function was sent and not yet released. */
   held: number
 }
 
 /** A function of the peer that is in use here. */
 interface Received {
   stub: WeakRef<Callable>
-  /** How often it has come, of which the peer is told when it is released. */
+  /** How often the function has come, which the peer is told on release. */
   count: number
 }
 
-/** The functions that went over one link, in both directions, counted so that none outlives its use. */
+/** The functions passed over one link, in both directions, with reference counts so that none outlives its use. */
 export class Functions implements Refs {
   readonly #given = new Map<number, Given>()
   readonly #ids = new Map<Callable, number>()
@@ -45,12 +45,12 @@ export class Functions implements Refs {
   #lent: number[] | undefined
 
   /**
-   * @param stub     makes what stands for the peer's function of that number
+   * @param stub     makes the stub of the peer's function of that number
    * @param release  tells the peer that its function is held so many times less
    */
   constructor(private readonly stub: (id: number) => Callable, private readonly release: (id: number, count: number) => void) {}
 
-  /** Functions held for the peer, and stubs of the peer's that are in use here. */
+  /** Functions held for the peer, and stubs of its functions that are in use here. */
   get size(): number {
     return this.#given.size + this.#received.size
   }
@@ -74,12 +74,12 @@ export class Functions implements Refs {
     return id
   }
 
-  /** Notes from now on which numbers are given. */
+  /** Records the numbers that are given from now on. */
   lend(): void {
     this.#lending = true
   }
 
-  /** @returns those given since `lend`, if any */
+  /** @returns the numbers given since `lend`, if any */
   lent(): readonly number[] | undefined {
     const lent = this.#lent
     this.#lending = false
@@ -107,7 +107,7 @@ export class Functions implements Refs {
     return stub
   }
 
-  /** The peer holds one of ours so many times less. */
+  /** The peer holds a function of ours so many times less. */
   released(id: number, count: number): void {
     const given = this.#given.get(id)
     if (!given) return
@@ -125,7 +125,7 @@ export class Functions implements Refs {
 
   #forget(id: number): void {
     const received = this.#received.get(id)
-    if (!received || received.stub.deref()) return // it has come again meanwhile
+    if (!received || received.stub.deref()) return // the function has come again meanwhile
     this.#received.delete(id)
     this.release(id, received.count)
   }

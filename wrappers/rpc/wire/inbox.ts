@@ -3,24 +3,24 @@ import { Writer } from '../../../src/writer.js'
 import type { Begun, Unfinished } from '../serving/held.js'
 import { MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, UNFINISHED_MAX } from './messages.js'
 
-/** A message that is not whole yet. */
+/** An incomplete message. */
 export interface Parts {
   readonly writer: Writer
   readonly begun: Begun
 }
 
-/** What the inbox of a link asks of its carrier. */
+/** The part of a carrier that the inbox of a link needs. */
 interface Carrier {
   destroy(error: StageError): unknown
 }
 
-/** Messages that come in parts: what came of each, in one piece, since a peer may cut them into single bytes. */
+/** Messages that come in parts. The parts of each are joined as they come, since a peer may cut a message into single bytes. */
 export class Inbox {
   readonly #all = new Map<number, Parts>()
-  /** Bytes of all of them. */
+  /** Bytes of all incomplete messages. */
   #bytes = 0
 
-  /** @param unfinished  where the parts of all links count */
+  /** @param unfinished  the account that counts the parts of all links */
   constructor(private readonly carrier: Carrier, private readonly unfinished: Unfinished) {}
 
   get size(): number {
@@ -51,7 +51,7 @@ export class Inbox {
     this.unfinished.grow(parts.begun, piece.length)
   }
 
-  /** Its last piece has come, or nobody wants it any more: it counts no longer. */
+  /** The last piece of a message has come, or nobody wants the message any more: its parts count no longer. */
   drop(id: number, { writer, begun }: Parts): void {
     this.#all.delete(id)
     this.#bytes -= writer.at

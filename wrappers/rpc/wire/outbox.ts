@@ -5,12 +5,12 @@ import type { Held } from '../serving/held.js'
 import { DIRECT_MAX_BYTES, HEAD, PART, PARTS_WINDOW_BYTES, UNFINISHED_MAX } from './messages.js'
 import type { Scheduler, Source } from './scheduler.js'
 
-/** A whole message on its way: its type, its id, and the rest; and how much of it has been sent. */
+/** A whole message on its way (type, id and rest), and how much of it has been sent. */
 class Letter {
   sent = 0
-  /** What must come right behind it. */
+  /** Messages that must follow right behind. */
   readonly behind: Buffer[] = []
-  /** Called once all of it has left. */
+  /** Called once the whole message has left. */
   onsent: (() => void) | undefined
 
   constructor(readonly message: Buffer) {}
@@ -20,11 +20,11 @@ class Letter {
   }
 }
 
-/** Messages that go one after the other. */
+/** Messages that are sent one after the other. */
 class Lane implements Source {
   readonly letters = new Map<number, Letter>()
 
-  /** @param answers  it has no others */
+  /** @param answers  the lane has only answers */
   constructor(private readonly outbox: Outbox, readonly answers: boolean) {}
 
   turn(): boolean {
@@ -41,44 +41,45 @@ class Lane implements Source {
   }
 }
 
-/** What a letter costs beside its message, or millions of small ones would be held for what they do not weigh. */
+/** Memory of a letter beside its message; if not counted, millions of small messages would exceed the limits unseen. */
 const LETTER_BYTES = 256
-/** So many large answers take turns: with one message of new ids that is what the other end holds of unfinished ones. */
+/** Large answers that take turns: with one message of new ids, as many unfinished messages as the other end accepts. */
 const LARGE_MAX = UNFINISHED_MAX - 1
 
 /**
- * Messages that wait because they are larger than a frame, or because the carrier has enough for now. Those that bring
- * new ids keep their order, since an id below one that came before is refused; answers go as they come.
+ * Messages that wait because they are larger than a frame, or because the carrier has enough for now. Messages that bring
+ * new ids keep their order, since an id below an earlier id is refused; answers need not keep theirs.
  */
 export class Outbox {
   /** Bytes that wait here. */
   held = 0
-  /** Those of them that are of answers. */
+  /** The part of `held` that belongs to answers. */
   answering = 0
   readonly #ordered = new Lane(this, false)
   readonly #answers = new Lane(this, true)
-  /** Each is one message that takes its own turns. */
+  /** Lanes of one large answer each, which take their own turns. */
   readonly #large = new Set<Lane>()
-  /** Those whose turns have not begun. */
+  /** Large answers whose turns have not begun. */
   readonly #later = new Map<number, Buffer>()
   #keys = 0
   #over = false
-  /** Bytes of PARTs that the peer has not said to have read, and those that wait for it to do so. */
+  /** Bytes of PARTs that the peer has not reported as read. */
   #ahead = 0
+  /** Lanes that wait for the peer to read more PARTs. */
   readonly #stopped = new Set<Lane>()
-  /** Since when the peer has read none of them, by the clock. */
+  /** Since when lanes wait and the peer has read no PARTs, by the clock. */
   stoppedSince = Infinity
-  /** Called when that begins. */
+  /** Called when `stoppedSince` is set. */
   onstopped = (): void => {}
-  /** A piece of a stream or of a large message went out since all was last handed over; a writer that refills on every `drain` leaves none waiting. */
+  /** A piece of a stream or large message left since the last flush. An empty queue proves nothing: a writer may refill at each `drain`. */
   poured = false
 
-  /** @param answers  where those of all links count */
+  /** @param answers  the account of the answers of all links */
   constructor(
     private readonly framed: Framed, private readonly scheduler: Scheduler, private readonly clock: Clock, private readonly answers: Held,
   ) {}
 
-  /** What goes at once must not be much, as everything urgent stands behind it. */
+  /** The framing holds enough: more messages that are sent at once would delay urgent ones. */
   get full(): boolean {
     return this.framed.held > DIRECT_MAX_BYTES
   }
@@ -87,12 +88,12 @@ export class Outbox {
     return this.scheduler.congested()
   }
 
-  /** Whether a message of new ids has to stand behind others. */
+  /** Whether a message of new ids has to wait behind others. */
   get ordered(): boolean {
     return this.#ordered.letters.size > 0 || this.full
   }
 
-  /** @param id  that it brings; 0 for those that bring none */
+  /** @param id  the new id of the message; 0 if it brings none */
   order(id: number, message: Buffer): void {
     this.#put(this.#ordered, id === 0 ? -++this.#keys : id, message)
   }
@@ -104,7 +105,7 @@ export class Outbox {
     this.#count(message.length, true)
   }
 
-  /** Puts a message behind the one of that id, if that one waits. */
+  /** Puts a message right behind the message that brings `id`, if the latter waits here. */
   behind(id: number, message: Buffer): boolean {
     const letter = this.#ordered.letters.get(id)
     if (!letter) return false
@@ -113,7 +114,7 @@ export class Outbox {
     return true
   }
 
-  /** Whether the message that brings this id waits; `onsent` is called when it has left. */
+  /** Whether the message that brings `id` waits; `onsent` is called when it has left. */
   awaits(id: number, onsent: () => void): boolean {
     const letter = this.#ordered.letters.get(id)
     if (letter) letter.onsent = onsent
@@ -121,7 +122,7 @@ export class Outbox {
   }
 
   /**
-   * Takes back what waits under that id.
+   * Removes the waiting message that brings `id`.
    * @returns  'unsent': the peer will never hear of it · 'begun': parts of it are with the peer · undefined: not here
    */
   withdraw(id: number): 'unsent' | 'begun' | undefined {
@@ -132,7 +133,7 @@ export class Outbox {
     return letter.sent === 0 ? 'unsent' : 'begun'
   }
 
-  /** Whether the next of a letter is a PART, and too many of them are on their way. */
+  /** Whether the next frame of a letter is a PART, and too many PARTs are in flight. */
   waits(letter: Letter, lane: Lane): boolean {
     if (this.#ahead < PARTS_WINDOW_BYTES || this.#left(letter) <= this.framed.maxFrameBytes - HEAD) return false
     this.#stopped.add(lane)
@@ -155,12 +156,12 @@ export class Outbox {
     for (const lane of stopped) this.scheduler.add(lane)
   }
 
-  /** What is left of its body. */
+  /** Bytes of the body that are not sent yet. */
   #left({ message, sent }: Letter): number {
     return message.length - Math.max(sent, HEAD)
   }
 
-  /** Sends one frame of a letter; true when that was the last. */
+  /** Sends one frame of a letter; true if the frame was the last. */
   send(letter: Letter, lane: Lane): boolean {
     const { framed } = this
     const { message } = letter
@@ -185,7 +186,7 @@ export class Outbox {
     return last
   }
 
-  /** A letter of that lane is through. */
+  /** A letter of the lane was sent completely. */
   done(lane: Lane): void {
     this.#count(-LETTER_BYTES, lane.answers)
     if (!this.#large.delete(lane)) return
@@ -223,7 +224,7 @@ export class Outbox {
   }
 
   #count(bytes: number, answers: boolean): void {
-    if (this.#over) return // it ended while a frame of it was written
+    if (this.#over) return // cleared while a frame was written
     this.held += bytes
     if (!answers) return
     this.answering += bytes

@@ -1,26 +1,26 @@
 /** Something that has frames to send over a link. */
 export interface Source {
-  /** Sends at most one frame's worth; false when it has nothing more, or must wait for something else than its turn. */
+  /** Sends at most one frame; false if the source has nothing more, or waits for something else than its turn. */
   turn(): boolean
 }
 
 /**
- * Who sends next: streams and large messages take turns, a frame each, and only while the carrier has room. So neither
+ * Decides who sends next: streams and large messages take turns, a frame each, and only while the carrier has room. So none
  * of them holds up another, and small messages, which go at once, find little in front of them.
  */
 export class Scheduler {
-  /** In the order of their turns: a Set is a queue from which anybody can be taken. */
+  /** Sources in the order of their turns: a Set is a queue from which any member can be removed. */
   readonly #ring = new Set<Source>()
   #pumping = false
 
-  /** @param congested  the carrier has enough for now; `pump` is called when that is over */
+  /** @param congested  whether the carrier has enough for now; the owner calls `pump` once there is room */
   constructor(readonly congested: () => boolean) {}
 
   get empty(): boolean {
     return this.#ring.size === 0
   }
 
-  /** Its turn comes, perhaps at once. */
+  /** Queues a source; its turn may come at once. */
   add(source: Source): void {
     this.#ring.add(source)
     this.pump()
@@ -31,7 +31,7 @@ export class Scheduler {
   }
 
   pump(): void {
-    if (this.#pumping) return // a turn lets its writer go on, which may ask for the next turn at once
+    if (this.#pumping) return // during a turn a writer goes on, and may ask for the next turn at once
     this.#pumping = true
     try {
       while (this.#ring.size > 0 && !this.congested()) {

@@ -1,4 +1,4 @@
-/** What stands here for a function of the peer's. */
+/** The local stub of a function of the peer. */
 import type { StageError } from '../../../src/errors.js'
 import { NO_HEADERS, type Headers } from '../../../src/headers.js'
 import type { Clock, Peer } from '../../../src/types.js'
@@ -25,7 +25,7 @@ export function stub(link: Asked & { readonly peer: Peer }, { clock, timeoutMs, 
       settle: (error, value) => {
         if (!error) return resolve(value)
         reject(error)
-        dispose(call.streams ?? args) // there is nobody else to try
+        dispose(call.streams ?? args) // no other peer can be tried
       },
     }
     try {
@@ -45,7 +45,7 @@ export function stub(link: Asked & { readonly peer: Peer }, { clock, timeoutMs, 
   return markElsewhere((...args: unknown[]): Promise<unknown> => {
     const endsAt = clock.now() + timeoutMs
     const answer = interception ? intercepted(interception, args, endsAt) : ask(args, NO_HEADERS, endsAt)
-    answer.catch(() => {}) // handled: whoever does not wait for it must not end the process when the peer dies
+    answer.catch(() => {}) // handled: a caller that ignores the promise must not end the process when the peer dies
     return answer
   })
 }

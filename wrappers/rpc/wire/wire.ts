@@ -13,13 +13,13 @@ import { Inbox, append } from './inbox.js'
 import { Outbox } from './outbox.js'
 import { Scheduler } from './scheduler.js'
 
-/** So long after a call streams and large messages leave room for the next. */
+/** How long after a call streams and large messages leave room for the next call. */
 const CALLED_MS = 5
-/** Turns of the event loop between what they send, and how often it is a pause instead. */
+/** Turns of the event loop between their sends; every few rounds the last turn is a pause. */
 const REST_TURNS = 6
 const PAUSE_ROUNDS = 4
 const PAUSE_MS = 1
-/** Of a codec that does not say what its values take. */
+/** Memory per encoded byte, for a codec that does not weigh its values. */
 const UNWEIGHED = 8
 
 export interface WireBudgets {
@@ -28,20 +28,20 @@ export interface WireBudgets {
 }
 const NO_BUDGETS = (): WireBudgets => ({ answers: new Held(Infinity), unfinished: new Unfinished(Infinity) })
 
-/** Messages on the frames of one link: what `messages.ts` lists, written and read. */
+/** Writes and reads the messages of `messages.ts` on the frames of one link. */
 export class Wire {
   /** Nothing is written any more. */
   closed = false
-  /** The most of a stream's bytes in one frame: what most sources write at once makes two of them that are equal. */
+  /** Largest piece of a stream in one frame: the usual chunk of a source makes two equal pieces. */
   readonly maxPieceBytes: number
   readonly scheduler: Scheduler
-  /** Whose functions and streams they are that are being encoded, where that matters. */
+  /** Wraps the functions and streams in the value that is being encoded, if their owner asks for that. */
   hand: Hand | undefined
   readonly #outbox: Outbox
   readonly #inbox: Inbox
-  /** Bytes of PARTs that were read, and the peer was not told. */
+  /** Bytes of PARTs that were read and not yet reported to the peer. */
   #unsaid = 0
-  /** Of the frame that comes in pieces: its id and type. */
+  /** Id and type of the frame that comes in pieces. */
   #dividing = 0
   #divided = DATA
   /** When a call was last sent or came, by the clock. */
@@ -51,7 +51,7 @@ export class Wire {
   #nextId: number
   #lastId: number
 
-  /** @param budgets  of the process, for answers that wait and for messages whose parts have not all come */
+  /** @param budgets  of the process, for answers that wait and for incomplete messages */
   constructor(
     private readonly framed: Framed,
     private readonly codec: Codec,
@@ -74,12 +74,12 @@ export class Wire {
     return this.framed.held + this.#outbox.held
   }
 
-  /** Those of them that are not of answers. */
+  /** The part of `held` that does not belong to answers. */
   get asking(): number {
     return this.held - this.#outbox.answering
   }
 
-  /** How many bytes of answers may still be held: more do not fit, or would come near to the peer's being given up. */
+  /** How many bytes of answers may still be held: more exceed the limit, or come close to closing the link. */
   get room(): number {
     return Math.min(HELD_MAX_BYTES - this.#outbox.answering, 2 * HELD_MAX_BYTES - MESSAGE_MAX_BYTES - this.held)
   }
@@ -89,30 +89,30 @@ export class Wire {
     this.#outbox.onstopped = fn
   }
 
-  /** Since when a large message waits for the peer to read of it, by the clock; else Infinity. */
+  /** Since when a large message waits for the peer to read, by the clock; else Infinity. */
   get stoppedSince(): number {
     return this.#outbox.stoppedSince
   }
 
-  /** Nothing waits that must still be sent. */
+  /** No message waits to be sent. */
   get empty(): boolean {
     return this.#outbox.held === 0
   }
 
   newId(): number {
     const id = this.#nextId
-    this.#nextId = (id + 2) >>> 0 || 2 // 0 is the stream that is the link
+    this.#nextId = (id + 2) >>> 0 || 2 // 0 is the link's own stream
     return id
   }
 
-  /** The peer's ids are of the other kind and go up, so that none is served twice. @throws StageError PROTOCOL_ERROR */
+  /** Accepts a new id of the peer: it has the other parity and goes up, so that none is served twice. @throws StageError PROTOCOL_ERROR */
   fresh(id: number): void {
     if (this.#ours(id)) throw new StageError('PROTOCOL_ERROR', `the id ${id} is one of this end's own`)
     if (((id - this.#lastId) | 0) <= 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was used before`)
     this.#lastId = id
   }
 
-  /** What is said of an id may come too late, but not too early. @throws StageError PROTOCOL_ERROR */
+  /** Checks that an id was used: messages about an id may come too late, but not too early. @throws StageError PROTOCOL_ERROR */
   known(id: number): void {
     const last = this.#ours(id) ? this.#nextId - 2 : this.#lastId
     if (((id - last) | 0) > 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was never used`)
@@ -124,7 +124,7 @@ export class Wire {
 
   // ── out ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Begins a message of at least `size` bytes, for which the writer has room; what else follows must ask for it. */
+  /** Begins a message of at least `size` bytes, for which the writer has room; for more the writer must be asked. */
   begin(type: number, id: number, size = 256): Writer {
     const writer = this.framed.begin(size)
     writer.bytes[writer.at++] = type
@@ -133,9 +133,9 @@ export class Wire {
   }
 
   /**
-   * Ends what was begun with a value.
-   * @param ordered  whether it brings a new id
-   * @param hand     stands between what is in it and the peer
+   * Ends the message that was begun, with a value.
+   * @param ordered  whether the message brings a new id
+   * @param hand     wraps the functions and streams in the value before they go to the peer
    * @throws StageError BAD_ARGUMENT, and nothing was written
    */
   finish(id: number, writer: Writer, value: unknown, ordered: boolean | Offering, hand?: Hand): void {
@@ -153,20 +153,20 @@ export class Wire {
       this.codec.encode(value, writer, this.refs)
     } catch (thrown) {
       this.framed.cancel()
-      this.scheduler.pump() // a getter may have written to a stream, which waited for this
+      this.scheduler.pump() // a getter may have written to a stream, whose data waited for this frame
       if (thrown instanceof StageError) throw thrown
       throw new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
   }
 
-  /** An answer, to whatever that id is. @param ordered  asked once the value is encoded: whether it brings new ids */
+  /** Writes a message with a value. @param ordered  asked once the value is encoded: whether it brings new ids */
   value(type: number, id: number, value: unknown, ordered: boolean | Offering = false, hand?: Hand): void {
     if (!this.closed) this.finish(id, this.begin(type, id), value, ordered, hand)
   }
 
   /**
-   * Goes at once, as bytes of other streams must not come before the end that makes room for them; without its cause
-   * where that cannot be sent, or is larger than a frame.
+   * Ends a stream with an error, at once, as bytes of other streams must not come before the end that makes room for them;
+   * without the cause of the error if the cause cannot be sent, or is larger than a frame.
    */
   reset(id: number, error: WireError): void {
     if (this.closed) return
@@ -181,7 +181,7 @@ export class Wire {
     this.#check()
   }
 
-  /** A message without a value, or with one number, that is in nobody's way. */
+  /** Writes a message without a value, or with a number, ahead of all messages that wait. */
   signal(type: number, id: number, number?: number): void {
     if (this.closed) return
     if (this.framed.encoding) return behind(() => this.signal(type, id, number))
@@ -190,14 +190,14 @@ export class Wire {
     this.#check()
   }
 
-  /** The same in the order of everything that brings a new id, whether it brings one itself or not. */
+  /** The same, but in sequence with all messages that bring a new id, whether this message brings one or not. */
   order(type: number, id: number, number?: number): void {
     if (this.closed) return
     this.#signal(type, id, number)
-    this.#commit(type === OPEN ? id : 0, true) // of others it is the number of something else
+    this.#commit(type === OPEN ? id : 0, true) // in other types the number is not a new id
   }
 
-  /** The same behind the message that brings this id, which may still wait here. */
+  /** The same, right behind the message that brings `id`, which may still wait here. */
   follow(type: number, id: number, number?: number): void {
     if (this.closed) return
     if (this.framed.encoding) return behind(() => this.follow(type, id, number))
@@ -218,7 +218,7 @@ export class Wire {
     this.framed.commit()
   }
 
-  /** A whole message without an id that was encoded before, for many. */
+  /** Writes a whole message without an id that was encoded before, for many peers. */
   encoded(message: Buffer): void {
     if (this.closed) return
     if (message.length <= this.framed.maxFrameBytes && !this.#outbox.ordered) this.framed.frame(message)
@@ -226,17 +226,17 @@ export class Wire {
   }
 
   /**
-   * Everything was handed to the carrier: whoever waits for his turn goes on. Where calls go over the same link, a few
-   * turns of the event loop later, so that both ends poll more often; and every few rounds after a pause. What a stream
-   * brings is garbage soon after; V8 marks it fifty times a second beside a program of few megabytes, and a peer that
-   * sends as fast as it can leaves it no core but that of the calls. Measured on two cores: without the pauses a stream
-   * is three times as fast, and the p99 of calls six times as long.
+   * Everything was handed to the carrier: sources that wait for their turns go on. If calls go over the same link, sources
+   * go on a few turns of the event loop later, so that both ends poll more often, and every few rounds after a pause. Stream
+   * data soon becomes garbage: in a program of few megabytes V8 marks fifty times a second, and a peer that sends as fast
+   * as it can leaves V8 no core but that of the calls. Measured on two cores: without the pauses a stream is three times as
+   * fast, and the p99 of calls six times as long.
    */
   flushed(): void {
     const { poured } = this.#outbox
     if (this.#resting || (this.scheduler.empty && !poured)) return
     this.#outbox.poured = false
-    // calls of less than a frame that wait because the carrier is full are what room is left for
+    // no rest if only small calls wait for a full carrier: the rest is meant to leave room for calls
     if (!poured || this.clock.now() - this.calledAt > CALLED_MS) return this.scheduler.pump()
     this.#resting = true
     this.#rounds++
@@ -253,17 +253,17 @@ export class Wire {
     }, pause ? PAUSE_MS : 0, true)
   }
 
-  /** Takes back the message that brings this id. @returns 'unsent', 'begun' or undefined when it has left */
+  /** Removes the message that brings `id`. @returns 'unsent', 'begun', or undefined if it has left */
   withdraw(id: number): 'unsent' | 'begun' | undefined {
     return this.#outbox.held === 0 ? undefined : this.#outbox.withdraw(id)
   }
 
-  /** Whether the message that brings this id still waits; `onsent` is called when it has left. */
+  /** Whether the message that brings `id` still waits; `onsent` is called when it has left. */
   awaits(id: number, onsent: () => void): boolean {
     return this.#outbox.held > 0 && this.#outbox.awaits(id, onsent)
   }
 
-  /** What nobody asks beforehand grows too: answers that are errors, and the small ones that cannot wait. */
+  /** Errors and control messages bypass admission, so the hard limit is checked after writing. */
   #check(): void {
     const { held } = this
     if (held <= 2 * HELD_MAX_BYTES) return
@@ -287,7 +287,7 @@ export class Wire {
 
   // ── in ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Hands on each message that is whole: its type, its id, and where its rest lies. @throws StageError PROTOCOL_ERROR */
+  /** Hands on each complete message: its type, its id, and where its rest lies. @throws StageError PROTOCOL_ERROR */
   read(bytes: Buffer, start: number, end: number, onmessage: OnMessage): void {
     if (end - start < HEAD) throw new StageError('PROTOCOL_ERROR', `a message of ${end - start} bytes`)
     const type = bytes[start]
@@ -302,7 +302,7 @@ export class Wire {
     onmessage(type, id, writer.bytes, 0, writer.at, true)
   }
 
-  /** Takes what has come of a frame, if what follows can come to it in pieces: those of a stream, or parts of a message. */
+  /** Takes the beginning of a frame whose rest can be processed in pieces: data of a stream, or a part of a message. */
   begins(bytes: Buffer, start: number, end: number, onmessage: OnMessage): boolean {
     const type = bytes[start]
     if (end - start <= HEAD || (type !== DATA && type !== PART)) return false
@@ -324,12 +324,12 @@ export class Wire {
     this.#outbox.onread(bytes)
   }
 
-  /** @param assembled  it came in parts, and was joined for this alone */
+  /** @param assembled  the message came in parts, and was joined in memory of its own */
   decode(bytes: Buffer, at: number, end: number, assembled = false): unknown {
     return this.codec.decode(bytes, at, end, this.refs, assembled || bytes === this.framed.joined)
   }
 
-  /** What the value that was decoded last takes in memory, with so many encoded bytes. */
+  /** Memory that the value decoded last takes, with so many encoded bytes. */
   weightOf(bytes: number): number {
     return this.codec.weight ?? bytes * UNWEIGHED
   }
@@ -340,7 +340,7 @@ export class Wire {
     this.#outbox.clear()
   }
 
-  /** The first part of a call takes its id, so that nothing of the same id comes in between. */
+  /** The first part of a call takes its id, so that no message with the same id comes in between. */
   #part(id: number, piece: Buffer): void {
     let parts = this.#inbox.get(id)
     if (!parts) {
@@ -356,18 +356,18 @@ export class Wire {
   }
 }
 
-/** Messages with a value, which may be large, and what ends one early; of all others the id may mean something else. */
+/** Messages with a value, which may be large, and CANCEL, which ends a message early; in other types the id may mean something else. */
 const hasParts = (type: number): boolean => type <= CANCEL || type === METHODS
 
-/** Knows, once a value was encoded, whether it brings new ids. */
+/** Says, once a value was encoded, whether it brings new ids. */
 interface Offering {
   readonly offering: boolean
 }
 
-/** @param assembled  it came in parts, and its id was noted with the first of them */
+/** @param assembled  the message came in parts, and its id was noted with the first part */
 type OnMessage = (type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean) => void
 
-/** A getter in what is being encoded has ended a call or a stream: the frame that was begun must end first. */
+/** A getter in the value that is being encoded has ended a call or a stream: the frame that was begun must end first. */
 const behind = (say: () => void): void => process.nextTick(say)
 
 export function putU32(writer: Writer, value: number): void {
