@@ -1,13 +1,13 @@
 /**
- * Tests run on what `tsc` leaves in `dist`, three files at a time. Those in `test/alone/` measure how soon real processes
- * answer: they run afterwards and one by one (`npm run test:alone`), because otherwise they would measure the other tests.
+ * Tests run on the modules that `tsc` leaves in `dist`, three files at a time. Files that keep the whole machine busy with
+ * processes of their own come afterwards, one at a time (`npm run test:alone`): beside others, each would measure the rest.
  */
-const alone = process.env.STAGEMESH_ALONE === '1'
+const alone = ['processes', 'network', 'simulation', 'fuzz'].map((folder) => `dist/test/${folder}/**/*.test.js`)
+const onlyThose = process.env.STAGEMESH_ALONE === '1'
 
 export default {
-  files: alone ? ['dist/test/alone/**/*.test.js'] : ['dist/test/**/*.test.js', '!dist/test/alone/**'],
+  files: onlyThose ? alone : ['dist/test/**/*.test.js', ...alone.map((files) => `!${files}`)],
   timeout: '120s',
-  concurrency: alone ? 1 : 3,
-  serial: alone,
+  concurrency: onlyThose ? 1 : 3,
   nodeArguments: ['--conditions=stagemesh-modules'],
 }
