@@ -42,7 +42,7 @@ interface Passed extends Plan {
   /** How much was put in, and how much was taken out. */
   made: number
   read: number
-  /** Both together when they last changed, and when that was, by the clock of whoever passed it. */
+  /** Both and the end together when they last changed, and when that was, by the clock of whoever passed it. */
   moved: number
   movedAt: number
   /** The owner's object is at its end. */
@@ -361,8 +361,9 @@ export function checkPassed(world: World): void {
 
 /** Looked at from time to time: it may have moved at any moment since the last look. */
 function movedAt(passed: Passed): number {
-  if (passed.made + passed.read !== passed.moved) {
-    passed.moved = passed.made + passed.read
+  const moved = passed.made + passed.read + (passed.over ? 1 : 0) // its end is sent too, and is the last that moves
+  if (moved !== passed.moved) {
+    passed.moved = moved
     passed.movedAt = passed.owner?.clock.now() ?? -Infinity
   }
   return passed.movedAt
