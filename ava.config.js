@@ -9,5 +9,4 @@ export default {
   files: onlyThose ? alone : ['dist/test/**/*.test.js', ...alone.map((files) => `!${files}`)],
   timeout: '120s',
   concurrency: onlyThose ? 1 : 3,
-  nodeArguments: ['--conditions=stagemesh-modules'],
 }

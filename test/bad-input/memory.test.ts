@@ -51,7 +51,7 @@ interface Setting {
 }
 
 async function started(t: ExecutionContext): Promise<Setting> {
-  const child = Process.start<HostileOrders>(t, { execArgv: ['--conditions=stagemesh-modules', '--expose-gc', `--max-old-space-size=${HEAP_MIB}`] }, 'test/helpers/hostile-child.js')
+  const child = Process.start<HostileOrders>(t, { execArgv: ['--expose-gc', `--max-old-space-size=${HEAP_MIB}`] }, 'test/helpers/hostile-child.js')
   const { address } = await child.ask('tell')
   const first = await Raw.join(t, address) // what is made once
   first.socket.write(frames([call(1, 'greet')]))

@@ -137,7 +137,7 @@ test('addresses of actors, wherever an error tells one', async (t) => {
 })
 
 test('the debug log', async (t) => {
-  const child = spawn(process.execPath, ['--conditions=stagemesh-modules', compiled('test/helpers/logging-child.js')], { env: { ...process.env, NODE_DEBUG: 'stagemesh' }, stdio: ['ignore', 'ignore', 'pipe'] })
+  const child = spawn(process.execPath, [compiled('test/helpers/logging-child.js')], { env: { ...process.env, NODE_DEBUG: 'stagemesh' }, stdio: ['ignore', 'ignore', 'pipe'] })
   t.teardown(() => void child.kill('SIGKILL'))
   const said = await text(child.stderr)
   const lines = said.split('\n')

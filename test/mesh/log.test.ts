@@ -23,7 +23,7 @@ test('of one kind a line is said every five seconds, with the count of the other
 
 /** A stage whose log is read. */
 async function logged(t: ExecutionContext) {
-  const child = fork(compiled('test/helpers/hostile-child.js'), [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: ['--conditions=stagemesh-modules'], env: { ...process.env, NODE_DEBUG: 'stagemesh' } })
+  const child = fork(compiled('test/helpers/hostile-child.js'), [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...process.env, NODE_DEBUG: 'stagemesh' } })
   t.teardown(() => void child.kill('SIGKILL'))
   let text = ''
   child.stderr!.on('data', (chunk: Buffer) => { text += chunk.toString() })

@@ -75,8 +75,8 @@ const kept: Program = {
   run: async (ends) => {
     const [heard, told]: [string[], string[]] = [[], []]
     const server = await broker(ends, told)
-    const pinging = await client(ends, heard, { clientId: 'pinging', keepalive: 1 })
-    const silent = await client(ends, heard, { clientId: 'silent', keepalive: 1 })
+    const pinging = await client(ends, heard, { clientId: 'pinging', keepalive: 3 })
+    const silent = await client(ends, heard, { clientId: 'silent', keepalive: 3 })
     Object.assign(silent, { sendPing: () => {}, reschedulePing: () => {} })
     silent.keepaliveManager?.destroy()
     await new Promise<void>((resolve) => { silent.once('close', resolve) })

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { code, pause, type Program } from './program.js'
 import type { Way } from './ways.js'
 
-const ROW_MS = 12_000
+const ROW_MS = 30_000
 /** So long a stream may take to close after the program has ended. */
 const CLOSE_MS = 1000
 

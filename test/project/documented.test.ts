@@ -180,7 +180,7 @@ test('figures of the pages are those of the code', (t) => {
 test('the table of messages has each type with its number, and no other', (t) => {
   const rows = [...section(PROTOCOL, 'rpc').matchAll(/^\| (\d+) \| ([A-Z]+) \|/gm)].map(([, number, name]) => [name, Number(number)])
   const source = read('wrappers/rpc/wire/messages.ts')
-  const types = source.slice(source.indexOf('export const CALL = 1'), source.indexOf('/** Type and id. */')).matchAll(/export const ([A-Z]+) = /g)
+  const types = source.slice(source.indexOf('export const CALL = 1'), source.indexOf('export const HEAD = ')).matchAll(/export const ([A-Z]+) = /g)
   t.deepEqual(rows, [...types].map(([, name]) => [name, messages[name as keyof typeof messages]]))
 })
 

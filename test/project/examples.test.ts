@@ -9,9 +9,9 @@ import { DetourInterface } from '../../examples/own-interface.js'
 import { FileRegistry } from '../../examples/own-registry.js'
 import { mixed } from '../../examples/own-wrapper.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
-import { interfaceSuite } from '../suites/interface.js'
-import { registrySuite } from '../suites/registry.js'
-import { wrapperSuite } from '../suites/wrapper.js'
+import { interfaceSuite } from 'stagemesh/test/suites/interface'
+import { registrySuite } from 'stagemesh/test/suites/registry'
+import { wrapperSuite } from 'stagemesh/test/suites/wrapper'
 
 interface Ended { code: number | null; signal: NodeJS.Signals | null; output: string; tookMs: number; left: string[] }
 interface RunOptions {

@@ -5,11 +5,13 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import test from 'ava'
+import { publint } from 'publint'
 import { tempFolder } from '../helpers/process.js'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..')
 const node = (...args: string[]): Promise<{ stdout: string }> => promisify(execFile)(process.execPath, args, { cwd: root })
-const EXPORTED = ['.', './registries/memory', './registries/local', './registries/redis', './registries/redis/scripts', './registries/redis/store-scripts', './interfaces/memory', './interfaces/ipc', './interfaces/tcp', './wrappers/framing', './wrappers/codec', './wrappers/json', './wrappers/rpc', './wrappers/actors', './wrappers/tap', './wrappers/latency', './wrappers/current-call', './test/suites/registry', './test/suites/store', './test/suites/interface', './test/suites/wrapper', './test/suites/codec', './test/suites/stream']
+const { exports: paths } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
+const EXPORTED = Object.keys(paths).filter((path) => path !== './package.json' && path !== './types') // that one has types only
 
 test('every exported path can be imported, and required', async (t) => {
   const names = JSON.stringify(EXPORTED.map((path) => path.replace('.', 'stagemesh')))
@@ -26,11 +28,20 @@ test('what several paths export is one thing, loaded from one file', async (t) =
     for (const [name, path] of Object.entries(paths)) console.log((await import('stagemesh/' + path))[name] === all[name] && all[name] !== undefined)
   `)
   t.deepEqual(new Set(stdout.trim().split('\n')), new Set(['true']))
-  t.deepEqual(readdirSync(join(root, 'dist/lib')).filter((file) => file.endsWith('.js')), ['stagemesh.js'])
+  t.deepEqual(readdirSync(join(root, 'dist/lib')).filter((file) => /\.c?js$/.test(file)), ['stagemesh.cjs'])
+})
+
+test('who imports and who requires it have the same things', async (t) => {
+  const { stdout } = await node('--input-type=module', '-e', `
+    import { createRequire } from 'node:module'
+    const [imported, required] = [await import('stagemesh'), createRequire(process.cwd() + '/x.cjs')('stagemesh')]
+    console.log(Object.keys(required).every((name) => imported[name] === required[name]))
+  `)
+  t.is(stdout.trim(), 'true')
 })
 
 test('what is no exported path is refused, and not looked for', async (t) => {
-  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/mailbox', 'registries/redis/registry', 'src/stage']) {
+  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/mailbox', 'registries/redis/registry', 'src/stage', 'interfaces/host']) {
     await t.throwsAsync(node('--input-type=module', '-e', `await import('stagemesh/${path}')`), { message: /ERR_PACKAGE_PATH_NOT_EXPORTED/ }, path)
   }
 })
@@ -46,9 +57,21 @@ test('importing the package loads no driver', async (t) => {
   t.is(stdout.trim(), '0')
 })
 
+test('publint and attw find nothing in what is published', async (t) => {
+  t.timeout(120_000)
+  const folder = await tempFolder(t)
+  await promisify(execFile)('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root })
+  const [archive] = readdirSync(folder)
+  const { messages } = await publint({ pkgDir: root, strict: true, pack: false })
+  t.deepEqual(messages, [])
+  const { stdout } = await node('node_modules/@arethetypeswrong/cli/dist/index.js', join(folder, archive), '--format', 'json')
+  const { problems } = JSON.parse(stdout) as { problems: object }
+  t.deepEqual(problems, {})
+})
+
 test('of Standard Schema only types are used', (t) => {
-  t.false(readFileSync(join(root, 'dist/lib/stagemesh.js'), 'utf8').includes('@standard-schema'))
-  t.true(readFileSync(join(root, 'dist/wrappers/rpc/serving/schema.d.ts'), 'utf8').includes("from '@standard-schema/spec'"))
+  t.false(readFileSync(join(root, 'dist/lib/stagemesh.cjs'), 'utf8').includes('@standard-schema'))
+  t.true(readFileSync(join(root, 'dist/lib/stagemesh.d.cts'), 'utf8').includes("from '@standard-schema/spec'"))
 })
 
 test('where lmdb could not be built everything else works, and local: says what it needs', async (t) => {

@@ -90,6 +90,9 @@ export async function catchMutants(chosen: readonly Mutant[], jobs: number, onca
   // inside dist, so that it finds the packages
   const copies = mkdtempSync(join(dist, '.mutants-'))
   try {
+    // a copy that cannot even start would pass for one that is caught
+    const [broken] = await farm({ worker: copy(join(copies, 'as-it-is')), from: 1, seeds: 1, jobs: 1, first: true })
+    if (broken) throw new Error(`a copy in which nothing was changed is broken: ${broken.broken.join('; ')}`)
     const queue = [...chosen]
     const work = async (): Promise<void> => {
       for (let one = queue.shift(); one; one = queue.shift()) {
@@ -104,12 +107,14 @@ export async function catchMutants(chosen: readonly Mutant[], jobs: number, onca
   }
 }
 
-/** @returns the worker of a copy with the mutant in it */
-function copy(to: string, { file, text, by }: Mutant): string {
-  for (const part of ['src', 'registries', 'interfaces', 'wrappers', 'test/helpers', 'test/simulation']) {
+/** @returns the worker of a copy, with the mutant in it if there is one */
+function copy(to: string, mutant?: Mutant): string {
+  for (const part of ['src', 'registries', 'interfaces', 'wrappers', 'test/helpers', 'test/suites', 'test/simulation']) {
     cpSync(join(dist, part), join(to, part), { recursive: true, filter: (path) => !/\.\w+$/.test(path) || (path.endsWith('.js') && !path.endsWith('.test.js')) })
   }
-  const path = join(to, file)
-  writeFileSync(path, readFileSync(path, 'utf8').replace(text, () => by))
+  if (mutant) {
+    const path = join(to, mutant.file)
+    writeFileSync(path, readFileSync(path, 'utf8').replace(mutant.text, () => mutant.by))
+  }
   return join(to, 'test/simulation/worker.js')
 }

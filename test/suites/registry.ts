@@ -465,7 +465,7 @@ class Scene {
   }
 
   /** Waits for a condition, calling `each` every `step` milliseconds. */
-  async until(done: () => boolean, ms = 5000, step = 20, each?: () => Promise<unknown>): Promise<void> {
+  async until(done: () => boolean, ms = 20_000, step = 20, each?: () => Promise<unknown>): Promise<void> {
     let next = this.now() + step
     for (const end = this.now() + ms; !done();) {
       if (this.now() > end) {
