@@ -22,6 +22,7 @@ import { within } from '../../src/within.js'
 import { driver } from './driver.js'
 import { BAD_FILE, checkFile } from './folder.js'
 import { Gone } from './gone.js'
+import { Openings, QUIET_MS } from './openings.js'
 import { ELSEWHERE, Pids, pidsOf, type Tenancy } from './pids.js'
 
 export type Key = [kind: string, namespace: string, id: string] | [kind: string, namespace: string, at: number, id: string]
@@ -78,11 +79,13 @@ export class Environment {
 
   readonly #data: string
   readonly #pids: Pids
+  readonly #openings: Openings
   readonly gone: Gone
 
   private constructor(readonly path: string, private readonly clock: Clock) {
     this.#data = join(path, 'data.mdb')
     this.#pids = new Pids(path)
+    this.#openings = new Openings(path)
     this.gone = new Gone(path)
   }
 
@@ -200,6 +203,7 @@ export class Environment {
     try {
       for (;;) {
         await this.refresh()
+        while (this.#openings.others(this.clock.wall())) await this.#pause(QUIET_MS)
         const { answer, written, lasting } = await this.#use(step)
         if (written && !await written) continue
         if (lasting) await written?.flushed
@@ -239,16 +243,21 @@ export class Environment {
       // event-loop turn would also leave a rejection behind that nobody can catch
       eventTurnBatching: false, batchStartThreshold: Infinity,
     }
-    const Base = openAsClass(options) as unknown as RowsClass
+    const open = (): RowsClass => openAsClass(options) as unknown as RowsClass
+    const Base = await this.#openings.alone(this.#data, open, closeEnvironment, (ms) => this.#pause(ms))
     try {
       const rows = await this.#settled(Base)
       this.#file = await this.#fileNow()
       return rows
     } catch (error) {
-      void Base.prototype.close.call({ isRoot: true }) // an open environment counts as a user to other processes
+      void closeEnvironment(Base) // an open environment counts as a user to other processes
       this.#pids.leave()
       throw error
     }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => { this.clock.setTimeout(resolve, ms, true) })
   }
 
   /** Opens the rows if no process of another pid namespace has them open. @throws StageError REGISTRY_UNAVAILABLE */
@@ -271,7 +280,7 @@ export class Environment {
       const tenancy = await look()
       if (tenancy === 'free') return
       if (tenancy === 'taken' || waits === WAITS) throw this.#away(ELSEWHERE)
-      await new Promise<void>((resolve) => { this.clock.setTimeout(resolve, WAIT_MS, true) })
+      await this.#pause(WAIT_MS)
     }
   }
 
@@ -358,6 +367,8 @@ class Rowset implements Table {
 }
 
 type RowsClass = (new (name: null, options: object) => Rows) & { prototype: Pick<Rows, 'readerCheck' | 'readerList'> & { close(this: { isRoot: true }): Promise<void> } }
+
+const closeEnvironment = (Base: RowsClass): Promise<void> => Base.prototype.close.call({ isRoot: true })
 
 /**
  * When a database is opened, lmdb begins a write transaction on the event loop, only to create named databases. The unnamed

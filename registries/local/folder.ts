@@ -18,8 +18,8 @@ export async function makeFolder(path: string, own: boolean): Promise<void> {
 
 /** Offsets in lmdb's first page of the magic number, the page size, and the last page followed by the transaction id. */
 const MAGIC_AT = 24
-const PAGE_SIZE_AT = 48
-const LAST_PAGE_AT = 144
+export const PAGE_SIZE_AT = 48
+export const LAST_PAGE_AT = 144
 const MAGIC = 0xbeefc0de
 /** Error code for a file that lmdb must not open. */
 export const BAD_FILE = 'BAD_FILE'

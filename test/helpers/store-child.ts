@@ -3,7 +3,7 @@
  *
  * `claim` which of 40 actors it got, once it is told to begin; `commit` each version of actor x that was acknowledged,
  * one after the other, until it is fenced; `fill` what became of a commit, each larger than the one before by 1 MiB, each
- * time that it is told to go on; `busy` commits 4 MiB twice and computes in the same turn; `serve` the answers
+ * time that it is told to go on; `many` how many commits of eight actors were acknowledged, and which of them was lost; `busy` commits 4 MiB twice and computes in the same turn; `serve` the answers
  * to what it is asked; `look` why it cannot look. Last it prints `closed`, and ends.
  */
 import { once } from 'node:events'
@@ -54,6 +54,24 @@ async function commit(): Promise<void> {
     else await sleep(50)
   }
   console.log('fenced')
+}
+
+async function many(): Promise<void> {
+  let acknowledged = 0
+  let over = false
+  const commits = async (actor: string): Promise<void> => {
+    const fence = await hold(actor)
+    for (let version = 1; !over; version++) {
+      const answer = await store.commit(actor, fence, { id: `${version}`, version, data: Buffer.alloc(200) }).catch((error: unknown) => String(error))
+      if (answer !== 'ok') return console.log(`lost ${actor} at version ${version}: ${answer}`)
+      if (++acknowledged === 1) console.log('ready')
+    }
+  }
+  const all = Promise.all(Array.from({ length: 8 }, (_, i) => commits(`actor-${process.pid}-${i}`)))
+  await once(process.stdin, 'data')
+  over = true
+  await all
+  console.log(`acknowledged ${acknowledged}`)
 }
 
 async function fill(): Promise<void> {
@@ -117,6 +135,7 @@ async function serve(): Promise<void> {
 if (what === 'claim') await claim()
 else if (what === 'commit') await commit()
 else if (what === 'fill') await fill()
+else if (what === 'many') await many()
 else if (what === 'busy') await busy()
 else if (what === 'look') await look()
 else await serve()

@@ -66,6 +66,21 @@ function acknowledged(t: ExecutionContext, { lines }: Child, from: number): numb
   return versions.at(-1) ?? from
 }
 
+test('P16: nothing that was acknowledged is lost when others open the folder meanwhile', async (t) => {
+  const { path } = await place(t)
+  const children = [start(t, 'many', path), start(t, 'many', path)]
+  await until(() => children.every(({ lines }) => lines.includes('ready')))
+  for (let i = 0; i < 100; i++) {
+    const other = new LocalRegistry(path)
+    await other.store(NS).look('x')
+    await other.close()
+  }
+  for (const child of children) child.say('enough')
+  await until(() => children.every(({ lines }) => lines.includes('closed')))
+  t.deepEqual(children.flatMap(({ lines }) => lines.filter((line) => line.startsWith('lost'))), [])
+  t.true(children.every(({ lines }) => Number(/^acknowledged (\d+)$/m.exec(lines.join('\n'))?.[1]) > 50))
+})
+
 test('processes that claim at the same moment share the actors among them', async (t) => {
   const { path, store } = await place(t)
   await store.look('x')
