@@ -7,7 +7,7 @@
  * with MDB_BAD_TXN. So a process announces that it opens the database, by a file, and the others wait with their writes; and
  * it looks at the number before and after, and opens the database again if that has changed.
  */
-import { closeSync, mkdirSync, openSync, readSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { threadId } from 'node:worker_threads'
 import { LAST_PAGE_AT, PAGE_SIZE_AT } from './folder.js'
@@ -64,7 +64,7 @@ export class Openings {
   #begin(): void {
     for (let tries = 0; tries < 3; tries++) { // another process may remove the folder at the same moment
       try {
-        mkdirSync(this.#folder, { recursive: true, mode: 0o700 })
+        if (!existsSync(this.#folder)) mkdirSync(this.#folder, { mode: 0o700 }) // not recursive: a deleted database folder is not recreated here
         return writeFileSync(join(this.#folder, this.#name), '')
       } catch {}
     }

@@ -13,6 +13,12 @@ const node = (...args: string[]): Promise<{ stdout: string }> => promisify(execF
 const { exports: paths } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { exports: Record<string, unknown> }
 const EXPORTED = Object.keys(paths).filter((path) => path !== './package.json' && path !== './types') // that one has types only
 
+/** @returns the archive that would be published, in that folder */
+async function packed(folder: string): Promise<string> {
+  await promisify(execFile)('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root })
+  return join(folder, readdirSync(folder)[0] as string)
+}
+
 test('every exported path can be imported, and required', async (t) => {
   const names = JSON.stringify(EXPORTED.map((path) => path.replace('.', 'stagemesh')))
   const imported = await node('--input-type=module', '-e', `for (const name of ${names}) console.log(name, Object.keys(await import(name)).length > 0)`)
@@ -60,11 +66,10 @@ test('importing the package loads no driver', async (t) => {
 test('publint and attw find nothing in what is published', async (t) => {
   t.timeout(120_000)
   const folder = await tempFolder(t)
-  await promisify(execFile)('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root })
-  const [archive] = readdirSync(folder)
+  const archive = await packed(folder)
   const { messages } = await publint({ pkgDir: root, strict: true, pack: false })
   t.deepEqual(messages, [])
-  const { stdout } = await node('node_modules/@arethetypeswrong/cli/dist/index.js', join(folder, archive), '--format', 'json')
+  const { stdout } = await node('node_modules/@arethetypeswrong/cli/dist/index.js', archive, '--format', 'json')
   const { problems } = JSON.parse(stdout) as { problems: object }
   t.deepEqual(problems, {})
 })
@@ -79,11 +84,10 @@ test('where lmdb could not be built everything else works, and local: says what 
   const folder = await tempFolder(t)
   const { dependencies, optionalDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, Record<string, string>>
   t.deepEqual(Object.keys(optionalDependencies ?? {}), ['lmdb'])
-  await promisify(execFile)('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder], { cwd: root })
-  const [archive] = readdirSync(folder)
+  const archive = await packed(folder)
   const modules = join(folder, 'node_modules')
   mkdirSync(join(modules, 'stagemesh'), { recursive: true })
-  await promisify(execFile)('tar', ['-xzf', join(folder, archive), '-C', join(modules, 'stagemesh'), '--strip-components=1'])
+  await promisify(execFile)('tar', ['-xzf', archive, '-C', join(modules, 'stagemesh'), '--strip-components=1'])
   // as npm leaves it where an optional dependency failed; these links lead to where their own dependencies are
   for (const name of Object.keys(dependencies ?? {})) {
     mkdirSync(dirname(join(modules, name)), { recursive: true }) // of a scope
