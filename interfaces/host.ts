@@ -66,7 +66,7 @@ export function parseAddress(address: string): { host: string; port: number } {
   const good = bracketed === undefined ? isHost(host) : isIPv6(host)
   if (!good || !(port > 0 && port < 65536)) {
     const form = 'tcp://host:port, with an IPv6 host in brackets and a port of 1 to 65535'
-    throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected ${form}`)
+    throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected ${form}`)
   }
   return { host, port }
 }

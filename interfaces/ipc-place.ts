@@ -38,7 +38,7 @@ export function parsePath(address: string): string {
   const good = windows ? /^\/\/\.\/pipe\/[^/\\]+$/.test(path) : normalize(path) === path && !path.endsWith('/')
   if (path && good && Buffer.byteLength(path) <= MAX_BYTES) return windows ? path.replaceAll('/', '\\') : path
   const form = `ipc:// and ${windows ? '//./pipe/ with a name' : 'an absolute path'} of at most ${MAX_BYTES} bytes`
-  throw new StageError('BAD_ARGUMENT', `not an address that can be dialled: ${describe(address)}; expected ${form}`)
+  throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected ${form}`)
 }
 
 /** @throws StageError BAD_ARGUMENT */
@@ -63,7 +63,7 @@ export function draftFor(path: string, random: Random): string {
   const draft = join(dirname(path), `.${unique(random)}`)
   if (Buffer.byteLength(draft) <= MAX_BYTES) return draft
   const bytes = Buffer.byteLength(basename(draft)) + 1
-  const limit = `a socket's path has at most ${MAX_BYTES} bytes, of which ${bytes} are for a name in it`
+  const limit = `the path of a socket has at most ${MAX_BYTES} bytes, of which ${bytes} are for the name of the socket`
   throw new StageError('BAD_ARGUMENT', `the folder of ${describe(path)} is too long: ${limit}`)
 }
 
@@ -81,7 +81,7 @@ export async function ownPlace(random: Random, now: number): Promise<string> {
     await sweep(folder, random, now).catch(ignore) // the next process sweeps the rest
     return path
   } catch (error) {
-    throw new StageError('BAD_ARGUMENT', `there is no folder for a socket: ${folder}: ${asError(error).message}`)
+    throw new StageError('BAD_ARGUMENT', `cannot use ${folder} as the folder of a socket: ${asError(error).message}`)
   }
 }
 
@@ -107,11 +107,11 @@ export async function take(draft: string, path: string): Promise<Place> {
     }
     const found = look(path)
     if (!found) continue
-    if (!found.isSocket()) throw new StageError('BAD_ARGUMENT', `${describe(path)} is there and is no socket; delete it or pass another path`)
+    if (!found.isSocket()) throw new StageError('BAD_ARGUMENT', `${describe(path)} exists and is not a socket; delete it or pass another path`)
     if (!await isDead(path)) throw new StageError('BAD_ARGUMENT', `another process listens at ${describe(path)}; end it or pass another path`)
     removeDead(path, found, `${draft}~`)
   }
-  throw new StageError('BAD_ARGUMENT', `others took ${describe(path)} whenever it was free; pass a path for each process`)
+  throw new StageError('BAD_ARGUMENT', `other processes took ${describe(path)} each time it was free; pass a different path to each process`)
 }
 
 /** The path that a listening socket owns. */

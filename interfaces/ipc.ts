@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { StageError, asError } from '../src/errors.js'
+import { knownOptions } from '../src/known-options.js'
 import { log } from '../src/log.js'
 import { systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
@@ -10,6 +11,7 @@ import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, remakeF
 import { said } from './ipc-stream.js'
 import { bound, dialled, ignore } from './socket.js'
 
+/** Options of the interface between processes of one machine. */
 export interface IpcOptions {
   /** Path of the socket, such as in a volume that containers share; default: a unique name in a folder of this user. */
   path?: string | undefined
@@ -40,7 +42,9 @@ export class IpcInterface implements Interface {
   #touchAt = 0
 
   /** @throws TypeError if `path` is not a non-empty string */
-  constructor({ path, clock = systemClock, random = systemRandom }: IpcOptions = {}) {
+  constructor(options: IpcOptions = {}) {
+    knownOptions('the ipc interface', options, ['path', 'clock', 'random'])
+    const { path, clock = systemClock, random = systemRandom } = options
     if (path !== undefined && (typeof path !== 'string' || path === '')) throw new TypeError(`path must be the path of a socket, not ${JSON.stringify(path)}`)
     this.#path = path
     this.#clock = clock
@@ -51,7 +55,7 @@ export class IpcInterface implements Interface {
   /** @throws StageError BAD_ARGUMENT the path is too long or taken, or there is no folder for one · the system's own error */
   listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
     if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
-    if (this.#listening) return Promise.reject(new TypeError('this interface listens already; use one for each stage'))
+    if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
     this.#listening = this.#listen(onstream)
     this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
     return this.#listening
@@ -71,8 +75,8 @@ export class IpcInterface implements Interface {
     const server = createServer({ allowHalfOpen: true }, (socket) => onstream(said(socket)))
     try {
       await bound(server, { path: draft }).catch((cause: Error) => {
-        const wanted = "its folder must be there, and this user's to write to"
-        throw new StageError('BAD_ARGUMENT', `no socket can be made for ${path}: ${cause.message}; ${wanted}`, { cause })
+        const wanted = 'its folder must exist, and this user must be able to write to it'
+        throw new StageError('BAD_ARGUMENT', `cannot create a socket at ${path}: ${cause.message}; ${wanted}`, { cause })
       })
       if (!windows) {
         chmodSync(draft, 0o600)
@@ -91,7 +95,7 @@ export class IpcInterface implements Interface {
     if (this.#closing || !this.#place) return
     this.#watch = this.#clock.setTimeout(() => {
       this.#looking = this.#look(bind).then(() => '', (error: unknown) => asError(error).message).then((failure) => {
-        if (failure && failure !== failed) log('ipc', `a socket has vanished and cannot be made anew: ${failure}`)
+        if (failure && failure !== failed) log('ipc', `a socket has disappeared and cannot be created again: ${failure}`)
         this.#follow(bind, failure)
       })
     }, WATCH_MS)
@@ -102,7 +106,7 @@ export class IpcInterface implements Interface {
     if (place.vanished) {
       await remakeFolder(place.path, this.#path === undefined)
       await bind()
-      log('ipc', `${place.path} had vanished, and was made anew`)
+      log('ipc', `${place.path} had disappeared, and was created again`)
     } else if (this.#clock.now() >= this.#touchAt) {
       this.#touchAt = this.#clock.now() + TOUCH_MS
       place.touch(this.#clock.wall())

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { onAbort } from '../src/abort.js'
 import { systemClock } from '../src/clock.js'
 import { StageError } from '../src/errors.js'
+import { knownOptions } from '../src/known-options.js'
 import { outside } from '../src/outside.js'
 import { newId, systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
@@ -10,6 +11,7 @@ import { MemoryStream, failure, type Carrier } from './memory-stream.js'
 /** Selects traffic: an address means all its streams, dialled and accepted; a function is asked for each direction. */
 export type Where = string | ((from: string, to: string) => boolean)
 
+/** Options of a network within this process. */
 export interface MemoryNetworkOptions {
   /** Default: this machine's. */
   clock?: Clock | undefined
@@ -29,7 +31,9 @@ const FOREVER_MS = 2 ** 31 - 1
 
 /** Carries streams between the memory interfaces of one process, and can be slow, silent or broken on demand. */
 export class MemoryNetwork implements Carrier {
+  /** The clock of delays. */
   readonly clock: Clock
+  /** Milliseconds that everything is in flight; may be set at any time. */
   latencyMs: number | ((from: string, to: string, random: Random) => number)
   /** @internal who listens */
   readonly listeners = new Map<string, (stream: Duplex) => void>()
@@ -44,6 +48,7 @@ export class MemoryNetwork implements Carrier {
   #bursts = 0
 
   constructor(options: MemoryNetworkOptions = {}) {
+    knownOptions('a memory network', options, ['clock', 'random', 'latencyMs'])
     this.clock = options.clock ?? systemClock
     this.latencyMs = options.latencyMs ?? DEFAULTS.latencyMs
     this.#random = options.random ?? systemRandom
@@ -134,6 +139,7 @@ const processNetwork = new MemoryNetwork()
 export class MemoryInterface implements Interface {
   readonly scheme = 'memory'
   readonly cost = 0
+  /** The address that others dial. */
   readonly address: string
   readonly #clock: Clock
   #alive: Timer | undefined
@@ -142,12 +148,13 @@ export class MemoryInterface implements Interface {
 
   constructor(private readonly network: MemoryNetwork = processNetwork, options: { clock?: Clock | undefined } = {}) {
     this.address = network.newAddress()
+    knownOptions('the memory interface', options, ['clock'])
     this.#clock = options.clock ?? network.clock
   }
 
   async listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
     if (this.#closed) throw new StageError('CLOSED', 'this interface was closed')
-    if (this.#listened) throw new TypeError('this interface listens already; use one for each stage')
+    if (this.#listened) throw new TypeError('this interface is already listening; use one for each stage')
     this.#listened = true
     this.network.listeners.set(this.address, onstream)
     this.#stayAlive()
@@ -168,7 +175,7 @@ export class MemoryInterface implements Interface {
       const release = onAbort(signal, () => {
         stream.off('error', fail)
         reject(signal.reason as Error)
-        stream.destroy(new Error('the dial was given up', { cause: signal.reason }))
+        stream.destroy(new Error('the dial was cancelled', { cause: signal.reason }))
       })
       stream.once('error', fail)
       stream.onaccepted = () => {

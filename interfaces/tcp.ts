@@ -3,12 +3,14 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
+import { knownOptions } from '../src/known-options.js'
 import { log } from '../src/log.js'
 import { StageError } from '../src/errors.js'
 import type { Clock, Interface, Timer } from '../src/types.js'
 import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './host.js'
 import { bound, cutOff, dialled, ending, ignore, proto } from './socket.js'
 
+/** Options of the TCP interface. */
 export interface TcpOptions {
   /** The port to listen on; default 0: any free port. */
   port?: number | undefined
@@ -55,12 +57,13 @@ export class TcpInterface implements Interface {
 
   /** @throws TypeError for an invalid port, host or secret */
   constructor(options: TcpOptions = {}) {
+    knownOptions('the TCP interface', options, ['port', 'bind', 'host', 'secret', 'insecure', 'clock'], ['machine'])
     const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
     const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
     const bind = checkedHost('bind', options.bind) ?? (host === undefined ? DEFAULTS.bind : bindFor(host))
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new TypeError(`port must be an integer of 0 to 65535, not ${String(port)}`)
     if (secret !== undefined && (typeof secret !== 'string' || Buffer.byteLength(secret) < 16)) throw new TypeError('secret must be a string of at least 16 bytes')
-    if (host !== undefined && isWildcard(host)) throw new TypeError(`host is what peers dial, and nobody can dial ${host}: pass it as \`bind\``)
+    if (host !== undefined && isWildcard(host)) throw new TypeError(`host is the address that peers dial, and ${host} cannot be dialled: pass it as \`bind\``)
     this.secret = secret
     this.exposed = !insecure && !isLoopback(bind)
     this.#port = port
@@ -73,7 +76,7 @@ export class TcpInterface implements Interface {
   /** @throws StageError BAD_ARGUMENT the port is taken, the address is not this machine's, or which to publish is unclear */
   listen(onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void = ignore): Promise<readonly string[]> {
     if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
-    if (this.#listening) return Promise.reject(new TypeError('this interface listens already; use one for each stage'))
+    if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
     this.#listening = this.#listen(onstream, onaddresses)
     this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
     return this.#listening
@@ -84,7 +87,7 @@ export class TcpInterface implements Interface {
     const server = createServer(streamOptions, (socket) => onstream(honest(socket)))
     await bound(server, { port: this.#port, host: this.#bind }).catch((error: NodeJS.ErrnoException) => { throw bindError(error, this.#port, this.#bind) })
     this.#server = server
-    if (!isLoopback(this.#bind)) log('tcp', `listens on ${this.#bind}, beyond this machine; what travels there is not encrypted`)
+    if (!isLoopback(this.#bind)) log('tcp', `listens on ${this.#bind}, which other machines can reach; its traffic is not encrypted`)
     const { port } = server.address() as AddressInfo
     if (this.#host === undefined) {
       this.#follow((now) => {
@@ -140,10 +143,10 @@ function checkedHost(option: string, host: string | undefined): string | undefin
 
 function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Error {
   if (cause.code === 'EADDRINUSE') {
-    return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another, or 0 for any that is free`, { cause })
+    return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another port, or 0 for any free one`, { cause })
   }
   if (cause.code === 'EADDRNOTAVAIL') {
-    return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass what peers dial as \`host\``, { cause })
+    return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass the address that peers dial as \`host\``, { cause })
   }
   return cause
 }

@@ -8,6 +8,7 @@ import type { ActorRecord, Outcome } from './shared/ownership.js'
 import { systemClock } from '../src/clock.js'
 import { EntryReader } from '../src/entry.js'
 import { StageError } from '../src/errors.js'
+import { knownOptions } from '../src/known-options.js'
 import { Ledger, same, snapshot } from './shared/ledger.js'
 import type { Kind, Seen, Table } from './shared/ledger.js'
 import { Listings } from './shared/listing.js'
@@ -18,6 +19,7 @@ import type { StoreSteps } from './shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Random, Registry, Store, View, Wake } from '../src/types.js'
 import { Views } from './shared/views.js'
 
+/** Options of a registry within this process. */
 export interface MemoryRegistryOptions {
   /** Clock whose wall time is the registry's time; default this machine's. */
   clock?: Clock | undefined
@@ -30,6 +32,7 @@ const DEFAULTS = { name: 'default' } as const
 
 const rooms = new Map<string, Room>()
 
+/** A registry within this process. Instances with the same name are clients of the same registry. */
 export class MemoryRegistry implements Registry {
   readonly address: string
   readonly #room: Room
@@ -41,7 +44,9 @@ export class MemoryRegistry implements Registry {
   #closed = false
 
   /** @param name  instances of one process with the same name are clients of the same registry; default `default` */
-  constructor(name: string = DEFAULTS.name, { clock = systemClock, random = systemRandom }: MemoryRegistryOptions = {}) {
+  constructor(name: string = DEFAULTS.name, options: MemoryRegistryOptions = {}) {
+    knownOptions('the memory registry', options, ['clock', 'random'])
+    const { clock = systemClock, random = systemRandom } = options
     this.address = `memory:${name}`
     this.#clock = clock
     this.#random = random
@@ -180,7 +185,7 @@ class Room {
   }
 
   #away(code: 'REGISTRY_UNAVAILABLE' | 'STORE_UNAVAILABLE'): StageError {
-    return new StageError(code, `the registry memory:${this.name} was told to fail; it works again after fail(false)`)
+    return new StageError(code, `the registry memory:${this.name} was set to fail; it works again after fail(false)`)
   }
 }
 

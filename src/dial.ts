@@ -65,7 +65,7 @@ export async function dial(
   if (first && told.length === 1) return first
   if (first) return new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
   const [listed, schemes] = [peer.addresses.join(', ') || 'none', interfaces.map((one) => one.scheme).join(', ')]
-  const why = `lists no address that this stage can dial: it has ${listed}, here are interfaces for ${schemes}`
+  const why = `has no address that this stage can dial: it lists ${listed}, this stage has interfaces for ${schemes}`
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) ${why}`, { peer })
 }
 

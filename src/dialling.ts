@@ -60,7 +60,7 @@ export class Dialling {
       slot.refused = undefined
       this.options.onsuspect(slot.peer)
     }
-    slot.settle(error ?? new StageError('DISCONNECTED', `the link to ${slot.peer.name} did not stand`, { peer: slot.peer }))
+    slot.settle(error ?? new StageError('DISCONNECTED', `the link to ${slot.peer.name} was not established`, { peer: slot.peer }))
     if (slot.waiting.size === 0 && !find(slot.peer.id)) this.options.onforgotten(slot)
   }
 

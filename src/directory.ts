@@ -219,7 +219,7 @@ export class Directory {
     if (this.#checked.has(found)) return this.#checked.get(found)
     const entry = checkEntry(found, namespace)
     this.#checked.set(found, entry)
-    if (!entry) log(this.options.who, `the registry lists what is no entry, and it is skipped: ${describe(found)}`)
+    if (!entry) log(this.options.who, `skipped a record of the registry that is not a valid entry: ${describe(found)}`)
     return entry
   }
 

@@ -19,11 +19,11 @@ export function encodeEntry(entry: Entry): string {
   const text = JSON.stringify({ id, name, namespace, addresses, unique, draining, ttlMs, announces, ...facts })
   const bytes = Buffer.byteLength(text)
   if (bytes > MAX_ENTRY_BYTES) {
-    const limit = `a registry holds at most ${MAX_ENTRY_BYTES}: announce less, or say less in meta`
+    const limit = `a registry holds at most ${MAX_ENTRY_BYTES}: announce less, or shorten meta`
     throw new StageError('BAD_ARGUMENT', `the entry of ${describe(name)} has ${bytes} bytes as JSON, but ${limit}`)
   }
   if (parseEntry(text, namespace)) return text
-  throw new StageError('BAD_ARGUMENT', `${describe(text)} is not an entry: its id, a name or an address has not the form that others accept`)
+  throw new StageError('BAD_ARGUMENT', `${describe(text)} is not a valid entry: its id, a name or an address has a form that other stages reject`)
 }
 
 /**
@@ -57,7 +57,7 @@ function metaOf({ id, meta }: Record<string, unknown>): Meta {
   try {
     return checkMeta(meta)
   } catch (error) {
-    log('entry', `the meta of ${describe(id)} is left out: ${asError(error).message}`)
+    log('entry', `ignored the meta of ${describe(id)}: ${asError(error).message}`)
     return NO_META
   }
 }
@@ -109,7 +109,7 @@ export class EntryReader {
   #decode(id: string, text: unknown): { text: unknown, entry: Entry | undefined } {
     let entry = parseEntry(text, this.namespace)
     if (entry?.id !== id) entry = undefined
-    if (!entry) log(this.address, `the record ${describe(id)} of namespace ${describe(this.namespace)} is no entry and is skipped: ${describe(text)}`)
+    if (!entry) log(this.address, `skipped the record ${describe(id)} of namespace ${describe(this.namespace)}, which is not a valid entry: ${describe(text)}`)
     return { text, entry }
   }
 }

@@ -8,6 +8,7 @@ export const codes = [
   'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'PROTOCOL_ERROR', 'SLOW_PEER', 'REGISTRY_UNAVAILABLE', 'STORE_UNAVAILABLE', 'FENCED',
   'DEADLOCK', 'STATE_CORRUPT', 'CLOSED', 'FORBIDDEN',
 ] as const
+/** One of `codes`. */
 export type Code = (typeof codes)[number]
 
 const known: ReadonlySet<string> = new Set(codes)
@@ -50,10 +51,15 @@ export interface StageErrorDetails {
  * in it (names, addresses, errors of handlers) can neither steer a terminal nor change the direction of text.
  */
 export class StageError extends Error {
+  /** Always `StageError`. */
   override readonly name = 'StageError'
+  /** The kind of failure, which programs compare. */
   readonly code: Code
+  /** Whether the handler ran; a retry is safe after `'no'`. */
   readonly executed: Executed
+  /** Where the time of a TIMEOUT went. */
   declare readonly phase?: Phase
+  /** The peer that the error is about, if there is one. */
   declare readonly peer?: Peer
   /** For a BAD_ARGUMENT: where the arguments fail the schemas of the method; at most 32. */
   declare readonly issues?: readonly Issue[]
@@ -125,7 +131,7 @@ export function asError(thrown: unknown): Error {
   try {
     if (isError(thrown) && typeof thrown.message === 'string') return thrown
   } catch {}
-  return new Error(`something that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
+  return new Error(`a value that is not an Error was thrown: ${describe(thrown)}`, { cause: thrown })
 }
 
 const TEXT_MAX = 200

@@ -112,7 +112,7 @@ export class Exchange {
       const head = this.stream.read(8) as Buffer | null
       if (!head) return undefined
       if (head.compare(MAGIC, 0, 4, 0, Math.min(4, head.length)) !== 0) {
-        throw new StageError('PROTOCOL_ERROR', `this is the port of a stage, and what came is ${foreign(head)}`)
+        throw new StageError('PROTOCOL_ERROR', `this port expects the handshake of a stage, found ${foreign(head)}`)
       }
       if (head.length < 8) return undefined // the stream has ended
       const length = head.readUInt32BE(4)
@@ -144,13 +144,13 @@ const TELLABLE: readonly Code[] = [
 function told(error: { code?: unknown; message?: unknown }): StageError {
   const code = TELLABLE.find((one) => one === error.code) ?? 'PROTOCOL_ERROR'
   const text = typeof error.message === 'string' ? error.message.slice(0, 1024) : 'no reason given'
-  return new StageError(code, `as the other end puts it, ${text}`)
+  return new StageError(code, `the other end reported: ${text}`)
 }
 
 function foreign(bytes: Buffer): string {
   if (bytes[0] === 0x16 && bytes[1] === 0x03) return 'TLS'
   if (/^[A-Z]{3,8} |^HTTP/.test(bytes.toString('latin1', 0, 16))) return 'HTTP'
-  return 'neither a stage nor anything known'
+  return 'an unknown protocol'
 }
 
 const tooLate = (): StageError => new StageError('TIMEOUT', `no handshake within ${HANDSHAKE_MS} ms`, { phase: 'connecting' })

@@ -31,8 +31,8 @@ export class Forward {
       },
     }),
     ...Object.fromEntries(RPC.map((name) => [name, () => {
-      const instead = 'add rpc() to the chain, or use to(peer, callback) and what its top offers'
-      throw new TypeError(`${name}() needs the rpc layer, and this stage has a chain of its own without it: ${instead}`)
+      const instead = 'add rpc() to the chain, or use to(peer, callback) and the methods of the top of the chain'
+      throw new TypeError(`${name}() needs the rpc layer, which the chain of this stage does not have: ${instead}`)
     }])),
   }
 
@@ -45,7 +45,7 @@ export class Forward {
     if (!selection.includes(link.peer)) return
     try {
       const top = link.top as unknown as { provide?: (...args: unknown[]) => void }
-      if (typeof top.provide !== 'function') throw new TypeError('provide() needs a chain whose top has a method of that name')
+      if (typeof top.provide !== 'function') throw new TypeError('provide() needs a chain whose top has a method provide()')
       top.provide(...args)
     } catch (error) {
       this.onerror(error as Error)

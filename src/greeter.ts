@@ -235,8 +235,8 @@ export class Greeter {
   #checkName({ id, name }: Pick<Identity, 'id' | 'name'>): void {
     const listed = this.options.find(id)
     if (!listed || listed.name === name) return
-    throw new StageError('WRONG_PEER', `it calls itself ${name}, and the registry lists ${id} as ${listed.name}`)
+    throw new StageError('WRONG_PEER', `the peer calls itself ${name}, but the registry lists ${id} as ${listed.name}`)
   }
 }
 
-const superseded = (): StageError => new StageError('DISCONNECTED', 'it broke right after the handshake')
+const superseded = (): StageError => new StageError('DISCONNECTED', 'the connection was closed right after the handshake')

@@ -105,7 +105,7 @@ async function dial(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting,
   const theirs = checkHello(await exchange.receive(), o)
   o.onhello?.(theirs.from)
   if (o.expect !== undefined && theirs.from.id !== o.expect) {
-    throw new StageError('WRONG_PEER', `expected the stage ${o.expect} there, found ${theirs.from.name} (${theirs.from.id})`)
+    throw new StageError('WRONG_PEER', `expected the stage ${o.expect} at this address, found ${theirs.from.name} (${theirs.from.id})`)
   }
   exchange.seal(seal(o, mine, theirs))
   const gone = o.isGone(theirs.from.id)
@@ -166,9 +166,9 @@ function checkChain(self: Identity, mine: readonly string[], other: Identity, th
 function checkGone(o: HandshakeOptions, other: Identity, gone: boolean, told: unknown): void {
   if (told === true) {
     o.ongone()
-    throw new StageError('WRONG_PEER', `${other.name} (${other.id}) has seen this stage's id ${o.self.id} reported gone: the registry is asked whether it is`)
+    throw new StageError('WRONG_PEER', `${other.name} (${other.id}) says that this stage's id ${o.self.id} was reported gone: asking the registry whether it is`)
   }
-  if (gone) throw new StageError('WRONG_PEER', `the stage ${other.name} (${other.id}) was reported gone; it has to come back with a new id`)
+  if (gone) throw new StageError('WRONG_PEER', `the stage ${other.name} (${other.id}) was reported gone; it must rejoin with a new id`)
 }
 
 function checkVerdict(value: unknown): Verdict {

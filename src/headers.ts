@@ -24,7 +24,7 @@ const bad = (message: string): StageError => new StageError('BAD_ARGUMENT', mess
  * @throws StageError BAD_ARGUMENT
  */
 export function headersOf(given: Readonly<Record<string, string | undefined>>, inherited = NO_HEADERS): Headers {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw bad(`headers are ${describe(given)}: expected an object of text to text`)
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) throw bad(`headers are ${describe(given)}: expected an object with strings as values`)
   const headers: Record<string, string> = { ...inherited }
   const seen = new Set<string>()
   for (const [name, value] of Object.entries(given)) {
@@ -33,16 +33,16 @@ export function headersOf(given: Readonly<Record<string, string | undefined>>, i
       const form = `a letter or a digit, then up to ${NAME_MAX - 1} letters, digits or one of ! # $ % & ' * + . ^ _ \` | ~ -`
       throw bad(`${describe(name)} cannot be the name of a header: expected ${form}`)
     }
-    if (seen.has(key)) throw bad(`the header ${key} is there twice, in other cases: names are matched without regard to case`)
+    if (seen.has(key)) throw bad(`the header ${key} is given twice, with different case: names of headers are case-insensitive`)
     seen.add(key)
     if (value === undefined) delete headers[key]
     else if (typeof value === 'string' && !UNPAIRED.test(value)) headers[key] = value
-    else throw bad(`the header ${key} is ${describe(value)}: expected well-formed text, or undefined to take it away`)
+    else throw bad(`the header ${key} is ${describe(value)}: expected well-formed text, or undefined to remove it`)
   }
   const count = Object.keys(headers).length
-  if (count > HEADERS_MAX) throw bad(`there are ${count} headers: at most ${HEADERS_MAX} travel with a call`)
+  if (count > HEADERS_MAX) throw bad(`there are ${count} headers: a call carries at most ${HEADERS_MAX}`)
   const bytes = bytesOf(headers)
-  if (bytes > HEADERS_MAX_BYTES) throw bad(`the headers have ${bytes} bytes: at most ${HEADERS_MAX_BYTES} travel with a call, names and values together`)
+  if (bytes > HEADERS_MAX_BYTES) throw bad(`the headers have ${bytes} bytes: a call carries at most ${HEADERS_MAX_BYTES}, names and values together`)
   return count === 0 ? NO_HEADERS : Object.freeze(headers)
 }
 

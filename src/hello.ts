@@ -65,7 +65,7 @@ export function checkHello(message: Record<string, unknown>, o: HelloOptions): H
   checkProtocol(protocol)
   if (namespace !== o.namespace) {
     const [here, there] = [describe(o.namespace), describe(namespace)]
-    throw new StageError('WRONG_NAMESPACE', `${o.self.name} is in the namespace ${here}, and the stage that it met in ${there}`)
+    throw new StageError('WRONG_NAMESPACE', `${o.self.name} is in the namespace ${here}, the other stage in ${there}`)
   }
   if (!isIdentity(from)) throw malformed('from', from)
   if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
@@ -73,7 +73,7 @@ export function checkHello(message: Record<string, unknown>, o: HelloOptions): H
   if (own !== undefined && typeof own !== 'boolean') throw malformed('own', own)
   if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
   if (last !== undefined && !isLastLink(last)) throw malformed('last', last)
-  if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has reached itself: that address is its own`)
+  if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has connected to itself: the address is its own`)
   return {
     protocol: protocol as Hello['protocol'],
     namespace,

@@ -70,13 +70,15 @@ export class Stage extends StageCore {
   constructor(name: string, options?: StageOptions & Injected)
   /** The same, with the registry and the interfaces by position. */
   constructor(name: string, registry?: Registry | string, interfaces?: Interface | readonly Interface[], options?: StageOptions & Injected)
-  constructor(name: string, second?: Second, interfaces?: Interface | readonly Interface[], fourth?: StageOptions & Injected) {
-    const options = arranged(second, interfaces, fourth)
+  constructor(name: string, ...given: [second?: Second, interfaces?: Interface | readonly Interface[], fourth?: StageOptions & Injected]) {
+    const options = arranged(...given)
     const { clock = systemClock, random = systemRandom, store } = options
     const parts = { clock, random }
-    const registry = opened(options.registry ?? process.env['STAGE_REGISTRY'] ?? DEFAULT_REGISTRY, parts)
+    const named = options.registry ?? process.env['STAGE_REGISTRY']
+    const registry = opened(named ?? DEFAULT_REGISTRY, parts)
     super(name, options, {
       ...parts, registry,
+      byDefault: named === undefined ? unnamed(given) : undefined,
       store: store === undefined ? undefined : opened(store, parts),
       interfaces: options.interfaces === undefined ? defaultInterfaces(registry, options, parts) : [options.interfaces].flat(),
       chain: defaultChain(),
@@ -171,9 +173,9 @@ const isRegistry = (value: unknown): value is Registry =>
   typeof value === 'object' && value !== null && typeof (value as Partial<Registry>).publish === 'function'
 
 /** The options, with the positional arguments filled in. @throws TypeError an argument is given twice, or stands in the wrong place */
-function arranged(second: Second | undefined, interfaces: StageOptions['interfaces'], fourth?: StageOptions & Injected): StageOptions & Injected {
+function arranged(second?: Second, interfaces?: StageOptions['interfaces'], fourth?: StageOptions & Injected): StageOptions & Injected {
   const leads = typeof second === 'object' && second !== null && !isRegistry(second)
-  if (leads && fourth !== undefined) throw new TypeError('the options are given twice, as the second argument and as the fourth: give all of them in one place')
+  if (leads && fourth !== undefined) throw new TypeError('the options are given twice, as the second argument and as the fourth: pass all of them in one place')
   const options = (leads ? second : fourth) ?? {}
   const registry = leads ? undefined : second
   if (registry !== undefined && options.registry !== undefined) throw twice('registry', 'second')
@@ -181,31 +183,38 @@ function arranged(second: Second | undefined, interfaces: StageOptions['interfac
   const all = { ...options, registry: registry ?? options.registry, interfaces: interfaces ?? options.interfaces }
   for (const one of all.interfaces === undefined ? [] : [all.interfaces].flat()) {
     if (typeof (one as Partial<Interface> | null)?.listen === 'function') continue
-    throw new TypeError(`${describe(one)} is no interface: \`interfaces\`, or the third argument, is one or a list of them; options come second or fourth`)
+    throw new TypeError(`${describe(one)} is not an interface: expected an interface, or a list of them, as \`interfaces\` or as the third argument; options come second or fourth`)
   }
   return all
 }
 
+/** How a stage came to the default registry: most often by a variable that is not set. */
+function unnamed(given: readonly unknown[]): string {
+  const isOption = (one: unknown): boolean => typeof one === 'object' && one !== null && 'registry' in one
+  const passed = (given.length > 0 && given[0] === undefined) || given.some(isOption)
+  return `the default, as ${passed ? 'the registry that was passed is undefined' : 'no registry was passed'} and $STAGE_REGISTRY is not set`
+}
+
 const twice = (option: string, place: string): TypeError =>
-  new TypeError(`${option} is given twice, as the ${place} argument and among the options: leave one of the two out`)
+  new TypeError(`${option} is given twice, as the ${place} argument and among the options: remove one of the two`)
 
 /** A registry object as it is, or a registry by its URL, whose driver is loaded on first use. */
 function opened(registry: Registry | string, parts: Machine): Registry {
   if (isRegistry(registry)) return registry
-  if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is no registry: expected a URL, or an object with publish() and watch()`)
+  if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is not a registry: expected a URL, or an object with publish() and watch()`)
   const scheme = /^([a-z]+):/.exec(registry)?.[1]
   switch (scheme) {
     case 'redis': case 'rediss': return new RedisRegistry({ url: registry, ...parts })
     case 'local':
       if (/^local:\/\/[^/]/.test(registry)) {
-        const says = 'has two slashes, as if it named a host: expected local:/path, or local: alone for a folder of its own'
+        const says = 'has two slashes, which introduce a host: expected local:/path, or local: for the default folder'
         throw new StageError('BAD_ARGUMENT', `${JSON.stringify(registry)} ${says}`)
       }
       return new LocalRegistry(registry.slice('local:'.length) || undefined, parts)
     case 'memory': return new MemoryRegistry(registry.slice('memory:'.length) || undefined, parts)
     default: {
       const shown = JSON.stringify(registry.replace(/\/\/.*@/, '//…@'))
-      throw new StageError('BAD_ARGUMENT', `no registry is known for ${shown}: expected redis:, rediss:, local: or memory:, or a registry object`)
+      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, local: or memory:, or a registry object`)
     }
   }
 }

@@ -131,7 +131,7 @@ export class Joined {
   #watch(stream: Top, what: string): Part {
     const part: Part = { stream, what, ended: false, finished: false, closed: false, going: false, gone: false }
     this.#parts.push(part)
-    stream.on('error', (error: unknown) => this.#end(part, error ?? new Error(`${what} emitted an error without saying which`)))
+    stream.on('error', (error: unknown) => this.#end(part, error ?? new Error(`${what} emitted 'error' without an error`)))
     stream.on('close', () => this.#onclose(part))
     if (this.#own) {
       stream.on('end', () => { part.ended = true; this.#follow() })
@@ -207,7 +207,7 @@ export class Joined {
       const alone = this.#alone()
       if (this.#ownTop && isOver(this.#top)) carrier.stream.end()
       else if (alone && this.outputs.some((output) => held(output) > 0)) this.#follow()
-      else if (alone) this.#end(alone, undefined, `${alone.what} has ended, and what is above it in the chain has not`)
+      else if (alone) this.#end(alone, undefined, `${alone.what} has ended, but the streams above it in the chain have not`)
     }, FOLLOW_MS)
   }
 
@@ -245,9 +245,9 @@ function checked(returned: unknown): Top {
   const stream = returned as Partial<Top> | null | undefined
   if (typeof stream?.on === 'function' && (typeof stream.write === 'function' || typeof stream.pipe === 'function')) {
     if (!stream.destroyed) return stream as Top
-    throw new TypeError('the stream that it returned is destroyed')
+    throw new TypeError('the returned stream is destroyed')
   }
   const late = types.isPromise(returned)
   if (late) returned.then((value) => { if (typeof value === 'object' && value !== null) destroy(value) }, () => {})
-  throw new TypeError(`it returned ${late ? 'a promise' : describe(returned)}, and a wrapper returns a stream`)
+  throw new TypeError(`it returned ${late ? 'a promise' : describe(returned)}: a wrapper must return a stream`)
 }

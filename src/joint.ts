@@ -95,7 +95,7 @@ export const jointMethods: ThisType<Joint> & Pick<Duplex, '_read' | '_write' | '
     const { behind } = this
     behind.held = undefined
     if (behind.written) {
-      const cut = new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' })
+      const cut = new StageError('CANCELLED', 'the stream was destroyed during a write', { executed: 'unknown' })
       process.nextTick(behind.written, error ?? cut)
     }
     if (behind.stream && !behind.failed) destroy(behind.stream, error ?? undefined)

@@ -224,7 +224,7 @@ export class LiveLink implements Link {
       const full = this.#pinger?.full ?? false
       const why = `${peer.name} (${peer.id}) did not answer a ping within ${PONG_MS} ms`
       this.close(full
-        ? new StageError('SLOW_PEER', `${why}, and takes nothing of what is sent to it`, { executed: 'unknown', peer })
+        ? new StageError('SLOW_PEER', `${why}, and reads none of the data sent to it`, { executed: 'unknown', peer })
         : new StageError('DISCONNECTED', why, { executed: 'unknown', peer }))
     }
     this.#pulse = judgeAt(clock, due, judge)

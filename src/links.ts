@@ -9,11 +9,13 @@ import type { LiveLink } from './link.js'
 import { Loopback } from './loopback.js'
 import { outside } from './outside.js'
 import { Slots, type Done, type Slot } from './slots.js'
-import type { Interface, Peer } from './types.js'
+import type { Interface, Peer, RefusedFrom } from './types.js'
 
 export interface LinksOptions extends GreeterOptions {
   interfaces: readonly Interface[]
   onunlink(link: LiveLink, error: StageError | undefined): void
+  /** A connection that came in did not become a link. */
+  onrefused(error: StageError, from: RefusedFrom): void
   /** The peer's link broke and its addresses refuse connections: most likely it has crashed. */
   onsuspect(peer: Peer): void
 }
@@ -29,7 +31,7 @@ export class Links {
   #resetting = false
 
   constructor(private readonly options: LinksOptions) {
-    const { clock, random, interfaces, find, onsuspect, self } = options
+    const { clock, random, interfaces, find, onrefused, onsuspect, self } = options
     const { name } = self()
     const closed = (): boolean => this.#closed
     this.#loopback = new Loopback(options)
@@ -46,7 +48,7 @@ export class Links {
       isUnderway: (id) => greeter.isUnderway(id),
       onforgotten: (slot) => void this.#slots.delete(slot.peer.id),
     })
-    this.#accepting = new Accepting({ clock, name, interfaces, greet: (stream, through, rise) => greeter.greet(stream, through, undefined, rise) })
+    this.#accepting = new Accepting({ clock, name, interfaces, onrefused, greet: (stream, through, rise) => greeter.greet(stream, through, undefined, rise) })
   }
 
   /** The open link to that id, if it stands. */
@@ -64,6 +66,12 @@ export class Links {
   promising(id: string): boolean {
     const slot = this.#slots.get(id)
     return !slot || slot.failures === 0 || slot.notBefore <= this.options.clock.now()
+  }
+
+  /** There may be a link to that id soon: no dial has failed since the last link, or a dial is in progress or may begin. */
+  reachable(id: string): boolean {
+    const slot = this.#slots.get(id)
+    return slot?.error === undefined || slot.dial !== undefined || this.promising(id)
   }
 
   /** Dials although nobody waits: other peers serve meanwhile, and this peer joins them once it is linked. */
@@ -129,7 +137,7 @@ export class Links {
     const known = this.#slots.get(peer.id) ?? (peer.id === this.#loopback.peer.id ? this.#loopback : undefined)
     if (!known) return
     if (known.peer.claimed && known.peer.name !== peer.name) {
-      const error = new StageError('WRONG_PEER', `it called itself ${known.peer.name}, and the registry lists ${peer.id} as ${peer.name}`)
+      const error = new StageError('WRONG_PEER', `the peer called itself ${known.peer.name}, but the registry lists ${peer.id} as ${peer.name}`)
       for (const link of [...known.links]) link.close(error)
     }
     known.peer = peer

@@ -12,7 +12,7 @@ export const NO_META: Meta = Object.freeze({})
  * @throws StageError BAD_ARGUMENT not a flat object of text to text, or too large
  */
 export function checkMeta(value: unknown): Meta {
-  const expected = 'expected a flat object of text to text, such as { zone: "a" }'
+  const expected = 'expected a flat object with strings as values, such as { zone: "a" }'
   if (Object.prototype.toString.call(value) !== '[object Object]') throw new StageError('BAD_ARGUMENT', `meta is ${describe(value)}: ${expected}`)
   const facts = Object.entries(value as object)
   for (const [key, text] of facts) {
@@ -21,7 +21,7 @@ export function checkMeta(value: unknown): Meta {
   }
   const meta = Object.freeze(Object.fromEntries(facts) as Record<string, string>)
   const bytes = Buffer.byteLength(JSON.stringify(meta))
-  if (bytes > META_MAX_BYTES) throw new StageError('BAD_ARGUMENT', `meta has ${bytes} bytes as JSON, and at most ${META_MAX_BYTES} are published: say less`)
+  if (bytes > META_MAX_BYTES) throw new StageError('BAD_ARGUMENT', `meta has ${bytes} bytes as JSON, but at most ${META_MAX_BYTES} are published: shorten it`)
   return meta
 }
 

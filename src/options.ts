@@ -2,9 +2,10 @@ import type { Duplex } from 'node:stream'
 import type { PartReason } from './directory.js'
 import { StageError, describe } from './errors.js'
 import { headersOf } from './headers.js'
+import { knownOptions } from './known-options.js'
 import { SECRET_MIN_BYTES } from './seal.js'
 import type { PeerStream } from './socketlike.js'
-import type { Clock, Interface, Layer, Peer, Random, Registry, SelectOptions, Wrapper } from './types.js'
+import type { Clock, FailedCall, Interface, Layer, Peer, Random, RefusedFrom, Registry, SelectOptions, TargetOptions, Wrapper } from './types.js'
 
 /** One element of a chain: a wrapper named after its function, a named wrapper, or a layer. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an item takes whatever the item below it returns
@@ -54,6 +55,8 @@ export const DEFAULTS = {
 /** The parts of a stage. The public door fills them in, and tests replace them. */
 export interface Parts {
   registry: Registry
+  /** Why this registry, if nobody has named it; for messages. */
+  byDefault?: string | undefined
   /** The registry whose store holds the actors; default `registry`. */
   store?: Registry | undefined
   interfaces: readonly Interface[]
@@ -62,20 +65,39 @@ export interface Parts {
   random: Random
 }
 
+/** The events of a stage, with their arguments. */
 export interface StageEvents {
   /** The addresses that peers can dial; emitted again after each change. */
   listening: [addresses: readonly string[]]
+  /** A peer is listed now. */
   join: [peer: Peer]
+  /** A peer is gone, for good: its id does not come back. */
   part: [peer: Peer, reason: PartReason]
   /** A present peer has new addresses, or a new `meta`. */
   update: [peer: Peer]
   /** Emitted just before the `part` of a peer whose lease expired. */
   timeout: [peer: Peer]
+  /** A link to the peer stands. */
   link: [peer: Peer]
+  /** A link has ended, and why if it did not end by itself. */
   unlink: [peer: Peer, error: StageError | undefined]
+  /** The peer has opened a stream to this stage. */
   stream: [stream: PeerStream, peer: Peer]
+  /** A linked peer shows a method to this stage now. */
   methodAdded: [name: string, peer: Peer]
+  /** A linked peer does not show that method any more. */
   methodRemoved: [name: string, peer: Peer]
+  /**
+   * A connection from outside was refused in its handshake: another secret, namespace, chain or version, or something that is
+   * no stage. At most once every five seconds for each place and reason.
+   */
+  refused: [error: StageError, from: RefusedFrom]
+  /**
+   * Code that this stage runs for others has thrown: a method, a function, a rule, or a hook, a timer or a reminder of an actor.
+   * Not for a StageError whose caller gets it. Without a listener it is a process warning with the stack, once a minute for each
+   * method and message.
+   */
+  failed: [error: Error, call: FailedCall]
   /** Listening is optional: without a listener the error goes to the debug log. */
   error: [error: Error]
 }
@@ -84,30 +106,49 @@ export interface StageEvents {
 export type StreamCallback<Top extends Duplex = PeerStream> = (error: StageError | null, stream: Top, peer: Peer) => void
 
 const MAX_MS = 86_400_000
-/** The options of the stage itself; the last two are for tests. */
+/** The options of the stage itself. */
 const STAGE_OPTIONS = [
-  'registry', 'interfaces', 'namespace', 'chain', 'unique', 'meta', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store',
-  'clock', 'random',
-]
+  'registry', 'interfaces', 'namespace', 'chain', 'unique', 'meta', 'secret', 'insecure', 'timeoutMs', 'idleLinkMs', 'ttlMs', 'store', 'clock',
+] as const satisfies readonly (keyof CoreOptions | keyof Parts)[]
+/** For tests. */
+const INJECTED = ['random'] as const satisfies readonly (keyof Parts)[]
+
+/** For calls without options, which are not checked again. */
+export const NO_OPTIONS = Object.freeze({})
 
 /** @throws StageError BAD_ARGUMENT */
-export function checkMs(option: string, ms: unknown, least = 0): void {
-  if (ms === undefined || (typeof ms === 'number' && ms > 0 && ms >= least && ms <= MAX_MS)) return
-  const from = least ? `of at least ${least}` : 'above 0'
-  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds ${from}, at most ${MAX_MS} (a day)`)
+function checkFlag(option: string, flag: unknown): void {
+  if (flag === undefined || typeof flag === 'boolean') return
+  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(flag)}: expected true or false`)
 }
 
-/** @returns the options, with headers checked and in lower case @throws StageError BAD_ARGUMENT */
+/** @throws StageError BAD_ARGUMENT */
+export function checkMs(option: string, ms: unknown, least = 0, zero = false): void {
+  if (ms === undefined || (zero && ms === 0) || (typeof ms === 'number' && ms > 0 && ms >= least && ms <= MAX_MS)) return
+  const bounded = least ? `at least ${least}` : 'above 0'
+  const from = zero ? '0 or more' : bounded
+  throw new StageError('BAD_ARGUMENT', `${option} is ${describe(ms)}: expected a number of milliseconds, ${from}, at most ${MAX_MS} (a day)`)
+}
+
+/** The options of `to()`. */
+const TARGET_OPTIONS = ['timeoutMs', 'waitMs', 'signal', 'key', 'self', 'idempotent', 'persist', 'headers'] as const satisfies readonly (keyof TargetOptions)[]
+/** Set by layers that make calls. */
+const INHERITED = ['inherited'] as const satisfies readonly (keyof SelectOptions)[]
+
+/** @returns the options, with headers checked and in lower case @throws StageError BAD_ARGUMENT; TypeError for an unknown option */
 export function checkOptions<O extends SelectOptions>(options: O): O {
-  const { timeoutMs, key, signal, headers, idempotent } = options
+  if (options === NO_OPTIONS) return options
+  knownOptions('to()', options, TARGET_OPTIONS, INHERITED)
+  const { timeoutMs, waitMs, key, signal, headers, idempotent, self, persist } = options
   checkMs('timeoutMs', timeoutMs)
+  checkMs('waitMs', waitMs, 0, true)
   if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
   if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
     throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
   }
-  if (idempotent !== undefined && typeof idempotent !== 'boolean') {
-    throw new StageError('BAD_ARGUMENT', `idempotent is ${describe(idempotent)}: expected true or false`)
-  }
+  checkFlag('idempotent', idempotent)
+  checkFlag('self', self)
+  checkFlag('persist', persist)
   return headers === undefined ? options : { ...options, headers: headersOf(headers) }
 }
 
@@ -116,20 +157,15 @@ export const optionsOf = (chain: readonly ChainItem[]): readonly string[] => cha
 
 /** @throws StageError BAD_ARGUMENT; TypeError for an unknown option, or if the stage would listen beyond this machine without a proof */
 export function checkStageOptions(options: CoreOptions, interfaces: readonly Interface[], chain: readonly ChainItem[]): void {
-  const ofLayers = optionsOf(chain)
-  const unknown = Object.keys(options).find((name) => !STAGE_OPTIONS.includes(name) && !ofLayers.includes(name))
-  if (unknown !== undefined) {
-    const there = [...STAGE_OPTIONS.slice(0, -2), ...ofLayers].join(', ')
-    throw new TypeError(`${JSON.stringify(unknown)} is no option of a stage with this chain; there are ${there}`)
-  }
+  knownOptions('a stage with this chain', options, [...STAGE_OPTIONS, ...optionsOf(chain)], INJECTED)
   const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
   if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
-    throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes, which can be guessed: take a longer one`)
+    throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes and can be guessed: use a longer one`)
   }
   for (const one of interfaces) {
     if (one.exposed && !(one.secret ?? secret) && !insecure) {
-      const instead = 'pass a secret, or insecure: true if everybody who reaches it may call it'
-      throw new TypeError(`the interface ${one.scheme} listens beyond this machine and nothing proves who connects: ${instead}`)
+      const instead = 'pass a secret, or insecure: true if everybody who can reach it may call it'
+      throw new TypeError(`the interface ${one.scheme} can be reached from other machines, and peers are not authenticated: ${instead}`)
     }
   }
   checkMs('timeoutMs', timeoutMs)

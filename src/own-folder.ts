@@ -22,7 +22,7 @@ export function ownFolder(): string {
 /** Makes the folder, for this user alone, unless it exists. @throws Error why it cannot, and what to do */
 export async function makeFolder(path: string): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: Error) => {
-    throw new Error(`${error.message}; pass the path of a folder that this user can make or write to`, { cause: error })
+    throw new Error(`${error.message}; pass the path of a folder that this user can create or write to`, { cause: error })
   })
 }
 
@@ -32,7 +32,7 @@ export async function makeFolder(path: string): Promise<void> {
  */
 export async function checkOwn(path: string): Promise<void> {
   const found = await lstat(path)
-  if (!found.isDirectory()) throw new Error('it is a link and not a folder of its own; delete it or pass another path')
+  if (!found.isDirectory()) throw new Error('it is a link, not a folder; delete it or pass another path')
   if (uid() === undefined) return
   if (found.uid !== uid()) throw new Error(`the folder belongs to another user (${found.uid}); pass a path of your own, or set $STAGE_FOLDER`)
   if ((found.mode & 0o077) !== 0) throw new Error('the folder is open to other users; run chmod 700 on it or pass another path')

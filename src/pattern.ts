@@ -92,6 +92,6 @@ const isText = (text: string, maxBytes: number): boolean =>
 /** The error for a text that would be good in composed form (NFC); undefined for every other text. */
 function composable(value: unknown, isGood: (text: string) => boolean): StageError | undefined {
   if (typeof value !== 'string' || value.length > 4 * PATTERN_MAX_BYTES || !isGood(value.normalize())) return undefined
-  const why = 'is not in the composed form of Unicode (NFC), so that it differs from names that look the same'
+  const why = 'is not in the composed form of Unicode (NFC), so it differs from names that look the same'
   return new StageError('BAD_NAME', `${describe(value)} ${why}: pass it through .normalize()`)
 }

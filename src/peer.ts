@@ -6,6 +6,7 @@ export interface Peer {
   readonly id: string
   /** Several live stages may share a name (replicas). */
   readonly name: string
+  /** The wall between environments that the stage is in. */
   readonly namespace: string
   /** Where to dial the stage, with an interface for the scheme: `tcp://10.0.0.5:4000`. */
   readonly addresses: readonly string[]

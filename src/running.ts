@@ -7,6 +7,7 @@ import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { EachMatch } from './each-match.js'
 import { StageError } from './errors.js'
+import { Failures } from './failures.js'
 import { Forward } from './forward.js'
 import { objects, writesObjects, type Modes } from './joint.js'
 import { Kept } from './kept.js'
@@ -18,6 +19,7 @@ import { meshOf, type MeshParts } from './mesh.js'
 import type { Meta } from './meta.js'
 import { DEFAULTS, type ChainItem, type CoreOptions, type Parts, type StageEvents } from './options.js'
 import type { Surroundings } from './selection.js'
+import { Silence } from './silence.js'
 import { stand } from './socketlike.js'
 import type { Steps } from './steps.js'
 import { between, targetClass, type TargetClass, type TargetContext } from './target.js'
@@ -52,6 +54,7 @@ export class Running {
   readonly listening: Listening
   readonly #deadlines: DeadlineSweep
   readonly #often: OftenLog
+  readonly #silence: Silence
   /** For a chain of one's own in which no layer has `provide`. */
   readonly #forward: Forward | undefined
   /** The present and past ids of this stage. */
@@ -67,8 +70,17 @@ export class Running {
   #modes: Modes = { readable: undefined, writable: undefined }
 
   constructor(private readonly options: RunningOptions) {
-    const { name, namespace, chain: items, closed, tell, error } = options
-    const { clock, random, registry, interfaces } = options.parts
+    const { name, namespace, chain: items, closed, tell } = options
+    const { clock, random, registry, interfaces, byDefault } = options.parts
+    const silence = this.#silence = new Silence({
+      clock, name, registry: byDefault === undefined ? registry.address : `${registry.address}, ${byDefault}`,
+      listed: () => this.tenure.isListed,
+      hears: () => options.hears('error'),
+    })
+    const error = (one: Error): void => {
+      silence.note(one)
+      options.error(one)
+    }
     const { ttlMs = DEFAULTS.ttlMs, idleLinkMs = DEFAULTS.idleLinkMs, timeoutMs = DEFAULTS.timeoutMs, secret, unique = false } = options.options
     const entry = (id: string): Entry => ({
       id, name, namespace, addresses: this.#addresses, unique, draining: this.#draining, ttlMs,
@@ -119,6 +131,7 @@ export class Running {
       onleave: (peer) => directory.leave(peer.id),
       onalive: (peer) => directory.trust(peer.id),
       onsuspect: (peer) => directory.suspect(peer.id),
+      onrefused: (refusal, from) => tell('refused', refusal, from),
       onstream: (stream, peer) => this.#onstream(stream, peer),
       onerror: error,
     })
@@ -129,6 +142,11 @@ export class Running {
     this.kept = new Kept(directory, links, closed)
     this.eachMatch = new EachMatch(surroundings, bounds, items.length === 0)
     this.#often = new OftenLog(clock, name)
+    const failures = new Failures({
+      clock, name, tell,
+      hears: () => options.hears('failed'),
+      find: (id) => id === tenure.id ? self() : directory.get(id),
+    })
     const parts: MeshParts = {
       random, deadlines, tenure, surroundings, error,
       options: options.options as Readonly<Record<string, unknown>>,
@@ -141,6 +159,7 @@ export class Running {
         void tenure.update()
       },
       emit: tell,
+      failed: (thrown, run) => failures.report(thrown, run),
     }
     const { mounted, verbs } = mountChain(items, chain, (layer) => meshOf(parts, layer), forward.verbs)
     this.mounted = mounted
@@ -162,7 +181,7 @@ export class Running {
       const verb = host?.[name]
       if (verb) return verb as (...args: unknown[]) => unknown
     }
-    throw new TypeError(`${name}() needs a layer that this stage's chain does not have`)
+    throw new TypeError(`${name}() needs a layer that the chain of this stage does not have: the default chain is framing(), rpc(), actors()`)
   }
 
   /** Publishes the stage's changed description. Resolves when it is listed. @throws StageError why it is not listed */
@@ -179,19 +198,20 @@ export class Running {
     const { tenure, links, directory, surroundings, listening, mounted } = this
     const { clock } = surroundings
     const until = clock.now() + DRAIN_MS
+    this.#silence.close()
     wake(surroundings.waiting)
     // work in progress may still make calls of its own, so its links and names stay until it has ended
     this.#serving = true
-    await steps.take(DRAIN_MS, 'what was being served', () => Promise.all(mounted.flatMap((one) => one.drain ? [one.drain()] : [])))
+    await steps.take(DRAIN_MS, 'the work in progress', () => Promise.all(mounted.flatMap((one) => one.drain ? [one.drain()] : [])))
     this.#serving = false
     this.#draining = true
     wake(surroundings.waiting)
     listening.close()
     // all peers are notified, so that they stop choosing this stage; leaving does not depend on it
-    await steps.take(500, 'telling the registry', () => tenure.update())
+    await steps.take(500, 'notifying the registry', () => tenure.update())
     await steps.take(DRAIN_MS + 1500, 'the links', () => links.close(Math.max(500, until - clock.now())))
-    await steps.take(1500, 'leaving the registry; the entry will lapse', () => tenure.close())
-    await steps.take(500, 'the watch', () => directory.close())
+    await steps.take(1500, 'leaving the registry (the entry will lapse)', () => tenure.close())
+    await steps.take(500, 'the watch of the registry', () => directory.close())
     for (const layer of mounted) layer.close?.()
     const store = this.#store
     if (store) await steps.take(500, 'the store', () => store.close())
@@ -274,10 +294,10 @@ export class Running {
     const { name, error } = this.options
     this.#ids.add(this.tenure.id)
     for (const layer of this.mounted) layer.onlease?.('lost')
-    log(name, `lost its lease: ${before} is gone, goes on as ${this.tenure.id}`)
-    this.links.reset(new StageError('DISCONNECTED', `this stage lost its lease and goes on as ${this.tenure.id}`, { executed: 'unknown' }))
+    log(name, `lost its lease: ${before} is gone, continues as ${this.tenure.id}`)
+    this.links.reset(new StageError('DISCONNECTED', `this stage lost its lease and continues as ${this.tenure.id}`, { executed: 'unknown' }))
     const why = 'its lease was not renewed in time'
-    error(new StageError('DISCONNECTED', `the registry had taken out ${name} (${before}): ${why}`, { executed: 'unknown' }))
+    error(new StageError('DISCONNECTED', `the registry had removed ${name} (${before}): ${why}`, { executed: 'unknown' }))
   }
 
   #onstream(stream: Duplex, peer: Peer): boolean {

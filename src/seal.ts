@@ -51,4 +51,4 @@ export function checkProof(found: unknown, expected: string): void {
 }
 
 export const unproven = (): StageError =>
-  new StageError('AUTH_FAILED', 'the two stages have different secrets, or somebody between them changes what they say')
+  new StageError('AUTH_FAILED', 'the two stages have different secrets, or somebody between them alters the handshake')

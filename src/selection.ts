@@ -1,5 +1,6 @@
 import { StageError, describe } from './errors.js'
 import { checkPattern, isPattern, matches, named } from './pattern.js'
+import { Patience } from './patience.js'
 import { byKey } from './rendezvous.js'
 import type { Directory } from './directory.js'
 import type { LiveLink } from './link.js'
@@ -98,21 +99,35 @@ export class Picked implements Selection {
   }
 
   reach(peer: Peer, done: Done): () => void {
+    const { clock, directory, links, self } = this.stage
     let cancel = nothing
     let over = false
+    const stop = (): void => {
+      over = true
+      patience.cancel()
+      cancel()
+    }
+    const end: Done = (error, link) => {
+      stop()
+      done(error, link && this.#seen(link as LiveLink))
+    }
+    const patience = new Patience(clock, this.options.waitMs, () => end(this.#absent(peer)))
     const attempt = (): void => {
       if (over) return
-      if (peer.id !== this.stage.self().id && !this.stage.directory.get(peer.id)) {
-        return done(this.stage.links.error(peer.id) ?? new StageError('NO_SUCH_PEER', `${peer.name} (${peer.id}) is not there any more`, { peer }))
+      if (peer.id !== self().id && !directory.get(peer.id)) {
+        return end(links.error(peer.id) ?? new StageError('NO_SUCH_PEER', `${peer.name} (${peer.id}) is no longer listed`, { peer }))
       }
-      cancel = this.stage.links.need(peer, (error, link) => {
+      const failure = links.error(peer.id)
+      if (patience.over && !links.reachable(peer.id)) return end(failure && FINAL.has(failure.code) ? failure : this.#absent(peer))
+      cancel = links.need(peer, (error, link) => {
         if (over) return
-        if (!error || FINAL.has(error.code)) done(error, link && this.#seen(link))
+        if (!error || FINAL.has(error.code)) end(error, link)
+        else if (patience.over) end(this.#absent(peer, error))
         else attempt()
       })
     }
     attempt()
-    return () => { over = true; cancel() }
+    return stop
   }
 
   known(done: (error: StageError | null) => void): () => void {
@@ -121,6 +136,7 @@ export class Picked implements Selection {
       done(null)
       return nothing
     }
+    const { waitMs } = this.options
     let asked: number | undefined
     let timer: Timer | undefined
     const stop = (): void => {
@@ -135,13 +151,16 @@ export class Picked implements Selection {
       if (this.#closed) return end(closed())
       if (directory.known && !this.#lacks()) return end(null)
       asked ??= directory.look()
-      if (directory.known && asked <= directory.looked) return end(null)
+      if (asked <= directory.looked) {
+        if (directory.known) return end(null)
+        if (waitMs !== undefined && asked === 0) return end(this.why(waitMs))
+      }
       waiting.add(look)
       // if the registry does not answer, there is time left for the known peers, and no error
       timer ??= clock.setTimeout(() => {
         asked = 0
         look()
-      }, LOOK_PART * (this.options.timeoutMs ?? timeoutMs))
+      }, Math.min(LOOK_PART * (this.options.timeoutMs ?? timeoutMs), waitMs === undefined ? Infinity : Math.max(waitMs, LEAST_LOOK_MS)))
     }
     look()
     return stop
@@ -149,13 +168,13 @@ export class Picked implements Selection {
 
   why(waitedMs: number): StageError {
     const { directory, links, registryAddress } = this.stage
-    const waited = waitedMs > 0 ? `within ${Math.round(waitedMs)} ms` : 'now'
+    const waited = within(waitedMs)
     // two processes may use two folders while each believes that there is only one
     const where = registryAddress.startsWith('local:') ? ` (${registryAddress})` : ''
     if (this.#closed) return closed()
     if (!directory.known) {
       const { failure } = directory
-      return new StageError('REGISTRY_UNAVAILABLE', failure?.message ?? `the registry ${registryAddress} has not answered ${waited}`, { cause: failure })
+      return new StageError('REGISTRY_UNAVAILABLE', failure?.message ?? `the registry ${registryAddress} has not answered ${waitedMs > 0 ? waited : 'yet'}`, { cause: failure })
     }
     const phase = 'connecting'
     for (const peer of this.matches()) {
@@ -165,11 +184,26 @@ export class Picked implements Selection {
     const [match] = this.matches()
     if (match) return new StageError('TIMEOUT', `no link to ${this.label} ${waited}; tried ${match.addresses.join(', ') || 'no address'}`, { phase })
     if (this.options.self === false && this.includes(this.stage.self())) {
-      return new StageError('NO_SUCH_PEER', `no other stage named ${this.label}${where} ${waited}: it is this stage itself, and streams never go to oneself`)
+      return new StageError('NO_SUCH_PEER', `no other stage named ${this.label}${where} ${waited}: only this stage itself has the name, and a stage opens no streams to itself`)
     }
     const others = directory.lookup('*').map((peer) => peer.name)
-    const there = others.length ? `there ${others.length === 1 ? 'is' : 'are'} ${[...new Set(others)].slice(0, 8).map(named).join(', ')}` : 'nobody else is there'
+    const there = others.length ? `listed: ${[...new Set(others)].slice(0, 8).map(named).join(', ')}` : 'no other stage is listed'
     return new StageError('NO_SUCH_PEER', `no stage named ${this.label} in the namespace ${this.stage.self().namespace}${where} ${waited}; ${there}`)
+  }
+
+  /**
+   * Why no match can be reached by a selection that does not wait for one.
+   * @param peer   the only match that is meant; default: any
+   * @param error  why it cannot be reached; default: the last failure to dial it
+   */
+  #absent(peer?: Peer, error = peer && this.stage.links.error(peer.id)): StageError {
+    const { waitMs = 0 } = this.options
+    if (peer) {
+      const why = error ? `: ${error.message}` : `; tried ${peer.addresses.join(', ') || 'no address'}`
+      return new StageError('NO_SUCH_PEER', `no link to ${named(peer.name)} (${peer.id}) ${within(waitMs)}${why}`, { cause: error, peer })
+    }
+    const found = this.why(waitMs)
+    return found.code === 'TIMEOUT' ? new StageError('NO_SUCH_PEER', found.message, { cause: found.cause, peer: found.peer }) : found
   }
 
   /**
@@ -246,19 +280,34 @@ export class Picked implements Selection {
     return best
   }
 
+  /** The matches to dial: the chosen one, and where somebody waits only so long all that can be reached, as it may not answer. */
+  #dialled(chosen: Peer, tried: ReadonlySet<string> | undefined, failed: ReadonlyMap<string, StageError>): readonly Peer[] {
+    if (this.options.waitMs === undefined || this.options.key !== undefined) return [chosen]
+    const others = this.matches().filter(({ id }) => id !== chosen.id && !tried?.has(id) && !failed.has(id) && this.stage.links.reachable(id))
+    return [chosen, ...others]
+  }
+
   /** @param first  the peer whose turn it is */
   #wait(first: Peer | undefined, tried: ReadonlySet<string> | undefined, done: Done): () => void {
-    const { waiting, links, directory } = this.stage
+    const { clock, waiting, links, directory } = this.stage
     const failed = new Map<string, StageError>()
     let cancel = nothing
     let over = false
     let asked: number | undefined
     let chosen: Peer | undefined
-    const end: Done = (error, link) => {
+    const stop = (): void => {
       over = true
+      patience.cancel()
       waiting.delete(attempt)
+    }
+    const end: Done = (error, link) => {
+      stop()
       done(error, link)
     }
+    const patience = new Patience(clock, this.options.waitMs, () => {
+      cancel()
+      end(this.#absent())
+    })
     const attempt = (): void => {
       if (over) return
       if (this.#closed) return end(closed())
@@ -268,18 +317,24 @@ export class Picked implements Selection {
         return
       }
       cancel()
-      const peer = first ?? this.#pick(tried, failed)
+      let peer = first ?? this.#pick(tried, failed)
       first = undefined
+      if (patience.over) {
+        for (; peer && !links.reachable(peer.id); peer = this.#pick(tried, failed)) failed.set(peer.id, links.error(peer.id) ?? this.#absent(peer))
+      }
       chosen = peer
       if (peer) {
         waiting.add(attempt)
-        cancel = links.need(peer, (error, link) => {
+        const dials = this.#dialled(peer, tried, failed).map((one) => links.need(one, (error, link) => {
           if (over) return
           if (link) return end(null, this.#seen(link))
-          failed.set(peer.id, error as StageError)
+          failed.set(one.id, error as StageError)
+          if (one.id !== chosen?.id) return
           chosen = undefined
           attempt()
-        })
+        }))
+        cancel = () => { for (const one of dials) one() }
+        if (over) cancel()
         return
       }
       if (this.#lacks()) asked ??= directory.look()
@@ -287,14 +342,14 @@ export class Picked implements Selection {
       if (tried?.size && this.matches().every((one) => tried.has(one.id) || failed.has(one.id)) && (asked ?? 0) <= directory.looked) return end(this.why(0))
       const errors = [...failed.values()]
       if (errors.length > 0 && errors.every((error) => FINAL.has(error.code))) return end(errors[0])
+      if (patience.over && (asked ?? 0) <= directory.looked) return end(this.#absent())
       for (const [id, error] of failed) if (!FINAL.has(error.code)) failed.delete(id)
       if (errors.length > 0 && this.#pick(tried, failed)) return attempt() // the links back off before the next dial
       waiting.add(attempt)
     }
     attempt()
     return () => {
-      over = true
-      waiting.delete(attempt)
+      stop()
       cancel()
     }
   }
@@ -305,7 +360,10 @@ const NONE: readonly Peer[] = []
 const LOOK_PART = 0.75
 /** Greater than the load of any link. */
 const NOT_LINKED = 1e9
+/** A look takes no longer, so a selection that does not wait gives its answer so much time. */
+const LEAST_LOOK_MS = 2000
 const nothing = (): void => {}
+const within = (ms: number): string => ms > 0 ? `within ${Math.round(ms)} ms` : 'at the moment'
 const closed = (): StageError => new StageError('CLOSED', 'this stage is closed')
 
 function checkPeer(value: Peer): Peer {

@@ -81,7 +81,7 @@ const members: PropertyDescriptorMap & ThisType<Dressed> = {
     if (typeof ms !== 'number') {
       throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(ms)}: expected a number of milliseconds, or 0 to switch it off`)
     }
-    if (!(ms >= 0 && ms < Infinity)) throw misuse(RangeError, 'ERR_OUT_OF_RANGE', `setTimeout() got ${ms}: expected a number of milliseconds from 0 on`)
+    if (!(ms >= 0 && ms < Infinity)) throw misuse(RangeError, 'ERR_OUT_OF_RANGE', `setTimeout() got ${ms}: expected a number of milliseconds, 0 or more`)
     if (listener !== undefined && typeof listener !== 'function') {
       throw misuse(TypeError, 'ERR_INVALID_ARG_TYPE', `setTimeout() got ${describe(listener)} in place of a listener: expected a function`)
     }

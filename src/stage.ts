@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { shown } from './asking.js'
 import { bounded } from './bounded.js'
@@ -6,9 +5,10 @@ import { encodeEntry } from './entry.js'
 import { StageError } from './errors.js'
 import { HANDLE } from './handle.js'
 import type { LetGo } from './kept.js'
+import { knownOptions } from './known-options.js'
 import { log } from './log.js'
 import { NO_META, checkMeta, type Meta } from './meta.js'
-import { checkOptions, checkStageOptions, optionsOf, type ChainItem, type CoreOptions, type Parts, type StageEvents, type StreamCallback } from './options.js'
+import { NO_OPTIONS, checkOptions, checkStageOptions, optionsOf, type ChainItem, type CoreOptions, type Parts, type StageEvents, type StreamCallback } from './options.js'
 import { outside } from './outside.js'
 import { checkIdentifier, checkName, checkPattern } from './pattern.js'
 import { Running } from './running.js'
@@ -16,10 +16,11 @@ import { Picked } from './selection.js'
 import { retain } from './shared.js'
 import type { PeerStream } from './socketlike.js'
 import { Steps } from './steps.js'
+import { TypedEmitter } from './typed-emitter.js'
 import type { LinkEnd, Peer, TargetOptions, To, Wrapper } from './types.js'
 
 /** One node of the mesh, as its users see it. From the first use on, its parts are in its `Running`. */
-export class StageCore extends EventEmitter<StageEvents> {
+export class StageCore extends TypedEmitter<StageEvents> {
   readonly name: string
   #namespace: string
   readonly #options: CoreOptions
@@ -81,10 +82,12 @@ export class StageCore extends EventEmitter<StageEvents> {
 
   /** The first call replaces the default chain, each further call adds to it. @throws TypeError after the first use */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a wrapper takes whatever the wrapper before it returned
-  addStreamWrapper(wrapper: Wrapper<any, Duplex>, { name }: { name?: string } = {}): this {
+  addStreamWrapper(wrapper: Wrapper<any, Duplex>, options: { name?: string } = {}): this {
     this.#beforeUse('addStreamWrapper')
+    knownOptions('addStreamWrapper()', options, ['name'])
+    const { name } = options
     const lost = optionsOf(this.#options.chain ?? this.#parts.chain).find((one) => one in this.#options)
-    if (lost !== undefined) throw new TypeError(`addStreamWrapper() replaces the chain, and with it the layer that reads the option ${lost}: leave one of the two out`)
+    if (lost !== undefined) throw new TypeError(`addStreamWrapper() replaces the chain, and with it the layer that reads the option ${lost}: remove one of the two`)
     this.#ownChain ??= []
     this.#ownChain.push({ name: name ?? (wrapper.name || '?'), wrap: wrapper as Wrapper })
     return this
@@ -99,7 +102,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   to<Top extends Duplex = PeerStream>(to: To, options?: TargetOptions, callback?: StreamCallback<Top>): PeerStream
   to(to: To, options?: TargetOptions | StreamCallback, callback?: StreamCallback): PeerStream {
     const running = this.#run()
-    const given = typeof options === 'function' ? {} : checkOptions(options ?? {})
+    const given = typeof options === 'function' ? NO_OPTIONS : checkOptions(options ?? NO_OPTIONS)
     const selection = new Picked(running.surroundings, to, given)
     const each = typeof options === 'function' ? options : callback
     if (each) running.eachMatch.open(selection.others(), each)
@@ -188,7 +191,7 @@ export class StageCore extends EventEmitter<StageEvents> {
   }
 
   #beforeUse(what: string): void {
-    if (this.#running || this.#closing) throw new TypeError(`${what}() comes before the first use of the stage: call it right after the constructor`)
+    if (this.#running || this.#closing) throw new TypeError(`${what}() must come before the first use of the stage: call it right after the constructor`)
   }
 
   #run(): Running {
@@ -237,5 +240,5 @@ export class StageCore extends EventEmitter<StageEvents> {
 }
 
 Object.defineProperty(StageCore.prototype, HANDLE, {
-  value: 'is a stage, which cannot be sent: send its name, by which the other end reaches it with to()',
+  value: 'is a stage, which cannot be sent: send its name, and let the other end call to(name)',
 })

@@ -18,6 +18,7 @@ export interface Owner extends Fence {
   readonly stage: string
 }
 
+/** A request for the right to host an actor. */
 export interface Claim {
   /** The id of the claiming stage. */
   readonly stage: string
@@ -42,6 +43,7 @@ export interface Committed {
   readonly now: number
 }
 
+/** A change of an actor's state. */
 export interface Commit {
   /** Random, and the same when the commit is retried, so that the store recognises a repetition. */
   readonly id: string
@@ -55,6 +57,7 @@ export interface Commit {
 
 /** An actor that wants to be woken, and the time. */
 export interface Wake {
+  /** The address of the actor. */
   readonly actor: string
   /** Whole milliseconds since 1970 by the store's clock. */
   readonly at: number
@@ -71,8 +74,8 @@ export interface Wake {
 export interface Store extends Closable {
   /** The address for messages, without credentials. */
   readonly address: string
-  /** The data that this store may lose; logged once when the first durable type is defined. */
-  readonly warning?: string
+  /** What this store may lose as its server is set up, if anything; asked when the first durable type is defined. */
+  warning?(): Promise<string | undefined>
   /**
    * Takes the right to host an actor that has no owner, or whose owner is named by `over`: raises its fence, then reads.
    * A repeated claim of the same activation gets the same answer, as long as that activation owns the actor.

@@ -70,6 +70,11 @@ export class Tenure {
     void this.#beat()
   }
 
+  /** Whether the entry is listed, as far as is known. */
+  get isListed(): boolean {
+    return this.#lease !== undefined
+  }
+
   /** Resolves once the entry is visible; rejects with the error of the last attempt, and may be called again. */
   listed(): Promise<void> {
     return this.#listed
@@ -181,7 +186,7 @@ export class Tenure {
     const sentAt = clock.now()
     const sentWall = clock.wall()
     // one attempt must not use up the lease: a registry that hangs is away
-    const slow = () => new StageError('REGISTRY_UNAVAILABLE', `${registry.address} did not answer a heartbeat in time`)
+    const slow = () => new StageError('REGISTRY_UNAVAILABLE', `the registry ${registry.address} did not answer a heartbeat in time`)
     if (this.#renounced && this.#lease) {
       this.#renounced = false
       // the old entry expires by itself: a goodbye that hangs must not keep the new entry from being listed

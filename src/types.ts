@@ -31,12 +31,15 @@ export interface Clock {
    */
   setTimeout(fn: () => void, ms: number, hold?: boolean): Timer
 }
+/** A timer that has been set. */
 export interface Timer {
+  /** Keeps the timer from firing; harmless afterwards. */
   cancel(): void
 }
 
 /** Randomness, as an argument. */
 export interface Random {
+  /** As many random bytes. */
   bytes(size: number): Buffer
   /** 0 ≤ x < 1 */
   float(): number
@@ -129,9 +132,11 @@ export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> 
   readonly infallible?: boolean
   /** Names of the stage options that the layer reads from `mesh.options`. */
   readonly options?: readonly string[]
+  /** Called once for each stage that uses the layer. */
   mount(mesh: Mesh<Out>): Mounted<In, Out>
 }
 
+/** A layer on one stage: what its `mount` returns. */
 export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex> {
   /** Without `wrap` the layer only uses the stream of the layer below, which stays the top. */
   readonly wrap?: Wrapper<In, Out>
@@ -159,7 +164,9 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
 
 /** Namespace and destination of a handle. Only the layer that makes such handles knows the meaning of `to`. */
 export interface Reference {
+  /** The namespace in which `to` means anything. */
   readonly namespace: string
+  /** The destination, in the layer's own terms, such as the address of an actor. */
   readonly to: string
 }
 
@@ -190,15 +197,41 @@ export interface Link<T = Top> extends LinkEnd {
   load: number
 }
 
+/** Where a refused connection came from, in the event `refused`. */
+export interface RefusedFrom {
+  /** The scheme of the interface that accepted it. */
+  readonly scheme: string
+  /** The remote address, if the interface knows one. */
+  readonly address: string | undefined
+  /** Connections from there that were refused for the same reason since the last event. */
+  readonly more: number
+}
+
+/** The code that threw, in the event `failed`. */
+export interface FailedCall {
+  /** What ran: `greet`, `attack of players.42`, `a timer of players.42`. */
+  readonly what: string
+  /** The name of the method, if a method ran. */
+  readonly method?: string | undefined
+  /** The address of the actor whose code ran, if it was an actor's. */
+  readonly actor?: string | undefined
+  /** The caller; undefined for code that nobody called, and for calls within this stage's own actors. */
+  readonly peer?: Peer | undefined
+}
+
 /** The narrow view of its stage that a layer gets. */
 export interface Mesh<T = Top> {
   /** The stage's own entry as it is now; every read returns a new object. */
   readonly self: Entry
   /** The id of that entry, which changes after a lost lease. */
   readonly id: string
+  /** The clock of the stage. */
   readonly clock: Clock
+  /** The randomness of the stage. */
   readonly random: Random
+  /** Deadlines that share one timer. */
   readonly deadlines: Deadlines
+  /** The default deadline of the stage, in milliseconds. */
   readonly timeoutMs: number
   /** The options of the stage, of which each layer reads its own. */
   readonly options: Readonly<Record<string, unknown>>
@@ -236,8 +269,28 @@ export interface Mesh<T = Top> {
   valid(now?: number): boolean
   /** How long the lease stays certain without another heartbeat, in milliseconds. */
   leaseMs(): number
+  /** Emits an event of the stage. */
   emit(event: 'methodAdded' | 'methodRemoved', name: string, peer: Peer): void
+  /** Emits an `error` event of the stage. */
   error(error: Error): void
+  /** User code has thrown. Nothing happens if that very error was reported before, or if the caller gets the StageError that it is. */
+  failed(thrown: unknown, run: FailedRun): void
+}
+
+/** User code that has thrown, as a layer reports it. */
+export interface FailedRun {
+  /** As in `FailedCall`. */
+  readonly what: string
+  /** As in `FailedCall`. */
+  readonly method?: string | undefined
+  /** As in `FailedCall`. */
+  readonly actor?: string | undefined
+  /** The id of the calling stage, if a stage called. */
+  readonly from?: string | undefined
+  /** Nobody gets the error as an answer. */
+  readonly unheard?: boolean | undefined
+  /** The caller does not wait any more, so an AbortError is what it asked for. */
+  readonly over?: boolean | undefined
 }
 
 /** The argument of `to()`: a name, a pattern, a peer, or a list of them. */
@@ -250,6 +303,12 @@ export interface TargetOptions {
    * among its arguments has that long from its beginning, and again from the last activity on any of them.
    */
   timeoutMs?: number | undefined
+  /**
+   * Milliseconds to wait for a match that is there and can be reached; the time counts as part of `timeoutMs`, which is the
+   * default. After it the call or stream fails with NO_SUCH_PEER, whose `cause` is the last failure to connect. With 0 each match
+   * is dialled once, unless its last dial failed a moment ago, and the registry is asked once if no match is known.
+   */
+  waitMs?: number | undefined
   /** Cancels; the reason becomes the cause of `CANCELLED`. */
   signal?: AbortSignal | undefined
   /** Calls with the same key go to the same peer as long as the set of matches does not change. */
@@ -283,6 +342,7 @@ export interface SelectOptions extends TargetOptions {
 export interface Selection<T = Top> {
   /** The argument of `to()`, for messages. Selections with equal labels mean the same peers. */
   readonly label: string
+  /** The options of the `to()` that made the selection. */
   readonly options: Readonly<SelectOptions>
   /** Whether a peer is meant, now or when it joins. A peer whose name is only claimed is meant by `*` alone. */
   includes(peer: Peer): boolean

@@ -113,7 +113,7 @@ export class Watch {
 
   async #follow(own: AbortController): Promise<void> {
     const { registry, namespace } = this.options
-    let error = new Error(`the registry's watch ended by itself (${registry.address})`)
+    let error = new Error(`the watch of the registry ended unexpectedly (${registry.address})`)
     try {
       for await (const view of registry.watch(namespace, own.signal)) {
         if (own.signal.aborted) return

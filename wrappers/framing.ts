@@ -10,6 +10,7 @@ import { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { destroy } from '../src/destroy.js'
 import { StageError } from '../src/errors.js'
+import { knownOptions } from '../src/known-options.js'
 import { outside } from '../src/outside.js'
 import { DEFAULTS, frameBytes, type FramingOptions } from './framing/options.js'
 import { Slabs, type Slab } from './framing/slabs.js'
@@ -37,6 +38,7 @@ export type { FramingOptions } from './framing/options.js'
 
 /** A stream of frames. */
 export class Framed extends Duplex implements Top {
+  /** The largest payload of one frame, in bytes. */
   readonly maxFrameBytes: number
   /** Receives each payload in place of the readable side: `bytes` from `start` to `end`, valid only during the call. */
   onframe: ((bytes: Buffer, start: number, end: number) => void) | undefined
@@ -45,6 +47,7 @@ export class Framed extends Duplex implements Top {
    * by piece, so that no pieces have to be joined.
    */
   onpiece: ((bytes: Buffer, start: number, end: number) => boolean) | undefined
+  /** Called with each further piece of a payload whose beginning `onpiece` has taken. */
   onrest: ((bytes: Buffer, start: number, end: number) => void) | undefined
   /** Set during `onframe` if the payload came in several chunks: its memory, which nobody else uses. */
   joined: Buffer | undefined
@@ -123,6 +126,7 @@ export class Framed extends Duplex implements Top {
     return this.#slabs.current.at - this.#begun - HEAD
   }
 
+  /** Ends the frame that `begin` has begun. */
   commit(): void {
     const { bytes, at } = this.#slabs.current
     const length = at - this.#begun - HEAD
@@ -363,7 +367,7 @@ export class Framed extends Duplex implements Top {
     } else if (this.#amidst && now - this.#partialSince >= FRAME_MS) {
       this.destroy(new StageError('PROTOCOL_ERROR', `a frame was begun and not finished within ${FRAME_MS} ms`))
     } else if (this.#blocked && now - this.#movedAt >= STALL_MS) {
-      this.destroy(new StageError('SLOW_PEER', `the peer took nothing of ${this.held} bytes for ${STALL_MS} ms`, { executed: 'unknown' }))
+      this.destroy(new StageError('SLOW_PEER', `the peer read none of the ${this.held} bytes sent to it for ${STALL_MS} ms`, { executed: 'unknown' }))
     } else if (this.#amidst || this.#blocked) this.#watch()
   }
 
@@ -382,6 +386,7 @@ export const frame = (stream: Duplex, options?: FramingOptions): Framed => new F
 
 /** The first layer of the default chain. */
 export function framing(options: FramingOptions = {}): Layer<Duplex, Framed> {
+  knownOptions('framing()', options, ['maxFrameBytes'])
   const bytes = frameBytes(options)
   const name = bytes === DEFAULTS.maxFrameBytes ? 'framing' : `framing:${bytes}`
   return { name, infallible: true, mount: ({ clock }) => ({ wrap: (stream) => new Framed(stream, options, clock) }) }

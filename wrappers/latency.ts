@@ -2,6 +2,7 @@ import type { Transform, TransformCallback } from 'node:stream'
 import through2 from 'through2'
 import { around } from '../src/around.js'
 import { systemClock } from '../src/clock.js'
+import { knownOptions } from '../src/known-options.js'
 import type { Clock, Timer, Wrapper } from '../src/types.js'
 
 /** Bytes in flight in one direction before the writer has to wait. */
@@ -19,6 +20,7 @@ interface Parcel {
  * @param ms  milliseconds, or a function called for each chunk; a chunk never overtakes another
  */
 export function latency(ms: number | (() => number), options: { clock?: Clock | undefined } = {}): Wrapper {
+  knownOptions('latency()', options, ['clock'])
   const { clock = systemClock } = options
   if (typeof ms !== 'function' && !(Number.isFinite(ms) && ms >= 0)) {
     throw new TypeError(`ms must be a number of milliseconds, not ${String(ms)}`)

@@ -6,7 +6,7 @@ export async function driver(address: string): Promise<typeof import('lmdb')> {
     return await import('lmdb')
   } catch (cause) {
     const why = asError(cause).message.split('\n')[0]
-    const instead = 'npm install lmdb builds it, or use redis:'
+    const instead = 'build it with npm install lmdb, or use redis:'
     throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} needs the package lmdb, which cannot be loaded here (${why}): ${instead}`, { cause })
   }
 }

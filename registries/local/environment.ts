@@ -44,8 +44,8 @@ const MAP_BYTES = 2 ** 28
 /** How many processes may have the environment open at a time. */
 const MAX_READERS = 4096
 
-const HELD = 'a process that has this folder open is stopped in the middle of one (continue or end it)'
-const LATE = new Error('a step has not ended in time')
+const HELD = 'a process that has this folder open is suspended in the middle of one (resume or end it)'
+const LATE = new Error('a step did not end in time')
 /** EIO (which lmdb also reports for a short write), EFBIG and ENOSPC. */
 const FULL: ReadonlySet<unknown> = new Set([5, 27, 28])
 /** EMFILE, ENFILE and ENOMEM. */
@@ -195,7 +195,7 @@ export class Environment {
   async refresh(): Promise<void> {
     const known = this.#file
     if (known === undefined || await this.#fileNow() === known || this.#file !== known) return
-    log(`local:${this.path}`, 'its files were replaced or deleted; opening it anew')
+    log(`local:${this.path}`, 'its files were replaced or deleted; reopening it')
     await this.#close()
   }
 
@@ -302,10 +302,10 @@ export class Environment {
     const { commitError } = thrown as { commitError?: Promise<never> }
     const error: Error & { code?: unknown } = asError(commitError ? await commitError.catch((cause: unknown) => cause) : thrown)
     if (commitError && FULL.has(error.code)) {
-      return this.#away(`${error.message}: the disk is full, or the file may not grow beyond a limit (ulimit -f); free some`, error)
+      return this.#away(`${error.message}: the disk is full, or the file has reached a size limit (ulimit -f); free some space`, error)
     }
     if (error.code === PID_TAKEN) return this.#away(`${error.message}: ${ELSEWHERE}`, error)
-    if (SHORT.has(error.code)) return this.#away(`${error.message}: this process, or the machine, is short of files (ulimit -n) or of memory`, error)
+    if (SHORT.has(error.code)) return this.#away(`${error.message}: this process or the machine is out of file descriptors (ulimit -n) or memory`, error)
     if (!BAD_FOLDER.has(error.code)) return this.#away(error.message, error)
     const wanted = 'the path must be a folder that this user may write to, with nothing else in it'
     return this.#away(`${error.message}; ${wanted}: pass another one, or delete it while no stage runs`, error)

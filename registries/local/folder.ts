@@ -38,14 +38,14 @@ export async function checkFile(path: string): Promise<void> {
   try {
     const head = Buffer.alloc(LAST_PAGE_AT + 16)
     if ((await file.read(head, 0, head.length, 0)).bytesRead === 0) return
-    if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw bad('is not the file of an lmdb database')
+    if (head.readUInt32LE(MAGIC_AT) !== MAGIC) throw bad('is not an lmdb database')
     const page = head.readUInt32LE(PAGE_SIZE_AT)
     const second = Buffer.alloc(head.length)
     await file.read(second, 0, second.length, page)
     const newest = second.readBigUInt64LE(LAST_PAGE_AT + 8) > head.readBigUInt64LE(LAST_PAGE_AT + 8) ? second : head
     const last = Number(newest.readBigUInt64LE(LAST_PAGE_AT)) // lmdb may not have needed to write the very last page
     const { size } = await file.stat() // read last, as other processes write meanwhile and the file only grows
-    if (size < page * Math.max(2, last)) throw bad('was cut off')
+    if (size < page * Math.max(2, last)) throw bad('is truncated')
   } finally {
     await file.close()
   }

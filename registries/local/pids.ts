@@ -17,7 +17,7 @@ const OPENING_MS = 2000
 const SETTLED = ' open'
 
 export const ELSEWHERE = 'processes of another container or machine have this folder open, and lmdb can only tell processes of one pid namespace apart: '
-  + 'let all of them share one (docker run --pid=host or --pid=container:NAME, shareProcessNamespace: true for the containers of a pod), or use a registry on redis:'
+  + 'let all of them share one (docker run --pid=host or --pid=container:NAME, shareProcessNamespace: true for the containers of a pod), or use redis:'
 
 /** Use of the folder: `free` by this pid namespace alone, `taken` by another one, `both` undecided for the moment, so ask again. */
 export type Tenancy = 'free' | 'taken' | 'both'

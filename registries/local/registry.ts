@@ -10,6 +10,7 @@ import { StageError } from '../../src/errors.js'
 import { Listings } from '../shared/listing.js'
 import type { Steps } from '../shared/listing.js'
 import type { Ledger, Listed, Published, Seen } from '../shared/ledger.js'
+import { knownOptions } from '../../src/known-options.js'
 import { log } from '../../src/log.js'
 import { outside } from '../../src/outside.js'
 import { ownFolder } from '../../src/own-folder.js'
@@ -23,6 +24,7 @@ import { makeFolder } from './folder.js'
 import { Leaving } from './gone.js'
 import { LocalStore } from './store.js'
 
+/** Options of a registry in a folder. */
 export interface LocalRegistryOptions {
   /** Clock whose wall time is the registry's time; default this machine's. */
   clock?: Clock | undefined
@@ -37,6 +39,7 @@ const REFRESH_POLLS = 10
 const LIMIT_MS = 3000
 const LIMIT_MIN_MS = 1000
 
+/** A registry in a folder of this machine, which every process opens by itself: no server is needed. */
 export class LocalRegistry implements Registry {
   readonly address: string
   readonly #path: string
@@ -55,7 +58,9 @@ export class LocalRegistry implements Registry {
    * Opens nothing yet: the first operation reports a problem with the path.
    * @param path  a folder, made if missing; default: `$STAGE_FOLDER`, else one for each user, see `ownFolder`
    */
-  constructor(path?: string, { clock = systemClock, random = systemRandom }: LocalRegistryOptions = {}) {
+  constructor(path?: string, options: LocalRegistryOptions = {}) {
+    knownOptions('the local registry', options, ['clock', 'random'])
+    const { clock = systemClock, random = systemRandom } = options
     this.#own = !path
     this.#path = path ? resolve(path) : ownFolder()
     this.address = `local:${this.#path}`
@@ -112,7 +117,7 @@ export class LocalRegistry implements Registry {
     const environment = await this.#environment?.catch(() => undefined)
     if (!environment) return
     // lmdb waits for pending writes, possibly for as long as another process stays stopped
-    await within(this.#clock, LIMIT_MS, environment.leave(), () => new Error('a write is still waiting')).catch((error: Error) => log(this.address, error.message))
+    await within(this.#clock, LIMIT_MS, environment.leave(), () => new Error('a write is still pending')).catch((error: Error) => log(this.address, error.message))
   }
 
   #steps(namespace: string, limitMs: number): Steps {

@@ -124,14 +124,11 @@ export class Connection {
     if (major < 6 || (major === 6 && minor < 2)) throw new Error(`Redis ${version} is older than 6.2`)
     if (major < 7) {
       this.#plain = true
-      log(this.target.address, `is Redis ${version}; before 7.0 a full one refuses renewals too`)
+      log(this.target.address, `runs Redis ${version}; before 7.0, a server that is out of memory refuses renewals too`)
     }
     const policy = info.get('maxmemory_policy')
     if (policy !== undefined && policy !== 'noeviction') {
-      log(this.target.address, `has maxmemory-policy ${policy} and may forget stages and actors when it is full; set it to noeviction`)
-    }
-    if (this.what === 'store' && info.get('aof_enabled') === '0') {
-      log(this.target.address, 'keeps no append-only file, so that what was committed last is lost when it restarts; set appendonly yes')
+      log(this.target.address, `has maxmemory-policy ${policy} and may evict stages and actors when it is full; set it to noeviction`)
     }
   }
 
@@ -154,4 +151,4 @@ export class Connection {
 }
 
 /** True for an error reply of Redis, as opposed to a connection error. */
-const isReply = (error: unknown): error is Error => isError(error) && error.name === 'ReplyError'
+export const isReply = (error: unknown): error is Error => isError(error) && error.name === 'ReplyError'

@@ -18,17 +18,17 @@ export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
 const advice: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, "no Redis answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
   [/ENOTFOUND|EAI_AGAIN/, 'no such host; check the URL'],
-  [/ECONNRESET|EPIPE|Connection is closed|Stream isn't writeable|Command aborted/, 'the connection was closed; it is tried again'],
+  [/ECONNRESET|EPIPE|Connection is closed|Stream isn't writeable|Command aborted/, 'the connection was closed; reconnecting'],
   [/ETIMEDOUT|timed out/, 'it did not answer in time; check that it is running and reachable'],
   [/EHOSTUNREACH|ENETUNREACH/, 'there is no route to it; check the network'],
   [/SSL|TLS|certificate|CERT_/i, "TLS failed; use redis: for a server without it, and a certificate that this machine trusts for rediss:"],
   [/LOADING/, 'it is still loading its data; try again in a moment'],
   [/READONLY|is a replica/, 'this one is a replica and takes no writes; use the address of the master, or a client with sentinels'],
   [/MASTERDOWN/, 'it is a replica that has lost its master; use the address of the master'],
-  [/OOM/, 'it has used up its maxmemory; raise it or free some (listed stages stay listed, and actors can be released)'],
-  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'the cluster is not complete at the moment; pass a Cluster client and try again'],
-  [/BUSY/, 'a script of somebody else runs there for too long; SCRIPT KILL ends it'],
-  [/WRONGTYPE/, 'a key that begins with "stagemesh:" holds something else; delete it, or use another database'],
+  [/OOM/, 'it has reached its maxmemory; raise it or free memory (listed stages stay listed, and actors can be released)'],
+  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'the cluster is incomplete at the moment; pass a Cluster client and try again'],
+  [/BUSY/, 'a script of another client has been running for too long; SCRIPT KILL ends it'],
+  [/WRONGTYPE/, 'a key that begins with "stagemesh:" holds data of another type; delete it, or use another database'],
   [/DB index|SELECT is not allowed/i, 'the database in the URL does not exist there; use a lower number'],
   [/unknown command|NOPROTO|older than/i, 'it is too old; Redis 6.2 or later is needed'],
 ]
@@ -46,14 +46,14 @@ export function failure(address: string, thrown: unknown, what: 'registry' | 'st
   // a copy, not the error itself: ioredis attaches the command to its errors, and the AUTH command contains the password
   const cause = Object.assign(new Error(said), { name: error.name })
   if (/NOPERM|no permissions|ACL failure/i.test(said)) {
-    const refused = `Redis at ${address} does not let this user do what is needed (${said})`
+    const refused = `Redis at ${address} denies this user commands that the library needs (${said})`
     return new StageError('AUTH_FAILED', `${refused}; allow it with: ${ACL_LINE('<user>')}`, { cause })
   }
   if (/NOAUTH|WRONGPASS|invalid password|invalid username|without any password/i.test(said)) {
-    const refused = `Redis at ${address} wants other credentials (${said})`
+    const refused = `Redis at ${address} rejected the credentials (${said})`
     return new StageError('AUTH_FAILED', `${refused}; put them in the URL: redis://user:password@host:6379`, { cause })
   }
-  const hint = advice.find(([pattern]) => pattern.test(said))?.[1] ?? 'try again, and look into its log'
+  const hint = advice.find(([pattern]) => pattern.test(said))?.[1] ?? 'try again, and look at its log'
   const code = what === 'store' ? 'STORE_UNAVAILABLE' : 'REGISTRY_UNAVAILABLE'
   return new StageError(code, `the ${what} ${address} is not available (${said}): ${hint}`, { cause })
 }

@@ -85,7 +85,7 @@ export class Feed {
     const [what, generation, revision, mark, past, lapsed, flat] = reply as [string, string, string, string, string, string[], string[]]
     if (what === 'same') return
     if (what !== 'view') {
-      throw new StageError('REGISTRY_UNAVAILABLE', `${this.options.address} answered what nobody asked for namespace ${namespace}`)
+      throw new StageError('REGISTRY_UNAVAILABLE', `${this.options.address} sent an unexpected answer for namespace ${namespace}`)
     }
     const continuous = witness.seen === undefined || past === witness.seen.mark
     this.#seen = { generation, revision, mark }

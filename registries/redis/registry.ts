@@ -6,6 +6,7 @@
 import { systemClock } from '../../src/clock.js'
 import { parseEntry } from '../../src/entry.js'
 import { StageError } from '../../src/errors.js'
+import { knownOptions } from '../../src/known-options.js'
 import type { Listed, Published, Renewed, Reply } from '../shared/ledger.js'
 import { Listings } from '../shared/listing.js'
 import type { Steps } from '../shared/listing.js'
@@ -16,10 +17,11 @@ import { Witness } from '../shared/views.js'
 import { Connection } from './connection.js'
 import { BLOCK_MS, Feed } from './feed.js'
 import { PUBLISH, REMOVE, RENEW, SWEEP, keysOf } from './scripts.js'
-import { RedisStore, warningOf } from './store.js'
+import { RedisStore } from './store.js'
 import { clientTarget, urlTarget } from './target.js'
 import type { Client, Target } from './target.js'
 
+/** Options of a registry on a Redis. */
 export interface RedisRegistryOptions {
   /** `redis:` or `rediss:` with user, password, host, port and database; default `redis://127.0.0.1:6379`. */
   url?: string | undefined
@@ -38,6 +40,7 @@ const COMMAND_MS = 3000
 /** Timeout of a blocking read: if even the answer "nothing new" is missing, the connection is dead. */
 const BLOCKED_MS = BLOCK_MS + 5000
 
+/** A registry on a Redis 6.2 or later, better 7.0, for any number of machines. */
 export class RedisRegistry implements Registry {
   readonly address: string
   readonly #target: Target
@@ -56,6 +59,7 @@ export class RedisRegistry implements Registry {
    */
   constructor(options: RedisRegistryOptions | string = {}) {
     const given: RedisRegistryOptions = typeof options === 'string' ? { url: options } : options
+    knownOptions('the Redis registry', given, ['url', 'client', 'clock', 'random'])
     const { url = DEFAULTS.url, client, clock = systemClock, random = systemRandom } = given
     this.#target = client ? clientTarget(client) : urlTarget(url)
     this.address = this.#target.address
@@ -86,7 +90,7 @@ export class RedisRegistry implements Registry {
 
   /** Opens the store on the same Redis, over a separate connection. */
   store(namespace: string): Store {
-    return this.#stores.open(this.address, namespace, () => new RedisStore(this.#target, this.#clock, namespace), warningOf(this.address))
+    return this.#stores.open(this.address, namespace, () => new RedisStore(this.#target, this.#clock, namespace))
   }
 
   close(): Promise<void> {

@@ -32,7 +32,7 @@ local function change(op, id)
   redis.call('HSET', STATE, 'revision', num(revision), 'mark', mark)
   local entry = { 'XADD', LOG, 'MAXLEN', '~', '${LOG_MAX}', num(revision) .. '-0', 'h', mark, 'op', op, 'id', id }
   local added = redis.pcall(unpack(entry))
-  if type(added) == 'table' and added.err then -- the log is from a later time than the state: somebody put back one of them
+  if type(added) == 'table' and added.err then -- the log is from a later time than the state: one of the two was restored
     redis.call('DEL', LOG)
     redis.call(unpack(entry))
   end
@@ -136,7 +136,7 @@ local id, text, name, unique, ttl = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber
 local ends = redis.call('ZSCORE', LEASES, id)
 local seen = tonumber(ARGV[8])
 if generation == ARGV[7] then
-  -- a server that was put back, or one that took over without the last writes, has another past
+  -- the history was reset: the server was restored, or took over without the last writes
   local back = revision < seen or (revision == seen and mark ~= ARGV[9])
   if not back and not ends then
     local then_mark = mark_at(seen)

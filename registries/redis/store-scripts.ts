@@ -12,6 +12,7 @@ import { script } from './script.js'
  * pair of braces; later braces, in an actor's address, do not matter.
  */
 export const actorKey = (namespace: string, actor: string): string => `stagemesh:{${namespace}}:actor:${actor}`
+/** The key of the sorted set of wakes of a namespace. */
 export const wakesKey = (namespace: string): string => `stagemesh:{${namespace}}:wakes`
 
 // numbers are formatted with %.0f: Lua's default would write 1.7e+12

@@ -1,25 +1,35 @@
 import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
-import { Connection } from './connection.js'
+import { Connection, isReply } from './connection.js'
 import type { Script } from './script.js'
 import { CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKey, wakesKey } from './store-scripts.js'
-import type { Target } from './target.js'
+import { isCluster, type Client, type Target } from './target.js'
 
 /** Timeout of a command in milliseconds, as a state of 4 MiB may take a while over a slow network. */
 const COMMAND_MS = 5000
 
-/** @param address  the address of the Redis, without credentials */
-export function warningOf(address: string): string {
-  const replica = 'when it fails over to a replica, which follows it asynchronously'
-  const restart = 'when it restarts without its append-only file (appendonly yes; with appendfsync everysec up to a second of it)'
-  return `${address} may lose what was committed last: ${replica}, and ${restart}`
+/** How a Redis keeps its data; undefined if it does not tell. */
+export type Settings = { readonly appendonly?: string; readonly appendfsync?: string } | undefined
+
+/**
+ * What a Redis with these settings may lose; undefined if each commit is on its disk before it is acknowledged.
+ * @param address  the address of the Redis, without credentials
+ */
+export function warningOf(address: string, settings: Settings): string | undefined {
+  const { appendonly, appendfsync } = settings ?? {}
+  const kept = appendonly === 'yes'
+  if (kept && appendfsync === 'always') return undefined
+  const restart = !settings ? 'when it restarts without appendonly yes and appendfsync always, settings that it does not disclose'
+    : kept ? `when its machine fails, because appendfsync is ${appendfsync}: set appendfsync always to keep them`
+    : 'when it restarts, because appendonly is no: set appendonly yes and appendfsync always to keep them'
+  return `${address} may lose the last commits ${restart}; and when it fails over to a replica, which follows asynchronously`
 }
 
 /** Committed state and owners of one namespace's actors, over a separate connection, so that no heartbeat waits behind a large state. */
 export class RedisStore implements StoreSteps {
   readonly #commands: Connection
 
-  constructor(target: Target, clock: Clock, private readonly namespace: string) {
+  constructor(private readonly target: Target, clock: Clock, private readonly namespace: string) {
     this.#commands = new Connection(target, clock, COMMAND_MS, 'store')
   }
 
@@ -60,6 +70,10 @@ export class RedisStore implements StoreSteps {
     return Array.from({ length: flat.length / 2 }, (_, i) => ({ actor: String(flat[2 * i]), at: Number(flat[2 * i + 1]) }))
   }
 
+  async warning(): Promise<string | undefined> {
+    return warningOf(this.target.address, await this.#commands.run(settingsOf))
+  }
+
   close(): Promise<void> {
     this.#commands.close()
     return Promise.resolve()
@@ -67,5 +81,18 @@ export class RedisStore implements StoreSteps {
 
   #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {
     return this.#commands.script(script, keys, args, 'bytes')
+  }
+}
+
+/** The settings of one server; those of a cluster may differ from node to node, and hosted ones may not tell. */
+async function settingsOf(client: Client): Promise<Settings> {
+  if (isCluster(client)) return undefined
+  try {
+    const flat = await client.config('GET', 'append*')
+    const entries = Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i], flat[2 * i + 1]])
+    return Object.fromEntries(entries) as Settings
+  } catch (error) {
+    if (isReply(error)) return undefined
+    throw error
   }
 }

@@ -70,7 +70,7 @@ class Listing implements Lease {
   async renew(entry: Entry = this.entry): Promise<'ok' | 'late' | 'lost'> {
     const { id, name, namespace, unique } = this.entry
     if (entry.id !== id || entry.name !== name || entry.namespace !== namespace || entry.unique !== unique) {
-      throw new TypeError('a lease is for one id, name and namespace, unique or not: publish another entry instead')
+      throw new TypeError('a lease keeps its id, its name, its namespace and `unique`: publish another entry to change one of them')
     }
     if (this.#state === 'closed') throw new StageError('CLOSED', `the lease of ${describe(name)} was closed`)
     if (this.#state === 'lost') return 'lost'
@@ -127,5 +127,5 @@ function nameTaken(entry: Entry, holder: Holder): StageError {
   const wait = Math.max(0, Math.ceil(holder.freeInMs / 1000))
   const by = `${describe(holder.id)}${at}, and one of the two is unique`
   const taken = `the name ${describe(entry.name)} is taken in namespace ${describe(entry.namespace)} by ${by}`
-  return new StageError('NAME_TAKEN', `${taken}; if that stage is no more, the name is free in ${wait} s`)
+  return new StageError('NAME_TAKEN', `${taken}; if that stage has crashed, the name is free in ${wait} s`)
 }

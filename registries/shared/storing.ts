@@ -9,7 +9,7 @@ const MAX_DUE = 10_000
 const MAX_TIME = 8.64e15
 
 /** The operations of a store, called with checked arguments; they reject with a StageError. */
-export type StoreSteps = Pick<Store, 'claim' | 'commit' | 'release' | 'look' | 'due'> & { close?(): Promise<void> }
+export type StoreSteps = Pick<Store, 'claim' | 'commit' | 'release' | 'look' | 'due' | 'warning'> & { close?(): Promise<void> }
 
 /** The stores that one registry instance has opened, closed together with the instance. */
 export class Stores {
@@ -17,9 +17,9 @@ export class Stores {
   #closed = false
 
   /** @throws StageError BAD_NAME for an invalid namespace */
-  open(address: string, namespace: string, make: () => StoreSteps, warning?: string): Store {
+  open(address: string, namespace: string, make: () => StoreSteps): Store {
     checkIdentifier(namespace, 'the namespace')
-    const store = new GuardedStore(address, make(), () => this.#open.delete(store), warning)
+    const store = new GuardedStore(address, make(), () => this.#open.delete(store))
     this.#open.add(store)
     if (this.#closed) void store.close()
     return store
@@ -33,11 +33,11 @@ export class Stores {
 
 /** The guard of every built-in store: rejects arguments out of limits, and every call after `close`. */
 class GuardedStore implements Store {
-  readonly warning?: string
+  readonly warning?: () => Promise<string | undefined>
   #closing: Promise<void> | undefined
 
-  constructor(readonly address: string, private readonly steps: StoreSteps, private readonly onclose: () => void, warning?: string) {
-    if (warning !== undefined) this.warning = warning
+  constructor(readonly address: string, private readonly steps: StoreSteps, private readonly onclose: () => void) {
+    if (steps.warning) this.warning = () => steps.warning!()
   }
 
   async claim(actor: string, claim: Claim): Promise<Claimed> {
@@ -99,17 +99,17 @@ export function checkArguments({ actor, claim, fence, commit, limit, at }: Argum
   if (claim) {
     checkId('the stage of a claim', claim.stage)
     checkId('the activation of a claim', claim.activation)
-    if (claim.over !== undefined) checkId('the activation that a claim is made over', claim.over)
+    if (claim.over !== undefined) checkId('the activation that a claim replaces', claim.over)
     if (claim.floor !== undefined) expect(isCount(claim.floor), 'the floor of a claim', claim.floor, 'an epoch')
   }
   if (fence) {
-    expect(isCount(fence.epoch), 'the epoch of a fence', fence.epoch, 'the epoch that a claim gave')
+    expect(isCount(fence.epoch), 'the epoch of a fence', fence.epoch, 'the epoch that a claim returned')
     checkId('the activation of a fence', fence.activation)
   }
   if (commit) {
     const { id, version, data, wake } = commit
     checkId('the id of a commit', id)
-    expect(isCount(version) && version > 0, 'the version of a commit', version, 'the last one + 1')
+    expect(isCount(version) && version > 0, 'the version of a commit', version, 'the last version + 1')
     expect(Buffer.isBuffer(data), 'the data of a commit', data, 'a Buffer')
     const most = `at most ${MAX_STATE_BYTES}: keep less in the actor`
     expect(data.length <= MAX_STATE_BYTES, 'the data of a commit', `${data.length} bytes`, most)
@@ -118,7 +118,7 @@ export function checkArguments({ actor, claim, fence, commit, limit, at }: Argum
     }
   }
   if (at !== undefined) {
-    expect(Number.isInteger(at) && Math.abs(at) <= MAX_TIME, 'the time of a wake', at, 'whole milliseconds since 1970, as due() told')
+    expect(Number.isInteger(at) && Math.abs(at) <= MAX_TIME, 'the time of a wake', at, 'whole milliseconds since 1970, as due() returned them')
   }
   if (limit !== undefined) expect(isCount(limit) && limit > 0 && limit <= MAX_DUE, 'the limit', limit, `1 to ${MAX_DUE}`)
 }

@@ -3,7 +3,7 @@ import { StageError, describe } from '../../src/errors.js'
 export const ADDRESS_MAX_BYTES = 512
 const SEGMENTS_MAX = 16
 /** Describes an address in error messages. */
-const EXPECTED = `parts like players.42, none of them empty, with no braces or control characters, of at most ${ADDRESS_MAX_BYTES} bytes`
+const EXPECTED = `parts like players.42, none of them empty, with no braces, control characters, "*" or "?", of at most ${ADDRESS_MAX_BYTES} bytes`
 
 /** @throws StageError BAD_NAME */
 export function checkAddress(value: unknown): string {
@@ -12,7 +12,7 @@ export function checkAddress(value: unknown): string {
 }
 
 function isAddress(value: unknown): value is string {
-  if (typeof value !== 'string' || value === '' || /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}{}]/u.test(value)) return false
+  if (typeof value !== 'string' || value === '' || /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}{}*?]/u.test(value)) return false
   return Buffer.byteLength(value) <= ADDRESS_MAX_BYTES && value.split('.').every((part) => part !== '')
 }
 
@@ -26,7 +26,7 @@ export class Pattern {
     const parts = typeof text === 'string' ? text.split('.') : []
     this.#parts = parts.map((part) => {
       const name = /^\{([A-Za-z]\w*)\}$/.exec(part)?.[1]
-      if (name === undefined && !/^[^{}\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u.test(part)) {
+      if (name === undefined && !/^[^{}*?\p{Cc}\p{Cs}\p{Zl}\p{Zp}]+$/u.test(part)) {
         throw this.#bad(`the part ${describe(part)} is neither a word nor a parameter like {id}`)
       }
       if (name !== undefined && names.has(name)) throw this.#bad(`it has two parameters named ${name}`)

@@ -1,10 +1,11 @@
 import { StageError, describe } from '../../src/errors.js'
+import { knownOptions } from '../../src/known-options.js'
 import { isError } from '../../src/realm.js'
 import { isThenable } from '../../src/thenable.js'
 import { Pattern } from './address.js'
 import type { InterceptedCall, Rules } from '../rpc/interceptor.js'
 import { rulesOf } from '../rpc/serving/provisions.js'
-import { dataNames, hasData, hasMethod, isPublic } from './members.js'
+import { dataNames, hasData, hasMethod, isPublic, listed } from './members.js'
 import type { Repeatable } from './calling/repeatable.js'
 import type { ActorOptions, Self } from './types.js'
 
@@ -63,19 +64,18 @@ export class Definition {
   /** @throws TypeError */
   constructor(private readonly options: GivenOptions) {
     if (typeof options !== 'object' || options === null) throw new TypeError(`define() got ${describe(options)}: expected { pattern, constructor or create, … }`)
-    const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-    if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of a type of actors; there are ${OPTIONS.join(', ')}`)
+    knownOptions('an actor type', options, OPTIONS)
     this.pattern = new Pattern(options.pattern)
     const made = Object.hasOwn(options, 'constructor') ? options.constructor : undefined
-    if ((made === undefined) === (options.create === undefined)) throw this.#bad('needs either constructor or create, one of them')
+    if ((made === undefined) === (options.create === undefined)) throw this.#bad('needs either constructor or create, and not both')
     const maker = made === undefined ? 'create' : 'constructor'
     if (typeof options[maker] !== 'function') throw this.#bad(`has a ${maker} that is ${describe(options[maker])}: expected a function`)
-    if (made !== undefined && !isConstructor(made)) throw this.#bad('has a constructor that makes no objects: an arrow function or a method belongs into create')
+    if (made !== undefined && !isConstructor(made)) throw this.#bad('has a constructor that cannot be called with new: pass an arrow function or a method as create')
     const { durable, commit, placement, version, idleMs, maxActors, mailbox, slowTurnMs, reentrant, share } = { ...DEFAULTS, ...defined(options) }
     if (typeof durable !== 'boolean' && !isNames(durable)) throw this.#bad(`has durable: ${describe(durable)}; expected true or the names of properties`)
     if (commit !== 'turn' && commit !== 'explicit') throw this.#bad(`has commit: ${describe(commit)}; expected 'turn' or 'explicit'`)
     if (placement !== 'any' && placement !== 'local') throw this.#bad(`has placement: ${describe(placement)}; expected 'local' or 'any'`)
-    if (options.migrate !== undefined && typeof options.migrate !== 'function') throw this.#bad('has a migrate that is no function')
+    if (options.migrate !== undefined && typeof options.migrate !== 'function') throw this.#bad('has a migrate that is not a function')
     if (options.readonly !== undefined && !isNames(options.readonly)) throw this.#bad(`has readonly: ${describe(options.readonly)}; expected the names of methods`)
     this.durable = durable !== false
     this.#names = typeof durable === 'boolean' ? undefined : durable
@@ -97,7 +97,7 @@ export class Definition {
     const repeatable = Object.entries(options.methods ?? {}).filter(([, one]) => one.idempotent).map(([name]) => name)
     this.repeatable = repeatable.length > 0 ? new Set(repeatable) : undefined
     const missing = [...this.readonly].find((name) => !isPublic(name))
-    if (missing !== undefined) throw this.#bad(`names ${describe(missing)} readonly, which is no public method`)
+    if (missing !== undefined) throw this.#bad(`lists ${describe(missing)} in readonly, which is not a public method`)
   }
 
   /** The options of `define()`. */
@@ -110,11 +110,28 @@ export class Definition {
     return (kind === 'call' ? this.#byMethod?.get(method) : undefined) ?? this.#rules
   }
 
-  /** Checks that every method with options exists; options of a missing method would guard nothing. @throws TypeError */
+  /** Checks that every named method exists: options of a misspelt name would guard nothing. @throws TypeError */
   check(object: object): void {
-    for (const name of Object.keys(this.options.methods ?? {})) {
-      if (!hasMethod(object, name)) throw this.#bad(`has options for ${describe(name)} in methods, and its object has no public method of that name`)
-    }
+    const method = Object.keys(this.options.methods ?? {}).find((name) => !hasMethod(object, name))
+    if (method !== undefined) throw this.#bad(`has options for ${describe(method)} in methods, ${NO_METHOD}`)
+  }
+
+  /** Listed durable properties that a new object does not have. */
+  absent(object: object): readonly string[] {
+    return this.#names?.filter((name) => !hasData(object, name)) ?? NONE
+  }
+
+  /**
+   * Checks that an activated object has its readonly methods, and the durable properties that it did not have when it was
+   * made: a misspelt name would mean nothing. @throws TypeError
+   */
+  checkNamed(object: object, absent: readonly string[]): void {
+    const unchanging = [...this.readonly].find((name) => !hasMethod(object, name))
+    if (unchanging !== undefined) throw this.#bad(`lists ${describe(unchanging)} in readonly, ${NO_METHOD}`)
+    const missing = absent.find((name) => !hasData(object, name))
+    if (missing === undefined) return
+    const there = listed(dataNames(object))
+    throw this.#bad(`lists ${describe(missing)} in durable, but its activated object has no such property: set it in the constructor, even if only to undefined${there}`)
   }
 
   /** Creates a new object of this type. Exceptions of its constructor pass through. */
@@ -123,7 +140,7 @@ export class Definition {
     const made: unknown = Object.hasOwn(this.options, 'constructor') ? new constructor(params) : create(params, self)
     const bad = (what: string): TypeError => new TypeError(`create() of ${this.pattern.text} returned ${what}`)
     if (typeof made !== 'object' || made === null) throw bad(`${describe(made)}: expected an object`)
-    if (isThenable(made)) throw bad('a promise: make the object at once, and wait in its activate()')
+    if (isThenable(made)) throw bad('a promise: return the object synchronously, and await in its activate()')
     this.check(made)
     return made
   }
@@ -145,9 +162,9 @@ export class Definition {
   migrated(from: number, data: () => Record<string, unknown>): Record<string, unknown> {
     const { migrate } = this.options
     const corrupt = (why: string, details = {}): StageError => new StageError('STATE_CORRUPT', why, details)
-    const kept = `its state was kept by version ${from} of ${this.pattern.text}`
-    if (from > this.version) throw corrupt(`${kept}, and this stage has version ${this.version}: bring it up to date`)
-    if (!migrate) throw corrupt(`${kept}, which has version ${this.version} and no migrate()`)
+    const kept = `its state was stored by version ${from} of ${this.pattern.text}`
+    if (from > this.version) throw corrupt(`${kept}, but this stage has version ${this.version}: update this stage`)
+    if (!migrate) throw corrupt(`${kept}, but this stage has version ${this.version} and no migrate()`)
     let made: unknown
     try {
       made = migrate(from, data())
@@ -156,18 +173,18 @@ export class Definition {
       throw corrupt(`migrate() of ${this.pattern.text} failed on a state of version ${from}: ${said}`, { cause: error })
     }
     if (typeof made === 'object' && made !== null && !Array.isArray(made) && !isThenable(made)) return made as Record<string, unknown>
-    throw corrupt(`migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object of the properties, and at once`)
+    throw corrupt(`migrate() of ${this.pattern.text} returned ${describe(made)} for a state of version ${from}: expected an object with the properties, returned synchronously`)
   }
 
   #methods(given: unknown): ReadonlyMap<string, Rules> | undefined {
     if (given === undefined) return undefined
     if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-      throw this.#bad(`has methods: ${describe(given)}; expected options by the names of methods`)
+      throw this.#bad(`has methods: ${describe(given)}; expected an object with options by name of method`)
     }
     const rules = new Map<string, Rules>()
     for (const [name, options] of Object.entries(given)) {
-      if (!isPublic(name)) throw this.#bad(`has options for ${describe(name)} in methods, which is no public method`)
-      const own = rulesOf(`methods of the type of actors ${describe(this.options.pattern)}`, name, options)
+      if (!isPublic(name)) throw this.#bad(`has options for ${describe(name)} in methods, which is not a public method`)
+      const own = rulesOf(`methods of the actor type ${describe(this.options.pattern)}`, name, options)
       const authorize = [...this.#rules?.authorize ?? [], ...own.authorize]
       if (own.authorize.length > 0 || own.validation) rules.set(name, { ...own, authorize, options: this.options })
     }
@@ -190,10 +207,12 @@ export class Definition {
   }
 
   #bad(why: string): TypeError {
-    return new TypeError(`the type of actors ${describe(this.options.pattern)} ${why}`)
+    return new TypeError(`the actor type ${describe(this.options.pattern)} ${why}`)
   }
 }
 
+const NONE: readonly string[] = []
+const NO_METHOD = 'but its object has no public method of that name'
 const isNames = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every(isPropertyName)
 const isPropertyName = (name: unknown): boolean => typeof name === 'string' && !['', '__proto__', 'self'].includes(name)
 

@@ -1,4 +1,5 @@
 import type { Layer, Mesh, Mounted, References, SelectOptions, To } from '../../src/types.js'
+import { knownOptions } from '../../src/known-options.js'
 import { checkOptions as checkTarget } from '../../src/options.js'
 import { StageError, describe } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
@@ -46,7 +47,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     refer: (reference) => {
       if (reference.namespace === namespace) return checkAddress(reference.to)
       const other = `is the actor ${describe(reference.to)} of the namespace ${describe(reference.namespace)}`
-      return refuse(`${other}, which nobody can call from ${namespace}: pass one of this stage's own`)
+      return refuse(`${other}, which cannot be called from ${namespace}: pass an actor of the namespace of this stage`)
     },
     resolve: (text) => actor(text),
   }
@@ -56,7 +57,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
     references,
     data: dataRefs(references),
   }, (address) => new Promise((resolve) => routes.call(address, WAKE, [], {}, (error) => resolve(error))))
-  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options, { error: (error) => mesh.error(error) })
+  const interception = new Interception(mesh.clock, mesh.deadlines, mesh.options, mesh)
   const routes = new Routes(mesh, hosting, interception)
   const observers = new Observers(mesh, routes, hosting.outgoing.data)
   const notifying = new Notifying()
@@ -107,7 +108,7 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
 
 /** Services that this stage offers to other stages. */
 function served(hosting: Hosting, notifying: Notifying, interception: Interception): ReadonlyMap<string, Service> {
-  const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not what an actor is asked for`)
+  const bad = (what: unknown): StageError => new StageError('BAD_ARGUMENT', `${describe(what)} is not a request to an actor`)
   return new Map<string, Service>([
     [CALL, Object.assign<Service, Pick<Service, 'words'>>((call, [address, method, args], answer, link) => {
       if (typeof address !== 'string' || typeof method !== 'string' || !Array.isArray(args)) return answer(bad([address, method]))
@@ -125,7 +126,7 @@ function served(hosting: Hosting, notifying: Notifying, interception: Intercepti
         prepare(turn, method === WATCH ? notifying.of(link) : undefined)
         turn.from = call.peer.id
         call.hand = turn
-        call.onend = () => turn.cancel(new StageError('CANCELLED', 'nobody waits for it any more', { executed: turn.id === 0 ? 'no' : 'unknown' }))
+        call.onend = () => turn.cancel(new StageError('CANCELLED', 'the caller no longer waits for the answer', { executed: turn.id === 0 ? 'no' : 'unknown' }))
         hosting.receive(address, turn)
       }
       const definition = hosting.definitionOf(address)
@@ -159,8 +160,7 @@ const OPTIONS = { actor: ['timeoutMs', 'signal', 'headers', 'idempotent'], obser
 
 /** @throws StageError BAD_ARGUMENT; TypeError for an unknown option */
 function checkOptions<T extends ActorCallOptions>(options: T, verb: keyof typeof OPTIONS): T {
-  const unknown = Object.keys(options).find((name) => !OPTIONS[verb].includes(name))
-  if (unknown !== undefined) throw new TypeError(`${describe(unknown)} is no option of ${verb}(); there are ${OPTIONS[verb].join(', ')}`)
+  knownOptions(`${verb}()`, options, OPTIONS[verb])
   const { timeoutMs, signal, headers, idempotent } = options
   return { ...options, headers: checkTarget({ timeoutMs, signal, headers, idempotent }).headers }
 }

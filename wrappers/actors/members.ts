@@ -1,38 +1,26 @@
-import { EventEmitter } from 'node:events'
 import { printable } from '../../src/errors.js'
-import { isObjectPrototype } from '../../src/realm.js'
+import { methodsOfClasses, type Method } from '../rpc/serving/public-methods.js'
+
+export type { Method } from '../rpc/serving/public-methods.js'
 
 /** Names that no actor exposes, even if its class has them: the hooks, and names that JavaScript looks up on any object or promise. */
 const HIDDEN: ReadonlySet<string> = new Set([
   'constructor', 'prototype', '__proto__', 'then', 'catch', 'finally', 'toString', 'toLocaleString', 'toJSON', 'valueOf',
   'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', 'inspect', 'self', 'activate', 'deactivate',
 ])
-/** Whether a prototype ends the search for methods: that of EventEmitter, or of Object, Function or Array in any realm. */
-const isEnd = (level: object): boolean =>
-  level === EventEmitter.prototype || isObjectPrototype(level) || typeof level === 'function' || Array.isArray(level)
-
-export type Method = (this: object, ...args: unknown[]) => unknown
 
 /** Whether a property or method of that name is visible from outside. */
 export const isPublic = (name: unknown): name is string => typeof name === 'string' && name !== '' && name[0] !== '_' && !HIDDEN.has(name)
 
-const NONE: ReadonlyMap<string, Method> = new Map()
 const found = new WeakMap<object, Map<string, Method>>()
+const NONE: ReadonlyMap<string, Method> = new Map()
 
-/** The public methods of an object's class and its base classes, by name. A name from the wire is only ever looked up in this Map. */
+/** The public methods of an object's class and its base classes, by name. */
 export function methodsOf(object: object): ReadonlyMap<string, Method> {
   const prototype = Object.getPrototypeOf(object) as object | null
   if (prototype === null) return NONE
   let methods = found.get(prototype)
-  if (methods) return methods
-  methods = new Map()
-  for (let level: object | null = prototype; level !== null && !isEnd(level); level = Object.getPrototypeOf(level) as object | null) {
-    for (const name of Object.getOwnPropertyNames(level)) {
-      const value: unknown = Object.getOwnPropertyDescriptor(level, name)?.value
-      if (typeof value === 'function' && isPublic(name) && !methods.has(name)) methods.set(name, value as Method)
-    }
-  }
-  found.set(prototype, methods)
+  if (!methods) found.set(prototype, methods = methodsOfClasses(prototype, isPublic))
   return methods
 }
 
@@ -70,7 +58,7 @@ const LISTED_MAX = 8
 export function listed(names: readonly string[]): string {
   if (names.length === 0) return ''
   const first = names.slice(0, LISTED_MAX).map((name) => name.slice(0, 64))
-  return `; there are ${first.join(', ')}${names.length > LISTED_MAX ? ', …' : ''}`
+  return `; it has ${first.join(', ')}${names.length > LISTED_MAX ? ', …' : ''}`
 }
 
 /** A missing method of this actor. The same error of another actor arrives as the exception of the call to that actor. */

@@ -1,6 +1,7 @@
 import type { Fence, TargetOptions, To } from '../../src/types.js'
 import type { Authorize } from '../rpc/interceptor.js'
 import type { Actor, ActorCallOptions, Hidden, UntypedActor } from '../rpc/remote-actor.js'
+import type { Received } from '../rpc/passed.js'
 import type { Fitting } from '../rpc/serving/schema.js'
 import type { ProvideOptions, Target } from '../rpc/types.js'
 
@@ -72,13 +73,17 @@ type Given<Pattern extends string> = string extends Pattern ? never : Params<Pat
 /** Actors that are instances of a class or an ES5 constructor, which gets the parameters of the address. */
 export interface ActorClass<Pattern extends string, T extends object, Methods = unknown>
   extends Omit<ActorOptions<Pattern, NamesIn<NoInfer<T>>>, 'methods'> {
+  /** Options per method name, which have to fit the methods of the class. */
   readonly methods?: (Methods & MethodsFit<NoInfer<T>, Methods>) | undefined
+  /** A class, or an ES5 constructor, whose instances are the actors. */
   readonly constructor: (new (params: Given<Pattern>) => T) | ((this: T, params: Given<Pattern>) => void)
+  /** A type has either a constructor or a factory. */
   readonly create?: undefined
 }
 
 /** Actors that a factory function creates. */
 export interface ActorFactory<Pattern extends string, T extends object> extends ActorOptions<Pattern> {
+  /** Makes the object of an actor, at once. */
   readonly create: (params: Params<Pattern>, self: Self) => T
 }
 
@@ -87,9 +92,11 @@ export type DeactivateReason = 'idle' | 'closing' | 'asked' | 'fenced' | 'lost' 
 
 /** A timer of an actor, cancelled when the activation ends. */
 export interface ActorTimer {
+  /** Keeps the timer from firing again; harmless afterwards. */
   cancel(): void
 }
 
+/** When a reminder is due, and with which arguments it calls its method. */
 export interface ReminderOptions {
   /** Milliseconds from now. */
   readonly afterMs: number
@@ -103,6 +110,7 @@ export interface ReminderOptions {
 
 /** An actor's access to the mesh: `this.self`, and the second argument of `create`. */
 export interface Self {
+  /** The address of the actor. */
   readonly address: string
   /** Proves the claim; pass this fence to other systems that the actor writes to. */
   readonly fence: Fence
@@ -138,13 +146,14 @@ export type Watchable<T> = {
       : NonNullable<T[Name]> extends (...args: never[]) => unknown ? never : Name
 }[keyof T & string]
 
+/** Options of one watch. */
 export interface ObserveOptions extends Omit<ActorCallOptions, 'idempotent'> {
   /** `latest` (the default) merges changes that could not be delivered in time, `every` yields each committed change. */
   readonly mode?: 'latest' | 'every' | undefined
 }
 
 /** One update for a watcher: all watched properties, as one turn left them. */
-export type Update<T, Name extends keyof T> = { readonly [N in Name]: T[N] } & {
+export type Update<T, Name extends keyof T> = { readonly [N in Name]: Received<T[N]> } & {
   /** Commits of the actor so far. */
   readonly version: number
   /** Set if earlier updates may be missing, because the history could not be resumed. */
@@ -153,8 +162,11 @@ export type Update<T, Name extends keyof T> = { readonly [N in Name]: T[N] } & {
 
 /** An actor that this stage hosts. */
 export interface HostedActor {
+  /** The address of the actor. */
   readonly address: string
+  /** The pattern of its type. */
   readonly pattern: string
+  /** Proves its claim; undefined until the actor is claimed. */
   readonly fence: Fence | undefined
   /** Number of calls that wait. */
   readonly queue: number
@@ -166,7 +178,9 @@ export interface HostedActor {
   readonly idleMs: number
 }
 
+/** What is known about one actor; most of it only while the actor is active. */
 export interface Explained extends Partial<Omit<HostedActor, 'address' | 'turns'>> {
+  /** The address of the actor. */
   readonly address: string
   /** The stage that has the claim; undefined while the actor is not active. */
   readonly owner: { readonly id: string; readonly name: string } | undefined

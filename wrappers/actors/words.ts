@@ -1,6 +1,8 @@
 import { describe } from '../../src/errors.js'
 
 const NAMES_MAX = 5
+/** The step of an iterable that an actor has handed out. */
+export const NEXT = '@next'
 
 /** Whether the name is a request of the library, and not a method that a caller named. */
 export const isInner = (method: string): boolean => method[0] === '@'
@@ -21,9 +23,9 @@ export function inWords(method: unknown, args: unknown, address: unknown): strin
     }
     case '@wake': return `waking ${of}`
     case '@timer': return `a timer of ${of}`
-    case '@next': {
+    case NEXT: {
       const giver = first === '' || isInner(String(first)) ? of : `${property(first)} of ${of}`
-      return `reading what ${giver} handed out`
+      return `reading an iterable that ${giver} handed out`
     }
     case '@function': return `a function that ${of} handed out`
     case '@reminder': return `the reminder ${property(first)} of ${of}`

@@ -26,7 +26,7 @@ export function littleEndian(bytes: Buffer, size: number): void {
 export function binaryFault(kind: BinaryKind, length: number): string | undefined {
   const constructor = constructorOf(kind)
   if (!constructor) return `this runtime has no ${kind}`
-  return length % (constructor.BYTES_PER_ELEMENT ?? 1) === 0 ? undefined : `the bytes of a ${kind} are not whole elements`
+  return length % (constructor.BYTES_PER_ELEMENT ?? 1) === 0 ? undefined : `the length of a ${kind} is not a whole number of elements`
 }
 
 /** Copies the content into a separate buffer: elements must be aligned, and a view would keep the whole chunk in memory. */

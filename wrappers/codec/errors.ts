@@ -59,7 +59,7 @@ export function readThrown(thrown: unknown): { readonly text: string; readonly c
     const cause = told(thrown)
     return { text: cause.message, cause }
   } catch {
-    return { text: 'what it threw cannot be read', cause: undefined }
+    return { text: 'the thrown value cannot be read', cause: undefined }
   }
 }
 
@@ -184,7 +184,7 @@ function toldWithin(value: unknown, room: Room, causes: number): readonly unknow
 
 /** Runs `look` with the value on the chain of containers. @throws Refusal the value contains itself */
 function inside<T>(value: object, room: Room, look: (room: Room) => T): T {
-  if (room.above.includes(value)) refuse('is in itself')
+  if (room.above.includes(value)) refuse('contains itself')
   room.above.push(value)
   try {
     return look(room)
@@ -194,7 +194,7 @@ function inside<T>(value: object, room: Room, look: (room: Room) => T): T {
 }
 
 function take(room: Room, bytes: number): void {
-  if ((room.bytes -= bytes) < 0) refuse('is too much for a property of an Error')
+  if ((room.bytes -= bytes) < 0) refuse('is too large for a property of an Error')
 }
 
 /** Minimum cost of any element, in bytes. */
@@ -207,13 +207,13 @@ function dataOf(value: unknown, room: Room, depth: number): unknown {
     case 'string': take(room, Buffer.byteLength(value)); return value
     case 'bigint': take(room, value.toString(16).length / 2); return value
     case 'object': return value === null ? null : inside(value, room, () => contents(value, room, depth + 1))
-    case 'function': case 'symbol': return refuse('is no data')
+    case 'function': case 'symbol': return refuse('is not data')
     default: return value
   }
 }
 
 function contents(value: object, room: Room, depth: number): unknown {
-  if (depth > DEPTH_MAX) refuse('is nested too deep')
+  if (depth > DEPTH_MAX) refuse('is nested too deeply')
   const inner = (one: unknown): unknown => dataOf(one, room, depth)
   if (Array.isArray(value)) {
     take(room, value.length)
@@ -223,7 +223,7 @@ function contents(value: object, room: Room, depth: number): unknown {
     take(room, value.byteLength)
     return value
   }
-  if (handleOf(value) !== undefined) refuse('is no data')
+  if (handleOf(value) !== undefined) refuse('is not data')
   switch (builtin(value)) {
     case 'date': return value
     case 'map': return new Map([...mapEntries.call(value as Map<unknown, unknown>)].map(([key, item]) => [inner(key), inner(item)]))
@@ -247,14 +247,14 @@ function properties(value: object, inner: (one: unknown) => unknown): object {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && !isObjectPrototype(prototype)) {
     checkInstance(value)
-    if (Object.prototype.toString.call(value) !== '[object Object]') refuse('is no data')
-    if (typeof (value as { on?: unknown }).on === 'function') refuse('is no data')
+    if (Object.prototype.toString.call(value) !== '[object Object]') refuse('is not data')
+    if (typeof (value as { on?: unknown }).on === 'function') refuse('is not data')
   }
-  if (streamKind(value) !== 0) refuse('is no data')
+  if (streamKind(value) !== 0) refuse('is not data')
   const copied: Record<string, unknown> = {}
   for (const key of Object.keys(value)) {
     const own = Object.getOwnPropertyDescriptor(value, key)
-    if (key === '__proto__') refuse('is no data')
+    if (key === '__proto__') refuse('is not data')
     if (own && 'value' in own) copied[key] = inner(own.value)
   }
   return copied

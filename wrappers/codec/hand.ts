@@ -15,6 +15,8 @@ export class Answering {
   hand: Hand | undefined
   /** Error made by the library rather than the handler; the caller gets it unchanged. */
   failure: Error | undefined
+  /** What the callee has thrown was reported where it ran. */
+  reported = false
   /** Called when the caller no longer waits for the answer. */
   onend: (() => void) | undefined
 

@@ -1,4 +1,5 @@
 /** Size limits of a value, for every codec. */
+import { knownOptions } from '../../src/known-options.js'
 
 /** Limits of one value, the same for both directions, so that a receiver accepts every value that could be sent. */
 export interface CodecLimits {
@@ -14,6 +15,7 @@ export const DEFAULTS: Readonly<CodecLimits> = { maxBytes: 4 * 1024 * 1024, maxN
 
 /** @throws TypeError a limit is not a positive integer */
 export function checkedLimits(limits: Partial<CodecLimits>): CodecLimits {
+  knownOptions('a codec', limits, Object.keys(DEFAULTS))
   const all: CodecLimits = { ...DEFAULTS, ...limits }
   for (const [name, limit] of Object.entries(all)) {
     if (!Number.isSafeInteger(limit) || limit < 1) throw new TypeError(`${name} must be a positive integer, not ${String(limit)}`)

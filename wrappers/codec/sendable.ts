@@ -24,8 +24,8 @@ const MAX_BIGINT_BITS = BigInt(MAX_BIGINT_BYTES * 8)
 
 export const STREAM = 'is a stream or an async iterable, which cannot be sent here: pass it as a stream of its own, with to()'
 export const FUNCTION = 'is a function, which cannot be sent in a stream of values: pass it as an argument of a call'
-const STREAM_OTHER = 'is a stream of the old style, which cannot be read on demand: pass one of Node\'s, as new Readable().wrap(it) makes'
-const STREAM_LIKE = 'makes a stream of the object that it is in, of a kind that cannot be sent: pass one of Node\'s'
+const STREAM_OTHER = 'is an old-style stream, which cannot be read on demand: pass new Readable().wrap(it)'
+const STREAM_LIKE = 'makes its object a stream of a kind that cannot be sent: pass a Node stream'
 /** Advice by class tag: the part of such an object that can be sent. */
 const INSTEAD: Readonly<Record<string, string>> = {
   Generator: 'spread it into an array, or make it an async generator to send its values one by one',
@@ -41,13 +41,13 @@ const INSTEAD: Readonly<Record<string, string>> = {
   WritableStreamDefaultWriter: 'release its lock, and pass the stream',
 }
 const PROMISE = 'is a promise: await it first'
-const PROMISE_LIKE = 'makes a promise of the object that it is in: await it first'
+const PROMISE_LIKE = 'makes its object a promise: await it first'
 /** Such a value is a property of a remote actor that was not awaited. */
-export const PROMISING = 'is a function and a promise at once, as a property of an actor from afar is: await it first, or pass a function that calls it'
-export const SYMBOL = 'is a symbol, which means nothing elsewhere: send a string'
+export const PROMISING = 'is a function and a promise at once, like a property of a remote actor: await it first, or pass a function that calls it'
+export const SYMBOL = 'is a symbol, which has no meaning at the other end: send a string'
 export const PROTO = 'is a property that could change the prototype of the object at the other end: rename it'
-export const INNER = 'was sent by a getter while the value that it is part of was being sent, over the same link: read the value before you send it'
-export const OUTER = 'was being read when a getter in it sent something itself, over the same link: read the value before you send it'
+export const INNER = 'was sent by a getter while the value with that getter was being sent over the same link: read the value before you send it'
+export const OUTER = 'was being read when one of its getters sent a message over the same link: read the value before you send it'
 
 export const mapEntries = Map.prototype.entries
 export const setValues = Set.prototype.values
@@ -63,10 +63,10 @@ export const REFERENCE_MAX_BYTES = 1024
 /** @returns the text that travels in place of a handle @throws Refusal */
 export function referred(handle: Handle, refs: Refs): string {
   if (typeof handle === 'string') return refuse(handle)
-  if (!refs.refer) return refuse('refers to something of another stage, which nothing in this chain can send: send what it is called')
+  if (!refs.refer) return refuse('refers to an object of another stage, which no layer of this chain can send: send its name')
   const text = refs.refer(handle)
   if (Buffer.byteLength(text) <= REFERENCE_MAX_BYTES) return text
-  return refuse(`refers to something by more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
+  return refuse(`is a reference of more than ${REFERENCE_MAX_BYTES} bytes: send it in another way`)
 }
 
 /** Rejects a function that is also a promise, as the caller most likely forgot to await it. @throws Refusal */
@@ -85,7 +85,7 @@ export function builtin(value: object): Builtin | undefined {
   if (types.isArrayBuffer(value)) return 'arrayBuffer'
   if (types.isBoxedPrimitive(value)) return 'boxed'
   if (types.isPromise(value)) refuse(PROMISE)
-  if (types.isSharedArrayBuffer(value)) refuse('is a SharedArrayBuffer, and nothing is shared between peers: send a copy')
+  if (types.isSharedArrayBuffer(value)) refuse('is a SharedArrayBuffer, which peers cannot share: send a copy')
   if (types.isRegExp(value)) refuse('is a RegExp, which cannot be sent: send its source as a string')
   const weak = types.isWeakMap(value) || types.isWeakSet(value) || Object.prototype.toString.call(value) === '[object WeakRef]'
   if (weak) refuse('holds its content weakly and cannot be sent: send the content')
@@ -110,8 +110,8 @@ export function checkInstance(value: object): void {
 export function checkSent(properties: number, tag: string): void {
   if (properties > 0 || tag === '[object Object]') return
   const name = tag.slice(8, -1)
-  const instead = INSTEAD[name] ?? (name.endsWith(' Iterator') ? 'spread it into an array' : 'send what you need of it')
-  refuse(`is a ${name}, of which nothing would arrive: ${instead}`)
+  const instead = INSTEAD[name] ?? (name.endsWith(' Iterator') ? 'spread it into an array' : 'send the parts that are needed')
+  refuse(`is a ${name}, which would arrive empty: ${instead}`)
 }
 
 /** Rejects method names that make the object a promise or a stream, which cannot be sent. @throws Refusal */
@@ -137,7 +137,7 @@ export function unsendable(thrown: unknown, path: readonly (string | number)[]):
     return new StageError('BAD_ARGUMENT', `${where(path)} ${thrown.message}`, { executed: 'no' })
   }
   const said = describe(isError(thrown) ? thrown.message : thrown)
-  const why = `cannot be read, it threw ${said}: send a plain copy of it`
+  const why = `cannot be read (it threw ${said}): send a plain copy of it`
   return new StageError('BAD_ARGUMENT', `${where(path)} ${why}`, { executed: 'no', cause: thrown })
 }
 

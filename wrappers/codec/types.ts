@@ -25,9 +25,11 @@ export interface Refs {
   /** Called by `decode` for each such text; returns the stand-in for the handle. Without `resolve`: PROTOCOL_ERROR. */
   resolve?(text: string): unknown
 }
+/** Any function that is called with values. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any function can be sent, whatever its parameters
 export type Callable = (...args: any[]) => unknown
 
+/** Converts values to bytes and back. */
 export interface Codec {
   /** Name of the codec, which both ends compare. */
   readonly name: string

@@ -1,3 +1,4 @@
+/** Options of frames. */
 export interface FramingOptions {
   /** Largest payload of one frame, in bytes; default 64 KiB and 512 bytes, from 256 to 1 MiB. The value must be the same at both ends. */
   maxFrameBytes?: number

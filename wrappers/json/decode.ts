@@ -116,7 +116,7 @@ export class Decoder {
     this.weight += nodes * BYTES.tag + (tag === Tag.stream ? BYTES.stream : tag === Tag.function ? BYTES.function : 0)
     switch (tag) {
       case Tag.undefined: return undefined
-      case Tag.number: return specials[this.text(content)] ?? fail('a number that is none')
+      case Tag.number: return specials[this.text(content)] ?? fail('an invalid number')
       case Tag.bigint: return this.bigint(this.text(content))
       case Tag.date: return new Date(content === null ? NaN : typeof content === 'number' ? content : fail('a Date is not a number'))
       case Tag.buffer: return this.base64(content)
@@ -127,7 +127,7 @@ export class Decoder {
       case Tag.function: return this.refs.take(this.id(content))
       case Tag.stream: return this.stream(this.array(content))
       case Tag.reference: return this.reference(this.text(content))
-      default: return fail('a tag that is not known')
+      default: return fail('an unknown tag')
     }
   }
 
@@ -140,7 +140,7 @@ export class Decoder {
   }
 
   private id(content: unknown): number {
-    return typeof content === 'number' && content >>> 0 === content ? content : fail('a number of a function or stream is not one')
+    return typeof content === 'number' && content >>> 0 === content ? content : fail('the number of a function or stream is not a non-negative integer')
   }
 
   private bigint(text: string): bigint {
@@ -159,7 +159,7 @@ export class Decoder {
 
   private binary(parts: unknown[]): unknown {
     const kind = binaryKinds.find((one) => one === parts[0])
-    if (kind === undefined || parts.length !== 2) return fail('binary data of no known kind')
+    if (kind === undefined || parts.length !== 2) return fail('binary data of an unknown kind')
     const bytes = this.base64(parts[1])
     const fault = binaryFault(kind, bytes.length)
     return fault === undefined ? rebuiltBinary(kind, bytes) : fail(fault)
@@ -176,7 +176,7 @@ export class Decoder {
   private error(parts: unknown[]): Error {
     const { length } = parts
     if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) {
-      fail('an Error does not have two or three parts and pairs of others')
+      fail('an Error does not have two or three parts and then pairs')
     }
     this.list(parts)
     const [name, message, code] = parts
@@ -187,7 +187,7 @@ export class Decoder {
     const more: [string, unknown][] = []
     for (let i = 3; i < length; i += 2) {
       const key = parts[i]
-      if (!mayHave(key)) return fail('a name that no property of an Error can have')
+      if (!mayHave(key)) return fail('a property of an Error has an invalid name')
       more.push([key, parts[i + 1]])
     }
     return receivedError(name, message, code ?? undefined, more)
@@ -196,13 +196,13 @@ export class Decoder {
   private reference(text: string): unknown {
     const wellFormedText = this.escaped ? wellFormed(text) : text
     if (Buffer.byteLength(wellFormedText) > REFERENCE_MAX_BYTES) fail('a reference is too long')
-    return this.refs.resolve ? this.refs.resolve(wellFormedText) : fail('a reference, where none can come')
+    return this.refs.resolve ? this.refs.resolve(wellFormedText) : fail('a reference where none is allowed')
   }
 
   private stream(parts: unknown[]): unknown {
     const [kind, id] = parts
-    if (typeof kind !== 'number' || !isStreamKind(kind) || parts.length !== 2) return fail('a stream of no known kind')
-    if (!this.refs.accept) return fail('a stream, where none can come')
+    if (typeof kind !== 'number' || !isStreamKind(kind) || parts.length !== 2) return fail('a stream of an unknown kind')
+    if (!this.refs.accept) return fail('a stream where none is allowed')
     return this.refs.accept(this.id(id), kind)
   }
 }

@@ -76,7 +76,7 @@ export class Decoder {
       if (end - start > this.maxBytes) fail(`it has more than ${this.maxBytes} bytes`)
       if (start < 0 || end > bytes.length) truncated()
       const value = this.value()
-      if (this.at !== end) fail('something follows the value')
+      if (this.at !== end) fail('there are bytes after the value')
       return value
     } catch (thrown) {
       if (thrown instanceof StageError && thrown.code === 'PROTOCOL_ERROR') throw thrown
@@ -128,7 +128,7 @@ export class Decoder {
       case 0xdd: return this.array(this.u32())
       case 0xde: return this.object(this.u16())
       case 0xdf: return this.object(this.u32())
-      default: return fail('0xc1 is no type')
+      default: return fail('0xc1 is not a type')
     }
   }
 
@@ -289,13 +289,13 @@ export class Decoder {
       case Ext.error: return this.error()
       case Ext.stream: return this.stream()
       case Ext.reference: return this.reference(size)
-      default: return fail(`there is no extension of type ${type}`)
+      default: return fail(`unknown extension type ${type}`)
     }
   }
 
   private reference(size: number): unknown {
     if (size > REFERENCE_MAX_BYTES) fail('a reference is too long')
-    if (!this.refs!.resolve) return fail('a reference, where none can come')
+    if (!this.refs!.resolve) return fail('a reference where none is allowed')
     const at = this.skip(size)
     const text = this.bytes.toString('utf8', at, at + size)
     if (Buffer.byteLength(text) > REFERENCE_MAX_BYTES) fail('a reference is too long') // each invalid byte has become three bytes
@@ -305,9 +305,9 @@ export class Decoder {
   private stream(): unknown {
     const kind = this.u8()
     const id = this.u32()
-    if (!isStreamKind(kind)) return fail('a stream of no known kind')
+    if (!isStreamKind(kind)) return fail('a stream of an unknown kind')
     this.weight += BYTES.stream
-    if (!this.refs!.accept) return fail('a stream, where none can come')
+    if (!this.refs!.accept) return fail('a stream where none is allowed')
     return this.refs!.accept(id, kind)
   }
 
@@ -320,7 +320,7 @@ export class Decoder {
   }
 
   private binary(size: number): unknown {
-    const kind = binaryKinds[this.u8()] ?? fail('binary data of no known kind')
+    const kind = binaryKinds[this.u8()] ?? fail('binary data of an unknown kind')
     const fault = binaryFault(kind, size - 1)
     if (fault !== undefined) fail(fault)
     const at = this.skip(size - 1)
@@ -361,7 +361,7 @@ export class Decoder {
     const length = this.arrayLength()
     this.enter(length)
     if (length < 2 || (length > 3 && length % 2 === 0) || length > 3 + MORE_MAX * 2) {
-      fail('an Error does not have two or three parts and pairs of others')
+      fail('an Error does not have two or three parts and then pairs')
     }
     const name = this.value()
     const message = this.value()
@@ -373,7 +373,7 @@ export class Decoder {
     const more: [string, unknown][] = []
     for (let i = 3; i < length; i += 2) {
       const key = this.value()
-      if (!mayHave(key)) return fail('a name that no property of an Error can have')
+      if (!mayHave(key)) return fail('a property of an Error has an invalid name')
       more.push([key, this.value()])
     }
     this.depth--

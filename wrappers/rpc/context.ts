@@ -121,7 +121,7 @@ export function sizeOfCarried(bytes: Buffer, at: number, end: number): number {
   if (at < end && bytes[at] === 0) return 1
   if (at + 3 > end || bytes[at] !== 1) throw bad('whose context cannot be read')
   const size = 3 + bytes.readUInt16BE(at + 1)
-  if (at + size > end) throw bad('that ends in its context')
+  if (at + size > end) throw bad('whose context is cut off')
   return size
 }
 
@@ -140,14 +140,14 @@ export function takeCarried(bytes: Buffer, at: number, end: number): Carried {
   }
   const depth = u8()
   const turns = u8()
-  if (turns > DEPTH_MAX + 1) throw bad(`that ${turns} turns wait for`)
+  if (turns > DEPTH_MAX + 1) throw bad(`with a chain of ${turns} turns`)
   const chain = Array.from({ length: turns }, () => {
     const length = u16()
-    if (length > TURN_MAX_BYTES) throw bad(`with the name of a turn of ${length} bytes`)
+    if (length > TURN_MAX_BYTES) throw bad(`with a turn whose name has ${length} bytes`)
     return text(length)
   })
   const headers = takeHeaders(u8(), () => text(u8()), () => text(u16()))
-  if (at !== end) throw bad('with more in its context than it says')
+  if (at !== end) throw bad('whose context is longer than it declares')
   return { depth, chain, headers }
 }
 
@@ -157,7 +157,7 @@ function takeHeaders(count: number, name: () => string, value: () => string): He
   const headers: Record<string, string> = {}
   for (let i = 0; i < count; i++) {
     const key = name()
-    if (!isHeaderName(key) || Object.hasOwn(headers, key)) throw bad('whose headers have names that cannot be')
+    if (!isHeaderName(key) || Object.hasOwn(headers, key)) throw bad('whose headers have invalid names')
     headers[key] = value()
   }
   if (bytesOf(headers) > HEADERS_MAX_BYTES) throw bad(`whose headers have more than ${HEADERS_MAX_BYTES} bytes`)

@@ -1,10 +1,10 @@
 /** Runs the interceptors of a stage around its calls, on either side, and the rules before the calls that it serves. */
 import { AsyncResource } from 'node:async_hooks'
-import { StageError, asError, withExecuted } from '../../src/errors.js'
+import { StageError, asError, isStageError, withExecuted } from '../../src/errors.js'
 import { headersOf, type Headers } from '../../src/headers.js'
 import { LinkedList, type Linked } from '../../src/linked-list.js'
 import { isThenable } from '../../src/thenable.js'
-import type { Clock, Deadlines, Peer } from '../../src/types.js'
+import type { Clock, Deadlines, FailedRun, Mesh, Peer } from '../../src/types.js'
 import { brokenBefore, dispose, holdAll } from '../codec/dispose.js'
 import type { Answering } from '../codec/hand.js'
 import { withHeaders, type Carried } from './context.js'
@@ -21,7 +21,7 @@ export type Facts = Omit<InterceptedCall, 'deadline' | 'signal'>
 
 const NEVER = new AbortController().signal
 /** Thrown when a rule that is asked without a call reads a property that only a call has. */
-const UNDECIDED = new Error('only a call can tell')
+const UNDECIDED = new Error('not available without a call')
 
 /** A call as interceptors and rules get it. */
 class Intercepted implements InterceptedCall {
@@ -63,7 +63,7 @@ class Intercepted implements InterceptedCall {
   /** The call with the `args` and `headers` that were passed to `next`. */
   changed({ args, headers }: Pick<InterceptedCall, 'args' | 'headers'> = this): Intercepted {
     if (args === this.args && headers === this.headers) return this
-    if (!Array.isArray(args)) throw new TypeError('the args of a call are a list')
+    if (!Array.isArray(args)) throw new TypeError('the args of a call must be a list')
     return new Intercepted({ ...this, args: args as readonly unknown[], headers: headers === this.headers ? headers : headersOf(headers) }, this.#of, this.#clock)
   }
 }
@@ -71,6 +71,8 @@ class Intercepted implements InterceptedCall {
 /** Receives failures of calls that the caller does not hear of, or not in full. */
 export interface Told {
   error(error: StageError): void
+  /** A rule has thrown. */
+  failed: Mesh['failed']
   /** A cast did not pass, and nobody waits for its answer. */
   dropped?(peer: Peer | undefined, what: string): void
 }
@@ -106,10 +108,10 @@ export class Interception {
   constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, given: GivenOptions, private readonly told: Told) {
     const { interceptors = [], authorize } = given
     if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) {
-      throw new TypeError('interceptors are a list of functions (call, next) => Promise')
+      throw new TypeError('interceptors must be a list of functions (call, next) => Promise')
     }
     if (authorize !== undefined && typeof authorize !== 'function') {
-      throw new TypeError('authorize is a function (call) => boolean, or a promise of one')
+      throw new TypeError('authorize must be a function (call) => boolean | Promise<boolean>')
     }
     this.#list = [...interceptors as readonly Interceptor[]]
     this.#authorize = authorize as Authorize | undefined
@@ -165,7 +167,7 @@ export class Interception {
     let thrown: { readonly error: unknown } | undefined
     let passed = false
     const serve = (call: InterceptedCall): unknown => {
-      if (passed) throw new TypeError(`next() was called twice for ${facts.method}, and a call is served once`)
+      if (passed) throw new TypeError(`next() was called twice for ${facts.method}: a call is served only once`)
       passed = true
       const validation = rules?.validation
       const allowed = after(this.#allowed(call, rules), () => validation ? this.#checked(call, validation) : call.args)
@@ -181,7 +183,7 @@ export class Interception {
       const result = this.intercepts ? this.#through(call, serve) : serve(call)
       return isThenable(result) ? this.#hold(held, Promise.resolve(result)) : result
     }, (error) => {
-      if (!(error instanceof StageError) || thrown?.error === error) return
+      if (!isStageError(error) || thrown?.error === error) return
       own(held.begun && error.executed === 'no' ? withExecuted(error, 'yes') : error)
     })
   }
@@ -225,13 +227,22 @@ export class Interception {
   }
 
   #allowed(call: InterceptedCall, rules: Rules | undefined): unknown {
-    const ask = (rule: Authorize): unknown => after(decided(rule, call), (allowed) => {
+    const ask = (rule: Authorize): unknown => after(this.#decided(rule, call), (allowed) => {
       if (allowed === true) return
       const what = `${VERBS[call.kind]} ${call.method} of ${call.target}`
       throw new StageError('FORBIDDEN', `${call.peer?.name ?? 'the caller'} may not ${what}`, { executed: 'no' })
     })
     const all = (list: readonly Authorize[]): unknown => list.reduce<unknown>((before, rule) => after(before, () => ask(rule)), undefined)
     return after(this.#authorize && ask(this.#authorize), () => rules && all(rules.authorize))
+  }
+
+  /** The answer of a rule. A rule that fails denies the call: FORBIDDEN, or the StageError that the rule threw. */
+  #decided(rule: Authorize, call: InterceptedCall): unknown {
+    return caught(() => rule(call), (error) => {
+      if (isStageError(error)) return
+      this.told.failed(error, { what: `authorize of ${VERBS[call.kind]} ${call.method}`, from: call.peer?.id })
+      throw new StageError('FORBIDDEN', `authorize of ${call.target} failed: ${asError(error).message}`, { executed: 'no' })
+    })
   }
 
   /** The arguments of a call as the schemas return them. */
@@ -282,6 +293,11 @@ export class Interception {
     })
   }
 
+  /** Code around a served call has thrown. */
+  failed(thrown: unknown, run: FailedRun): void {
+    this.told.failed(thrown, run)
+  }
+
   /** Calls that wait for an interceptor, a rule, or an answer behind them. */
   get size(): number {
     return this.#held.size
@@ -321,19 +337,6 @@ const executed = ({ begun }: Held): 'no' | 'unknown' => begun ? 'unknown' : 'no'
 const late = (held: Held): StageError => held.begun
   ? new StageError('TIMEOUT', `${held.method} did not answer in time`, { phase: 'running', executed: 'unknown' })
   : new StageError('TIMEOUT', `an interceptor, a rule or a schema held ${held.method} until its deadline`, { phase: 'queued', executed: 'no' })
-
-/** The answer of a rule. A rule that fails denies the call: FORBIDDEN, or the StageError that the rule threw. */
-function decided(rule: Authorize, call: InterceptedCall): unknown {
-  const fail = (error: unknown): never => {
-    throw error instanceof StageError ? error : new StageError('FORBIDDEN', `authorize of ${call.target} failed: ${asError(error).message}`, { executed: 'no' })
-  }
-  try {
-    const answer = rule(call)
-    return isThenable(answer) ? Promise.resolve(answer).catch(fail) : answer
-  } catch (error) {
-    return fail(error)
-  }
-}
 
 /** Goes on synchronously if there is nothing to wait for, so that calls begin in the order of their arrival. */
 const after = (value: unknown, go: (value: unknown) => unknown): unknown => isThenable(value) ? Promise.resolve(value).then(go) : go(value)

@@ -19,6 +19,7 @@ export interface InterceptedCall {
   readonly actor: { readonly address: string; readonly pattern: string | undefined } | undefined
   /** For `observe`: the names of the properties. */
   readonly args: readonly unknown[]
+  /** The headers of the call, by lower-case name. */
   readonly headers: Headers
   /** When the caller stops waiting: milliseconds since 1970 by this machine's calendar; Infinity for a cast. */
   readonly deadline: number
@@ -45,6 +46,7 @@ export type Authorize = (call: InterceptedCall) => boolean | Promise<boolean>
 export interface Rules {
   /** Every rule has to say `true`; they are asked in this order. */
   readonly authorize: readonly Authorize[]
+  /** Checks arguments and results by schemas. */
   readonly validation?: Validation | undefined
   /** The options that were given to `provide()` or `define()`. */
   readonly options?: Readonly<object> | undefined

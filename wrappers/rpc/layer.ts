@@ -1,5 +1,6 @@
 import { bounded } from '../../src/bounded.js'
 import { StageError } from '../../src/errors.js'
+import { knownOptions } from '../../src/known-options.js'
 import { OftenLog } from '../../src/log.js'
 import type { Layer, Mesh, Mounted, Selection } from '../../src/types.js'
 import { msgpack, type Codec } from '../codec.js'
@@ -21,13 +22,15 @@ import type { RpcHost } from './host.js'
 import { Rpc } from './rpc.js'
 import { Shown } from './serving/shown.js'
 import { Slices } from './serving/slices.js'
-import type { Handler, ProvideOptions, ProvidedMethod, RpcVerbs } from './types.js'
+import { serve } from './serving/served.js'
+import type { Handler, ProvideOptions, ProvidedMethod, RpcVerbs, ServeOptions } from './types.js'
 import { callUri } from './calling/uri.js'
 
 export type * from './types.js'
 export type * from './interceptor.js'
 export { method } from './serving/provisions.js'
 
+/** Options of `rpc()`. */
 export interface RpcOptions {
   /** Encodes values as bytes; default msgpack. The codec is part of the layer's name, since both ends need the same. */
   codec?: Codec
@@ -52,7 +55,9 @@ export interface RpcStageOptions {
 export type Provided = Readonly<Record<string, Handler | ProvidedMethod>>
 
 /** Calls, streams and functions over frames: the second layer of the default chain. */
-export function rpc({ codec = DEFAULTS.codec(), provide = DEFAULTS.provide }: RpcOptions = {}): Layer<Framed, Rpc> {
+export function rpc(options: RpcOptions = {}): Layer<Framed, Rpc> {
+  knownOptions('rpc()', options, ['codec', 'provide'])
+  const { codec = DEFAULTS.codec(), provide = DEFAULTS.provide } = options
   return {
     name: `rpc:${codec.name}`,
     infallible: true,
@@ -73,6 +78,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
   const often = new OftenLog(clock, name)
   const interception = new Interception(clock, deadlines, options, {
     error: (error) => mesh.error(error),
+    failed: (thrown, run) => mesh.failed(thrown, run),
     dropped: (peer, what) => often.note(`dropped ${peer?.id}`, () => `${peer?.name} (${peer?.id}): ${what}`),
   })
   const provisions = new Provisions(interception, name, () => { for (const one of rpcs) one.methods.announce() })
@@ -100,6 +106,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     interception: caller.interception,
     passed: (fn, method) => interception.serving(fn as Handler, method, name, undefined, true),
     held: PROCESS.calls, heldAnswers: PROCESS.answers, unfinished: PROCESS.unfinished, often,
+    failed: (thrown, run) => mesh.failed(thrown, run),
     slices: new Slices(clock),
     get version() { return provisions.version },
     find: (method, peer) => provisions.find(method, peer),
@@ -157,9 +164,10 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
 type On<Verb extends (...args: never[]) => unknown> = (selection: Selection<Rpc>, ...args: Parameters<Verb>) => ReturnType<Verb>
 
 /** The verbs of `to()`; verbs with a type parameter or two signatures cannot be derived, and are declared by themselves. */
-type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll' | 'provide'>]: On<RpcVerbs[Name]> } & {
+type Verbs = { [Name in keyof Omit<RpcVerbs, 'as' | 'callAll' | 'provide' | 'serve'>]: On<RpcVerbs[Name]> } & {
   as(selection: Selection<Rpc>): object
-  provide(selection: Selection<Rpc>, method: string, given: Handler | ProvideOptions, behind?: Handler): void
+  provide(selection: Selection<Rpc>, method: string | object, given: Handler | ProvideOptions | ServeOptions, behind?: Handler): unknown
+  serve(selection: Selection<Rpc>, object: object, options?: ServeOptions): () => void
   callAll(selection: Selection<Rpc>, method: string, ...args: unknown[]): Answers<unknown>
 }
 
@@ -168,7 +176,10 @@ function verbs(caller: Caller, provisions: Provisions, casts: Casts, encode: Enc
     call: (selection, method, ...args) => call(caller, selection, method, args),
     callAll: (selection, method, ...args) => callAll(caller, selection, method, args),
     cast: (selection, method, ...args) => cast(caller, selection, method, args, casts, encode),
-    provide: (selection, method, given, behind) => provisions.add(selection, method, given, behind),
+    provide: (selection, method, given, behind) => typeof method === 'object' && typeof given !== 'function'
+      ? serve(provisions, selection, method, given)
+      : provisions.add(selection, method as string, given, behind),
+    serve: (selection, object, options) => serve(provisions, selection, object, options),
     unprovide: (selection, method) => void provisions.remove(selection, method),
     as: (selection) => remote((method, args) => call(caller, selection, method, args)),
     methods: (selection) => methods(caller, selection),

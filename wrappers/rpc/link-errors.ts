@@ -8,13 +8,13 @@ import { OPEN_CALLS_MAX, STOPPED_MS } from './wire/messages.js'
 export const closing = (peer: Peer): StageError => new StageError('DISCONNECTED', `the link to ${peer.name} is closing`, { peer })
 
 export function tooManyCalls(peer: Peer): StageError {
-  const waiting = `${OPEN_CALLS_MAX} calls to ${peer.name} wait for their answers`
-  return new StageError('OVERLOADED', `${waiting}: no more until some came`, { peer })
+  const waiting = `${OPEN_CALLS_MAX} calls to ${peer.name} are waiting for their answers`
+  return new StageError('OVERLOADED', `${waiting}: no more until some have arrived`, { peer })
 }
 
 /** @param bytes  held for the peer */
 export const readsSlowly = (peer: Peer, bytes: number): StageError =>
-  new StageError('OVERLOADED', `${peer.name} reads slower than it is sent to: ${bytes} bytes wait for it`, { peer })
+  new StageError('OVERLOADED', `${peer.name} reads too slowly: ${bytes} bytes are waiting for it`, { peer })
 
 // ── the deadline of a call has passed ───────────────────────────────────────────────────────────────────────────────
 
@@ -24,14 +24,14 @@ export function notAnswered(method: string, peer: Peer): StageError {
 }
 
 export function notSent(method: string, peer: Peer): StageError {
-  const late = `${method} waited until its deadline for ${peer.name} to read what was sent before`
+  const late = `${method} waited until its deadline for ${peer.name} to read earlier messages`
   return new StageError('TIMEOUT', late, { phase: 'queued', executed: 'no', peer })
 }
 
 // ── the link ends ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 export function readsNothing(peer: Peer): StageError {
-  const stopped = `${peer.name} read nothing for ${STOPPED_MS} ms of what waits for it`
+  const stopped = `${peer.name} read none of the data waiting for it for ${STOPPED_MS} ms`
   return new StageError('SLOW_PEER', stopped, { executed: 'unknown', peer })
 }
 

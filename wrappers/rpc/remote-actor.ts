@@ -1,4 +1,7 @@
 /** The type of a remote actor, and the options of its calls: for handlers of rpc, which can call actors, and for the layer of actors. */
+import type { ActorOf, Called, Received } from './passed.js'
+
+export type { ActorOf } from './passed.js'
 
 export interface ActorCallOptions {
   /**
@@ -26,12 +29,6 @@ export type Hidden =
   | `_${string}` | symbol | 'self' | 'activate' | 'deactivate' | 'then' | 'catch' | 'finally' | 'constructor' | 'prototype' | 'inspect'
   | 'toString' | 'toLocaleString' | 'toJSON' | 'valueOf' | 'hasOwnProperty' | 'isPrototypeOf' | 'propertyIsEnumerable'
 
-declare const of: unique symbol
-/** Brands a remote actor with its class, since its type is otherwise only a list of functions and promises. Absent at run time. */
-export interface ActorOf<T> {
-  readonly [of]?: T
-}
-
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- called or awaited: with `any` only the user knows which
 type Either = ((...args: any[]) => Promise<any>) & PromiseLike<any>
 
@@ -44,8 +41,7 @@ type Refused<Value> = Value extends symbol
 export type Actor<T> = ActorOf<T> & {
   readonly [Name in keyof T as Name extends Hidden ? never : Name]-?:
     0 extends 1 & T[Name] ? Either
-      // a method that returns a promise stays as it is, type parameters and all
-      : NonNullable<T[Name]> extends (this: never, ...args: never[]) => Promise<unknown> ? OmitThisParameter<NonNullable<T[Name]>>
-        : NonNullable<T[Name]> extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>>
-          : PromiseLike<T[Name] extends symbol | Promise<unknown> ? Refused<T[Name]> : T[Name]>
+      : T[Name] extends (...args: never[]) => unknown ? Called<T[Name]>
+        : NonNullable<T[Name]> extends (...args: never[]) => unknown ? Called<NonNullable<T[Name]>>
+        : PromiseLike<T[Name] extends symbol | Promise<unknown> ? Refused<T[Name]> : Received<T[Name]>>
 }

@@ -137,7 +137,7 @@ export class Rpc extends Channel implements Top {
       if (!this.#goneOut) this.#wire.order(M.GOAWAY, leaving ? 1 : 0)
       this.#goneOut = true
       if (leaving) this.#leaveIdle()
-      if (leaving) this.#passing.drop(new StageError('CANCELLED', 'the stage that got it is closing, and has not used it'))
+      if (leaving) this.#passing.drop(new StageError('CANCELLED', 'the stage that received the stream is closing, and has not used it'))
       this.#settled()
     })
   }
@@ -190,7 +190,7 @@ export class Rpc extends Channel implements Top {
   /** Registers a service of a layer above on this link, under a name that begins with `@`. @throws TypeError another layer has the name */
   serve(name: string, service: Service): void {
     if (this.#services.has(name)) {
-      throw new TypeError(`${name} is served by two layers of this chain: a name of a service is one layer's own`)
+      throw new TypeError(`${name} is served by two layers of this chain: expected different names of services`)
     }
     this.#services.set(name, service)
   }
@@ -323,7 +323,7 @@ export class Rpc extends Channel implements Top {
     const call = this.#pending.get(id)
     if (!call) { // the call was cancelled or timed out
       this.#wire.known(id)
-      for (const stream of streams) stream.destroy(new StageError('CANCELLED', 'the caller does not wait for it any more'))
+      for (const stream of streams) stream.destroy(new StageError('CANCELLED', 'the caller no longer waits for the answer'))
       return
     }
     this.#pending.delete(id)

@@ -6,12 +6,14 @@ import type { Hand } from '../codec/hand.js'
 import type { Actor, ActorCallOptions, UntypedActor } from './remote-actor.js'
 import type { Carried } from './context.js'
 import type { Authorize } from './interceptor.js'
+import type { Called, Served } from './passed.js'
 import type { ArgumentsOf, ResultFor, Schema, Schemas } from './serving/schema.js'
 
 /** `this` of a handler: the call being served. */
 export interface CallContext {
   /** The caller; its name is unverified while `peer.claimed` is true. */
   readonly peer: Peer
+  /** The name of the method. */
   readonly method: string
   /**
    * Fires when the caller cancels, the deadline passes, or the link is gone. If the result contains streams or async
@@ -68,6 +70,7 @@ export type CheckedHandler<Input, Output> = (this: CallContext, ...args: Argumen
 
 /** A handler with its options in one object. `method()` infers the handler's arguments from the schemas. */
 export interface ProvidedMethod extends ProvideOptions {
+  /** Answers the calls. */
   handler(this: CallContext, ...args: unknown[]): unknown
 }
 
@@ -75,6 +78,7 @@ export interface ProvidedMethod extends ProvideOptions {
 export interface ServiceCall extends CallContext {
   /** When the caller stops waiting, by the clock's `now()`; later while streams of the call make progress. */
   readonly endsAt: number
+  /** What travels along with the call: its chain, its depth and its headers. */
   carried: Carried
   /** Nobody waits for the call any more. */
   readonly over: boolean
@@ -109,10 +113,38 @@ export type Answer<T = unknown> =
 /** A class or type as `as<Api>()` shows it: its methods, each returning a promise. */
 export type Remote<Api> = {
   readonly [Name in keyof Api as Name extends `_${string}` ? never : Api[Name] extends (...args: never[]) => unknown ? Name : never]:
-    // a method that returns a promise stays as it is, type parameters and all, except for the `this` of a handler
-    Api[Name] extends (this: never, ...args: never[]) => Promise<unknown>
-      ? (unknown extends ThisParameterType<Api[Name]> ? Api[Name] : OmitThisParameter<Api[Name]>)
-      : Api[Name] extends (...args: infer Args) => infer Result ? (...args: Args) => Promise<Awaited<Result>> : never
+    0 extends 1 & Api[Name] ? Api[Name] : Called<Api[Name]>
+}
+
+/** Names of the methods in the type of an Api. */
+type MethodNames<Api> = {
+  [Name in keyof Api & string]: Name extends `_${string}` ? never : Api[Name] extends (...args: never[]) => unknown ? Name : never
+}[keyof Api & string]
+
+/** An object that has the methods of an Api: each gets the arguments as they arrive, and returns the result or a promise of it. */
+export type Implementation<Api> = {
+  readonly [Name in MethodNames<Api>]: Served<Api[Name]>
+}
+
+/** The same, with the call as the first argument of each method. */
+export type ImplementationWithCall<Api> = {
+  readonly [Name in MethodNames<Api>]: Served<Api[Name], [call: CallContext]>
+}
+
+/** Arguments of `provide<Api>()`: a method of the Api, options, and a handler of its type. */
+type ProvideArguments<Api> = {
+  [Name in MethodNames<Api>]: [method: Name, handler: HandlerOf<Api[Name]>] | [method: Name, options: ProvideOptions, handler: HandlerOf<Api[Name]>]
+}[MethodNames<Api>]
+type HandlerOf<Fn> = Served<Fn> extends (...args: infer Args) => infer Result ? (this: CallContext, ...args: Args) => Result : never
+
+/** Options of `serve()`. */
+export interface ServeOptions<Api = object> {
+  /** Each method gets the call as its first argument, as `this` is the object; default false. Elsewhere `currentCall()` tells it. */
+  readonly withCall?: boolean | undefined
+  /** Whether a call of any of these methods may be made, in addition to the rule of the stage: anything but `true` is FORBIDDEN. */
+  readonly authorize?: Authorize | undefined
+  /** Options per method. */
+  readonly methods?: { readonly [Name in MethodNames<Api>]?: ProvideOptions } | undefined
 }
 
 /** The verbs of `to()` that rpc brings. */
@@ -140,8 +172,22 @@ export interface RpcVerbs {
   provide<const Input extends Schemas | undefined = undefined, Output extends Schema | undefined = undefined>(
     method: string, options: ProvideOptions<Input, Output>, handler: CheckedHandler<Input, Output>,
   ): void
+  /** The same as `serve(object)`. */
+  provide<Api extends object>(object: Implementation<Api> & object, options?: ServeOptions<Api>): () => void
+  /** `provide<Api>('greet', handler)`: the name and the handler are those of a method of the Api. */
+  provide<Api extends object>(...given: ProvideArguments<Api>): void
   /** Removes a method that was provided to the same pattern. */
   unprovide(method: string): void
+  /**
+   * Provides all public methods of an object, own and inherited, to every peer that matches, now and later. They run with the
+   * object as `this`. Public are all but those whose name begins with `_`, and names that every object has.
+   * `serve<Api>(object)` checks the object against the type that callers use in `as<Api>()`.
+   * @returns removes these methods again
+   * @throws StageError BAD_NAME; TypeError the object has no public methods
+   */
+  serve<Api extends object>(object: Implementation<Api> & object, options?: ServeOptions<Api> & { readonly withCall?: false | undefined }): () => void
+  /** The same for methods whose first parameter is the call. */
+  serve<Api extends object>(object: ImplementationWithCall<Api> & object, options: ServeOptions<Api> & { readonly withCall: true }): () => void
   /** The same calls, typed from a class or a type. */
   as<Api extends object>(): Remote<Api>
   /** Names of the methods that a match provides to this stage, sorted. */
@@ -149,4 +195,4 @@ export interface RpcVerbs {
 }
 
 /** The result of `to()` in the default chain. */
-export type Target = PeerStream & RpcVerbs
+export type Target = RpcVerbs & PeerStream

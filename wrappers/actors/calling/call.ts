@@ -124,7 +124,7 @@ export class ActorCall implements Outgoing, Moving {
   start(): void {
     const { signal } = this
     if (this.carried.depth > DEPTH_MAX) {
-      return this.end(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+      return this.end(new StageError('REFUSED', `calls are nested more than ${DEPTH_MAX} deep: do methods call each other in a cycle?`))
     }
     if (signal?.aborted) return this.end(cancelled(signal))
     if (signal) {

@@ -90,7 +90,7 @@ export class LocalCalls {
     call.streams = share ? NONE : args
     if (!guards(this.interception, definition)) return this.#run(address, call, args, call.carried, changes, share)
     const begin: Begin = (own, carried, done, within) => {
-      if (call.over) return done(new StageError('CANCELLED', `nobody waits for ${call.method} any more`, { executed: 'no' }))
+      if (call.over) return done(new StageError('CANCELLED', `the caller no longer waits for ${call.method}`, { executed: 'no' }))
       this.#run(address, call, own, carried, changes, share, done, within)
     }
     const arrived = new ArrivedHere(call, args, this.mesh.self, share ? undefined : references)
@@ -128,7 +128,7 @@ export class LocalCalls {
       value = share ? sharedBy(value, turn) : copied(value, references, undefined, turn, endings)
     } catch (failure) {
       dispose(value)
-      error = new StageError('BAD_ARGUMENT', `what ${call.method} returned cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
+      error = new StageError('BAD_ARGUMENT', `the result of ${call.method} cannot be sent: ${(failure as Error).message}`, { executed: 'yes' })
     }
     call.settle(error, value, endings)
   }

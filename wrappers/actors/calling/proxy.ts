@@ -40,7 +40,7 @@ export function remote(address: string, namespace: string, invoke: Invoke): obje
       return made
     },
     set(_, name) {
-      throw new TypeError(`${String(name)} of ${printable(address)} cannot be set from afar: call a method that does it`)
+      throw new TypeError(`${String(name)} of ${printable(address)} cannot be set remotely: call a method that sets it`)
     },
   })
 }

@@ -10,6 +10,7 @@ import type { Rpc } from '../../rpc/rpc.js'
 import type { ActorCall, Way } from './call.js'
 import type { Repeatable } from './repeatable.js'
 import { moved, movedTo } from '../hosting/turn.js'
+import { GET } from '../tasks.js'
 import { isInner } from '../words.js'
 
 /** The service that receives calls on the stage that hosts an actor. */
@@ -134,7 +135,7 @@ export class Route implements Way {
       else this.#queue.splice(at, 0, call)
       call.hold()
       this.routes.note(call)
-      if (++call.hops > HOPS_MAX) this.#fail(call, new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times while it was called`))
+      if (++call.hops > HOPS_MAX) this.#fail(call, new StageError('REFUSED', `${this.address} moved ${HOPS_MAX} times during the call`))
     } else {
       if (error?.code === 'DISCONNECTED') this.#lose()
       if (error) this.#fail(call, error, link)
@@ -152,7 +153,8 @@ export class Route implements Way {
     const { routes } = this
     const { clock } = routes.mesh
     const lost = link !== undefined && isLost(error, link.top)
-    if (!(lost || isRefusal(error)) || !(call.made.idempotent ?? this.#says(call.made.name)) || !routes.takes(call.carried)) return false
+    const repeatable = call.made.idempotent ?? (this.#says(call.made.name) || (lost && call.made.name === GET)) // a read changes nothing
+    if (!(lost || isRefusal(error)) || !repeatable || !routes.takes(call.carried)) return false
     if (link ? call.streams?.length : hasStreams(call.own)) return false // the streams were consumed
     call.retried ??= { made: 0, lost: 0, refused: false }
     const ms = routes.retries.pause(error, call.retried, clock.now(), call.made.deadline)

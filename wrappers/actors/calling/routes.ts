@@ -98,7 +98,7 @@ export class Routes implements RouteHost {
     const facts: Facts = { side: 'caller', kind, target: address, peer: undefined, method, actor, args: what.args, headers, options: undefined }
     const end = (error: unknown, value?: unknown): void => {
       const unsent = what.kind === 'observe' && !sent && !error
-      if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, and only the actor can be watched: call next()`))
+      if (unsent) done(new StageError('BAD_ARGUMENT', `an interceptor answered in place of ${address}, but only the actor itself can be watched: call next()`))
       else done(error as StageError | null, value)
     }
     this.interception.out(facts, passage, send).then(
@@ -211,8 +211,8 @@ export class Routes implements RouteHost {
       return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
     }
     const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
-    const there = types.size > 0 ? `there are ${[...types].slice(0, 8).join(', ')}` : 'nobody hosts any type; call define() on some stage'
-    return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}: ${there}`)
+    const there = types.size > 0 ? `hosted types: ${[...types].slice(0, 8).join(', ')}` : 'hosted types: none, call define() on some stage'
+    return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}; ${there}`)
   }
 
   /** Accepts no more calls, except from within calls that are still served. */

@@ -77,7 +77,7 @@ export class Through implements AsyncIterableIterator<unknown> {
     this.#close()
     for (const settle of asked) settle(error)
     const iterator = this.#iterator ?? (this.source as { return?: () => unknown })
-    leave(this.source, iterator, error ?? new StageError('CANCELLED', 'the reader wants no more'))
+    leave(this.source, iterator, error ?? new StageError('CANCELLED', 'the reader has left'))
   }
 
   [Symbol.asyncIterator](): this {

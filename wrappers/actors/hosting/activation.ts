@@ -1,7 +1,6 @@
 import { StageError, asError, printable } from '../../../src/errors.js'
 import type { Committed, Fence, Mesh, Store } from '../../../src/types.js'
 import { NO_HEADERS } from '../../../src/headers.js'
-import { outside } from '../../../src/outside.js'
 import { newId } from '../../../src/random.js'
 import { within } from '../../../src/within.js'
 import { NOTHING, type Carried } from '../../rpc/context.js'
@@ -16,7 +15,7 @@ import { Persistence } from '../state/persistence.js'
 import { NoSuchMethod, dataNames, hasData, hook, isPublic, listed, methodsOf, ownMethods, type Method } from '../members.js'
 import { Reminders } from './reminders.js'
 import { ActorSelf, type Proxies } from './self.js'
-import { Thrown, theirs } from './thrown.js'
+import { Thrown, settled, theirs } from './thrown.js'
 import type { Timers } from './timers.js'
 import { Turn, type Phase } from './turn.js'
 import { Mailbox } from './mailbox.js'
@@ -96,8 +95,8 @@ export class Activation {
       this.#tellClaimed(null, host.mesh.id)
       await this.#alone()
       if (this.#isOver) return void this.#release()
-      this.#make(found.committed)
-      await this.#activate(from)
+      const absent = this.#make(found.committed)
+      await this.#activate(from, absent)
     } catch (error) {
       return this.#failed(error)
     }
@@ -114,20 +113,22 @@ export class Activation {
   async #alone(): Promise<void> {
     const left = this.given && leftovers.get(this.given)
     if (!left) return
-    const why = `a turn of ${this.address} that lost its claim still runs, and the object is the same`
+    const why = `a turn of ${this.address} from before its claim was lost is still running on the same object`
     await within(this.host.mesh.clock, HOOK_MS, left, () => new StageError('TIMEOUT', why, { phase: 'queued' }))
   }
 
-  #make(committed: Committed): void {
+  /** @returns durable properties that the new object does not have */
+  #make(committed: Committed): readonly string[] {
     const { definition } = this
     const object = this.given ?? theirs(() => definition.make(definition.pattern.match(this.address) ?? {}, this.self))
     if (!Object.isExtensible(object)) {
-      throw new TypeError(`the object of ${printable(this.address)} cannot be extended, so that it could not be given its self`)
+      throw new TypeError(`the object of ${printable(this.address)} is not extensible, so it cannot be given its self`)
     }
     Object.defineProperty(object, 'self', { value: this.self, enumerable: false, configurable: true, writable: true })
     this.instance = object
     this.#methods = methodsOf(object)
     if (definition.durable) this.persistence.made = definition.made(object)
+    const absent = definition.absent(object)
     if (committed.data) {
       const kept = decodeKept(committed.data, this.host.outgoing.data)
       this.reminders = kept.reminders.length > 0 ? new Reminders(this, this.host.storeTime, kept.reminders) : undefined
@@ -135,22 +136,24 @@ export class Activation {
     }
     this.#own = ownMethods(object)
     this.persistence.begin(committed.version)
+    return absent
   }
 
-  async #activate(from: Carried): Promise<void> {
+  async #activate(from: Carried, absent: readonly string[]): Promise<void> {
     const { address } = this
     const { clock } = this.host.mesh
     const activate = hook(this.instance!, 'activate')
-    if (!activate) return
+    if (!activate) return this.definition.checkNamed(this.instance!, absent)
     const slow = (): Error =>
       new StageError('TIMEOUT', `activate() of ${address} did not settle within ${HOOK_MS} ms`, { phase: 'running' })
     // activate() runs as a turn within that call's chain, so that a call cycle is detected
     const turn = new Turn('activate', [], clock.now() + HOOK_MS, { ...from, headers: NO_HEADERS }, () => {})
     this.mailbox.enter(turn)
     const active = this.#hooked = theirs(() => activate.call(this.instance!))
-    await within(clock, HOOK_MS, Promise.resolve(active).catch((thrown: unknown) => { throw new Thrown(thrown) }), slow)
+    await within(clock, HOOK_MS, settled(active), slow)
     turn.ended = turn.over = true
     this.#own = ownMethods(this.instance!)
+    this.definition.checkNamed(this.instance!, absent) // before anything of it is committed
     await this.persistence.afterHook(HOOK_MS)
   }
 
@@ -164,7 +167,7 @@ export class Activation {
     if (this.#isOver) return
     this.phase = 'over'
     this.#tellClaimed(null, owner)
-    this.#over(new StageError('FENCED', `${this.address} is hosted elsewhere`))
+    this.#over(new StageError('FENCED', `${this.address} is hosted by another stage`))
     this.host.ended(this, this.mailbox.handOver(), false, owner)
   }
 
@@ -185,6 +188,7 @@ export class Activation {
     const raised = asError(thrown)
     if (raised instanceof StageError && raised.code !== 'FENCED') return raised
     const cause: unknown = raised instanceof Thrown ? raised.cause : thrown
+    this.host.mesh.failed(cause, { what: `the activation of ${this.address}` })
     return new StageError('REMOTE_ERROR', `${this.address} could not be activated: ${asError(cause).message}`, { executed: 'no', cause })
   }
 
@@ -220,7 +224,7 @@ export class Activation {
   }
 
   #noSuchMethod(name: string): NoSuchMethod {
-    if (this.hasProperty(name)) return new NoSuchMethod(this.address, name, ': it is a property, which is read with await')
+    if (this.hasProperty(name)) return new NoSuchMethod(this.address, name, ': it is a property, read it with await')
     return new NoSuchMethod(this.address, name, listed([...this.#methods.keys(), ...this.#own?.keys() ?? []]))
   }
 
@@ -231,7 +235,7 @@ export class Activation {
   }
 
   #noSuchProperty(name: string): StageError {
-    const hint = this.hasMethod(name) ? ': it is a method, which is called' : listed(dataNames(this.instance!))
+    const hint = this.hasMethod(name) ? ': it is a method, call it' : listed(dataNames(this.instance!))
     return new StageError('NO_SUCH_PROPERTY', `${this.address} has no public property ${JSON.stringify(name.slice(0, 128))}${hint}`)
   }
 
@@ -294,7 +298,7 @@ export class Activation {
     await Promise.resolve() // run after the code that dropped the activation
     try {
       const { instance } = this
-      if (instance) await outside(() => hook(instance, 'deactivate')?.call(instance, reason))
+      if (instance) await settled(theirs(() => hook(instance, 'deactivate')?.call(instance, reason)))
     } catch (thrown) {
       this.#report('deactivate()', thrown)
     }
@@ -321,9 +325,9 @@ export class Activation {
       if (!deactivate && !left) return
       this.#goodbye = true
       const slow = (): Error => new Error(`it did not settle within ${GOODBYE_MS} ms`)
-      const goodbye = (): unknown => deactivate && outside(deactivate, this.instance, this.#reason)
+      const goodbye = (): unknown => deactivate && theirs(() => deactivate.call(this.instance!, this.#reason))
       this.#hooked = left ? left.then(goodbye) : goodbye()
-      await within(this.host.mesh.clock, GOODBYE_MS, Promise.resolve(this.#hooked), slow)
+      await within(this.host.mesh.clock, GOODBYE_MS, settled(this.#hooked), slow)
       await this.persistence.afterHook(GOODBYE_MS)
     } catch (error) {
       this.#report('deactivate()', error)
@@ -343,13 +347,13 @@ export class Activation {
 
   /** Drops an object that could not be rolled back; the next call gets a new one. */
   spoilt(turn: Turn, error: StageError, why: unknown): void {
-    this.#report('putting back what a turn had changed', why)
+    this.#report('rolling back a turn', why)
     turn.answer(error)
     this.drop('store', error)
   }
 
   #away(): StageError {
-    return new StageError('CANCELLED', `${this.address} was put away: ${this.#reason}`)
+    return new StageError('CANCELLED', `${this.address} was deactivated: ${this.#reason}`)
   }
 
   get #isOver(): boolean {
@@ -372,10 +376,11 @@ export class Activation {
     if (!fence) return
     const slow = (): Error => new StageError('STORE_UNAVAILABLE', `the store ${host.store.address} did not answer in time`)
     const released = within(host.mesh.clock, STORE_MS, (async () => host.store.release(address, fence))(), slow)
-    await released.catch((error: unknown) => this.#report('giving it up', error))
+    await released.catch((error: unknown) => this.#report('releasing the claim', error))
   }
 
   #report(what: string, thrown: unknown): void {
+    if (thrown instanceof Thrown) return this.host.mesh.failed(thrown.cause, { what: `${what} of ${this.address}`, unheard: true })
     const error = asError(thrown)
     this.host.mesh.error(new Error(`${what} of the actor ${printable(this.address)} failed: ${error.message}`, { cause: error }))
   }

@@ -91,6 +91,7 @@ export function admit(interception: Interception, definition: Definition, arrive
   })
   const fail = (error: unknown): void => {
     if (failed && failed.thrown === error) return answer(failed.error)
+    if (!own) interception.failed(error, { what: `${name} of ${address}`, from: peer.id })
     const why = `an interceptor of ${name} of ${address} failed: ${asError(error).message}`
     answer(own ?? new StageError('REMOTE_ERROR', why, { executed: begun ? 'yes' : 'no', cause: error }))
   }

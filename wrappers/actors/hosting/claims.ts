@@ -53,7 +53,7 @@ export class Claims {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       while (!mesh.valid() && !this.#closed) await this.#certain()
       if (this.#closed) break
-      if (isOver()) throw new StageError('FENCED', `${address} is given up already: it may be another one's of this stage by now`)
+      if (isOver()) throw new StageError('FENCED', `the activation of ${address} has ended, and this stage may have a newer one`)
       const stage = mesh.id
       const found = await this.#claimed(address, { stage, activation, over })
       if (!found.owner) {
@@ -68,7 +68,7 @@ export class Claims {
       over = owner.activation
       before = owner.stage === stage ? undefined : owner.stage
     }
-    throw new StageError('OVERLOADED', `the owner of ${address} changes all the time`)
+    throw new StageError('OVERLOADED', `the owner of ${address} keeps changing`)
   }
 
   /** @throws StageError for any failure of the store, and if the store does not answer */
@@ -106,7 +106,7 @@ export class Claims {
         activation.persistence.heardAt = this.mesh.clock.now()
         return
       }
-      const why = `${address} is not owned by this stage any more: it was taken over, or its store has another past`
+      const why = `${address} is no longer owned by this stage: it was taken over, or the history of its store was reset`
       activation.drop('fenced', new StageError('FENCED', why, { executed: 'unknown' }))
     } catch {} // the store is unavailable: the next commit will find a lost claim
   }

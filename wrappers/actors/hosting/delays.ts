@@ -14,18 +14,18 @@ export function behind(turn: Turn): string {
   if (phase === 'starting') return `${queued} while ${address} was being activated`
   if (first) {
     const running = isInner(first.method) ? first.words : `${first.method}() of ${address}`
-    return `${queued} behind ${running}, which runs for ${ms(now - first.startedAt)}`
+    return `${queued} behind ${running}, which has been running for ${ms(now - first.startedAt)}`
   }
-  return `${queued} at ${address}, ${host.mesh.valid() ? 'behind others' : 'whose stage has not been able to renew its lease'}`
+  return `${queued} at ${address}, ${host.mesh.valid() ? 'behind other turns' : 'whose stage has not been able to renew its lease'}`
 }
 
 /** The error of a turn whose deadline has passed. @param now  by the clock's `now()` */
 export function late(turn: Turn, now: number): StageError {
   if (turn.id === 0) {
-    return new StageError('TIMEOUT', `${turn.words} was not begun in time: ${behind(turn)}`, { phase: 'queued', executed: 'no' })
+    return new StageError('TIMEOUT', `${turn.words} did not begin in time: ${behind(turn)}`, { phase: 'queued', executed: 'no' })
   }
   const held = ms(turn.startedAt - turn.arrivedAt)
-  const why = `the mailbox held it for ${held}, and it has been running for ${ms(now - turn.startedAt)}`
+  const why = `it was queued for ${held}, and has been running for ${ms(now - turn.startedAt)}`
   return new StageError('TIMEOUT', `${turn.words} did not end in time: ${why}`, { phase: 'running', executed: 'unknown' })
 }
 

@@ -8,7 +8,7 @@
  */
 import { finished, type Duplex } from 'node:stream'
 import { types } from 'node:util'
-import { StageError, asError, printable } from '../../../src/errors.js'
+import { StageError } from '../../../src/errors.js'
 import { outside } from '../../../src/outside.js'
 import type { Mesh } from '../../../src/types.js'
 import type { Callable } from '../../codec.js'
@@ -17,7 +17,8 @@ import { Answering, ELSEWHERE, markElsewhere, runsElsewhere, type Hand } from '.
 import { asNode } from '../../codec/hold.js'
 import { ITERABLE, type StreamKind } from '../../codec/stream-kind.js'
 import { NOTHING } from '../../rpc/context.js'
-import { Turn, type Phase, type Settle, type Task } from './turn.js'
+import { NEXT } from '../words.js'
+import { Turn, isThrown, type Phase, type Settle, type Task } from './turn.js'
 
 type Result = IteratorResult<unknown, unknown>
 const DONE: Result = { done: true, value: undefined }
@@ -41,7 +42,7 @@ interface HandedOutOwner {
   readonly token: string
   readonly phase: Phase
   readonly definition: { readonly mailbox: number }
-  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'timeoutMs' | 'error'> }
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'timeoutMs' | 'failed'> }
   readonly mailbox: {
     readonly alone: Turn | undefined
     readonly queued: number
@@ -144,9 +145,8 @@ export class HandedOut implements Hand {
   }
 
   report(thrown: unknown): void {
-    const error = asError(thrown)
     const { address, host } = this.activation
-    host.mesh.error(new Error(`ending what the actor ${printable(address)} handed out failed: ${error.message}`, { cause: error }))
+    host.mesh.failed(thrown, { what: `closing an iterable that ${address} handed out`, unheard: true })
   }
 
   #call(fn: Callable, by: Givers, call: Answering, args: readonly unknown[]): Promise<unknown> {
@@ -154,11 +154,12 @@ export class HandedOut implements Hand {
     const { clock, timeoutMs } = host.mesh
     return new Promise((resolve, reject) => {
       const failed = (error: StageError): void => {
-        if (!isThrown(error)) call.failure = error
+        if (isThrown(error)) call.reported = true
+        else call.failure = error
         reject(thrownBy(error))
       }
       if (mailbox.queued >= definition.mailbox) {
-        return failed(new StageError('OVERLOADED', `${mailbox.queued} calls wait for ${address}`, { executed: 'no' }))
+        return failed(new StageError('OVERLOADED', `${mailbox.queued} calls are waiting for ${address}`, { executed: 'no' }))
       }
       const endsAt = call.endsAt === Infinity ? clock.now() + timeoutMs : call.endsAt
       const turn = this.turn('@function', by, endsAt, (error, value) => {
@@ -167,7 +168,7 @@ export class HandedOut implements Hand {
         call.hand = turn
         resolve(value)
       }, () => fn(...args))
-      call.onend = () => turn.cancel(unwanted(turn, 'nobody waits for it any more'))
+      call.onend = () => turn.cancel(unwanted(turn, 'the caller no longer waits for the answer'))
       this.push(turn)
     })
   }
@@ -258,7 +259,7 @@ class Reading {
     if (this.#over) return Promise.resolve(DONE)
     this.#begin()
     return new Promise((resolve, reject) => {
-      const turn = handed.turn('@next', this.by, Infinity, (error, value) => {
+      const turn = handed.turn(NEXT, this.by, Infinity, (error, value) => {
         this.#turns.delete(turn)
         if (this.#left) return resolve(DONE)
         if (error) {
@@ -279,13 +280,13 @@ class Reading {
     const { handed } = this
     this.#over = this.#left = true
     const running = [...this.#turns].some(({ id, ended }) => id > 0 && !ended)
-    for (const turn of [...this.#turns]) turn.cancel(unwanted(turn, 'the reader wants no more'))
+    for (const turn of [...this.#turns]) turn.cancel(unwanted(turn, 'the reader has left'))
     if (!this.begun && !isIterator(this.source)) return Promise.resolve() // no code of the source has run
     taken.add(this.source)
     // return() ends the running turn of an iterator at once; a generator would only queue it
     if (running && !types.isGeneratorObject(this.#iterator)) this.#return().catch((thrown: unknown) => { handed.report(thrown) })
     return new Promise((resolve, reject) => {
-      const turn = handed.turn('@next', this.by, Infinity, (error) => {
+      const turn = handed.turn(NEXT, this.by, Infinity, (error) => {
         this.#end()
         if (error && isThrown(error)) reject(thrownBy(error))
         else resolve()
@@ -320,7 +321,7 @@ class Reading {
   async #step(args: readonly unknown[]): Promise<Result> {
     this.#iterator ??= this.source[Symbol.asyncIterator]()
     const result: unknown = await this.#iterator.next(...args as [])
-    if (typeof result !== 'object' || result === null) throw new TypeError('its iterator returned something that is no result of next()')
+    if (typeof result !== 'object' || result === null) throw new TypeError('the iterator returned a value that is not a result of next()')
     const { done, value } = result as Result
     return done ? { done, value } : { done: false, value }
   }
@@ -339,9 +340,6 @@ const isIterator = (source: object): source is AsyncIterator<unknown> =>
 /** The error that cancels a turn whose result nobody wants. */
 const unwanted = (turn: Turn, why: string): StageError =>
   new StageError('CANCELLED', why, { executed: turn.id === 0 ? 'no' : 'unknown' })
-
-/** Whether the error comes from the actor's code and not from the library. */
-const isThrown = (error: StageError): boolean => error.code === 'REMOTE_ERROR' && error.cause !== undefined
 
 /** The exception of the actor's code, as a direct call would have thrown it; else the library's error. */
 const thrownBy = (error: StageError): unknown => isThrown(error) ? error.cause : error

@@ -1,4 +1,5 @@
 import { StageError, describe, printable } from '../../../src/errors.js'
+import { knownOptions } from '../../../src/known-options.js'
 import { outside } from '../../../src/outside.js'
 import type { Committed, Fence, Mesh, Store } from '../../../src/types.js'
 import { NOTHING, type Carried } from '../../rpc/context.js'
@@ -14,14 +15,13 @@ import type { Mailbox } from './mailbox.js'
 import { Rivals } from './rivals.js'
 import { Room } from './room.js'
 import type { Proxies } from './self.js'
+import { StoreWarning } from './store-warning.js'
 import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
 import type { ActorOptions, Explained, HostOptions, HostedActor } from '../types.js'
 
 /** Limit of addresses for which `#told` remembers redirected callers. */
 const TOLD_MAX = 10_000
-/** Store warnings already emitted in this process. */
-const warned = new Set<string>()
 
 /** The actors that this stage hosts: types, objects and activations. */
 export class Hosting implements ActivationHost {
@@ -40,6 +40,7 @@ export class Hosting implements ActivationHost {
   readonly #unsweep: () => void
   readonly #upkeep: Upkeep
   readonly #rivals: Rivals
+  readonly #warning: StoreWarning
   #closing = false
 
   /** @param wake  activates an actor on any stage */
@@ -49,6 +50,7 @@ export class Hosting implements ActivationHost {
     this.#upkeep = new Upkeep(this, wake)
     this.#rivals = new Rivals(mesh, this.#types)
     this.#room = new Room(mesh.clock, this.#activations)
+    this.#warning = new StoreWarning(mesh.clock)
   }
 
   // ── types and objects ─────────────────────────────────────────────────────────────────────────────────────────
@@ -59,10 +61,7 @@ export class Hosting implements ActivationHost {
     const definition = new Definition(options)
     this.#checkAlone(definition)
     const { store } = this
-    if (definition.durable && store.warning && !warned.has(store.warning)) {
-      warned.add(store.warning)
-      process.emitWarning(store.warning, 'StagemeshWarning') // not an error event: the user chose this store
-    }
+    if (definition.durable) this.#warning.ask(store)
     this.#types.push(definition)
     this.compare()
     this.#announce()
@@ -73,12 +72,12 @@ export class Hosting implements ActivationHost {
   #checkAlone({ pattern }: Definition): void {
     const rival = this.#types.find((one) => one.pattern.overlaps(pattern))
     if (rival) {
-      const overlapped = `${rival.pattern.text}, which is defined already`
+      const overlapped = `${rival.pattern.text}, which is already defined`
       throw new TypeError(`the pattern ${pattern.text} overlaps ${overlapped}: an address must be of one type`)
     }
     const given = [...this.#objects.keys()].find((address) => pattern.match(address))
     if (given !== undefined) {
-      const matched = `${printable(given)}, which is an object that is hosted here`
+      const matched = `${printable(given)}, the address of an object that this stage hosts`
       throw new TypeError(`the pattern ${pattern.text} matches ${matched}: an address must be of one type`)
     }
   }
@@ -89,18 +88,18 @@ export class Hosting implements ActivationHost {
   }
 
   /** Hosts an existing object. @throws StageError NAME_TAKEN another stage hosts that address · TypeError */
-  async host(address: string, object: object, { authorize, methods, ...unknown }: HostOptions = {}): Promise<() => Promise<void>> {
-    const [wrong] = Object.keys(unknown)
-    if (wrong !== undefined) throw new TypeError(`${describe(wrong)} is no option of host(); there are authorize and methods`)
+  async host(address: string, object: object, options: HostOptions = {}): Promise<() => Promise<void>> {
+    knownOptions('host()', options, ['authorize', 'methods'])
+    const { authorize, methods } = options
     const type = this.typeOf(address)
-    if (type) throw new TypeError(`${printable(address)} is an address of the type ${type.pattern.text}: those actors make themselves`)
+    if (type) throw new TypeError(`${printable(address)} is an address of the type ${type.pattern.text}, whose actors are created by the stage: pass another address`)
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    if (this.#objects.has(address)) throw new TypeError(`${printable(address)} is hosted here already`)
+    if (this.#objects.has(address)) throw new TypeError(`this stage already hosts ${printable(address)}`)
     checkObject(address, object)
     const elsewhere = [...this.#objects].find(([, one]) => one.object === object)
     if (elsewhere) {
-      const what = `the object for ${printable(address)} is hosted as ${printable(elsewhere[0])} already`
-      throw new TypeError(`${what}: it has one address, and one turn at a time`)
+      const what = `the object for ${printable(address)} is already hosted as ${printable(elsewhere[0])}`
+      throw new TypeError(`${what}: an object has one address, and one turn at a time`)
     }
     const definition = new Definition({ pattern: address, create: () => object, authorize, methods })
     definition.check(object)
@@ -183,7 +182,7 @@ export class Hosting implements ActivationHost {
 
   get store(): Store {
     const store = this.mesh.store()
-    if (!store) throw new TypeError('actors need a store, and neither the registry nor the option `store` of this stage brings one')
+    if (!store) throw new TypeError('actors need a store, but neither the registry nor the option `store` of this stage provides one')
     return store
   }
 
@@ -312,7 +311,7 @@ export class Hosting implements ActivationHost {
 
   /** The stage lost its lease: peers consider it dead, so all its activations are dropped. */
   lost(): void {
-    const error = new StageError('FENCED', 'the stage that hosted it lost its lease', { executed: 'unknown' })
+    const error = new StageError('FENCED', 'the stage that hosted the actor lost its lease', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.reclaim()
   }
@@ -338,11 +337,12 @@ export class Hosting implements ActivationHost {
     this.#closing = true
     this.#unsweep()
     this.#upkeep.close()
-    const error = new StageError('CLOSED', 'the stage that hosted it is closed', { executed: 'unknown' })
+    const error = new StageError('CLOSED', 'the stage that hosted the actor is closed', { executed: 'unknown' })
     for (const activation of [...this.#activations.values()]) activation.drop('lost', error)
     this.#noted.clear()
     this.#told.clear()
     this.#room.clear()
+    this.#warning.close()
     this.claims.close()
   }
 
@@ -368,9 +368,9 @@ export class Hosting implements ActivationHost {
 /** @throws TypeError the object cannot become an actor */
 function checkObject(address: string, object: unknown): void {
   if (typeof object !== 'object' || object === null || !Object.isExtensible(object)) {
-    throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an object that can be given its self`)
+    throw new TypeError(`host() got ${describe(object)} for ${printable(address)}: expected an extensible object, which can be given its self`)
   }
   if (Object.getOwnPropertyDescriptor(object, 'self')?.configurable === false) {
-    throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, and an actor is given one`)
+    throw new TypeError(`the object for ${printable(address)} has a property self that cannot be replaced, but an actor is given one`)
   }
 }

@@ -9,6 +9,7 @@ import { NoSuchMethod } from '../members.js'
 import type { Persistence } from '../state/persistence.js'
 import { dataOf, putBackData, type DataOwner } from '../state/readonly.js'
 import type { Snapshot } from '../state/snapshot.js'
+import { NEXT, isInner } from '../words.js'
 import { namesOf, scope, type Inspected, type Turn, type TurnOwner } from './turn.js'
 
 /** How long one actor may run queued turns back to back before it yields the event loop. */
@@ -112,12 +113,12 @@ export class Mailbox {
     if (cycle) {
       const { chain } = turn.carried
       const circle = [...chain.slice(chain.indexOf(cycle.name)), address].map((one) => one.replace(/#[^#]*$/, '')).join(' → ')
-      const why = `a circle of calls: ${circle} waits for itself; make it reentrant, or do not wait for the answer`
+      const why = `a cycle of calls: ${circle} waits for itself; make the type reentrant, or do not wait for the answer`
       return turn.answer(new StageError('DEADLOCK', why, { executed: 'no' }))
     }
     // timers and reminders skip the limit: the actor set them itself, and they are few
     if (this.queued >= definition.mailbox && (!turn.task || turn.own)) {
-      return turn.answer(new StageError('OVERLOADED', `${this.queued} calls wait for ${address}`, { executed: 'no' }))
+      return turn.answer(new StageError('OVERLOADED', `${this.queued} calls are waiting for ${address}`, { executed: 'no' }))
     }
     if (turn.arrivedAt === 0) turn.arrivedAt = host.mesh.clock.now()
     activation.usedAt = turn.arrivedAt
@@ -168,7 +169,7 @@ export class Mailbox {
     const left = [...this.#held ?? [], ...this.#queue ?? []].filter((turn) => !turn.over)
     this.#held = this.#queue = undefined
     // timers and reminders belong to this object, not to its successor
-    for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was put away before`))
+    for (const turn of left) if (turn.task && !turn.own) turn.answer(new StageError('CANCELLED', `${this.activation.address} was deactivated first`))
     return left.filter((turn) => !turn.over)
   }
 
@@ -226,7 +227,7 @@ export class Mailbox {
   }
 
   #begin(turn: Turn, now: number): void {
-    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `its deadline passed before it was begun: ${behind(turn)}`, { phase: 'queued', executed: 'no' }))
+    if (turn.endsAt <= now) return turn.answer(new StageError('TIMEOUT', `the deadline passed before the call began: ${behind(turn)}`, { phase: 'queued', executed: 'no' }))
     const { activation } = this
     const { definition } = activation
     turn.startedAt = now
@@ -277,8 +278,16 @@ export class Mailbox {
     // errors of the library's own tasks pass as they are; exceptions of methods become REMOTE_ERROR
     if (error instanceof NoSuchMethod && error.address === address) return new StageError('NO_SUCH_METHOD', error.message)
     if (error instanceof StageError && turn.own) return error
+    if (!turn.own) this.#report(turn, thrown)
     // timers and reminders need no prefix: their own report names them
     return new StageError('REMOTE_ERROR', `${turn.task ? '' : `${turn.words} failed: `}${error.message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
+  }
+
+  #report(turn: Turn, thrown: unknown): void {
+    const { method, words, from, endsAt, over } = turn
+    const { address, host } = this.activation
+    const unheard = endsAt === Infinity && method !== NEXT // nobody waits for timers and reminders
+    host.mesh.failed(thrown, { what: words, method: isInner(method) ? undefined : method, actor: address, from, unheard, over })
   }
 
   /**
@@ -319,8 +328,8 @@ export class Mailbox {
     const written = this.#written?.get(turn)
     if (written) {
       this.#written?.delete(turn)
-      const who = waited ? 'it, or another that ran beside it,' : 'it'
-      const why = `${turn.words} is readonly, and ${who} has changed ${written.join(', ')}: that was put back`
+      const who = waited ? 'it, or another turn that ran concurrently,' : 'it'
+      const why = `${turn.words} is readonly, but ${who} changed ${written.join(', ')}: the change was rolled back`
       error = new StageError('REMOTE_ERROR', why, { executed: 'yes' })
     }
     turn.answer(error, value)
@@ -343,7 +352,7 @@ export class Mailbox {
       return true
     } catch (failure) {
       const [turn] = by
-      activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.words} is readonly, and has changed what cannot be put back`, { executed: 'yes' }), failure)
+      activation.spoilt(turn, new StageError('REMOTE_ERROR', `${turn.words} is readonly, but changed state that cannot be rolled back`, { executed: 'yes' }), failure)
       return false
     }
   }

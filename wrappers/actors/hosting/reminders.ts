@@ -2,10 +2,11 @@ import type { Mesh, Timer } from '../../../src/types.js'
 import type { Refs } from '../../codec.js'
 import { dispose } from '../../codec/dispose.js'
 import { StageError, describe, printable } from '../../../src/errors.js'
+import { knownOptions } from '../../../src/known-options.js'
 import { isPublic } from '../members.js'
 import { NOTHING } from '../../rpc/context.js'
 import { decode, encode, type Reminder } from '../state/snapshot.js'
-import { Turn } from './turn.js'
+import { Turn, isThrown } from './turn.js'
 import type { ReminderOptions } from '../types.js'
 
 export const REMINDERS_MAX = 100
@@ -67,9 +68,11 @@ export class Reminders {
   }
 
   /** @throws TypeError · StageError OVERLOADED · BAD_ARGUMENT */
-  set(name: string, method: string, { afterMs, everyMs, missed = 'once', args = [] }: ReminderOptions): void {
+  set(name: string, method: string, options: ReminderOptions): void {
+    knownOptions('a reminder', options, ['afterMs', 'everyMs', 'missed', 'args'])
+    const { afterMs, everyMs, missed = 'once', args = [] } = options
     if (typeof name !== 'string' || name === '' || name.length > 128) {
-      throw new TypeError(`a reminder named ${describe(name)}: expected a name of 1 to 128 characters`)
+      throw new TypeError(`the name of a reminder is ${describe(name)}: expected 1 to 128 characters`)
     }
     if (!isPublic(method)) throw new TypeError(`a reminder calls a public method, not ${describe(method)}`)
     if (!isMs(afterMs, 0)) throw new TypeError(`afterMs is ${describe(afterMs)}: expected milliseconds from now, at most 1e13`)
@@ -77,7 +80,7 @@ export class Reminders {
     if (missed !== 'once' && missed !== 'skip') throw new TypeError(`missed is ${describe(missed)}: expected 'once' or 'skip'`)
     if (!Array.isArray(args)) throw new TypeError(`args is ${describe(args)}: expected a list`)
     if (!this.activation.hasMethod(method)) {
-      throw new TypeError(`a reminder calls ${describe(method)}, and ${this.activation.address} has no public method of that name`)
+      throw new TypeError(`a reminder calls ${describe(method)}, but ${this.activation.address} has no public method of that name`)
     }
     let own: unknown[]
     try {
@@ -162,7 +165,7 @@ export class Reminders {
       if (this.#closed) return
       if (error) {
         this.#again(name)
-        this.#report(name, error)
+        if (!isThrown(error)) this.#report(name, error)
       } else {
         this.#failed.delete(name)
       }

@@ -23,7 +23,7 @@ export class Rivals {
         if (!rival || this.#said.size >= RIVALS_MAX || this.#said.has(`${rival.pattern.text} ${text}`)) continue
         this.#said.add(`${rival.pattern.text} ${text}`)
         const overlap = `hosts ${printable(text)}, which overlaps ${rival.pattern.text} of this stage`
-        const why = 'an address must be of one type everywhere, or what is kept of an actor is read as something else'
+        const why = 'an address must be of one type everywhere, or the state of an actor is read as that of another type'
         this.mesh.error(new TypeError(`${printable(peer.name)} (${peer.id}) ${overlap}: ${why}`))
       }
     }

@@ -45,7 +45,7 @@ export class ActorSelf implements Self {
   }
 
   get [HANDLE](): string {
-    return 'is the self of an actor, which is its own alone: send its address, or self.actor(self.address), by which the other end can call it'
+    return 'is the self of an actor, which only the actor can use: send its address, or self.actor(self.address), with which the other end can call it'
   }
 
   get address(): string {
@@ -119,7 +119,7 @@ export class ActorSelf implements Self {
 
   #check(): void {
     if (this.#reason) throw this.#reason
-    if (!this.#activation.instance) throw new TypeError('an actor has timers and reminders once it is made: set them in activate() or later')
+    if (!this.#activation.instance) throw new TypeError('the actor has not been created yet: set timers and reminders in activate() or later')
   }
 
   /** @throws TypeError in a readonly turn */

@@ -15,3 +15,8 @@ export function theirs<T>(run: () => T): T {
     throw new Thrown(thrown)
   }
 }
+
+/** The same for the promise that such code returned, or for its plain result. */
+export const settled = (result: unknown): Promise<unknown> => Promise.resolve(result).catch((thrown: unknown) => {
+  throw thrown instanceof Thrown ? thrown : new Thrown(thrown)
+})

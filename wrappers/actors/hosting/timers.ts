@@ -1,7 +1,7 @@
 import { describe, printable } from '../../../src/errors.js'
 import type { Mesh, Timer } from '../../../src/types.js'
 import { NOTHING } from '../../rpc/context.js'
-import { Turn } from './turn.js'
+import { Turn, isThrown } from './turn.js'
 import type { ActorTimer } from '../types.js'
 
 /** The view of the activation that its timers need. */
@@ -26,7 +26,7 @@ export class Timers {
   /** @param again  repeats; the period counts from the end of the previous turn */
   set(ms: number, fn: () => unknown, again: boolean): ActorTimer {
     if (!(typeof ms === 'number' && ms >= 0 && ms <= 2 ** 31 - 1)) {
-      throw new TypeError(`a timer of ${describe(ms)} ms: expected 0 to ${2 ** 31 - 1}`)
+      throw new TypeError(`the delay of a timer is ${describe(ms)} ms: expected 0 to ${2 ** 31 - 1}`)
     }
     if (typeof fn !== 'function') throw new TypeError('a timer needs a function')
     const { host, address } = this.activation
@@ -45,7 +45,7 @@ export class Timers {
     const fire = (): void => {
       if (!again) this.#waiting.delete(cancel)
       this.activation.mailbox.push(new Turn('@timer', [], Infinity, NOTHING, (error) => {
-        if (error && !this.#closed) {
+        if (error && !this.#closed && !isThrown(error)) {
           host.mesh.error(new Error(`a timer of the actor ${printable(address)} failed: ${error.message}`, { cause: error }))
         }
         if (again && this.#waiting.has(cancel)) wait()

@@ -34,7 +34,7 @@ export interface TurnOwner {
   readonly token: string
   readonly definition: { readonly share: boolean }
   readonly phase: Phase
-  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'valid' | 'error'> }
+  readonly host: { readonly mesh: Pick<Mesh, 'clock' | 'valid' | 'error' | 'failed'> }
   readonly mailbox: {
     readonly running: readonly Turn[]
     /** Removes a cancelled turn that has not begun. */
@@ -162,6 +162,9 @@ export class Turn implements Hand {
 /** Common prefix of the names of an activation's turns. Each activation has its own, because turn numbers start again. */
 export const namesOf = (activation: Pick<TurnOwner, 'address' | 'token'> | undefined): string =>
   `${activation?.address ?? ''}#${activation?.token ?? ''}.`
+
+/** Whether the error comes from the actor's code and not from the library: then it was reported as `failed`. */
+export const isThrown = (error: StageError): boolean => error.code === 'REMOTE_ERROR' && 'cause' in error
 
 /** The answer to a call that arrived at the wrong stage. */
 export const moved = (address: string, owner = ''): StageError =>

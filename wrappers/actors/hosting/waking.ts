@@ -222,7 +222,7 @@ export class Waking {
   #count(kind: string): void {
     if (!this.#counts) return
     const known = this.#counting.get(kind)
-    const counted = known !== undefined || this.#counting.size < KINDS_MAX ? kind : 'of still other types'
+    const counted = known !== undefined || this.#counting.size < KINDS_MAX ? kind : 'of further types'
     this.#counting.set(counted, (known ?? this.#counting.get(counted) ?? 0) + 1)
   }
 
@@ -250,13 +250,13 @@ export class Waking {
     this.#reported.add(kind)
     const type = this.#types.find(({ text }) => kind === `of ${text}`)
     const actors = count === 1 ? 'one actor' : `${count} actors`
-    const why = type ? this.#whyNone(type) : 'no stage hosts their type; define() it somewhere for them to run'
+    const why = type ? this.#whyNone(type) : 'no stage hosts their type; call define() for it on some stage'
     this.hosting.mesh.error(new Error(printable(`the reminders of ${actors} ${kind} are due and cannot run: ${why}`)))
   }
 
   #whyNone(type: Type): string {
     const failure = this.#failing.get(type.text)?.error.message
-    return `none of those tried last could be made: ${failure ?? 'see the errors of their stages'}`
+    return `none of the actors tried last could be activated: ${failure ?? 'see the errors of their stages'}`
   }
 }
 

@@ -163,8 +163,8 @@ export class Persistence {
         this.#committed = snapshot
         return
       }
-      const kept = lost ? 'was kept before that, or is lost' : 'is not kept'
-      const why = `${address} has another owner by now, or its store has another past: what this call changed ${kept}`
+      const kept = lost ? 'were committed before that, or are lost' : 'are not kept'
+      const why = `${address} has another owner now, or the history of its store was reset: the changes of this call ${kept}`
       const fenced = new StageError('FENCED', why, { executed: lost ? 'unknown' : 'yes' })
       activation.drop('fenced', fenced)
       throw fenced
@@ -174,7 +174,7 @@ export class Persistence {
   #uncommitted(error: unknown): StageError {
     const { code, message } = asError(error) as StageError
     const told = code === 'AUTH_FAILED' || code === 'BAD_ARGUMENT' || code === 'CLOSED' ? code : 'STORE_UNAVAILABLE'
-    const why = `what ${this.activation.address} changed could not be kept: ${message}`
+    const why = `the changes of ${this.activation.address} could not be stored: ${message}`
     return new StageError(told, why, { executed: 'unknown', cause: error })
   }
 }

@@ -33,7 +33,7 @@ function valuesOf(version: number, snapshot: Snapshot, { address, definition, ho
   } catch (thrown) {
     const error = asError(thrown)
     if (error instanceof StageError && error.code === 'STATE_CORRUPT') throw error
-    throw new StageError('STATE_CORRUPT', `what the store has of ${address} cannot be read: ${error.message}`, { cause: thrown })
+    throw new StageError('STATE_CORRUPT', `the stored state of ${address} cannot be read: ${error.message}`, { cause: thrown })
   }
 }
 

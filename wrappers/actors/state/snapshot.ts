@@ -17,7 +17,7 @@ const codec = msgpack()
 const whole = msgpack({ maxBytes: MAX_STATE_BYTES })
 const DATA: Refs = {
   give: () => refuse(FUNCTION),
-  take: () => { throw new StageError('PROTOCOL_ERROR', 'a function in what is only data') },
+  take: () => { throw new StageError('PROTOCOL_ERROR', 'a function where only data is allowed') },
 }
 
 /** Data refs of a stage, where proxies of actors are encoded as their addresses. */
@@ -74,7 +74,7 @@ function encodedOr(known: Buffer | undefined, value: unknown, name: string, refs
     if (known?.length === at && known.compare(bytes, 0, at) === 0) return known
     return Buffer.from(bytes.subarray(0, at))
   } catch (error) {
-    throw new StageError('BAD_ARGUMENT', `the property ${describe(name)} cannot be kept: ${(error as Error).message}`)
+    throw new StageError('BAD_ARGUMENT', `the property ${describe(name)} cannot be stored: ${(error as Error).message}`)
   } finally {
     writing = false
     if (scratch.bytes.length > 1024 * 1024) scratch.bytes = Buffer.allocUnsafeSlow(1024)
@@ -123,8 +123,8 @@ export function encodeKept({ version, snapshot, reminders }: Kept, refs: Refs): 
   const size = [...snapshot].reduce((sum, [name, bytes]) => sum + name.length + bytes.length, 0)
   const bytes = size > STATE_MAX_BYTES ? undefined : encode([FORMAT, version, snapshot, reminders], refs, whole)
   if (!bytes) {
-    const allowed = `at most ${STATE_MAX_BYTES} are kept of an actor: divide it over several`
-    throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, and ${allowed}`)
+    const allowed = `at most ${STATE_MAX_BYTES} are stored for an actor: divide it over several actors`
+    throw new StageError('BAD_ARGUMENT', `the state has more than ${size} bytes, but ${allowed}`)
   }
   return bytes
 }
@@ -138,8 +138,8 @@ export function decodeKept(bytes: Buffer, refs = DATA): Kept {
       return { version: version as number, snapshot, reminders }
     }
   } catch {}
-  const found = `what the store has of it (${bytes.length} bytes)`
-  throw new StageError('STATE_CORRUPT', `${found} is not a state that this version wrote; it is left as it is`)
+  const found = `the stored state (${bytes.length} bytes)`
+  throw new StageError('STATE_CORRUPT', `${found} was written by no known version; it is left as it is`)
 }
 
 const isSnapshot = (value: unknown): value is Snapshot =>

@@ -42,7 +42,7 @@ export type Batch = readonly [values: readonly Buffer[], notices: readonly Notic
 export const weightOf = (names: readonly string[]): number => Math.ceil(names.length / NAMES_EACH)
 
 export const tooMany = (where: string): StageError =>
-  new StageError('OVERLOADED', `${WATCHES_MAX} watches are open ${where}: no more until some have ended (each begun ten properties of a watch count as one)`)
+  new StageError('OVERLOADED', `${WATCHES_MAX} watches are open ${where}: no more until some have ended (a watch counts once for every ten properties, rounded up)`)
 
 /**
  * The notices that go over one link, or within one stage. Notices are not queued: a watcher with news waits for its turn,
@@ -69,9 +69,9 @@ export class Changes implements AsyncIterableIterator<Batch> {
   /** @throws StageError OVERLOADED · BAD_ARGUMENT · CANCELLED */
   add(watcher: Watcher): void {
     const weight = weightOf(watcher.names)
-    if (this.#over) throw new StageError('CANCELLED', 'the stream of what is watched over this link has ended')
+    if (this.#over) throw new StageError('CANCELLED', 'the stream of watch notices over this link has ended')
     if (this.#watchers.has(watcher.number)) {
-      throw new StageError('BAD_ARGUMENT', `a watch with the number ${watcher.number} is open already`)
+      throw new StageError('BAD_ARGUMENT', `a watch with the number ${watcher.number} is already open`)
     }
     if (this.link && this.#weight + weight > WATCHES_MAX) throw tooMany(`from ${this.link.name}`)
     this.#weight += weight
@@ -206,7 +206,7 @@ export class Changes implements AsyncIterableIterator<Batch> {
         this.#pieces = { bytes: encode([batch.values, batch.notices]), at: 0, of: watcher }
         return
       } catch (error) {
-        watcher.fail(new StageError('BAD_ARGUMENT', `what is watched cannot be sent: ${asError(error).message}`, { cause: error }))
+        watcher.fail(new StageError('BAD_ARGUMENT', `a watched value cannot be sent: ${asError(error).message}`, { cause: error }))
       }
       if (watcher.isBehind()) this.ready(watcher) // the watcher failed, here or before
     }

@@ -82,8 +82,8 @@ export class History {
     }
     const more = names.filter((name) => !this.snapshot.has(name))
     const shown = more.length > 0 ? activation.persistence.shown(more, EMPTY) : EMPTY
-    if (!changes) throw new StageError('CANCELLED', 'there is no stream of what is watched over this link')
-    if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `a watch with ${describe(number)} for a number`)
+    if (!changes) throw new StageError('CANCELLED', 'there is no stream of watch notices over this link')
+    if (!Number.isSafeInteger(number)) throw new StageError('BAD_ARGUMENT', `the number of a watch is ${describe(number)}: expected an integer`)
     const known = seen && seen.activation === activation.fence?.activation && more.length === 0 ? seen.seq : undefined
     const watcher = new Watcher(number, names, mode === 'latest', changes, this, known)
     changes.add(watcher)

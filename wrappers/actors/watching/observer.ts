@@ -173,7 +173,7 @@ export class Observer {
   #spoil(error: unknown): void {
     this.subscription.remove(this)
     this.#queue = NONE
-    this.fail(new StageError('PROTOCOL_ERROR', `what is told of ${this.subscription.address} cannot be read: ${asError(error).message}`))
+    this.fail(new StageError('PROTOCOL_ERROR', `a notice of ${this.subscription.address} cannot be read: ${asError(error).message}`))
   }
 
   /** Ends the loop with an error, after the updates that wait. */

@@ -185,7 +185,7 @@ export class Subscription implements Watching {
   #replace({ seq, version, values }: News, { epoch, activation, kept }: NonNullable<News['whole']>): void {
     const before = this.#where
     const past = before !== undefined && epoch < before.epoch
-    if (past && !this.#isPastFor()) throw new StageError('FENCED', `${this.address} was watched at an owner of the past`)
+    if (past && !this.#isPastFor()) throw new StageError('FENCED', `the watch of ${this.address} was answered by a former owner`)
     this.#past = undefined
     const same = before?.activation === activation
     this.#where = { epoch, activation, seq }
@@ -239,7 +239,7 @@ export class Subscription implements Watching {
     const watches = this.#watches
     this.#number = 0
     this.#args = this.#asking = this.#watches = undefined
-    asking?.cancel(new StageError('CANCELLED', `nobody watches ${this.address} any more`))
+    asking?.cancel(new StageError('CANCELLED', `${this.address} is no longer watched`))
     watches?.remove(number)
   }
 }

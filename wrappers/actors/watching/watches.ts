@@ -60,8 +60,8 @@ export class Watches {
     const { rpc } = this
     if (!rpc || rpc.counts().calls <= CALLS_MAX) return undefined
     if (this.#busy) return this.#busy
-    const waiting = `more than ${CALLS_MAX} calls to ${rpc.peer.name} wait for their answers`
-    return this.#busy = new StageError('OVERLOADED', `${waiting}: no watch is asked for until there are fewer`)
+    const waiting = `more than ${CALLS_MAX} calls to ${rpc.peer.name} are waiting for their answers`
+    return this.#busy = new StageError('OVERLOADED', `${waiting}: no further watch until there are fewer`)
   }
 
   /** The error if a watch of these properties would exceed the limit of the link. */
@@ -86,7 +86,7 @@ export class Watches {
     if (!watching) return
     this.#watches.delete(number)
     this.#weight -= weightOf(watching.names)
-    if (this.#watches.size === 0) return this.#end(new StageError('CANCELLED', 'nothing is watched there any more'))
+    if (this.#watches.size === 0) return this.#end(new StageError('CANCELLED', 'no watch is left on this link'))
     if (!known && this.#ended.push(number) === 1) queueMicrotask(() => this.#say())
   }
 
@@ -99,7 +99,7 @@ export class Watches {
       if (error) return this.#end(error)
       if (isIterable(value)) return void this.#read(value)
       dispose(value)
-      this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of what is watched`))
+      this.#end(new StageError('PROTOCOL_ERROR', `${rpc.peer.name} answered ${describe(value)}: expected a stream of watch notices`))
     }
     // callbacks instead of a promise: a failure must be known before the answers to the watches that are requested next
     try {
@@ -112,7 +112,7 @@ export class Watches {
 
   async #read(batches: AsyncIterable<unknown>): Promise<void> {
     const iterator = this.#batches = batches[Symbol.asyncIterator]()
-    let error = new StageError('CANCELLED', 'the owner has ended the stream of what is watched')
+    let error = new StageError('CANCELLED', 'the owner has ended the stream of watch notices')
     try {
       for (let next = await iterator.next(); !next.done && !this.#over; next = await iterator.next()) this.#take(next.value)
     } catch (thrown) {
@@ -197,7 +197,7 @@ const isIterable = (value: unknown): value is AsyncIterable<unknown> =>
   typeof (value as Partial<AsyncIterable<unknown>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
 
 const malformed = (told: unknown): StageError =>
-  new StageError('PROTOCOL_ERROR', `an owner of what is watched sent ${describe(told)}: expected notices`)
+  new StageError('PROTOCOL_ERROR', `the owner of a watched actor sent ${describe(told)}: expected notices`)
 
 function listOf(told: unknown): readonly unknown[] {
   if (!Array.isArray(told)) throw malformed(told)
@@ -214,7 +214,7 @@ function own(value: unknown): unknown {
 
 /** Rebuilds the error of an ended watch from its notice. */
 function ended([code, message]: readonly unknown[]): StageError {
-  const why = typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'a watch ended, and its owner does not say why'
+  const why = typeof message === 'string' ? message.slice(0, TEXT_MAX) : 'the owner ended a watch without a reason'
   return new StageError(isCode(code) ? code : 'PROTOCOL_ERROR', why)
 }
 

@@ -31,7 +31,7 @@ export function callAll(caller: Caller, selection: Selection<Rpc>, method: strin
   }
   const answers = new Answers<unknown>(() => {
     if (stopWaiting) return askNobody()
-    for (const one of [...calls]) one.cancel(new StageError('CANCELLED', `nobody waits for the answers to ${method} any more`))
+    for (const one of [...calls]) one.cancel(new StageError('CANCELLED', `the caller no longer waits for the answers to ${method}`))
   })
   const start = (peer: Peer, done: (answer: Answer<unknown>) => void): One => {
     const answer = (value: unknown): void => done({ peer, value })

@@ -44,7 +44,7 @@ function send(caller: Caller, selection: Selection<Rpc>, method: string, args: r
     dispose(args)
     throw error
   }
-  if (carried.depth > DEPTH_MAX) return dropped(selection.label, new Error(`a chain of more than ${DEPTH_MAX}: do they cast to each other in a circle?`))
+  if (carried.depth > DEPTH_MAX) return dropped(selection.label, new Error(`casts are nested more than ${DEPTH_MAX} deep: do methods cast to each other in a cycle?`))
   casts.wait('', message, (done) => bounded(caller, selection, (known) => selection.known(known), done), (error) => {
     if (error) return dropped(selection.label, error)
     for (const peer of selection.matches()) {
@@ -99,7 +99,7 @@ export class Casts {
 }
 
 export const NO_REFS: Refs = {
-  give: () => { throw new StageError('BAD_ARGUMENT', 'a function cannot be cast to many: use callAll, whose links can carry it back') },
+  give: () => { throw new StageError('BAD_ARGUMENT', 'a function cannot be sent with cast(): use callAll()') },
   take: () => undefined,
 }
 

@@ -23,7 +23,7 @@ export interface Caller {
   readonly retries: Retries
 }
 
-const gone = (): StageError => new StageError('CANCELLED', 'nobody waits for the answer any more')
+const gone = (): StageError => new StageError('CANCELLED', 'the caller no longer waits for the answer')
 
 /** Time for the link to close, and for other work to run. */
 const RESEND_MS = 1
@@ -81,7 +81,7 @@ export class Invocation implements Outgoing {
     this.#resolve = resolve
     this.#reject = reject
     const { signal } = this.selection.options
-    if (this.carried.depth > DEPTH_MAX) this.settle(new StageError('REFUSED', `a chain of more than ${DEPTH_MAX} calls: do they call each other in a circle?`))
+    if (this.carried.depth > DEPTH_MAX) this.settle(new StageError('REFUSED', `calls are nested more than ${DEPTH_MAX} deep: do methods call each other in a cycle?`))
     else if (signal?.aborted) this.#cancelled(signal)
     else {
       if (signal) this.#unlisten = onAbort(signal, () => this.#cancelled(signal))

@@ -1,7 +1,7 @@
 import { HANDLE } from '../../../src/handle.js'
 import { isMethod } from '../serving/provisions.js'
 
-const WHY = 'is what as() returned, and stands for methods of another stage: send the name of that stage, and let the other end call to(name).as()'
+const WHY = 'is a proxy that as() returned, for methods of another stage: send the name of that stage, and let the other end call to(name).as()'
 const AS = Object.freeze(Object.assign(Object.create(null) as object, { [HANDLE]: WHY }))
 
 /** A proxy whose every method is a call; names that promises, inspection and iteration look up are undefined. */

@@ -20,10 +20,10 @@ export async function callUri(mesh: Mesh<Rpc>, caller: Caller, uri: string, args
 /** @throws StageError BAD_ARGUMENT · BAD_NAME · WRONG_NAMESPACE */
 function parsed(mesh: Mesh<Rpc>, uri: string): { selection: Selection<Rpc>; method: string } {
   const parts = /^([^/]+):\/\/([^/]+)\/([^/]+)$/.exec(String(uri))
-  if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} is not of the form namespace://peer/method`)
+  if (!parts) throw new StageError('BAD_ARGUMENT', `${describe(uri)} is not a URI of a method: expected namespace://peer/method`)
   const [namespace, peer, method] = parts.slice(1).map((part) => decoded(part, uri)) as [string, string, string]
   if (namespace !== mesh.self.namespace) {
-    throw new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, and this stage can only reach its own, ${mesh.self.namespace}`)
+    throw new StageError('WRONG_NAMESPACE', `${describe(uri)} is in the namespace ${describe(namespace)}, but this stage can only reach its own, ${mesh.self.namespace}`)
   }
   return { selection: mesh.select(peer), method }
 }

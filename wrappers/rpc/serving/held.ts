@@ -60,7 +60,7 @@ export class Unfinished {
     for (const first of this.#all) {
       if (this.used <= this.maxBytes) return
       this.end(first)
-      const why = `what has not come whole takes more than ${this.maxBytes} bytes in this process, and this was begun first`
+      const why = `unfinished messages take more than ${this.maxBytes} bytes in this process, and this one is the oldest`
       first.cut(new StageError('OVERLOADED', why, { executed: 'unknown' }))
     }
   }

@@ -55,7 +55,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
   }
 
   get [HANDLE](): string {
-    return 'is the `this` of a handler, which ends with its call: send what you need of it'
+    return 'is the `this` of a handler, which ends with its call: send the members that are needed'
   }
 
   /** When the caller stops waiting, by the clock's `now()`; later while streams in the arguments make progress. */
@@ -106,7 +106,7 @@ export class Incoming extends Answering implements CallContext, Context, Holder,
       stream.once('close', () => {
         left ||= stream.errored !== null
         if (--open > 0 || !left) return
-        const why = `the reader of what ${this.method} returned has left`
+        const why = `the reader of the result of ${this.method} has left`
         this.cancel(new StageError('CANCELLED', why, { executed: 'yes', cause: stream.errored ?? undefined }))
       })
     }

@@ -1,4 +1,5 @@
 import { StageError, describe } from '../../../src/errors.js'
+import { knownOptions } from '../../../src/known-options.js'
 import { isIdentifier } from '../../../src/pattern.js'
 import type { Peer, Selection } from '../../../src/types.js'
 import type { Interception } from '../interception.js'
@@ -9,8 +10,10 @@ import type { CheckedHandler, Handler, ProvideOptions, ProvidedMethod } from '..
 /** Names that proxies, promises and debuggers look up on any object: never methods. */
 const RESERVED: ReadonlySet<string> = new Set([
   'then', 'catch', 'finally', 'constructor', 'prototype', 'toString', 'toLocaleString', 'toJSON', 'valueOf', 'hasOwnProperty',
-  'isPrototypeOf', 'propertyIsEnumerable', 'inspect',
+  'isPrototypeOf', 'propertyIsEnumerable', 'inspect', '__proto__',
 ])
+
+export const isReserved = (name: string): boolean => RESERVED.has(name)
 
 /** Names that passed the check, which runs for every call; a stage calls few different names. */
 const passed = new Set<unknown>()
@@ -25,14 +28,16 @@ export function isMethod(name: unknown): name is string {
 }
 
 export function noSuch(method: unknown): StageError {
-  const names = 'names begin with a letter or a digit, and what every object has is not one'
+  const names = 'names begin with a letter or a digit, and names that every object has are reserved'
   return new StageError('NO_SUCH_METHOD', `${describe(method)} cannot be a method: ${names}`)
 }
 
-function badName(name: unknown): StageError {
+/** @throws StageError BAD_NAME */
+export function checkMethod(name: unknown): void {
+  if (isMethod(name)) return
   const letters = 'a letter or a digit, then up to 127 letters, digits or one of "_ . : -"'
-  const expected = `${letters}, and none of the names that every object has`
-  return new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected ${expected}`)
+  const expected = `${letters}, and not a name that every object has`
+  throw new StageError('BAD_NAME', `a method cannot be named ${describe(name)}: expected ${expected}`)
 }
 
 interface Provision {
@@ -52,13 +57,7 @@ const OPTIONS = ['authorize', 'input', 'output', 'idempotent']
  * @throws TypeError
  */
 export function rulesOf(where: string, method: string, options: unknown): Rules {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new TypeError(`the options of ${method} in ${where} are ${describe(options)}: expected an object of ${OPTIONS.join(', ')}`)
-  }
-  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
-  if (unknown !== undefined) {
-    throw new TypeError(`${describe(unknown)} is no option of a method in ${where}; there are ${OPTIONS.join(', ')}`)
-  }
+  knownOptions(`${method} in ${where}`, options, OPTIONS)
   const { authorize, input, output, idempotent } = options as ProvideOptions
   if (idempotent !== undefined && typeof idempotent !== 'boolean') {
     throw new TypeError(`idempotent of ${method} is ${describe(idempotent)}: expected true or false`)
@@ -66,7 +65,7 @@ export function rulesOf(where: string, method: string, options: unknown): Rules 
   if (authorize !== undefined && typeof authorize !== 'function') {
     throw new TypeError(`authorize of ${method} is ${describe(authorize)}: expected a function (call) => boolean`)
   }
-  return { authorize: authorize ? [authorize] : [], validation: validation(method, input, output), options }
+  return { authorize: authorize ? [authorize] : [], validation: validation(method, input, output), options: options as object }
 }
 
 /**
@@ -96,21 +95,33 @@ export class Provisions {
   add(selection: Selection, name: string, given: Handler | ProvideOptions, behind?: Handler): void {
     const handler = (behind ?? given) as Handler
     const options = behind === undefined ? undefined : given as ProvideOptions
-    if (!isMethod(name)) throw badName(name)
+    checkMethod(name)
     if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
-    const rules = options && rulesOf('provide()', name, options)
+    this.put(selection, name, handler, options && rulesOf('provide()', name, options), options?.idempotent)
+  }
+
+  /** @returns removes the method again, unless another has taken its place @throws StageError BAD_NAME */
+  put(selection: Selection, name: string, handler: Handler, rules: Rules | undefined, idempotent = false): () => void {
+    checkMethod(name)
     // a method provided again to the same selection replaces the earlier handler, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
     const served = this.interception.serving(handler, name, this.who, rules)
-    list.push({ selection, handler: served, rules, idempotent: options?.idempotent ?? false })
+    const provision = { selection, handler: served, rules, idempotent }
+    list.push(provision)
     this.#byName.set(name, list)
     this.#changed()
+    return () => void this.#remove(name, (one) => one !== provision)
   }
 
   /** Removes the method that was provided to the same selection under that name. */
   remove(selection: Selection, name: string): boolean {
+    return this.#remove(name, (one) => one.selection.label !== selection.label)
+  }
+
+  /** @returns whether anything was removed */
+  #remove(name: string, stays: (one: Provision) => boolean): boolean {
     const list = this.#byName.get(name)
-    const left = list?.filter((one) => one.selection.label !== selection.label) ?? []
+    const left = list?.filter(stays) ?? []
     if (left.length === (list?.length ?? 0)) return false
     if (left.length > 0) this.#byName.set(name, left)
     else this.#byName.delete(name)

@@ -27,10 +27,10 @@ export type Fitting<Method, Given, Options> =
         ? Omit<Options, 'input'> & { readonly input?: SchemasFor<Args> | undefined }
           & (Given extends { readonly output: infer Output extends Schema } ? ResultFits<Awaited<Result>, Output> : unknown)
         : 'not a method'
-    : 'an option that does not exist'
+    : 'not an option of a method'
 type ResultFits<Result, Output extends Schema> = [Result] extends [StandardSchemaV1.InferInput<Output>]
   ? unknown
-  : { readonly output: 'what the method returns does not fit its output schema' }
+  : { readonly output: 'the result of the method does not fit its output schema' }
 
 /** @param input, output  as given by the user @throws TypeError */
 export function validation(method: string, input: unknown, output: unknown): Validation | undefined {
@@ -85,7 +85,7 @@ export class Validation {
     if (!this.result) return value
     const taken = (verdict: Verdict): unknown => {
       if ('value' in verdict) return verdict.value
-      const said = `what ${what} returned does not pass its output schema`
+      const said = `the result of ${what} does not pass its output schema`
       told('broken' in verdict
         ? new StageError('REMOTE_ERROR', `the output schema of ${what} failed: ${asError(verdict.broken).message}`, { executed: 'yes', cause: verdict.broken })
         : new StageError('REMOTE_ERROR', `${said}: ${inWords(verdict.issues)}`, { executed: 'yes', issues: verdict.issues }))

@@ -4,7 +4,7 @@ import { StageError, asError, describe, type Code } from '../../../src/errors.js
 import type { OftenLog } from '../../../src/log.js'
 import { outside } from '../../../src/outside.js'
 import { isThenable } from '../../../src/thenable.js'
-import type { Clock, LinkEnd, Peer } from '../../../src/types.js'
+import type { Clock, LinkEnd, Mesh, Peer } from '../../../src/types.js'
 import type { Channel } from '../streams/channel.js'
 import { DEPTH_MAX, sizeOfCarried, takeCarried } from '../context.js'
 import { dispose } from '../../codec/dispose.js'
@@ -32,6 +32,8 @@ export interface Handlers extends Inherit {
   readonly heldAnswers: Held
   readonly unfinished: Unfinished
   readonly often: OftenLog
+  /** A handler has thrown. */
+  failed: Mesh['failed']
   /** The stage is closing: only passed functions and calls within other calls are still served. */
   readonly draining: boolean
 }
@@ -118,10 +120,10 @@ export class Serving implements Source {
     const refuse = (code: Code, message: string): void => this.#refuse(id, code, message, streams)
     if (!handler && !service) {
       const inner = method[0] === '@'
-      return refuse('NO_SUCH_METHOD', inner ? 'no layer above rpc of the stage that was called serves that' : this.#notProvided(method))
+      return refuse('NO_SUCH_METHOD', inner ? 'no layer above rpc of the called stage serves this request' : this.#notProvided(method))
     }
-    if (carried.depth > DEPTH_MAX) return refuse('REFUSED', `a chain of more than ${DEPTH_MAX} calls`)
-    if (this.handlers.draining && type !== REF && carried.depth === 0) return refuse('REFUSED', 'the stage that was called is closing')
+    if (carried.depth > DEPTH_MAX) return refuse('REFUSED', `calls are nested more than ${DEPTH_MAX} deep`)
+    if (this.handlers.draining && type !== REF && carried.depth === 0) return refuse('REFUSED', 'the called stage is closing')
     const overload = this.#overload(now, endsAt, weight)
     if (overload) {
       this.#note(`${method} was refused: ${overload}`)
@@ -138,7 +140,7 @@ export class Serving implements Source {
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
-    const overload = carried.depth > DEPTH_MAX ? `a chain of more than ${DEPTH_MAX}` : this.#overload(now, Infinity, weight)
+    const overload = carried.depth > DEPTH_MAX ? `casts are nested more than ${DEPTH_MAX} deep` : this.#overload(now, Infinity, weight)
     if (overload) return this.#note(`a cast of ${method} was dropped: ${overload}`)
     if (handler) this.#admit(-++this.#casts, { handler, call: new Incoming(this.#link, this.port.end.peer, method, Infinity, carried, NONE), args, since: now }, weight)
   }
@@ -152,7 +154,7 @@ export class Serving implements Source {
     const queued = this.#queue.get(id)
     const call = this.#calls.get(id)
     if (!queued && (!call || call.cancelled)) return // checked before an unneeded error is made, which takes ten times as long
-    const reason = new StageError('CANCELLED', 'the caller does not wait for the answer any more', { executed: 'yes' })
+    const reason = new StageError('CANCELLED', 'the caller no longer waits for the answer', { executed: 'yes' })
     if (queued) return this.#drop(id, queued, reason)
     this.#cancelled++
     call?.cancel(reason)
@@ -165,7 +167,7 @@ export class Serving implements Source {
     if (!value || this.#unread) return false
     const [id, queued] = value
     if (queued.call.endsAt <= this.handlers.clock.now()) {
-      this.#drop(id, queued, new StageError('TIMEOUT', 'its deadline passed before it was begun', { executed: 'no' }))
+      this.#drop(id, queued, new StageError('TIMEOUT', 'the deadline passed before the call began', { executed: 'no' }))
     } else {
       if (queued.handler === HELD) queued.handler = this.#find(queued.call.method)
       if (queued.handler === HELD) return false // `resumed` will follow
@@ -213,7 +215,7 @@ export class Serving implements Source {
     if (this.#queue.size === 0) return undefined
     const { value: first } = this.#queue.values().next() as { value: Queued }
     const waits = now - first.since
-    return waits > (endsAt - now) / 2 ? `calls wait ${Math.round(waits)} ms before they are begun` : undefined
+    return waits > (endsAt - now) / 2 ? `calls wait ${Math.round(waits)} ms before they begin` : undefined
   }
 
   /** Begins the call now if there is time and nothing waits, so that calls start in the order of their arrival. */
@@ -245,7 +247,7 @@ export class Serving implements Source {
 
   #args(bytes: Buffer, at: number, end: number, assembled: boolean): unknown[] {
     const args = this.port.wire.decode(bytes, at, end, assembled)
-    if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are no list: ${describe(args)}`)
+    if (!Array.isArray(args)) throw new StageError('PROTOCOL_ERROR', `arguments that are not a list: ${describe(args)}`)
     return args
   }
 
@@ -302,7 +304,7 @@ export class Serving implements Source {
     try {
       service(call, args, answer, this.port.link)
     } catch (thrown) { // no user code has begun; a queued call runs where nobody else would catch the error
-      answer(new StageError('BAD_ARGUMENT', `${asked(call, service, args)} cannot be asked for: ${asError(thrown).message}`, { cause: thrown }))
+      answer(new StageError('BAD_ARGUMENT', `${asked(call, service, args)} was rejected: ${asError(thrown).message}`, { cause: thrown }))
     }
   }
 
@@ -328,18 +330,19 @@ export class Serving implements Source {
     if (id < 0 || call.cancelled) return dispose(value)
     const { wire, passing } = this.port
     try {
-      if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes wait for the peer to read them`)
-      if (this.handlers.heldAnswers.full) throw new StageError('OVERLOADED', `${this.handlers.heldAnswers.used} bytes of answers wait for peers to read them`)
+      if (wire.room < 0) throw new StageError('OVERLOADED', `${wire.held} bytes are waiting for the peer to read them`)
+      if (this.handlers.heldAnswers.full) throw new StageError('OVERLOADED', `${this.handlers.heldAnswers.used} bytes of answers are waiting for peers to read them`)
       wire.value(RESULT, id, value, passing, call.hand)
     } catch (error) {
       dispose(value)
       const code = (error as StageError).code === 'OVERLOADED' ? 'OVERLOADED' : 'BAD_ARGUMENT'
-      this.#reply(id, { code, message: `what ${asked(call, service, args)} returned cannot be sent: ${(error as Error).message}`, executed: 'yes' })
+      this.#reply(id, { code, message: `the result of ${asked(call, service, args)} cannot be sent: ${(error as Error).message}`, executed: 'yes' })
     }
     call.outlive(passing.offered())
   }
 
   #fail(id: number, call: Incoming, thrown: unknown): void {
+    this.#report(id, call, thrown)
     if (id < 0 || call.cancelled) return dispose(thrown)
     if (call.failure) return this.#say(id, call, call.failure as StageError)
     const wire = thrownToWire(call.method, thrown)
@@ -350,6 +353,13 @@ export class Serving implements Source {
       this.#reply(id, { ...wire, cause: describe(thrown) }) // the thrown value cannot be sent
     }
     dispose(thrown)
+  }
+
+  /** Reports what a handler has thrown, unless the layer above has: then it is the failure of the call, or was reported there. */
+  #report(id: number, call: Incoming, thrown: unknown): void {
+    if (call.reported || (call.failure !== undefined && call.failure === thrown)) return
+    const { method, cancelled } = call
+    this.handlers.failed(thrown, { what: method, method, from: this.port.end.peer.id, unheard: id < 0, over: cancelled })
   }
 
   #refuse(id: number, code: Code, message: string, streams: readonly Channel[]): void {
@@ -379,6 +389,6 @@ const asked = (call: Incoming, service?: Service, args: readonly unknown[] = [])
 
 function name(bytes: Buffer, at: number, end: number): string {
   const length = bytes[at]
-  if (at >= end || at + 1 + length > end) throw new StageError('PROTOCOL_ERROR', 'a call that ends in its head')
+  if (at >= end || at + 1 + length > end) throw new StageError('PROTOCOL_ERROR', 'a call whose head is cut off')
   return length <= SHORT ? shortAscii(bytes, at + 1, length) : bytes.toString('latin1', at + 1, at + 1 + length)
 }

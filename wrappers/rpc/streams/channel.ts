@@ -114,9 +114,9 @@ export class Channel extends Duplex implements Source {
 
   /** `owed` counts the piece already. @throws StageError PROTOCOL_ERROR when the peer sent more than it was granted */
   ondata(piece: Buffer): void {
-    if (this.#ended) throw new StageError('PROTOCOL_ERROR', 'data behind the end of a stream')
+    if (this.#ended) throw new StageError('PROTOCOL_ERROR', 'data after the end of a stream')
     if (!this.started) throw new StageError('PROTOCOL_ERROR', 'data on a stream that nobody reads yet')
-    if (this.owed > STREAM_WINDOW_BYTES) throw new StageError('PROTOCOL_ERROR', 'more data on a stream than was granted')
+    if (this.owed > STREAM_WINDOW_BYTES) throw new StageError('PROTOCOL_ERROR', 'more data on a stream than its credit allows')
     if (this.destroyed) return
     if (piece.length < SMALL_BYTES && this.readableLength > 0 && !this.#asked) return this.#gather(piece)
     this.#give()
@@ -354,7 +354,7 @@ export class Channel extends Duplex implements Source {
     const done = this.#waiting?.done
     this.#waiting = this.#gathered = undefined
     if (!done) return
-    const destroyed = 'the stream was destroyed while it was written to'
+    const destroyed = 'the stream was destroyed during a write'
     process.nextTick(done, error ?? new StageError('CANCELLED', destroyed, { executed: 'unknown' }))
   }
 }
@@ -364,7 +364,7 @@ socketlike(Channel.prototype)
 type Done = (error?: Error | null) => void
 
 export function refused(): StageError {
-  const why = 'the other end reads no more of this stream, and what was written to it last is lost'
+  const why = 'the other end stopped reading this stream, and the last data written to it is lost'
   return new StageError('CANCELLED', why, { executed: 'unknown' })
 }
 

@@ -9,6 +9,8 @@ import { abandoned, type Values } from './values.js'
 export interface Carried {
   values(): Values
   items(): ItemWriter
+  /** Reports code of an iterable of this stage that has thrown. @param over  nobody reads it any more */
+  failed(thrown: unknown, over: boolean): void
 }
 
 /**
@@ -59,7 +61,7 @@ function readHalf(channel: Channel, reading: number, carried: Carried): Readable
         values.next().then(({ done, value }) => {
           if (this.destroyed) return
           if (!done && value === null) {
-            this.destroy(new StageError('PROTOCOL_ERROR', 'null among the objects of a stream, where it would be an end'))
+            this.destroy(new StageError('PROTOCOL_ERROR', 'null among the objects of a stream, where it would mean the end'))
           } else {
             this.push(done ? null : value)
           }
@@ -88,7 +90,7 @@ function readHalf(channel: Channel, reading: number, carried: Carried): Readable
 
 function writeHalf(channel: Channel, writing: number, carried: Carried): WritableOptions & ThisType<Writable> {
   let items: ItemWriter | undefined
-  const gone = (): StageError => new StageError('CANCELLED', 'the stream was destroyed while it was written to', { executed: 'unknown' })
+  const gone = (): StageError => new StageError('CANCELLED', 'the stream was destroyed during a write', { executed: 'unknown' })
   return {
     objectMode: writing === WRITE_OBJECTS,
     ...(writing === WRITE_OBJECTS ? {} : { highWaterMark: channel.writableHighWaterMark }),

@@ -14,7 +14,7 @@ export class ItemWriter {
 
   constructor(private readonly channel: Channel, private readonly encode: Encode) {
     channel.ontook = (items) => {
-      if (items > this.#ahead) throw new StageError('PROTOCOL_ERROR', `${items} items taken of ${this.#ahead} that were sent`)
+      if (items > this.#ahead) throw new StageError('PROTOCOL_ERROR', `credit for ${items} items, but only ${this.#ahead} were sent`)
       this.#ahead -= items
       this.#go?.()
     }

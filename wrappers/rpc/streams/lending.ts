@@ -4,6 +4,7 @@ import { outside } from '../../../src/outside.js'
 import { READ_BYTES, READ_OBJECTS, WRITE_BYTES, reads, writes, type StreamKind } from '../../codec/stream-kind.js'
 import { asNode, failureOf, readOf } from '../../codec/hold.js'
 import { iterate, leave } from '../../codec/dispose.js'
+import { runsElsewhere } from '../../codec/hand.js'
 import type { Channel } from './channel.js'
 import { saidToWire, thrownToWire } from '../errors.js'
 import type { Carried } from './faces.js'
@@ -49,7 +50,7 @@ function guard(channel: Channel, stream: Duplex, from: Duplex, listed: boolean):
   channel.once('error', (error) => { leave(stream, undefined, error) })
   if (!listed) for (const one of new Set([stream, from])) one.on('error', (error: unknown) => { channel.destroy(failed(error)) })
   const failure = failureOf(stream) ?? failureOf(from)
-  if (failure || from.destroyed) channel.destroy(failed(failure ? failure.error : 'it was over before anybody read it'))
+  if (failure || from.destroyed) channel.destroy(failed(failure ? failure.error : 'it had ended before anybody read it'))
 }
 
 /** The owner may write to the source as well, and end it before the peer does: then the peer must not go on. */
@@ -65,7 +66,7 @@ function mind(channel: Channel, stream: Duplex, stop: () => void): void {
 }
 
 /** Sends the items of a source, one by one; an error of the source is the last item. */
-async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }: Carried): Promise<void> {
+async function feed(channel: Channel, source: AsyncIterable<unknown>, { items, failed: report }: Carried): Promise<void> {
   const sender = items()
   let over = false
   let iterator: AsyncIterator<unknown> | undefined
@@ -84,6 +85,8 @@ async function feed(channel: Channel, source: AsyncIterable<unknown>, { items }:
     }
     over = true
   } catch (thrown) {
+    // the code of a generator; a stream may fail for reasons of its own, and an actor's iterable was reported there
+    if (!(source instanceof Readable) && !('getReader' in source) && !runsElsewhere(source)) report(thrown, over)
     const error = isStageError(thrown) ? saidToWire(thrown) : thrownToWire('the stream', thrown)
     stop()
     await sender.failure(error)

@@ -1,6 +1,6 @@
 import { StageError } from '../../../src/errors.js'
 import { outside } from '../../../src/outside.js'
-import type { Clock, Deadlines, Peer } from '../../../src/types.js'
+import type { Clock, Deadlines, Mesh, Peer } from '../../../src/types.js'
 import { FUNCTION, refuse } from '../../codec/sendable.js'
 import { ITERABLE, READ_BYTES, WRITE_BYTES, reads, streamKind, writes, type StreamKind } from '../../codec/stream-kind.js'
 import type { Codec, Refs } from '../../codec.js'
@@ -26,6 +26,7 @@ export interface PassingHost {
   readonly codec: Codec
   readonly references: Referring
   readonly unfinished: Unfinished
+  failed: Mesh['failed']
 }
 
 const NONE: readonly Channel[] = []
@@ -167,6 +168,7 @@ export class Passing {
 
   #carried(channel: Channel): Carried {
     return {
+      failed: (thrown, over) => this.host.failed(thrown, { what: 'an async iterable that was handed out', from: this.peer.id, over }),
       items: () => new ItemWriter(channel, (value, writer) => this.host.codec.encode(value, writer, this.#refs)),
       values: () => {
         /** The value that the reader has, which counts until the next value is asked for, even after the channel has closed. */
@@ -184,7 +186,7 @@ export class Passing {
           const weight = this.wire.weightOf(end - at)
           if (kind !== VALUE) throw heldError(fromWire(value, this.peer), this.held, weight)
           const full = this.held.lacks(weight)
-          if (full !== undefined) throw new StageError('OVERLOADED', `what was read of calls and streams takes ${full}`)
+          if (full !== undefined) throw new StageError('OVERLOADED', `the data held for calls and streams takes ${full}`)
           this.held.add(last.weight = weight)
           if (closed) leave(last)
           return value
@@ -196,7 +198,7 @@ export class Passing {
   #sweep(now: number): number {
     let next = Infinity
     for (const [channel, until] of this.#unread) {
-      if (until <= now) channel.destroy(new StageError('CANCELLED', `nobody began to use a stream within ${UNREAD_MS} ms`))
+      if (until <= now) channel.destroy(new StageError('CANCELLED', `the stream was not used within ${UNREAD_MS} ms`))
       else if (until < next) next = until
     }
     return next
@@ -208,7 +210,7 @@ const once = (source: object): boolean =>
   streamKind(source) !== ITERABLE || typeof (source as Partial<AsyncIterator<unknown>>).next === 'function'
 
 function readAlready(): StageError {
-  const why = 'this stream is being read by somebody else already: one that was passed to several can be read by one'
+  const why = 'this stream already has a reader: a stream that was passed to several receivers can be read by only one'
   return new StageError('BAD_ARGUMENT', why, { executed: 'no' })
 }
 

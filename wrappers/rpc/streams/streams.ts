@@ -98,7 +98,7 @@ export class Streams implements ChannelPort {
     this.wire.fresh(id)
     if (this.#open.size >= STREAMS_MAX) return this.wire.reset(id, { code: 'OVERLOADED', message: FULL, executed: 'no' })
     const channel = this.add(id, { accepted: true, opener: 'peer' })
-    if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'nobody listens for streams there'))
+    if (!accept?.(channel)) channel.destroy(new StageError('REFUSED', 'the other end has no listener for streams'))
   }
 
   onstart(id: number): void {
@@ -115,7 +115,7 @@ export class Streams implements ChannelPort {
     channel.owed += piece.length
     this.#owed += piece.length
     if (this.#owed > LINK_WINDOW_BYTES + RESERVE_BYTES * (this.#open.size + 1)) {
-      throw new StageError('PROTOCOL_ERROR', 'more data on all streams together than a link may have')
+      throw new StageError('PROTOCOL_ERROR', 'more data on all streams of the link than its credit allows')
     }
     channel.ondata(piece)
     if (this.#owed > PRESSED_BYTES && !this.#pressed) {
@@ -141,7 +141,7 @@ export class Streams implements ChannelPort {
     const channel = this.#get(id)
     if (!channel) return
     if (bytes === 0 || bytes > channel.outstanding) {
-      throw new StageError('PROTOCOL_ERROR', `${bytes} bytes given back of ${channel.outstanding} that were sent`)
+      throw new StageError('PROTOCOL_ERROR', `credit for ${bytes} bytes, but only ${channel.outstanding} were sent`)
     }
     channel.movedAt = this.host.clock.now()
     this.#returned(channel, bytes)
@@ -159,7 +159,7 @@ export class Streams implements ChannelPort {
   }
 
   ontook(id: number, items: number): void {
-    if (items === 0) throw new StageError('PROTOCOL_ERROR', 'no items taken')
+    if (items === 0) throw new StageError('PROTOCOL_ERROR', 'credit for no items')
     const channel = this.#get(id)
     if (!channel?.ontook) return
     channel.ontook(items)
@@ -179,7 +179,7 @@ export class Streams implements ChannelPort {
     const now = host.clock.now()
     for (const channel of [...this.#open.values()]) {
       if (!channel.idleAt(now)) continue
-      const why = 'the stage is closing, and nothing moved on this stream'
+      const why = 'the stage is closing, and this stream made no progress'
       channel.destroy(new StageError('DISCONNECTED', why, { executed: 'unknown', peer }))
     }
   }
@@ -293,7 +293,7 @@ export class Streams implements ChannelPort {
         if (until < next) next = until
         continue
       }
-      const why = `what was written was not read within ${UNREAD_MS} ms, and its writer has left`
+      const why = `the written data was not read within ${UNREAD_MS} ms, and its writer has left`
       this.wire.reset(channel.id, toWire(new StageError('CANCELLED', why)))
       this.#left(channel)
     }
@@ -330,5 +330,5 @@ export class Streams implements ChannelPort {
 
 function givenUp(error: Error | null): StageError {
   const why = error ? `: ${error.message}` : ''
-  return new StageError('CANCELLED', `the other end gave up the stream${why}`, { executed: 'unknown' })
+  return new StageError('CANCELLED', `the other end destroyed the stream${why}`, { executed: 'unknown' })
 }

@@ -28,7 +28,7 @@ const NOTHING = Buffer.alloc(0)
 
 /** Cancels the channel of a reader that was collected before its end, so that the source is notified. */
 export const abandoned = new FinalizationRegistry<Channel>((channel) => {
-  channel.destroy(new StageError('CANCELLED', 'nobody holds what would read it'))
+  channel.destroy(new StageError('CANCELLED', 'the reader was garbage-collected before the end of the stream'))
 })
 
 /**
@@ -74,7 +74,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
-    this.#end(this.channel.readableEnded ? undefined : new StageError('CANCELLED', 'the reader wants no more'))
+    this.#end(this.channel.readableEnded ? undefined : new StageError('CANCELLED', 'the reader has left'))
     return Promise.resolve({ done: true, value: undefined })
   }
 
@@ -101,7 +101,7 @@ export class Values<T = unknown> implements AsyncIterableIterator<T> {
       if (size !== undefined && this.#to - this.#from >= size) return { done: false, value: this.#read(size) }
       if (size !== undefined) this.#ask(size)
       const { done, value } = await this.#next()
-      if (done && this.#to > this.#from) throw this.#fail('a stream of values that ended in the middle of one')
+      if (done && this.#to > this.#from) throw this.#fail('a stream of values that ended in the middle of a value')
       if (done) break
       this.#append(value)
     }

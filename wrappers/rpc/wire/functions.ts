@@ -11,11 +11,11 @@ export type Referring = Required<Pick<Refs, 'refer' | 'resolve'>>
 export const referring = (mesh: Pick<Mesh, 'references'>): Referring => ({
   refer: (reference) => {
     const text = mesh.references()?.refer(reference)
-    return text ?? refuse('refers to something of which no layer of this chain knows: send what it is called')
+    return text ?? refuse('refers to an object that no layer of this chain knows: send its name')
   },
   resolve: (text) => {
     const references = mesh.references()
-    if (!references) throw new StageError('PROTOCOL_ERROR', 'a reference, of which no layer of this chain knows')
+    if (!references) throw new StageError('PROTOCOL_ERROR', 'a reference that no layer of this chain knows')
     return references.resolve(text)
   },
 })
@@ -63,7 +63,7 @@ export class Functions implements Refs {
     let id = this.#ids.get(fn)
     if (id === undefined) {
       if (this.#given.size >= REFS_MAX) {
-        throw new StageError('OVERLOADED', `the peer holds ${REFS_MAX} functions of this stage over one link: no more are passed`)
+        throw new StageError('OVERLOADED', `the peer holds ${REFS_MAX} functions of this stage over one link: no more can be passed`)
       }
       id = this.#next++ >>> 0
       this.#ids.set(fn, id)

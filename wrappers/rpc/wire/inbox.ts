@@ -45,7 +45,7 @@ export class Inbox {
     }
     if (this.#bytes > UNFINISHED_MAX * MESSAGE_MAX_BYTES || this.#all.size > OPEN_CALLS_MAX) {
       const allowed = `${UNFINISHED_MAX} of the largest, or ${OPEN_CALLS_MAX}`
-      throw new StageError('PROTOCOL_ERROR', `more messages begun and not ended than ${allowed}`)
+      throw new StageError('PROTOCOL_ERROR', `more unfinished messages than ${allowed}`)
     }
     append(parts.writer, piece)
     this.unfinished.grow(parts.begun, piece.length)

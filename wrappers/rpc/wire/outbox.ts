@@ -147,7 +147,7 @@ export class Outbox {
   /** The peer has read so many bytes of PARTs. @throws StageError PROTOCOL_ERROR */
   onread(bytes: number): void {
     if (bytes === 0 || bytes > this.#ahead) {
-      throw new StageError('PROTOCOL_ERROR', `${bytes} bytes of parts read, of ${this.#ahead} that were sent`)
+      throw new StageError('PROTOCOL_ERROR', `credit for ${bytes} bytes of parts, but only ${this.#ahead} were sent`)
     }
     this.#ahead -= bytes
     this.stoppedSince = Infinity

@@ -107,7 +107,7 @@ export class Wire {
 
   /** Accepts a new id of the peer: it has the other parity and goes up, so that none is served twice. @throws StageError PROTOCOL_ERROR */
   fresh(id: number): void {
-    if (this.#ours(id)) throw new StageError('PROTOCOL_ERROR', `the id ${id} is one of this end's own`)
+    if (this.#ours(id)) throw new StageError('PROTOCOL_ERROR', `the id ${id} belongs to this end`)
     if (((id - this.#lastId) | 0) <= 0) throw new StageError('PROTOCOL_ERROR', `the id ${id} was used before`)
     this.#lastId = id
   }
@@ -155,7 +155,7 @@ export class Wire {
       this.framed.cancel()
       this.scheduler.pump() // a getter may have written to a stream, whose data waited for this frame
       if (thrown instanceof StageError) throw thrown
-      throw new StageError('BAD_ARGUMENT', `it could not be encoded: ${asError(thrown).message}`, { cause: thrown })
+      throw new StageError('BAD_ARGUMENT', `the value could not be encoded: ${asError(thrown).message}`, { cause: thrown })
     }
   }
 
@@ -267,7 +267,7 @@ export class Wire {
   #check(): void {
     const { held } = this
     if (held <= 2 * HELD_MAX_BYTES) return
-    const why = `the peer reads slower than it asks: ${held} bytes wait for it`
+    const why = `the peer sends calls faster than it reads their answers: ${held} bytes are waiting for it`
     this.framed.destroy(new StageError('SLOW_PEER', why, { executed: 'unknown' }))
   }
 
@@ -390,6 +390,6 @@ export function putName(writer: Writer, name: string): void {
 
 /** @throws StageError PROTOCOL_ERROR */
 export function u32(bytes: Buffer, at: number, end: number): number {
-  if (at + 4 > end) throw new StageError('PROTOCOL_ERROR', 'a message that ends too early')
+  if (at + 4 > end) throw new StageError('PROTOCOL_ERROR', 'a message that is cut off')
   return bytes.readUInt32BE(at)
 }
