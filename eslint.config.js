@@ -1,6 +1,6 @@
 import tseslint from 'typescript-eslint'
 
-/** Time, chance and carriers come as arguments; each has one module that may ask the machine. */
+/** Time, chance and carriers come as arguments; for each, one module may use those of the machine. */
 const machine = [
   { object: 'Date', property: 'now', message: 'time comes from the injected Clock (src/clock.ts)' },
   { object: 'performance', property: 'now', message: 'time comes from the injected Clock (src/clock.ts)' },
@@ -14,7 +14,7 @@ const globals = ['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ n
 const carriers = ['net', 'tls', 'dgram', 'http', 'https', 'http2'].flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: 'only interfaces/tcp.ts and interfaces/ipc.ts know sockets' }))
 const timers = ['timers', 'node:timers', 'timers/promises', 'node:timers/promises'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
 const syntax = [{ selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'time comes from the injected Clock (src/clock.ts)' }]
-/** Classes of which each realm (jest, vitest's vmThreads, node:vm) has its own. */
+/** Classes that exist once per realm (jest, vitest's vmThreads, node:vm). */
 const builtins = 'Object|Function|Array|Error|AggregateError|TypeError|RangeError|SyntaxError|Map|Set|WeakMap|WeakSet|WeakRef|Date|RegExp|Promise|ArrayBuffer|SharedArrayBuffer|DataView|\\w+Array|Buffer|AbortSignal|AbortController|EventTarget|DOMException|URL|Blob'
 const realms = [
   { selector: `BinaryExpression[operator='instanceof'][right.name=/^(${builtins})$/]`, message: 'false for what another realm has made: isError() of src/realm.ts, types.isMap() and the like of node:util, Array.isArray(), Buffer.isBuffer()' },
@@ -37,7 +37,7 @@ export default tseslint.config(
       eqeqeq: ['error', 'always'],
       'no-var': 'error',
       'prefer-const': ['error', { ignoreReadBeforeAssign: true }],
-      '@typescript-eslint/unbound-method': 'off', // option objects hold closures here, and are taken apart at will
+      '@typescript-eslint/unbound-method': 'off', // option objects hold closures, which do not use `this` and may be destructured
     },
   },
   {
@@ -51,7 +51,7 @@ export default tseslint.config(
   },
   { files: ['src/clock.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-globals': 'off' } },
   { files: ['src/random.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-imports': 'off' } },
-  { files: ['interfaces/{tcp,ipc,ipc-stream,socket,host}.ts'], rules: { 'no-restricted-imports': 'off' } }, // host.ts asks it what an address is
-  { files: ['registries/**', 'interfaces/**'], rules: { '@typescript-eslint/require-await': 'off' } }, // contracts return promises, also where nothing is waited for
+  { files: ['interfaces/{tcp,ipc,ipc-stream,socket,host}.ts'], rules: { 'no-restricted-imports': 'off' } }, // host.ts uses node:net to classify addresses
+  { files: ['registries/**', 'interfaces/**'], rules: { '@typescript-eslint/require-await': 'off' } }, // contracts return promises, even if an implementation awaits nothing
   { files: ['test/**', 'examples/**', 'bench/**'], rules: { '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-return': 'off', '@typescript-eslint/require-await': 'off', '@typescript-eslint/await-thenable': 'off', '@typescript-eslint/only-throw-error': 'off', '@typescript-eslint/no-unnecessary-type-assertion': 'off' } },
 )

@@ -1,23 +1,24 @@
 /**
- * What is published: all that `stagemesh` brings in one CommonJS file, which loads in half the time of its hundred modules,
- * and for each exported path a small one that takes its names from there. ES modules pass on the names of these, so a process
- * that has both kinds of modules has one library, and loaders that cannot `require` ES modules have it too. The same holds for
- * the declarations. Tests run on the modules that `tsc` leaves in `dist`, all that imports `stagemesh` by name on these files.
+ * Makes the published files: one CommonJS file with the whole of `stagemesh`, which loads in half the time of its hundred
+ * modules, and for each exported path a small file that takes its names from there. ES modules re-export the names of the
+ * small files, so a process with both kinds of modules has one copy of the library, and loaders that cannot `require` ES
+ * modules work too. Declarations are made the same way. Tests run on the modules that `tsc` leaves in `dist`; all code that
+ * imports `stagemesh` by name runs on these files.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { isAbsolute, relative } from 'node:path'
 import { dts } from 'rollup-plugin-dts'
 
 const { exports: paths } = JSON.parse(readFileSync('package.json', 'utf8'))
-/** Where a module lies within `dist`, without its ending. */
+/** The path of a module within `dist`, without its extension. */
 const place = (id) => relative('dist', id).replaceAll('\\', '/').replace(/(\.d)?\.[jt]s$/, '')
 
-/** The modules that the paths of `exports` stand for. */
+/** The modules behind the paths of `exports`. */
 const input = Object.values(paths).flatMap((one) => one.import ? [one.import.default.replace('./dist/lib/', './dist/')] : [])
 const external = (id) => !id.startsWith('.') && !isAbsolute(id)
 const chunks = (id) => place(id).startsWith('test/') ? undefined : 'stagemesh'
 
-/** `tsc` has left a map beside each module: without it the published one would end there. */
+/** Loads the source map that `tsc` has left beside each module: without it, published maps would end at the modules. */
 const maps = {
   name: 'maps',
   load: (id) => {
@@ -26,7 +27,7 @@ const maps = {
   },
 }
 
-/** For each entry the ES module that passes its names on. */
+/** Writes, for each entry, the ES module that re-exports its names. */
 const modulesOf = (ending, text) => ({
   name: 'modules',
   writeBundle: (_, bundle) => {
@@ -40,7 +41,7 @@ const output = { dir: 'dist/lib', exports: 'named', manualChunks: chunks }
 
 export default [{
   input, external,
-  preserveEntrySignatures: 'strict', // also of a module that exports types only
+  preserveEntrySignatures: 'strict', // also for a module that exports only types
   plugins: [maps, modulesOf('.js', (from, names) => names.length > 0 ? `export { ${names.join(', ')} } from './${from}'\n` : 'export {}\n')],
   output: {
     ...output, format: 'cjs', interop: 'default', dynamicImportInCjs: false, sourcemap: true,

@@ -1,4 +1,4 @@
-/** One end of one measure; `measure.ts` starts both. */
+/** One end of one measurement; `measure.ts` starts both ends. */
 import { isDeepStrictEqual } from 'node:util'
 import { VALUES, type Client } from './adapter.js'
 import { adapters } from './adapters/index.js'
@@ -11,7 +11,7 @@ export type Order =
   | 'go'
   | 'spent'
 
-/** Since it was marked: µs of CPU, and by how many bytes the heap has grown. */
+/** Since the last mark: µs of CPU, and the growth of the heap in bytes. */
 export interface Spent { cpu: number; heap: number }
 
 function now(): Spent {
@@ -28,7 +28,7 @@ function spent(): Spent {
 let run: ((ms: number) => Promise<unknown>) | undefined
 let ms = 0
 
-/** Nothing is measured of a library that does not give back what it was given. */
+/** A library that does not return the value that it was sent is not measured. */
 async function prove(call: NonNullable<Client['call']>, load: Load): Promise<void> {
   if (load.kind !== 'calls') return
   const given = VALUES[load.value]

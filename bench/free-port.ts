@@ -1,6 +1,6 @@
 import net from 'node:net'
 
-/** A port that nobody has at this moment, for libraries that cannot say which one they were given. */
+/** A port that is free at this moment, for libraries that cannot report which port the system gave them. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = net.createServer().once('error', reject)

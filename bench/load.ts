@@ -1,4 +1,4 @@
-/** What a client does while it is measured. */
+/** The work of a client while it is measured. */
 import { once } from 'node:events'
 import { RECEIVERS, VALUES, type Client, type Figures, type Kind } from './adapter.js'
 
@@ -9,14 +9,14 @@ export type Load =
   | { kind: 'beside' }
   | { kind: 'figures' }
 
-/** `count`: calls, bytes or deliveries. `p50`, `p99`: µs, where one call is in flight. */
+/** `count`: calls, bytes or deliveries. `p50`, `p99`: µs, if one call is in flight. */
 export interface Done { count: number; seconds: number; p50?: number; p99?: number; figures?: Figures }
 
-/** How many casts are on their way before the receivers are asked for their count. */
+/** How many casts are in flight before the receivers are asked for their count. */
 const BURST = 200
 const CHUNK = Buffer.alloc(64 * 1024, 7)
 
-/** @returns undefined where the client does not offer it */
+/** @returns undefined if the client does not offer this kind of load */
 export function work(client: Client, load: Load): ((ms: number) => Promise<Done>) | undefined {
   if (load.kind === 'calls' && client.call) return load.inFlight === 1 ? latency(client.call, load.value) : calls(client.call, load)
   if (load.kind === 'stream' && client.stream) return stream(client.stream)
@@ -57,7 +57,7 @@ const latency = (call: NonNullable<Client['call']>, value: Kind) => async (ms: n
   return { count: took.length, seconds: seconds(started), p50: at(0.5), p99: at(0.99) }
 }
 
-/** One stream, written as fast as it takes it; it is over when the server says how much it has read. */
+/** One stream, written as fast as it accepts data; the measurement ends when the server says how much it has read. */
 const stream = (open: NonNullable<Client['stream']>) => async (ms: number): Promise<Done> => {
   const one = open()
   let answer = ''
@@ -87,7 +87,7 @@ const casts = (cast: NonNullable<Client['cast']>, received: NonNullable<Client['
   return { count, seconds: seconds(started) }
 }
 
-/** One call at a time, alone and then while a stream to the same peer takes all that goes. */
+/** One call at a time, alone and then while a stream to the same peer uses the whole capacity of the link. */
 const beside = (call: NonNullable<Client['call']>, open: NonNullable<Client['stream']>) => async (ms: number): Promise<Done> => {
   const one = latency(call, 'small')
   const alone = await one(ms)

@@ -7,13 +7,13 @@ import type { Figures } from './adapter.js'
 import type { Order, Spent } from './end.js'
 import type { Done, Load } from './load.js'
 
-/** `rate`: calls, bytes or deliveries a second. `cpu`: µs for one of them, `heap`: bytes for one of them, of both processes together. */
+/** `rate`: calls, bytes or deliveries a second. `cpu`: µs for each, `heap`: bytes for each, of both processes together. */
 export interface Measured { rate: number; cpu: number; heap: number; p50?: number; p99?: number; figures?: Figures }
 
 const program = fileURLToPath(new URL('./end.js', import.meta.url))
 const ANSWER_MS = 120_000
 
-/** MiB: what is made within a second is not collected before it is counted. */
+/** MiB: large enough that objects made within a second are not collected before they are counted. */
 const NEVER_COLLECTED = ['--min-semi-space-size=1024', '--max-semi-space-size=1024']
 
 class End {
@@ -27,7 +27,7 @@ class End {
       child.once('error', reject)
       child.once('exit', (code, signal) => reject(new Error(`a process ended with ${code ?? signal}`)))
     })
-    this.gone.catch(() => {}) // it ends in any case
+    this.gone.catch(() => {}) // the process ends in any case
   }
 
   ask<T>(order: Order): Promise<T> {
@@ -49,7 +49,7 @@ class End {
     })
   }
 
-  /** It ends when nobody speaks to it any more, and takes with it what it started. */
+  /** The process ends when its channel is closed, and ends the processes that it started. */
   async end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const gone = new Promise((resolve) => this.#child.once('exit', resolve))
@@ -62,7 +62,7 @@ class End {
 
 /**
  * One adapter under one load: a server and a client process, warmed up, then measured.
- * @param heap  counts what is made on the heap, too; for that nothing is collected meanwhile, so it must not take long
+ * @param heap  also counts the bytes made on the heap; nothing is collected meanwhile, so the measurement must be short
  */
 export async function measure(adapter: string, load: Load, { seconds, warmMs = 700, heap = false }: { seconds: number; warmMs?: number | undefined; heap?: boolean }): Promise<Measured> {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-bench-'))

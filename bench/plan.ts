@@ -1,4 +1,4 @@
-/** What is measured, in the order of the table. */
+/** The measurements, in the order of the table. */
 import type { Kind } from './adapter.js'
 import type { Load } from './load.js'
 
@@ -9,7 +9,7 @@ export interface Section {
   /** The adapter that all others are measured against. */
   floor: string
   adapters: readonly string[]
-  /** What a second or one of them is, and the ratio that says most. */
+  /** The unit that is counted, and the figure whose ratio is shown. */
   unit: 'calls' | 'bytes' | 'deliveries'
   by: 'rate' | 'p50'
 }
@@ -26,24 +26,24 @@ export const sections: readonly Section[] = [
   { name: 'small-10', title: 'The same, 10 in flight', load: calls('small', 10), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
   { name: 'small-1000', title: 'The same, 1 000 in flight', load: calls('small', 1000), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
   { name: 'text-100', title: 'A text of 1 KiB, 100 in flight', load: calls('text', 100), floor: 'raw', adapters: [...floors, ...ours, 'actor', ...peers], unit: 'calls', by: 'rate' },
-  { name: 'bytes-16', title: 'A buffer of 64 KiB, 16 in flight (of those that carry bytes)', load: calls('bytes', 16), floor: 'raw', adapters: ['raw-msgpack', ...ours, 'raw-holding', 'stagemesh-holding', 'actor', 'deepkit', 'grpc-bidi', 'grpc', 'capnweb'], unit: 'calls', by: 'rate' },
-  { name: 'cast-10', title: 'A small object said to ten receivers, no answer', load: { kind: 'casts', value: 'small' }, floor: 'raw', adapters: [...floors, ...ours], unit: 'deliveries', by: 'rate' },
-  { name: 'within', title: 'Calls that leave no process, a number as argument, 100 in flight', load: calls('number', 100), floor: 'promise', adapters: ['within-actor', 'within-actor-intercepted', 'within-actor-durable', 'within-rpc', 'within-memory', 'nact', 'comedy', 'moleculer-local'], unit: 'calls', by: 'rate' },
+  { name: 'bytes-16', title: 'A buffer of 64 KiB, 16 in flight (only libraries that carry bytes)', load: calls('bytes', 16), floor: 'raw', adapters: ['raw-msgpack', ...ours, 'raw-holding', 'stagemesh-holding', 'actor', 'deepkit', 'grpc-bidi', 'grpc', 'capnweb'], unit: 'calls', by: 'rate' },
+  { name: 'cast-10', title: 'A small object sent to ten receivers, without an answer', load: { kind: 'casts', value: 'small' }, floor: 'raw', adapters: [...floors, ...ours], unit: 'deliveries', by: 'rate' },
+  { name: 'within', title: 'Calls within one process, a number as argument, 100 in flight', load: calls('number', 100), floor: 'promise', adapters: ['within-actor', 'within-actor-intercepted', 'within-actor-durable', 'within-rpc', 'within-memory', 'nact', 'comedy', 'moleculer-local'], unit: 'calls', by: 'rate' },
   { name: 'stream', title: 'One stream of bytes', load: { kind: 'stream' }, floor: 'raw', adapters: ['raw-beside', 'raw-ipc', 'stagemesh', 'stagemesh-empty', 'stagemesh-ipc', 'raw-holding', 'stagemesh-holding', 'stagemesh-empty-holding'], unit: 'bytes', by: 'rate' },
 ]
 
-/** What has no floor to stand beside: figures of one adapter. */
+/** Figures of one adapter that have no floor to compare with. */
 export interface Sheet { name: string; title: string; adapters: readonly string[]; load: Load }
 const FIGURES: Load = { kind: 'figures' }
 export const sheets: readonly Sheet[] = [
-  { name: 'beside', title: 'Small calls while a stream takes all of the same link, one in flight', adapters: ['stagemesh'], load: { kind: 'beside' } },
+  { name: 'beside', title: 'Small calls, one in flight, while a stream uses the whole capacity of the same link', adapters: ['stagemesh'], load: { kind: 'beside' } },
   { name: 'memory', title: 'Memory', adapters: ['links', 'actors'], load: FIGURES },
   { name: 'observers', title: 'A property of 1 KiB that 1 000 loops watch, 100 on each of 10 links', adapters: ['observers'], load: FIGURES },
   { name: 'startup', title: 'Start', adapters: ['startup'], load: FIGURES },
   { name: 'idle', title: 'Idle stages on one Redis', adapters: ['idle-10', 'idle-100', 'idle-300'], load: FIGURES },
 ]
 
-/** What two minutes are enough for. */
+/** The measurements that fit into two minutes. */
 export const quick = new Map([
   ['small-100', ['raw-msgpack', 'stagemesh', 'actor', 'ws', 'moleculer-tcp', 'grpc']],
   ['small-1', ['stagemesh', 'grpc']],
@@ -54,9 +54,10 @@ export const quick = new Map([
 ])
 
 /**
- * Where a change is refused: `least` so many calls and at most so much `cpu` for one, as ratios to the floor of its
- * section. `heap`: bytes that one call makes on both heaps together, with Node 20. They hardly differ from run to run
- * (2 564), so they see what hides in the noise of the others: a closure for each frame is 200 more, a timer for each call 230.
+ * The limits at which a change is refused: at least `least` calls a second and at most `cpu` for a call, as ratios to the
+ * floor of the section. `heap`: bytes that one call makes on both heaps together, with Node 20. They hardly differ from run
+ * to run (2 564), so they show costs that the noise of the others hides: a closure for each frame is 200 more, a timer for
+ * each call 230.
  */
 export interface Gate { section: string; adapter: string; least: number; cpu: number; heap: number }
 export const gates: readonly Gate[] = [

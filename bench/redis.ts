@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { freePort } from './free-port.js'
 
-/** A Redis with its data in this folder; it ends with this process. Resolves with its URL. */
+/** Starts a Redis with its data in this folder, which ends with this process. Resolves with its URL. */
 export async function startRedis(folder: string): Promise<string> {
   const port = await freePort()
   const server = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', mkdtempSync(join(folder, 'redis-')), '--save', ''], { stdio: ['ignore', 'pipe', 'ignore'] })

@@ -1,11 +1,11 @@
 /**
- * What calls, streams and casts cost, ours and those of others, beside the least that Node allows. Machines drift and
- * differ: each measure has the floor right before and right after it, and the ratio is what counts.
+ * The cost of calls, streams and casts of this and other libraries, compared with the minimum that Node allows. Machines
+ * drift and differ, so the floor is measured right before and right after each measurement, and only the ratio counts.
  *
  *     npm run bench -- [--quick] [--gate] [--only small-100,stream] [--rounds 3] [--seconds 2]
  *
- * A whole run writes docs/benchmarks.md and docs/benchmarks.json. With `--gate` only what has a gate is measured, and
- * the exit code is 1 when a median does not hold it.
+ * A whole run writes docs/benchmarks.md and docs/benchmarks.json. With `--gate` only adapters with a gate are measured, and
+ * the exit code is 1 if a median exceeds its limits.
  */
 import { writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
@@ -28,7 +28,7 @@ const whole = !values.quick && !values.gate && values.only === undefined
 const rounds = Number(values.rounds ?? (values.quick ? 1 : values.gate ? 5 : 3))
 const seconds = Number(values.seconds ?? (values.quick ? 1 : 2))
 
-/** The sections that were asked for, with the adapters that were. */
+/** The requested sections, with the requested adapters. */
 function planned(): Section[] {
   const only = values.only?.split(',')
   const names = [...sections, ...sheets].map((one) => one.name)
@@ -39,7 +39,7 @@ function planned(): Section[] {
   }).filter(({ adapters }) => adapters.length > 0)
 }
 
-/** What one section found: for each adapter its measures with the ratios to the floors around them. */
+/** The results of one section: for each adapter its measurements, with the ratios to the floors around them. */
 async function found(section: Section): Promise<Row[]> {
   const what = (one: Measured): number => section.by === 'p50' ? one.p50 ?? 0 : one.rate
   const rows = new Map<string, { all: Measured[]; ratios: number[]; costs: number[]; failed?: string }>(section.adapters.map((name) => [name, { all: [], ratios: [], costs: [] }]))
@@ -77,12 +77,12 @@ async function found(section: Section): Promise<Row[]> {
   })
   const middle = median(floors.map(what))
   return [
-    row(section.floor, floors, floors.map((one) => what(one) / middle), [1]), // how far it went from its own median
+    row(section.floor, floors, floors.map((one) => what(one) / middle), [1]), // its deviation from its own median
     ...[...rows].map(([name, { all, ratios, costs, failed }]) => failed === undefined ? row(name, all, ratios, costs) : { name, title: adapters[name]?.title ?? name, failed }),
   ]
 }
 
-/** Figures that stand beside no floor. */
+/** Figures without a floor. */
 async function facts(name: string, names: readonly string[], load: Load): Promise<{ figures: Fact[]; failed: string[] }> {
   const all = new Map<string, number[]>()
   const failed: string[] = []
@@ -100,7 +100,7 @@ async function facts(name: string, names: readonly string[], load: Load): Promis
   return { figures: [...all].map(([what, values]) => ({ what, value: median(values), least: Math.min(...values), most: Math.max(...values) })), failed }
 }
 
-/** Bytes that one call makes on the heaps of both processes. */
+/** Bytes that one call allocates on the heaps of both processes. */
 async function heapOf({ section, adapter }: Gate): Promise<number> {
   const { load } = sections.find(({ name }) => name === section) as Section
   const all: number[] = []
@@ -112,7 +112,7 @@ function broken(gate: Gate, row: Row | undefined, heap: number): string | undefi
   if (!row || row.failed !== undefined) return `${gate.section}: ${gate.adapter} was not measured: ${row?.failed}`
   if (row.ratio < gate.least) return `${gate.section}: ${gate.adapter} does ${row.ratio.toFixed(3)} × the floor, at least ${gate.least} was expected`
   if (row.cost > gate.cpu) return `${gate.section}: ${gate.adapter} costs ${row.cost.toFixed(2)} × the CPU of the floor, at most ${gate.cpu} was expected`
-  if (heap <= 0) return `${gate.section}: what ${gate.adapter} made on the heap was collected before it was counted`
+  if (heap <= 0) return `${gate.section}: the bytes that ${gate.adapter} made on the heap were collected before they were counted`
   if (heap > gate.heap) return `${gate.section}: ${gate.adapter} makes ${heap.toFixed(0)} bytes on the heap for one call, at most ${gate.heap} were expected`
   return undefined
 }

@@ -1,7 +1,7 @@
-/** What this library wants to reach, beside what was measured. */
+/** The targets of this library, beside the measured figures. */
 import { figure, type Fact, type Row } from './table.js'
 
-/** `why`: what keeps it from there, as profiles show it; said only where it was not reached. */
+/** `why`: the cause for missing the target, as profiles show it; printed only if the target was missed. */
 interface Want { what: string; least?: number; most?: number; unit: string; found(results: Results): number; why?: string }
 
 interface Results {
@@ -13,25 +13,25 @@ interface Results {
 
 const wants: readonly Want[] = [
   { what: 'RPC, small object, 100 in flight', least: 0.25, unit: '× raw', found: ({ ratio }) => ratio('small-100', 'stagemesh') },
-  { what: 'the same beside raw + msgpackr with plain maps', least: 0.75, unit: '×', found: ({ ratio }) => ratio('small-100', 'stagemesh') / ratio('small-100', 'raw-msgpack') },
-  { what: 'its CPU a call', most: 5, unit: '× raw', found: ({ cost }) => cost('small-100', 'stagemesh') },
-  { what: 'its p50, one in flight', most: 1.25, unit: '× raw', found: ({ ratio }) => ratio('small-1', 'stagemesh') },
+  { what: 'the same, relative to raw + msgpackr with plain maps', least: 0.75, unit: '×', found: ({ ratio }) => ratio('small-100', 'stagemesh') / ratio('small-100', 'raw-msgpack') },
+  { what: 'CPU per call of the same', most: 5, unit: '× raw', found: ({ cost }) => cost('small-100', 'stagemesh') },
+  { what: 'p50 of the same, one in flight', most: 1.25, unit: '× raw', found: ({ ratio }) => ratio('small-1', 'stagemesh') },
   { what: 'RPC, a text of 1 KiB, 100 in flight', least: 0.25, unit: '× raw', found: ({ ratio }) => ratio('text-100', 'stagemesh') },
-  { what: 'RPC, a buffer of 64 KiB, 16 in flight', least: 0.5, unit: '× raw', found: ({ ratio }) => ratio('bytes-16', 'stagemesh'), why: 'V8 marks the whole heap again and again for the memory of buffers: in a heap of 9 MB with every 12 to 16 MB of them (--trace-incremental-marking), some 60 times a second, and on two cores that marking is a third of the time (perf). Raw, whose heap was never marked, has the first and wide limit still; see the lines of processes that hold as many objects as an application' },
-  { what: '`cast` to 10 peers', least: 0.25, unit: '× raw fan-out', found: ({ ratio }) => ratio('cast-10', 'stagemesh'), why: 'two thirds are the ten receivers, each of which builds the object; raw + msgpackr, which builds it too, does not reach it either (its line)' },
-  { what: 'bytes through `to()`, default chain', least: 0.5, unit: '× raw stream', found: ({ ratio }) => ratio('stream', 'stagemesh'), why: 'as for the buffer of 64 KiB: the marking of V8; see the lines of processes that hold objects' },
-  { what: 'bytes through `to()`, empty chain', least: 0.9, unit: '× raw stream', found: ({ ratio }) => ratio('stream', 'stagemesh-empty'), why: 'the sockets are bare; as for the buffer of 64 KiB: the marking of V8, which raw beside an idle stage has too (its line)' },
-  { what: 'the same, beside raw in processes with an idle stage', least: 0.9, unit: '×', found: ({ ratio }) => ratio('stream', 'stagemesh-empty') / ratio('stream', 'raw-beside'), why: 'as above: how often V8 marks differs from process to process' },
-  { what: 'RPC over ipc', least: 1, unit: '× over TCP', found: ({ ratio }) => ratio('small-100', 'stagemesh-ipc') / ratio('small-100', 'stagemesh'), why: 'a unix socket has no end that can be told from a crash, so that what is written goes behind a head of six bytes' },
-  { what: 'bytes over ipc', least: 1, unit: '× over TCP', found: ({ ratio }) => ratio('stream', 'stagemesh-ipc') / ratio('stream', 'stagemesh'), why: 'as for the buffer of 64 KiB: the reader is in collections for a fifth of its time, 81 of the whole heap in two seconds, and the writer waits for it' },
-  { what: 'p99 of small calls while a stream takes all of their link', most: 10, unit: '× without', found: ({ fact }) => fact('beside', 'p99, times its own') },
-  { what: 'a call of an actor of the same process', least: 2_000_000, unit: 'a second', found: ({ rate }) => rate('within', 'within-actor'), why: 'reading the clocks, for the deadline and for the lease before each turn, is a sixth, and nothing else more than a fifteenth. The wish was written down where the local call of moleculer did 3.35 M a second: see its line' },
-  { what: 'a call of an actor of another process', least: 0.8, unit: '× RPC', found: ({ ratio }) => ratio('small-100', 'actor') / ratio('small-100', 'stagemesh'), why: 'its address, its method and a list of arguments more on the wire, and a turn at its owner with a look at the lease and the clocks' },
-  { what: 'a change of 1 KiB that 1 000 loops on 10 links watch, on each link', most: 1.2 * 1024, unit: 'bytes', found: ({ fact }) => fact('observers', 'bytes on each link for one change') },
+  { what: 'RPC, a buffer of 64 KiB, 16 in flight', least: 0.5, unit: '× raw', found: ({ ratio }) => ratio('bytes-16', 'stagemesh'), why: 'V8 marks the whole heap repeatedly because of the memory of buffers: in a heap of 9 MB for every 12 to 16 MB of buffers (--trace-incremental-marking), some 60 times a second, and on two cores this marking takes a third of the time (perf). The heap of raw was never marked and still has its first, wide limit; see the lines of processes that hold as many objects as an application' },
+  { what: '`cast` to 10 peers', least: 0.25, unit: '× raw fan-out', found: ({ ratio }) => ratio('cast-10', 'stagemesh'), why: 'two thirds of the time is spent by the ten receivers, each of which builds the object; raw + msgpackr, which builds it too, misses the target as well (see its line)' },
+  { what: 'bytes through `to()`, default chain', least: 0.5, unit: '× raw stream', found: ({ ratio }) => ratio('stream', 'stagemesh'), why: 'as for the buffer of 64 KiB, V8 marks the heap; see the lines of processes that hold objects' },
+  { what: 'bytes through `to()`, empty chain', least: 0.9, unit: '× raw stream', found: ({ ratio }) => ratio('stream', 'stagemesh-empty'), why: 'the sockets are bare. As for the buffer of 64 KiB, V8 marks the heap, and so it does for raw beside an idle stage (see its line)' },
+  { what: 'the same, relative to raw in processes with an idle stage', least: 0.9, unit: '×', found: ({ ratio }) => ratio('stream', 'stagemesh-empty') / ratio('stream', 'raw-beside'), why: 'as above; V8 marks at a different rate in each process' },
+  { what: 'RPC over ipc', least: 1, unit: '× over TCP', found: ({ ratio }) => ratio('small-100', 'stagemesh-ipc') / ratio('small-100', 'stagemesh'), why: 'on a unix socket a normal end looks like a crash, so each write is sent behind a head of six bytes' },
+  { what: 'bytes over ipc', least: 1, unit: '× over TCP', found: ({ ratio }) => ratio('stream', 'stagemesh-ipc') / ratio('stream', 'stagemesh'), why: 'as for the buffer of 64 KiB: the reader spends a fifth of its time in collections, 81 of the whole heap in two seconds, and the writer waits for it' },
+  { what: 'p99 of small calls while a stream uses the whole capacity of their link', most: 10, unit: '× without', found: ({ fact }) => fact('beside', 'p99, times its own') },
+  { what: 'a call of an actor of the same process', least: 2_000_000, unit: 'a second', found: ({ rate }) => rate('within', 'within-actor'), why: 'reading the clocks, for the deadline and for the lease before each turn, takes a sixth of the time, and no other part more than a fifteenth. The target was set when the local call of moleculer did 3.35 M a second: see its line' },
+  { what: 'a call of an actor of another process', least: 0.8, unit: '× RPC', found: ({ ratio }) => ratio('small-100', 'actor') / ratio('small-100', 'stagemesh'), why: 'its address, its method and a list of arguments are additional bytes on the wire, and its owner runs a turn, which checks the lease and the clocks' },
+  { what: 'a change of 1 KiB that 1 000 loops on 10 links watch, per link', most: 1.2 * 1024, unit: 'bytes', found: ({ fact }) => fact('observers', 'bytes on each link for one change') },
   { what: 'an idle link', most: 24 * 1024, unit: 'bytes', found: ({ fact }) => fact('memory', 'an idle link, bytes') },
-  { what: 'an idle actor beside its own fields', most: 1024, unit: 'bytes', found: ({ fact }) => fact('memory', 'an idle actor beside its own fields, with its row in the store and the way to it, bytes'), why: 'its activation is 232 bytes, its turns 152, its self and what it keeps 150, its row in the store 160, strings and tables the rest' },
-  { what: 'a pending call', most: 512, unit: 'bytes', found: ({ fact }) => fact('memory', 'a pending call, bytes'), why: 'V8\'s promise with the two functions that settle it is 216 bytes, the call 176, its arguments 56, its row in a table 46, and what was written of it 40' },
-  { what: 'spawn to first reply with `memory:`', most: 60, unit: 'ms more than raw', found: ({ fact }) => fact('startup', 'memory: the same, more than raw, ms'), why: 'two thirds are loading: V8 compiles the one file and Node\'s own modules, and readable-stream 3 comes with duplexify' },
+  { what: 'an idle actor beside its own fields', most: 1024, unit: 'bytes', found: ({ fact }) => fact('memory', 'an idle actor beside its own fields, with its row in the store and the way to it, bytes'), why: 'its activation is 232 bytes, its turns 152, its self and the data kept by it 150, its row in the store 160, and strings and tables are the rest' },
+  { what: 'a pending call', most: 512, unit: 'bytes', found: ({ fact }) => fact('memory', 'a pending call, bytes'), why: 'V8\'s promise with the two functions that settle it is 216 bytes, the call 176, its arguments 56, its row in a table 46, and its written bytes 40' },
+  { what: 'spawn to first reply with `memory:`', most: 60, unit: 'ms more than raw', found: ({ fact }) => fact('startup', 'memory: the same, more than raw, ms'), why: 'two thirds of it is loading time: V8 compiles the one file and Node\'s own modules, and readable-stream 3 comes with duplexify' },
   { what: 'requests of an idle stage to its registry, at 10, 100 and 300 stages', most: 0.5, unit: 'a second', found: ({ fact }) => Math.max(...[10, 100, 300].map((count) => fact('idle', `${count} stages: requests of each per second`))) },
   { what: 'CPU of an idle stage, of 300', most: 0.2, unit: '% of a core', found: ({ fact }) => fact('idle', '300 stages: CPU of each, % of a core') },
 ]
@@ -63,5 +63,5 @@ export function wishes(rowOf: (section: string, adapter: string) => Row | undefi
     const reached = least !== undefined ? value >= least : value <= (most ?? Infinity)
     return `| ${what} | ${wanted} | ${reached ? '' : '**'}${figure(value)}${reached ? '' : '**'} | ${reached ? '' : why} |`
   })
-  return ['## What we want', '', 'Bold where it was not reached, with what profiles say of it.', '', '| | wanted | measured | |', '| --- | ---: | ---: | --- |', ...lines].join('\n')
+  return ['## Targets', '', 'A figure in bold misses its target; the last column then gives the cause that profiles show.', '', '| | target | measured | |', '| --- | ---: | ---: | --- |', ...lines].join('\n')
 }

@@ -1,4 +1,4 @@
-/** Its sessions over `ws`. */
+/** Sessions of capnweb over `ws`. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { newWebSocketRpcSession, RpcTarget } from 'capnweb'
@@ -7,9 +7,9 @@ import type { Adapter } from '../adapter.js'
 
 type Echoes = { echo(value: unknown): Promise<unknown> }
 
-globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket // it asks for that of browsers, which Node has from 22 on
+globalThis.WebSocket ??= WebSocket as unknown as typeof globalThis.WebSocket // capnweb uses the WebSocket of browsers, which Node has from 22 on
 
-/** Its types know the sockets of browsers, and those of ws do the same. */
+/** The types of capnweb expect browser sockets; the sockets of ws behave the same. */
 const session = (socket: WebSocket, api?: Api): unknown => newWebSocketRpcSession(socket as unknown as Parameters<typeof newWebSocketRpcSession>[0], api)
 
 class Api extends RpcTarget {

@@ -1,10 +1,10 @@
-/** @deepkit/rpc over TCP, with types, as its users have it. */
+/** @deepkit/rpc over TCP, with types, as its users use it. */
 import { rpc, RpcClient, RpcKernel } from '@deepkit/rpc'
 import { RpcTcpClientAdapter, RpcTcpServer } from '@deepkit/rpc-tcp'
 import type { Adapter, SMALL } from '../adapter.js'
 import { freePort } from '../free-port.js'
 
-// What its type compiler makes of the class, as it wants to patch the compiler of everybody else
+// The output of deepkit's type compiler for the class, because that compiler would patch the TypeScript of the whole project
 const nested = ['x', 'y', 'z', 'Nested', 'P\'4!\'4"&4#Mw$y']
 const small = ['id', 'name', 'email', 'tags', 'active', 'score', () => nested, 'nested', 'Small', 'P\'4!&4"&4#&F4$)4%\'4&n\'4(Mw)y']
 

@@ -1,4 +1,4 @@
-/** The actor that is measured: each call changes a property, and gives back what it was given. */
+/** The actor that is measured: each call changes a property, and returns its argument. */
 export class Echo {
   calls = 0
   echo(value: unknown): unknown {

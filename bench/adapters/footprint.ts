@@ -1,4 +1,4 @@
-/** What a link, a call and an actor take while nothing happens. */
+/** The memory of an idle link, a pending call and an idle actor. */
 import { LocalRegistry, Stage, TcpInterface } from 'stagemesh'
 import type { Adapter } from '../adapter.js'
 import { used } from '../gc.js'
@@ -24,7 +24,7 @@ export const links: Adapter = {
     await until(() => hub.peers().length === LINKS)
     return {
       async figures() {
-        await hub.to('peer-0').call('idle') // what is made once for all
+        await hub.to('peer-0').call('idle') // objects that are made once for all links
         const before = used()
         await Promise.all(Array.from({ length: LINKS - 1 }, (_, i) => hub.to(`peer-${i + 1}`).call('idle')))
         await new Promise((resolve) => { setTimeout(resolve, 500) })
@@ -33,7 +33,7 @@ export const links: Adapter = {
         const calls = Array.from({ length: CALLS }, (_, i) => target.call('hold', i))
         await new Promise((resolve) => { setTimeout(resolve, 500) })
         const pending = used()
-        for (const call of calls) call.catch(() => {}) // they fail when this ends; what waits for a call is not the call
+        for (const call of calls) call.catch(() => {}) // they fail when this ends; code that awaits a call is not counted as its memory
         return { 'an idle link, bytes': (idle - before) / (LINKS - 1), 'a pending call, bytes': (pending - idle) / CALLS }
       },
     }

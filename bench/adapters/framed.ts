@@ -1,7 +1,7 @@
-/** The least that calls need of a socket: a length, an id, and what was collected in a tick written at once. */
+/** The minimum that calls need on a socket: a length, an id, and one write for all data of a tick. */
 import type { Socket } from 'node:net'
 
-/** Above this a payload is not copied into the batch. */
+/** Payloads above this size are not copied into the batch. */
 const COPIED_MAX = 16 * 1024
 
 export class Batch {
@@ -39,7 +39,7 @@ export class Batch {
   }
 }
 
-/** Calls `each` for every whole frame; a payload is only good until it returns. */
+/** Calls `each` for every whole frame; a payload is only valid until `each` returns. */
 export function frames(socket: Socket, each: (id: number, payload: Buffer) => void): void {
   let parts: Buffer[] = []
   let held = 0
@@ -47,7 +47,7 @@ export function frames(socket: Socket, each: (id: number, payload: Buffer) => vo
   socket.on('data', (chunk) => {
     held += chunk.length
     parts.push(chunk)
-    if (held < needed) return // a large frame is joined once, when it is all there
+    if (held < needed) return // a large frame is joined once, when all of it has come
     const all = parts.length === 1 ? chunk : Buffer.concat(parts)
     let at = 0
     for (needed = 8; all.length - at >= 8; needed = 8) {

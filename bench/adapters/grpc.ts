@@ -1,4 +1,4 @@
-/** @grpc/grpc-js, as unary calls and as one stream both ways with an id in each message. */
+/** @grpc/grpc-js, with unary calls, and with one bidirectional stream that has an id in each message. */
 import { fileURLToPath } from 'node:url'
 import * as grpc from '@grpc/grpc-js'
 import { loadSync } from '@grpc/proto-loader'

@@ -5,8 +5,8 @@ import { stagemesh, stagemeshEmpty } from './stagemesh.js'
 const OBJECTS = 600_000
 
 /**
- * The same in processes that hold about 60 MB of objects, as those of an application do. In a heap of less than 10 MB V8
- * begins to collect all of it with every 12 MB of buffers; in a larger one it waits for more of them.
+ * The same in processes that hold about 60 MB of objects, as an application does. In a heap of less than 10 MB, V8 begins
+ * to collect the whole heap for every 12 MB of buffers; in a larger heap it waits for more buffers.
  */
 function holding(adapter: Adapter): Adapter {
   const held: unknown[] = []

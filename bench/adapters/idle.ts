@@ -1,4 +1,4 @@
-/** Stages that do nothing on one Redis: what they ask of it, what they cost, and how soon a new one is known to all. */
+/** Idle stages on one Redis: their requests, their CPU, and how soon all of them know a new stage. */
 import { Redis } from 'ioredis'
 import { RedisRegistry, Stage, TcpInterface } from 'stagemesh'
 import type { Adapter } from '../adapter.js'

@@ -1,6 +1,6 @@
 import type { Adapter } from '../adapter.js'
 
-/** Where an adapter is found, and how the table calls it. A module is loaded only where it is measured. */
+/** The module of an adapter, and its name in the table. A module is loaded only if it is measured. */
 interface Known { title: string; load(): Promise<Adapter> }
 
 export const adapters: Readonly<Record<string, Known>> = {

@@ -1,4 +1,4 @@
-/** Its own TCP transporter with the address of the other given, and the one on Redis. */
+/** Moleculer's own TCP transporter, with the address of the other node given, and its transporter on Redis. */
 import { ServiceBroker, type BrokerOptions } from 'moleculer'
 import type { Adapter, Place } from '../adapter.js'
 import { freePort } from '../free-port.js'
@@ -6,8 +6,8 @@ import { startRedis } from '../redis.js'
 
 const broker = (nodeID: string, transporter: NonNullable<BrokerOptions['transporter']>): ServiceBroker => new ServiceBroker({ nodeID, transporter, logger: false })
 
-/** @param place  what both ends are told
- *  @param transporter  made of it */
+/** @param place  the text that both ends get
+ *  @param transporter  makes the transporter from it */
 const adapter = (place: (place: Place) => Promise<string>, transporter: (where: string) => NonNullable<BrokerOptions['transporter']>): Adapter => ({
   async serve(around) {
     const where = await place(around)

@@ -1,4 +1,4 @@
-/** How many bytes a change takes on its way to many watchers of one actor. */
+/** How many bytes a change takes on the way to many watchers of one actor. */
 import { actors, framing, LocalRegistry, rpc, Stage, tap, TcpInterface } from 'stagemesh'
 import type { Adapter } from '../adapter.js'
 

@@ -1,6 +1,6 @@
 /**
- * The floor that Node allows: `net`, a 4-byte length, a 4-byte id, a promise per call, and one write per tick out of
- * one buffer. What it leaves out (deadlines, bounds, errors, names) is what everything else is measured against.
+ * The minimum that Node allows: `net`, a 4-byte length, a 4-byte id, a promise per call, and one write per tick from
+ * one buffer. It has no deadlines, bounds, errors or names, and everything else is measured against it.
  */
 import { mkdtempSync } from 'node:fs'
 import net from 'node:net'
@@ -14,9 +14,9 @@ interface Codec {
   decode(payload: Buffer): unknown
 }
 
-const [CALLS, STREAM, RECEIVER] = [0, 1, 2] // what the first byte of a connection makes of it
+const [CALLS, STREAM, RECEIVER] = [0, 1, 2] // the first byte of a connection, which says its use
 
-/** As many bytes as the value takes in msgpack, which nobody looks at. */
+/** As many bytes as the value takes in msgpack; their content is never read. */
 const lengths = new Map<unknown, Buffer>([VALUES.small, VALUES.text].map((value) => [value, Buffer.alloc(new Packr({ useRecords: false }).pack(value).length, 'x')]))
 const opaque: Codec = { encode: (value) => lengths.get(value) ?? (value as Buffer), decode: (payload) => payload }
 
@@ -78,7 +78,7 @@ function adapter(codec: Codec, listening: Listening = tcp): Adapter {
           for (const receiver of receivers) receiver.add(1, codec.encode(value))
         },
         received: () => new Promise((done) => {
-          waiting.set(0, (payload) => done(Number(payload.toString()))) // 0 is no call
+          waiting.set(0, (payload) => done(Number(payload.toString()))) // no call has the id 0
           out.add(0, Buffer.alloc(0))
         }),
       }

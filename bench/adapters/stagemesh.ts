@@ -4,7 +4,7 @@ import { count, RECEIVERS, type Adapter } from '../adapter.js'
 import { Echo } from './echo.js'
 import { raw } from './raw.js'
 
-/** A stage as a user gets it, but that it has one interface, the one that is measured. */
+/** A stage with default options, except that it has only the interface that is measured. */
 function adapter(make: () => Interface, options: () => StageOptions = () => ({})): Adapter {
   const empty = options().chain?.length === 0
   const stage = (name: string, folder: string): Stage => new Stage(name, new LocalRegistry(folder), make(), options())
@@ -41,11 +41,11 @@ function adapter(make: () => Interface, options: () => StageOptions = () => ({})
 export const stagemesh = adapter(() => new TcpInterface())
 export const stagemeshIpc = adapter(() => new IpcInterface())
 export const stagemeshJson = adapter(() => new TcpInterface(), () => ({ chain: [framing(), rpc({ codec: json() }), actors()] }))
-/** One interceptor on each side, which does nothing. */
+/** One interceptor on each side that only calls `next`. */
 export const stagemeshIntercepted = adapter(() => new TcpInterface(), () => ({ interceptors: [(call, next) => next(call)] }))
 export const stagemeshEmpty = adapter(() => new TcpInterface(), () => ({ chain: [] }))
 
-/** Bare sockets in processes in which a stage runs that does nothing. */
+/** Bare sockets in processes that also run an idle stage. */
 export const rawBeside: Adapter = {
   async serve(place) {
     await new Stage('beside-server', new LocalRegistry(place.folder), new TcpInterface()).ready()
@@ -58,7 +58,7 @@ export const rawBeside: Adapter = {
   },
 }
 
-/** The same call as one of an actor that the other process hosts. */
+/** The same call, made to an actor that the other process hosts. */
 const actorOf = (durable: boolean): Adapter => ({
   async serve({ folder }) {
     const stage = new Stage('host', new LocalRegistry(folder), new TcpInterface())

@@ -1,4 +1,4 @@
-/** From the start of a process to the first answer that it gets; server and client are one process. */
+/** The time from the start of a process to its first answer; server and client are one process. */
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { median } from '../median.js'

@@ -1,4 +1,4 @@
-/** Calls that leave no process: the client is the server too. */
+/** Calls within one process: the client is the server too. */
 import type * as nact from 'nact'
 import { Stage, type StageOptions } from 'stagemesh'
 import type { Adapter, Client } from '../adapter.js'
@@ -17,7 +17,7 @@ async function stageWith(durable: boolean, options: StageOptions = {}): Promise<
   return stage
 }
 
-/** The floor: a method of a plain object, and the promise that every call makes. */
+/** The floor: a method of a plain object, and one promise for each call. */
 export const promise = within(() => {
   const object = new Echo()
   return Promise.resolve((value) => Promise.resolve(object.echo(value)))
@@ -36,7 +36,7 @@ export const rpc = within(async () => {
   return (value) => self.call('echo', value)
 })
 
-/** Two stages over the interface that is memory. */
+/** Two stages over the memory interface. */
 export const memory = within(async () => {
   await stageWith(false)
   const caller = new Stage('two', 'memory:')

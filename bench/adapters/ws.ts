@@ -1,4 +1,4 @@
-/** What one writes by hand: JSON with an id over a WebSocket; no deadline, no errors. */
+/** A hand-written protocol: JSON with an id over a WebSocket; no deadline, no errors. */
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { WebSocket, WebSocketServer, type RawData } from 'ws'

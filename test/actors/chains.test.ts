@@ -46,7 +46,7 @@ test('P17: what comes back to a turn that changes nothing may read beside it, an
   const a = await mesh.add('a', pairs(mesh))
   t.is(await mesh.go(a.stage.actor('pairs.1')['look']('pairs.2', 'glance')), 0)
   const error = await mesh.fails(a.stage.actor('pairs.1')['look']('pairs.2', 'write') as Promise<unknown>, 'REMOTE_ERROR', 'yes')
-  t.regex(error.message, /circle of calls: pairs\.1 → pairs\.2 → pairs\.1/)
+  t.regex(error.message, /cycle of calls: pairs\.1 → pairs\.2 → pairs\.1/)
   t.is(await mesh.go(a.stage.actor('pairs.1')['write'](1)), 1)
   t.is((await mesh.go(a.stage.explain('pairs.1'))).version, 1)
 })
@@ -127,7 +127,7 @@ test('P17: what a readonly turn left behind takes nothing of the turns after it'
   })
   await mesh.go(stage.actor('x.1')['look']())
   await mesh.clock.advance(50)
-  t.regex(await mesh.go(Promise.resolve(stage.actor<{ error: string }>('x.1').error)), /circle of calls: x\.1 → y\.1 → x\.1/, 'and not that nobody answered in time')
+  t.regex(await mesh.go(Promise.resolve(stage.actor<{ error: string }>('x.1').error)), /cycle of calls: x\.1 → y\.1 → x\.1/, 'and not that nobody answered in time')
 })
 
 test('P17: what reads within what came back belongs to the turn that it all came back to', async (t) => {

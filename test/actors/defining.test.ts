@@ -104,7 +104,7 @@ test('types of two stages that overlap are said once on each, and not those that
 test('the address of an actor: parts between dots, at most 512 bytes, and nothing that cannot be read', async (t) => {
   const { add, go, fails } = actorMesh(t)
   const { stage } = await add('a', (one) => one.define({ pattern: 'things.{id}', constructor: Thing }))
-  const bad = ['', '.', 'things.', '.x', 'things..x', 'things.{id}', 'things.a}b', 'things.a\nb', 'things.\0', 'things.\x7f', 'things.\ud800', `things.${'x'.repeat(506)}`, `things.${'é'.repeat(253)}`, 5, null, undefined, {}, ['things.1'], Symbol('x')]
+  const bad = ['', '.', 'things.', '.x', 'things..x', 'things.{id}', 'things.a}b', 'things.a\nb', 'things.\0', 'things.\x7f', 'things.\ud800', 'things.*', 'things.a?', '*', `things.${'x'.repeat(506)}`, `things.${'é'.repeat(253)}`, 5, null, undefined, {}, ['things.1'], Symbol('x')]
   for (const address of bad as string[]) {
     for (const use of [() => stage.actor(address), () => stage.observe(address, ['x']), () => stage.host(address, {}), () => stage.explain(address)]) {
       let thrown: unknown
@@ -116,7 +116,7 @@ test('the address of an actor: parts between dots, at most 512 bytes, and nothin
       t.true(thrown instanceof StageError && thrown.code === 'BAD_NAME' && thrown.executed === 'no', `${String(address)}: ${String(thrown)}`)
     }
   }
-  for (const id of ['x'.repeat(505), 'é'.repeat(252), 'a b', 'a/b', '日本', '*', '?', '__proto__', 'constructor', "'; drop table", '\u2028x'.slice(1), '🙂']) {
+  for (const id of ['x'.repeat(505), 'é'.repeat(252), 'a b', 'a/b', '日本', '__proto__', 'constructor', "'; drop table", '\u2028x'.slice(1), '🙂']) {
     t.deepEqual(await go(stage.actor<Thing>(`things.${id}`).where()), { id }, id)
   }
   await fails(stage.actor<Thing>('things.a.b', { timeoutMs: 200 }).where(), 'NO_SUCH_ACTOR', 'no')
@@ -165,7 +165,7 @@ test('create that makes no object, or a promise, fails its calls and says why', 
     .define({ pattern: 'number.{id}', create: (() => 5) as never })
     .define({ pattern: 'promise.{id}', create: async () => ({ f: () => 1 }) })
     .define({ pattern: 'frozen.{id}', create: () => frozen }))
-  for (const [address, why] of [['none.1', /undefined/], ['number.1', /5/], ['promise.1', /promise/], ['frozen.1', /extended/]] as const) {
+  for (const [address, why] of [['none.1', /undefined/], ['number.1', /5/], ['promise.1', /promise/], ['frozen.1', /not extensible/]] as const) {
     const error = await fails(stage.actor(address)['f'](), 'REMOTE_ERROR', 'no')
     t.regex(error.message, why)
   }

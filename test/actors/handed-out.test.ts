@@ -204,11 +204,11 @@ for (const way of WAYS) {
     await mesh.go(values.next())
     values.next().catch(() => {})
     await mesh.clock.advance(6000)
-    t.true(owner.errors.some((one) => /reading what stuck of things\.1 handed out has been running for/.test(one)), owner.errors.join())
+    t.true(owner.errors.some((one) => /reading an iterable that stuck of things\.1 handed out has been running for/.test(one)), owner.errors.join())
     void values.return!()
     await mesh.clock.advance(10)
     const error = await mesh.fails(caller.actor('things.1', { timeoutMs: 500 })['get']() as Promise<unknown>, 'TIMEOUT')
-    t.regex(error.message, /behind reading what stuck of things\.1 handed out/)
+    t.regex(error.message, /behind reading an iterable that stuck of things\.1 handed out/)
     await mesh.go(caller.close())
     if (way === 'remote') await mesh.go(owner.stage.close(), 60_000, 100)
     t.deepEqual(notes.filter((one) => one === 'finally'), [])
@@ -299,7 +299,7 @@ for (const way of WAYS) {
     t.deepEqual(notes, ['finally', 'deactivate asked'])
     let last: unknown
     const error = await mesh.fails((async () => { for await (const one of values) last = one })(), 'CANCELLED')
-    t.regex(error.message, /things\.1 was put away: asked/)
+    t.regex(error.message, /things\.1 was deactivated: asked/)
     void last
     t.true(await mesh.go(actor['get']()) as number > 1000, 'what its finally changed is kept')
   })
@@ -337,7 +337,7 @@ for (const way of ['local', 'remote']) {
     const slow = actor['slow'](1000) as Promise<unknown>
     const values = await mesh.go(actor['countdown'](3) as Promise<Iterable>)
     const error = await mesh.fails(values.next(), 'REMOTE_ERROR')
-    t.regex(error.message, /reading what countdown of things\.1 handed out is readonly, and it, or another that ran beside it, has changed n/)
+    t.regex(error.message, /reading an iterable that countdown of things\.1 handed out is readonly, but it, or another turn that ran concurrently, changed n/)
     t.false(notes.includes('slow end'), 'it did not wait')
     await mesh.fails(slow, 'REMOTE_ERROR')
     const add = await mesh.go(actor['adder']() as Promise<(by: number) => Promise<number>>)

@@ -53,6 +53,20 @@ const outcome = (promise: Promise<unknown>): Promise<string> => promise.then((va
 const idempotent = { idempotent: true }
 const reading = async ({ stage }: Node, name = 'n', options: ActorCallOptions = {}, address = 'jobs.1'): Promise<unknown> => await stage.actor(address, options)[name]
 
+test('P10: reading a property changes nothing, so a read is made again although nobody said so; not with idempotent: false', async (t) => {
+  const { go, set, caller, begun, network, clock } = await scene(t)
+  const turn = outcome(set(caller))
+  const owner = await begun(1)
+  const [read, once] = [reading(caller), outcome(reading(caller, 'n', { idempotent: false }))]
+  read.catch(() => {})
+  await clock.advance(20)
+  network.cut(owner.address)
+  t.true([0, 7].includes(await go(read) as number))
+  t.is(await go(once), 'DISCONNECTED unknown')
+  t.is(await go(turn), 'DISCONNECTED unknown')
+  t.is(caller.stage.stats()['actorRetries'], 1)
+})
+
 for (const [how, announced, options] of [['by option', false, idempotent], ['as its owner says', true, {}]] as const) {
   test(`${how}: a call whose owner crashes in the middle of it is made again at the next owner`, async (t) => {
     const { go, set, caller, crash, begun, ran } = await scene(t, { announced })
@@ -208,8 +222,8 @@ test('interceptors of the caller see one call; headers come each time', async (t
   t.deepEqual(await go(reading(caller, 'headers')), ['a', 'a'])
 })
 
-test('a property is read again by option', async (t) => {
-  for (const [options, expected] of [[idempotent, 'answered 0'], [{}, 'DISCONNECTED unknown']] as const) {
+test('a property is read again at the next owner, unless idempotent is false', async (t) => {
+  for (const [options, expected] of [[idempotent, 'answered 0'], [{}, 'answered 0'], [{ idempotent: false }, 'DISCONNECTED unknown']] as const) {
     const { go, set, caller, begun, crash, clock } = await scene(t)
     set(caller, { timeoutMs: 1000 }).catch(() => {})
     const owner = await begun(1)
@@ -240,8 +254,8 @@ test('methods of define() and host(): names of public methods, and options that 
   const mesh = actorMesh(t)
   const { stage } = await mesh.add('a')
   const wrong: [methods: unknown, message: RegExp][] = [
-    [5, /has methods: 5/], [{ set: 5 }, /the options of set in methods of the type of actors .* are 5/], [{ _set: idempotent }, /"_set" in methods, which is no public method/], [{ then: idempotent }, /"then"/],
-    [{ set: { idempotent: 'yes' } }, /idempotent of set is "yes"/], [{ set: { idempotnet: true } }, /"idempotnet" is no option/], [{ set: null }, /the options of set in .* are null/],
+    [5, /has methods: 5/], [{ set: 5 }, /the options of set in methods of the actor type .* are 5/], [{ _set: idempotent }, /"_set" in methods, which is not a public method/], [{ then: idempotent }, /"then"/],
+    [{ set: { idempotent: 'yes' } }, /idempotent of set is "yes"/], [{ set: { idempotnet: true } }, /"idempotnet" is not an option/], [{ set: null }, /the options of set in .* are null/],
   ]
   for (const [methods, message] of wrong) {
     t.throws(() => { stage.define({ pattern: 'x.{id}', create: () => ({}), methods: methods as Record<string, never> }) }, { instanceOf: TypeError, message })
@@ -265,12 +279,6 @@ test('an owner that says nonsense of its methods can be called all the same', as
     says = value
     t.is(await mesh.go(caller.stage.actor(`jobs.${n}`)['ask']() as Promise<unknown>), 1)
   }
-  // what the library asks for itself is never made again because a peer says so
-  says = ['@get', 'n']
-  const read = outcome(reading(caller, 'n', {}, 'jobs.read'))
-  await mesh.clock.advance(100)
-  mesh.network.cut(liar.address)
-  t.is(await mesh.go(read), 'DISCONNECTED unknown')
 })
 
 test('an owner that always says that the actor is elsewhere is asked again within the budget and the deadline alone', async (t) => {

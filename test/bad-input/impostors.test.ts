@@ -85,7 +85,7 @@ test('a name that is not the one in the registry: WRONG_PEER, when it comes and 
   mesh.list({ id: 'web-00000001', name: 'web', addresses: [] })
   await until(() => api.lookup('web').length === 1)
   const error = await t.throwsAsync<StageError>(Raw.join(t, api.address, { id: 'web-00000001', name: 'admin-evil' }), { code: 'WRONG_PEER' })
-  t.regex(error.message, /calls itself admin-evil, and the registry lists web-00000001 as web/)
+  t.regex(error.message, /calls itself admin-evil, but the registry lists web-00000001 as web/)
   const raw = await Raw.join(t, api.address, EVIL)
   await until(() => api.links().length === 1)
   mesh.list({ id: EVIL.id, name: 'web', addresses: [] })

@@ -26,11 +26,11 @@ const tlsHello = Buffer.from('16030100a5010000a10303' + '5a'.repeat(160), 'hex')
 const head = (length: number): Buffer => Buffer.concat([Buffer.from('STG1'), u32(length)])
 
 const foreign: [title: string, bytes: Buffer, says: RegExp][] = [
-  ['random bytes', seeded('noise').bytes(4096), /port of a stage/],
-  ['a megabyte of random bytes', seeded('noise').bytes(1 << 20), /port of a stage/],
+  ['random bytes', seeded('noise').bytes(4096), /this port expects the handshake of a stage/],
+  ['a megabyte of random bytes', seeded('noise').bytes(1 << 20), /this port expects the handshake of a stage/],
   ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'), /HTTP/],
   ['a TLS client hello', tlsHello, /TLS/],
-  ['a wrong fourth byte', Buffer.from('STG2\0\0\0\x02{}'), /port of a stage/],
+  ['a wrong fourth byte', Buffer.from('STG2\0\0\0\x02{}'), /this port expects the handshake of a stage/],
   ['a length of 4 GiB', head(0xffffffff), /at most 4096/],
   ['a length one above the limit', head(4097), /at most 4096/],
   ['a length of 0', head(0), /not JSON/],

@@ -246,7 +246,7 @@ test('a stage that dials itself, under its own id or another', async (t) => {
   await until(async () => { await mesh.clock.advance(20); return mesh.clock.now() > 1000 })
   const error = await t.throwsAsync<StageError>(call)
   t.is((error.cause as StageError).code, 'WRONG_PEER')
-  t.regex(error.message, /has reached itself/)
+  t.regex(error.message, /has connected to itself/)
   const one = await plain(t, api.address)
   one.write(packet(hello({ from: { id: api.id, name: 'api', addresses: [] } })))
   t.is((await one.refused())?.code, 'WRONG_PEER')

@@ -88,7 +88,7 @@ test('the depth: handlers and actors that call each other in a circle come to an
   t.is(error.code, 'REMOTE_ERROR')
   let cause: unknown = error
   while ((cause as Error).cause instanceof Error) cause = (cause as Error).cause
-  t.regex((cause as Error).message, /a chain of more than 32 calls/)
+  t.regex((cause as Error).message, /calls are nested more than 32 deep/)
   t.true(deepest > 10 && deepest <= 16, `${deepest} mirrors`)
 })
 
@@ -128,6 +128,6 @@ test('P17: a circle that goes through a handler is a circle: it fails at once, a
   api.define({ pattern: 'partners.{id}', constructor: Clerk, reentrant: true })
   api.to('*').provide('back', function (address: string) { return this.actor<Clerk>(address).add() })
   const error = await failure(web.actor<Clerk>('clerks.1').ask())
-  t.regex(error.message, /a circle of calls: clerks\.1 → clerks\.1/)
+  t.regex(error.message, /a cycle of calls: clerks\.1 → clerks\.1/)
   t.is(await web.actor<Clerk>('partners.1').ask(), 1, 'and where calls may come back, this one does')
 })

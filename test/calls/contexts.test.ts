@@ -236,12 +236,12 @@ const kinds: Record<string, (pair: Pair) => Promise<unknown>> = {
     for (const one of streams) one.destroy()
     return seen
   },
-  'events of the stage: link, methodAdded, methodRemoved, update, error, unlink, part': async (pair) => {
+  'events of the stage: link, methodAdded, methodRemoved, update, failed, unlink, part': async (pair) => {
     const { near, far, seen } = pair
     const told: string[] = []
     const events = ['link', 'methodAdded', 'methodRemoved', 'update', 'unlink', 'part', 'join'] as const
     for (const event of events) near.on(event, () => { told.push(event); seen.push(who()); enter(event) })
-    far.on('error', () => { told.push('error'); seen.push(who()) })
+    far.on('failed', () => { told.push('failed'); seen.push(who()) })
     const heard = (event: string): Promise<void> => until(() => told.includes(event))
     within('provider', () => { far.to('*').provide('extra', () => 1) })
     await heard('methodAdded')
@@ -250,7 +250,7 @@ const kinds: Record<string, (pair: Pair) => Promise<unknown>> = {
     await within('teller', () => far.setMeta({ zone: 'a' }))
     await heard('update')
     await within('caller', () => actors(pair).near['fails']())
-    await heard('error')
+    await heard('failed')
     await within('closer', () => far.close())
     await heard('part')
     await heard('unlink')

@@ -152,12 +152,12 @@ for (const codec of ['msgpack', 'json']) {
     t.teardown(() => elsewhere.close())
     const refused: [unknown, RegExp][] = [
       [web, /is a stage, which cannot be sent: send its name/],
-      [web.to('api').as(), /is what as\(\) returned.*call to\(name\)\.as\(\)/],
+      [web.to('api').as(), /is a proxy that as\(\) returned.*call to\(name\)\.as\(\)/],
       [player.hp, /is a function and a promise at once.*await it first/],
       [player.hit, /is a function and a promise at once.*a function that calls it/],
       [Object.assign(() => 1, { then() {} }), /is a function and a promise at once/],
       [Promise.resolve(1), /is a promise: await it first/],
-      [elsewhere.actor('players.1'), /is the actor "players\.1" of the namespace "far", which nobody can call from default/],
+      [elsewhere.actor('players.1'), /is the actor "players\.1" of the namespace "far", which cannot be called from default/],
     ]
     for (const [value, message] of refused) {
       for (const [way, send] of Object.entries({
@@ -266,7 +266,7 @@ test.serial('a chain without actors has nothing that a reference could stand for
   const chain = [framing(), rpc()]
   const [api, web, full] = [await mesh.stage('api', { chain }), await mesh.stage('web', { chain }), await mesh.stage('full', { store: mesh.registry })]
   api.to('*').provide('take', () => {})
-  t.like(await t.throwsAsync<StageError>(web.to('api').call('take', full.actor('players.1'))), { code: 'BAD_ARGUMENT', message: '[0] refers to something of which no layer of this chain knows: send what it is called' })
+  t.like(await t.throwsAsync<StageError>(web.to('api').call('take', full.actor('players.1'))), { code: 'BAD_ARGUMENT', message: '[0] refers to an object that no layer of this chain knows: send its name' })
   const end = once(api, 'unlink') as Promise<[unknown, StageError]>
   const raw = await Raw.join(t, api.address, { chain: ['framing', 'rpc:msgpack'] })
   raw.call(1, 'take', Buffer.concat([Buffer.from([0x91]), reference('players.1')]))

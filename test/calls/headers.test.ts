@@ -76,20 +76,20 @@ for (const [codec, chain] of Object.entries({ msgpack: () => [framing(), rpc({ c
 }
 
 const bad: [title: string, headers: unknown, message: RegExp][] = [
-  ['no object', 'tenant', /headers are "tenant": expected an object of text to text/],
+  ['no object', 'tenant', /headers are "tenant": expected an object with strings as values/],
   ['a list', ['tenant'], /expected an object/],
   ['a number', { tenant: 5 }, /the header tenant is 5: expected well-formed text/],
-  ['null', { tenant: null }, /expected well-formed text, or undefined to take it away/],
+  ['null', { tenant: null }, /expected well-formed text, or undefined to remove it/],
   ['half of a pair', { tenant: '\ud800' }, /well-formed/],
   ['an empty name', { '': 'a' }, /"" cannot be the name of a header/],
   ['a name with a blank', { 'a b': 'a' }, /cannot be the name/],
   ['a name that begins with an underscore', { __proto: 'a' }, /cannot be the name/],
   ['__proto__', JSON.parse('{"__proto__":"a"}'), /cannot be the name/],
   ['a name too long', { ['x'.repeat(129)]: 'a' }, /cannot be the name/],
-  ['one name in two cases', { Tenant: 'a', tenant: 'b' }, /the header tenant is there twice/],
-  ['more than 8 KiB', { a: 'x'.repeat(8192) }, /8193 bytes: at most 8192/],
+  ['one name in two cases', { Tenant: 'a', tenant: 'b' }, /the header tenant is given twice/],
+  ['more than 8 KiB', { a: 'x'.repeat(8192) }, /8193 bytes: a call carries at most 8192/],
   ['more than 8 KiB together', { a: 'é'.repeat(2500), b: 'é'.repeat(2500) }, /10002 bytes/],
-  ['more than 64', Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`h${i}`, ''])), /65 headers: at most 64/],
+  ['more than 64', Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`h${i}`, ''])), /65 headers: a call carries at most 64/],
 ]
 
 for (const [title, headers, message] of bad) {

@@ -345,11 +345,11 @@ test('methods by option are there from the first moment of a link', async (t) =>
 })
 
 const wrong: [title: string, options: object, message: RegExp][] = [
-  ['interceptors that are no list', { interceptors: () => {} }, /interceptors are a list of functions/],
-  ['an interceptor that is no function', { interceptors: [5] }, /interceptors are a list of functions/],
-  ['authorize that is no function', { authorize: true }, /authorize is a function/],
-  ['authorize where nothing would ask it', { authorize: never, chain: [] }, /"authorize" is no option of a stage with this chain/],
-  ['interceptors where there are no calls', { interceptors: [], chain: [framing()] }, /"interceptors" is no option of a stage with this chain/],
+  ['interceptors that are no list', { interceptors: () => {} }, /interceptors must be a list of functions/],
+  ['an interceptor that is no function', { interceptors: [5] }, /interceptors must be a list of functions/],
+  ['authorize that is no function', { authorize: true }, /authorize must be a function/],
+  ['authorize where nothing would ask it', { authorize: never, chain: [] }, /"authorize" is not an option of a stage with this chain/],
+  ['interceptors where there are no calls', { interceptors: [], chain: [framing()] }, /"interceptors" is not an option of a stage with this chain/],
 ]
 for (const [title, options, message] of wrong) {
   test(`misuse is a TypeError: ${title}`, (t) => {

@@ -134,7 +134,7 @@ test('P12: ten thousand calls are open at the caller, and one more is refused th
   const controller = new AbortController()
   api.to('*').provide('never', () => new Promise(() => {}))
   const calls = Array.from({ length: 10_001 }, () => web.to('api', { signal: controller.signal }).call('never').catch(({ code, executed, message }: StageError) => `${code} ${executed} ${message}`))
-  t.regex(await advance(clock, calls[10_000]) as string, /OVERLOADED no .*wait for their answers/)
+  t.regex(await advance(clock, calls[10_000]) as string, /OVERLOADED no .*are waiting for their answers/)
   t.is(api.stats()['serving'], 10_000)
   controller.abort()
   await advance(clock, Promise.all(calls))

@@ -144,5 +144,5 @@ test('the debug log', async (t) => {
   t.true(lines.length > 15, said)
   for (const line of lines) t.notRegex(line, STEERING)
   for (const line of lines.slice(0, -1)) t.regex(line, /^STAGEMESH \d+: /, 'a line an event')
-  for (const about of [/is no entry/, /the meta of "ghost" is left out/, /fail failed/, /cannot reach ghost/, /was dropped/]) t.true(lines.some((line) => about.test(line)), String(about))
+  for (const about of [/is not a valid entry/, /ignored the meta of "ghost"/, /fail failed/, /cannot reach ghost/, /was dropped/]) t.true(lines.some((line) => about.test(line)), String(about))
 })

@@ -149,7 +149,7 @@ for (const library of libraries) {
       for (const from of [two.web, two.api]) {
         for (const method of ['now', 'later']) {
           const error = await failure(way.call(from, method, 10))
-          t.like(error, { code: 'REMOTE_ERROR', executed: 'yes', message: `what ${way.words(method)} returned does not pass its output schema`, issues: undefined, cause: undefined })
+          t.like(error, { code: 'REMOTE_ERROR', executed: 'yes', message: `the result of ${way.words(method)} does not pass its output schema`, issues: undefined, cause: undefined })
           const [told] = two.errors.splice(0)
           t.like(told, { code: 'REMOTE_ERROR', executed: 'yes' })
           t.deepEqual(told.issues?.[0].path, [])
@@ -203,7 +203,7 @@ test('a cast that does not pass is dropped; a bad result of one is an error even
       await until(() => began.length === 2)
       t.deepEqual(began.splice(0), [[10], [1]])
       await until(() => errors.length === 1)
-      t.regex(errors.splice(0)[0].message, /^what note returned does not pass its output schema: /)
+      t.regex(errors.splice(0)[0].message, /^the result of note does not pass its output schema: /)
     }
   }
 })
@@ -281,7 +281,7 @@ for (const way of ways.slice(0, 2)) {
       t.like(await failure(way.call(web, `in${i}`, 'secret')), { code: 'BAD_ARGUMENT', executed: 'no', message: `argument 1 of ${way.words(`in${i}`)} could not be checked: its schema failed`, cause: undefined, issues: undefined }, title)
       t.deepEqual(began, [])
       t.regex(errors.splice(0)[0].message, new RegExp(`^the schema for argument 1 of ${way.words(`in${i}`)} failed: `), title)
-      t.like(await failure(way.call(web, `out${i}`, 'secret')), { code: 'REMOTE_ERROR', executed: 'yes', message: `what ${way.words(`out${i}`)} returned does not pass its output schema`, cause: undefined, issues: undefined }, title)
+      t.like(await failure(way.call(web, `out${i}`, 'secret')), { code: 'REMOTE_ERROR', executed: 'yes', message: `the result of ${way.words(`out${i}`)} does not pass its output schema`, cause: undefined, issues: undefined }, title)
       t.regex(errors.splice(0)[0].message, new RegExp(`^the output schema of ${way.words(`out${i}`)} failed: `), title)
       t.is(began.splice(0).length, 1)
     }
@@ -449,10 +449,10 @@ const misuse: readonly [title: string, options: unknown, message: RegExp][] = [
   ['a schema of another version', { input: { '~standard': { version: 2, vendor: 'x', validate: () => ({ value: 1 }) } } }, /input of go is .*expected a Standard Schema/],
   ['a schema without validate()', { input: { '~standard': { version: 1, vendor: 'x' } } }, /input of go is .*expected a Standard Schema/],
   ['an output that is a list', { output: [z.string()] }, /output of go is .*expected a Standard Schema, as those of zod, valibot and arktype are$/],
-  ['an unknown option', { inputs: z.string() }, /"inputs" is no option of a method in .*; there are authorize, input, output/],
+  ['an unknown option', { inputs: z.string() }, /"inputs" is not an option of go in .*; known options: authorize, input, output/],
   ['authorize that is no function', { authorize: true }, /authorize of go is true/],
-  ['options that are a schema', z.string(), /is no option of a method in/],
-  ['options that are a list', [z.string()], /expected an object of authorize, input, output/],
+  ['options that are a schema', z.string(), /is not an option of go in/],
+  ['options that are a list', [z.string()], /expected an object with authorize, input, output/],
 ]
 for (const [title, options, message] of misuse) {
   test(`misuse is a TypeError: ${title}`, async (t) => {
@@ -470,13 +470,13 @@ for (const [title, options, message] of misuse) {
 }
 
 const names: readonly [title: string, methods: unknown, message: RegExp][] = [
-  ['a list', [], /has methods: \[\]; expected options by the names of methods/],
+  ['a list', [], /has methods: \[\]; expected an object with options by name of method/],
   ['a text', 'go', /has methods: "go"/],
   ['null', null, /has methods: null/],
-  ['a private name', { _go: {} }, /has options for "_go" in methods, which is no public method/],
-  ['a hook', { activate: {} }, /"activate" in methods, which is no public method/],
-  ['what every object has', { toString: {} }, /"toString" in methods, which is no public method/],
-  ['no name', { '': {} }, /"" in methods, which is no public method/],
+  ['a private name', { _go: {} }, /has options for "_go" in methods, which is not a public method/],
+  ['a hook', { activate: {} }, /"activate" in methods, which is not a public method/],
+  ['what every object has', { toString: {} }, /"toString" in methods, which is not a public method/],
+  ['no name', { '': {} }, /"" in methods, which is not a public method/],
 ]
 for (const [title, methods, message] of names) {
   test(`methods of a type or of an object that are ${title}: a TypeError`, async (t) => {
@@ -491,7 +491,7 @@ test('options for a method that the object does not have guard nothing, so that 
   const methods = { atack: { authorize: () => false } }
   api.define({ pattern: 'players.{id}', create: () => ({ attack: () => 1 }), methods })
   const error = await failure(web.actor<{ attack(): number }>('players.1').attack())
-  t.regex(error.message, /has options for "atack" in methods, and its object has no public method of that name/)
+  t.regex(error.message, /has options for "atack" in methods, but its object has no public method of that name/)
   t.is(error.executed, 'no')
   await t.throwsAsync(() => api.host('door', { open: () => 1, shut: true }, { methods: { shut: {} } as never }), { instanceOf: TypeError, message: /"shut" in methods/ })
 })

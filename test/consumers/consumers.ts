@@ -1,11 +1,11 @@
-/** Projects that use the package, each with the least that its tool asks for. */
+/** Projects that use the package, each with the minimum that its tool needs. */
 
 export interface Consumer {
   readonly name: string
-  /** Packages from npm beside this one. */
+  /** Packages from npm that are installed beside this one. */
   readonly install?: readonly string[]
   readonly files: Readonly<Record<string, string>>
-  /** Each with its arguments; those of `node_modules/.bin` are found by their names. */
+  /** Each command with its arguments; commands in `node_modules/.bin` are found by their names. */
   readonly commands: readonly (readonly string[])[]
   /** Whether the last command prints the greeting. Compilers print nothing. */
   readonly greets?: boolean
@@ -26,7 +26,7 @@ const TEST = `
 test('greets', async () => {${PROGRAM.replace(/console\.log\((.*)\)/, "const said = $1\nif (said !== 'hi there, bob') throw new Error(said)\nconsole.log(said)")}
 })`
 
-/** What a strict user writes: every kind of public type is in it. */
+/** The program of a strict user, which uses every kind of public type. */
 const TYPED = `
 import { Stage, StageError, type Interceptor, type Self } from 'stagemesh'
 import { json } from 'stagemesh/wrappers/json'
@@ -88,7 +88,7 @@ const tools: Consumer[] = [
   },
   { name: 'tsx', install: ['tsx@4'], files: { 'main.mts': IMPORTS.replace('(name)', '(name: string)') }, commands: [['tsx', 'main.mts']], greets: true },
   {
-    // lmdb is a native module, which no bundler can take in: it stays outside
+    // lmdb is a native module, which no bundler can include: it stays outside
     name: 'esbuild', install: ['esbuild@0.28.2'], files: { 'main.mjs': IMPORTS_MAIN },
     commands: [['esbuild', 'main.mjs', '--bundle', '--platform=node', '--external:lmdb', '--outfile=out.cjs'], ['node', 'out.cjs']], greets: true,
   },

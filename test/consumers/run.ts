@@ -1,6 +1,7 @@
 /**
- * Whether the package works where it is used: `npm run consumers`, or `npm run consumers -- jest` for those with that in their
- * names. Each is a folder of its own outside of the repository, with the package as it would be published.
+ * Checks that the package works for its users: `npm run consumers`, or `npm run consumers -- jest` for the consumers whose
+ * names contain that text. Each consumer is a separate folder outside of the repository, with the package as it would be
+ * published.
  */
 import { execFile } from 'node:child_process'
 import { mkdtemp, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
@@ -14,7 +15,7 @@ const LIMIT_MS = 180_000
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 const execute = promisify(execFile)
 
-/** @returns undefined if it works */
+/** @returns the failure; undefined if the package works */
 async function wrong(consumer: Consumer, folder: string, archive: string): Promise<string | undefined> {
   const { files, install = [], commands, greets } = consumer
   await mkdir(folder)

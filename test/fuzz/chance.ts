@@ -1,10 +1,10 @@
-/** Chance from two numbers, the same on every run and machine. */
+/** Random numbers from two seeds, the same on every run and machine. */
 export class Chance {
   #state: number
 
   constructor(seed: number, index: number) {
     this.#state = Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(index + 1, 0x85ebca6b)
-    for (let i = 0; i < 4; i++) this.float() // neighbours would begin alike
+    for (let i = 0; i < 4; i++) this.float() // adjacent seeds would otherwise begin alike
   }
 
   float(): number {
@@ -27,7 +27,7 @@ export class Chance {
     return list[this.below(list.length)]
   }
 
-  /** Mostly few, seldom many. */
+  /** A small number in most cases, a large one rarely. */
   few(most: number): number {
     return this.once(20) ? this.below(most * 8) : this.below(most + 1)
   }

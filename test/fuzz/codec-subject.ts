@@ -9,10 +9,16 @@ import { value } from './values.js'
 
 const MAX_NODES = 250_000
 const MAX_DEPTH = 64
-/** Why something that was decoded cannot be sent again: a function or stream stands where it has a meaning, or it has become longer. */
-const EXPECTED = /makes a (promise|stream) of|takes more than|has more than/
+/**
+ * Reasons why a decoded value cannot be encoded again: a function or stream is in a place where it has a meaning, or the
+ * value has become longer.
+ */
+const EXPECTED = /makes its object a (promise|stream)|takes more than|has more than/
 
-/** Bytes to a codec: a value or a PROTOCOL_ERROR, and a value survives. */
+/**
+ * Gives bytes to a codec: it must return a value or fail with PROTOCOL_ERROR, and a value must survive encoding and
+ * decoding.
+ */
 export function codecSubject(name: string, weight: number, codec: Codec, raw: (chance: Chance) => Buffer): Subject {
   const encode = (one: unknown): Buffer => {
     const out = new Writer(64)
@@ -55,7 +61,7 @@ export function codecSubject(name: string, weight: number, codec: Codec, raw: (c
   }
 }
 
-/** One piece many times: depth, and many small things. */
+/** One piece repeated many times: depth, or many small elements. */
 function repeated(chance: Chance, corpus: readonly Buffer[]): Buffer {
   const one = chance.pick(corpus)
   const from = chance.below(one.length)
@@ -63,7 +69,7 @@ function repeated(chance: Chance, corpus: readonly Buffer[]): Buffer {
   return Buffer.concat(new Array<Buffer>(Math.floor(chance.below(60_000) / Math.max(1, piece.length))).fill(piece))
 }
 
-/** Whether what was decoded keeps to the limits, has no strange prototypes, and no part of the input. */
+/** Checks that a decoded value keeps to the limits, has no foreign prototypes, and shares no memory with the input. */
 function inspected(root: unknown, input: ArrayBufferLike): string | undefined {
   let nodes = 0
   let broken: string | undefined
@@ -88,7 +94,10 @@ function inspected(root: unknown, input: ArrayBufferLike): string | undefined {
   return broken
 }
 
-/** The same in every part, whatever a codec makes of it. In order, and with NaN and -0: unlike what the runtime calls equal. */
+/**
+ * Compares all parts, independently of the codec: in order, with NaN equal to NaN and -0 different from 0, unlike the
+ * comparisons of the runtime.
+ */
 function alike(a: unknown, b: unknown): boolean {
   if (Object.is(a, b)) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return false

@@ -2,7 +2,7 @@
 import test from 'ava'
 import { fuzz } from './runner.js'
 
-// from one seed, so that it is the same each time; `npm run fuzz` takes another one each time, and as long as you like
+// a fixed seed gives the same inputs each time; `npm run fuzz` takes another seed each time, and runs as long as you like
 test('P24: 200 000 inputs harm nobody, or as many of them as a slow machine tries in 90 s', async (t) => {
   t.timeout(240_000)
   const report = await fuzz({ seed: 1, inputs: 200_000, forMs: 90_000 })

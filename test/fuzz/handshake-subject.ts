@@ -11,10 +11,10 @@ import type { Input, Subject } from './subject.js'
 import { text, value } from './values.js'
 
 const SECRET = 'a secret of more than sixteen bytes'
-/** The longest that a handshake and its last words take. */
+/** The longest time that a handshake and its last messages take. */
 const LONG_MS = 8000
 
-/** Bytes to either end of a handshake. */
+/** Gives bytes to either end of a handshake. */
 export function handshakeSubject(weight: number): Subject {
   return {
     name: 'handshake', weight,
@@ -23,7 +23,7 @@ export function handshakeSubject(weight: number): Subject {
   }
 }
 
-/** HELLO, PROOF, verdict and that the chain stands, each with a field or two that are wrong. */
+/** HELLO, PROOF, verdict and BUILT, each with one or two fields that are wrong. */
 function greeting(chance: Chance): Buffer {
   const spoiled = (message: Record<string, unknown>): Record<string, unknown> => {
     if (!chance.once(3)) return message

@@ -13,11 +13,11 @@ import { mutated } from './mutate.js'
 import type { Input, Subject } from './subject.js'
 
 const PEER: Peer = { id: 'mallory-0001', name: 'mallory', namespace: 'default', addresses: [] } as unknown as Peer
-/** Beyond every deadline of a link. */
+/** Later than every deadline of a link. */
 const LONG_MS = 90_000
 const HELD_MAX = 40 * 1024 * 1024
 
-/** Bytes to a link, behind its handshake: what framing and rpc make of them. */
+/** Gives bytes to a link after its handshake, as input for framing and rpc. */
 export function linkSubject(name: string, weight: number, codec: Codec): Subject {
   return {
     name, weight,
@@ -53,7 +53,7 @@ class Scene {
     const lower = framed.wrap!(near, { peer: PEER, dialled: false })
     const top = layer.wrap!(lower, { peer: PEER, dialled: false })
     this.#link = { id: 'x', peer: PEER, dialled: false, top, open: true, loopback: false, load: 0 } as unknown as Link
-    // an error of the runtime's own kinds is one that nobody thought of
+    // an error of a built-in kind is an unforeseen failure
     top.on('error', (error: Error) => { if (/^(Range|Type|Reference|Syntax|Eval)Error$/.test(error.name)) this.#broken.push(`the link died of ${error.stack}`) })
     provide(layer.target as unknown as Verbs)
     top.ondrain = () => { this.#closing = true }
@@ -100,7 +100,7 @@ class Scene {
     await settle(1)
   }
 
-  /** Calls of our own, so that there is something to answer: the ids 2 and up. */
+  /** Makes calls of our own, so that the peer has something to answer: their ids are 2 and above. */
   #call(verbs: Verbs): void {
     for (const args of [['plain'], [(one: unknown) => one, new Map([[1, 'x']])], [(async function* () { yield 1; yield { two: 2 } })()]]) {
       this.#begun++
@@ -133,7 +133,7 @@ class Scene {
       deadlines: { note: () => {}, add: (sweep: (now: number) => number) => { this.#sweeps.add(sweep); return () => this.#sweeps.delete(sweep) } },
       peers: () => [PEER], links: () => (this.#link ? [this.#link] : []), select: () => this.#selection(), target: () => ({}),
       references: () => ({ refer: ({ to }: { to: string }) => to, resolve: (text: string) => ({ text }) }),
-      announce: () => {}, valid: () => true, emit: () => {}, error: (error: Error) => { this.#broken.push(`the stage was told of ${String(error)}`) },
+      announce: () => {}, valid: () => true, emit: () => {}, failed: () => {}, error: (error: Error) => { this.#broken.push(`the stage was told of ${String(error)}`) },
     } as unknown as Mesh<T>
   }
 }
@@ -158,7 +158,7 @@ function provide(verbs: Verbs): void {
   for (const [name, handler] of Object.entries(handlers)) verbs.provide(selection, name, handler)
 }
 
-/** Uses whatever came as a user would. */
+/** Uses each received value as a user would. */
 function use(one: unknown): void {
   if (typeof one === 'function') void Promise.resolve((one as () => unknown)()).catch(() => {})
   if (typeof one !== 'object' || one === null) return
@@ -174,7 +174,7 @@ async function drain(values: AsyncIterable<unknown>): Promise<void> {
   try {
     for await (const one of values) use(one)
   } catch {
-    // the peer made it fail, as it may
+    // the peer made it fail, which it may
   }
 }
 

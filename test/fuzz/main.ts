@@ -1,6 +1,6 @@
 /**
- * Looks for input that harms: `npm run fuzz -- [--inputs 1000000] [--seed 1] [--subject link]`; what it finds is done again
- * by the command that it prints. The exit code is 1 if it found something.
+ * Looks for harmful input: `npm run fuzz -- [--inputs 1000000] [--seed 1] [--subject link]`. For each finding it prints a
+ * command that reproduces it. The exit code is 1 if there are findings.
  */
 import { parseArgs } from 'node:util'
 import { fuzz } from './runner.js'
@@ -19,7 +19,7 @@ const report = await fuzz({
   only: values.only === undefined ? undefined : Number(values.only),
   onprogress: (done) => process.stderr.write(`\r${done} of ${values.inputs}, ${Math.round((performance.now() - started) / 1000)} s `),
 }).catch((error: unknown) => {
-  console.error(error) // while it runs, nobody else would say so
+  console.error(error) // nothing else would report it during the run
   process.exit(2)
 })
 process.stderr.write('\n')

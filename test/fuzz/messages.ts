@@ -1,4 +1,7 @@
-/** What a peer may say over a link, and what it may not: a table of messages, and sequences of them by chance. */
+/**
+ * Messages that a peer may send over a link, and messages that it may not: a table of messages, and random sequences of
+ * them.
+ */
 import * as M from '../../wrappers/rpc/wire/messages.js'
 import { Writer } from '../../src/writer.js'
 import type { Codec } from '../../wrappers/codec.js'
@@ -8,7 +11,7 @@ import { functionOf, standIns } from './stand-ins.js'
 import { carried } from '../helpers/raw-peer.js'
 import { value } from './values.js'
 
-/** What the peer knows of the link so far. It dialled: its ids are odd, ours even. */
+/** The peer's knowledge of the link so far. The peer dialled: its ids are odd, ours are even. */
 interface Talk {
   readonly chance: Chance
   readonly codec: Codec
@@ -20,7 +23,7 @@ interface Talk {
 type Field = (talk: Talk) => Buffer
 type Id = (talk: Talk) => number
 
-/** Methods that the other end provides, and some that it does not. */
+/** Methods that the other end provides, and some that it does not provide. */
 export const METHODS = ['echo', 'later', 'fail', 'invoke', 'rows', 'read', 'hang', 'both'] as const
 
 const u32 = (number: number): Buffer => {
@@ -28,7 +31,7 @@ const u32 = (number: number): Buffer => {
   bytes.writeUInt32BE(number >>> 0)
   return bytes
 }
-/** What a call carries: mostly nothing. */
+/** The context of a call: mostly empty. */
 const context: Field = ({ chance }) => {
   if (!chance.once(3)) return Buffer.from([chance.once(20) ? chance.below(256) : 0])
   const text = (): string => chance.once(10) ? chance.pick(['__proto__', '', 'x'.repeat(1200), 'é\n', 'Big']) : chance.pick(['a', 'tenant', 'players.42#x.1'])
@@ -64,7 +67,7 @@ const any: Field = (talk) => encoded(talk, value(talk.chance, 3))
 const args: Field = (talk) => encoded(talk, talk.chance.once(10) ? value(talk.chance, 2) : Array.from({ length: talk.chance.below(4) }, () => (talk.chance.once(6) ? functionOf(talk.chance.below(4)) : value(talk.chance, 3))))
 const error: Field = (talk) => encoded(talk, talk.chance.once(4) ? value(talk.chance, 3) : { code: talk.chance.pick(['REMOTE_ERROR', 'NO_SUCH_METHOD', 'DISCONNECTED', 'nonsense', 5]), message: 'x', executed: talk.chance.pick(['no', 'yes', 'unknown', 5]), cause: value(talk.chance, 2) })
 const names: Field = (talk) => encoded(talk, talk.chance.once(6) ? value(talk.chance, 2) : { added: [...METHODS].slice(talk.chance.below(8)), removed: ['echo'], ...(talk.chance.once(3) ? { idempotent: talk.chance.once(6) ? value(talk.chance, 2) : [...METHODS].slice(talk.chance.below(8)) } : {}) })
-/** An item of an iterable or stream of objects: kind, length, value. */
+/** An item of an iterable or a stream of objects: kind, length, value. */
 const item: Field = (talk) => {
   const body = talk.chance.once(4) ? talk.chance.bytes(talk.chance.few(20)) : encoded(talk, value(talk.chance, 2, false))
   return Buffer.concat([Buffer.from([talk.chance.once(6) ? talk.chance.below(256) : talk.chance.below(2)]), u32(talk.chance.once(10) ? talk.chance.pick(EDGES) : body.length), body])
@@ -74,12 +77,12 @@ const fresh: Id = (talk) => (talk.next += 2) - 2
 const call: Id = (talk) => { const id = fresh(talk); talk.calls.push(id); return id }
 const opened: Id = (talk) => { const id = fresh(talk); talk.streams.push(id); return id }
 const ofOurs: Id = ({ chance, calls }) => (calls.length > 0 && !chance.once(4) ? chance.pick(calls) : chance.below(12))
-/** Small even numbers are those that the other end took for its own calls and streams. */
+/** Small even numbers are ids that the other end used for its own calls and streams. */
 const ofTheirs: Id = ({ chance }) => 2 * (1 + chance.below(5))
 const stream: Id = ({ chance, streams }) => (chance.once(2) ? chance.pick([0, 2, 4, 6, 8, 10]) : streams.length > 0 ? chance.pick(streams) : chance.below(12))
 const none: Id = ({ chance }) => (chance.once(5) ? chance.pick(EDGES) : 0)
 
-/** A message type of the protocol: its number, whose id it carries, what follows. New ones are a line here. */
+/** A message type of the protocol: its number, the owner of its id, and its fields. A new type is one more line here. */
 const table: readonly { type: number; id: Id; rest: readonly Field[]; weight?: number }[] = [
   { type: M.CALL, id: call, rest: [ms, context, method, args], weight: 6 },
   { type: M.REF, id: call, rest: [ms, context, reference, args], weight: 2 },
@@ -115,7 +118,7 @@ function message(talk: Talk): Buffer[] {
   const parts = [Buffer.from([chance.once(60) ? chance.below(256) : type]), u32(chance.once(40) ? chance.pick(EDGES) : id(talk)), ...rest.map((field) => field(talk))]
   const whole = Buffer.concat(chance.once(40) ? parts.slice(0, chance.below(parts.length)) : parts)
   if (!chance.once(12) || whole.length < M.HEAD + 3) return [whole]
-  // cut into parts, whatever its size
+  // the message is cut into parts, regardless of its size
   const cut = M.HEAD + 1 + chance.below(whole.length - M.HEAD)
   return [Buffer.concat([Buffer.from([M.PART]), whole.subarray(1, cut)]), Buffer.concat([whole.subarray(0, M.HEAD), whole.subarray(cut)])]
 }
@@ -129,7 +132,7 @@ function framed(chance: Chance, payload: Buffer): Buffer {
 const PING = Buffer.from([1, 0, 0, 0])
 const PONG = Buffer.from([2, 0, 0, 0])
 
-/** What one peer says on one link. */
+/** The messages of one peer on one link. */
 export function conversation(chance: Chance, codec: Codec): Buffer {
   const talk: Talk = { chance, codec, next: 1, calls: [], streams: [] }
   const frames: Buffer[] = []

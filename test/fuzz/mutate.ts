@@ -1,6 +1,6 @@
 import type { Chance } from './chance.js'
 
-/** Lengths, counts and ids at which something changes. */
+/** Lengths, counts and ids at which the behaviour changes. */
 export const EDGES = [0, 1, 2, 4, 15, 16, 31, 32, 63, 64, 65, 127, 128, 255, 256, 4095, 4096, 65_535, 65_536, 65_537, 250_000, 250_001, 2 ** 22, 2 ** 24 - 1, 2 ** 24, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1]
 
 type Mutation = (bytes: Buffer, chance: Chance, others: readonly Buffer[]) => Buffer
@@ -23,7 +23,7 @@ const mutations: readonly Mutation[] = [
   (bytes, chance, others) => { const other = chance.pick(others); const place = at(bytes, chance); const from = at(other, chance); return splice(bytes, place, place, other.subarray(from, from + chance.few(64))) },
 ]
 
-/** @param others  what pieces are taken from; not empty */
+/** @param others  inputs from which pieces are taken; not empty */
 export function mutated(bytes: Buffer, chance: Chance, others: readonly Buffer[]): Buffer {
   let result: Buffer = Buffer.from(bytes)
   for (let n = chance.below(4); n >= 0; n--) result = Buffer.from(chance.pick(mutations)(result, chance, others))

@@ -11,11 +11,11 @@ import type { Input, Subject } from './subject.js'
 import { jsonText, msgpackBytes } from './values.js'
 import { Watch } from './watch.js'
 
-/** So long may one input keep the loop from everything else. */
+/** The longest time for which one input may block the event loop. */
 const BLOCKED_MS = 50
-/** What may be left of the memory afterwards. */
+/** The memory that may remain in use afterwards. */
 const GROWN_BYTES = 50 * 1024 * 1024
-/** The caches of the runtime are full by then. */
+/** After this many inputs the caches of the runtime are full. */
 const WARM = 3000
 const THOROUGH = 1000
 
@@ -31,14 +31,14 @@ const drawn = subjects.flatMap((one) => new Array<Subject>(one.weight).fill(one)
 export interface FuzzOptions {
   seed: number
   inputs: number
-  /** No new input is begun after so long; default: all are. */
+  /** No new input is begun after this time; default: all inputs are run. */
   forMs?: number | undefined
-  /** This one input only. */
+  /** Runs only this one input. */
   only?: number | undefined
-  /** The name of the one subject to try. */
+  /** The name of the only subject to test. */
   subject?: string | undefined
   onprogress?(done: number, counts: Readonly<Record<string, number>>): void
-  /** At most so many failures are looked for; default 10. */
+  /** Stops after this many failures; default 10. */
   failures?: number
 }
 
@@ -47,13 +47,13 @@ export interface Failure {
   subject: string
   bytes: Buffer
   what: string
-  /** The command that does it again. */
+  /** The command that reproduces it. */
   again: string
 }
 
 export interface Report {
   failures: Failure[]
-  /** How many inputs each subject got. */
+  /** The number of inputs for each subject. */
   counts: Record<string, number>
   tookMs: number
   grownBytes: number
@@ -88,7 +88,7 @@ export async function fuzz({ seed, inputs, forMs = Infinity, only, subject, onpr
   return { failures, counts, tookMs: performance.now() - started, grownBytes, slowestMs }
 }
 
-/** In memory of its own, so that what is decoded can be told from it. */
+/** Copies the input into memory of its own, so that decoded values that share it are detected. */
 function made(subject: Subject, chance: Chance): Input {
   const { bytes, ...rest } = subject.make(chance, corpusOf(subject.name))
   const own = Buffer.allocUnsafeSlow(bytes.length)
@@ -98,7 +98,7 @@ function made(subject: Subject, chance: Chance): Input {
 
 async function tried(subject: Subject, input: Input, watch: Watch): Promise<{ what: string | undefined; ms: number }> {
   let best = Infinity
-  // a pause may be the collector's or another process': only what is slow every time is slow
+  // a pause may be caused by the garbage collector or by another process: only an input that is slow every time is slow
   for (let tries = 0; tries < 4; tries++) {
     const started = performance.now()
     const used = process.cpuUsage()
@@ -110,7 +110,7 @@ async function tried(subject: Subject, input: Input, watch: Watch): Promise<{ wh
       what = `it threw ${thrown instanceof Error ? thrown.stack : String(thrown)}`
     }
     const { user, system } = process.cpuUsage(used)
-    // it computes and waits for nothing: what took longer than that was given to other processes
+    // the input computes and waits for nothing: any time beyond its CPU time was given to other processes
     best = Math.min(best, performance.now() - started, (user + system) / 1000)
     what ??= watch.changed()
     if (what !== undefined || best < BLOCKED_MS) return { what, ms: best }
@@ -120,7 +120,7 @@ async function tried(subject: Subject, input: Input, watch: Watch): Promise<{ wh
 
 let collect: (() => void) | undefined
 
-/** Bytes in use once what nobody holds is gone. */
+/** Bytes in use after garbage collection. */
 function occupied(): number {
   if (!collect) {
     setFlagsFromString('--expose-gc')

@@ -1,11 +1,14 @@
-/** What stands for functions and streams on either side of a codec: one object for each number, which says it again. */
+/**
+ * Stand-ins for functions and streams on either side of a codec: one object for each number, which returns the number
+ * again.
+ */
 import { HANDLE } from '../../src/handle.js'
 import type { Callable, Refs, StreamKind } from '../../wrappers/codec.js'
 
 const functions = new Map<number, Callable>()
 const numbers = new WeakMap<object, number>()
 const streams = new Map<string, object>()
-/** No more are remembered than so many. */
+/** The maximum number of stand-ins that are remembered. */
 const MAX = 10_000
 
 export function functionOf(id: number): Callable {

@@ -2,16 +2,16 @@ import type { Chance } from './chance.js'
 
 export interface Input {
   bytes: Buffer
-  /** It is as the protocol wants it: to refuse it is a failure. */
+  /** The input conforms to the protocol: refusing it is a failure. */
   valid?: boolean
 }
 
-/** Something that bytes are given to. */
+/** Code that gets the inputs. */
 export interface Subject {
   readonly name: string
-  /** How many of all inputs are for it, relative to the others. */
+  /** The share of inputs for this subject, relative to the others. */
   readonly weight: number
   make(chance: Chance, corpus: readonly Buffer[]): Input
-  /** The same input, whenever it runs, must do the same. @returns what is wrong */
+  /** The same input must have the same effect each time. @returns the failure */
   run(input: Input): string | undefined | Promise<string | undefined>
 }

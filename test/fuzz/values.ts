@@ -1,4 +1,4 @@
-/** Values that can be sent, by chance; and such bytes of both formats as no encoder of ours would write. */
+/** Random values that can be sent, and bytes of both formats that our encoders would never write. */
 import type { StreamKind } from '../../wrappers/codec.js'
 import type { Chance } from './chance.js'
 import { EDGES } from './mutate.js'
@@ -31,7 +31,7 @@ const leaves: readonly ((chance: Chance) => unknown)[] = [
   (chance) => new Date(chance.once(8) ? NaN : chance.below(2 ** 41)),
 ]
 
-/** @param extras  with functions and streams in it */
+/** @param extras  also makes functions and streams */
 export function value(chance: Chance, depth: number, extras = true): unknown {
   if (depth === 0 || chance.once(3)) {
     if (extras && chance.once(12)) return chance.pick([() => functionOf(chance.below(6)), () => streamOf(chance.below(8), chance.pick(KINDS)), () => handleOf(Buffer.from(text(chance)).toString())])()
@@ -51,7 +51,7 @@ export function value(chance: Chance, depth: number, extras = true): unknown {
   }
 }
 
-// ── bytes that lie ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── malformed bytes ─────────────────────────────────────────────────────────────────────────────────────────────
 
 function head(chance: Chance, types: readonly number[], size: number): Buffer {
   const type = chance.pick(types)
@@ -62,7 +62,7 @@ function head(chance: Chance, types: readonly number[], size: number): Buffer {
   return bytes
 }
 
-/** One value of msgpack, with whatever lengths, types and extensions. */
+/** One msgpack value with arbitrary lengths, types and extensions. */
 export function msgpackBytes(chance: Chance, depth = 4): Buffer {
   const many = (count: number): Buffer => Buffer.concat(Array.from({ length: count }, () => msgpackBytes(chance, depth - 1)))
   const content = (): Buffer => chance.bytes(chance.few(12))
@@ -82,7 +82,7 @@ export function msgpackBytes(chance: Chance, depth = 4): Buffer {
 
 const TAGS = ['$undefined', '$number', '$bigint', '$date', '$buffer', '$binary', '$map', '$set', '$error', '$function', '$stream', '$reference', '$$date', '$', '$later', '__proto__']
 
-/** A text that is JSON or nearly so, with tags right and wrong. */
+/** A text that is JSON or nearly so, with correct and incorrect tags. */
 export function jsonText(chance: Chance, depth = 4): string {
   const many = (): string[] => Array.from({ length: chance.few(4) }, () => jsonText(chance, depth - 1))
   if (depth === 0 || chance.once(3)) {

@@ -1,4 +1,7 @@
-/** What no input may change: the prototypes and globals of this process, and that nothing is left to nobody. */
+/**
+ * State that no input may change: the prototypes and globals of this process. No input may cause an unhandled rejection
+ * either.
+ */
 const watched: Record<string, object> = {
   Object, Function, Array, Promise, Map, Set, Error, Date, Buffer, JSON, Reflect, Symbol,
   'Object.prototype': Object.prototype, 'Function.prototype': Function.prototype, 'Array.prototype': Array.prototype, 'Promise.prototype': Promise.prototype,
@@ -24,7 +27,7 @@ export class Watch {
     process.off('uncaughtException', this.#onleft)
   }
 
-  /** Cheap: after every input. */
+  /** A cheap check, after every input. */
   changed(): string | undefined {
     if (this.#left.length > 0) return `left to nobody: ${this.#left.splice(0).join(' · ')}`
     for (const { name, object, keys } of this.#first) if (Reflect.ownKeys(object).length !== keys.length) return `${name} has other properties`
@@ -32,7 +35,7 @@ export class Watch {
     return undefined
   }
 
-  /** Thorough: now and then. */
+  /** A thorough check, from time to time. */
   replaced(): string | undefined {
     for (const { name, object, keys, own, parent } of this.#before) {
       if (Reflect.ownKeys(object).length !== keys.length) return `${name} has other properties`

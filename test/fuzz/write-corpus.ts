@@ -1,4 +1,7 @@
-/** Writes the inputs that are kept: `node dist/test/fuzz/write-corpus.js`. What was found once is added here, under a name that says what it is. */
+/**
+ * Writes the stored inputs: `node dist/test/fuzz/write-corpus.js`. An input that was found once is added here, under a name
+ * that describes it.
+ */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { hello, packet } from '../helpers/raw-peer.js'

@@ -10,15 +10,15 @@ import { NOTHING } from '../../wrappers/rpc/context.js'
 
 type Step = 'claim' | 'commit' | 'release' | 'look' | 'due'
 
-/** What is wrong with a store at the moment. */
+/** The trouble that a store has at the moment. */
 export interface Trouble {
-  /** Milliseconds until a step is taken. */
+  /** Milliseconds before a step is taken. */
   beforeMs?: number
-  /** Milliseconds until the answer is there. */
+  /** Milliseconds from the step to its answer. */
   afterMs?: number
-  /** The step is not taken, and rejects. */
+  /** The step is not taken, and rejects with this error. */
   fail?: Error
-  /** The step is taken, and its answer is lost: it rejects. */
+  /** The step is taken, but its answer is lost: it rejects with this error. */
   lose?: Error
   /** The answer never comes. */
   hang?: 'before' | 'after'
@@ -26,10 +26,10 @@ export interface Trouble {
 
 export const away = (): StageError => new StageError('STORE_UNAVAILABLE', 'the store of this test is away')
 
-/** A stage's way to the store, which can be slow, broken or silent for each kind of step. */
+/** The store of one stage, which can be slow, broken or silent for each kind of step. */
 export class Shelf implements Registry {
   readonly address: string
-  /** Steps that were begun, as they were asked for. */
+  /** Steps that were begun, in the order in which they were requested. */
   readonly steps: { step: Step; actor: string; commit?: Commit; claim?: Claim }[] = []
   readonly #inner: MemoryRegistry
   #trouble: (step: Step, actor: string) => Trouble | undefined = () => undefined
@@ -39,7 +39,7 @@ export class Shelf implements Registry {
     this.address = inner.address
   }
 
-  /** From now on; without an argument all is well again. */
+  /** Sets the trouble from now on; without an argument there is none. */
   trouble(what: Trouble | ((step: Step, actor: string) => Trouble | undefined) = {}, ...only: Step[]): void {
     const fixed = typeof what === 'function' ? what : () => what
     this.#trouble = (step, actor) => only.length === 0 || only.includes(step) ? fixed(step, actor) : undefined
@@ -91,26 +91,31 @@ export class Shelf implements Registry {
 export interface Node {
   stage: Stage
   shelf: Shelf
-  /** Where it listens. */
+  /** The address at which the stage listens. */
   address: string
-  /** Why something failed that nobody waits for. */
+  /** Failures that no call reports: the messages of `error` events. */
   errors: string[]
+  /** Code of its actors and methods that has thrown. */
+  failures: string[]
 }
 
 export interface ActorMesh extends Mesh<VirtualClock> {
-  /** One more stage, with a way of its own to the one store. */
+  /** Adds a stage, with its own access to the one store. */
   add(name: string, prepare?: (stage: Stage) => void, options?: StageOptions): Promise<Node>
-  /** Lets time pass until it has settled. */
+  /** Advances time until the promise has settled. */
   go<T>(promise: Promise<T>, ms?: number, step?: number): Promise<T>
-  /** How it fails, and how far it had got. */
+  /** Checks the code of the failure, and `executed`. */
   fails(promise: Promise<unknown>, code: Code, executed?: StageError['executed']): Promise<StageError>
-  /** Its process is gone: connections are reset, nobody listens there, its lease runs out and nothing of it reaches the store. */
+  /**
+   * Ends the process of the stage: connections are reset, its address refuses, its lease runs out, and its writes no longer
+   * reach the store.
+   */
   crash(node: Node): void
-  /** It hears and says nothing more, and its connections stand. */
+  /** The stage no longer hears or sends anything, but its connections stay open. */
   silence(node: Node): void
 }
 
-/** A mesh on a clock that the test moves, whose stages each have a store that can be disturbed. */
+/** A mesh on a clock that the test moves, in which each stage has a store that can be disturbed. */
 export function actorMesh(t: Pick<Assertions, 'teardown'> & Pick<ExecutionContext, 'is' | 'fail' | 'true'>, options: { seed?: number; latencyMs?: number } = {}): ActorMesh {
   const mesh = virtualMesh(t, options)
   const { clock, network, registry } = mesh
@@ -130,11 +135,13 @@ export function actorMesh(t: Pick<Assertions, 'teardown'> & Pick<ExecutionContex
       const stage = mesh.stage(name, { ...more, store: shelf })
       const errors: string[] = []
       stage.on('error', (error) => errors.push(error.message))
+      const failures: string[] = []
+      stage.on('failed', (error, { what }) => failures.push(`${what}: ${error.message}`))
       prepare?.(stage)
       const listening = new Promise<string>((resolve) => stage.once('listening', ([address]) => resolve(address)))
       await go(stage.ready())
       await clock.advance(20)
-      return { stage, shelf, address: await listening, errors }
+      return { stage, shelf, address: await listening, errors, failures }
     },
     fails: async (promise, code, executed) => {
       const outcome = await go(promise.then((value) => ({ value }), (error: unknown) => ({ error })))
@@ -157,7 +164,10 @@ export function actorMesh(t: Pick<Assertions, 'teardown'> & Pick<ExecutionContex
   }
 }
 
-/** A chain whose actors are forged: with it a stage can ask and answer whatever a peer of ill will could. */
+/**
+ * A chain with a forged actor layer, through which a stage can send any message and answer that a malicious peer could
+ * send.
+ */
 export function forging({ types, services = {} }: { types?: readonly string[]; services?: Record<string, Service> } = {}): ChainItem[] {
   const layer: Layer<Rpc, Rpc> = {
     name: 'actors',
@@ -179,5 +189,5 @@ export function forging({ types, services = {} }: { types?: readonly string[]; s
   return [framing(), rpc(), layer]
 }
 
-/** Asks the stage of that id, from one whose chain is `forging()`. */
+/** Sends a request to the stage with that id, from a stage whose chain is `forging()`. */
 export const forge = (from: Stage, id: string, service: string, args: readonly unknown[], chain: readonly string[] = []): Promise<unknown> => from.verb('forge')(id, service, args, chain) as Promise<unknown>

@@ -1,6 +1,6 @@
 import { StageError, asError } from '../../src/errors.js'
 
-/** What a process does when its parent asks, by name. */
+/** The orders that a process obeys when its parent sends them, by name. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each process has its own
 export type Orders = Record<string, (...args: any[]) => Promise<unknown>>
 
@@ -25,7 +25,7 @@ export function failureOf(thrown: unknown): Failure {
   return thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message }
 }
 
-/** Does what the parent asks for over IPC, one answer to each question; the process ends with its parent. */
+/** Obeys the orders of the parent over IPC, with one answer to each; the process ends with its parent. */
 export function answering(orders: Orders): void {
   process.once('disconnect', () => process.exit())
   process.on('message', ({ n, order, args }: Question) => {

@@ -6,10 +6,13 @@ const options: ts.CompilerOptions = {
   module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, types: ['node'],
 }
 
-/** Checks a program as a strict user would, against what was built. @returns how many types the compiler has instantiated, and what is wrong */
+/**
+ * Checks a program as a strict user would, against the built package. @returns the number of types that the compiler has
+ * instantiated, and the errors
+ */
 export const checkTypes = (text: string): { instantiations: number; errors: string[] } => checkAllTypes([text])
 
-/** The same for several programs at a time, which is quicker. */
+/** Checks several programs at a time, which is faster. */
 export function checkAllTypes(texts: readonly string[]): { instantiations: number; errors: string[] } {
   const files = new Map(texts.map((text, i) => [fileURLToPath(new URL(`./program-of-a-test-${i}.ts`, import.meta.url)), text]))
   const host = ts.createCompilerHost(options)
@@ -28,5 +31,5 @@ export function checkAllTypes(texts: readonly string[]): { instantiations: numbe
   return { instantiations: program.getInstantiationCount(), errors }
 }
 
-/** The same program for node, without its types. */
+/** The same program without its types, for node to run. */
 export const withoutTypes = (text: string): string => ts.transpile(text, { ...options, module: ts.ModuleKind.ES2022 })

@@ -1,6 +1,6 @@
 /**
  * A program of node's cluster: `node cluster-child.js <registry> <workers> <interfaces>`. Each worker is a stage that
- * says its own name; once all are listed, the primary says which addresses they have and what each of them answered.
+ * answers with its own name; once all are listed, the primary prints the addresses of each and its answer.
  */
 import cluster from 'node:cluster'
 import { IpcInterface, Stage, TcpInterface } from '../../src/index.js'

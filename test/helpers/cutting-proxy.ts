@@ -1,9 +1,9 @@
 import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
 import type { Assertions } from '../suites/test.js'
 
-/** Stands before a server, and can lose its answers. */
+/** A proxy in front of a server that can lose the server's answers. */
 export class CuttingProxy {
-  /** Each connection is cut when the server answers: what was asked has been done, and nobody is told. */
+  /** Cuts each connection when the server answers: the request was executed, but its answer is lost. */
   losing = false
   readonly #sockets = new Set<Socket>()
 

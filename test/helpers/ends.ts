@@ -1,4 +1,4 @@
-/** Two ends of one stream between two stages, by each of the ways in which a program comes to have them. */
+/** Two ends of one stream between two stages, for each way in which a program can get them. */
 import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, TcpInterface, type StageOptions } from '../../src/index.js'
@@ -15,7 +15,7 @@ export function two(t: Assertions, options: Pick<StageOptions, 'chain'> = {}): [
   return stages as [Stage, Stage]
 }
 
-/** What `to()` yields by its callback, and what the peer gets for it. */
+/** The stream that the callback of `to()` gets, and the stream that the peer gets. */
 export async function handed(near: Stage, far: Stage): Promise<Ends> {
   const got = once(far, 'stream') as Promise<[Duplex]>
   far.on('stream', (stream) => { stream.allowHalfOpen = true })
@@ -25,7 +25,7 @@ export async function handed(near: Stage, far: Stage): Promise<Ends> {
   return { near: opened, far: stream }
 }
 
-/** What `to()` itself is, and what the peer gets for it. */
+/** The stream that `to()` returns, and the stream that the peer gets. */
 export async function reached(near: Stage, far: Stage): Promise<Ends> {
   const got = once(far, 'stream') as Promise<[Duplex]>
   far.on('stream', (stream) => { stream.allowHalfOpen = true })
@@ -35,7 +35,7 @@ export async function reached(near: Stage, far: Stage): Promise<Ends> {
   return { near: target, far: stream }
 }
 
-/** One end of a pair, and what the peer got when the other was passed to it in a call. */
+/** One end of a pair, and the stream that the peer got when the other end was passed to it in a call. */
 export async function passed(t: Assertions, up: boolean): Promise<Ends> {
   const [near, far] = two(t)
   const network = new MemoryNetwork()
@@ -56,7 +56,7 @@ export async function passed(t: Assertions, up: boolean): Promise<Ends> {
 
 const until = async (condition: () => boolean): Promise<void> => { while (!condition()) await new Promise((resolve) => setImmediate(resolve)) }
 
-/** The same, seen from the one who accepted it. */
+/** The same two ends, seen from the accepting stage. */
 export const turned = async (ends: Promise<Ends>): Promise<Ends> => {
   const { near, far } = await ends
   return { near: far, far: near }

@@ -6,10 +6,11 @@ let next = Math.floor(Math.random() * ROW)
 const first = await ownRow()
 
 /**
- * A port on which nobody listens, and will not by chance: it is below those that systems give out for port 0 and for
- * outgoing connections, where another test would take it, or a dial of it would meet itself. Each process has a row of
- * its own, as looking whether a port is free is listening there for a moment, and a server that was ended for a while
- * must not find that of another test in its place; it gives out none twice until all were.
+ * A port on which nobody listens, and will not listen by chance. It is below the ports that systems assign for port 0 and
+ * for outgoing connections: among those, another test could take it, or a dial to it could connect to itself. Each process
+ * has its own row of ports: checking whether a port is free means listening on it for a moment, and a server that was
+ * stopped for a while must not find the port taken by another test. A process hands out no port twice until it has handed
+ * out all of its row.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -21,7 +22,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Listens at the first port of a row as long as this process lives, so that no other takes the same. */
+/** Listens at the first port of a row for as long as this process lives, so that no other process takes the same row. */
 async function ownRow(): Promise<number> {
   for (let row = process.pid; row < process.pid + ROWS; row++) {
     const port = 10_000 + row % ROWS * ROW

@@ -1,4 +1,4 @@
-/** A stage in a process of its own, which tells what it holds: for peers that try to make it hold too much. */
+/** A stage in its own process that reports the memory it holds, for peers that try to make it hold too much. */
 import { MemoryRegistry, Stage, TcpInterface } from '../../src/index.js'
 import { answering } from './answering.js'
 import { PROCESS } from '../../wrappers/rpc/serving/held.js'
@@ -11,9 +11,9 @@ export interface Counted {
 
 export interface Told extends Counted {
   readonly address: string
-  /** Bytes, after a collection. */
+  /** Bytes on the heap, after a collection. */
   readonly heap: number
-  /** Bytes outside of it. */
+  /** Bytes outside of the heap. */
   readonly external: number
 }
 
@@ -37,14 +37,14 @@ await stage.ready()
 const counted = (): Counted => ({ held: PROCESS.calls.used, answers: PROCESS.answers.used, stats: stage.stats() })
 
 const orders = {
-  /** For whoever waits: a collection takes a thousand times as long. */
+  /** For polling: unlike `tell` it collects no garbage, which takes a thousand times as long. */
   count: async (): Promise<Counted> => counted(),
   tell: async (): Promise<Told> => {
     await new Promise((resolve) => { setImmediate(resolve) })
     for (let i = 0; i < 3; i++) (globalThis as { gc?: () => void }).gc?.()
     return { address, heap: process.memoryUsage().heapUsed, external: process.memoryUsage().external, ...counted() }
   },
-  /** What waits goes on. @returns how many they were */
+  /** Lets the waiting handlers continue. @returns their number */
   release: async () => {
     const all = release.splice(0)
     for (const one of all) one()

@@ -1,4 +1,7 @@
-/** A process that listens at a path: `node ipc-child.js [path]`. It begins when told, and says its process id on each stream. */
+/**
+ * A process that listens at a path: `node ipc-child.js [path]`. It begins on request, and writes its process id to each
+ * stream.
+ */
 import { IpcInterface } from '../../interfaces/ipc.js'
 import { asError } from '../../src/errors.js'
 

@@ -1,16 +1,16 @@
 import type { Stage } from '../../src/index.js'
 
-/** What one stage told, in the order in which it did. */
+/** The events of one stage, in order. */
 export interface Note {
   /** Milliseconds since 1970: the same clock for all processes of this machine. */
   at: number
   event: 'join' | 'part' | 'timeout' | 'link' | 'unlink' | 'error'
-  /** Of the peer; the message of an error. */
+  /** The id of the peer, or the message of an error. */
   of: string
   reason?: string
 }
 
-/** Writes down what a stage tells from now on. */
+/** Records the events of a stage from now on. */
 export function journal(stage: Stage): Note[] {
   const notes: Note[] = []
   const note = (event: Note['event'], of: string, reason?: string) => void notes.push({ at: Date.now(), event, of, ...(reason === undefined ? {} : { reason }) })
@@ -23,7 +23,7 @@ export function journal(stage: Stage): Note[] {
   return notes
 }
 
-/** What one stage sees of the mesh. */
+/** The view that one stage has of the mesh. */
 export interface Sight {
   id: string
   peers: { id: string; name: string; addresses: readonly string[] }[]

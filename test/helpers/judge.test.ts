@@ -1,4 +1,4 @@
-/** The judge of histories of watchers, tried on histories that are right and wrong. */
+/** Tests the judge of watchers' histories on correct and incorrect histories. */
 import test from 'ava'
 import { judge } from '../stress/judge.js'
 import type { Noted } from '../stress/caller.js'
@@ -10,16 +10,16 @@ const add = (argument: string, outcome: 'ok' | 'no', n: number): Noted => ({ add
 const operations: Noted[] = [...IDS.map((id, i) => add(id, 'ok', i + 1)), add('d', 'no', 4),
   { address: ADDRESS, kind: 'list', outcome: 'ok', invoked: 1000, returned: 1001, result: IDS }]
 
-/** What is wrong with what watchers saw of a counter to which a, b and c were added, and d was not. */
+/** The verdict on what watchers saw of a counter to which a, b and c were added, while the addition of d did not run. */
 const judged = (...sightings: Partial<Sighting>[]): string => judge(operations, sightings.map((one) => ({ address: ADDRESS, mode: 'every', seen: [], wrong: [], ...one })), { [ADDRESS]: IDS }).join('\n')
 
-test('watchers: whole, from the middle, with what was passed over, and after a reset', (t) => {
+test('watchers: complete, from the middle, with skipped values, and after a reset', (t) => {
   t.is(judged({ seen: [[0, '', false], [1, 'a', false], [2, 'b', false], [3, 'c', false]] }), '')
   t.is(judged({ seen: [[2, 'b', false], [3, 'c', false]] }, { mode: 'latest', seen: [[0, '', false], [3, 'c', false]] }), '')
   t.is(judged({ seen: [[1, 'a', false], [3, 'c', true]] }), '')
 })
 
-test('watchers: each way to see what was not, or not what was', (t) => {
+test('watchers: each way to see a value that did not exist, or to miss one that did', (t) => {
   t.regex(judged({ seen: [[1, 'a', false], [3, 'c', false]] }), /a gap, or one twice/)
   t.regex(judged({ seen: [[2, 'b', false], [2, 'b', false], [3, 'c', false]] }), /a gap, or one twice/)
   t.regex(judged({ mode: 'latest', seen: [[2, 'b', false], [1, 'a', false], [3, 'c', false]] }), /came after 2/)

@@ -3,14 +3,14 @@ import type { Entry, Lease, View } from '../../src/types.js'
 import { onAbort } from '../../src/abort.js'
 import { passed } from './virtual-clock.js'
 
-/** A registry that pushes nothing at once: a watch is told of changes `lagMs` late, and only its first view is of now. */
+/** A registry that pushes nothing at once: a watch learns of changes `lagMs` late, and only its first view is current. */
 export class Lagging implements Registry {
   readonly address: string
-  /** When each watch began, by the clock. The first one is the stage's own, the others are looks. */
+  /** When each watch began, by the clock. The first watch is the stage's own, the others are looks. */
   readonly watches: number[] = []
-  /** What comes of watches that are begun from now on. */
+  /** The behaviour of watches that begin from now on. */
   way: 'fresh' | 'silent' | 'away' = 'fresh'
-  /** Watches that have not ended. */
+  /** The number of watches that have not ended. */
   open = 0
 
   constructor(private readonly inner: MemoryRegistry, private readonly clock: Clock, public lagMs = 0) {

@@ -1,4 +1,4 @@
-/** A worker thread with a stage in it, which ends as it is told without closing it. */
+/** A worker thread with a stage in it, which ends on request without closing the stage. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { Stage } from '../../src/index.js'
 import { leave, type Way } from './leaving.js'

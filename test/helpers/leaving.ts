@@ -1,8 +1,11 @@
-/** How a process can end without closing its stages; `signal` is `process.exit()` in a handler of its own. */
+/**
+ * The ways in which a process can end without closing its stages; `signal` is `process.exit()` in a signal handler of its
+ * own.
+ */
 export const WAYS = { exit: 7, throw: 1, signal: 7, kill: 'SIGKILL' } as const
 export type Way = keyof typeof WAYS
 
-/** In the process that ends: at once, or when it is told so with SIGTERM. */
+/** Called in the process that ends: it ends at once, or on SIGTERM. */
 export function leave(way: Exclude<Way, 'kill'>): void {
   if (way === 'signal') process.once('SIGTERM', () => process.exit(WAYS.signal))
   else setImmediate(() => {
@@ -18,10 +21,10 @@ interface Leaver {
   kill(): Promise<void>
 }
 
-/** In its parent. @returns  when it has ended, in milliseconds of `performance` */
+/** Called in the parent. @returns  when the process has ended, in milliseconds of `performance` */
 export async function leaves(process: Leaver, way: Way): Promise<number> {
   if (way === 'kill') void process.kill()
-  else if (way !== 'signal') process.ask('leave', way).catch(() => {}) // it may be gone before its answer
+  else if (way !== 'signal') process.ask('leave', way).catch(() => {}) // the process may be gone before its answer
   else {
     await process.ask('leave', way)
     process.signal('SIGTERM')

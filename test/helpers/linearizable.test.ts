@@ -1,11 +1,11 @@
-/** The checker of histories, tried on histories that are right and wrong. */
+/** Tests the checker of histories on correct and incorrect histories. */
 import test, { type ExecutionContext } from 'ava'
 import { checkCounter, checkRegister, type Operation } from './linearizable.js'
 import { register, search } from './search.js'
 
 type Given = Partial<Operation> & Pick<Operation, 'kind'>
 
-/** One that ran from `invoked` to `returned`. */
+/** An operation that ran from `invoked` to `returned`. */
 const during = (invoked: number, returned: number, given: Given): Operation => ({ invoked, returned, outcome: 'ok', ...given })
 const unknown = (invoked: number, given: Given): Operation => ({ invoked, returned: Infinity, outcome: 'unknown', ...given })
 const never = (invoked: number, returned: number, given: Given): Operation => ({ invoked, returned, outcome: 'no', ...given })
@@ -23,7 +23,7 @@ const says = (t: ExecutionContext, wrong: readonly string[], what: RegExp) => {
   t.regex(wrong.join('\n'), what)
 }
 
-test('a counter: additions and reads that overlap, one of unknown outcome that took effect late and one that never did', (t) => {
+test('a counter: additions and reads that overlap, one addition of unknown outcome that took effect late and one that never did', (t) => {
   right(t, checkCounter([
     during(0, 10, add('a', 1)), during(5, 20, add('b', 2)), during(8, 9, seen(0, '')), during(9, 15, seen(2, 'b')),
     unknown(1, add('late')), unknown(2, add('lost')), never(3, 4, add('refused')),
@@ -39,16 +39,16 @@ test('a counter: an addition that is applied twice', (t) => {
   says(t, checkCounter([during(0, 1, add('a', 1)), unknown(2, add('b')), list('a', 'b', 'b')]), /b was applied twice/)
 })
 
-test('a counter: a read that does not see what was acknowledged before it began', (t) => {
+test('a counter: a read that does not see an addition acknowledged before it began', (t) => {
   says(t, checkCounter([during(0, 1, add('a', 1)), during(2, 3, seen(0, '')), list('a')]), /comes before it/)
   right(t, checkCounter([during(0, 2, add('a', 1)), during(2, 3, seen(0, '')), list('a')]))
 })
 
-test('a counter: reads that go back', (t) => {
+test('a counter: reads that go back in time', (t) => {
   says(t, checkCounter([during(0, 9, add('a', 1)), during(1, 2, seen(1, 'a')), during(3, 4, seen(0, '')), list('a')]), /comes before it/)
 })
 
-test('a counter: an effect of one that did not run', (t) => {
+test('a counter: an effect of an addition that did not run', (t) => {
   says(t, checkCounter([never(0, 1, add('a')), list('a')]), /did not run, and is number 1/)
 })
 
@@ -59,7 +59,7 @@ test('a counter: a fork, by two additions with one number, by a read and by a li
   says(t, checkCounter([unknown(0, add('a')), unknown(1, add('b')), during(7, 8, { kind: 'list', result: ['b'] }), list('a', 'b')]), /a list had b as number 1/)
 })
 
-test('a counter: one of unknown outcome takes effect before it was asked for', (t) => {
+test('a counter: an addition of unknown outcome takes effect before it was requested', (t) => {
   says(t, checkCounter([during(0, 1, add('a', 2)), unknown(5, add('b')), list('b', 'a')]), /comes before it/)
 })
 
@@ -75,33 +75,36 @@ test('a register: an acknowledged write that is lost', (t) => {
   says(t, checkRegister([during(0, 1, write('a')), during(2, 3, write('b')), during(4, 5, read('a'))]), /read\(\) → "a" began after write\(b\) had ended/)
 })
 
-test('a register: one of unknown outcome that takes effect twice', (t) => {
+test('a register: a write of unknown outcome that takes effect twice', (t) => {
   says(t, checkRegister([unknown(0, write('a')), during(1, 2, read('a')), during(3, 4, write('b')), during(5, 6, read('a'))]), /neither can come first/)
 })
 
-test('a register: a stale read, and one that goes back within two writes that overlap', (t) => {
+test('a register: a stale read, and a read that goes back within two writes that overlap', (t) => {
   says(t, checkRegister([during(0, 1, write('a')), during(2, 3, read(''))]), /neither can come first/)
   says(t, checkRegister([during(0, 9, write('a')), during(0, 9, write('b')), during(1, 2, read('a')), during(3, 4, read('b')), during(5, 6, read('a'))]), /neither can come first/)
 })
 
-test('a register: an effect of one that did not run, and a value out of nowhere', (t) => {
+test('a register: an effect of a write that did not run, and a value that was never written', (t) => {
   says(t, checkRegister([never(0, 1, write('a')), during(2, 3, read('a'))]), /did not run/)
   says(t, checkRegister([during(2, 3, read('x'))]), /nobody wrote/)
 })
 
-test('a register: a fork, by two swaps that found the same', (t) => {
+test('a register: a fork, by two swaps that found the same value', (t) => {
   says(t, checkRegister([during(0, 1, write('a')), during(2, 9, swap('b', 'a')), during(3, 9, swap('c', 'a'))]), /found what swap\(b\) → "a" had found/)
   says(t, checkRegister([during(0, 9, swap('a', 'b')), during(0, 9, swap('b', 'a'))]), /in a circle/)
   says(t, checkRegister([during(0, 1, write('a')), during(5, 6, swap('b', 'a')), during(2, 3, read('b'))]), /comes before it/)
 })
 
-/** Numbers from 0 to 1 out of a seed. */
+/** Numbers from 0 to 1 from a seed. */
 function chance(seed: number): () => number {
   let state = seed
   return () => (state = (state * 48_271) % 2_147_483_647) / 2_147_483_647
 }
 
-/** As a real register does, each taking effect at a moment of its own; some answers are lost. */
+/**
+ * A history as a real register produces it, in which each operation takes effect at its own moment and some answers are
+ * lost.
+ */
 function history(random: () => number, count: number): Operation[] {
   const drawn = Array.from({ length: count }, (_, i) => {
     const invoked = i * 2 + random() * 10
@@ -117,14 +120,14 @@ function history(random: () => number, count: number): Operation[] {
   })
 }
 
-/** One of them answered what another one should have. */
+/** The same history with one answer replaced by that of another operation. */
 function spoilt(random: () => number, operations: readonly Operation[]): Operation[] {
   const answers = operations.filter(({ result }) => result !== undefined)
   const [one, other] = [0, 1].map(() => answers[Math.floor(random() * answers.length)])
   return operations.map((each) => each === one ? { ...each, result: other!.result } : each)
 }
 
-test('a register: long histories by chance are right, and wrong as soon as one read is from another time', (t) => {
+test('a register: long random histories are right, and wrong as soon as one read is from another time', (t) => {
   for (let seed = 1; seed <= 5; seed++) {
     const operations = history(chance(seed), 3000)
     right(t, checkRegister(operations))
@@ -134,7 +137,7 @@ test('a register: long histories by chance are right, and wrong as soon as one r
   }
 })
 
-test('a register: a search through all orders comes to the same', (t) => {
+test('a register: a search through all orders comes to the same verdict', (t) => {
   const random = chance(1)
   const found = { right: 0, wrong: 0 }
   for (let i = 0; i < 3000; i++) {

@@ -1,27 +1,31 @@
 /**
- * Whether what was seen of one actor can have happened in one order that agrees with time: each operation takes effect
- * once, at one moment between its beginning and its end. One whose outcome is not known may take effect at any time
- * after its beginning, or never; one that did not run must not have.
+ * Checks whether the history of one actor is linearizable: each operation takes effect once, at one moment between its
+ * beginning and its end. An operation whose outcome is not known may take effect at any time after its beginning, or never;
+ * an operation that did not run must have no effect.
  */
 export interface Operation {
   readonly kind: string
   readonly argument?: string
-  /** What it answered, if it did. */
+  /** The answer of the operation, if there was one. */
   readonly result?: unknown
-  /** By one clock for all who call. */
+  /** By one clock for all callers. */
   readonly invoked: number
-  /** Infinity: it has not ended, or not with an answer. */
+  /** Infinity: the operation has not ended, or not with an answer. */
   readonly returned: number
   readonly outcome: 'ok' | 'unknown' | 'no'
 }
 
-/** What `read` of a counter answers; `last` is the id of the addition that made it so, undefined where it was not asked for. */
+/**
+ * The answer of `read` of a counter; `last` is the id of the addition that produced the value, undefined if it was not
+ * requested.
+ */
 export interface CounterSeen { readonly value: number; readonly last?: string }
 
 /**
- * A counter that keeps the ids of its additions: `add` (an id → the value it made), `read` (→ CounterSeen) and `list`
- * (→ all ids in their order). The last `list` must come when all is over: it is the order, and the rest is held against it.
- * @returns what is wrong, in words
+ * A counter that keeps the ids of its additions: `add` (an id → the resulting value), `read` (→ CounterSeen) and `list` (→
+ * all ids in their order). The last `list` must come after all other operations: it is the order that the others are
+ * checked against.
+ * @returns the errors, in words
  */
 export function checkCounter(operations: readonly Operation[]): string[] {
   const wrong: string[] = []
@@ -35,7 +39,7 @@ export function checkCounter(operations: readonly Operation[]): string[] {
   }
   const added = new Map(operations.filter(({ kind }) => kind === 'add').map((one) => [one.argument!, one]))
   for (const id of at.keys()) if (!added.has(id)) wrong.push(`${id} was applied, and nobody asked for it`)
-  /** Those that take effect at the same place: an addition alone, or the reads behind it. */
+  /** The operations that take effect at the same place: an addition alone, or the reads after it. */
   const places: Operation[][] = Array.from({ length: 2 * order.length + 1 }, () => [])
   for (const one of operations) {
     const place = placed(one, order, at)
@@ -45,7 +49,7 @@ export function checkCounter(operations: readonly Operation[]): string[] {
   return [...wrong, ...misplaced(places)]
 }
 
-/** @returns where an operation stands in the order; undefined: nowhere, as it may; or what is wrong */
+/** @returns the place of an operation in the order; undefined: it has none, and needs none; or the error */
 function placed(one: Operation, order: readonly string[], at: ReadonlyMap<string, number>): number | string | undefined {
   const { kind, argument = '', result, outcome } = one
   if (kind === 'add') {
@@ -68,10 +72,10 @@ function placed(one: Operation, order: readonly string[], at: ReadonlyMap<string
 }
 
 /**
- * A register of which no value is written twice: `write`, `swap` (→ what was there before) and `read`. What was read
- * tells which write it follows, and a swap follows one at once: so all operations are in blocks whose inner order is
- * known, and between which nothing else can have happened. Those blocks must not have to come before each other.
- * @returns what is wrong, in words
+ * A register in which no value is written twice: `write`, `swap` (→ the value before) and `read`. The value that was read
+ * says which write the read follows, and a swap follows a write immediately. So all operations form blocks whose inner
+ * order is known, and no other operation can lie within a block. No two blocks may have to come before each other.
+ * @returns the errors, in words
  */
 export function checkRegister(operations: readonly Operation[]): string[] {
   const start: Operation = { kind: 'write', argument: '', invoked: -Infinity, returned: -Infinity, outcome: 'ok' }
@@ -93,7 +97,7 @@ export function checkRegister(operations: readonly Operation[]): string[] {
   const blocks: Block[] = []
   for (const writer of writers.values()) {
     const { argument, outcome, kind } = writer
-    // one that may have run, and was never seen, makes no difference
+    // an operation that may have run, and whose effect was never seen, makes no difference
     if (outcome === 'no' || (outcome === 'unknown' && !readers.has(argument!) && !swaps.has(argument!)) || (kind === 'swap' && outcome === 'ok')) continue
     const places: Operation[][] = []
     for (let next: Operation | undefined = writer; next && !taken.has(next); next = swaps.get(next.argument!)) {
@@ -112,10 +116,10 @@ export function checkRegister(operations: readonly Operation[]): string[] {
   return wrong
 }
 
-/** Operations that follow each other at once: which of them ended first, and which began last. */
+/** Operations that follow each other immediately: the one that ended first, and the one that began last. */
 interface Block { readonly first: Operation; readonly last: Operation }
 
-/** @param places  operations in the order of their effects; where several are at one, they change nothing */
+/** @param places  operations in the order of their effects; several operations at one place change nothing */
 function misplaced(places: readonly (readonly Operation[])[]): string[] {
   const wrong: string[] = []
   let ended: Operation | undefined

@@ -1,7 +1,7 @@
 import type { Stage } from '../../src/index.js'
 import { StageError } from '../../src/errors.js'
 
-/** `ready()` says why the last try failed; on a busy machine, where one may take too long, the next does better. */
+/** Waits for `ready()`, and repeats it: on a busy machine one attempt may take too long, and the next one succeeds. */
 export async function listed(stage: Stage): Promise<void> {
   for (let tries = 0; ; tries++) {
     try {

@@ -3,38 +3,40 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { asError, StageError } from '../../src/errors.js'
 import type { Stage } from '../../src/index.js'
 
-/** How one call ended. */
+/** The outcome of one call. */
 export interface Outcome {
   id: string
-  /** When it ended, and how long it took, in milliseconds of this machine. */
+  /** When the call ended, and how long it took, in milliseconds of this machine. */
   at: number
   tookMs: number
-  /** The process that answered. */
+  /** The id of the process that answered. */
   pid?: number
   error?: { code: string; executed: string; message: string }
 }
 
-/** Provides `work(id, ms)`: notes the id in the file before anything else, waits, and answers with the process' id. */
+/**
+ * Provides `work(id, ms)`: writes the id to the file before anything else, waits, and answers with the id of the process.
+ */
 export function serveWork(stage: Stage, file: string): void {
   stage.to('*').provide('work', async (id: string, ms: number) => {
-    appendFileSync(file, `${id}\n`) // the kernel has it then, whatever becomes of this process
+    appendFileSync(file, `${id}\n`) // the kernel has the id then, even if this process is killed
     await sleep(ms)
     return process.pid
   })
 }
 
-/** The ids of every call that was begun, each as often as it was. */
+/** The ids of all calls that were begun, each as often as it was begun. */
 export const begun = (...files: readonly string[]): string[] =>
   files.flatMap((file) => readFileSync(file, { encoding: 'utf8', flag: 'a+' }).split('\n').filter(Boolean))
 
-/** Keeps a number of calls of `work` in flight and notes how each of them ends. */
+/** Keeps a number of calls of `work` in flight and records how each of them ends. */
 export class Load {
   readonly outcomes: Outcome[] = []
   readonly #lanes: Promise<void>[]
   #stopped = false
   #count = 0
 
-  /** It ends with its stage. @param workMs  how long a handler takes at most */
+  /** The load ends with its stage. @param workMs  how long a handler takes at most */
   constructor(private readonly stage: Stage, private readonly to: string, inFlight: number, private readonly workMs = 20, private readonly timeoutMs = 10_000) {
     this.#lanes = Array.from({ length: inFlight }, () => this.#lane())
   }
@@ -43,7 +45,7 @@ export class Load {
     return this.outcomes.filter(({ error }) => error)
   }
 
-  /** Begins nothing new; resolves when all have ended. */
+  /** Begins no new calls; resolves when all calls have ended. */
   async stop(): Promise<readonly Outcome[]> {
     this.#stopped = true
     await Promise.all(this.#lanes)
@@ -61,7 +63,7 @@ export class Load {
         const { message } = asError(thrown)
         end({ error: thrown instanceof StageError ? { code: thrown.code, executed: thrown.executed, message } : { code: 'none', executed: 'none', message } })
         if (thrown instanceof StageError && thrown.code === 'CLOSED') return
-        await sleep(5) // one that fails at once must not spin
+        await sleep(5) // a call that fails at once must not lead to a busy loop
       }
     }
   }

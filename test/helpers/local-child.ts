@@ -1,7 +1,9 @@
 /**
  * A process that takes part in a local registry: `node local-child.js <what> <path> [ms]`.
  *
- * `hasty` begins to publish itself, prints its id, and ends after that many milliseconds; `crowd` tries to get each unique name that it is told, and prints whether it got it, `stage` publishes itself, prints its id, for how many milliseconds nothing else could run, and then each heartbeat's answer; `hold` stops itself inside a write.
+ * `hasty` begins to publish itself, prints its id, and ends after that many milliseconds; `crowd` tries to get each unique
+ * name that it is given, and prints whether it got the name; `stage` publishes itself, prints its id, the longest time for
+ * which its event loop was blocked, and then the answer to each heartbeat; `hold` stops itself inside a write.
  */
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -62,7 +64,7 @@ async function crowd(): Promise<void> {
 
 async function hasty(ms: number): Promise<void> {
   const registry = new LocalRegistry(path)
-  await registry.watch(NS, new AbortController().signal).next() // it is open now
+  await registry.watch(NS, new AbortController().signal).next() // the registry is open from now on
   const entry = sampleEntry({ namespace: NS })
   void registry.publish(entry, 60_000)
   console.log(entry.id)

@@ -1,4 +1,7 @@
-/** Does what leaves lines in the debug log, with texts from outside that would steer a terminal: `NODE_DEBUG=stagemesh node logging-child.js`. */
+/**
+ * Causes lines in the debug log, with texts from outside that would control a terminal: `NODE_DEBUG=stagemesh node
+ * logging-child.js`.
+ */
 import { LocalRegistry, MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError } from '../../src/index.js'
 import { log } from '../../src/log.js'
 import { HOSTILE } from './hostile-text.js'
@@ -8,7 +11,7 @@ const network = new MemoryNetwork()
 const make = (name: string): Stage => new Stage(name, new MemoryRegistry('logging'), new MemoryInterface(network), { timeoutMs: 300 })
 const registry = new MemoryRegistry('logging')
 const [api, web] = [make('api \u202eevil'), make('web\u2066')]
-for (const stage of [api, web]) stage.on('error', () => {})
+for (const stage of [api, web]) stage.on('error', () => {}).on('failed', () => {})
 await Promise.all([api.ready(), web.ready()])
 
 api.to('*').provide('fail', () => { throw new Error(HOSTILE) })

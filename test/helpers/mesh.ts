@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'
 import { VirtualClock, settle } from './virtual-clock.js'
 
-/** Chance from a seed: the same numbers each time. One hash makes sixteen of them, as simulations ask for many. */
+/** Chance from a seed: the same numbers each time. One hash gives sixteen numbers, because simulations need many. */
 export function seeded(seed: number | string): Random {
   let count = 0
   let block = Buffer.alloc(0)
@@ -27,7 +27,7 @@ export function seeded(seed: number | string): Random {
 
 let rooms = 0
 
-/** One stage's way to the registry, which can be cut while everybody else's stands. */
+/** One stage's access to the registry, which can be cut while the other stages keep theirs. */
 class Way implements Registry {
   cut = false
 
@@ -68,9 +68,9 @@ export interface Mesh<C extends Clock> {
   clock: C
   network: MemoryNetwork
   registry: MemoryRegistry
-  /** A stage of its own interface on the mesh's registry; closed at the end of the test. */
+  /** Adds a stage with its own interface on the mesh's registry, which is closed at the end of the test. */
   stage(name: string, options?: StageOptions): Stage
-  /** Cuts one stage off the registry, or lets it back: its lease runs out, and it does not notice. */
+  /** Cuts one stage off from the registry, or reconnects it: its lease runs out without its noticing. */
   cutOff(stage: Stage, cut: boolean): void
 }
 
@@ -105,7 +105,7 @@ export const virtualMesh = (t: Pick<Assertions, 'teardown'>, { seed = 1, latency
 /** Stages in this process in real time. */
 export const realMesh = (t: Pick<Assertions, 'teardown'>): Mesh<Clock> => mesh(t, systemClock, systemRandom)
 
-/** Moves time until `promise` has settled, at most `ms`; rejects when it has not by then. */
+/** Advances time until `promise` has settled, at most by `ms`; rejects if it has not settled by then. */
 export async function advance<T>(clock: VirtualClock, promise: Promise<T>, ms = 60_000, step = 50): Promise<T> {
   let over = false
   promise.then(() => { over = true }, () => { over = true })

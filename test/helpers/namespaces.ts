@@ -6,10 +6,10 @@ const run = promisify(execFile)
 let count = 0
 const newName = (): string => `stagemesh-${process.pid}-${++count}`
 
-/** `ip` with these arguments, separated by blanks. */
+/** Runs `ip` with these arguments, separated by blanks. */
 const ip = (args: string): Promise<unknown> => run('ip', args.split(' '))
 
-/** Why no hosts can be made here; undefined if they can. */
+/** The reason why no hosts can be made here; undefined if they can. */
 export const noNamespaces: string | undefined = (() => {
   if (process.platform !== 'linux') return 'network namespaces are Linux only'
   if (process.getuid?.() !== 0) return 'network namespaces need root: run these tests as root'
@@ -20,7 +20,7 @@ export const noNamespaces: string | undefined = (() => {
   return status === 0 ? undefined : `network namespaces are not allowed here: ${stderr.trim()}`
 })()
 
-/** A machine's network as a namespace: nothing in it but loopback, until it is plugged in somewhere. */
+/** A network namespace that acts as a machine: it has only loopback until it is plugged in. */
 export class Host {
   #address: string | undefined
 
@@ -32,7 +32,7 @@ export class Host {
 
   protected static async open<H extends Host>(t: Pick<Assertions, 'teardown'>, host: H): Promise<H> {
     const { namespace } = host
-    t.teardown(async () => { await ip(`netns del ${namespace}`) }) // and with it its ends of all cables
+    t.teardown(async () => { await ip(`netns del ${namespace}`) }) // this also removes the namespace's ends of all cables
     await ip(`netns add ${namespace}`)
     await host.ip('link set lo up')
     return host
@@ -42,18 +42,18 @@ export class Host {
     return ip(`-n ${this.namespace} ${args}`)
   }
 
-  /** How to run a command in it: put in front. */
+  /** The command prefix that runs a command in the namespace. */
   get exec(): string[] {
     return ['ip', 'netns', 'exec', this.namespace]
   }
 
-  /** For a process of stages in it. */
+  /** The environment for a process of stages in the namespace. */
   get fork(): ForkOptions {
     const [command = '', ...args] = this.exec
     return { execPath: command, execArgv: [...args, process.execPath] }
   }
 
-  /** Takes the one address that others may know away, and another one instead, as a new DHCP lease does. */
+  /** Replaces the one address that others may know by another one, as a new DHCP lease does. */
   async move(address: string): Promise<void> {
     if (this.#address) await this.ip(`addr del ${this.#address}/24 dev eth0`)
     this.#address = address
@@ -61,7 +61,9 @@ export class Host {
   }
 }
 
-/** A switch that hosts are plugged into, and a machine on it, so that servers on it see hosts come and go. */
+/**
+ * A switch that hosts are plugged into, and a machine on the switch, so that servers on that machine see hosts come and go.
+ */
 export class Hub extends Host {
   static override async make(t: Pick<Assertions, 'teardown'>, address = '10.77.0.1'): Promise<Hub> {
     const hub = await Host.open(t, new Hub(newName()))
@@ -71,7 +73,7 @@ export class Hub extends Host {
     return hub
   }
 
-  /** A host with this address. */
+  /** Adds a host with this address. */
   async host(t: Pick<Assertions, 'teardown'>, address: string): Promise<Host> {
     const host = await Host.make(t)
     const port = `port${++count}`
@@ -85,15 +87,15 @@ export class Hub extends Host {
 
 const container = ['--pid', '--fork', '--kill-child', '--mount-proc']
 
-/** Why no containers can be made here; undefined if they can. */
+/** The reason why no containers can be made here; undefined if they can. */
 export const noContainers: string | undefined = (() => {
   const { status, stderr, error } = spawnSync('unshare', [...container, 'true'], { encoding: 'utf8' })
   return status === 0 ? undefined : `pid namespaces are not allowed here: ${error?.message ?? stderr.trim()}`
 })()
 
 /**
- * For a process that counts pids from 1, as in a container of its own.
- * @param before  so many pids are given to others first
+ * Runs a process in its own pid namespace, which counts pids from 1 as in a container.
+ * @param before  the number of pids that are given to other processes first
  */
 export const inContainer = (before = 0): ForkOptions => {
   const script = `for i in $(seq ${before}); do /bin/true; done; "$@"; exit $?`

@@ -1,4 +1,7 @@
-/** Streams of all ages that pass on what goes through them, as wrappers of somebody's own may return them: none of them passes on errors or a destroy. */
+/**
+ * Streams of all versions that pass data through, as a custom wrapper may return them: none of them passes on errors or a
+ * destroy.
+ */
 import { createRequire } from 'node:module'
 import { Duplex, Stream, type DuplexOptions } from 'node:stream'
 import duplexify from 'duplexify'
@@ -8,7 +11,9 @@ const require = createRequire(import.meta.url)
 
 type DuplexClass = new (options?: DuplexOptions) => Duplex
 
-/** Before Node 0.10: it has `write` and `end`, emits `data` and `end`, and knows neither `destroy` nor `close`. */
+/**
+ * A stream from before Node 0.10: it has `write` and `end`, emits `data` and `end`, and has neither `destroy` nor `close`.
+ */
 export class Streams1 extends Stream {
   readable = true
   writable = true
@@ -40,7 +45,7 @@ export class Streams1 extends Stream {
   }
 }
 
-/** Takes what an old stream below does not call back for. */
+/** Writes to a stream that may be so old that it calls no callback for a write. */
 function passOn(inner: Duplex, chunk: Buffer, done: () => void): void {
   if (inner.write(chunk)) done()
   else inner.once('drain', done)
@@ -58,7 +63,7 @@ function over(Class: DuplexClass, inner: Duplex, options: DuplexOptions = {}): D
   return outer
 }
 
-/** readable-stream 1 takes its methods from the object. */
+/** readable-stream 1 takes its methods from the object, not from options. */
 function over1(inner: Duplex): Duplex {
   const { Duplex: Class } = require('readable-stream-1') as { Duplex: DuplexClass }
   const outer = new Class()
@@ -92,10 +97,10 @@ function halves(inner: Duplex): Duplex {
   return duplexify(outgoing, incoming)
 }
 
-/** It is no Duplex, and wrappers return it as one all the same. */
+/** This stream is no Duplex, but wrappers return it as one. */
 const older = (inner: Duplex, destroy?: () => unknown): Duplex => Object.assign<Stream, object>(new Streams1(inner), destroy ? { destroy } : {}) as Stream as Duplex
 
-/** By name: each makes one that passes on what goes through `inner`. */
+/** Functions by name: each makes a stream that passes data through `inner`. */
 export const kinds: Record<string, (inner: Duplex) => Duplex> = {
   'Node': (inner) => over(Duplex, inner),
   'Node without close': (inner) => over(Duplex, inner, { emitClose: false }),

@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
 import type { Interface } from '../../src/types.js'
 
-/** Where a module of ours lies once compiled: `interfaces/tcp.js`. */
+/** The path of one of our modules once compiled: `interfaces/tcp.js`. */
 export const compiled = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 
 /**
- * In a process of its own: what `make` makes of the module listens, is dialled and closed. The process must go on
- * while it listens and end by itself after.
+ * In a process of its own, an interface that `make` makes from the module listens, is dialled and is closed. The process
+ * must stay alive while the interface listens, and end by itself afterwards.
  */
 export async function endsByItself<M>(t: ExecutionContext, module: string, make: (module: M) => Interface): Promise<void> {
   const script = `

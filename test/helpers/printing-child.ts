@@ -6,15 +6,15 @@ import { compiled } from './own-process.js'
 
 type T = Pick<Assertions, 'teardown'>
 
-/** A process that says in lines what it does, and is told in lines what to do. */
+/** A process that reports its steps in lines, and gets its orders in lines. */
 export class Child {
   readonly lines: string[] = []
   readonly ended: Promise<void>
 
   private constructor(readonly process: ChildProcess) {
     createInterface(process.stdout!).on('line', (line) => this.lines.push(line))
-    process.stdin!.on('error', () => {}) // it has ended
-    this.ended = new Promise((resolve) => process.once('close', () => resolve()).once('error', () => resolve())) // such as a user who may not run it
+    process.stdin!.on('error', () => {}) // the process has ended
+    this.ended = new Promise((resolve) => process.once('close', () => resolve()).once('error', () => resolve())) // an error comes if, for example, the user may not run it
   }
 
   /** @param program  a file of this folder, without `.js` */
@@ -42,7 +42,7 @@ export class Child {
   }
 }
 
-/** The longest time for which nothing else could run. */
+/** The longest time for which its event loop was blocked. */
 export function stallMeter(t: T): () => number {
   let last = performance.now()
   let worst = 0

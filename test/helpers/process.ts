@@ -10,7 +10,7 @@ import { compiled } from './own-process.js'
 
 type T = Pick<Assertions, 'teardown'>
 
-/** A process with stages in it, and the way to tell it what to do. */
+/** A process with stages in it, and the channel for its orders. */
 export class Process<O extends Orders = ChildOrders> {
   readonly ended: Promise<void>
   readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
@@ -30,14 +30,17 @@ export class Process<O extends Orders = ChildOrders> {
     }))
   }
 
-  /** Ended by its id when the test ends, however that does. @param program  what runs in it: ends with `answering()` */
+  /**
+   * The process is killed by its id at the end of the test. @param program  the program in it, which ends with
+   * `answering()`
+   */
   static start<O extends Orders = ChildOrders>(t: T, options: ForkOptions = {}, program = 'test/processes/child.js'): Process<O> {
     const one = new Process<O>(fork(compiled(program), [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: [], ...options }))
     t.teardown(() => one.kill())
     return one
   }
 
-  /** How it ended, if it has. */
+  /** How the process ended, if it has. */
   get code(): number | NodeJS.Signals | null {
     return this.child.exitCode ?? this.child.signalCode
   }
@@ -59,14 +62,14 @@ export class Process<O extends Orders = ChildOrders> {
     this.child.kill(signal)
   }
 
-  /** At once, without a goodbye. */
+  /** Kills the process at once, without a goodbye. */
   kill(): Promise<void> {
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL')
     return this.ended
   }
 }
 
-/** A folder that is there as long as the test. Make it before the processes that use it: they end first then. */
+/** A folder that exists as long as the test. Make it before the processes that use it, because they then end first. */
 export async function tempFolder(t: T): Promise<string> {
   const path = await mkdtemp(join(tmpdir(), 'stagemesh-test-'))
   t.teardown(() => rm(path, { recursive: true, force: true }))

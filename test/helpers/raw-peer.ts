@@ -19,7 +19,7 @@ type Tcp = ConstructorParameters<typeof TcpInterface>[0]
 
 const u16 = (value: number): number[] => [value >>> 8 & 0xff, value & 0xff]
 
-/** What a call carries, as bytes, whether it may be so or not. */
+/** The context of a call as bytes, valid or not. */
 export function carried({ depth = 0, chain = [], headers = [], more = [] }: { depth?: number; chain?: readonly string[]; headers?: readonly (readonly [string, string])[]; more?: readonly number[] } = {}): Buffer {
   const texts = (list: readonly string[], ...sizes: ((size: number) => number[])[]): number[] => list.flatMap((text, i) => [...sizes[i % sizes.length](Buffer.byteLength(text)), ...Buffer.from(text)])
   const block = [depth, chain.length & 0xff, ...texts(chain, u16), headers.length & 0xff, ...texts(headers.flat(), (size) => [size & 0xff], u16), ...more]
@@ -32,9 +32,9 @@ let rooms = 0
 export interface TcpMesh<C extends Clock> {
   clock: C
   registry: MemoryRegistry
-  /** A stage on a port of its own, listening and listed. */
+  /** A stage on its own port, listening and listed. */
   stage(name: string, options?: Omit<StageOptions, 'registry'> & { tcp?: Tcp; interface?: Interface; registry?: Registry }): Promise<Stage & { address: string }>
-  /** Lists a peer that is no stage. */
+  /** Lists a peer that is not a stage. */
   list(entry: Partial<Entry> & { id: string; addresses: readonly string[] }): void
 }
 
@@ -65,7 +65,7 @@ export function tcpMesh<C extends Clock = Clock>(t: Test, clock: C = systemClock
   }
 }
 
-/** A message of the handshake, or what pretends to be one. */
+/** A message of the handshake, or bytes that look like one. */
 export function packet(body: unknown): Buffer {
   const text = Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
   const head = Buffer.from('STG1\0\0\0\0', 'latin1')
@@ -73,13 +73,13 @@ export function packet(body: unknown): Buffer {
   return Buffer.concat([head, text])
 }
 
-/** What a proper peer says first. */
+/** The first message of a well-behaved peer. */
 export const hello = (over: object = {}): Record<string, unknown> => ({
   protocol: [1, 1], namespace: 'default', from: { id: 'mallory-0001', name: 'mallory', addresses: [] },
   nonce: 'n'.repeat(43), chain: CHAIN, secret: false, ...over,
 })
 
-/** A plain socket that remembers what came. */
+/** A plain socket that records the bytes that came. */
 export class Plain {
   closed = false
   #bytes: Buffer[] = []
@@ -111,7 +111,7 @@ export class Plain {
     return found
   }
 
-  /** The error that the other end told, once it has closed. */
+  /** The error that the other end sent, once it has closed. */
   async refused(): Promise<{ code?: string; message?: string } | undefined> {
     await until(() => this.closed, 20_000)
     return this.packets.at(-1)?.['error'] as { code?: string } | undefined
@@ -120,7 +120,7 @@ export class Plain {
 
 const portOf = (address: string): number => Number(/:(\d+)$/.exec(address)?.[1])
 
-/** Connects to the port of a stage and says nothing yet. */
+/** Connects to the port of a stage without sending anything yet. */
 export async function plain(t: Test, address: string): Promise<Plain> {
   const socket = connect({ port: portOf(address), host: '127.0.0.1', allowHalfOpen: false })
   t.teardown(() => void socket.destroy())
@@ -129,7 +129,7 @@ export async function plain(t: Test, address: string): Promise<Plain> {
   return one
 }
 
-/** Listens like a stage would; what comes in is handed out. */
+/** Listens as a stage would, and hands out the connections. */
 export async function listener(t: Test, onconnection: (one: Plain) => void): Promise<string> {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -164,18 +164,18 @@ export interface RawOptions {
   chain?: readonly string[]
   last?: LastLink
   expect?: string
-  /** It says that the id of the stage was reported gone. */
+  /** Claims that the id of the stage was reported gone. */
   gone?: boolean
 }
 
-/** A peer that was let in, and from then on sends what it likes. It dials, so its own ids are the odd ones. */
+/** A peer that was admitted, and from then on can send any bytes. It dials, so its own ids are odd. */
 export class Raw {
   closed = false
   readonly messages: Message[] = []
   pongs = 0
-  /** The id of the last call that only asks whether all was read. */
+  /** The id of the last call whose only purpose is to check that everything was read. */
   probes = 1_000_001
-  /** Says of large messages what it has read. */
+  /** Sends READ for the parts of large messages. */
   reads = true
   #held = Buffer.alloc(0)
 
@@ -186,7 +186,7 @@ export class Raw {
   }
 
   static async join(t: Test, address: string, { id = 'mallory-0001', name = 'mallory', namespace = 'default', secret, chain = CHAIN, last, expect, gone = false }: RawOptions = {}): Promise<Raw> {
-    // a reset behind unread bytes looks like an end to a plain socket (libuv), so it ends with either
+    // a reset behind unread bytes looks like an end to a plain socket (libuv), so either of them ends it
     const socket = connect({ port: portOf(address), host: '127.0.0.1', allowHalfOpen: false })
     t.teardown(() => void socket.destroy())
     socket.on('error', () => {})
@@ -214,7 +214,7 @@ export class Raw {
     this.message(1, id, u32(5000), carried, [method.length], Buffer.from(method), args)
   }
 
-  /** What came of that type, for that id. */
+  /** The messages of that type that came for that id. */
   got(type: number, id?: number): Message[] {
     return this.messages.filter((one) => one.type === type && (id === undefined || one.id === id))
   }
@@ -232,7 +232,7 @@ export class Raw {
       else {
         const message = { type: payload[0], id: payload.readUInt32BE(1), body: payload.subarray(5) }
         this.messages.push(message)
-        if (message.type === PART && this.reads) this.message(READ, 0, u32(message.body.length)) // or no more parts come
+        if (message.type === PART && this.reads) this.message(READ, 0, u32(message.body.length)) // otherwise no more parts come
       }
     }
   }

@@ -7,11 +7,11 @@ import { createInterface } from 'node:readline'
 import { Redis } from 'ioredis'
 import { freePort } from './free-port.js'
 
-/** Whether tests that need a Redis can run here; with STAGEMESH_REQUIRE_REDIS=1 they must. */
+/** Whether tests that need a Redis can run here; with STAGEMESH_REQUIRE_REDIS=1 a missing Redis is a failure. */
 export const hasRedis = process.env['STAGEMESH_REQUIRE_REDIS'] === '1' || spawnSync('redis-server', ['--version']).status === 0
 export const NO_REDIS = 'redis-server is not installed: install the package redis-server to run these tests'
 
-/** A real Redis of one's own, on a free port, with its data in a folder that goes with it. */
+/** A real Redis server on a free port, whose data folder is removed with it. */
 export class RedisServer {
   #process: ChildProcess | undefined
   #ended: Promise<unknown> = Promise.resolve()
@@ -26,12 +26,12 @@ export class RedisServer {
         return server
       } catch (error) {
         await server.close()
-        if (tries === 3) throw error // somebody else may have taken the port in between
+        if (tries === 3) throw error // another process may have taken the port in between
       }
     }
   }
 
-  /** The same on a port that was chosen before. */
+  /** Starts a server on a port that was chosen before. */
   static async at(port: number, ...args: string[]): Promise<RedisServer> {
     const server = new RedisServer(port, await mkdtemp(join(tmpdir(), 'stagemesh-redis-')), args)
     await server.#run()
@@ -42,7 +42,7 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`
   }
 
-  /** @param args  more of them, for this run */
+  /** @param args  additional arguments for this run */
   async #run(args: readonly string[] = []): Promise<void> {
     const fixed = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder, '--save', '', '--appendonly', 'yes', '--appendfsync', 'always']
     const process = spawn('redis-server', [...fixed, ...this.args, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -63,14 +63,14 @@ export class RedisServer {
   async #answering(): Promise<void> {
     for (const end = performance.now() + 10_000; ;) {
       const said = await this.run(['PING']).catch((error: Error) => error.message)
-      // also a refusal for want of a password is an answer
+      // a refusal because of a missing password counts as an answer too
       if (!/LOADING|ECONN|closed/.test(String(said))) return
       if (performance.now() > end) throw new Error(`redis-server does not answer: ${String(said)}`)
       await new Promise((resolve) => { setTimeout(resolve, 20) })
     }
   }
 
-  /** Commands over a connection of their own; what the last one answered. */
+  /** Runs commands over a separate connection, and returns the answer to the last one. */
   async run(...commands: (string | number | Buffer)[][]): Promise<unknown> {
     return await this.admin(async (client) => {
       let answer: unknown
@@ -102,7 +102,7 @@ export class RedisServer {
     await this.#ended
   }
 
-  /** As a machine that hangs: connections stay, nothing is answered. */
+  /** Behaves like a machine that hangs: connections stay open, but nothing is answered. */
   pause(): void {
     this.#process?.kill('SIGSTOP')
   }

@@ -5,12 +5,12 @@ import { Child } from './printing-child.js'
 import { until } from './until.js'
 
 interface Reply { n: number, value?: unknown, code?: Code, message?: string }
-/** As it goes through JSON: its data is text. */
+/** A commit as it passes through JSON: its data is text. */
 type Known = { version: number, data?: string, epoch: number, owner?: { activation: string } } | undefined
 
 /**
- * The store of a local folder in a process of its own. Where somebody else is stopped inside a write, a thread of each
- * process that wants to write waits for him, and of those there are four for all tests of this process together.
+ * The store of a local folder in a separate process. If another process is stopped inside a write, each process that wants
+ * to write blocks one of its threads, and all tests of this process together have only four of these threads.
  */
 export class RemoteStore {
   #count = 0
@@ -48,7 +48,7 @@ export class RemoteStore {
     return this.#ask('due', limit, after)
   }
 
-  /** The longest time for which nothing else could run in its process. */
+  /** The longest time for which the event loop of its process was blocked. */
   stalls(): Promise<number> {
     return this.#ask('stalls')
   }

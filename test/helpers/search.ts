@@ -1,9 +1,12 @@
 import { told, type Operation } from './linearizable.js'
 
-/** How an object behaves that is called by one after the other. @returns its next state, or undefined: it would not answer so */
+/**
+ * The behaviour of an object whose operations run one after the other. @returns its next state, or undefined if it would
+ * not answer so
+ */
 export type Model = (state: string, operation: Operation) => string | undefined
 
-/** A register: `write`, `swap` (→ what was there before) and `read`. An outcome that is not known fits whatever it was. */
+/** A register: `write`, `swap` (→ the value before) and `read`. An unknown outcome fits every state. */
 export const register: Model = (state, { kind, argument = '', result, outcome }) => {
   if (kind !== 'write' && outcome === 'ok' && result !== state) return undefined
   return kind === 'read' ? state : argument
@@ -14,10 +17,11 @@ interface World { readonly state: string; readonly done: ReadonlySet<number> }
 const WORLDS_MAX = 50_000
 
 /**
- * Looks for an order in which the model would have answered as they were answered: goes through beginnings and ends as
- * they came, and keeps every state that is possible, with which of the open operations have taken effect in it. Orders
- * are only tried where one ends that has not taken effect, so that the work grows with how many are open at a time.
- * @returns the first operation that fits nowhere, in words
+ * Looks for an order in which the model would have given the same answers. It goes through beginnings and ends in the order
+ * in which they came, and keeps every possible state with the set of open operations that have taken effect in it. Orders
+ * are tried only when an operation ends that has not taken effect, so the work grows with the number of operations that are
+ * open at a time.
+ * @returns the first operation that fits into no order, in words
  */
 export function search(operations: readonly Operation[], model: Model, initial = ''): string | undefined {
   const events = operations.flatMap((one, i) => [{ at: one.invoked, i, end: false }, ...(one.outcome === 'ok' ? [{ at: one.returned, i, end: true }] : [])])
@@ -54,8 +58,8 @@ export function search(operations: readonly Operation[], model: Model, initial =
 }
 
 /**
- * Each open operation as the next to take effect. One whose outcome is not known does so only right before one that
- * could not have answered otherwise: before any other it would make no difference that anybody has seen.
+ * Yields each open operation as the next to take effect. An operation of unknown outcome takes effect only right before an
+ * operation that could not have answered otherwise: before any other operation it would make no visible difference.
  */
 function* steps({ state, done }: World, open: ReadonlySet<number>, operations: readonly Operation[], model: Model): Generator<World> {
   const left = [...open].filter((one) => !done.has(one))
@@ -72,7 +76,7 @@ function* steps({ state, done }: World, open: ReadonlySet<number>, operations: r
   }
 }
 
-/** What never ends, and has taken effect in every possible world, need not be remembered. */
+/** An operation that never ends, and has taken effect in every possible world, need not be remembered. */
 function settle(worlds: Map<string, World>, open: Set<number>, endless: (one: number) => boolean): Map<string, World> {
   const all = [...worlds.values()]
   const certain = [...open].filter((one) => endless(one) && all.every(({ done }) => done.has(one)))

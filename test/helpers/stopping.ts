@@ -2,7 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LocalRegistry } from '../../src/index.js'
 import { sampleEntry } from '../suites/registry.js'
 
-/** Stops a process, but not in the middle of a write to a local registry, which would take that away from everybody. */
+/**
+ * Stops a process, but not in the middle of a write to a local registry, which would block writes of all other processes.
+ */
 export async function stop(process: { signal(signal: NodeJS.Signals): void }, registry: string): Promise<void> {
   for (;;) {
     process.signal('SIGSTOP')

@@ -1,10 +1,11 @@
 /**
- * A process with a store of a local registry: `node store-child.js <what> <path> [more]`. It prints `ready`, and then
+ * A process with a store of a local registry: `node store-child.js <what> <path> [more]`. It prints `ready`, and then:
  *
- * `claim` which of 40 actors it got, once it is told to begin; `commit` each version of actor x that was acknowledged,
- * one after the other, until it is fenced; `fill` what became of a commit, each larger than the one before by 1 MiB, each
- * time that it is told to go on; `many` how many commits of eight actors were acknowledged, and which of them was lost; `busy` commits 4 MiB twice and computes in the same turn; `serve` the answers
- * to what it is asked; `look` why it cannot look. Last it prints `closed`, and ends.
+ * `claim` which of 40 actors it got, once it is told to begin; `commit` each version of actor x that was acknowledged, one
+ * after the other, until it is fenced; `fill` the result of a commit each time that it is told to continue, each commit
+ * larger than the one before by 1 MiB; `many` how many commits of eight actors were acknowledged, and which of them was
+ * lost; `busy` commits 4 MiB twice and computes in the same turn; `serve` the answers to its requests; `look` why it cannot
+ * look. Last it prints `closed`, and ends.
  */
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -18,7 +19,7 @@ const registry = new LocalRegistry(path)
 const store = registry.store('suite')
 const activation = `activation-${process.pid}`
 
-/** Resolves once the other end has it for certain, also if we are killed in the next moment. */
+/** Resolves once the other end has the text for certain, even if this process is killed in the next moment. */
 const say = (line: string) => new Promise<void>((resolve) => { process.stdout.write(`${line}\n`, () => resolve()) })
 
 async function hold(actor: string): Promise<Fence> {
@@ -94,7 +95,7 @@ async function busy(): Promise<void> {
     let looks = 0
     const commit = {
       id: `commit ${version}`, version, data: Buffer.alloc(4 * 2 ** 20),
-      get wake(): undefined { // looked at when it is checked, and when it is made
+      get wake(): undefined { // read when it is checked, and when it is made
         if (++looks === 2) queueMicrotask(compute)
         return undefined
       },
@@ -114,7 +115,7 @@ async function look(): Promise<void> {
   await store.look('x').catch((error: unknown) => console.log(error instanceof StageError ? `${error.code} ${error.message}` : error))
 }
 
-/** Does what each line says, at once: `[n, method, …arguments]`, JSON with states as text. */
+/** Executes each line at once: `[n, method, …arguments]`, JSON with states as text. */
 async function serve(): Promise<void> {
   let last = performance.now()
   let worst = 0

@@ -1,6 +1,6 @@
 import type { TestFn } from 'ava'
 
-/** Adds a last test to a file: none of the others left a rejection or an exception to nobody. */
+/** Adds a last test to a file: no other test left an unhandled rejection or an uncaught exception. */
 export function nothingUnhandled(test: TestFn): void {
   const seen: unknown[] = []
   process.on('unhandledRejection', (reason) => { seen.push(reason) })

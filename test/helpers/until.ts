@@ -1,4 +1,7 @@
-/** Waits for a condition. @param ms  at most so long: where a promise says how soon, that; the default is for busy machines */
+/**
+ * Waits for a condition. @param ms  the limit: that of the promise, if a promise states one; the default is for busy
+ * machines
+ */
 export async function until(condition: () => boolean | Promise<boolean>, ms = 30_000): Promise<void> {
   const end = Date.now() + ms
   while (!await condition()) {

@@ -22,7 +22,7 @@ const tcp = async (t: Test): Promise<[Stage, Stage]> => {
   return [await mesh.stage('near'), await mesh.stage('far')]
 }
 
-/** Over what, and in which direction, calls go. */
+/** The carriers and directions of calls. */
 export const ways: readonly [title: string, make: (t: Test) => Promise<Pair>][] = [
   ['memory, to whom was dialled', async (t) => linked(memory(t), 0)],
   ['memory, to who dialled', async (t) => linked(memory(t), 1)],
@@ -31,10 +31,10 @@ export const ways: readonly [title: string, make: (t: Test) => Promise<Pair>][] 
   ['to oneself', async (t) => { const [one] = memory(t); return [one, one] }],
 ]
 
-/** In process, the caller having dialled. */
+/** Two stages within this process, linked by a dial of the caller. */
 export const pair = (t: Test): Promise<Pair> => linked(memory(t), 0)
 
-/** Everything that an iterable yields. */
+/** All values that an iterable yields. */
 export async function all<T>(values: AsyncIterable<T>): Promise<T[]> {
   const got: T[] = []
   for await (const value of values) got.push(value)

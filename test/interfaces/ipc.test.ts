@@ -85,7 +85,7 @@ unix('by itself it lies in a folder that only this user can enter, the same in e
 unix('a folder that is of no use is named', async (t) => {
   const temporary = await tempFolder(t)
   writeFileSync(join(temporary, 'file'), '')
-  await badArgument(t, listens(t, {}, { STAGE_FOLDER: join(temporary, 'file', 'below') }).address, /no folder for a socket: .*file\/below: ENOTDIR/)
+  await badArgument(t, listens(t, {}, { STAGE_FOLDER: join(temporary, 'file', 'below') }).address, /cannot use .*file\/below as the folder of a socket: ENOTDIR/)
   await badArgument(t, listens(t, {}, { STAGE_FOLDER: join(temporary, 'x'.repeat(100)) }).address, /at most 10\d printable bytes/)
 })
 
@@ -129,7 +129,7 @@ unix('a path has a length that the system has room for', async (t) => {
   mkdirSync(deep)
   await badArgument(t, listens(t, { path: join(deep, 's') }).address, /folder.*is too long/)
   await badArgument(t, listens(t, { path: 'relative.sock' }).address, /an absolute path/)
-  await badArgument(t, listens(t, { path: join(folder, 'not/there') }).address, /no socket can be made for .*; its folder must be there/)
+  await badArgument(t, listens(t, { path: join(folder, 'not/there') }).address, /cannot create a socket at .*; its folder must exist/)
 })
 
 unix('a malformed address is not dialled', async (t) => {
@@ -226,11 +226,11 @@ unix('what is no socket stays', async (t) => {
   mkdirSync(join(folder, 'folder'))
   for (const name of ['file', 'folder']) {
     const path = join(folder, name)
-    await badArgument(t, listens(t, { path }).address, /is no socket/)
+    await badArgument(t, listens(t, { path }).address, /exists and is not a socket/)
     t.true(existsSync(path))
   }
   symlinkSync('/nowhere', join(folder, 'link'))
-  await badArgument(t, listens(t, { path: join(folder, 'link') }).address, /is no socket/)
+  await badArgument(t, listens(t, { path: join(folder, 'link') }).address, /exists and is not a socket/)
   t.deepEqual(readdirSync(folder).sort(), ['file', 'folder', 'link'])
 })
 

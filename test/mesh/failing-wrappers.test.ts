@@ -19,13 +19,13 @@ const FAULTS: Record<string, { fault(stream: Duplex): unknown; says: RegExp }> =
   'throws': { fault: () => { throw new Error('wrapper broke') }, says: /wrapper broke/ },
   'throws a text': { fault: () => { throw 'wrapper broke' }, says: /not an Error was thrown: "wrapper broke"/ },
   'throws nothing': { fault: () => { throw undefined }, says: /not an Error was thrown: undefined/ },
-  'returns nothing': { fault: () => undefined, says: /it returned undefined, and a wrapper returns a stream/ },
+  'returns nothing': { fault: () => undefined, says: /it returned undefined: a wrapper must return a stream/ },
   'returns null': { fault: () => null, says: /it returned null/ },
   'returns a number': { fault: () => 5, says: /it returned 5/ },
   'returns a plain object': { fault: () => ({ provide: 1 }), says: /it returned \{"provide":1\}/ },
   'is async': { fault: async (stream) => stream, says: /it returned a promise/ },
   'is async and throws': { fault: async () => { throw new Error('wrapper broke') }, says: /it returned a promise/ },
-  'returns a destroyed stream': { fault: (stream) => { stream.on('error', () => {}); return new PassThrough().destroy() }, says: /the stream that it returned is destroyed/ },
+  'returns a destroyed stream': { fault: (stream) => { stream.on('error', () => {}); return new PassThrough().destroy() }, says: /the returned stream is destroyed/ },
   'destroys the stream below it': { fault: (stream) => { stream.destroy(new Error('wrapper broke')); return new PassThrough() }, says: /wrapper broke|destroyed/ },
 }
 

@@ -14,7 +14,7 @@ test('of one kind a line is said every five seconds, with the count of the other
   const often = new OftenLog({ now: () => now }, 'api', (_, what) => said.push(what))
   for (let i = 0; i < 1000; i++, now += 10) often.note('a', () => `a ${i}`)
   often.note('b', () => 'b')
-  t.deepEqual(said, ['a 0', 'a 500 (and 499 more of these since)', 'b'])
+  t.deepEqual(said, ['a 0', 'a 500 (and 499 more since the last report)', 'b'])
   for (let i = 0; i < 1000; i++) often.note(`kind ${i}`, () => `kind ${i}`)
   said.length = 0
   often.note('a', () => 'a again')

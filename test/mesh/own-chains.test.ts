@@ -75,7 +75,7 @@ const WAYS: Record<string, { end(stream: Duplex): void; says: RegExp; cause?: un
   'emit error': { end: (stream) => stream.emit('error', new Error('bad frame')), says: /bad frame/ },
   'emit error twice': { end: (stream) => { stream.emit('error', new Error('bad frame')); stream.emit('error', new Error('and another')) }, says: /bad frame/ },
   'emit an error that is none': { end: (stream) => stream.emit('error', 'bad frame'), says: /bad frame/ },
-  'emit error with nothing': { end: (stream) => stream.emit('error'), says: /PLACE emitted an error without saying which/ },
+  'emit error with nothing': { end: (stream) => stream.emit('error'), says: /PLACE emitted 'error' without an error/ },
   'emit close': { end: (stream) => stream.emit('close'), says: /PLACE was closed/ },
 }
 
@@ -229,7 +229,7 @@ for (const carrier of CARRIERS) {
       // TCP tells whoever has read the end of nothing that comes behind it, until he writes
       await until(() => { if (there.unlinks.length === 0) there.streams['top'].write('two'); return there.unlinks.length === 1 }, 10_000)
       await unlinked(t, both, label)
-      t.is(here.unlinks[0]?.message.replace(/^.*gone: /, ''), 'the stream of the wrapper middle has ended, and what is above it in the chain has not', label)
+      t.is(here.unlinks[0]?.message.replace(/^.*gone: /, ''), 'the stream of the wrapper middle has ended, but the streams above it in the chain have not', label)
       await echoed(both.a)
     })))
   })

@@ -325,7 +325,7 @@ test('NO_SUCH_METHOD does not wait for a match that refuses connections', async 
 })
 
 test('a misspelt option of a stage is none', (t) => {
-  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is no option of a stage with this chain; there are registry, interfaces, namespace, / })
+  t.throws(() => new Stage('a', 'memory:', undefined, { nmespace: 'x' } as object), { instanceOf: TypeError, message: /"nmespace" is not an option of a stage with this chain; known options: registry, interfaces, namespace, / })
 })
 
 test('registry and interfaces are options, or positions, and not both', async (t) => {
@@ -345,9 +345,9 @@ test('registry and interfaces are options, or positions, and not both', async (t
     [() => new Stage('x', undefined, carrier, { interfaces: carrier }), /^interfaces is given twice, as the third argument and among the options: /],
     [() => new Stage('x', 'memory:', [], { interfaces: [] }), /^interfaces is given twice/],
     [() => new Stage('x', { registry } as never, undefined, {}), /^the options are given twice, as the second argument and as the fourth: /],
-    [() => new Stage('x', { registry, interfaces: {} as never }), /is no interface: /],
-    [() => new Stage('x', { registry: {} as never }), /is no registry: /],
-    [() => new Stage('x', 5 as never), /is no registry: /],
+    [() => new Stage('x', { registry, interfaces: {} as never }), /is not an interface: /],
+    [() => new Stage('x', { registry: {} as never }), /is not a registry: /],
+    [() => new Stage('x', 5 as never), /is not a registry: /],
   ]
   for (const [make, message] of wrong) t.throws(make, { instanceOf: TypeError, message })
 })

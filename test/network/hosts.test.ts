@@ -1,4 +1,4 @@
-/** Hosts with networks of their own, in network namespaces. */
+/** Tests with hosts in network namespaces of their own. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { until } from '../helpers/until.js'
 const missing = noNamespaces ?? (hasRedis ? undefined : NO_REDIS)
 const secret = 'one secret for all hosts'
 
-/** A Redis on the hub's machine, which stays where it is; the port is free, for nobody else is in there. */
+/** A Redis on the hub's machine, which stays where it is; its port is free, because the namespace has no other servers. */
 async function redisOn(t: ExecutionContext, hub: Hub): Promise<string> {
   const [command = '', ...args] = [...hub.exec, 'redis-server', '--port', '6379', '--bind', '10.77.0.1', '--protected-mode', 'no', '--save', '', '--dir', await tempFolder(t)]
   const server = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -32,7 +32,7 @@ function tests(): void {
     const hub = await Hub.make(t)
     const registry = await redisOn(t, hub)
     const [one, two] = await Promise.all([hub.host(t, '10.77.0.11'), hub.host(t, '10.77.0.12')])
-    // the hosts share their files, so a socket would lead from one to the other
+    // the hosts share their files, so a unix socket would connect one to the other
     const env = { ...process.env, STAGE_HOST: '10.77.0.11', STAGE_FOLDER: '/dev/null/none' }
     const [a, b, c] = [Process.start(t, one.fork), Process.start(t, two.fork), Process.start(t, { ...one.fork, env })] as const
     const tcp = { bind: '0.0.0.0', secret }
@@ -74,7 +74,7 @@ function tests(): void {
     const hub = await Hub.make(t)
     const registry = `local:${join(await tempFolder(t), 'registry')}`
     const host = await hub.host(t, '10.77.0.11')
-    // there is no way to one, and the other never answers
+    // one address has no route, and the other never answers
     await host.ip('neigh add 10.77.0.99 lladdr 02:00:00:00:00:99 dev eth0')
     const process = Process.start(t, host.fork)
     await process.ask('open', 'caller', { name: 'caller', registry })

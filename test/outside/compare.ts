@@ -1,20 +1,27 @@
 import type { Difference, Program } from './program.js'
 
-// A line of events is `dialled: end, finish, close`: what came on one end of a connection, or on a socket over it. Which of two connections came
-// first is chance, and so is where `finish` stands beside `end` when both ends close: for a socket it says that what was
-// written is on its way, for a stream of ours that the other end has read it. Before an error it says nothing.
+// A line of events is `dialled: end, finish, close`: the events of one end of a connection, or of a socket over it. The
+// order of events of two connections is random, and so is the order of `finish` and `end` if both ends close: for a socket,
+// `finish` says that written data is on its way, for a stream of ours that the other end has read it. Before an error,
+// `finish` means nothing.
 
 const WHOLE = 'end, finish, close'
-/** One that its own user destroyed: it has not seen the other end's `end`, or its own `finish`, where ours may have. */
+/**
+ * Events of a stream that its own user destroyed: it has not seen the other end's `end`, or its own `finish`, where our
+ * stream may have.
+ */
 const DESTROYED = ['end, close', 'finish, close', 'close']
 
 const isEvents = (line: string): boolean => /^(accepted|dialled|client|server): /.test(line)
 const ordered = (line: string): string => isEvents(line) ? line.replace('finish, end', 'end, finish').replace('finish, error', 'error') : line
 
-/** The differences of a way from its control that are right. */
+/** The expected differences of a way from its control. */
 export const differences = ({ differs = [] }: Program, way: string): readonly Difference[] => differs.filter((one) => one.way.test(way))
 
-/** What is to happen on a way: what the control does, but for the differences that are right. @throws of one that is not there any more */
+/**
+ * The events expected on a way: those of the control, except for the expected differences. @throws if a difference no
+ * longer occurs
+ */
 export function expected(lines: readonly string[], differs: readonly Difference[]): string[] {
   const all = lines.map(ordered)
   for (const { line, instead, because } of differs) {
@@ -25,11 +32,11 @@ export function expected(lines: readonly string[], differs: readonly Difference[
   return [...all.filter((line) => !isEvents(line)), ...all.filter(isEvents).sort()]
 }
 
-/** Of clean ends the most complete one: those of which a socket saw less, its user has destroyed. */
+/** The most complete of several clean ends: a socket that saw fewer events was destroyed by its user. */
 const place = (all: readonly string[], line: string): number =>
   [line, ...[WHOLE, ...DESTROYED].map((what) => `${line}: ${what}`)].map((one) => all.indexOf(one)).find((at) => at >= 0) ?? -1
 
-/** What happened, with the events as `expected` has them where they mean the same. */
+/** The events that occurred, replaced by the expected ones where both mean the same. */
 export function alike(lines: readonly string[], wanted: readonly string[]): string[] {
   const all = lines.map(ordered)
   const events = all.filter(isEvents)

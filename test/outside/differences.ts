@@ -1,6 +1,6 @@
 import type { Difference } from './program.js'
 
-/** The ways of the library's own chain, those of a chain with somebody's wrapper, those of the bare carrier. */
+/** Ways over the library's own chain; other ways use a chain with a custom wrapper, or the bare carrier. */
 const DEFAULT = /^(to\(\)|a stream)/
 const OWN = /^a chain of (?!nothing)/
 const BARE = /^a chain of nothing/
@@ -18,15 +18,15 @@ type Instead = (code: string) => string | readonly string[]
 const closing = (line: string): Instead => (code) => `${line.split(':')[0]}: error ${code}, close`
 
 /**
- * What the other end of a stream sees that was destroyed without an end: the line of a socket (see
- * `Difference`), and what is there for an error of this code.
+ * The events that the other end of a stream sees if the stream was destroyed without an end: the line of a socket (see
+ * `Difference`), and the line that replaces it for an error of this code.
  */
 export const cut = (line: string, count = 1, instead: Instead = closing(line)): Difference[] => repeat(count, [
   { way: DEFAULT, line, instead: instead('CANCELLED'), because: CUT },
   { way: OWN, line, instead: instead('DISCONNECTED'), because: CUT },
 ])
 
-/** The same where it was destroyed with an error, which a bare carrier passes on as well. */
+/** The same for a stream that was destroyed with an error, which a bare carrier passes on too. */
 export const broken = (line: string, count = 1, instead: Instead = closing(line)): Difference[] => [
   ...cut(line, count, instead), ...repeat(count, [{ way: BARE, line, instead: instead('ECONNRESET'), because: RESET }]),
 ]

@@ -24,7 +24,7 @@ class OwnAgent extends Agent {
   }
 }
 
-/** One request and its answer; the agent has the socket back when it resolves. */
+/** One request and its answer; the agent has the socket again when this resolves. */
 async function ask(agent: Agent, options: RequestOptions, body?: string | Buffer): Promise<string> {
   const asked = request({ agent, host: 'far', ...options })
   asked.end(body)
@@ -190,7 +190,7 @@ const closing: Program = {
   run: async (ends) => {
     const lines: string[] = []
     const server = serving(ends, createServer((req, res) => { if (req.url === '/quick') res.end('ok') }))
-    server.listen(0, '127.0.0.1') // it keeps no account of its connections before that
+    server.listen(0, '127.0.0.1') // the server does not count its connections before it listens
     await once(server, 'listening')
     const agent = new OwnAgent(ends)
     lines.push(await ask(agent, { path: '/quick' }), `${agent.freeCount} free`)

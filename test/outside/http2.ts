@@ -7,7 +7,7 @@ const serving = (ends: Ends, server: Http2Server): Http2Server => {
   return server
 }
 
-/** `createConnection` of Node's HTTP/2 has no callback, so the stream has to be there. */
+/** `createConnection` of Node's HTTP/2 has no callback, so the stream has to exist already. */
 async function dial(ends: Ends, lines: string[]): Promise<ClientHttp2Session> {
   const stream = await ends.dial()
   const session = connect('http://far', { createConnection: () => stream })
@@ -17,7 +17,7 @@ async function dial(ends: Ends, lines: string[]): Promise<ClientHttp2Session> {
 
 async function ask(session: ClientHttp2Session, path: string, body?: Buffer): Promise<string> {
   const asked = session.request({ ':path': path, ':method': body ? 'POST' : 'GET' })
-  // read from the beginning: over what is no net.Socket, Node 24 closes a stream whose first reader comes after its end
+  // read from the beginning: over a stream that is no net.Socket, Node 24 closes a stream whose first reader comes after its end
   let said = ''
   let status: number | undefined
   asked.on('response', (headers) => { status = headers[':status'] }).on('data', (chunk) => { said += String(chunk) })

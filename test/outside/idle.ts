@@ -11,10 +11,10 @@ import { client as redisClient, serve as serveRedis } from './redis.js'
 import { connect as sshConnect, serve as serveSsh } from './ssh.js'
 import { hasRedis } from '../helpers/redis-server.js'
 
-/** A program that has a connection on which nothing happens, and is content with that. */
+/** A program that has an idle connection, and does not mind. */
 export interface Idle {
   readonly name: string
-  /** Leaves the connection open. What it returns ends the program, when the connection is gone. */
+  /** Leaves the connection open. The returned function ends the program, when the connection is gone. */
   leave(ends: Ends): Promise<() => Promise<unknown> | void>
 }
 
@@ -55,7 +55,7 @@ export const idles: readonly Idle[] = [
       ends.onconnection((stream) => server.emit('connection', stream))
       const stream = await ends.dial()
       const session = http2.connect('http://far', { createConnection: () => stream }).on('error', quiet)
-      const asked = session.request().on('error', quiet) // the stages may close before it has said that it is closed
+      const asked = session.request().on('error', quiet) // the stages may close before the session reports that it is closed
       await text(asked)
       return () => { session.destroy() }
     },

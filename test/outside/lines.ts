@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 
-/** Messages as lines of JSON or of text, as programs that need a channel of messages put them over a stream. */
+/** Messages as lines of JSON or text, as programs that need a channel of messages send them over a stream. */
 export class Lines {
   readonly #waiting: ((line: string | undefined) => void)[] = []
   readonly #come: (string | undefined)[] = []

@@ -89,8 +89,8 @@ const kept: Program = {
 }
 
 /**
- * Since Node 26 `read()` gives one chunk of those that have come, and aedes 1.2 reads once for each `readable`: it hangs
- * over a bare socket as well when two segments come at once.
+ * Since Node 26 `read()` returns a single chunk of those that have come, and aedes 1.2 reads once for each `readable`: it
+ * hangs over a bare socket too, when two segments come at once.
  */
 export const readsWhole = Number(process.versions.node.split('.')[0]) < 26
 

@@ -3,7 +3,7 @@ import { code, pause, type Program } from './program.js'
 import type { Way } from './ways.js'
 
 const ROW_MS = 30_000
-/** So long a stream may take to close after the program has ended. */
+/** The time that a stream may take to close after the program has ended. */
 const CLOSE_MS = 1000
 
 /** The events of one end of a connection, in order. */
@@ -24,7 +24,7 @@ class Journal {
   }
 }
 
-/** Runs a program over a way, and tells what happened: what the program says, then the events of each end. */
+/** Runs a program over a way, and returns its outcome: the lines of the program, then the events of each end. */
 export async function outcome(program: Program, way: Way, rowMs = ROW_MS): Promise<string[]> {
   const open = await way.open()
   const journals: Journal[] = []
@@ -43,7 +43,7 @@ export async function outcome(program: Program, way: Way, rowMs = ROW_MS): Promi
   try {
     const lines = await Promise.race([run.catch((error: Error) => [`failed: ${error.stack}`]), late])
     await Promise.race([Promise.all(journals.map((one) => one.closed)), pause(CLOSE_MS)])
-    // an event that comes after the last one is to be seen as well
+    // an event that comes after the last line must be recorded too
     await pause(10)
     return [...lines, ...journals.filter(({ end }) => end !== program.chance?.end).map(String).sort()]
   } finally {

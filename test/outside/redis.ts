@@ -7,11 +7,11 @@ import { code, next, pause, type Ends, type Program } from './program.js'
 
 let server: Promise<RedisServer> | undefined
 
-/** Of all rows; `stop` ends it. */
+/** The server of all rows; `stop` ends it. */
 const started = (): Promise<RedisServer> => server ??= RedisServer.start()
 export const stop = async (): Promise<void> => { await (await server)?.close() }
 
-/** The far end passes each connection on to a real server. */
+/** The far end forwards each connection to a real server. */
 export async function serve(ends: Ends): Promise<void> {
   const { port } = await started()
   ends.onconnection((stream) => {

@@ -6,16 +6,16 @@ import { closed, code, pause, text, type Program } from './program.js'
 
 const METHODS = ['setTimeout', 'setKeepAlive', 'setNoDelay', 'ref', 'unref', 'destroySoon', 'resetAndDestroy', 'address', 'cork', 'uncork', 'setEncoding', 'compose', 'map', 'toArray', 'iterator'] as const
 /**
- * Not asked: `allowHalfOpen`, as one that dialled is given half a second to write on; `readableDidRead`, `bytesRead` and
- * `bytesWritten`, as a handshake has gone over the bare carrier, and a wrapper need not count; `writableObjectMode`, as
- * `to()` takes anything until it knows what the chain takes.
+ * Not compared are: `allowHalfOpen`, because a stream that dialled may write for another half second; `readableDidRead`,
+ * `bytesRead` and `bytesWritten`, because a handshake has gone over the bare carrier, and a wrapper need not count; and
+ * `writableObjectMode`, because `to()` accepts any value until it knows the chain.
  */
 const CONNECTED = ['connecting', 'pending', 'readyState', 'timeout'] as const
 const STATES = ['readable', 'writable', 'destroyed', 'closed', 'errored', 'readableEnded', 'readableAborted', 'readableFlowing', 'readableObjectMode', 'readableEncoding', 'readableLength',
   'writableEnded', 'writableFinished', 'writableAborted', 'writableNeedDrain', 'writableCorked', 'writableLength'] as const
 const FACTS = ['remoteAddress', 'remotePort', 'remoteFamily', 'localAddress', 'localPort', 'localFamily'] as const
 
-/** Of each group one line. */
+/** One line for each group. */
 const say = (who: string, stream: Socket, names: readonly (keyof Socket & string)[], what: (value: unknown) => string): string => `${who}: ${names.map((name) => `${name} ${what(stream[name])}`).join(', ')}`
 const states = (who: string, stream: Socket): string => say(who, stream, STATES, String)
 const told = (who: string, stream: Socket): string[] => [
@@ -31,7 +31,7 @@ function calls(who: string, stream: Socket): string[] {
   ]
 }
 
-/** What a program may ask of a socket without checking whether it is one. */
+/** Members that a program may use without checking that it has a socket. */
 const members: Program = {
   name: 'the members of a socket',
   run: async (ends) => {
@@ -51,7 +51,7 @@ const members: Program = {
   },
 }
 
-/** Programs of Node's wait for `connect` before they write, when a socket says that it connects. */
+/** Programs of Node wait for `connect` before they write, if a socket says that it is connecting. */
 const connecting: Program = {
   name: 'connecting, and the events connect and ready',
   differs: CONNECTS,
@@ -73,7 +73,7 @@ const connecting: Program = {
 const IDLE_MS = 200
 const OFTEN_MS = 40
 
-/** How often `fired` counts on in a phase; a phase in which the process stood still says nothing, and is had again. */
+/** The number of `fired` events in a phase; a phase in which the process was blocked proves nothing, and is repeated. */
 async function undisturbed(count: () => number, phase: () => Promise<void>): Promise<number> {
   for (;;) {
     const before = count()
@@ -85,7 +85,7 @@ async function undisturbed(count: () => number, phase: () => Promise<void>): Pro
   }
 }
 
-/** `timeout` comes once for each time that nothing went in either direction. */
+/** `timeout` comes once for each period without data in either direction. */
 const idle: Program = {
   name: 'a socket\'s idle timeout',
   run: async (ends) => {
@@ -144,7 +144,7 @@ const silent: Program = {
   },
 }
 
-/** A clean end in either order, an end without a word, and a destroy with unread bytes. */
+/** A clean end in either order, an end without data, and a destroy with unread bytes. */
 const endings: readonly Program[] = [
   {
     name: 'who dialled ends first',

@@ -11,18 +11,18 @@ import { closed, code, text, until, type Ends, type Program } from './program.js
 
 const SIZE = 400_000
 
-/** The far end gives back what comes, and ends when it does. */
+/** The far end sends everything back, and ends when the near end does. */
 const echo = (ends: Ends): void => {
   ends.onconnection((far) => { far.allowHalfOpen = true; far.on('error', () => {}); far.pipe(far) })
 }
 
 interface Kind {
   readonly name: string
-  /** A stream that gives what it takes. */
+  /** A stream that returns its input. */
   make(): node.Duplex
   readonly pipeline?: unknown
   readonly finished?: typeof node.finished
-  /** It destroys its target without the error. */
+  /** The pipe destroys its target without passing on the error. */
   readonly silent?: boolean
 }
 
@@ -35,7 +35,7 @@ const kinds: readonly Kind[] = [
   { name: 'node:stream', make: () => new node.PassThrough(), pipeline: node.pipeline, finished: node.finished },
 ]
 
-/** Through a stream of its kind into ours, and what comes back through another. */
+/** Pipes through a stream of this kind into ours, and the answer through another one. */
 const piped = kinds.map((kind): Program => ({
   name: `${kind.name}: pipe() into the stream and out of it`,
   run: async (ends) => {
@@ -102,7 +102,7 @@ const finished = kinds.filter((kind) => kind.finished).map((kind): Program => ({
   },
 }))
 
-/** What `node:stream` makes of a stream. */
+/** The operators of `node:stream` on a stream. */
 const operators: Program = {
   name: 'node:stream: compose, map, take, Readable.from, addAbortSignal, an async function in a pipeline',
   run: async (ends) => {
@@ -149,7 +149,7 @@ const aborted: Program = {
   },
 }
 
-/** Joined to one more stream by duplexify, as wrappers of old do it. */
+/** A stream joined to another one by duplexify, as old wrappers do. */
 const wrapped: Program = {
   name: 'duplexify around the stream',
   run: async (ends) => {

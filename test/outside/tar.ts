@@ -11,7 +11,7 @@ const hasTar = spawnSync('tar', ['--version']).status === 0
 
 const exit = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => { child.once('exit', resolve) })
 
-/** A folder with a few files, for as long as `use` takes. */
+/** A folder with a few files, which exists while `use` runs. */
 async function folders<T>(use: (from: string, to: string) => Promise<T>): Promise<T> {
   const root = await mkdtemp(join(tmpdir(), 'stagemesh-tar-'))
   try {

@@ -14,10 +14,10 @@ const serving = <S extends Server>(ends: Ends, server: S): S => {
   return server
 }
 
-/** One line of what comes on it, when it has closed. */
+/** Adds one line with the events of the socket, when it has closed. */
 function events(who: string, socket: TLSSocket, lines: string[]): TLSSocket {
   const all: string[] = []
-  socket.on('end', () => all.push('end')) // and not `finish`: over what is no net.Socket it may be closed before that comes
+  socket.on('end', () => all.push('end')) // `finish` is left out: over a stream that is no net.Socket, the socket may be closed before it comes
   return socket.on('error', (error) => all.push(`error ${code(error)}`)).on('close', () => lines.push(`${who}: ${[...all, 'close'].join(', ')}`))
 }
 

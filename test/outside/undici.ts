@@ -6,7 +6,7 @@ import { code, connector, text, type Ends, type Program } from './program.js'
 
 const connect = (ends: Ends): buildConnector.connector => (options, done) => {
   const made = connector(ends)(options, (error, stream) => { if (error) done(error, null); else done(null, stream) })
-  if (made) process.nextTick(done, null, made) // it does not expect to be called back at once
+  if (made) process.nextTick(done, null, made) // undici does not expect to be called back synchronously
 }
 
 const get = async (client: Dispatcher, path: string, options: Partial<Dispatcher.RequestOptions> = {}): Promise<string> => {

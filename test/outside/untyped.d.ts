@@ -1,4 +1,4 @@
-// Packages that bring no types: as much of them as is used here.
+// Packages without types: the declarations that are used here.
 
 declare module 'dnode' {
   import type { Duplex } from 'node:stream'

@@ -13,7 +13,7 @@ export interface OpenWay extends Ends {
 }
 export interface Way {
   readonly name: string
-  /** Other programs make no sense over it, and why. */
+  /** The only programs that make sense over this way, and the reason. */
   readonly only?: { readonly programs: RegExp; readonly because: string }
   open(): Promise<OpenWay>
 }
@@ -38,10 +38,10 @@ async function sockets(made: (socket: Socket) => Socket): Promise<OpenWay> {
   }
 }
 
-/** What the others are measured by: two sockets of Node. */
+/** The way that all others are compared with: two sockets of Node. */
 export const control: Way = { name: 'a bare socket', open: () => sockets((socket) => socket) }
 
-/** A stream that does what the one below does, written by hand. */
+/** A hand-written stream that behaves like the stream below it. */
 class Around extends Duplex {
   constructor(private readonly below: Duplex) {
     super({ allowHalfOpen: false })
@@ -56,7 +56,7 @@ class Around extends Duplex {
   override _destroy(error: Error | null, done: (error: Error | null) => void): void { this.below.destroy(); done(error) }
 }
 
-/** Wrappers as their authors write them: a transform for each direction, joined to one stream. */
+/** Wrappers as users write them: a transform for each direction, joined to one stream. */
 const wrappers = {
   duplexify(socket: Duplex): Duplex {
     const [into, out] = [through2(), through2()]
@@ -65,7 +65,7 @@ const wrappers = {
     return duplexify(out, into, { allowHalfOpen: false }) as Duplex
   },
   around: (socket: Duplex): Duplex => new Around(socket),
-  /** One that ships with the library; which ends as a socket does is the user's to say. */
+  /** A wrapper that ships with the library; the user decides which of its streams end as a socket does. */
   tap: (socket: Duplex, end: LinkEnd): Duplex => Object.assign(tap(() => {})(socket, end), { allowHalfOpen: false }),
 }
 
@@ -75,7 +75,7 @@ interface Kind {
   readonly over: 'memory' | 'tcp'
   /** The stream comes by the callback; otherwise it is the result of `to()`, which connects by itself. */
   readonly callback?: boolean
-  /** Default: that of the library. */
+  /** Default: the chain of the library. */
   readonly chain?: 'empty' | keyof typeof wrappers
 }
 
@@ -94,7 +94,7 @@ function stages({ over, callback = false, chain }: Kind): Way['open'] {
     }
     const far = stage('far')
     await far.ready()
-    // a chain of one's own has one stream for each link
+    // a custom chain has one stream for each link
     const near = chain ? undefined : stage('near')
     return {
       dial: () => {
@@ -108,7 +108,7 @@ function stages({ over, callback = false, chain }: Kind): Way['open'] {
   }
 }
 
-/** What http writes last is lost over a bare socket as well: see `aroundDuplexify`. */
+/** The last bytes that http writes are lost over a bare socket too: see `aroundDuplexify`. */
 const DUPLEXIFY = 'duplexify loses what is written between cork() and end(), as http does, and has no errored, closed or writableFinished'
 
 export const ways: readonly Way[] = [

@@ -24,7 +24,7 @@ const toWeb: Program = {
       if (done) break
       lines.push(Buffer.from(value as Uint8Array).toString())
     }
-    await writer.close().catch(() => {}) // it may be closed already, as the other end has ended
+    await writer.close().catch(() => {}) // the writer may be closed already, because the other end has ended
     return lines
   },
 }

@@ -11,7 +11,7 @@ function serve(ends: Ends): WebSocketServer {
   return server
 }
 
-/** A client; the stream has to be there, as its `createConnection` returns one. */
+/** Opens a client; the stream has to exist already, because its `createConnection` returns one. */
 async function open(ends: Ends, lines: string[], path = '/'): Promise<WebSocket> {
   const stream = await ends.dial()
   const socket = new WebSocket(`ws://far${path}`, { createConnection: () => stream, perMessageDeflate: false })

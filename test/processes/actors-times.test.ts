@@ -14,11 +14,14 @@ import { stop } from '../helpers/stopping.js'
 type Host = Process<Orders>
 type Hurt = (owner: Host, registry: string) => Promise<unknown>
 
-/** The default. */
+/** The default TTL. */
 const TTL_MS = 15_000
 const ACTORS = 30
 
-/** Its owner ends in some way; everybody who asks for one of its actors is answered in time, with what was acknowledged last. */
+/**
+ * An owner ends in some way; every caller of one of its actors gets an answer in time, based on the last acknowledged
+ * state.
+ */
 async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, withinMs: number): Promise<void> {
   t.timeout(120_000)
   const place = { registry, ttlMs: TTL_MS }
@@ -40,7 +43,7 @@ async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, wi
   const took = await Promise.all(owned.map(async (i) => {
     let acknowledged = 1 + i % 4
     for (let tries = 1; ; tries++) {
-      // what cannot be answered must not hold up the next try
+      // a call that cannot be answered must not delay the next attempt
       const seen = await actor(i, 2 * TTL_MS).add('after', 0).catch(() => undefined)
       const at = performance.now() - since
       if (seen === undefined) {
@@ -61,14 +64,14 @@ async function firstAnswer(t: ExecutionContext, registry: string, hurt: Hurt, wi
 }
 
 const cases: readonly [title: string, hurt: Hurt, withinMs: number][] = [
-  ['after kill -9 of an owner, whose connections are reset, its actors answer within 3 s', (owner) => owner.kill(), 3000],
+  ['after kill -9 of an owner, which resets its connections, its actors answer within 3 s', (owner) => owner.kill(), 3000],
   ['after process.exit() of an owner its actors answer within 3 s', (owner) => leaves(owner, 'exit'), 3000],
   ['after an owner fell silent its actors answer within 20 s', (owner, registry) => stop(owner, registry), 20_000],
   ['after a clean close of an owner its actors answer within 2 s', (owner) => owner.ask('close'), 2000],
 ]
 
 for (const [title, hurt, withinMs] of cases) {
-  // where seconds count, nothing else may keep the machine busy: serial tests run before the others
+  // for limits of a few seconds, nothing else may keep the machine busy: serial tests run before the others
   const inTurn = withinMs <= 3000
   const run = inTurn ? test.serial : test
   run(`local: ${title}`, async (t) => {

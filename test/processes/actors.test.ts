@@ -10,7 +10,7 @@ import { onRedis } from '../helpers/redis.js'
 import { stop } from '../helpers/stopping.js'
 import { until } from '../helpers/until.js'
 
-/** What `npm run actors:stress` does at length. */
+/** A short form of `npm run actors:stress`. */
 async function short(t: ExecutionContext, store: Kind): Promise<void> {
   t.timeout(180_000)
   const { wrong, acknowledged, failed, faults, updates, resets, seconds } = await stress(t, {
@@ -20,15 +20,15 @@ async function short(t: ExecutionContext, store: Kind): Promise<void> {
   t.deepEqual(wrong.slice(0, 20), [])
 }
 
-const title = 'hosts are killed, stopped and closed, the store is restarted: nothing acknowledged is lost, nothing is done twice, each actor has one history'
+const title = 'hosts are killed, stopped and closed, the store is restarted: no acknowledged change is lost or applied twice, each actor has one history'
 
 test(`local: ${title}`, (t) => short(t, 'local'))
 
 onRedis(`redis: ${title}`, (t) => short(t, 'redis'))
 
 /**
- * An owner stands still while the commits of its turns are on their way, and others take over and go on; then it wakes,
- * and they arrive.
+ * An owner is stopped while the commits of its turns are under way, and other stages take over and continue; then the owner
+ * resumes, and its commits arrive.
  */
 async function woken(t: ExecutionContext, tampering: Tampering): Promise<{ answers: readonly string[]; wrong: readonly string[] }> {
   const world = await World.make(t, 'local', 1000, { tampering, idleMs: 60_000 })
@@ -37,7 +37,7 @@ async function woken(t: ExecutionContext, tampering: Tampering): Promise<{ answe
   const caller = world.callers[0]!
   const all = Array.from({ length: 20 }, (_, i) => `counters.${i}`)
   for (const address of all) t.is(await caller.ask('add', address, `first of ${address}`, 0), 1)
-  // a host that a busy machine kept from renewing its lease has lost what it owned to the other one
+  // if a busy machine kept a host from renewing its lease, the other host owns its actors
   const owns = await Promise.all(hosts.map((host) => host.ask('hosted')))
   const [first, second] = owns.map(({ length }) => length)
   const most = first! >= second! ? 0 : 1
@@ -69,13 +69,13 @@ test('P15: what an owner that was taken over from still has to say is refused', 
   t.deepEqual(wrong, [])
 })
 
-test('a store that does not refuse it is caught', async (t) => {
+test('a store that accepts such commits is detected', async (t) => {
   const { answers, wrong } = await woken(t, 'unfenced')
   t.deepEqual(new Set(answers), new Set(['ok']))
   t.regex(wrong.join('\n'), /was acknowledged, and is lost/)
 })
 
-onRedis('many commits that fail because the server is gone leave one connection behind to end, and not one each', async (t, server) => {
+onRedis('many commits that fail because the server is gone leave a single connection behind to close', async (t, server) => {
   const warnings: string[] = []
   const warned = ({ message }: Error): void => { warnings.push(message) }
   process.on('warning', warned)

@@ -1,4 +1,4 @@
-/** Which way stages take to each other, among all that an entry lists. */
+/** Which of the addresses of an entry stages use to reach each other. */
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
@@ -7,7 +7,7 @@ import { listed } from '../helpers/listed.js'
 import { Process, tempFolder } from '../helpers/process.js'
 import { until } from '../helpers/until.js'
 
-/** Interfaces that write down whom they have reached. */
+/** Interfaces that record the addresses that they have reached. */
 function noted(interfaces: readonly Interface[]): { interfaces: readonly Interface[]; reached: string[] } {
   const reached: string[] = []
   for (const one of interfaces) {
@@ -32,7 +32,7 @@ const ways = () => noted([new TcpInterface(), new IpcInterface(), new MemoryInte
 const schemes = (stage: Stage, name: string) => stage.lookup(name)[0]?.addresses.map((address) => address.split(':')[0])
 const socketOf = (stage: Stage, name: string) => stage.lookup(name)[0]?.addresses.find((one) => one.startsWith('ipc:'))?.slice('ipc://'.length) ?? ''
 
-test('a stage of this process is reached through memory, one of this machine through its socket, and where that is gone by TCP', async (t) => {
+test('a stage of this process is reached through memory, a stage of this machine through its socket, and by TCP if the socket is gone', async (t) => {
   const registry = `local:${join(await tempFolder(t), 'registry')}`
   const far = Process.start(t)
   await far.ask('open', 'it', { name: 'far', registry })
@@ -51,13 +51,13 @@ test('a stage of this process is reached through memory, one of this machine thr
   const socket = socketOf(caller, 'far')
   rmSync(socket)
   t.teardown(() => rmSync(socket, { recursive: true, force: true }))
-  mkdirSync(socket) // else its owner makes it anew, within two seconds
+  mkdirSync(socket) // otherwise the owner makes the socket again within two seconds
   t.like(await caller.to('far').call('who'), { pid: far.pid })
   t.deepEqual(reached, ['ipc'], 'the link that stands does not need the file')
   t.deepEqual((await call(ways(), 'far')).reached, ['tcp'])
 })
 
-test('where another stage has the socket by now, or none that speaks, TCP leads to the right one', async (t) => {
+test('if another stage has the socket by now, or a program that does not speak, TCP leads to the right stage', async (t) => {
   const folder = await tempFolder(t)
   const registry = `local:${join(folder, 'registry')}`
   const path = join(folder, 'x.sock')
@@ -82,7 +82,7 @@ test('where another stage has the socket by now, or none that speaks, TCP leads 
   t.deepEqual(second.reached, ['ipc', 'tcp'])
 })
 
-test('a process that has no place for a socket works over the others, and says so once', async (t) => {
+test('a process without a place for a socket works over its other interfaces, and says so once', async (t) => {
   const registry = `local:${join(await tempFolder(t), 'registry')}`
   const far = Process.start(t, { env: { ...process.env, STAGE_FOLDER: '/dev/null/none' } })
   await far.ask('open', 'it', { name: 'far', registry })
@@ -91,5 +91,5 @@ test('a process that has no place for a socket works over the others, and says s
   t.deepEqual(schemes(caller, 'far'), ['memory', 'tcp'])
   t.like(await caller.to('far').call('who'), { pid: far.pid })
   const { notes } = await far.ask('sight', 'it')
-  t.deepEqual(notes.filter(({ event }) => event === 'error').map(({ of }) => of.replace(/:.*/, '')), ['there is no folder for a socket'])
+  t.deepEqual(notes.filter(({ event }) => event === 'error').map(({ of }) => of.replace(/ \/.*? as /, ' … as ').replace(/:.*/, '')), ['cannot use … as the folder of a socket'])
 })

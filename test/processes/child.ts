@@ -1,6 +1,6 @@
 /**
- * A process with stages in it, for the tests beside this file: does what its parent asks for over IPC, one answer to
- * each question, and ends with its parent.
+ * A process with stages in it, for the tests in this folder: it obeys the orders of its parent over IPC, with one answer to
+ * each, and ends with its parent.
  */
 import { TcpInterface, Stage, type StageOptions } from '../../src/index.js'
 import type { TcpOptions } from '../../interfaces/tcp.js'
@@ -13,9 +13,9 @@ import { Load, serveWork, type Outcome } from '../helpers/load.js'
 
 export interface Opening {
   name: string
-  /** As a URL. */
+  /** The URL of the registry. */
   registry: string
-  /** Where `work` notes the calls that it began. */
+  /** The file in which `work` records the calls that it began. */
   file?: string
   tcp?: TcpOptions
   options?: StageOptions
@@ -35,7 +35,7 @@ const get = (key: string): Held => {
 }
 
 const orders = {
-  /** @returns its id */
+  /** @returns the id of the stage */
   async open(key: string, { name, registry, file, tcp, options }: Opening): Promise<string> {
     const stage = tcp ? new Stage(name, registry, new TcpInterface(tcp), options) : new Stage(name, registry, undefined, options)
     held.set(key, { stage, notes: journal(stage) })
@@ -65,7 +65,7 @@ const orders = {
   async leave(way: Parameters<typeof leave>[0]): Promise<void> {
     leave(way)
   },
-  /** @returns how long it took in milliseconds */
+  /** @returns the duration in milliseconds */
   async close(key: string): Promise<number> {
     const since = performance.now()
     await get(key).stage.close()

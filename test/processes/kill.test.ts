@@ -20,7 +20,7 @@ async function killedUnderLoad(t: ExecutionContext, registry: string, folder: st
   const [dead, alive] = await Promise.all([victim, survivor].map((one, i) => one.ask('open', 'it', { name: 'worker', registry, file: files[i], options }))) as [string, string]
 
   const caller = new Stage('caller', registry, undefined, options)
-  const bystander = new Stage('bystander', registry, undefined, options) // linked to nobody
+  const bystander = new Stage('bystander', registry, undefined, options) // without links
   t.teardown(async () => { await Promise.all([caller.close(), bystander.close()]) })
   const [told, heard] = [journal(caller), journal(bystander)]
   await Promise.all([caller, bystander].map(listed))
@@ -42,9 +42,9 @@ async function killedUnderLoad(t: ExecutionContext, registry: string, folder: st
   await sleep(200)
   const outcomes = await load.stop()
 
-  // every call has ended, and said the truth about itself
+  // every call has ended, and `executed` is correct
   const ran = begun(...files)
-  const did = new Set(ran) // looked up in, and never searched through: a loop that stands still would lose the others' leases
+  const did = new Set(ran) // a Set, because a search through the list would block the event loop, and the other stages would lose their leases
   t.is(did.size, ran.length, 'no call ran twice')
   const failed = load.failed
   t.log(`${registry.split(':')[0]}: gone from linked views after ${linkedMs} ms, from all after ${allMs} ms; ${outcomes.length} calls, ${failed.length} in flight on the dead one`)
@@ -55,7 +55,7 @@ async function killedUnderLoad(t: ExecutionContext, registry: string, folder: st
   t.deepEqual(outcomes.filter(({ error, id }) => error?.executed === 'no' && did.has(id)), [], 'no means no')
   t.true(outcomes.slice(before + 64).filter(({ pid }) => pid === survivor.pid).length > 1000, 'the other one serves on')
 
-  // told once, and as what it was
+  // each stage was notified once, and with the right reason
   for (const notes of [told, heard]) {
     const about = notes.filter(({ of }) => of === dead).map(({ event, reason }) => [event, reason].filter(Boolean).join(' '))
     t.deepEqual(about.filter((event) => /join|part|timeout/.test(event)), ['join', 'timeout', 'part timeout'])
@@ -63,7 +63,7 @@ async function killedUnderLoad(t: ExecutionContext, registry: string, folder: st
   t.deepEqual(caller.lookup('worker').map(({ id }) => id), [alive])
 }
 
-const title = 'a replica that is killed under load costs nothing but its calls in flight, which say so, and leaves all views in time'
+const title = 'a replica that is killed under load loses only its calls in flight, which say so, and leaves all views in time'
 
 test(`local: ${title}`, async (t) => {
   const folder = await tempFolder(t)

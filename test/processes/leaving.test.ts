@@ -16,21 +16,22 @@ import { Watch } from '../suites/registry.js'
 
 const TTL_MS = 6000
 const GRACE_MS = 2000
-/** A poll of the local registry, and what a busy machine adds. */
+/** A poll of the local registry, and the delay of a busy machine. */
 const POLL_MS = 1000
 
-/** Its uncaught exception is meant, and not to be read in the output of the tests. */
+/** The uncaught exception is intended, and should not appear in the output of the tests. */
 const quiet = { stdio: ['ignore', 'inherit', 'ignore', 'ipc'] } satisfies Parameters<typeof Process.start>[1]
 const ways = Object.keys(WAYS) as Way[]
 
-/** What was told about a peer's end. */
+/** The events about the end of a peer. */
 const ending = (notes: readonly Note[], id: string): string[] =>
   notes.filter(({ of, event }) => of === id && /part|timeout/.test(event)).map(({ event, reason }) => [event, reason].filter(Boolean).join(' '))
 
 /**
- * Processes with a listed stage end in each way at the same time, before the eyes of a stage that has links to all of
- * them and of one that has none.
- * @param expected  for each way, how soon a linked peer and one that is not must choose it no more, and what they tell in the end
+ * Processes with a listed stage end in each way at the same time, observed by a stage with links to all of them and by a
+ * stage without links.
+ * @param expected  for each way, how soon a linked peer and a peer without a link must no longer choose it, and the events
+ * that they emit
  */
 async function leaving(t: ExecutionContext, registry: string, expected: (way: Way) => { linkedMs: number, othersMs: number, told: string[] }): Promise<void> {
   t.timeout(120_000)
@@ -66,7 +67,7 @@ async function leaving(t: ExecutionContext, registry: string, expected: (way: Wa
 const SILENT = { linkedMs: 3000, othersMs: TTL_MS + GRACE_MS + POLL_MS, told: ['timeout', 'part timeout'] }
 const LEFT = { linkedMs: POLL_MS, othersMs: POLL_MS, told: ['part closed'] }
 
-test('local: a process that ends while its stage is listed has left for everybody at once, but for one that is killed', async (t) => {
+test('local: a process that ends while its stage is listed has left at once for all stages, unless it is killed', async (t) => {
   await leaving(t, `local:${join(await tempFolder(t), 'registry')}`, (way) => way === 'kill' ? SILENT : LEFT)
 })
 
@@ -74,7 +75,7 @@ onRedis('redis: a process that ends while its stage is listed is chosen no more 
   await leaving(t, url, () => SILENT)
 })
 
-/** A registry that watches, and what it sees. */
+/** A registry with a watch, and the views that it yields. */
 async function watched(t: ExecutionContext): Promise<{ path: string, watch: Watch }> {
   const path = join(await tempFolder(t), 'registry')
   const registry = new LocalRegistry(path)
@@ -82,18 +83,18 @@ async function watched(t: ExecutionContext): Promise<{ path: string, watch: Watc
   return { path, watch: new Watch(registry, 'default') }
 }
 
-test('local: a unique name is free at once for the one that is started again, with nobody else there', async (t) => {
+test('local: a unique name is free at once for a process that is started again, with no other stage there', async (t) => {
   const registry = `local:${join(await tempFolder(t), 'registry')}`
   const opening = { name: 'one', registry, options: { unique: true, ttlMs: 15_000 } }
   for (const way of ways.filter((one) => one !== 'kill')) {
     const process = Process.start(t, quiet)
-    await process.ask('open', 'it', opening) // of the one before, there is nothing left
+    await process.ask('open', 'it', opening) // the process before has left nothing behind
     t.deepEqual((await process.ask('sight', 'it')).peers, [])
     await leaves(process, way)
   }
 })
 
-test('local: a process that ends while its stage is about to be listed leaves nothing', async (t) => {
+test('local: a process that ends while its stage is about to be listed leaves nothing behind', async (t) => {
   const { path, watch } = await watched(t)
   await until(() => watch.view !== undefined)
   const hasty = [0, 1, 2, 4, 8, 16].map((ms) => Child.start(t, 'local-child', 'hasty', path, `${ms}`))
@@ -121,10 +122,10 @@ test('local: a worker thread that ends by itself has left at once', async (t) =>
   }
 })
 
-test('local: the end of a process is not held up by one that is stopped inside a write, and is seen meanwhile', async (t) => {
+test('local: a process that is stopped inside a write does not delay the end of another one, which is seen meanwhile', async (t) => {
   const { path, watch } = await watched(t)
   const process = Process.start(t, quiet)
-  const id = await process.ask('open', 'it', { name: 'leaving', registry: `local:${path}`, options: { ttlMs: 60_000 } }) // no heartbeat while this lasts
+  const id = await process.ask('open', 'it', { name: 'leaving', registry: `local:${path}`, options: { ttlMs: 60_000 } }) // no heartbeat during the test
   await until(() => watch.ids.includes(id))
   const holder = Child.start(t, 'local-child', 'hold', path)
   await until(() => holder.stopped())

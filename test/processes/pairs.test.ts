@@ -1,4 +1,4 @@
-/** Two stages that dial each other at once have one link. */
+/** Two stages that dial each other at the same time have one link. */
 import test, { type ExecutionContext } from 'ava'
 import { MemoryInterface, MemoryNetwork, MemoryRegistry, Stage, StageError, TcpInterface, type Interface } from '../../src/index.js'
 import { asError } from '../../src/errors.js'
@@ -9,13 +9,13 @@ import { settle } from '../helpers/virtual-clock.js'
 const CALLS = 4
 const DISTURBED_MS = 1500
 
-/** Two stages that call each other, and what became of it. */
+/** Two stages that call each other, and the outcomes. */
 class Pair {
   readonly #begun: string[] = []
   readonly #ended: { id: string; error?: unknown }[] = []
   #sent = 0
 
-  /** @param timeoutMs  for each call: it is about which link they go over, and not about how soon */
+  /** @param timeoutMs  for each call: the test is about which link the calls use, not about their latency */
   constructor(readonly a: Stage, readonly b: Stage, private readonly timeoutMs = 10_000) {
     for (const stage of [a, b]) stage.to('*').provide('work', async (id: string) => { this.#begun.push(id); return id })
   }
@@ -28,7 +28,7 @@ class Pair {
     return this.#ended.filter(({ error }) => error).length
   }
 
-  /** Both call the other in the same tick. */
+  /** Each stage calls the other in the same tick. */
   async clash(): Promise<void> {
     const call = async (from: Stage, to: string) => {
       const id = `${from.name}-${this.#sent++}`
@@ -42,7 +42,7 @@ class Pair {
     await Promise.all(Array.from({ length: CALLS }, () => [call(this.a, 'b'), call(this.b, 'a')]).flat())
   }
 
-  /** What is not as promised, in words; nothing if all is well. */
+  /** The deviations from the promise, in words; empty if there are none. */
   faults({ failures = false } = {}): string[] {
     const { a, b } = this
     const faults: string[] = []
@@ -84,11 +84,11 @@ test('P7: 500 pairs that dial each other at once have one link each', async (t) 
   await Promise.all(pairs.flatMap(({ a, b }) => [a.ready(), b.ready()]))
   await until(() => pairs.every((pair) => pair.met))
   await Promise.all(pairs.map((pair) => pair.clash()))
-  await until(() => pairs.every((pair) => pair.faults().length === 0)).catch(() => {}) // the loser of each pair says goodbye
+  await until(() => pairs.every((pair) => pair.faults().length === 0)).catch(() => {}) // the losing connection of each pair ends
   t.deepEqual(pairs.flatMap((pair) => pair.faults()), [])
 })
 
-/** One pair per seed on a clock of its own; `disturb` may do something to them on the way. */
+/** One pair per seed on a clock of its own; `disturb` may cause faults. */
 async function seeds(t: ExecutionContext, count: number, failures: boolean, disturb: (network: MemoryNetwork, at: (ms: number, what: () => void) => void, chance: () => number) => void): Promise<void> {
   const faults: string[] = []
   for (let seed = 1; seed <= count; seed++) {
@@ -105,7 +105,7 @@ async function seeds(t: ExecutionContext, count: number, failures: boolean, dist
     for (let round = 0; round < 3; round++) {
       await advance(clock, pair.clash(), 60_000, 10).catch((error: unknown) => faults.push(`seed ${seed}: ${String(error)}`))
     }
-    // when nothing breaks any more they are as any other two
+    // without further faults, the pair behaves like any other pair
     const before = pair.failures
     await clock.advance(DISTURBED_MS + 5 * slowest)
     await advance(clock, pair.clash(), 60_000, 10).catch((error: unknown) => faults.push(`seed ${seed}: ${String(error)}`))
@@ -117,7 +117,7 @@ async function seeds(t: ExecutionContext, count: number, failures: boolean, dist
   t.deepEqual(faults, [])
 }
 
-test('P7: whatever the delays, two that dial each other at once settle on one link (500 seeds)', async (t) => {
+test('P7: with any delays, two stages that dial each other at once settle on one link (500 seeds)', async (t) => {
   await seeds(t, 500, false, () => {})
 })
 

@@ -1,4 +1,4 @@
-/** Stages on a Redis that is restarted, stopped, or away for long. */
+/** Stages on a Redis that is restarted, stopped, or unavailable for a long time. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
@@ -14,7 +14,7 @@ import { until } from '../helpers/until.js'
 
 const GRACE_MS = 2000
 
-/** What Redis itself lists, seen by somebody new. */
+/** The list in Redis itself, as seen by a new client. */
 async function inRedis(server: RedisServer): Promise<string[]> {
   const registry = new RedisRegistry(server.url)
   const ending = new AbortController()
@@ -29,7 +29,7 @@ async function inRedis(server: RedisServer): Promise<string[]> {
   }
 }
 
-/** Two processes with three stages each that call each other all the time, while `away` happens to their Redis. */
+/** Two processes with three stages each, which call each other all the time while `away` affects their Redis. */
 async function outage(t: ExecutionContext, server: RedisServer, ttlMs: number, away: () => Promise<void>): Promise<{ listedMs: number; calls: number }> {
   const folder = await tempFolder(t)
   const processes = [0, 1].map(() => Process.start(t))
@@ -45,7 +45,7 @@ async function outage(t: ExecutionContext, server: RedisServer, ttlMs: number, a
   const backAt = performance.now()
   await until(async () => (await inRedis(server)).join() === [...ids].sort().join(), ttlMs)
   const listedMs = performance.now() - backAt
-  await sleep(ttlMs + GRACE_MS) // whoever would wrongly be given up is by now
+  await sleep(ttlMs + GRACE_MS) // a stage that is wrongly declared dead would be declared dead by now
   const after = await sights()
 
   t.deepEqual(after.map(({ id }) => id), ids, 'the same ids')
@@ -62,7 +62,7 @@ async function outage(t: ExecutionContext, server: RedisServer, ttlMs: number, a
   const ran = begun(...all.map(({ file }) => file))
   t.is(new Set(ran).size, outcomes.length)
 
-  // and it can be joined and left again
+  // and stages can join and leave it again
   const late = new Stage('late', server.url, undefined, { ttlMs })
   t.teardown(() => late.close())
   await listed(late)
@@ -72,12 +72,12 @@ async function outage(t: ExecutionContext, server: RedisServer, ttlMs: number, a
 }
 
 const TTL_MS = 4000
-/** A stage that noticed the outage tries each second at least, one that did not renews every third of its TTL ± 10 %. */
+/** A stage that noticed the outage retries at least each second, any other stage renews every third of its TTL ± 10 %. */
 const HEARTBEAT_MS = TTL_MS / 3 * 1.1 + 500
 
 for (const keepData of [true, false]) {
   const how = keepData ? 'with its data' : 'empty'
-  onRedis(`Redis that is restarted ${how} under load gets every stage listed again within a heartbeat, and nobody else notices`, async (t, server) => {
+  onRedis(`Redis that is restarted ${how} under load lists every stage again within a heartbeat, and causes no other event`, async (t, server) => {
     const { listedMs, calls } = await outage(t, server, TTL_MS, () => server.restart({ keepData }))
     t.log(`restarted ${how}: all listed again after ${Math.round(listedMs)} ms, ${calls} calls`)
     t.true(listedMs < HEARTBEAT_MS, `${listedMs} ms`)
@@ -86,7 +86,7 @@ for (const keepData of [true, false]) {
 
 for (const keepData of [true, false]) {
   const how = keepData ? 'with its data' : 'empty'
-  onRedis(`Redis that is away for longer than any lease, and comes back ${how}, is no reason to give anybody up`, async (t, server) => {
+  onRedis(`Redis that is unavailable for longer than any lease, and comes back ${how}, makes no stage be declared dead`, async (t, server) => {
     const ttlMs = 2000
     const { listedMs } = await outage(t, server, ttlMs, async () => {
       await server.stop()
@@ -97,7 +97,7 @@ for (const keepData of [true, false]) {
   })
 }
 
-onRedis('Redis that stands still for longer than any lease is no reason to give anybody up', async (t, server) => {
+onRedis('Redis that is stopped for longer than any lease makes no stage be declared dead', async (t, server) => {
   const ttlMs = 2000
   const { listedMs } = await outage(t, server, ttlMs, async () => {
     server.pause()
@@ -107,7 +107,7 @@ onRedis('Redis that stands still for longer than any lease is no reason to give 
   t.log(`stood still for 5.5 s: all listed again after ${Math.round(listedMs)} ms`)
 })
 
-onRedis('a stage that closes has left every view within a second', async (t, server) => {
+onRedis('a stage that closes leaves every view within a second', async (t, server) => {
   const processes = [0, 1, 2, 3].map(() => Process.start(t))
   const options = { ttlMs: 15_000 }
   await Promise.all(processes.map((process) => process.ask('open', 'watcher', { name: 'watcher', registry: server.url, options })))
@@ -125,7 +125,7 @@ onRedis('a stage that closes has left every view within a second', async (t, ser
   t.true(lastMs < 1000, `${lastMs} ms`)
 })
 
-onRedis('twenty stages in four processes see each other, and after any coming and going all views are the same', async (t, server) => {
+onRedis('twenty stages in four processes see each other, and after stages have come and gone all views are the same', async (t, server) => {
   const options = { ttlMs: 2000 }
   const alive = new Map<string, { process: Process; key: string }>()
   const processes = [0, 1, 2, 3].map(() => Process.start(t))
@@ -142,7 +142,7 @@ onRedis('twenty stages in four processes see each other, and after any coming an
   await Promise.all(processes.flatMap((process) => Array.from({ length: 5 }, () => open(process))))
   await until(agree)
 
-  // a process is killed, one comes, and in all of them stages come and go
+  // a process is killed, another one starts, and in all processes stages come and go
   await processes[3].kill()
   for (const [id, { process }] of alive) if (process === processes[3]) alive.delete(id)
   processes[3] = Process.start(t)

@@ -1,4 +1,4 @@
-/** One folder for each user, in whatever session the process runs. */
+/** One folder for each user, in every session that the process may run in. */
 import { join } from 'node:path'
 import test from 'ava'
 import type { StageError } from '../../src/errors.js'
@@ -7,10 +7,10 @@ import { Process, tempFolder } from '../helpers/process.js'
 const unix = process.platform === 'win32' ? test.skip : test
 const folder = `/tmp/stagemesh-${process.getuid?.()}`
 
-// in the folder that everybody of this user has: a namespace keeps each test for itself
+// all processes of this user share the folder: a namespace separates the tests
 const namespaceOf = (title: string): string => `${title}-${process.pid}`
 
-unix('processes of one user meet on local:, whatever session they were started in', async (t) => {
+unix('processes of one user find each other on local:, in every session', async (t) => {
   t.timeout(120_000)
   const other = await tempFolder(t)
   const environments: Record<string, Record<string, string | undefined>> = {
@@ -25,7 +25,7 @@ unix('processes of one user meet on local:, whatever session they were started i
   for (const { process } of all) t.is(await process.ask('close', 'it').then((ms) => ms < 15_000), true)
 })
 
-unix('NO_SUCH_PEER names the folder where it looked', async (t) => {
+unix('NO_SUCH_PEER names the folder of the registry', async (t) => {
   const place = join(await tempFolder(t), 'ours')
   for (const [env, registry, expected] of [
     [{ STAGE_FOLDER: undefined }, 'local:', folder],

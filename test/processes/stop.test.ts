@@ -1,4 +1,4 @@
-/** Stages in processes that stand still and go on. */
+/** Stages in processes that are stopped and resumed. */
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { Stage, StageError } from '../../src/index.js'
@@ -16,7 +16,10 @@ interface Ended {
   error: unknown
 }
 
-/** A stage in a process of its own, one here that calls it and is called by it all the time, and one here that does neither. */
+/**
+ * A stage in a separate process, a stage here that calls it and is called by it all the time, and a stage here without
+ * calls.
+ */
 async function sleeper(t: ExecutionContext, registry: string, ttlMs: number) {
   const file = join(await tempFolder(t), 'work')
   const process = Process.start(t)
@@ -88,7 +91,7 @@ async function beyondItsLease(t: ExecutionContext, registry: string): Promise<vo
   t.deepEqual([...new Set(outcomes.map(({ error }) => error && `${error.code} ${error.executed}`))].filter(Boolean), ['DISCONNECTED unknown'])
 }
 
-const title = 'a stage that stands still beyond its lease parts, comes back under a new id, and never under the old one'
+const title = 'a stage that is stopped for longer than its lease parts, comes back under a new id, and never under the old one'
 
 test(`local: ${title}`, async (t) => {
   await beyondItsLease(t, `local:${join(await tempFolder(t), 'registry')}`)
@@ -98,7 +101,7 @@ onRedis(`redis: ${title}`, async (t, { url }) => {
   await beyondItsLease(t, url)
 })
 
-test('a peer that falls silent is noticed by the link before its lease ends, and is the same one when it goes on', async (t) => {
+test('a silent peer is detected by the link before its lease ends, and keeps its id when it resumes', async (t) => {
   const registry = `local:${join(await tempFolder(t), 'registry')}`
   const { process, caller, bystander, notes, id, inFlight } = await sleeper(t, registry, 60_000)
   const stoppedAt = performance.now()

@@ -1,4 +1,6 @@
-/** A process without the secret that keeps as many connections open as it can: each that is closed is made anew at once. */
+/**
+ * A process without the secret that keeps as many connections open as it can: it replaces each closed connection at once.
+ */
 import { randomBytes } from 'node:crypto'
 import { connect, type Socket } from 'node:net'
 import { answering } from '../helpers/answering.js'
@@ -7,18 +9,21 @@ import { hello, packet } from '../helpers/raw-peer.js'
 export interface Attack {
   /** `tcp://127.0.0.1:port` or `ipc:///path` */
   address: string
-  /** What each says: nothing, half a HELLO, a byte now and then, or a HELLO under one of these ids or a new one each time. */
+  /**
+   * The data on each connection: nothing, half a HELLO, a byte from time to time, or a HELLO with one of these ids or a new
+   * id each time.
+   */
   says: 'nothing' | 'half' | 'drip' | 'hello'
   ids?: readonly [id: string, name: string][]
-  /** Connections at a time. */
+  /** Concurrent connections. */
   count: number
-  /** So many loopback addresses to come from. */
+  /** The number of loopback addresses to connect from. */
   places: number
 }
 
 export type StrangerOrders = {
   attack(attack: Attack): Promise<void>
-  /** Connections that were made so far. */
+  /** The number of connections so far. */
   made(): Promise<number>
 }
 

@@ -1,4 +1,4 @@
-/** A unique name has one holder, whatever becomes of processes. */
+/** A unique name has one holder, even if processes are killed. */
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { Stage, type StageError } from '../../src/index.js'
@@ -11,7 +11,7 @@ const TTL_MS = 1500
 const GRACE_MS = 2000
 
 async function oneAtATime(t: ExecutionContext, registry: string): Promise<void> {
-  const bystander = new Stage('bystander', registry, undefined, { ttlMs: TTL_MS }) // who sweeps
+  const bystander = new Stage('bystander', registry, undefined, { ttlMs: TTL_MS }) // the stage that sweeps
   t.teardown(() => bystander.close())
   await listed(bystander)
   const opening = { name: 'one', registry, options: { unique: true, ttlMs: TTL_MS } }
@@ -22,7 +22,7 @@ async function oneAtATime(t: ExecutionContext, registry: string): Promise<void> 
   t.true(error.message.includes('one') && error.message.includes(id), error.message)
   await t.throwsAsync(second.ask('open', 'other', { ...opening, options: { ttlMs: TTL_MS } }), { code: 'NAME_TAKEN' }, 'nor shares it with one that would')
 
-  // closed: free at once, and the one that was refused goes on trying by itself
+  // closed: the name is free at once, and the stage that was refused keeps trying by itself
   await second.ask('close', 'other')
   const closing = performance.now()
   await first.ask('close', 'it')
@@ -30,7 +30,7 @@ async function oneAtATime(t: ExecutionContext, registry: string): Promise<void> 
   const closedMs = performance.now() - closing
   await t.throwsAsync(third.ask('open', 'it', opening), { code: 'NAME_TAKEN' })
 
-  // killed: free after its lease and the grace, and not while the lease holds
+  // killed: the name is free after the lease and the grace period, and not while the lease holds
   const killedAt = performance.now()
   await second.kill()
   const freeMs = async () => {
@@ -42,7 +42,7 @@ async function oneAtATime(t: ExecutionContext, registry: string): Promise<void> 
   t.true(killedMs > TTL_MS * 0.6 && killedMs < TTL_MS + GRACE_MS + 1500, `${killedMs} ms`)
 }
 
-const title = 'a unique name is taken while its stage lives, free when it closed, and free after lease and grace when it was killed'
+const title = 'a unique name is taken while its stage lives, free once the stage closed, and free after lease and grace if it was killed'
 
 test(`local: ${title}`, async (t) => {
   await oneAtATime(t, `local:${join(await tempFolder(t), 'registry')}`)

@@ -29,7 +29,7 @@ const left = (stage: Stage): string[] => {
   return told
 }
 
-test('the folder of a socket was deleted: calls go on over the link, a new peer gets in, and nobody is taken for dead', async (t) => {
+test('the folder of a socket was deleted: calls continue over the link, a new peer connects, and no stage is declared dead', async (t) => {
   t.timeout(120_000)
   const folder = await tempFolder(t)
   const registry = `local:${join(folder, 'registry')}`
@@ -51,11 +51,11 @@ test('the folder of a socket was deleted: calls go on over the link, a new peer 
   t.deepEqual(late.lookup('far')[0]!.addresses, address)
 })
 
-test('an owner whose socket is missing keeps its actors, and those that cannot reach it wait', async (t) => {
+test('an owner whose socket is missing keeps its actors, and callers that cannot reach it wait', async (t) => {
   t.timeout(120_000)
   const folder = await tempFolder(t)
   const registry = `local:${join(folder, 'registry')}`
-  const clock = new VirtualClock() // of the socket alone: it is made anew when the test says so
+  const clock = new VirtualClock() // the clock of the socket alone: the socket is made again when the test says so
   const path = join(folder, 'owner.sock')
   const owner = await make(t, 'owner', registry, path, clock)
   const type = { pattern: 'things.{id}', constructor: Thing, durable: true } as const
@@ -69,7 +69,7 @@ test('an owner whose socket is missing keeps its actors, and those that cannot r
   const third = await make(t, 'third', registry, join(folder, 'third.sock'))
   third.define(type)
   const waiting = third.actor<Thing>('things.1', { timeoutMs: 20_000 }).add()
-  await new Promise((resolve) => setTimeout(resolve, 3000)) // three dials take less
+  await new Promise((resolve) => setTimeout(resolve, 3000)) // three dials take less time
   t.is(Thing.made, 1, 'it was not taken over')
   await clock.advance(2000)
   t.is(await waiting, '1: 2')

@@ -30,7 +30,7 @@ export const surroundings: readonly Surrounded[] = [
   { page: 'README.md', has: 'class Prices', after: 'assert.equal(price, 50)' },
   {
     page: 'README.md', has: "createWriteStream('copy.jpg')", before: `${FOLDER}\n${UNTIL}\n${SAID}`,
-    after: "await until(() => said.length === 1)\nconsole.log = log\nassert.deepEqual(said, ['the store has read all of it'])\nassert.equal(readFileSync('copy.jpg', 'utf8'), 'not really a photo')",
+    after: "await until(() => said.length === 1)\nconsole.log = log\nassert.deepEqual(said, ['the store has read all of it'])\nawait until(() => readFileSync('copy.jpg', 'utf8') !== '')\nassert.equal(readFileSync('copy.jpg', 'utf8'), 'not really a photo')",
   },
   { page: 'README.md', has: 'class Player', after: "assert.equal(await viewer.actor<Player>('players.42').hp, 90)" },
   { page: 'docs/registries.md', has: 'new RedisRegistry({ client })', before: 'const client = new Redis({ lazyConnect: true })' },
@@ -47,6 +47,22 @@ export const surroundings: readonly Surrounded[] = [
     after: `
       db.to('*').provide('name', function (name: string) { return [name, this.headers['hop'], this.headers['tenant']] })
       assert.deepEqual(await web.to('api', { headers: { tenant: 'a' } }).call('greet', 'bob'), ['bob', '2', undefined])`,
+  },
+  {
+    page: 'docs/calls.md', has: "waitMs: 0 }).call('greet'", before: `${STAGES}\napi.to('*').provide('greet', () => 'hi')`,
+    after: "await assert.rejects(web.to('nobody', { waitMs: 0 }).call('greet'), { code: 'NO_SUCH_PEER' })",
+  },
+  {
+    page: 'docs/calls.md', has: 'class Greeter', before: STAGES,
+    after: "while ((await web.to('api').methods()).length > 0) await sleep(10)",
+  },
+  {
+    page: 'docs/calls.md', has: 'withCall: true })', before: `${STAGES}\ninterface Greeting { greet(name: string): string }`,
+    after: "assert.equal(await web.to('api').as<Greeting>().greet('bob'), 'hi there, bob, says web')",
+  },
+  {
+    page: 'docs/calls.md', has: "api.on('failed'", before: `${STAGES}\n${UNTIL}\nconst told: unknown[] = []\nconsole.error = (...args: unknown[]): void => { told.push(args[0]) }`,
+    after: "api.to('*').provide('greet', () => { throw new Error('on purpose') })\nawait assert.rejects(web.to('api').call('greet'), { code: 'REMOTE_ERROR' })\nawait until(() => told.length === 1)\nassert.deepEqual(told, ['greet, called by web'])",
   },
   { page: 'docs/calls.md', has: "idempotent: true }).call('price'", before: `${STAGES}\n${PLAYER}`, after: "assert.equal(await web.actor<Player>('players.42').name, 'bob')" },
   {

@@ -51,7 +51,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, 'at most 64 that have, and for a moment', 'src/strangers.ts', 'GREETED_MAX', 64],
   [PROTOCOL, 'for a moment 256 in all', 'src/strangers.ts', 'BURST_MAX', 256],
   [PROTOCOL, 'has not answered within 2 seconds; the last one has 5 for the connection', 'src/dial.ts', 'HURRY_MS', 2000],
-  [PROTOCOL, '2 s for each address but the last, for which there are 5 s', 'src/dial.ts', 'CONNECT_MS', 5000],
+  [PROTOCOL, '2 s for each address, 5 s for the last one', 'src/dial.ts', 'CONNECT_MS', 5000],
   [PROTOCOL, 'again after 100 ms × 1.6 each time, up to 10 s', 'src/dial.ts', 'BACKOFF_MS', 100],
   [PROTOCOL, 'again after 100 ms × 1.6 each time, up to 10 s', 'src/dial.ts', 'BACKOFF_FACTOR', 1.6],
   [PROTOCOL, 'again after 100 ms × 1.6 each time, up to 10 s', 'src/dial.ts', 'BACKOFF_MAX_MS', 10_000],
@@ -60,7 +60,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '| frame | 64 KiB and 512 bytes', 'wrappers/framing/options.ts', 'DEFAULTS.maxFrameBytes', 64 * KIB + 512],
   [PROTOCOL, 'from 256 bytes to 1 MiB', 'wrappers/framing/options.ts', 'FRAME_LIMIT', MIB],
   [PROTOCOL, 'a frame that is not whole 10 seconds after its first byte', 'wrappers/framing.ts', 'FRAME_MS', 10_000],
-  [PROTOCOL, 'takes nothing for 30 seconds of what waits for it', 'wrappers/framing.ts', 'STALL_MS', 30_000],
+  [PROTOCOL, 'reads none of the waiting data for 30 seconds', 'wrappers/framing.ts', 'STALL_MS', 30_000],
   [PROTOCOL, 'More than 100 pings within 10 seconds', 'wrappers/framing.ts', 'PINGS_MAX', 100],
   [PROTOCOL, 'More than 100 pings within 10 seconds', 'wrappers/framing.ts', 'PINGS_MS', 10_000],
   [PROTOCOL, '| ping | every 10 s, answered within 5 s |', 'src/link.ts', 'PING_MS', 10_000],
@@ -71,11 +71,11 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, 'nothing has moved for 0.5 s, or for 9 s', 'wrappers/rpc/streams/channel.ts', 'ASKED_MS', 9000],
   [PROTOCOL, 'A whole message has at most 4 MiB and 512 bytes', 'wrappers/rpc/wire/messages.ts', 'MESSAGE_MAX_BYTES', 4 * MIB + 512],
   [PROTOCOL, 'At most 256 KiB of PARTs', 'wrappers/rpc/wire/messages.ts', 'PARTS_WINDOW_BYTES', 256 * KIB],
-  [PROTOCOL, 'Parts of so many that four of the largest would be more', 'wrappers/rpc/wire/messages.ts', 'UNFINISHED_MAX', 4],
+  [PROTOCOL, 'More unfinished parts than four of the largest messages', 'wrappers/rpc/wire/messages.ts', 'UNFINISHED_MAX', 4],
   [PROTOCOL, 'Each direction may be 256 KiB ahead', 'wrappers/rpc/wire/messages.ts', 'STREAM_WINDOW_BYTES', 256 * KIB],
   [PROTOCOL, 'all directions that one end sends 4 MiB together', 'wrappers/rpc/wire/messages.ts', 'LINK_WINDOW_BYTES', 4 * MIB],
   [PROTOCOL, 'each may always be 4 KiB ahead', 'wrappers/rpc/wire/messages.ts', 'RESERVE_BYTES', 4 * KIB],
-  [PROTOCOL, 'Whoever did not begin within 60 seconds resets it', 'wrappers/rpc/wire/messages.ts', 'UNREAD_MS', 60_000],
+  [PROTOCOL, 'The receiver resets the stream if it has not begun within 60 seconds', 'wrappers/rpc/wire/messages.ts', 'UNREAD_MS', 60_000],
   [PROTOCOL, 'can still be read, for 60 seconds at most', 'wrappers/rpc/wire/messages.ts', 'UNREAD_MS', 60_000],
   [PROTOCOL, 'at most 256 items ahead of the reader, which sends TOOK for every 128', 'wrappers/rpc/streams/values.ts', 'AHEAD', 256],
   [PROTOCOL, 'by their lengths, are at most 16 MiB', 'wrappers/rpc/wire/messages.ts', 'VALUES_MAX_BYTES', 16 * MIB],
@@ -129,7 +129,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, '| names (1 to 100), `latest` or', 'wrappers/actors/tasks.ts', 'WATCHED_MAX', 100],
   [PROTOCOL, 'still remembered: 1024 changes or 1 MiB', 'wrappers/actors/watching/history.ts', 'CHANGES_MAX', 1024],
   [PROTOCOL, 'still remembered: 1024 changes or 1 MiB', 'wrappers/actors/watching/history.ts', 'BYTES_MAX', MIB],
-  [PROTOCOL, 'over one link | 100 000; one of more than ten properties', 'wrappers/actors/watching/changes.ts', 'WATCHES_MAX', 100_000],
+  [PROTOCOL, 'over one link | 100 000; a watch of more than ten properties', 'wrappers/actors/watching/changes.ts', 'WATCHES_MAX', 100_000],
   [PROTOCOL, 'cut into pieces of 64 KiB', 'wrappers/actors/watching/changes.ts', 'PIECE_BYTES', 64 * KIB],
   [PROTOCOL, 'when it was taken out; kept for 2 min', 'registries/shared/ledger.ts', 'LAPSED_MS', 120_000],
   [PROTOCOL, '| stream, about 10 000 |', 'registries/redis/scripts.ts', 'LOG_MAX', 10_000],
@@ -223,4 +223,45 @@ test('each file that docs/architecture.md names is there', (t) => {
   const guide = [...section('docs/architecture.md', 'Where the next one goes').matchAll(/`([\w/-]+\.ts)`/g)].map(([, file]) => file)
   t.true(guide.length > 30, `${guide.length} files`)
   t.deepEqual(guide.filter((file) => !file.includes('/')), [], 'who looks for a place needs the folder')
+})
+
+/** The names in a list of a source: `const NAME = ['a', 'b'] …`. */
+function namesIn(file: string, name: string): string[] {
+  const [, text] = new RegExp(`const ${name}\\b[^=]* = \\[([^\\]]*)\\]`).exec(read(file)) ?? []
+  if (text === undefined) throw new Error(`${file} has no list ${name}`)
+  return [...text.matchAll(/'(\w+)'/g)].map(([, one]) => one)
+}
+
+/** The rows of the table of a page that begins with `head`: the options of the first cell, and the other cells. */
+function rowsOf(page: string, head: string): { names: string[]; cells: string[] }[] {
+  const [, after] = read(page).split(`${head}\n`)
+  if (after === undefined) throw new Error(`${page} has no table that begins with ${head}`)
+  const lines = after.split('\n')
+  return lines.slice(1, lines.findIndex((line) => !line.startsWith('|'))).map((line) => {
+    const [first, ...cells] = line.slice(1, -1).split(' | ').map((cell) => cell.trim())
+    return { names: [...first.matchAll(/`(\w+)/g)].map(([, one]) => one), cells }
+  })
+}
+
+const options: [page: string, head: string, names: string[]][] = [
+  [STAGE, '| option | unit | default | meaning |', [...namesIn('src/options.ts', 'STAGE_OPTIONS'), 'interceptors', 'authorize', 'provide']],
+  // `persist` is told of with the callback form, on the page of streams
+  [CALLS, '| option of `to()` | meaning |', namesIn('src/options.ts', 'TARGET_OPTIONS').filter((name) => name !== 'persist')],
+  [ACTORS, '| option of `define` | default | meaning |', namesIn('wrappers/actors/definition.ts', 'OPTIONS').filter((name) => !['pattern', 'constructor', 'create'].includes(name))],
+]
+for (const [page, head, names] of options) {
+  test(`${page} has a row for each option: ${head}`, (t) => {
+    t.deepEqual(rowsOf(page, head).flatMap((row) => row.names).sort(), [...names].sort())
+  })
+}
+
+test('defaults in the table of types of actors are those of the code', (t) => {
+  const code = new Map([...defaultsOf('wrappers/actors/definition.ts').matchAll(/(\w+): ([^,\n]+),/g)].map(([, name, value]) => [name, value]))
+  t.true(code.size >= 10)
+  const rows = rowsOf(ACTORS, '| option of `define` | default | meaning |')
+  for (const [name, value] of code) {
+    const cell = rows.find(({ names }) => names.includes(name))?.cells[0]
+    const said = value === 'Infinity' ? 'none' : value.replaceAll('_', ' ')
+    t.is(cell?.replaceAll('`', '').replace(/(\d) (\d{3})/, '$1 $2'), said.length === 4 ? said.replace(' ', '') : said, name)
+  }
 })

@@ -109,7 +109,7 @@ test('the page runs on the embedded registry', (t) => runs(t, (folder) => `local
 
 const redisTest = hasRedis ? test : test.skip
 redisTest(`the page runs on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
-  const server = await RedisServer.start()
+  const server = await RedisServer.start('--appendonly', 'no')
   t.teardown(() => server.close())
   await runs(t, () => server.url)
 })

@@ -44,3 +44,19 @@ test('comments and pages use the terms of the field', (t) => {
     .flatMap(([file, parts]) => parts.filter((one) => NOT_TERMS.test(one)).map((one) => `${file}: ${one}`))
   t.deepEqual(found, [])
 })
+
+test('messages use them, too', (t) => {
+  const strings = sources.flatMap((file) => [...readFileSync(join(root, file), 'utf8').matchAll(/`[^`]*`|'[^'\n]*'/g)].map(([text]) => `${file}: ${text}`))
+  t.true(strings.length > 3000, `${strings.length}`)
+  t.deepEqual(strings.filter((one) => NOT_TERMS.test(one)), [])
+})
+
+test('the README fits on a page', (t) => {
+  t.true(readFileSync(join(root, 'README.md'), 'utf8').split('\n').length <= 120)
+})
+
+test('each section of the page on errors has an example, and says what to do', (t) => {
+  const sections = readFileSync(join(root, 'docs/errors.md'), 'utf8').split(/^### /m).slice(1)
+  t.true(sections.length >= 25)
+  for (const section of sections) t.regex(section.split(/^## /m)[0].trim(), /```[^]*?```\n\n\S[^]{20,}$/, section.split('\n')[0])
+})

@@ -160,13 +160,13 @@ test('while a process is stopped inside a write nothing is written, nothing wait
   const commit = commitOf(2, 'second')
   const since = performance.now()
   await Promise.all([
-    t.throwsAsync(store.commit('x', owner, commit), { ...UNAVAILABLE, message: /the store local:.*stopped in the middle/ }),
+    t.throwsAsync(store.commit('x', owner, commit), { ...UNAVAILABLE, message: /the store local:.*suspended in the middle/ }),
     t.throwsAsync(store.claim('y', claimOf()), UNAVAILABLE),
     t.throwsAsync(store.release('x', owner), UNAVAILABLE),
   ])
   t.true(performance.now() - since < 5000)
   const again = performance.now()
-  for (let i = 0; i < 50; i++) await t.throwsAsync(store.commit('x', owner, commit), { ...UNAVAILABLE, message: /stopped in the middle/ })
+  for (let i = 0; i < 50; i++) await t.throwsAsync(store.commit('x', owner, commit), { ...UNAVAILABLE, message: /suspended in the middle/ })
   t.true(performance.now() - again < 20_000, 'what would only wait behind others is refused at once, and not after 3 s each')
   t.is((await store.look('x'))!.data, 'first', 'reading goes on')
   t.deepEqual(await store.due(1), [])

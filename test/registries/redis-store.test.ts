@@ -273,10 +273,20 @@ function tests(): void {
     await t.throwsAsync(store.claim('y', claimOf()), { ...UNAVAILABLE, message: /WRONGTYPE.*delete it/ })
   })
 
-  test('what it may lose is said, without credentials', (t) => {
-    const store = connect(t, `redis://user:secret@127.0.0.1:${shared.port}`)
-    t.regex(store.warning!, /^redis:\/\/127\.0\.0\.1:\d+ may lose what was committed last: .*fails over.*appendonly yes/)
-  })
+  const LOSSES: [title: string, config: string[], warning: RegExp | undefined][] = [
+    ['no append-only file', ['--appendonly', 'no'], /^redis:\/\/127\.0\.0\.1:\d+ may lose the last commits when it restarts, because appendonly is no: .*; and when it fails over to a replica/],
+    ['a file that is written each second', ['--appendfsync', 'everysec'], /when its machine fails, because appendfsync is everysec/],
+    ['a file that is written with each commit', ['--appendfsync', 'always'], undefined],
+    ['a server that does not tell', ['--rename-command', 'CONFIG', ''], /when it restarts without appendonly yes and appendfsync always, settings that it does not disclose/],
+  ]
+  for (const [title, config, warning] of LOSSES) {
+    test(`what it may lose: ${title}`, async (t) => {
+      const { port } = await serve(t, ...config)
+      const said = await connect(t, `redis://127.0.0.1:${port}`).warning?.()
+      if (warning) t.regex(said ?? '', warning)
+      else t.is(said, undefined)
+    })
+  }
 }
 
 test('closing while a connection is being made ends it', async (t) => {

@@ -1,6 +1,6 @@
 /**
- * One process of the smoke run: `<runtime> part.js api|web|both <case> <registry>`. Nothing in it but the library and what
- * Node, Bun and Deno have in common.
+ * One process of the smoke test: `<runtime> part.js api|web|both <case> <registry>`. It uses only the library and modules
+ * that Node, Bun and Deno have in common.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -73,5 +73,5 @@ if (role !== 'api') {
   await web()
   process.exit()
 }
-await once(process.stdin.resume(), 'end') // its parent has ended
+await once(process.stdin.resume(), 'end') // the parent has ended
 process.exit()

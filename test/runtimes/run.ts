@@ -1,6 +1,6 @@
 /**
- * Whether the library works on Bun and Deno: `npm run runtimes`, or `npm run runtimes -- <folder>` where both lie in
- * `node_modules` of that folder already. Both come from npm, into a folder that is deleted afterwards.
+ * Checks that the library works on Bun and Deno: `npm run runtimes`, or `npm run runtimes -- <folder>` if both are already
+ * in the `node_modules` of that folder. Otherwise both are installed from npm, into a folder that is deleted afterwards.
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -23,7 +23,7 @@ const node: Command = [process.execPath]
 const folder = await mkdtemp(join(tmpdir(), 'stagemesh-runtimes-'))
 const children = new Set<ChildProcess>()
 
-/** Its output line by line, and how it ended. */
+/** Runs a process. @returns its output line by line, and how it ended */
 async function run([command, ...before]: Command, args: readonly string[], onready: () => void): Promise<string> {
   const child = spawn(command, [...before, part, ...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, STAGE_FOLDER: join(folder, 'stages') } })
   children.add(child)

@@ -6,23 +6,26 @@ import type { Host } from './host.js'
 export interface Ask {
   readonly address: string
   readonly method: string
-  /** Behind the number of the call. */
+  /** The arguments after the number of the call. */
   readonly args: readonly unknown[]
   readonly timeoutMs: number
-  /** `kept`: what it changes is committed before it is answered; `lazy`: later, or not at all; `inner`: with the turn that makes it. */
+  /**
+   * `kept`: its changes are committed before it is answered; `lazy`: later, or not at all; `inner`: with the turn that
+   * makes the call.
+   */
   readonly changes?: 'kept' | 'lazy' | 'inner' | undefined
-  /** The turn that it comes back to. */
+  /** The turn that the call comes back to. */
   readonly outer?: number | undefined
-  /** It comes back to an actor that waits for it. */
+  /** The call comes back to an actor that waits for it. */
   readonly circle?: boolean
 }
 
-/** Their errors are what they were told to do. */
+/** Methods that fail on purpose. */
 const FAILING: ReadonlySet<string> = new Set(['fails', 'slowFails', 'cheat', 'nestFails'])
 
 /**
- * A call of an actor, judged from its begin to its end.
- * @param actor  from the stage, or from a turn whose chain it belongs to
+ * Makes a call of an actor, and judges it from its begin to its end.
+ * @param actor  from the stage, or from a turn whose chain the call belongs to
  */
 export async function invoke(host: Host, actor: Actor<UntypedActor>, ask: Ask): Promise<unknown> {
   const { world } = host
@@ -65,7 +68,7 @@ function failed({ n, host }: Call, { address, method, circle }: Ask, { code, exe
       if (executed === 'yes' ? !FAILING.has(method) : !message.includes('could not be activated')) world.fail(`${n} ${method} of ${address} failed: ${message}`)
       break
     case 'FENCED':
-      if (message.includes('is not kept')) says('to be lost')
+      if (message.includes('the changes of this call are not kept')) says('to be lost')
       break
     case 'DEADLOCK':
       if (!circle) world.fail(`P17: ${n} ${method} of ${address} is no circle of calls: ${message}`)
@@ -78,7 +81,7 @@ function failed({ n, host }: Call, { address, method, circle }: Ask, { code, exe
   }
 }
 
-/** Reads a property; what it is must have been committed, or be what it was before. */
+/** Reads a property: its value must have been committed, or be the value before the first commit. */
 export async function readProperty(host: Host, address: string, name: string, timeoutMs: number): Promise<void> {
   const { world } = host
   const call = begin(host, timeoutMs, [], true)
@@ -97,7 +100,7 @@ export async function readProperty(host: Host, address: string, name: string, ti
   }
 }
 
-/** P11: calls of one caller begin in their order, as long as nothing befalls the owner or the way to it. */
+/** P11: calls of one caller begin in their order, as long as nothing happens to the owner or to the connection with it. */
 export function order(address: string, call: Call): void {
   const { host: caller, n, madeAt } = call
   const { world, started } = caller

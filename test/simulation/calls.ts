@@ -3,32 +3,32 @@ import { collect } from './garbage.js'
 import type { Host } from './host.js'
 import type { World } from './world.js'
 
-/** One call, from both of its ends. */
+/** One call, seen from both of its ends. */
 export interface Call {
   readonly n: number
   readonly host: Host
   readonly madeAt: number
-  /** By the caller's clock; Infinity for what has none. */
+  /** The deadline by the caller's clock; Infinity for a call without a deadline. */
   readonly endsAt: number
-  /** How often its handler ran, by process; a `callAll` or a cast may run once in each. */
+  /** How often its handler ran, by process; the handler of a `callAll` or a cast may run once in each. */
   readonly ran: Map<string, number>
   readonly many: boolean
-  /** Which connection it went over, where that is certain, */
+  /** The connection that it went over, if that is certain, */
   link?: string
-  /** and the id of the stage at its other end: one that was refused there may run elsewhere, in another order. */
+  /** and the id of the stage at the other end: a call that was refused there may run elsewhere, in another order. */
   bound?: string
-  /** When something of the stream in its arguments last moved, by the caller's clock: its time begins anew then. */
+  /** When a stream in its arguments last made progress, by the caller's clock: the deadline counts from then. */
   movedAt?: () => number
   settled?: 'value' | StageError
   judged?: boolean
 }
 
-/** What no stage of a sound mesh ever hears. */
+/** Codes that no stage of a correct mesh ever gets. */
 const FOREIGN: ReadonlySet<Code> = new Set(['PROTOCOL_ERROR', 'BAD_ARGUMENT', 'BAD_NAME', 'WRONG_NAMESPACE', 'AUTH_FAILED', 'CHAIN_MISMATCH', 'VERSION_MISMATCH', 'NO_SUCH_METHOD', 'NAME_TAKEN'])
-/** One that says something twice is told so. */
+/** A stage that sends a call twice gets PROTOCOL_ERROR. */
 export const isForeign = (world: World, code: Code): boolean => FOREIGN.has(code) && !(code === 'PROTOCOL_ERROR' && world.stuttered)
 const LATE_MS = 100
-/** What was written goes on moving until it has arrived. */
+/** Written data counts as progress until it has arrived. */
 const MOVES_MS = 1000
 const lastStarted = new WeakMap<World, Map<string, number>>()
 
@@ -38,7 +38,7 @@ export function begin(host: Host, timeoutMs: number, to: To, many = false): Call
   const call: Call = { n, host, madeAt: host.clock.now(), endsAt: host.clock.now() + timeoutMs, ran: new Map(), many }
   world.calls.set(n, call)
   if (many) return call
-  // only where it is certain which connection a call takes can its order be judged
+  // the order of a call can be judged only if it is certain which connection it takes
   const peers = typeof to === 'string' && to !== host.name ? host.stage.lookup(to) : []
   if (peers.length !== 1 || peers[0].name !== to) return call
   call.bound = peers[0].id
@@ -66,7 +66,7 @@ export function settle(call: Call, outcome: 'value' | StageError): void {
   if (outcome.executed === 'yes' && ran === 0) world.fail(`P10: call ${call.n} did not run, and ${outcome.code} says that it did`)
 }
 
-/** P9: also asked of those that have not settled yet. */
+/** P9: also checked for calls that have not settled yet. */
 export function late(call: Call): void {
   const { host } = call
   const moved = (call.movedAt?.() ?? -Infinity) + call.endsAt - call.madeAt + MOVES_MS
@@ -75,7 +75,7 @@ export function late(call: Call): void {
   host.world.fail(`P9: call ${call.n} of ${host.label} is ${(host.clock.now() - call.endsAt).toFixed(0)} ms behind its deadline`)
 }
 
-/** A handler's first line. */
+/** The first line of a handler. */
 export function ran(host: Host, n: number): Call | undefined {
   const { world } = host
   const call = world.calls.get(n)
@@ -94,7 +94,7 @@ export function ran(host: Host, n: number): Call | undefined {
   return call
 }
 
-/** Runs a handler's body, counted. */
+/** Runs the body of a handler, and counts it. */
 export async function serve(host: Host, n: number, body: () => unknown): Promise<unknown> {
   if (!ran(host, n)) return new Promise(() => {})
   host.open.serving++
@@ -140,7 +140,7 @@ async function nested(host: Host, context: CallContext, to: string, ms: number):
   await through(host, context.to(to), to, Math.max(1, left), ms > 0 ? 'slow' : 'quick', [ms]).catch(() => {})
 }
 
-/** A call of a function that was passed; its deadline is the default one. */
+/** Calls a function that was passed, with the default deadline. */
 async function callBack(host: Host, fn: (n: number) => Promise<number>): Promise<void> {
   const call = begin(host, 10_000, [])
   host.open.calls++
@@ -155,7 +155,7 @@ async function callBack(host: Host, fn: (n: number) => Promise<number>): Promise
   }
 }
 
-/** What is called, and how. */
+/** A call to be made: its target and its method. */
 export interface Order {
   to: string
   method: 'quick' | 'slow' | 'fails' | 'never' | 'nested' | 'big' | 'sink' | 'back'
@@ -167,15 +167,15 @@ export function makeCall(host: Host, { to, method, args, options }: Order): void
   void through(host, host.stage.to(to, options), to, options.timeoutMs, method, args).catch(() => {})
 }
 
-/** A call with a function: it stays callable until the other end has let go of it. */
+/** Makes a call with a function: the function stays callable until the other end has released it. */
 export function makeCallBack(host: Host, to: string, times: number, timeoutMs: number): void {
   const fn = (n: number): number => { ran(host, n); return n }
   void through(host, host.stage.to(to, { timeoutMs }), to, timeoutMs, 'back', [times, fn]).catch(() => {})
 }
 
 /**
- * A call, judged from its begin to its end.
- * @param right  whether that is the answer; default: the number of the call
+ * Makes a call, and judges it from its begin to its end.
+ * @param right  whether an answer is correct; default: it is the number of the call
  */
 export async function through(host: Host, target: Target, to: string, timeoutMs: number, method: string, args: readonly unknown[], right?: (value: unknown) => boolean, movedAt?: () => number): Promise<unknown> {
   const call = begin(host, timeoutMs, to)
@@ -201,7 +201,7 @@ export async function makeCallAll(host: Host, to: string, timeoutMs: number, lea
   const call = begin(host, timeoutMs, to, true)
   const { world } = host
   world.tell(host.label, `calls ${call.n} on all of ${to}`)
-  const most = world.hosts.length + 5 // it may wait for its first view while others join
+  const most = world.hosts.length + 5 // a call may wait for its first view while other stages join
   host.open.calls += most
   let answers = 0
   try {

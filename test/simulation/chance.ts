@@ -1,6 +1,6 @@
 import { seeded } from '../helpers/mesh.js'
 
-/** What a simulation asks of its seed. */
+/** The random choices of a simulation, from its seed. */
 export class Chance {
   readonly float: () => number
 

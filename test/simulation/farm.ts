@@ -3,28 +3,28 @@ import type { Outcome } from './run.js'
 import type { Range, Told } from './worker.js'
 
 export interface FarmOptions {
-  /** The file of the worker: this library's own, or that of a mutant. */
+  /** The file of the worker: that of this library, or that of a mutant. */
   readonly worker: string
   readonly from: number
   readonly seeds: number
   readonly jobs: number
-  /** Ends with the first world that is broken. */
+  /** Ends after the first world that is broken. */
   readonly first?: boolean
   onoutcome?: (outcome: Outcome, done: number) => void
 }
 
 const ROW = 20
-/** Of one process: what crashed in its worlds is never taken apart, and a heap full of that makes the next ones slow. */
+/** Rows of worlds for one process: objects of crashed stages are never freed, and a full heap makes further worlds slow. */
 const ROWS_MAX = 15
-/** A world takes a tenth of a second; one that takes so long has no end. */
+/** A world takes a tenth of a second; a world that takes this long never ends. */
 const STUCK_MS = 60_000
-/** The exit code of a process that has said what it died of. */
+/** The exit code of a process that has reported its cause of death. */
 export const TOLD = 7
 
-/** Worlds in child processes. @returns those that were broken, in the order of their seeds */
+/** Runs worlds in child processes. @returns the broken ones, in the order of their seeds */
 export async function farm({ worker, from, seeds, jobs, first = false, onoutcome }: FarmOptions): Promise<Outcome[]> {
   const broken: Outcome[] = []
-  /** What is left of the rows of processes that died. */
+  /** The rest of the rows of processes that died. */
   const left: Range[] = []
   let next = from
   let done = 0
@@ -38,11 +38,11 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
     return row
   }
 
-  /** One process, until there is no more to do or it dies of a world. */
+  /** Runs one process, until there is no more work or a world kills it. */
   const work = (): Promise<void> => new Promise((resolve) => {
     let row = take()
     if (!row) return resolve()
-    const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: ['--max-semi-space-size=64', '--stack-trace-limit=4'] }) // worlds are garbage soon, and full of errors
+    const child = fork(worker, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], execArgv: ['--max-semi-space-size=64', '--stack-trace-limit=4'] }) // worlds soon become garbage, and contain many errors
     let watch: NodeJS.Timeout | undefined
     let rows = 1
     let stuck = false
@@ -65,7 +65,7 @@ export async function farm({ worker, from, seeds, jobs, first = false, onoutcome
       guard()
       if ('done' in told) finish(told.done)
       else if (row && row.from >= row.to) row = rows++ < ROWS_MAX ? take() : undefined
-      if (!child.connected) return // what it said before it was let go
+      if (!child.connected) return // this message came from a process that has already been released
       if (over || !row) child.disconnect()
       else if ('ready' in told) child.send(row)
     })

@@ -1,6 +1,6 @@
 /**
- * Garbage collection by decree. What V8 collects, and when, is no function of a seed; in the simulated world a function
- * that was passed is collected when the world says so.
+ * Controlled garbage collection. When V8 collects an object does not depend on the seed; in the simulated world, a function
+ * that was passed is collected when the world decides so.
  */
 const collected = new WeakSet<object>()
 
@@ -29,7 +29,7 @@ class DecreedRegistry<T> {
   }
 }
 
-/** From now on nothing can reach it; whoever registered for that is told by calling the result. */
+/** Makes an object unreachable; calling the result notifies the code that registered for its collection. */
 export function collect(target: object): () => void {
   collected.add(target)
   const of = cells.get(target) ?? []
@@ -37,12 +37,12 @@ export function collect(target: object): () => void {
   return () => { for (const cell of of) cell() }
 }
 
-/** Nobody holds anything any more: takes what never came to the application, as with calls that were not begun. */
+/** Collects all remaining objects that never reached the application, as those of calls that were not begun. */
 export function collectRest(): void {
   for (const target of [...cells.keys()]) collect(target)()
 }
 
-/** Runs `fn` in a world where only `collect` collects. */
+/** Runs `fn` in a world in which objects are collected only by `collect`. */
 export async function withoutGarbage<T>(fn: () => Promise<T>): Promise<T> {
   const own = { WeakRef, FinalizationRegistry }
   cells = new Map()

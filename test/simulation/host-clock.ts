@@ -9,8 +9,8 @@ interface Due {
 }
 
 /**
- * The clock of one process in the simulated world. It can stand still with its process: time goes on, and nothing fires.
- * When it goes on, overdue timers run first and what has arrived meanwhile comes behind them, as in Node after a stall.
+ * The clock of one process in the simulated world. It can stop with its process: time passes, but no timer fires. When it
+ * resumes, overdue timers run first, and events that arrived meanwhile come after them, as in Node after a stall.
  */
 export class HostClock implements Clock {
   paused = false
@@ -33,7 +33,7 @@ export class HostClock implements Clock {
     return this.#add(fn, ms, () => this.#timers)
   }
 
-  /** Something reaches the process from outside, `ms` from now. */
+  /** An event reaches the process from outside, `ms` from now. */
   arrive(fn: () => void, ms: number): Timer {
     return this.#add(fn, ms, () => this.#arrived)
   }
@@ -42,7 +42,7 @@ export class HostClock implements Clock {
     this.paused = true
   }
 
-  /** @param then runs behind all that is overdue */
+  /** @param then  runs after all overdue timers */
   resume(then: () => void): void {
     this.paused = false
     const late = [...this.#timers.splice(0), ...this.#arrived.splice(0)]
@@ -50,7 +50,7 @@ export class HostClock implements Clock {
     this.world.setTimeout(then, 0)
   }
 
-  /** The process is gone: nothing of it ever fires again. */
+  /** The process is gone: none of its timers ever fires again. */
   die(): void {
     this.#dead = true
     for (const one of this.#due) one.timer?.cancel()

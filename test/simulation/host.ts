@@ -11,10 +11,10 @@ import { accept, type OpenEnd } from './streams.js'
 import type { Watch } from './watching.js'
 import type { World } from './world.js'
 
-/** In 10 s to one address: far more than the back-off allows, however often a link breaks in between. */
+/** Dials to one address in 10 s: far more than the back-off allows, however often a link breaks in between. */
 const DIALS_MAX = 100
 
-/** What the framing writes at once at most; what is shorter ends with a whole frame. */
+/** The most that the framing writes at once; a shorter write ends with a whole frame. */
 const WRITE_MAX = 256 * 1024
 const CALL = 1
 
@@ -29,11 +29,11 @@ function callIn(chunk: Buffer): Buffer | undefined {
   return undefined
 }
 
-/** The interface of a process: once that is gone, nothing comes from it any more. */
+/** The interface of a process: once the process is gone, it sends nothing more. */
 class Port implements Interface {
   readonly scheme = 'memory'
   dead = false
-  /** So many calls are sent twice from now on, as no stage does. */
+  /** The number of calls that are sent twice from now on, which no correct stage does. */
   stutters = 0
   readonly #inner: MemoryInterface
   /** When each address was dialled. */
@@ -84,30 +84,33 @@ class Port implements Interface {
   }
 }
 
-/** One process of the world: a stage, its clock, its ways to the others and to the registry. */
+/** One process of the world: a stage, its clock, and its connections to other stages and to the registry. */
 export class Host {
   readonly label: string
   readonly clock: HostClock
   readonly client: Client
-  /** To the store of actors. */
+  /** The connection to the store of actors. */
   readonly way: StoreWay
   readonly port: Port
   readonly stage: Stage
   alive = true
   closing: Promise<void> | undefined
-  /** Others may find it gone, though it lives: it stood still, or could not reach the registry, until then. */
+  /**
+   * Until then other stages may find this stage gone although it lives, because it was stopped or could not reach the
+   * registry.
+   */
   impairedUntil = -Infinity
-  /** Others may have been told that nobody is there. */
+  /** Until then callers may have got the answer that nobody is there. */
   refusedUntil = -Infinity
-  /** A way to another was lost, or the own id with all ways. */
+  /** When a link to another stage was lost, or the own id with all links. */
   unlinkedAt = -Infinity
   readonly pauses: { from: number; until: number }[] = []
-  /** What the application here has begun and what has not ended: upper bounds of what the stage may hold. */
+  /** The work that the application here has begun and that has not ended: upper bounds of the stage's counters. */
   readonly open = { calls: 0, serving: 0, acts: 0 }
-  /** The last call of each actor that has begun. */
+  /** For each actor, the last call that has begun. */
   readonly started = new Map<string, number>()
   readonly watches = new Set<Watch>()
-  /** When others of them ended; the call that one began with may not have been answered yet. */
+  /** When former watches ended; the call that began such a watch may not have been answered yet. */
   unwatched: number[] = []
   readonly streams = new Set<OpenEnd>()
   /** Calls that wait for a link, by the id of their target. */
@@ -136,7 +139,7 @@ export class Host {
     return this.port.address
   }
 
-  /** Nothing of it happens any more from here on. `reset`: its machine still answers, and says that it is gone. */
+  /** Ends the process at this point. `reset`: its machine still answers, and reports that the process is gone. */
   crash(reset: boolean): void {
     const { network } = this.world
     this.alive = false
@@ -162,10 +165,10 @@ export class Host {
     this.clock.resume(() => this.world.network.release(this.#deaf))
   }
 
-  /** What arrives here waits; what was sent before goes its way. */
+  /** Messages that arrive here wait; messages that were sent earlier are delivered. */
   readonly #deaf = (_from: string, to: string): boolean => to === this.address
 
-  /** When something must have happened that was due at `at`: later if the process stood still then. */
+  /** The time by which an event that is due at `at` must have happened: later if the process was stopped then. */
   due(at: number): number {
     let due = at
     for (const { from, until } of this.pauses) if (from <= due + 100 && until + 100 >= due) due = until + 100
@@ -181,14 +184,17 @@ export class Host {
     return this.stage.links().find((link) => link.peer.id === id)?.id
   }
 
-  /** P5: whoever lives, runs and reaches the registry keeps its id; one that is there for a moment between two outages is not reached. */
+  /**
+   * P5: a stage that lives, runs and reaches the registry keeps its id; a registry that is up only for a moment between two
+   * outages is not reached.
+   */
   checkId(): void {
     const { world, stage } = this
     const { id } = stage
     this.client.noteDenied()
     if (this.#id !== id && this.#id !== '') {
       world.tell(this.label, `goes on as ${id}`)
-      // whom somebody found gone learns it when they meet, which may be much later
+      // a stage that another stage found gone learns of it when they meet, which may be much later
       if (Math.max(this.impairedUntil, this.client.deniedAt) + world.climate.ttlMs + 30_000 < world.clock.now()) world.fail(`P5: ${this.label} has lost its id, though it was well all the time`)
     }
     this.#id = id
@@ -218,22 +224,26 @@ export class Host {
     })
     stage.on('error', (error) => {
       if (this.alive) world.tell(this.label, `error: ${error.message}`)
-      if (error.message.startsWith('the registry had taken out')) this.unlinkedAt = this.clock.now()
+      if (error.message.startsWith('the registry had removed')) this.unlinkedAt = this.clock.now()
     })
+    stage.on('failed', () => {}) // handlers of this world throw on purpose
     stage.on('stream', (stream, peer) => accept(this, stream, peer))
   }
 
-  /** P5: whoever lives, runs and reaches the registry is not declared dead. */
+  /** P5: a stage that lives, runs and reaches the registry is not declared dead. */
   #judge(peer: Peer): void {
     const { world } = this
     if (!this.alive || this.closing) return
     const host = world.hosts.find((one) => one.alive && !one.closing && one.stage.id === peer.id)
-    // what befell it may show as late as its lease and the grace end, and a view is under way
+    // the effect of a fault may show as late as its lease and the grace period end, and a view takes time to arrive
     host?.client.noteDenied()
     if (host && Math.max(host.impairedUntil, host.client.deniedAt) + world.climate.ttlMs + 5000 < world.clock.now()) world.fail(`P5: ${this.label} declares ${host.label} dead, which was well all the time`)
   }
 
-  /** P8: whoever could hear a ping, and whose answer could be heard, is not given up; that this one stood still itself is no excuse. */
+  /**
+   * P8: the link to a peer that can hear a ping, and whose answer can be heard, is not closed; that this stage itself was
+   * stopped is no excuse.
+   */
   #acquit(peer: Peer): void {
     const { world } = this
     const since = world.clock.now() - 16_000
@@ -242,7 +252,7 @@ export class Host {
     world.fail(`P8: ${this.label} gives up its link to ${other.label}, which was well all the time`)
   }
 
-  /** Those that waited for this link go over it, in the order in which they were made. */
+  /** Calls that waited for this link go over it, in the order in which they were made. */
   #assign(peer: Peer): void {
     const waiting = this.waiting.get(peer.id)
     this.waiting.delete(peer.id)

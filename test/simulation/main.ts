@@ -1,11 +1,11 @@
 /**
- * Many worlds, or one of them again:
+ * Simulates many worlds, or one of them again:
  *
  *     npm run sim -- --seeds 20000 --jobs 2     from seed 1, or `--from`
- *     npm run sim -- --seed 77 --trace          what happened in that one, with its times
- *     npm run sim -- --mutants                  a library broken on purpose, in many ways: each must be caught
+ *     npm run sim -- --seed 77 --trace          the events of that world, with their times
+ *     npm run sim -- --mutants                  mutants of the library, each of which must be caught
  *
- * Exit code 1 when anything was broken, or a mutant was not caught.
+ * The exit code is 1 if a world was broken, or a mutant was not caught.
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'

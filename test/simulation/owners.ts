@@ -7,14 +7,14 @@ import { Watch } from './watching.js'
 import type { World } from './world.js'
 
 const MAILBOX = 1000
-/** Timers and reminders that an actor has set itself, at most. */
+/** The maximum number of timers and reminders that an actor has set itself. */
 const OWN_TURNS = 20
 const PROBE_MS = 4000
-/** The default deadline, and what its sweep takes. */
+/** The default deadline, plus the time of its sweep. */
 const CALL_MS = 10_200
-/** From when nothing is wrong any more: until a reminder that failed before is tried again. */
+/** The time after the end of all faults until a reminder that failed before is tried again. */
 const REMINDED_MS = 60_000
-/** From a call that waits on a link to a silent process to an answer elsewhere. */
+/** The time from a call that waits on a link to a silent process until an answer from another stage. */
 const MOVED_MS = { reset: 3000, silent: 20_000, closed: 2000 }
 
 interface Found {
@@ -28,7 +28,7 @@ function found(world: World, address: string): Found[] {
 
 // ── at every moment ───────────────────────────────────────────────────────────────────────────────────────────────
 
-/** What the layer may hold: no more than the application has begun. */
+/** The most that the layer may hold: no more than the application has begun. */
 export function checkActors(host: Host, held: Readonly<Record<string, number>>): void {
   const { world, open, watches } = host
   const { addresses, mailbox = MAILBOX } = world.play
@@ -44,16 +44,16 @@ export function checkActors(host: Host, held: Readonly<Record<string, number>>):
   for (const watch of watches) if (watch.late()) world.fail(`P9: ${host.label} has not begun to watch ${watch.plan.address} in time`)
 }
 
-/** Calls that the library itself makes, at most: to find an actor, to wake it, to watch it. */
+/** The maximum number of calls that the library itself makes: to find an actor, to wake it, to watch it. */
 export const ownCalls = (host: Host): number => host.open.acts + host.watches.size + host.unwatched.length + 2 * host.world.play.addresses.length
 
-/** Calls that others have here: those that wait or run, and those that ask where an actor is. */
+/** Calls of other stages that are open here: calls that wait or run, and requests for the owner of an actor. */
 export function ownServing(host: Host): number {
   const { world } = host
   return host.stage.actors().reduce((sum, { queue, turns }) => sum + queue + turns.length, 0) + world.play.addresses.length * world.hosts.length
 }
 
-/** Streams of changes: those of loops here and of others, also when their end is still under way. */
+/** Streams of changes: those of loops here and of other stages, even while their end is under way. */
 export const ownStreams = (world: World): number => world.hosts.reduce((sum, { watches, unwatched }) => sum + watches.size + unwatched.length, 0) * 2
 
 // ── once it is quiet ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -63,13 +63,13 @@ const PROBES: Record<ReturnType<typeof kindOf>, Pick<Ask, 'method' | 'changes'>>
   drafts: { method: 'save', changes: 'kept' }, flats: { method: 'bump' },
 }
 
-/** Whether somebody is there who hosts them. */
+/** Whether a live stage hosts the actors. */
 const isHosted = (world: World): boolean => world.play.addresses.length > 0 && world.up.some(({ name }) => world.play.hosts.has(name))
 
-/** Each actor has one owner at most, everybody reaches it, and whoever watches sees it all. */
+/** Each actor has at most one owner, every stage reaches it, and its watchers see all changes. */
 export async function checkOwners(world: World): Promise<void> {
   const { clock, up, play, acting: chance } = world
-  if (!isHosted(world)) { // loops that had a value wait for somebody to come
+  if (!isHosted(world)) { // loops that had a value wait for a stage that hosts the actors
     for (const host of up) for (const watch of [...host.watches]) watch.leave()
     return
   }
@@ -82,7 +82,7 @@ export async function checkOwners(world: World): Promise<void> {
   await clock.run(PROBE_MS)
   for (const watch of fresh) {
     watch.undisturbed = true
-    // a reminder may have been due as soon as it was active
+    // a reminder may have been due as soon as the actor was active
     const changes = world.truth.newest(watch.plan.address).version - versions.get(watch.plan.address)!
     if ((watch.count < 1 || watch.count > 1 + changes) && play.maxActors === undefined) world.fail(`P21: once it was quiet ${watch.host.label} got ${watch.count} values of ${watch.plan.address} at first`)
   }
@@ -91,7 +91,7 @@ export async function checkOwners(world: World): Promise<void> {
   const round = probe(chance.one(up), { address: circle[0], method: 'relay', args: [[circle[circle.length - 1], circle[0]], 60_000, []], timeoutMs: PROBE_MS, changes: 'kept' })
   const nests = play.addresses.filter((one) => kindOf(one) === 'registers').map((address) => probe(chance.one(up), { address, method: 'nest', args: [PROBE_MS], timeoutMs: PROBE_MS, changes: 'kept' }))
   await clock.run(PROBE_MS + 1000)
-  // of more than may be active at once on a stage some are turned away
+  // if a stage may have fewer active actors than are called, some calls are refused
   const tight = (address: string): boolean => play.maxActors !== undefined && kindOf(address) === 'counters'
   for (const one of probes) if (!one.ok && !tight(one.ask.address)) world.fail(`once it was quiet ${one.ask.method} of ${one.ask.address} by ${one.host.label} failed: ${one.why}`)
   if (!round.ok && !tight(circle[0])) world.fail(`P17: once it was quiet a circle of calls did not fail at once: ${round.why}`)
@@ -100,7 +100,7 @@ export async function checkOwners(world: World): Promise<void> {
   for (const host of up) for (const watch of host.watches) watch.checkNewest()
   for (const address of play.addresses) checkOne(world, address)
   for (const host of up) for (const watch of [...host.watches]) watch.leave()
-  // P20: what waits behind a turn that puts its actor away is not lost
+  // P20: calls that wait behind a turn that deactivates its actor are not lost
   const waiting = ['rest', 'add', 'add', 'read'].map((method) => probe(up[0], { address: circle[0], method, args: [], timeoutMs: PROBE_MS, changes: method === 'read' ? undefined : 'kept' }))
   await clock.run(PROBE_MS)
   for (const one of waiting) if (!one.ok && !tight(circle[0])) world.fail(`P20: ${one.ask.method} of ${circle[0]}, which was put away meanwhile, failed: ${one.why}`)
@@ -121,7 +121,7 @@ function probe(host: Host, ask: Ask): Probe {
   return one
 }
 
-/** Waits for it as long as it may take. */
+/** Waits for a call as long as it may take. */
 async function settled(world: World, one: Probe): Promise<Probe> {
   for (let waited = 0; waited <= one.ask.timeoutMs && !one.over; waited += 50) await world.clock.run(50)
   return one
@@ -132,7 +132,7 @@ function checkSeen(world: World, { plan, count, last, host }: Watch, calls: numb
   if (!last) world.fail(`P21: once it was quiet ${host.label} saw nothing of ${plan.address}`)
 }
 
-/** P15: nobody but the one that the store knows. */
+/** P15: no stage but the owner that the store names has the actor. */
 function checkOne(world: World, address: string): void {
   const all = found(world, address)
   const chain = world.truth.chain(address)
@@ -142,7 +142,7 @@ function checkOne(world: World, address: string): void {
   }
 }
 
-/** What follows without fail from what is committed. */
+/** The reminders that must follow from committed state. */
 function owed({ truth }: World): Change[] {
   return [...truth.changes.values()].filter(({ address, owedBy }) => {
     const asked = owedBy === undefined ? undefined : truth.changes.get(owedBy)
@@ -150,7 +150,7 @@ function owed({ truth }: World): Change[] {
   })
 }
 
-/** Nobody calls any more: the reminders of actors that were put away wake them. */
+/** While nobody calls, reminders wake actors that were deactivated. */
 export async function checkReminded(world: World): Promise<void> {
   if (!isHosted(world) || world.play.maxActors !== undefined) return
   const late = (): Change[] => owed(world).filter(({ commits }) => commits === 0)
@@ -158,7 +158,7 @@ export async function checkReminded(world: World): Promise<void> {
   for (const { n, address } of late()) world.fail(`the reminder ${n} of ${address} has not woken it`)
 }
 
-/** Each reminder was kept once. */
+/** Each reminder was committed once. */
 export function checkOwed(world: World): void {
   if (!isHosted(world)) return
   for (const { n, address, commits } of owed(world)) if (commits !== 1) world.fail(`the reminder ${n} of ${address} was committed ${commits} times`)
@@ -166,7 +166,7 @@ export function checkOwed(world: World): void {
 
 // ── an owner that goes ────────────────────────────────────────────────────────────────────────────────────────────
 
-/** P19: nothing else happens, and an owner crashes, falls silent or closes: how soon are its actors elsewhere? */
+/** P19: with no other fault, an owner crashes, falls silent or closes: how soon are its actors on another stage? */
 export async function checkMoves(world: World): Promise<void> {
   const { acting: chance, play, clock } = world
   const hosting = world.up.filter(({ name }) => play.hosts.has(name))
@@ -188,7 +188,7 @@ export async function checkMoves(world: World): Promise<void> {
   else owner.host.crash(how === 'reset')
   const since = clock.now()
   const before = world.truth.newest(address).ids.length
-  const moved = how === 'closed' ? MOVED_MS.closed + 1500 : MOVED_MS[how] // one turn is ended here, and the rest elsewhere
+  const moved = how === 'closed' ? MOVED_MS.closed + 1500 : MOVED_MS[how] // one turn ends on the closing stage, the other turns run elsewhere
   const waitMs = how === 'silent' ? 1000 : MOVED_MS[how]
   let last: Probe
   do {

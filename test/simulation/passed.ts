@@ -7,69 +7,69 @@ import type { Host } from './host.js'
 import { PERIOD, bytes } from './streams.js'
 import type { World } from './world.js'
 
-/** What the seed wants to become of one. */
+/** The plan for one stream, from the seed. */
 interface Plan {
   readonly kind: 'values' | 'objects' | 'bytes' | 'sink'
-  /** How many items, or bytes, there are. */
+  /** The number of items, or of bytes. */
   readonly count: number
-  /** Where whoever passed it breaks it off with an error; beyond `count`: nowhere. */
+  /** The position at which the owner aborts it with an error; beyond `count`: never. */
   readonly failsAt: number
-  /** What whoever passed it takes for each item. */
+  /** The time that the owner takes for each item. */
   readonly paceMs: number
-  /** The other end begins after that; Infinity: never. */
+  /** The other end begins after this time; Infinity: never. */
   readonly waitMs: number
-  /** So much is used of it. */
+  /** The number of items that the other end uses. */
   readonly leavesAt: number
-  /** The other end lies idle so long after each item. */
+  /** The time that the other end waits after each item. */
   readonly slowMs: number
-  /** The handler that got it is busy with it until it has ended, instead of answering at once. */
+  /** The handler that got it uses it to its end before it answers, instead of answering at once. */
   readonly inside: boolean
-  /** It stands inside of another value. */
+  /** The stream is nested in another value. */
   readonly deep: boolean
 }
 
-/** One stream in a call, as its two ends see it. */
+/** One stream in a call, as seen by its two ends. */
 interface Passed extends Plan {
   readonly id: number
-  /** It is the answer of a call, and no argument. */
+  /** The stream is the answer of a call, not an argument. */
   readonly asked: boolean
-  /** Whose object it is. */
+  /** The process that made the stream. */
   owner?: Host
-  /** Who received it. */
+  /** The process that received it. */
   user?: Host
-  /** The connection that it is on, where that is certain. */
+  /** The connection that carries it, if that is certain. */
   link?: string | undefined
-  /** How much was put in, and how much was taken out. */
+  /** The number of items written, and the number of items read. */
   made: number
   read: number
-  /** Both and the end together when they last changed, and when that was, by the clock of whoever passed it. */
+  /** The sum of both and the end at the last change, and the time of that change by the owner's clock. */
   moved: number
   movedAt: number
-  /** The owner's object is at its end. */
+  /** The owner's object has ended. */
   over: boolean
-  /** The other end is done with it. */
+  /** The other end no longer uses it. */
   used: boolean
   /** The writer of a sink has ended it. */
   whole: boolean
   /** Its call has failed at its caller. */
   failed: boolean
-  /** Since when nothing is to be expected of it, where nothing is broken. */
+  /** The time from which nothing more is expected of it, unless there is a fault. */
   endsBy: number
-  /** What came of it may not be collected: when that happens is no function of the seed. */
+  /** Keeps the received stream from being collected: when that happens does not depend on the seed. */
   kept?: unknown
-  /** Since when both ends are done, as far as there is somebody there. */
+  /** The time since which both ends are done, as far as their processes live. */
   doneAt: number
   judged: boolean
-  /** Where it is one. */
+  /** The sink, if the stream is one. */
   sink?: Writable
 }
 
 const UNREAD_MS = 60_000
-/** Until an end is known on the other side. */
+/** The time until the other side knows of an end. */
 const ROUND_MS = 2000
-/** Until it is known that there is no other side any more. */
+/** The time until a side knows that the other side no longer exists. */
 const SILENT_MS = 17_000
-/** How far a source of values is ahead of its reader. */
+/** The number of items that a source of values may be ahead of its reader. */
 const AHEAD = 257
 const LARGE = 'x'.repeat(40_000)
 const told = (): Error => new Error('as it was told')
@@ -93,7 +93,7 @@ interface Item {
 const item = ({ id }: Passed, n: number): Item => ({ of: id, n, pad: n % 7 === 3 && n < 30 ? LARGE.slice(0, (id * 997 + n * 131) % LARGE.length) : '' })
 const piece = ({ id, count, failsAt }: Passed, at: number): Buffer => bytes(id, at, Math.min(Math.min(count, failsAt) - at, 1 + (at * 31 + id * 7) % 20_000))
 
-/** One that can be read once, and says how it ended. */
+/** A source that can be read once, and records how it ended. */
 class Source implements AsyncIterableIterator<Item> {
   constructor(private readonly host: Host, private readonly passed: Passed) {}
 
@@ -174,9 +174,9 @@ function takeBytes(world: World, passed: Passed, chunk: Buffer): void {
   }
 }
 
-// ── whoever gets it ───────────────────────────────────────────────────────────────────────────────────────────────
+// ── the receiver ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** Uses what was passed as the plan says. Never rejects, and comes to no end where the process does. */
+/** Uses the stream that was passed as the plan says. It never rejects, and never settles if its process is gone. */
 async function use(host: Host, passed: Passed, stream: unknown): Promise<void> {
   const { world, clock } = host
   const { waitMs, kind } = passed
@@ -236,7 +236,7 @@ async function fill(host: Host, passed: Passed, stream: Writable): Promise<void>
   if (!stream.writableFinished) throw new Error('it was closed without an error')
 }
 
-/** Whether it may have failed of that. */
+/** Checks whether the stream may have failed with this error. */
 function judge(host: Host, passed: Passed, error: unknown): void {
   const { world } = host
   const { kind, failsAt, count } = passed
@@ -278,7 +278,7 @@ export function providePassed(host: Host): void {
   })
 }
 
-/** Which connection it is on is certain while both ends have this one and no other. */
+/** The connection of a stream is certain while each end has this connection to the other and no second one. */
 function locate(passed: Passed, host: Host, { peer }: CallContext): void {
   const other = host.world.hosts.find((one) => one.stage.id === peer.id)
   const there = other?.linkTo(host.stage.id)
@@ -286,7 +286,7 @@ function locate(passed: Passed, host: Host, { peer }: CallContext): void {
   if (other && other !== host && sole && there === host.linkTo(peer.id)) passed.link = there
 }
 
-/** Somebody passes one to somebody, or asks for one. */
+/** A process passes a stream to another one, or asks for one. */
 export function pass(world: World): void {
   const { passing: chance, running, climate } = world
   if (running.length === 0) return
@@ -307,7 +307,7 @@ export function pass(world: World): void {
   }, chance)
 }
 
-/** Many large ones at once whose readers begin, and then lie idle: more than the link may have unread. */
+/** Many large streams at once, whose readers begin and then stop: more data than the link may have unread. */
 export function glut(world: World): void {
   const { passing: chance, running } = world
   const host = chance.one(running)
@@ -348,9 +348,9 @@ function begin(host: Host, to: string, asArgument: boolean, plan: Plan, chance: 
   )
 }
 
-// ── what holds ────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── the checks ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** At every moment. */
+/** The conditions that hold at every moment. */
 export function checkPassed(world: World): void {
   const { open } = known(world)
   for (const passed of open) {
@@ -359,9 +359,12 @@ export function checkPassed(world: World): void {
   }
 }
 
-/** Looked at from time to time: it may have moved at any moment since the last look. */
+/**
+ * The time of the last progress. It is looked at from time to time: progress may have come at any moment since the last
+ * look.
+ */
 function movedAt(passed: Passed): number {
-  const moved = passed.made + passed.read + (passed.over ? 1 : 0) // its end is sent too, and is the last that moves
+  const moved = passed.made + passed.read + (passed.over ? 1 : 0) // the end of the stream is sent too, and is its last progress
   if (moved !== passed.moved) {
     passed.moved = moved
     passed.movedAt = passed.owner?.clock.now() ?? -Infinity
@@ -380,13 +383,13 @@ function check(world: World, passed: Passed): void {
   const bound = kind === 'values' ? AHEAD : kind === 'objects' ? AHEAD + 32 : 600_000
   if (user && there(user) && made - taken > bound) fail(`is ${made - taken} ahead of its reader`)
   if (passed.over) return
-  const arrived = passed.sink?.writableEnded // all of it has come to a sink that may still be busy with it
+  const arrived = passed.sink?.writableEnded // all data has come to a sink that may still be busy with it
   const unlinked = passed.link && !owner.closing && !owner.stage.stats()['draining'] && !owner.stage.links().some(({ id }) => id === passed.link)
   if (!arrived && (unlinked || (passed.failed && !passed.asked))) fail(unlinked ? `goes on without the link to ${user?.label}` : 'goes on, though its call has failed')
   if (user && there(user) && world.troubles === 0 && now > Math.max(endsBy, world.troubledAt) + ROUND_MS) fail(`goes on ${(now - endsBy).toFixed(0)} ms after it was of no more use to ${user.label}`)
 }
 
-/** How many streams a stage may hold for them, at most. */
+/** The maximum number of streams that a stage may hold for these. */
 export function openPassed(host: Host): number {
   const { open } = known(host.world)
   let count = 0
@@ -394,9 +397,9 @@ export function openPassed(host: Host): number {
   return count
 }
 
-/** Both ends are done with it, and both know. */
+/** Both ends are done with the stream, and both know. */
 function isGone(world: World, { owner, user, doneAt }: Passed): boolean {
-  // that the other end is silent shows when it has not answered a ping
+  // a silent other end is detected when it has not answered a ping
   const lag = [owner, user].every((one) => one?.alive ?? true) ? ROUND_MS : SILENT_MS
   return world.troubles === 0 && world.clock.now() > Math.max(doneAt, world.troubledAt) + lag
 }

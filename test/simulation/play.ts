@@ -1,26 +1,26 @@
 import type { Chance } from './chance.js'
 
-/** What actors a world has, and how they live. */
+/** The actors of a world, and their options. */
 export interface Play {
-  /** The names whose stages host them; of one name all do. */
+  /** The names whose stages host the actors; all stages of such a name do. */
   readonly hosts: ReadonlySet<string>
-  /** Empty where there are none. */
+  /** Empty if there are no actors. */
   readonly addresses: readonly string[]
   readonly idleMs: number
   readonly maxActors: number | undefined
   readonly mailbox: number | undefined
-  /** Of the type that has no state in the store. */
+  /** The placement of the type that has no state in the store. */
   readonly placement: 'local' | 'any'
-  /** The store is a server of its own, with troubles of its own. */
+  /** The store is a separate server, with faults of its own. */
   readonly apart: boolean
 }
 
-/** Counters keep all of their state, registers some of it, drafts what they are told to, and flats nothing. */
+/** Counters keep all of their state, registers some of it, drafts save it explicitly, and flats keep nothing. */
 export type Kind = 'counters' | 'registers' | 'drafts' | 'flats'
 export const kindOf = (address: string): Kind => address.slice(0, address.indexOf('.')) as Kind
 export const isKept = (address: string): boolean => kindOf(address) !== 'flats'
 
-/** What is there before the first commit, of that which can be watched. */
+/** The values of the watchable properties before the first commit. */
 export const BEFORE: Record<Kind, Readonly<Record<string, unknown>>> = {
   counters: { total: 0, twin: 0 },
   registers: { value: 0, by: '', draft: 0 },

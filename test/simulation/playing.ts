@@ -8,7 +8,7 @@ import type { World } from './world.js'
 
 const WATCHES_MAX = 12
 
-/** One thing that an application somewhere begins with an actor. */
+/** An application on some stage begins one operation with an actor. */
 export function playOn(world: World): void {
   const { acting: chance, running, play } = world
   if (running.length === 0 || play.addresses.length === 0) return
@@ -35,7 +35,7 @@ export function ask(host: Host, { timeoutMs, ...rest }: Ask): void {
 
 type Made = Pick<Ask, 'method'> & Partial<Pick<Ask, 'args' | 'changes'>>
 
-/** Each with its weight. */
+/** The methods with their weights. */
 const METHODS: Record<ReturnType<typeof kindOf>, readonly (readonly [number, (chance: Chance, timeoutMs: number, others: readonly string[]) => Made])[]> = {
   counters: [
     [36, () => ({ method: 'add', changes: 'kept' })],

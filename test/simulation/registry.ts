@@ -12,7 +12,7 @@ import type { HostClock } from './host-clock.js'
 import type { StoreWay } from './store.js'
 
 const NAMESPACE = 'default'
-/** From a try that failed to the next one, and what that takes. */
+/** The time from a failed attempt to the next one, and for that attempt. */
 const RENEW_MS = 1500
 const away = (): StageError => new StageError('REGISTRY_UNAVAILABLE', 'the registry is out of reach')
 
@@ -24,14 +24,14 @@ class Rows implements Table {
   list(kind: Kind): Iterable<readonly [string, string]> { return this.#rows[kind] }
 }
 
-/** The name server of a simulated world, with a clock of its own, at the end of ways that take time and break. */
+/** The name server of a simulated world, with its own clock, behind connections that take time and break. */
 export class Server {
   views = new Views()
-  /** How long a request, an answer or a view is under way. */
+  /** How long a request, an answer or a view takes to arrive. */
   requestMs = (): number => 0
   answerMs = (): number => 0
   viewMs = (): number => 0
-  /** Its writes are done, and the answers lost. */
+  /** Writes are executed, but their answers are lost. */
   lossy = false
   failing = false
   readonly #outages: { from: number; until: number }[] = []
@@ -41,7 +41,7 @@ export class Server {
 
   constructor(readonly clock: Clock, private readonly random: Random, readonly chance: Chance) {}
 
-  /** Who is listed. */
+  /** The ids that are listed. */
   get ids(): string[] {
     return (snapshot(this.#table)?.records ?? []).map(([id]) => id).sort()
   }
@@ -67,7 +67,7 @@ export class Server {
     if (now) this.#show(now)
   }
 
-  /** The longest time on end since then in which it could be reached. */
+  /** The longest continuous time since then in which the server could be reached. */
   longestUp(since: number): number {
     let [longest, from] = [0, since]
     for (const outage of this.#outages) {
@@ -78,7 +78,7 @@ export class Server {
     return Math.max(longest, this.clock.now() - from)
   }
 
-  /** As a server that was restarted without its data: whoever watches is told with the first contact after it. */
+  /** Behaves like a server that was restarted without its data: watchers learn of it with the first contact afterwards. */
   empty(): void {
     this.#table = new Rows()
   }
@@ -89,12 +89,14 @@ export class Server {
   }
 }
 
-/** One stage's way to it. It can be cut so that everything is refused, or so that nothing is ever answered. */
+/**
+ * One stage's connection to the server. It can be cut so that requests are refused, or so that nothing is ever answered.
+ */
 export class Client implements Registry {
   readonly address = 'sim:'
-  /** When the last heartbeat that was acknowledged had been sent. */
+  /** When the last acknowledged heartbeat was sent. */
   renewedAt = -Infinity
-  /** When its lease was last one that could not have been renewed. */
+  /** The last time at which the lease may have run out without a chance to renew it. */
   deniedAt = -Infinity
   #heardAt = 0
   #ttlMs = Infinity
@@ -106,12 +108,12 @@ export class Client implements Registry {
   readonly #watches = new Set<() => void>()
   #waiting: (() => void)[] = []
 
-  /** @param noticesMs  so long a watch is silent before its driver gives it up, as those of real registries do */
+  /** @param noticesMs  how long a watch is silent before its driver closes it, as in real registries */
   constructor(private readonly server: Server, private readonly clock: HostClock, random: Random, private readonly noticesMs: number, private readonly way: StoreWay) {
     this.#listings = new Listings(clock, random)
   }
 
-  /** The lease may have run out where since it was last renewed the registry was there for moments only. */
+  /** The lease may have run out if the registry was up only for moments since its last renewal. */
   noteDenied(): void {
     const { clock } = this.server
     if (clock.now() - this.#heardAt > this.#ttlMs && this.server.longestUp(this.#heardAt) <= RENEW_MS) this.deniedAt = clock.now()
@@ -142,7 +144,7 @@ export class Client implements Registry {
     this.#watches.add(end)
     try {
       await this.#pass(ending.signal, this.server.requestMs())
-      // a namespace that nobody has asked for yet begins with the first contact
+      // a namespace that has not been requested yet begins with the first contact
       if (!signal.aborted && this.server.ids.length === 0) this.server.step(() => {})
       for await (const view of this.server.views.watch(ending.signal)) {
         await this.#pass(ending.signal, this.server.viewMs())
@@ -169,7 +171,7 @@ export class Client implements Registry {
     return Promise.resolve()
   }
 
-  /** Waits as long as it takes to get here. @throws REGISTRY_UNAVAILABLE when it does not */
+  /** Waits until the message has arrived. @throws REGISTRY_UNAVAILABLE if it does not arrive */
   async #pass(signal: AbortSignal, ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const done = (): void => { timer.cancel(); release(); resolve() }
@@ -199,7 +201,7 @@ export class Client implements Registry {
     const { server, clock } = this
     return new Promise((resolve, reject) => {
       const answer = (settle: () => void, ms: number): void => { if (this.#cut !== 'silent') clock.arrive(settle, ms) }
-      // what was sent goes its way whatever happens to its sender
+      // a sent request is delivered even if its sender fails
       server.clock.setTimeout(() => {
         if (this.#cut || server.failing) return answer(() => reject(away()), server.answerMs())
         try {

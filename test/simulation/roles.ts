@@ -5,14 +5,14 @@ import type { Host } from './host.js'
 import { kindOf } from './play.js'
 import { OWN } from './truth.js'
 
-/** What is asked of each actor here. */
+/** The members that each actor has here. */
 interface Role {
   readonly self: Self
-  /** What it has of its changes, where it is kept with each turn. */
+  /** The changes in its state, if the state is kept with each turn. */
   readonly ids?: readonly number[]
 }
 
-/** What runs in one activation. */
+/** The turns that run in one activation. */
 interface Going {
   alone: number
   shared: number
@@ -21,7 +21,7 @@ interface Going {
 const going = new WeakMap<object, Going>()
 const none = (): number => 0
 
-/** A turn from its first line to its last, alone among the turns of its actor. On a process that is gone it has no end. */
+/** A turn from its first line to its last, alone among the turns of its actor. On a process that is gone it never ends. */
 export function alone<T>(host: Host, role: Role, n: number, body: () => T): T {
   const now = begun(host, role, n)
   if (!now) return stuck()
@@ -30,7 +30,7 @@ export function alone<T>(host: Host, role: Role, n: number, body: () => T): T {
   return ended(body, () => { now.alone = 0 })
 }
 
-/** One of those that change nothing. */
+/** A turn that changes nothing. */
 export function shared<T>(host: Host, role: Role, n: number, body: () => T): T {
   const now = begun(host, role, n)
   if (!now) return stuck()
@@ -39,7 +39,10 @@ export function shared<T>(host: Host, role: Role, n: number, body: () => T): T {
   return ended(body, () => { now.shared-- })
 }
 
-/** One that comes back to a turn that waits for it. Where that has ended meanwhile, or lost the claim, it is one like any other. */
+/**
+ * A turn that comes back to a turn that waits for it. If that turn has ended meanwhile, or lost the claim, it is an
+ * ordinary turn.
+ */
 export function inner<T>(host: Host, role: Role, n: number, outer: number, body: () => T): T {
   if (going.get(role)?.alone !== outer) {
     host.world.truth.parted(n)
@@ -82,7 +85,7 @@ function ended<T>(body: () => T, end: () => void): T {
 const stuck = <T>(): T => new Promise(() => {}) as T
 const told = (): Error => new Error('as it was told')
 
-/** Its activation is over; what for shows whether calls may have lost their order. */
+/** The activation is over; the reason shows whether calls may have lost their order. */
 function left({ world, alive }: Host, { self }: Role, reason: string): void {
   if (!alive) return
   world.tell('actor', `${self.address} is put away: ${reason}`)
@@ -91,7 +94,7 @@ function left({ world, alive }: Host, { self }: Role, reason: string): void {
 
 // ── the types ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/** All of it is kept. Each change is in three properties. */
+/** An actor that keeps all of its state. Each change is in three properties. */
 function counters(host: Host) {
   const { world } = host
   return class Counter {
@@ -142,7 +145,7 @@ function counters(host: Host) {
       return shared(host, this, n, () => this._put(n))
     }
 
-    /** Calls the first of them to call the rest. */
+    /** Calls the first actor of the list, which calls the rest. */
     relay(n: number, way: string[], timeoutMs: number, chain: string[]): Promise<number> {
       return alone(host, this, n, async () => {
         this._put(n)
@@ -205,7 +208,7 @@ function counters(host: Host) {
   }
 }
 
-/** Some of it is kept. Calls may come back to it, and each activation is a commit. */
+/** An actor that keeps some of its state. Calls may come back to it, and each activation is a commit. */
 function registers(host: Host) {
   return class Register {
     declare readonly self: Self
@@ -237,7 +240,7 @@ function registers(host: Host) {
       })
     }
 
-    /** What comes back to it belongs to its turn. */
+    /** The call that comes back belongs to the outer turn. */
     nest(n: number, timeoutMs: number): Promise<number> {
       return alone(host, this, n, async () => {
         this._put(n)
@@ -279,7 +282,7 @@ function registers(host: Host) {
   }
 }
 
-/** Kept when it says so. */
+/** An actor that commits explicitly. */
 function draft(host: Host, self: Self) {
   return {
     self,
@@ -298,7 +301,7 @@ function draft(host: Host, self: Self) {
   }
 }
 
-/** Nothing of it is kept. */
+/** An actor that keeps nothing. */
 function flat(host: Host, self: Self) {
   return {
     self,
@@ -311,7 +314,7 @@ function flat(host: Host, self: Self) {
   }
 }
 
-/** Makes a process one of those that host actors. */
+/** Makes a process host actors. */
 export function hostRoles(host: Host): void {
   const { stage } = host
   const { hosts, addresses, idleMs, maxActors, mailbox, placement } = host.world.play

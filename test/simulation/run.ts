@@ -12,9 +12,9 @@ import { World } from './world.js'
 
 export interface Outcome {
   readonly seed: number
-  /** What was broken; empty if all is well. */
+  /** The failures; empty if there are none. */
   readonly broken: readonly string[]
-  /** Of all that happened. */
+  /** A hash of all events. */
   readonly hash: string
   readonly events: number
 }
@@ -23,7 +23,7 @@ const GRACE_MS = 2000
 const RECONCILE_MS = 30_000
 const CLOSE_MS = 15_000
 
-/** One world from its first moment to its last. @param print gets each event as a line */
+/** Simulates one world from its first moment to its last. @param print gets each event as a line */
 export function simulate(seed: number, print?: (line: string) => void): Promise<Outcome> {
   return withoutGarbage(async () => {
     const world = new World(seed, print)
@@ -38,7 +38,7 @@ export function simulate(seed: number, print?: (line: string) => void): Promise<
   })
 }
 
-/** Traffic and trouble. */
+/** Traffic and faults. */
 async function storm(world: World): Promise<void> {
   const { chance, clock, passing, acting } = world
   const trouble = new Trouble(world)
@@ -69,7 +69,7 @@ async function storm(world: World): Promise<void> {
   world.tell('*', 'it is quiet')
 }
 
-/** Nothing is wrong any more: everybody sees and reaches everybody, and what was begun comes to its end. */
+/** There are no more faults: every stage sees and reaches all others, and all work that was begun ends. */
 async function quiet(world: World): Promise<void> {
   const { clock, climate } = world
   for (let waited = 0; waited < climate.ttlMs + GRACE_MS + RECONCILE_MS; waited += 1000) {
@@ -95,17 +95,17 @@ async function quiet(world: World): Promise<void> {
   checkLinks(world, odd)
   collectRest()
   for (const host of world.up) for (const pattern of host.keeps) host.stage.keep(pattern, false)
-  for (let waited = 0; waited < 75_000; waited += 1000) { // no link is idle for that long
+  for (let waited = 0; waited < 75_000; waited += 1000) { // no link stays idle for that long
     await clock.run(1000)
     checkPassed(world)
   }
-  if (world.up.some((host) => host.stage.stats()['draining'])) await clock.run(12_000) // just then
+  if (world.up.some((host) => host.stage.stats()['draining'])) await clock.run(12_000) // a link has just begun to drain
   checkStep(world)
   checkQuiet(world)
   checkOwed(world)
 }
 
-/** Beyond any window, both ways: without faults, and with readers that read, it comes to its end soon. */
+/** A stream beyond any window, in both directions: without faults, and with readers that read, it ends soon. */
 async function streams(world: World): Promise<void> {
   const { chance, clock, up } = world
   const [from, to] = [chance.one(up), chance.one(up)]
@@ -116,7 +116,7 @@ async function streams(world: World): Promise<void> {
   if (whole !== true) world.fail(`P13: a stream of ${from.label} to ${to.label} ${whole === undefined ? 'has not ended' : 'broke'} where nothing is broken`)
 }
 
-/** All of them go. */
+/** All stages close. */
 async function end(world: World): Promise<void> {
   const { clock, chance, network } = world
   const apart = chance.odds(0.3)
@@ -134,7 +134,7 @@ async function end(world: World): Promise<void> {
   await clock.run(CLOSE_MS)
   if (left > 0) world.fail(`P23: ${left} stages have not closed within ${CLOSE_MS} ms`)
   for (const host of closed.keys()) checkClosed(world, host)
-  // what lies in the network for those that crashed goes with them
+  // data in the network for crashed processes is dropped with them
   for (const host of world.hosts) if (!host.alive) network.cut(host.address)
   network.release()
   await clock.run(60_000)

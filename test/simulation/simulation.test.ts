@@ -7,20 +7,20 @@ import { catchMutants, checkMutants, mutants } from './mutants.js'
 import { simulate } from './run.js'
 
 const SEEDS = 120
-/** Enough for those mutants that are not marked as slow; `npm run sim -- --mutants` runs them all. */
+/** Enough for the mutants that are not marked as slow; `npm run sim -- --mutants` runs all mutants. */
 const MUTANT_SEEDS = 20
 const jobs = Math.min(4, availableParallelism())
 
 const worker = fileURLToPath(new URL('worker.js', import.meta.url))
 const hashes = new Map<number, string>()
 
-test.serial('what the promises say holds in many worlds of trouble', async (t) => {
-  t.timeout(300_000) // it computes all the time, and a busy machine gives it less
+test.serial('the promises hold in many worlds with faults', async (t) => {
+  t.timeout(300_000) // the test computes all the time, and a busy machine gives it less of it
   const broken = await farm({ worker, from: 1, seeds: SEEDS, jobs, onoutcome: ({ seed, hash }) => hashes.set(seed, hash) })
   t.deepEqual(broken.map(({ seed, broken: what }) => `npm run sim -- --seed ${seed} --trace: ${what[0]}`), [])
 })
 
-test.serial('the same seed is the same world, event by event, in every process', async (t) => {
+test.serial('the same seed gives the same world, event by event, in every process', async (t) => {
   for (const seed of [40, 3, 39, 100]) {
     const lines: string[][] = [[], []]
     const outcomes = [await simulate(seed, (line) => lines[0].push(line)), await simulate(seed, (line) => lines[1].push(line))]
@@ -32,12 +32,12 @@ test.serial('the same seed is the same world, event by event, in every process',
   }
 })
 
-test('every mutant has its place in the code', (t) => {
+test('the text of every mutant occurs in the code', (t) => {
   t.notThrows(() => { checkMutants(mutants) })
 })
 
-test.serial('what is broken on purpose is caught', async (t) => {
-  t.timeout(300_000) // it computes all the time, and a busy machine gives it less
+test.serial('mutants are caught', async (t) => {
+  t.timeout(300_000) // the test computes all the time, and a busy machine gives it less of it
   const quick = mutants.filter((one) => !one.slow).map((one) => ({ ...one, seeds: Math.min(one.seeds, MUTANT_SEEDS) }))
   const missed: string[] = []
   await catchMutants(quick, jobs, ({ mutant, caught }) => { if (!caught) missed.push(mutant.name) })

@@ -8,8 +8,8 @@ export function slowDown(vault: Vault, requestMs: number, answerMs: number, loss
 }
 
 /**
- * What befalls a store that is a server of its own; one that is part of the registry suffers with that.
- * @param during  something goes on for so long
+ * The faults of a store that is a separate server; a store that is part of the registry has the registry's faults.
+ * @param during  keeps a fault going for that long
  */
 export function storeTroubles(world: World, during: (ms: number, end: () => void) => void): readonly (() => void)[] {
   const { chance, clock, vault, play } = world
@@ -37,7 +37,7 @@ export function storeTroubles(world: World, during: (ms: number, end: () => void
     during(ms, () => world.calmStore())
   }
 
-  /** All of it, or one actor, as when a person takes out a row by hand. */
+  /** The store loses all actors, or one, as if somebody had removed a row by hand. */
   function forget(): void {
     const actor = chance.odds(0.5) ? chance.one(play.addresses) : undefined
     world.tell('*', `the store forgets ${actor ?? 'everything'}`)

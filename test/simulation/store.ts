@@ -7,18 +7,18 @@ import type { Chance } from './chance.js'
 import type { HostClock } from './host-clock.js'
 import type { Truth } from './truth.js'
 
-/** So long a driver waits for an answer. */
+/** How long a driver waits for an answer. */
 const COMMAND_MS = 4000
 const away = (): StageError => new StageError('STORE_UNAVAILABLE', 'the store is out of reach')
 const copied = <T extends Committed>(answer: T): T => ({ ...answer, data: answer.data && Buffer.from(answer.data) })
 
 const order = (a: Wake, b: Wake): number => a.at - b.at || (a.actor < b.actor ? -1 : a.actor > b.actor ? 1 : 0)
 
-/** The server that keeps the claims and states of actors: the rules, and a record of all that was done by them. */
+/** The server that keeps the claims and states of actors: its rules, and a record of all steps. */
 export class Vault {
   requestMs = (): number => 0
   answerMs = (): number => 0
-  /** Its writes are done, and their answers lost: some are heard as failures, of others nothing is heard. */
+  /** Writes are executed, but their answers are lost: some calls get a failure, others get nothing. */
   lossy = false
   failing = false
   readonly #records = new Map<string, ActorRecord>()
@@ -56,7 +56,7 @@ export class Vault {
     return due.sort(order).slice(0, limit)
   }
 
-  /** What it has of one actor, or all. */
+  /** Loses the data of one actor, or of all. */
   forget(actor?: string): void {
     for (const known of actor === undefined ? [...this.#records.keys()] : [actor]) {
       this.#records.delete(known)
@@ -65,12 +65,12 @@ export class Vault {
   }
 }
 
-/** One process's way to it. */
+/** One process's connection to the store. */
 export class StoreWay implements StoreSteps {
-  /** The activations that wait to hear of a commit. */
+  /** The activations that wait for the result of a commit. */
   readonly committing = new Set<string>()
   #cut: 'refused' | 'silent' | undefined
-  /** Sent while nothing comes through: some of it arrives when something does again. */
+  /** Requests that were sent while the connection was silent: some of them arrive when it works again. */
   #held: (() => void)[] = []
 
   constructor(private readonly vault: Vault, private readonly clock: HostClock) {}
@@ -119,7 +119,7 @@ export class StoreWay implements StoreSteps {
         if (!vault.lossy || vault.chance.odds(0.5)) return answer(() => resolve(value))
         if (vault.chance.odds(0.7)) answer(() => reject(away()))
       }
-      // what was sent goes its way whatever happens to its sender
+      // a sent request is delivered even if its sender fails
       const send = (): void => void vault.clock.setTimeout(arrive, vault.requestMs())
       if (this.#cut === 'refused') answer(() => reject(away()))
       else if (this.#cut === undefined) send()

@@ -9,18 +9,18 @@ const noise = seeded('bytes of streams').bytes(PERIOD)
 const doubled = Buffer.concat([noise, noise])
 const HEAD = 16
 
-/** What a stream carries, in both directions; each direction has bytes of its own. */
+/** The data of a stream, in both directions; each direction has its own bytes. */
 export interface Cargo {
-  /** Bytes from the end that opened it, without the head, and from the other one. */
+  /** Bytes from the end that opened the stream, without the head, and from the other end. */
   readonly up: number
   readonly down: number
-  /** Milliseconds that a reader lies idle after each piece. */
+  /** Milliseconds that a reader waits after each piece. */
   readonly slowMs: number
-  /** Its opener destroys it after so long. */
+  /** The opener destroys the stream after that time. */
   readonly cutMs?: number | undefined
 }
 
-/** One direction, as its two ends see it. */
+/** One direction, as seen by its two ends. */
 interface Way {
   readonly direction: number
   readonly size: number
@@ -33,13 +33,13 @@ export interface Flow {
   readonly slowMs: number
   readonly up: Way
   readonly down: Way
-  /** Its opener has destroyed it. */
+  /** The opener has destroyed the stream. */
   abandoned: boolean
 }
 
-/** One end that is open, at some process. */
+/** One open end, at one process. */
 export interface OpenEnd {
-  /** Not known before the head has come. */
+  /** Unknown before the head has come. */
   flow?: Flow
 }
 
@@ -57,7 +57,7 @@ export const bytes = (direction: number, at: number, size: number): Buffer => {
   return doubled.subarray(from, from + size)
 }
 
-/** Opens a stream and writes all that it is to carry. Resolves when it is over: whether everything arrived on both ends. */
+/** Opens a stream and writes all of its data. Resolves when it is over: whether everything arrived on both ends. */
 export async function openFlow(host: Host, to: string, { up, down, slowMs, cutMs }: Cargo, timeoutMs: number): Promise<boolean> {
   const { world } = host
   const id = known(world).size + 1
@@ -82,7 +82,7 @@ export async function openFlow(host: Host, to: string, { up, down, slowMs, cutMs
   return flow.up.ended && flow.down.ended
 }
 
-/** The other end of it. */
+/** Serves the other end of a stream. */
 export function accept(host: Host, stream: Duplex, peer: Peer): void {
   const { world } = host
   if (!host.alive) return
@@ -108,10 +108,13 @@ export function accept(host: Host, stream: Duplex, peer: Peer): void {
   stream.on('end', onend)
 }
 
-/** How long a stage holds what nobody reads. */
+/** How long a stage holds data that nobody reads. */
 const LINGERS_MS = 61_000
 
-/** It is open until it is over; what `to()` returns need not close itself when both of its directions have ended. */
+/**
+ * Follows a stream until it is over; the stream that `to()` returns need not close itself when both of its directions have
+ * ended.
+ */
 function follow(host: Host, stream: Duplex, end: OpenEnd, what: string): Promise<void> {
   const { world } = host
   host.streams.add(end)
@@ -125,7 +128,7 @@ function follow(host: Host, stream: Duplex, end: OpenEnd, what: string): Promise
   })
   return new Promise((resolve) => {
     const over = (): void => {
-      // its stage holds what was ended until the peer has read it
+      // the stage holds a stream that was ended until the peer has read it
       if (stream.writableEnded && !stream.writableFinished && !stream.errored) host.clock.setTimeout(() => host.streams.delete(end), LINGERS_MS)
       else host.streams.delete(end)
       resolve()
@@ -151,13 +154,13 @@ function write(host: Host, stream: Duplex, way: Way): void {
     if (!stream.destroyed) stream.end()
   }
   stream.once('finish', () => {
-    // on the way down the stream that `to()` returned has a buffer of its own behind the one that says when it was read
+    // in the direction to the opener, the stream that `to()` returned has a buffer behind the one that reports reads
     if (direction % 2 === 0 && host.alive && way.read !== size) host.world.fail(`P13: ${name(way)} is finished at ${host.label}, and ${way.read} of ${size} bytes were read`)
   })
   more()
 }
 
-/** @returns what takes a piece */
+/** @returns a function that takes a piece */
 function read(host: Host, stream: Duplex, way: Way, slowMs: number): (piece: Buffer) => void {
   const { world } = host
   const take = (piece: Buffer): void => {

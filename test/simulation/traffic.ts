@@ -5,7 +5,7 @@ import type { World } from './world.js'
 
 const large = Buffer.alloc(400_000, 'large ')
 
-/** One thing that an application somewhere begins. */
+/** An application on some stage begins one operation. */
 export function act(world: World): void {
   const { chance, running, climate } = world
   if (running.length === 0) return
@@ -58,7 +58,9 @@ function keep(host: Host, pattern: string): void {
   else host.keeps.delete(pattern)
 }
 
-/** More than may be held for one peer, sent to one that hears nothing; rare, since it costs as much as a hundred worlds. */
+/**
+ * Sends more than may be held for one peer to a peer that reads nothing; rare, since it costs as much as a hundred worlds.
+ */
 export function flood(world: World): void {
   const { chance, running, network } = world
   const host = chance.one(running)

@@ -2,22 +2,22 @@ import type { Host } from './host.js'
 import { slowDown, storeTroubles } from './store-trouble.js'
 import type { World } from './world.js'
 
-/** Everything that goes wrong in a world, each for a while. */
+/** The faults of a world, each for a while. */
 export class Trouble {
-  /** What ends the faults that go on at the moment. */
+  /** Functions that end the present faults. */
   readonly #ends = new Set<() => void>()
-  /** The registry is given time to recover before the next thing happens to it. */
+  /** The time until which the registry may recover before its next fault. */
   #registryFree = 0
   readonly #weights: readonly number[]
 
   constructor(private readonly world: World) {
-    // every world has its own ills: some of them often, others not at all
+    // every world has its own faults: some of them often, others not at all
     const { chance } = world
     this.#kinds.push(...storeTroubles(world, (ms, end) => this.#for(ms, end)))
     this.#weights = this.#kinds.map(() => chance.odds(0.4) ? 0 : chance.float() ** 2)
   }
 
-  /** One more of them. */
+  /** Begins one more fault. */
   strike(): void {
     const { chance, clock } = this.world
     let at = chance.float() * this.#weights.reduce((sum, one) => sum + one, 0)
@@ -26,7 +26,7 @@ export class Trouble {
     this.world.troubledAt = clock.now()
   }
 
-  /** All that goes on ends now. */
+  /** Ends all faults. */
   end(): void {
     for (const end of [...this.#ends]) end()
   }
@@ -72,7 +72,7 @@ export class Trouble {
     return [one, chance.one(up.filter((other) => other !== one))]
   }
 
-  /** Connections break: of all, of a pair, or of one process. */
+  /** Connections break: all of them, or those of a pair or of one process. */
   #cut(): void {
     const { world } = this
     const { chance, network } = world
@@ -101,7 +101,7 @@ export class Trouble {
     const before = new Map([one, two].map((host) => [host, host.linkTo((host === one ? two : one).stage.id)]))
     let over = false
     this.#holdFor(ms, () => { over = true; network.release(silent) })
-    // P8: in 15 s both of them know, unless they stood still themselves
+    // P8: within 15 s both ends know, unless they were stopped themselves
     for (const [host, link] of before) {
       if (!link) continue
       clock.setTimeout(() => {
@@ -111,7 +111,7 @@ export class Trouble {
     }
   }
 
-  /** The network falls apart in two. */
+  /** The network splits into two parts. */
   #part(): void {
     const { world } = this
     const { chance, network } = world
@@ -176,7 +176,7 @@ export class Trouble {
     if (world.chance.odds(0.8)) this.#for(world.chance.between(0, 6000), () => void world.start(name))
   }
 
-  /** @returns whether something may befall the registry now, for at most `ms` */
+  /** @returns whether the registry may have a fault now, for at most `ms` */
   #registry(ms: number, rest = 0): boolean {
     const { clock } = this.world
     if (clock.now() < this.#registryFree) return false
@@ -196,7 +196,7 @@ export class Trouble {
 
   #empty(): void {
     const { world } = this
-    // one that forgets and then goes away before all have come back has lost them: nobody promises anything there
+    // a registry that loses its data, and fails before all stages are listed again, has lost them: no promise covers this
     if (!this.#registry(0, world.climate.ttlMs + 5000)) return
     world.tell('*', 'the registry forgets everything')
     world.server.empty()
@@ -220,7 +220,7 @@ export class Trouble {
     this.#for(ms, () => this.#calm())
   }
 
-  /** Whatever the registry went through is over, also for the store that is part of it. */
+  /** Ends the fault of the registry, and of the store that is part of it. */
   #calm(): void {
     const { world } = this
     if (world.play.apart) world.calmRegistry()

@@ -7,49 +7,52 @@ export interface Version {
   readonly version: number
   readonly commitId: string
   readonly data: Buffer | undefined
-  /** The changes that are in it, in the order in which they were made. */
+  /** The changes in it, in the order in which they were made. */
   readonly ids: readonly number[]
   readonly values: ReadonlyMap<string, unknown>
 }
 
-/** Something that a turn is to change, under a number that is kept with the state. */
+/** A change that a turn is to make, under a number that is kept with the state. */
 export interface Change {
   readonly n: number
   readonly address: string
-  /** The change whose turn it belongs to. */
+  /** The change whose turn this one belongs to. */
   outer: number | undefined
   commits: number
-  /** The commit that brought it, and the past that this one belongs to. */
+  /** The commit that contains it, and the history that this commit belongs to. */
   in?: Version
   past?: number
-  /** Why it may not be committed, ever. */
+  /** The reason why it must never be committed. */
   never?: string
-  /** Must be there in the end, if the commit that asked for it was. */
+  /** The change must be there in the end, if the commit that requested it was. */
   owedBy?: number
 }
 
-/** All that became of one actor. Each time the store forgets it, another past begins. */
+/** The whole history of one actor. Each time the store loses the actor, another history (`past`) begins. */
 export interface Chain {
   readonly address: string
   readonly pasts: Version[][]
   epoch: number
   activation: string
   stage: string
-  /** Claimed, and not released since. */
+  /** The actor was claimed, and not released since. */
   held: boolean
-  /** When its calls may last have lost their order: its owner was put out, or had to give it up. */
+  /** When its calls may last have lost their order: its owner was deposed, or had to give the actor up. */
   disturbedAt: number
 }
 
-/** Numbers of changes that are no calls, but timers' and reminders', begin behind it. */
+/** Numbers above this belong to changes of timers and reminders, not of calls. */
 export const OWN = 1_000_000
 const BEFORE: Version = { version: 0, commitId: '', data: undefined, ids: [], values: new Map() }
 
-/** What the store of a world did, told by itself, and whether it may have done so. It knows the rules, and none of the code that keeps them. */
+/**
+ * The record of all steps of the world's store, and the check that each step was allowed. It implements the rules,
+ * independently of the code that enforces them.
+ */
 export class Truth {
   readonly chains = new Map<string, Chain>()
   readonly changes = new Map<number, Change>()
-  /** When something was last forgotten. */
+  /** When the store last lost data. */
   forgotAt = -Infinity
   #owns = 0
 
@@ -66,7 +69,7 @@ export class Truth {
     return this.chain(address).pasts.at(-1)?.at(-1) ?? BEFORE
   }
 
-  /** A version of one of its pasts. */
+  /** A version in one of its histories. */
   at(address: string, past: number, version: number): Version | undefined {
     return version === 0 ? BEFORE : this.chain(address).pasts[past][version - 1]
   }
@@ -77,12 +80,12 @@ export class Truth {
     return change
   }
 
-  /** Whether these were all changes of the actor at any time. */
+  /** Whether these were all changes of the actor at some time. */
   wasCommitted(address: string, ids: readonly number[]): boolean {
     return ids.length === 0 || this.chain(address).pasts.some((past) => past.some((one) => one.ids.length === ids.length && one.ids.every((id, i) => id === ids[i])))
   }
 
-  /** A turn begins with these changes: they are what is committed, if its actor has the claim still. */
+  /** A turn begins with these changes: they must be the committed ones, if the actor still holds the claim. */
   begins(address: string, activation: string, ids: readonly number[]): void {
     const chain = this.chain(address)
     const known = this.newest(address).ids
@@ -90,20 +93,20 @@ export class Truth {
     if (ids.length !== known.length || ids.at(-1) !== known.at(-1)) this.world.fail(`P16: a turn of ${address} begins with ${ids.length} changes up to ${ids.at(-1)}, and ${known.length} up to ${known.at(-1)} are committed`)
   }
 
-  /** One that no call makes. @param owedBy  the change that it follows from without fail */
+  /** A change that no call makes. @param owedBy  the change that it must follow from */
   own(address: string, owedBy?: number): number {
     const change = this.expect(OWN + ++this.#owns, address)
     if (owedBy !== undefined) change.owedBy = owedBy
     return change.n
   }
 
-  /** It belongs to no other turn any more. */
+  /** The change no longer belongs to another turn. */
   parted(n: number): void {
     const change = this.changes.get(n)
     if (change) change.outer = undefined
   }
 
-  /** From now on it may not be committed any more. */
+  /** The change must not be committed from now on. */
   never(n: number, why: string): void {
     const change = this.changes.get(n)
     if (!change) return
@@ -115,9 +118,9 @@ export class Truth {
     this.chain(address).disturbedAt = this.world.clock.now()
   }
 
-  // ── what the store tells ──────────────────────────────────────────────────────────────────────────────────────
+  // ── reports of the store ──────────────────────────────────────────────────────────────────────────────────────────
 
-  /** @param raised  it was granted anew */
+  /** @param raised  the claim was newly granted */
   claimed(address: string, claim: Claim, answer: Claimed, raised: boolean): void {
     const { world } = this
     const chain = this.chain(address)
@@ -141,7 +144,7 @@ export class Truth {
     Object.assign(chain, { epoch: answer.epoch, activation: claim.activation, stage: claim.stage, held: true })
   }
 
-  /** @param changed  it was performed now, and not before */
+  /** @param changed  the commit was performed now, and not before */
   committed(address: string, fence: Fence, commit: Commit, answer: 'ok' | 'fenced', changed: boolean): void {
     const { world } = this
     const chain = this.chain(address)
@@ -166,7 +169,7 @@ export class Truth {
     chain.held = false
   }
 
-  /** The store has lost what it had of that actor. */
+  /** The store has lost the data of that actor. */
   forgot(address: string): void {
     const chain = this.chain(address)
     chain.pasts.push([])
@@ -199,7 +202,7 @@ export class Truth {
     if (change.outer !== undefined && !together.includes(change.outer)) world.fail(`P17: the change ${n} of ${address} is committed without the turn ${change.outer} that it belongs to`)
   }
 
-  /** Nothing is taken from whoever lives, runs and reaches the others. */
+  /** No actor is taken from an owner that lives, runs and reaches the other stages. */
   #judge(chain: Chain, { stage }: Claim): void {
     const { world } = this
     const { ttlMs } = world.climate

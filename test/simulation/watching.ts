@@ -6,33 +6,33 @@ import type { Version } from './truth.js'
 
 type Update = Record<string, unknown> & { readonly version: number; readonly reset?: true }
 
-/** How one is to be watched. */
+/** The plan for one watch. */
 export interface Plan {
   readonly address: string
   readonly names: readonly string[]
   readonly mode: 'every' | 'latest'
   readonly timeoutMs: number
-  /** The watcher lies idle so long after each update; once it is quiet, only if it asks for the newest alone. */
+  /** The watcher waits this long after each update; once the world is quiet, it does so only in mode `latest`. */
   readonly slowMs: number
-  /** It takes the signal to leave, rather than to return. */
+  /** The watcher leaves by its signal, and not by `return()`. */
   readonly bySignal: boolean
 }
 
-/** One loop over the updates of an actor, and what it may be shown next. */
+/** One loop over the updates of an actor, and the check of the updates that it may get next. */
 export class Watch {
-  /** What it saw last. */
+  /** The last update. */
   last: Update | undefined
-  /** Nobody wants to hear any more. */
+  /** The loop was left. */
   left = false
   over = false
-  /** Nothing has happened since that would excuse a reset. */
+  /** No fault since the last update would justify a reset. */
   undisturbed = false
-  /** How many updates came. */
+  /** The number of updates. */
   count = 0
   readonly #controller: AbortController | undefined
   readonly #updates: AsyncIterableIterator<Update>
   readonly #endsAt: number
-  /** The past of the actor that the last one was from, at the earliest. */
+  /** The earliest history of the actor that the last update can belong to. */
   #past = 0
 
   constructor(readonly host: Host, readonly plan: Plan) {
@@ -55,7 +55,7 @@ export class Watch {
     else void this.#updates.return?.()
   }
 
-  /** Whether the first of them is late. */
+  /** Whether the first update is late. */
   late(): boolean {
     const { host } = this
     return this.count === 0 && !this.over && !host.clock.paused && host.clock.now() > host.due(this.#endsAt) + 100
@@ -99,7 +99,7 @@ export class Watch {
     if (plan.names.includes('draft')) { if (last && !update.reset && update.version < last.version) this.#fail(`P21: goes from version ${last.version} to ${update.version} without a reset`) } else this.#kept(update, last)
   }
 
-  /** It counts within an activation. */
+  /** The actor counts within an activation. */
   #volatile(update: Update, last: Update | undefined): void {
     if (!last) return
     const { count, born } = update
@@ -108,7 +108,7 @@ export class Watch {
     if (!good) this.#fail(`P21: goes from ${String(last['born'])} ${before} to ${String(born)} ${String(count)}${update.reset ? ', reset' : ''}`)
   }
 
-  /** Somewhere in the pasts of the actor this was, and behind what was seen before. */
+  /** The update belongs to one of the histories of the actor, after the update that was seen before. */
   #kept(update: Update, last: Update | undefined): void {
     const { address } = this.plan
     const { pasts } = this.host.world.truth.chain(address)
@@ -124,7 +124,7 @@ export class Watch {
     this.#fail(`P21: version ${update.version} ${[...why].join(', or ')}`)
   }
 
-  /** Why the update cannot be of that past. */
+  /** The reason why the update cannot belong to that history. */
   #wrong(update: Update, last: Update | undefined, past: number): string | undefined {
     const { mode } = this.plan
     const { version, reset } = update
@@ -144,7 +144,7 @@ export class Watch {
     return version !== undefined && names.every((name) => (version.values.has(name) ? version.values.get(name) : BEFORE[kindOf(address)][name]) === update[name])
   }
 
-  /** P21: once it is quiet it has seen the newest. */
+  /** P21: once the world is quiet, the watcher has seen the newest value. */
   checkNewest(): void {
     const { host, plan, last } = this
     if (this.over || this.left) return

@@ -1,4 +1,4 @@
-/** A process of its own for a row of worlds: it is sent a range of seeds, and sends each outcome. */
+/** A process for a row of worlds: it gets a range of seeds, and sends the outcome of each. */
 import { TOLD } from './farm.js'
 import { simulate, type Outcome } from './run.js'
 
@@ -11,7 +11,7 @@ export type Told = { readonly done: Outcome } | { readonly ready: true }
 let at = 0
 const tell = (told: Told): void => { process.send?.(told) }
 
-// nothing may end the process: what does is a finding about the world that was on
+// nothing may end the process: an uncaught exception is a failure of the running world
 process.on('uncaughtException', (error) => {
   process.send?.({ done: { seed: at, broken: [`uncaught: ${error.stack}`], hash: '', events: 0 } }, () => process.exit(TOLD))
 })

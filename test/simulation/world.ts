@@ -11,48 +11,48 @@ import { Server } from './registry.js'
 import { Vault } from './store.js'
 import { Truth } from './truth.js'
 
-/** What is different from seed to seed beside the events themselves. */
+/** The parameters that differ from seed to seed, beside the events themselves. */
 export interface Climate {
   readonly names: readonly string[]
   readonly ttlMs: number
   readonly idleLinkMs: number
   readonly secret: string | undefined
-  /** The longest that a message is under way when nothing is broken. */
+  /** The longest time that a message takes without faults. */
   readonly latencyMs: number
 }
 
-/** A mesh in a bottle: its time, its network, its name server and the processes in it, all out of one seed. */
+/** A simulated mesh: its time, its network, its name server and its processes, all from one seed. */
 export class World {
   readonly clock = new VirtualClock()
   readonly chance: Chance
-  /** For streams in calls, so that the rest of the world is the same with and without them. */
+  /** The choices for streams in calls, separate so that the rest of the world is the same with and without them. */
   readonly passing: Chance
-  /** For actors, likewise. */
+  /** The choices for actors, likewise. */
   readonly acting: Chance
   readonly network: MemoryNetwork
   readonly server: Server
-  /** What keeps the actors. */
+  /** The store of the actors. */
   readonly vault: Vault
   readonly truth: Truth
   readonly climate: Climate
   readonly play: Play
-  /** Every process there ever was. */
+  /** All processes that ever existed. */
   readonly hosts: Host[] = []
   readonly calls = new Map<number, Call>()
-  /** What was found to be wrong. */
+  /** The failures that were found. */
   readonly broken: string[] = []
   readonly #signals = new Map<AbortSignal, Host>()
-  /** The last moment at which anything was disturbed. */
+  /** The last moment of any fault. */
   troubledAt = 0
-  /** When the registry last forgot everything. */
+  /** When the registry last lost all of its data. */
   emptiedAt = -Infinity
-  /** Until when something kept what one process said from another; Infinity while it goes on. */
+  /** The time until which messages between processes were held back; Infinity while they are. */
   heldUntil = -Infinity
-  /** How much is wrong just now. */
+  /** The number of present faults. */
   troubles = 0
-  /** Nothing goes wrong any more. */
+  /** There are no more faults. */
   quiet = false
-  /** Somebody has sent a call twice, which costs him his link. */
+  /** A stage has sent a call twice, and loses its link for it. */
   stuttered = false
   readonly #hash = createHash('sha1')
   #events = 0
@@ -79,12 +79,12 @@ export class World {
     this.calm()
   }
 
-  /** The processes that are there and not about to leave. */
+  /** The processes that live and are not about to leave. */
   get up(): Host[] {
     return this.hosts.filter((host) => host.alive && !host.closing)
   }
 
-  /** Those of them that do not stand still. */
+  /** The processes among them that are not stopped. */
   get running(): Host[] {
     return this.up.filter((host) => !host.clock.paused)
   }
@@ -96,7 +96,7 @@ export class World {
     return host
   }
 
-  /** The registry and the store as they are when nothing is wrong with them. */
+  /** Restores the normal behaviour of the registry and the store. */
   calm(): void {
     this.calmRegistry()
     this.calmStore()
@@ -122,14 +122,14 @@ export class World {
     return controller
   }
 
-  /** Whoever still listens to a signal that was used. */
+  /** The number of listeners on signals that were used. */
   listeners(): number {
     let count = 0
     for (const [signal, host] of this.#signals) if (host.alive) count += getEventListeners(signal, 'abort').length
     return count
   }
 
-  /** One event. What the seed says shows only here, so two runs of a seed must tell the same. */
+  /** Records one event. The effects of the seed show only here, so two runs of a seed must record the same events. */
   tell(who: string, what: string): void {
     const line = `${this.clock.now().toFixed(3).padStart(11)}  ${who.padEnd(4)} ${what}`
     this.#events++
@@ -142,7 +142,7 @@ export class World {
     this.broken.push(`${what} (at ${this.clock.now().toFixed(0)} ms)`)
   }
 
-  /** Of all events so far; ends the telling. */
+  /** A hash of all events so far; ends the record. */
   trace(): { hash: string; events: number } {
     return { hash: this.#hash.digest('hex'), events: this.#events }
   }

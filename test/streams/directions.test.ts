@@ -70,7 +70,7 @@ for (const [title, make, shape, objects = {}] of shapes) {
 }
 
 const refused: [title: string, make: () => unknown, tells: RegExp][] = [
-  ['a stream of the old style', () => Object.assign(new Stream(), { readable: true, writable: true, write() {}, end() {} }), /old style.*wrap/],
+  ['a stream of the old style', () => Object.assign(new Stream(), { readable: true, writable: true, write() {}, end() {} }), /old-style.*wrap/],
   ['a synchronous generator', () => (function* () { yield 1 })(), /Generator.*array.*async generator/],
   ['an iterator of a Map', () => new Map().values(), /Map Iterator.*array/],
   ['a Response', () => new Response('x'), /Response.*its body/],

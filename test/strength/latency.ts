@@ -1,6 +1,6 @@
 import { quantile } from './measure.js'
 
-/** How long calls took, in milliseconds. */
+/** The latency of calls, in milliseconds. */
 export interface Latency {
   calls: number
   failed: number
@@ -8,7 +8,7 @@ export interface Latency {
   p99: number
 }
 
-/** Keeps so many calls in flight for so long. */
+/** Keeps that many calls in flight for that time. */
 export async function latency(call: () => Promise<unknown>, inFlight: number, ms: number): Promise<Latency> {
   const took: number[] = []
   let failed = 0
@@ -24,5 +24,5 @@ export async function latency(call: () => Promise<unknown>, inFlight: number, ms
   return { calls: took.length, failed, p50: quantile(took, 0.5), p99: quantile(took, 0.99) }
 }
 
-/** The call that is measured. */
+/** The argument of the measured call. */
 export const SMALL = { id: 12345, name: 'bob miller', tags: ['a', 'bb', 'ccc'], active: true }

@@ -4,13 +4,13 @@ import { Readable } from 'node:stream'
 import type { Stage, StageError } from '../../src/index.js'
 import type { Work } from './works.js'
 
-// Readers that leave while their source waits, and streams that break: what each of them began has to end.
+// Readers that leave while their source waits, and streams that fail: everything that they began has to end.
 
-/** What generators and actors wait for; nothing of a reader that has gone may still listen. */
+/** The event that generators and actors wait for; a reader that has left must leave no listener on it. */
 const bus = new EventEmitter().setMaxListeners(0)
 let going = 0
 
-/** Generators that wait, and listeners that wait for them. */
+/** The number of waiting generators and of the listeners that wait for them. */
 export const sources = (): number => going + bus.listenerCount('tick') + bus.listenerCount('never')
 
 class Counter {
@@ -30,7 +30,7 @@ async function subscriber(stage: Stage, to: string): Promise<void> {
   }
 }
 
-/** Leaves while nothing comes. */
+/** The reader leaves while no value comes. */
 async function silent(stage: Stage, to: string): Promise<void> {
   const rows = (await stage.to(to).call<AsyncIterable<string>>('silence'))[Symbol.asyncIterator]()
   await rows.next()
@@ -52,7 +52,7 @@ async function observer(stage: Stage): Promise<void> {
   await adding
 }
 
-/** @throws what it failed with, unless that is the error of the stream: the handler met it, or the call before it was sent */
+/** @throws the error of `run`, unless it is the error of the stream, from the handler or from before the call was sent */
 async function breaks(run: () => Promise<unknown>): Promise<void> {
   try {
     await run()
@@ -82,7 +82,7 @@ export const leaving: readonly Work[] = [
   { name: 'streams that break, as results', share: 0.02, run: (stage, to) => breaks(async () => { await all(await stage.to(to).call<Readable>('halves')) }) },
 ]
 
-/** The other end. @returns what ends it */
+/** Serves the other end of these works. @returns a function that ends it */
 export function serveLeaving(stage: Stage): () => void {
   const everybody = stage.to('*')
   const waiting = (event: string) => async function* (this: { signal: AbortSignal }): AsyncGenerator<string> {

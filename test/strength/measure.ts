@@ -1,49 +1,49 @@
-/** One thing that must hold under load, and what it takes to find out. */
+/** One property that must hold under load, and the steps that check it. */
 export interface Measure {
-  /** What it shows, in a line. */
+  /** The property, in one line. */
   readonly title: string
-  /** It is given up after so many seconds: whole, and with --quick. */
+  /** The time limit in seconds: of a whole run, and with --quick. */
   readonly seconds: readonly [whole: number, quick: number]
   run(room: Room): Promise<void>
 }
 
-/** What runs in a process of its own, by name; each may be asked from outside. */
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each measure has its own
+/** The functions that run in a separate process, by name; each can be called from the measuring process. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each measure has its own arguments
 export type Orders = Record<string, (...args: any[]) => unknown>
 
-/** Where a process is. */
+/** The surroundings of a process. */
 export interface Here {
-  /** What carries the bytes: a key of `carriers`. */
+  /** The carrier of the bytes: a key of `carriers`. */
   readonly carrier: string
-  /** The folder of the registry, and for files. */
+  /** The folder of the registry and of other files. */
   readonly place: string
 }
 
-/** A process, seen from the one that measures. */
+/** A process, seen from the process that measures. */
 export interface Child<O extends Orders> {
   ask<K extends keyof O>(order: K, ...args: Parameters<O[K]>): Promise<Awaited<ReturnType<O[K]>>>
-  /** Lets it end by itself, so that it may write its profile. */
+  /** Lets the process end by itself, so that it can write its profile. */
   end(): Promise<void>
 }
 
-/** What a measure gets: processes, and where its results go. */
+/** The environment of a measure: its processes, and the place for its results. */
 export interface Room extends Here {
   readonly quick: boolean
-  /** A process with the orders of this measure and the common ones; it ends with the measure at the latest. */
+  /** Starts a process with the orders of this measure and the common ones; it ends with the measure at the latest. */
   start<O extends Orders>(): Child<O & Common>
   say(line: string): void
-  /** A figure without a bound. */
+  /** Reports a figure without a bound. */
   note(what: string, value: number | string, unit?: string): void
   atMost(what: string, value: number, bound: number, unit?: string): void
   atLeast(what: string, value: number, bound: number, unit?: string): void
-  /** Must be as expected, to the letter. */
+  /** The value must equal the expected one exactly. */
   same(what: string, value: unknown, expected: unknown): void
 }
 
-/** How far the memory of a process went beyond what it was at the start, in bytes. */
+/** The growth of a process's memory since the start, in bytes. */
 export interface Growth {
   rss: number
-  /** On the heap and beside it, after garbage collection. */
+  /** On the heap and outside of it, after garbage collection. */
   used: number
 }
 
@@ -57,7 +57,7 @@ export type Common = {
 
 export const MIB = 1024 * 1024
 export const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-/** Milliseconds that mean the same in all processes of the machine. */
+/** Milliseconds on a clock that all processes of the machine share. */
 export const clock = (): number => performance.timeOrigin + performance.now()
 
 export const median = (all: readonly number[]): number => quantile(all, 0.5)

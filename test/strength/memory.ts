@@ -1,18 +1,18 @@
 import type { Growth } from './measure.js'
 
 const SAMPLE_MS = 100
-/** Each costs some milliseconds, in which nothing else happens. */
+/** Each collection takes some milliseconds, in which nothing else runs. */
 const COLLECT_MS = 1000
 
-/** Bytes in use after garbage collection, on the heap and beside it. */
+/** Bytes in use after garbage collection, on the heap and outside of it. */
 export function used(): number {
   globalThis.gc?.()
-  globalThis.gc?.() // or what the first one let go of beside the heap is still counted: 30 MiB behind a fast stream
+  globalThis.gc?.() // without it, memory outside of the heap that the first collection released still counts: 30 MiB behind a fast stream
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
 }
 
-/** How far the memory of this process goes beyond what it is now. */
+/** The growth of this process's memory beyond its present size. */
 export class Watch {
   readonly #start = { used: used(), rss: process.memoryUsage.rss() }
   readonly #most: Growth = { rss: 0, used: 0 }

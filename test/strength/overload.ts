@@ -6,11 +6,11 @@ import { median, quantile, wait, type Here, type Measure, type Room } from './me
 const BURN_MS = 0.1
 const TICK_MS = 5
 
-/** How the calls of one client ended. */
+/** The outcomes of the calls of one client. */
 interface Ends {
   begun: number
   right: number
-  /** By code and what is known of its handler: `OVERLOADED no`. */
+  /** Counts by code and `executed`: `OVERLOADED no`. */
   failed: Record<string, number>
   p50: number
   p99: number
@@ -25,9 +25,9 @@ export const orders = (here: Here) => {
       stage.to('*').provide('burn', () => { for (const end = performance.now() + BURN_MS; performance.now() < end;); })
       await stage.ready()
     },
-    /** As many as are answered. */
+    /** Makes as many calls as are answered. */
     measure: (inFlight: number, ms: number): Promise<Latency> => latency(call, inFlight, ms),
-    /** So many a second, whatever becomes of them. */
+    /** Makes that many calls a second, regardless of their outcome. */
     async flood(perSecond: number, ms: number): Promise<Ends> {
       const took: number[] = []
       const failed: Record<string, number> = {}

@@ -23,13 +23,13 @@ export const orders = (here: Here) => {
       await stage.ready()
     },
     measure: (to: string, inFlight: number, ms: number): Promise<Latency> => latency(() => stage.to(to).call('echo', SMALL), inFlight, ms),
-    /** As much as goes, until `stop`. */
+    /** Sends as much as possible, until `stop`. */
     pour(to: string): void {
       const source = new Pattern()
       const done = pipeline(source, stage.to(to)).catch(() => {})
       stop = () => { source.destroy(); return done }
     },
-    /** The same by hand, a piece at each `drain`, so that none ever waits. */
+    /** The same written by hand, one piece at each `drain`, so that no piece ever waits. */
     write(to: string): void {
       const stream = stage.to(to)
       const ended = new AbortController()
@@ -37,7 +37,7 @@ export const orders = (here: Here) => {
       const done = going().catch(() => {})
       stop = () => { ended.abort(); stream.destroy(); return done }
     },
-    /** Arguments or results of 4 MiB, two at a time, so that there is always one on its way. */
+    /** Arguments or results of 4 MiB, two at a time, so that one is always in flight. */
     load(to: string, results: boolean): void {
       let going = true
       const one = async (): Promise<void> => {
@@ -49,7 +49,7 @@ export const orders = (here: Here) => {
       stop = () => { going = false; return done }
     },
     stop: () => stop(),
-    /** Received since it was asked last. */
+    /** Bytes received since the last question. */
     received: (): number => { const now = bytes; bytes = 0; return now },
   }
 }
@@ -57,23 +57,23 @@ export const orders = (here: Here) => {
 const begin = (room: Room) => room.start<ReturnType<typeof orders>>()
 type Process = ReturnType<typeof begin>
 
-/** What makes a link busy. */
+/** The traffic that makes a link busy. */
 interface Busy {
   what: string
   start(): Promise<unknown>
   stop(): Promise<unknown>
-  /** Who receives it. */
+  /** The process that receives it. */
   to: Process
   /**
-   * What is bounded; default p99. A message of 4 MiB is encoded, joined and collected as garbage in a few milliseconds
-   * each, in which nothing else runs: that is one call in a hundred, and no reason for most to wait. Calls behind large
-   * arguments of the same caller start in the order sent, so that there is nothing to bound.
+   * The bounded figure; default p99. A message of 4 MiB is encoded, joined and garbage-collected in a few milliseconds
+   * each, in which nothing else runs: that delays one call in a hundred, but gives no reason for most calls to wait. Calls
+   * behind large arguments of the same caller start in the order sent, so they have no bound.
    */
   bound?: 'p50' | 'none'
 }
 
 export const p99: Measure = {
-  title: 'small calls on a link that is busy, beside the same on a quiet one',
+  title: 'small calls on a busy link, compared with small calls on a quiet one',
   seconds: [560, 170],
   async run(room) {
     const [near, far] = [begin(room), begin(room)]

@@ -1,4 +1,4 @@
-/** All measures: what runs in the one process that measures, and in the others. */
+/** All measures: the code of the measuring process, and the code of the other processes. */
 import type { Here, Measure, Orders } from './measure.js'
 import * as overload from './overload.js'
 import * as p99 from './p99.js'

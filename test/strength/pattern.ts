@@ -1,14 +1,14 @@
 import { Readable, Writable } from 'node:stream'
 
-/** A prime, so that a piece that is missing or comes twice shows, whatever its size; the length tells the rest. */
+/** A prime, so that a missing or repeated piece of any size is detected; the length detects the rest. */
 const PERIOD = 1_048_583
 const PIECE = 64 * 1024
-/** The longest that is compared in one go. */
+/** The longest piece that is compared at once. */
 const LONGEST = 1024 * 1024
 
 const block = make()
 
-/** Cheap bytes without order, from a fixed seed; the beginning comes again at the end, so that no piece wraps around. */
+/** Cheap pseudo-random bytes from a fixed seed; the beginning is repeated at the end, so that no piece wraps around. */
 function make(): Buffer {
   const bytes = Buffer.allocUnsafeSlow(PERIOD + LONGEST)
   let state = 0x9e3779b9
@@ -24,7 +24,7 @@ function make(): Buffer {
 
 const piece = (at: number, size: number): Buffer => block.subarray(at % PERIOD, at % PERIOD + size)
 
-/** So many bytes of the pattern. */
+/** That many bytes of the pattern. */
 export class Pattern extends Readable {
   #at = 0
 
@@ -41,13 +41,13 @@ export class Pattern extends Readable {
   }
 }
 
-/** A reader that takes so much, and then nothing for a while. */
+/** The pace of a reader that takes that many bytes, and then nothing for a while. */
 export interface Pace {
   burstBytes: number
   pauseMs: number
 }
 
-/** Takes the pattern, and fails where another byte comes. */
+/** Reads the pattern, and fails on any other byte. */
 export class Check extends Writable {
   at = 0
   #burst = 0

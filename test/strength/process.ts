@@ -1,4 +1,4 @@
-/** One end of a measure; `room.ts` starts it and asks it. */
+/** One end of a measure; `room.ts` starts it and sends its orders. */
 import type { Common, Orders } from './measure.js'
 import { Watch } from './memory.js'
 import { parts } from './parts.js'
@@ -8,7 +8,7 @@ export interface Reply { n: number; value?: unknown; error?: string }
 
 const [name, carrier, place] = process.argv.slice(2) as [string, string, string]
 process.once('disconnect', () => process.exit())
-// before anything else, so that it counts as there from the start
+// this listener is registered before anything else, so that it counts as present from the start
 process.on('message', ({ n, order, args }: Question) => void (async () => {
   let reply: Reply
   try {

@@ -1,10 +1,11 @@
 /**
- * What the library does under load, with real processes. Bounds, not speed: `bench/run.ts` measures that.
+ * Measures the behaviour of the library under load, with real processes. It checks bounds, not speed: `bench/run.ts`
+ * measures speed.
  *
  *     npm run strength -- [names…] [--quick] [--interface tcp]
  *
- * The exit code is 1 when a bound is broken. Figures depend on the machine and on what else it does: those with a bound
- * are ratios of neighbours, or sizes.
+ * The exit code is 1 if a bound is exceeded. Figures depend on the machine and on its other load: figures with a bound are
+ * ratios of adjacent measurements, or sizes.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

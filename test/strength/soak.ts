@@ -5,10 +5,10 @@ import { MIB, wait, type Here, type Measure, type Room } from './measure.js'
 import { used } from './memory.js'
 import { Tally, works } from './works.js'
 
-/** A call that nobody answers ends within its deadline. */
+/** A call without an answer ends within its deadline. */
 const REST_MS = 11_000
 
-/** What a process holds beside memory. */
+/** The resources of a process other than memory. */
 interface Handles { resources: Record<string, number>; listeners: Record<string, number> }
 
 /** An interface whose connections can be cut. */
@@ -62,7 +62,7 @@ export const orders = (here: Here) => {
   }
   return {
     open,
-    /** Keeps so much going until `stop`. */
+    /** Keeps that many works going until `stop`. */
     drive(to: string, inFlight: number): void {
       const counts = tally = new Tally()
       lanes = Promise.all(works.all.flatMap(({ name, share, run }) => Array.from({ length: Math.max(1, Math.round(inFlight * share)) }, async () => {
@@ -75,7 +75,7 @@ export const orders = (here: Here) => {
       })))
     },
     cut: () => cut.cut(),
-    /** Begins nothing for a moment, so that what is under way is not taken for what leaks. */
+    /** Begins nothing for a moment, so that work in progress is not taken for a leak. */
     async rest(): Promise<void> {
       resting ??= new Promise((resolve) => { goOn = resolve })
       for (const end = performance.now() + REST_MS; running > 0 && performance.now() < end;) await wait(20)
@@ -89,7 +89,7 @@ export const orders = (here: Here) => {
       goOn()
       resting = undefined
     },
-    /** Begins nothing new, and waits for what was begun. */
+    /** Begins nothing new, and waits for the works that were begun. */
     async stop(): Promise<Tally['ends'] | undefined> {
       going = false
       await lanes
@@ -100,7 +100,7 @@ export const orders = (here: Here) => {
       end()
       await stage.close()
     },
-    /** What is held now and was not at the start. */
+    /** The resources that are held now and were not held at the start. */
     left: () => beyond(before, handles()),
   }
 }
@@ -122,7 +122,7 @@ const beyond = (before: Handles, now: Handles): Record<string, number> => Object
 const begin = (room: Room) => room.start<ReturnType<typeof orders>>()
 
 export const soak: Measure = {
-  title: 'everything at once for a long time, links cut and a stage that comes and goes among it',
+  title: 'mixed load for a long time, with links that are cut and a stage that comes and goes',
   seconds: [760, 200],
   async run(room) {
     const [end, from, step] = (room.quick ? [120, 30, 15] : [600, 120, 30]).map((s) => s * 1000) as [number, number, number]

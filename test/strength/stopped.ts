@@ -6,10 +6,10 @@ import { SMALL, latency, type Latency } from './latency.js'
 import { MIB, median, type Here, type Measure, type Room } from './measure.js'
 import { Check, Pattern } from './pattern.js'
 
-/** Short, so that what else the machine does meets both. */
+/** Short, so that other load of the machine affects both sides. */
 const WINDOW_MS = 400
 
-/** What is done meanwhile, each one at a time. */
+/** The work during the stop, one call at a time. */
 type Work = 'calls on the same link' | 'another stream of the same link' | 'calls on another link'
 const WORKS: readonly Work[] = ['calls on the same link', 'another stream of the same link', 'calls on another link']
 
@@ -33,7 +33,7 @@ export const orders = (here: Here) => {
       stage = stageOf(here, name)
       stage.to('*').provide('echo', (value) => value)
       stage.on('stream', (stream) => {
-        if (first) hand(stream) // nobody reads it until `goOn`
+        if (first) hand(stream) // nobody reads the stream until `goOn`
         else stream.on('data', (chunk: Buffer) => { stream.write(chunk) })
         first = false
       })
@@ -58,7 +58,7 @@ const begin = (room: Room) => room.start<ReturnType<typeof orders>>()
 type Process = ReturnType<typeof begin>
 
 export const stopped: Measure = {
-  title: 'a reader that stops, beside links on which nobody does, and later goes on',
+  title: 'a reader that stops and later continues, compared with links on which no reader stops',
   seconds: [150, 60],
   async run(room) {
     const size = 64 * MIB
@@ -86,7 +86,7 @@ export const stopped: Measure = {
     const [grown, twin] = [await near.ask('grown'), await quiet.ask('grown')]
     const [whole] = await Promise.all([far.ask('goOn'), near.ask('sent')])
     room.same('all bytes arrive when it goes on', whole, size)
-    // the calls make both grow, as V8 makes room for their garbage: what the reader costs is the difference
+    // the calls make both processes grow, as V8 makes room for their garbage: only the difference is the cost of the reader
     for (const [what, key] of [['rss', 'rss'], ['used after gc', 'used']] as const) {
       room.atMost(`memory of the sender, ${what}`, (grown[key] - twin[key]) / MIB, 32, `MiB more than without (${(grown[key] / MIB).toFixed(1)} more than at the start)`)
     }

@@ -17,14 +17,14 @@ const GROWTH_BYTES = 64 * MIB
 const ROUNDS = 5
 const SLOW: Pace = { burstBytes: 16 * MIB, pauseMs: 60 }
 
-/** What reads: takes the next stream, and says when it was whole and how long. */
+/** The reader: takes the next stream, and reports when it was complete and its length. */
 class Reader {
   #came: Promise<Duplex> | undefined
   #hand: (stream: Duplex) => void = () => {}
 
   readonly onstream = (stream: Duplex): void => this.#hand(stream)
 
-  /** Before it is sent. */
+  /** Called before the stream is sent. */
   expect(): void {
     this.#came = new Promise((resolve) => { this.#hand = resolve })
   }
@@ -54,7 +54,7 @@ export const orders = (here: Here) => {
       stage.on('stream', reader.onstream)
       await stage.ready()
     },
-    /** What comes goes on to somebody else. */
+    /** Passes incoming streams on to another stage. */
     relay: (to: string): void => {
       stage.off('stream', reader.onstream)
       stage.on('stream', (stream) => void pump(stream, stage.to(to)))
@@ -81,7 +81,7 @@ type Process = ReturnType<typeof begin>
 const begin = (room: Room) => room.start<ReturnType<typeof orders>>()
 
 export const stream: Measure = {
-  title: 'a large stream: its bytes, its memory, its speed beside a bare socket',
+  title: 'a large stream: its bytes, its memory, and its speed compared with a bare socket',
   seconds: [600, 120],
   async run(room) {
     const size = (room.quick ? 256 : 1024) * MIB
@@ -96,7 +96,7 @@ export const stream: Measure = {
   },
 }
 
-/** In turns, as machines drift: only the ratio of neighbours counts. */
+/** Alternates between the two, because machines drift: only the ratio of adjacent measurements counts. */
 async function speed(room: Room, near: Process, far: Process, size: number): Promise<void> {
   const place = await far.ask('bare')
   const once = async (send: () => Promise<number>): Promise<{ rate: number; cost: number }> => {
@@ -123,7 +123,7 @@ async function speed(room: Room, near: Process, far: Process, size: number): Pro
   room.note('CPU a byte, both ends, × bare socket', median(costs))
 }
 
-/** @param line  the processes that it goes through, the first of which sends and the last reads */
+/** @param line  the processes that the stream passes through: the first one sends, the last one reads */
 async function memory(room: Room, what: string, line: readonly Process[], to: string, size: number, pace?: Pace): Promise<void> {
   const [near, far] = [line[0] as Process, line.at(-1) as Process]
   await far.ask('expect')
@@ -139,7 +139,7 @@ async function memory(room: Room, what: string, line: readonly Process[], to: st
   room.note(`${what}: rate`, size / MIB / (at - from) * 1000, 'MiB/s')
 }
 
-/** The same with files, and `cmp` to judge. */
+/** The same with files, compared by `cmp`. */
 async function files(room: Room, near: Process, far: Process): Promise<void> {
   const [from, to] = [join(room.place, 'from'), join(room.place, 'to')]
   const file = openSync(from, 'w')

@@ -5,14 +5,14 @@ import { used } from './memory.js'
 
 const EACH = 100
 const ROW = 500
-/** However busy the machine is. */
+/** Long enough for a busy machine. */
 const PATIENT_MS = 200_000
 
 class Thing {
   constructor() { for (let i = 0; i < EACH; i++) this.set(i, 0) }
   set(i: number, value: unknown): void { Object.assign(this, { [`p${i}`]: value }) }
 }
-/** What a watched actor is without being watched. */
+/** The watched actor without its watches. */
 class Small {
   p0 = 0
   set(_: number, value: number): void { this.p0 = value }
@@ -34,18 +34,18 @@ export const orders = (here: Here) => {
     used,
     streams: () => stage.stats()['streams'] as number,
     watched: () => stage.actors().reduce((sum, one) => sum + one.watchers, 0),
-    /** Makes so many actors, or changes the first property of each. */
+    /** Makes that many actors, or changes the first property of each. */
     async change(of: string, actors: number, value: number): Promise<void> {
       for (let at = 0; at < actors; at += ROW) await Promise.all(Array.from({ length: ROW }, (_, i) => stage.actor<Small>(`${of}.${at + i}`).set(0, value)))
     },
-    /** @returns milliseconds until each had its first value */
+    /** @returns milliseconds until each loop had its first value */
     async observe(of: string, actors: number, each: number): Promise<number> {
       const started = performance.now()
       for (let i = 0; i < actors * each; i++) loops.push(stage.observe(`${of}.${i % actors}`, [`p${Math.floor(i / actors)}`] as never, { timeoutMs: PATIENT_MS }))
       await Promise.all(loops.map((loop) => loop.next()))
       return performance.now() - started
     },
-    /** Waits for the next value in each. */
+    /** Waits for the next value of each loop. */
     read(): void {
       for (const loop of loops) void loop.next().then(() => { seen++ }, () => {})
     },
@@ -61,7 +61,7 @@ export const orders = (here: Here) => {
 const begin = (room: Room) => room.start<ReturnType<typeof orders>>()
 type End = ReturnType<typeof begin>
 
-/** @param each  watches of each actor, by a property of its own */
+/** @param each  the number of watches of each actor, each on a property of its own */
 async function watch(room: Room, owner: End, web: End, of: string, actors: number, each: number): Promise<void> {
   const count = actors * each
   const what = each === 1 ? 'a watch of an actor of its own' : `one of ${each} watches of an actor`

@@ -6,12 +6,12 @@ import { leaving, serveLeaving, sources } from './leaving.js'
 import { MIB } from './measure.js'
 import { Check, Pattern } from './pattern.js'
 
-/** Ends that nobody is to blame for where links are cut and stages leave. */
+/** Codes that are expected if links are cut and stages leave. */
 const EXPECTED: ReadonlySet<Code> = new Set(['DISCONNECTED', 'NO_SUCH_PEER', 'TIMEOUT', 'OVERLOADED', 'REFUSED', 'CANCELLED'])
 
 interface Ends { right: number; failed: Record<string, number>; wrong: string[] }
 
-/** How everything ended; what is begun is counted once. */
+/** The outcomes of all works; each work that was begun is counted once. */
 export class Tally {
   readonly ends: Record<string, Ends> = {}
 
@@ -24,22 +24,22 @@ export class Tally {
       const { code, message } = error as StageError
       if (EXPECTED.has(code)) ends.failed[code] = (ends.failed[code] ?? 0) + 1
       else if (ends.wrong.length < 5) ends.wrong.push(`${code}: ${message}`)
-      await new Promise((resolve) => setTimeout(resolve, 20)) // one that fails at once must not spin
+      await new Promise((resolve) => setTimeout(resolve, 20)) // a work that fails at once must not lead to a busy loop
     }
   }
 }
 
 export interface Work {
   readonly name: string
-  /** Of all that is in flight. */
+  /** The share of all works in flight. */
   readonly share: number
   run(stage: Stage, to: string): Promise<void>
 }
 
-/** What a request of a server would keep: a call that leaves it behind in what goes on keeps 100 KB. */
+/** The data that a request of a server would keep: a call that leaks its context into long-lived objects keeps 100 KB. */
 const request = new AsyncLocalStorage<{ bytes: Buffer }>()
 
-/** As a server does with each request. */
+/** Runs in a context of its own, as each request of a server does. */
 const within = <T>(run: () => Promise<T>): Promise<T> => request.run({ bytes: Buffer.alloc(100_000) }, run)
 
 const must = (holds: boolean, what: string): void => { if (!holds) throw new Error(what) }
@@ -113,10 +113,10 @@ export const works = {
 
   sources,
 
-  /** The other end of all of them. */
+  /** Serves the other end of all works. */
   serve(stage: Stage): () => void {
     const all = stage.to('*')
-    all.provide('echo', (value) => { // and not where the stage is made: of all handlers the one that is called most
+    all.provide('echo', (value) => { // checked here and not where the stage is made, because this handler is called most
       must(request.getStore() === undefined, 'a handler began in the context of a request')
       return value
     })
@@ -128,7 +128,7 @@ export const works = {
     all.provide('count', async function* (to: number) { for (let i = 1; i <= to; i++) yield i })
     all.provide('length', async (stream: Readable) => { const check = new Check(); await pipeline(stream, check); return check.at })
     all.provide('pattern', (size: number) => new Pattern(size))
-    // a wrong byte or a short end fails the sender's stream as well
+    // a wrong byte or a short end fails the sender's stream too
     stage.on('stream', (stream) => {
       const check = new Check()
       pipeline(stream, check).then(() => must(check.at === BYTES, 'a short stream looked whole'), () => {})

@@ -1,4 +1,4 @@
-/** Calls actors all the time and notes what it asked, when, and what came of it. */
+/** Calls actors continuously and records each call, its time and its outcome. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StageError, asError } from '../../src/errors.js'
 import type { Stage } from '../../src/index.js'
@@ -6,14 +6,14 @@ import type { CounterSeen, Operation } from '../helpers/linearizable.js'
 import { Counter, Register, addresses, checkOf, clock, isCounter, isTwice, laterOf, pairOf, type Look } from './things.js'
 
 export interface Calling {
-  /** How many there are, and which part of them are called more often than the others. */
+  /** The number of actors. */
   actors: number
-  /** Calls at a time. */
+  /** Concurrent calls. */
   lanes: number
-  /** Calls a second at most, of all lanes together. */
+  /** The maximum of calls a second, for all lanes together. */
   rate: number
   timeoutMs: number
-  /** Which part of the changes take up to so long. */
+  /** The share of changes that take up to that many milliseconds. */
   slow: { part: number; ms: number }
 }
 
@@ -23,20 +23,20 @@ export interface Noted extends Operation {
 
 interface Asked { kind: string; argument?: string; run(): PromiseLike<unknown> }
 
-/** Additions that one loop reads. */
+/** The number of additions that one loop reads. */
 const ADDS = 4
 const REMIND_MS = 1000
-/** Until a reminder has rung whose actor was lost with its host. */
+/** Time for a reminder to ring whose actor was lost with its host. */
 const RUNG_MS = 45_000
 
 export class Caller {
   operations: Noted[] = []
   acknowledged = 0
-  /** How many failed, by code and whether they had run. */
+  /** The number of failures, by code and `executed`. */
   readonly failed: Record<string, number> = {}
-  /** What the first of each said. */
+  /** The first message for each. */
   readonly samples: Record<string, string> = {}
-  /** What was seen half done. */
+  /** States that were seen half done. */
   readonly torn: string[] = []
   #lanes: Promise<unknown> | undefined
   #going = false
@@ -50,7 +50,7 @@ export class Caller {
     this.#lanes = Promise.all(Array.from({ length: lanes }, () => this.#lane()))
   }
 
-  /** Begins nothing new; resolves when all have ended. */
+  /** Begins no new calls; resolves when all calls have ended. */
   async stop(): Promise<void> {
     this.#going = false
     await this.#lanes
@@ -70,7 +70,10 @@ export class Caller {
     }
   }
 
-  /** By a loop: over a link it is read ahead, so that each may have taken effect since the loop began. */
+  /**
+   * Additions in a loop: over a link the iterable is read ahead, so each may have taken effect at any time since the loop
+   * began.
+   */
   async #adds(address: string): Promise<void> {
     const ids = Array.from({ length: ADDS }, () => `${this.name}.${this.#count++}`)
     const invoked = clock()
@@ -102,7 +105,7 @@ export class Caller {
     this.samples[key] ??= asError(thrown).message
   }
 
-  /** The last look at an actor: again until it answers, and until its reminders have rung. */
+  /** The last look at an actor: repeated until it answers, and until its reminders have rung. */
   async last(address: string): Promise<unknown> {
     for (const end = clock() + RUNG_MS; ;) {
       const result = await this.note(address, isCounter(address)
@@ -114,7 +117,7 @@ export class Caller {
     }
   }
 
-  /** @returns what it answered; undefined: it failed */
+  /** @returns the answer; undefined if the call failed */
   async note(address: string, { kind, argument, run }: Asked): Promise<unknown> {
     const given = { address, kind, ...(argument === undefined ? {} : { argument }), invoked: clock() }
     try {
@@ -126,7 +129,7 @@ export class Caller {
       const error = thrown instanceof StageError ? thrown : undefined
       if (kind === 'fail' && error?.code === 'REMOTE_ERROR' && error.message.includes('on purpose')) this.acknowledged++
       else this.#failed(thrown)
-      // a turn that throws keeps nothing: its effect is never to be seen
+      // a turn that throws commits nothing: its effect must never be visible
       this.operations.push({ ...given, kind: kind !== 'fail' ? kind : isCounter(address) ? 'add' : 'write', returned: Infinity, outcome: error?.executed === 'no' || kind === 'fail' ? 'no' : 'unknown' })
       return undefined
     }

@@ -1,4 +1,4 @@
-/** A process of the run: a host of actors, or some of those who call and watch them. */
+/** A process of the run: a host of actors, or a process with callers and watchers. */
 import { LocalRegistry, RedisRegistry, Stage, type Registry, type StageOptions } from '../../src/index.js'
 import { answering } from '../helpers/answering.js'
 import { leave } from '../helpers/leaving.js'
@@ -9,17 +9,17 @@ import { addresses, defineThings } from './things.js'
 import { Watcher, type Mode, type Sighting } from './watcher.js'
 
 export interface Place {
-  /** As a URL. */
+  /** The URL of the registry. */
   registry: string
   ttlMs: number
-  /** What is done to its store. */
+  /** How its store is tampered with. */
   tampering?: Tampering | undefined
 }
 
 export interface Counts {
   acknowledged: number
   failed: Record<string, number>
-  /** What the first of each said. */
+  /** The first message for each failure. */
   samples: Record<string, string>
 }
 
@@ -40,29 +40,29 @@ async function open(name: string, { registry, ttlMs, tampering }: Place, prepare
   return made
 }
 
-/** Which actors a caller watches: every caller others. */
+/** The actors that a caller watches: each caller watches others. */
 function* watched(all: readonly string[], count: number, seed: number): Generator<string> {
   for (let i = 0; i < count; i++) yield all[(i * 37 + seed * 11) % all.length]!
 }
 
 const orders = {
-  /** @returns its id */
+  /** @returns the id of the stage */
   async host(name: string, place: Place, idleMs: number): Promise<string> {
     stage = await open(name, place, (made) => defineThings(made, idleMs))
     return stage.id
   },
-  /** The addresses of the actors here. */
+  /** The addresses of the actors on this stage. */
   async hosted(): Promise<string[]> {
     return stage.actors().map(({ address }) => address)
   },
-  /** What it commits from now on waits. */
+  /** Commits wait from now on. */
   async hold(): Promise<void> {
     tampered?.hold()
   },
   async held(): Promise<number> {
     return tampered?.held ?? 0
   },
-  /** @returns what the store answered to what had waited */
+  /** @returns the store's answers to the commits that had waited */
   async release(): Promise<readonly string[]> {
     return await tampered?.release() ?? []
   },
@@ -73,7 +73,7 @@ const orders = {
   async start(): Promise<void> {
     for (const one of callers) one.start()
   },
-  /** @param each  how many actors each caller watches in each mode; every fourth of them at its leisure */
+  /** @param each  the number of actors that each caller watches in each mode; every fourth watcher is slow */
   async watch(each: number, actors: number, seed: number): Promise<void> {
     const all = addresses(actors)
     for (const [i, one] of stages.entries()) {
@@ -91,12 +91,12 @@ const orders = {
   async stop(): Promise<void> {
     await Promise.all(callers.map((one) => one.stop()))
   },
-  /** One call, noted like the others. @returns what it answered; undefined: it failed */
+  /** Makes one call, recorded like the others. @returns the answer; undefined if the call failed */
   async add(address: string, id: string, ms: number): Promise<unknown> {
     const counter = stages[0]!.actor(address, { timeoutMs: 5000 })
     return callers[0]!.note(address, { kind: 'add', argument: id, run: () => counter['add']!(id, ms) })
   },
-  /** The last look at all of them. @returns what each of them answered */
+  /** The last look at all actors. @returns the answer of each */
   async last(all: readonly string[]): Promise<Record<string, unknown>> {
     return Object.fromEntries(await Promise.all(all.map(async (address) => [address, await callers[0]!.last(address)] as const)))
   },
@@ -112,7 +112,7 @@ const orders = {
   async leave(way: Parameters<typeof leave>[0]): Promise<void> {
     leave(way)
   },
-  /** @returns how long it took in milliseconds */
+  /** @returns the duration in milliseconds */
   async close(): Promise<number> {
     const since = performance.now()
     await Promise.all([stage as Stage | undefined, ...stages].map((one) => one?.close()))

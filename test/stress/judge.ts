@@ -1,10 +1,10 @@
-/** Holds what callers and watchers saw of each actor against each other. */
+/** Compares the observations of callers and watchers of each actor with each other. */
 import { checkCounter, checkRegister } from '../helpers/linearizable.js'
 import { waits, type Noted } from './caller.js'
 import { isCounter } from './things.js'
 import type { Sighting } from './watcher.js'
 
-/** @param last  what each actor answered in the end @returns what is wrong, in words */
+/** @param last  the last answer of each actor @returns the errors, in words */
 export function judge(operations: readonly Noted[], sightings: readonly Sighting[], last: Readonly<Record<string, unknown>>): string[] {
   const wrong: string[] = []
   const byAddress = grouped(operations)
@@ -21,7 +21,7 @@ export function judge(operations: readonly Noted[], sightings: readonly Sighting
   return wrong
 }
 
-/** Mode every: each version once; both: never back. */
+/** In mode every, each version comes once; in both modes, versions never go back. */
 function steps({ address, mode, seen, wrong }: Sighting): string[] {
   const found = [...wrong]
   for (const [i, [version, text, reset]] of seen.entries()) {
@@ -35,7 +35,10 @@ function steps({ address, mode, seen, wrong }: Sighting): string[] {
   return found
 }
 
-/** All who watch an actor see the same at the same version, what the actor itself remembers, and its end. */
+/**
+ * All watchers of an actor see the same state at the same version, the state that the actor itself remembers, and its last
+ * state.
+ */
 function together(address: string, all: readonly Sighting[], operations: readonly Noted[], last: unknown): string[] {
   const found: string[] = []
   const order = isCounter(address) ? last as readonly string[] : undefined

@@ -1,12 +1,12 @@
 /**
- * Actors in real processes to which things happen, and whether what everybody saw can be true:
+ * Runs actors in real processes under faults, and checks whether all observations are consistent:
  *
  *     npm run actors:stress -- [--store redis|local] [--operations 100000] [--ttl 1500] [--rate 500] [--fault 4000]
  *                              [--actors 200] [--hosts 3] [--seconds 1500]
  *
- * That what judges this sees what a broken store does is shown in `test/processes/actors.test.ts`.
- * The exit code is 1 when an acknowledged change was lost or one applied twice, when some actor has no linear history,
- * when a call that did not run had an effect, or when a watcher missed something. Only processes that it started end.
+ * `test/processes/actors.test.ts` shows that the judge detects a broken store. The exit code is 1 if an acknowledged change
+ * was lost or applied twice, if some actor has no linear history, if a call that did not run had an effect, or if a watcher
+ * missed a change. It ends only processes that it started.
  */
 import { parseArgs } from 'node:util'
 import { stress } from './stress.js'

@@ -5,18 +5,18 @@ import { World, type Kind, type T } from './world.js'
 
 export interface Stress {
   store: Kind
-  /** It goes on until so many were acknowledged. */
+  /** The run continues until that many operations were acknowledged, */
   operations: number
   actors: number
   hosts: number
   ttlMs: number
-  /** Calls a second at most, so that there are faults among them. */
+  /** The maximum of calls a second, so that the run is long enough for faults. */
   rate: number
   /** Milliseconds between two faults, on average. */
   faultMs: number
-  /** And until there were so many. */
+  /** and until there were that many faults. */
   faults: number
-  /** Given up after so many seconds. */
+  /** The time limit of the run. */
   seconds: number
   say(line: string): void
 }
@@ -26,14 +26,14 @@ export interface Result {
   failed: Record<string, number>
   samples: Record<string, string>
   faults: Record<string, number>
-  /** Updates that watchers got. */
+  /** Updates that the watchers got. */
   updates: number
   resets: number
   seconds: number
   wrong: readonly string[]
 }
 
-/** How long a mesh may take to be whole again when nothing more happens to it. */
+/** How long a mesh may take to recover when there are no more faults. */
 const QUIET_MS = 20_000
 const SAY_MS = 10_000
 const WATCHED_EACH = 15
@@ -55,7 +55,7 @@ export async function stress(t: T, options: Stress): Promise<Result> {
       if (going) await world.fault()
     }
   })()
-  faults.catch(() => {}) // waited for below
+  faults.catch(() => {}) // awaited below
   let { acknowledged } = await world.counts()
   for (let said = clock(); acknowledged < operations || world.happened < options.faults; acknowledged = (await world.counts()).acknowledged) {
     if (clock() - since > seconds * 1000) throw new Error(`only ${acknowledged} of ${operations} operations after ${seconds} s`)
@@ -71,7 +71,7 @@ export async function stress(t: T, options: Stress): Promise<Result> {
   await callers[0]!.ask('last', all)
   const sightings = await watchedToTheEnd(world)
   await Promise.all(callers.map((one) => one.ask('unwatch')))
-  // what the store has of them, and not what their hosts remember
+  // the state in the store counts, not the state in the memory of the hosts
   const old = world.hosts.splice(0)
   await Promise.all(old.map((one) => one.ask('close')))
   await world.addHost()
@@ -84,7 +84,7 @@ export async function stress(t: T, options: Stress): Promise<Result> {
   return { ...counts, faults: world.faults, updates: seen.length, resets: seen.filter(([, , reset]) => reset).length, seconds: Math.round((clock() - since) / 1000), wrong }
 }
 
-/** What the watchers saw, once nothing new comes. */
+/** The observations of the watchers, once no more updates come. */
 async function watchedToTheEnd(world: World) {
   for (const end = clock() + QUIET_MS; ;) {
     const sightings = (await Promise.all(world.callers.map((one) => one.ask('sightings')))).flat()
@@ -93,7 +93,7 @@ async function watchedToTheEnd(world: World) {
   }
 }
 
-/** Those who watch the same actor are all at the same version. */
+/** Whether all watchers of the same actor are at the same version. */
 function allSame(sightings: readonly { address: string; seen: readonly [number, ...unknown[]][] }[]): boolean {
   const at = new Map<string, number | undefined>()
   for (const { address, seen } of sightings) {

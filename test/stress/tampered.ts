@@ -3,14 +3,14 @@ import type { Commit, Entry, Fence, Lease, Registry, Store, View } from '../../s
 export type Tampering = 'held' | 'unfenced'
 
 /**
- * A registry whose store can be told to hold what is committed, until it is let go. Where it is `unfenced` it ignores the
- * fence besides, and keeps what anybody commits: what is checked must be seen to catch it.
+ * A registry whose store can hold back commits until they are released. If it is `unfenced`, it also ignores the fence and
+ * accepts every commit, to show that the judge detects this.
  */
 export class Tampered implements Registry {
   readonly address: string
   #holding = false
   #held: (() => void)[] = []
-  /** What became of those that were held. */
+  /** The results of the commits that were held. */
   readonly answers: Promise<'ok' | 'fenced'>[] = []
 
   constructor(private readonly inner: Registry, private readonly how: Tampering) {
@@ -21,12 +21,12 @@ export class Tampered implements Registry {
     return this.#held.length
   }
 
-  /** What is committed from now on waits. */
+  /** Commits wait from now on. */
   hold(): void {
     this.#holding = true
   }
 
-  /** @returns what the store answered to each of those that waited */
+  /** @returns the store's answers to the commits that waited */
   async release(): Promise<readonly ('ok' | 'fenced')[]> {
     this.#holding = false
     for (const go of this.#held.splice(0)) go()

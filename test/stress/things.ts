@@ -1,4 +1,4 @@
-/** The actors that everybody calls: each changes two properties together, and remembers what was done to it. */
+/** The actors that are called: each call changes two properties together, and the actor remembers its changes. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Self, Stage } from '../../src/index.js'
 
@@ -8,11 +8,11 @@ export interface Look {
   last: string
 }
 
-/** Two properties that belong together: any other pair was seen half done. */
+/** Two properties that belong together: any other pair is a state that was seen half done. */
 export const checkOf = (value: number): number => value * 3
 export const pairOf = (a: string): string => a && `${a}!`
 
-/** What a reminder adds for an addition that asked for one. */
+/** The id that a reminder adds for an addition that requested one. */
 export const laterOf = (id: string): string => `${id}+`
 export const isTwice = (id: string): boolean => id.endsWith('~')
 
@@ -21,10 +21,10 @@ export class Counter {
   value = 0
   check = 0
   last = ''
-  /** Every addition, in order. */
+  /** All additions, in order. */
   ids: string[] = []
 
-  /** @param ms  how long the turn takes, its work half done; 0: it does not wait at all */
+  /** @param ms  how long the turn takes with its work half done; 0: it does not wait at all */
   async add(id: string, ms: number): Promise<number> {
     this.ids.push(id)
     this.last = id
@@ -34,18 +34,18 @@ export class Counter {
     return this.value
   }
 
-  /** Each addition as a value is asked for: a turn of its own. */
+  /** Makes each addition when its value is requested, as a turn of its own. */
   async* adds(ids: readonly string[], ms: number): AsyncGenerator<number> {
     for (const id of ids) yield await this.add(id, ms)
   }
 
-  /** Once now, and by a reminder of the same commit once more. */
+  /** Adds once now, and once more by a reminder of the same commit. */
   addTwice(id: string, afterMs: number): Promise<number> {
     this.self.remind(id, 'add', { afterMs, args: [laterOf(id), 0] })
     return this.add(id, 0)
   }
 
-  /** Begins, and throws. */
+  /** Begins a change, and throws. */
   fail(id: string): void {
     this.ids.push(id)
     this.value++
@@ -71,7 +71,7 @@ export class Register {
     this.b = pairOf(value)
   }
 
-  /** @returns what was there before */
+  /** @returns the value before */
   swap(value: string): string {
     const before = this.a
     this.a = value
@@ -89,16 +89,16 @@ export class Register {
   }
 }
 
-/** The first half are counters, the others registers. */
+/** The first half are counters, the others are registers. */
 export const addresses = (count: number): string[] =>
   Array.from({ length: count }, (_, i) => i < count / 2 ? `counters.${i}` : `registers.${i}`)
 export const isCounter = (address: string): boolean => address.startsWith('counters.')
 
-/** @param idleMs  short, so that they come and go */
+/** @param idleMs  short, so that actors are deactivated and activated often */
 export function defineThings(stage: Stage, idleMs: number): void {
   stage.define({ pattern: 'counters.{id}', constructor: Counter, durable: true, readonly: ['get', 'list'], idleMs })
   stage.define({ pattern: 'registers.{id}', constructor: Register, durable: true, readonly: ['get'], idleMs })
 }
 
-/** Milliseconds that mean the same in all processes of the machine, and only go forward. */
+/** Milliseconds on a monotonic clock that all processes of the machine share. */
 export const clock = (): number => Number(process.hrtime.bigint()) / 1e6

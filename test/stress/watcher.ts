@@ -1,4 +1,4 @@
-/** Watches actors in one of the two modes, and notes each update. */
+/** Watches actors in one of the two modes, and records each update. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { asError } from '../../src/errors.js'
 import type { Stage } from '../../src/index.js'
@@ -6,14 +6,14 @@ import { checkOf, isCounter, pairOf, type Counter, type Register } from './thing
 
 export type Mode = 'every' | 'latest'
 
-/** What came, in order: the version, what tells this state from all others, and whether it was marked `reset`. */
+/** An update: the version, a text that identifies the state, and whether it was marked `reset`. */
 export type Seen = [version: number, text: string, reset: boolean]
 
 export interface Sighting {
   address: string
   mode: Mode
   seen: Seen[]
-  /** Updates that were half done, or what ended it before its time. */
+  /** Updates that were half done, and the reason if the watch ended early. */
   wrong: string[]
 }
 
@@ -23,7 +23,7 @@ export class Watcher {
   readonly #end = new AbortController()
   readonly #done: Promise<void>
 
-  /** @param slowMs  how long each update is looked at */
+  /** @param slowMs  the time that the watcher spends on each update */
   constructor(stage: Stage, readonly address: string, readonly mode: Mode, slowMs: number) {
     this.#done = this.#run(stage, slowMs).catch((thrown: unknown) => {
       if (!this.#end.signal.aborted) this.wrong.push(`watching ${address} ended: ${asError(thrown).message}`)

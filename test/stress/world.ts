@@ -1,4 +1,4 @@
-/** Hosts and callers in processes of their own, the store that they share, and what happens to them. */
+/** Hosts and callers in separate processes, the store that they share, and the faults. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Process, tempFolder } from '../helpers/process.js'
@@ -60,7 +60,7 @@ export class World {
     return sum
   }
 
-  /** The next of the things that happen, to one of the hosts or to the server: in any order, and each as often as the others. */
+  /** Applies the next fault, to one of the hosts or to the server, in random order and each kind equally often. */
   async fault(): Promise<void> {
     const host = any(this.hosts)
     if (this.#deck.length === 0) this.#deck = ['kill', 'close', 'stop', ...(this.server ? ['restart' as const] : [])]
@@ -83,7 +83,10 @@ export class World {
     await this.#replace(host)
   }
 
-  /** Longer than its lease; half of them until somebody else may have taken over. Sometimes another one is killed meanwhile. */
+  /**
+   * Stops a host for longer than its lease; in half of the cases until others may have taken over. Sometimes another host
+   * is killed meanwhile.
+   */
   async stop(host: One): Promise<void> {
     const { ttlMs } = this.place
     this.#noteFault('SIGSTOP')
@@ -112,7 +115,7 @@ export class World {
     await this.addHost()
   }
 
-  /** How many there were. */
+  /** The number of faults so far. */
   get happened(): number {
     return Object.values(this.faults).reduce((sum, count) => sum + count, 0)
   }

@@ -66,7 +66,7 @@ export function codecKit(factory: CodecFactory): CodecKit {
 /** Asserts that `body` throws a StageError, and returns the error. */
 export function fails(t: Assertions, body: () => unknown, message?: RegExp): StageError | undefined {
   const error = thrown(body)
-  if (!(error instanceof StageError)) return void t.fail(`expected a StageError, not ${String(error)}`)
+  if (!(error instanceof StageError)) return void t.fail(`expected a StageError, found ${String(error)}`)
   if (message) t.true(message.test(error.message), error.message)
   return error
 }

@@ -54,7 +54,7 @@ export function randomly(check: Check, { factory, encode, decode, trip }: CodecK
     }
   })
 
-  check('50 000 mutations give a value or PROTOCOL_ERROR, and harm nobody', (t) => {
+  check('50 000 mutations give a value or PROTOCOL_ERROR, and no other effect', (t) => {
     const original = sample()
     const codec = factory()
     const properties = Object.getOwnPropertyNames(Object.prototype)

@@ -16,11 +16,13 @@ import { refusals } from './codec-refusals.js'
 import { Table, codecKit, fails, noRefs, thrown, type CodecFactory, type CodecKit } from './codec-kit.js'
 import type { Assertions, Test } from './test.js'
 
+/** Options of the suite. */
 export interface CodecSuiteOptions {
   /** Prefix of each title; default `codec`. */
   name?: string
 }
 
+/** Adds one test. */
 export type Check = (title: string, run: (t: Assertions) => void) => void
 
 /** @param factory  makes a codec with the given limits, and defaults for all others */
@@ -33,7 +35,7 @@ export function codecSuite(test: Test, factory: CodecFactory, { name = 'codec' }
 }
 
 function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): void {
-  check('limits that make no sense are misuse', (t) => {
+  check('invalid limits are misuse', (t) => {
     t.true(thrown(() => factory({ maxBytes: 0 })) instanceof TypeError)
     t.true(thrown(() => factory({ maxDepth: NaN })) instanceof TypeError)
   })
@@ -122,14 +124,14 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     }
   })
 
-  check('Map and Set with whatever in them', (t) => {
+  check('Map and Set with any content', (t) => {
     const map = new Map<unknown, unknown>([['a', 1], [1, 'a'], [null, undefined], [NaN, new Set([1, 'x', new Map()])], ['__proto__', 1]])
     t.deepEqual(trip(map), map)
     const large = new Set(Array.from({ length: 70000 }, (_, i) => i))
     t.deepEqual(trip(large), large)
   })
 
-  check('an Error keeps name, message, code, cause and what else is data; its stack and class stay behind', (t) => {
+  check('an Error keeps name, message, code, cause and its other data, but not its stack and class', (t) => {
     class Special extends TypeError {
       override name = 'Special'
       code = 'E_SPECIAL'
@@ -146,7 +148,7 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     t.false('code' in cause)
   })
 
-  check('errors of other makes', (t) => {
+  check('errors of other kinds', (t) => {
     t.is((trip(Object.assign(new Error('x'), { code: 42 })) as Error & { code: number }).code, 42)
     t.false('cause' in trip(new Error('x')))
     const explicit = trip(new Error('x', { cause: undefined }))
@@ -215,7 +217,7 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     t.is(codec.decode(far, 0, far.length, { ...noRefs, take: (id) => id }), 0xffff_fffe)
   })
 
-  check('a handle travels as the text that it stands for, and what has none is refused', (t) => {
+  check('a handle travels as its text, and a handle without one is refused', (t) => {
     const refs: Refs = { ...noRefs, refer: ({ namespace, to }) => `${namespace}/${to}`, resolve: (text) => ({ text }) }
     const codec = factory()
     const handle = (it: unknown): object => Object.assign(Object.create(Object.create(null) as object) as object, { [HANDLE]: it, never: () => 1 })
@@ -228,11 +230,11 @@ function survivors(check: Check, { factory, encode, decode, trip }: CodecKit): v
     t.is(fails(t, () => decode(bytes, codec))?.code, 'PROTOCOL_ERROR')
     t.is(fails(t, () => codec.decode(bytes, 0, bytes.length, { ...refs, resolve: () => { throw new Error('none') } }))?.code, 'PROTOCOL_ERROR')
     t.is(fails(t, () => encode(handle({ namespace: 'n', to: 'x'.repeat(1023) }), codec, refs))?.code, 'BAD_ARGUMENT')
-    for (const [it, words] of [['is such a thing: send another', /^the value is such a thing/], [{ namespace: 'n', to: 'x' }, /refers to something/]] as const) t.is(fails(t, () => encode(handle(it), codec), words)?.code, 'BAD_ARGUMENT')
+    for (const [it, words] of [['is such a thing: send another', /^the value is such a thing/], [{ namespace: 'n', to: 'x' }, /refers to an object of another stage/]] as const) t.is(fails(t, () => encode(handle(it), codec), words)?.code, 'BAD_ARGUMENT')
     for (const odd of [5, {}, { to: 5 }, () => 1, null]) t.deepEqual(trip({ ...handle(odd), never: 1 }, codec) as unknown, { never: 1 })
   })
 
-  check('a value is read from the middle of a chunk and written behind what is there', (t) => {
+  check('a value is read from the middle of a chunk and appended to a buffer', (t) => {
     const codec = factory()
     const out = new Writer(4)
     out.need(2)

@@ -13,11 +13,15 @@ import type { Assertions, Test } from './test.js'
 
 /** Two interfaces that reach each other; the suite closes them. */
 export interface Reach {
+  /** The interface that is dialled. */
   listener: Interface
+  /** The interface that dials. */
   dialler: Interface
 }
+/** Options of the suite. */
 export type InterfaceSuiteOptions = Omit<StreamSuiteOptions, 'objectMode'>
 
+/** The contract of an interface, as tests: `factory` brings two interfaces of which one reaches the other. */
 export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | Promise<Reach>, options: InterfaceSuiteOptions = {}): void {
   const { name = 'interface' } = options
   const check = (title: string, run: (t: Assertions, place: Place) => Promise<void>) =>
@@ -51,7 +55,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     t.deepEqual(answers, streams.map((_, i) => `stream ${i}`))
   })
 
-  check('a bare destroy is a goodbye', async (t, place) => {
+  check('destroy() without an error is a clean end', async (t, place) => {
     const { near, far } = await place.ends()
     const told = new Told(far)
     near.write('the last words')
@@ -74,7 +78,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     t.true(error.message.includes(address.replace(/^.*\/\/|[[\]]/g, '')), error.message)
   })
 
-  check('a dial is given up when its signal fires', async (t, place) => {
+  check('a dial is cancelled when its signal fires', async (t, place) => {
     const reason = new Error('changed my mind')
     t.is(await t.throwsAsync(place.dial(undefined, AbortSignal.abort(reason))), reason)
     const controller = new AbortController()
@@ -84,7 +88,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     t.is(getEventListeners(controller.signal, 'abort').length, 0)
   })
 
-  check('once it is there a stream does not care for the signal of its dial', async (t, place) => {
+  check('an established stream ignores the signal of its dial', async (t, place) => {
     const controller = new AbortController()
     const { near, far } = await place.ends(undefined, controller.signal)
     t.is(getEventListeners(controller.signal, 'abort').length, 0)
@@ -93,7 +97,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     t.is(Buffer.concat(await readAll(near)).toString(), 'still here')
   })
 
-  check('an error of a stream that nobody has got hold of yet harms nobody', async (t, place) => {
+  check('an error of a stream before anybody has received it harms nothing', async (t, place) => {
     const { near, far } = await place.ends()
     const closed = once(far, 'close').catch(() => {})
     near.destroy(new Error('on purpose'))
@@ -112,7 +116,7 @@ export function interfaceSuite(test: Test, factory: (t: Assertions) => Reach | P
     t.is(Buffer.concat(await readAllOpen(near)).toString(), 'answer')
   })
 
-  check('one that was closed before it listened does not', async (t, { dialler }) => {
+  check('an interface that was closed first refuses to listen', async (t, { dialler }) => {
     await dialler.close()
     t.truthy(await t.throwsAsync(dialler.listen(() => {})))
   })

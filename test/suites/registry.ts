@@ -14,11 +14,17 @@ import type { Entry, Lease, Registry, View } from '../../src/types.js'
 export interface Test {
   (title: string, run: (t: Assertions) => Promise<void>): void
 }
+/** Assertions that the suite uses, as those of AVA. */
 export interface Assertions {
+  /** Fails unless both are the same value. */
   is<T>(actual: T, expected: T, message?: string): unknown
+  /** Fails unless both are equal, also deep inside. */
   deepEqual<T>(actual: T, expected: T, message?: string): unknown
+  /** Fails unless it is `true`. */
   true(actual: boolean, message?: string): unknown
+  /** Fails unless it is `false`. */
   false(actual: boolean, message?: string): unknown
+  /** Runs `fn` after the test, however that ends. */
   teardown(fn: () => Promise<void>): void
 }
 
@@ -35,6 +41,7 @@ export interface Place {
   close(): Promise<void>
 }
 
+/** Options of the suite. */
 export interface RegistrySuiteOptions {
   /** Prefix of the titles; default `registry`. */
   name?: string
@@ -53,6 +60,7 @@ export function sampleEntry(change: Partial<Entry> = {}): Entry {
   return { id, name: 'api', namespace: NS, addresses: [`memory://${id}`], unique: false, draining: false, ttlMs: LONG_MS, announces: {}, meta: {}, ...change }
 }
 
+/** The contract of a registry, as tests: `factory` brings a place that registries of the same kind can be opened on. */
 export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Place>, options: RegistrySuiteOptions = {}): void {
   const { name = 'registry', ttlMs = 900 } = options
   const check = (title: string, run: (t: Assertions, scene: Scene) => Promise<void>) =>
@@ -62,10 +70,10 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
       await run(t, scene)
     })
 
-  check('what is published is seen by those who watched before and after', async (t, scene) => {
+  check('a published entry is seen by watchers from before and after', async (t, scene) => {
     const before = scene.watch()
     await scene.until(() => before.view !== undefined)
-    t.deepEqual(before.ids, [], 'the present set comes at once, also the empty one')
+    t.deepEqual(before.ids, [], 'the current set is yielded at once, even an empty one')
     const entry = sampleEntry({ addresses: ['tcp://10.0.0.5:4000', 'ipc:///tmp/x'], draining: true, announces: { actors: ['a', { b: 1 }] } })
     await scene.registry.publish(entry, LONG_MS)
     const after = scene.watch()
@@ -74,7 +82,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual(after.view!.entries[0], entry)
   })
 
-  check('each view is the whole set', async (t, scene) => {
+  check('each view is the complete set', async (t, scene) => {
     const watch = scene.watch()
     const ids = []
     for (let i = 0; i < 3; i++) ids.push((await scene.publish({ name: `n${i}` })).id)
@@ -100,7 +108,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual([here.ids, there.ids, prefix.ids], [[entry.id], [other.id], []])
   })
 
-  check('fifty who come at the same moment are all seen', async (t, scene) => {
+  check('fifty entries published concurrently are all seen', async (t, scene) => {
     const watch = scene.watch()
     const second = scene.open()
     const entries = Array.from({ length: 50 }, (_, i) => sampleEntry({ name: `n${i}` }))
@@ -109,7 +117,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual(watch.ids, entries.map(({ id }) => id).sort())
   })
 
-  check('a heartbeat renews, and shows what has changed', async (t, scene) => {
+  check('a heartbeat renews the lease and publishes changes of the entry', async (t, scene) => {
     const watch = scene.watch()
     const entry = sampleEntry()
     const lease = await scene.registry.publish(entry, LONG_MS)
@@ -118,10 +126,10 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => watch.view?.entries[0]?.draining === true)
     t.is(await lease.renew(), 'ok')
     await scene.pass(300)
-    t.true(watch.view!.entries[0].draining, 'a renewal without an entry keeps the one before')
+    t.true(watch.view!.entries[0].draining, 'a renewal without an entry keeps the previous entry')
   })
 
-  check('an entry is kept as long as it is renewed', async (t, scene) => {
+  check('an entry stays listed as long as its lease is renewed', async (t, scene) => {
     const watch = scene.watch()
     const entry = await scene.publish({}, ttlMs * 6)
     const other = await scene.publish({ name: 'other' }, ttlMs * 6)
@@ -166,13 +174,13 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     for (const name of names) await scene.publish({ name, unique: true })
   })
 
-  check('of two who want a unique name at the same moment one gets it', async (t, scene) => {
+  check('of two concurrent publishes of a unique name one succeeds', async (t, scene) => {
     const second = scene.open()
     const tries = await Promise.allSettled([0, 1, 2, 3, 4, 5].map((i) => (i % 2 ? scene.registry : second).publish(sampleEntry({ unique: true }), LONG_MS)))
     t.is(tries.filter(({ status }) => status === 'fulfilled').length, 1)
   })
 
-  check('who closes leaves by itself', async (t, scene) => {
+  check('closing a lease removes its entry', async (t, scene) => {
     const watch = scene.watch()
     const entry = await scene.publish()
     const other = await scene.publish()
@@ -185,7 +193,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual(watch.ids, [other.id])
   })
 
-  check('who falls silent is taken out by the others within TTL and grace, and is gone for good', async (t, scene) => {
+  check('an entry that is not renewed is removed by the others within TTL and grace, and its id is gone for good', async (t, scene) => {
     const watch = scene.watch()
     const other = await scene.publish({ name: 'other' }, ttlMs)
     const beat = () => other.lease.renew()
@@ -194,7 +202,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => watch.ids.length === 2)
     const since = scene.now()
     await scene.until(() => watch.ids.length === 1, ttlMs + GRACE_MS + scene.slackMs, ttlMs / 4, beat)
-    t.true(scene.now() - since >= ttlMs + GRACE_MS / 2 - scene.slackMs, 'its lease and some grace were waited for')
+    t.true(scene.now() - since >= ttlMs + GRACE_MS / 2 - scene.slackMs, 'not before its lease and some grace have passed')
     t.deepEqual([watch.ids, watch.view!.lapsed], [[other.id], [silent.id]])
     t.is(await silent.lease.renew(), 'lost')
     t.is(await silent.lease.renew({ ...silent.entry, draining: true }), 'lost')
@@ -202,11 +210,11 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.publish({ name: 'silent', unique: true })
     const late = scene.watch()
     await scene.until(() => late.view !== undefined)
-    t.true(late.view!.lapsed.includes(silent.id), 'also those who come later are told')
+    t.true(late.view!.lapsed.includes(silent.id), 'later watchers are notified, too')
     t.false(late.ids.includes(silent.id))
   })
 
-  check('an id that was taken out is not listed again by publishing it', async (t, scene) => {
+  check('publishing a removed id does not list it again', async (t, scene) => {
     const watch = scene.watch()
     const other = await scene.publish({ name: 'other' }, ttlMs)
     const silent = await scene.publish({ name: 'silent' }, ttlMs)
@@ -216,7 +224,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.false(watch.ids.includes(silent.id))
   })
 
-  check('who comes late, but before it was taken out, is told so and stays', async (t, scene) => {
+  check('a renewal after the end of the lease, but before the removal, answers late and keeps the entry', async (t, scene) => {
     const watch = scene.watch()
     const entry = await scene.publish({}, ttlMs)
     await scene.pass(ttlMs * 1.3)
@@ -226,7 +234,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual([watch.ids, watch.view!.lapsed], [[entry.id], []])
   })
 
-  check('nobody sweeps who was not in contact for a whole TTL', async (t, scene) => {
+  check('a client without contact for a whole TTL removes no entries', async (t, scene) => {
     const silent = await scene.publish({ name: 'silent' }, ttlMs)
     await scene.pass(ttlMs + GRACE_MS + 200)
     const watch = scene.watch()
@@ -237,19 +245,19 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.is(await silent.lease.renew(), 'late')
   })
 
-  check('every watcher is told, and one may end without the others', async (t, scene) => {
+  check('every watcher is notified, and one may end without the others', async (t, scene) => {
     const [first, second] = [scene.watch(), scene.watch()]
     await scene.publish()
     await scene.until(() => first.ids.length === 1 && second.ids.length === 1)
     first.stop()
     await scene.until(() => first.ended)
-    t.is(first.error, undefined, 'it ends quietly')
+    t.is(first.error, undefined, 'it ends without an error')
     await scene.publish()
     await scene.until(() => second.ids.length === 2)
     t.is(first.ids.length, 1)
   })
 
-  check('a watch that begins while another is open has what is listed by then, at once', async (t, scene) => {
+  check('a watch that begins while another is open yields the current set at once', async (t, scene) => {
     const open = scene.watch()
     await scene.until(() => open.view !== undefined)
     const second = scene.open()
@@ -259,7 +267,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
       const views = scene.registry.watch(NS, new AbortController().signal)[Symbol.asyncIterator]()
       const { value } = await views.next() as { value: View }
       await views.return?.()
-      t.true(value.entries.some(({ id }) => id === entry.id), `${value.entries.length} are listed, and not the one that was before it`)
+      t.true(value.entries.some(({ id }) => id === entry.id), `${value.entries.length} are listed, but not the entry from before the watch`)
     }
   })
 
@@ -271,7 +279,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     for await (const view of scene.registry.watch(NS, AbortSignal.abort())) t.is(view, undefined)
   })
 
-  check('closing ends what the instance owns, once, and leaves others alone', async (t, scene) => {
+  check('closing ends the leases and watches of the instance, once, and leaves others alone', async (t, scene) => {
     const second = scene.open()
     const mine = scene.watch(NS, second)
     const theirs = scene.watch()
@@ -288,15 +296,15 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => theirs.ids.length === 2)
   })
 
-  check('closing at once, before anything was done, is fine', async (t, scene) => {
+  check('an unused instance can be closed', async (t, scene) => {
     const registry = scene.open()
     const publishing = code(registry.publish(sampleEntry(), LONG_MS))
     await registry.close()
-    t.true([undefined, 'CLOSED'].includes(await publishing), 'it was done or it was not')
+    t.true([undefined, 'CLOSED'].includes(await publishing), 'it was published, or refused as CLOSED')
     await scene.open().close()
   })
 
-  check('meta comes back as it was published, and as a renewal replaces it', async (t, scene) => {
+  check('meta is listed as published, and as replaced by a renewal', async (t, scene) => {
     const watch = scene.watch()
     const meta = (): unknown => watch.view?.entries[0]?.meta
     const { lease, entry } = await scene.publish({ meta: { zone: 'a', 'größe': '\u0000 "\\" 😀', constructor: 'x' } })
@@ -309,7 +317,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => Object.keys(meta() as object).length === 0)
   })
 
-  check('an entry without meta, or with one that is none, is there without facts', async (t, scene) => {
+  check('an entry without meta, or with an invalid one, is listed with an empty meta', async (t, scene) => {
     if (!scene.place.edit) return void t.true(true)
     const watch = scene.watch()
     const wrong: unknown[] = [undefined, null, [], 'zone', 5, { zone: 5 }, { zone: { a: 'b' } }, { '': 'x' }, { much: 'x'.repeat(2048) }]
@@ -320,11 +328,11 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     for (const { meta } of watch.view!.entries) t.deepEqual(meta, {})
   })
 
-  check('an entry that is too big is refused', async (t, scene) => {
+  check('an entry that is too large is refused', async (t, scene) => {
     t.is(await code(scene.registry.publish(sampleEntry({ announces: { much: 'x'.repeat(9000) } }), LONG_MS)), 'BAD_ARGUMENT')
   })
 
-  check('records that are no entries are skipped', async (t, scene) => {
+  check('records that are not valid entries are skipped', async (t, scene) => {
     if (!scene.place.edit) return void t.true(true)
     const watch = scene.watch()
     const good = await scene.publish()
@@ -338,7 +346,7 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.is(await good.lease.renew(), 'ok')
   })
 
-  check('an emptied registry is a new generation, in which every stage lists itself again under its id', async (t, scene) => {
+  check('an emptied registry begins a new generation, in which every stage lists itself again under its id', async (t, scene) => {
     if (!scene.place.empty) return void t.true(true)
     const watch = scene.watch()
     const [a, b] = [await scene.publish(), await scene.publish()]
@@ -352,19 +360,19 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual([await a.lease.renew(), await b.lease.renew()], ['ok', 'ok'])
   })
 
-  check('of those who held a unique name one after the other, one has it once the registry was emptied', async (t, scene) => {
+  check('of successive holders of a unique name one has it after the registry was emptied', async (t, scene) => {
     if (!scene.place.empty) return void t.true(true)
     for (const [before, after] of [[true, true], [true, false], [false, true]]) {
       const first = await scene.publish({ name: 'alone', unique: before })
       await scene.place.empty()
       const second = await scene.publish({ name: 'alone', unique: after })
-      t.is(await first.lease.renew(), 'lost', 'who was listed again first has it')
+      t.is(await first.lease.renew(), 'lost', 'the first to be listed again has the name')
       t.is(await second.lease.renew(), 'ok')
       await second.lease.close()
     }
   })
 
-  check('who comes back more than a TTL after the registry was emptied is gone', async (t, scene) => {
+  check('an id that returns more than a TTL after the registry was emptied is gone', async (t, scene) => {
     if (!scene.place.empty) return void t.true(true)
     const watch = scene.watch()
     const early = await scene.publish({}, LONG_MS)
@@ -444,7 +452,7 @@ class Scene {
 
   async refused(change: Partial<Entry>): Promise<StageError> {
     return this.registry.publish(sampleEntry(change), LONG_MS).then(
-      () => { throw new Error('it was not refused') },
+      () => { throw new Error('publish() was expected to be refused, and succeeded') },
       (error: unknown) => error as StageError,
     )
   }
@@ -470,7 +478,7 @@ class Scene {
     for (const end = this.now() + ms; !done();) {
       if (this.now() > end) {
         const cause = this.#watches.find(({ error }) => error !== undefined)?.error
-        throw new Error(`it did not happen within ${Math.round(ms)} ms: ${done.toString()}${cause === undefined ? '' : '; a watch had thrown its cause'}`, { cause })
+        throw new Error(`expected within ${Math.round(ms)} ms: ${done.toString()}${cause === undefined ? '' : '; a watch threw, see the cause'}`, { cause })
       }
       await this.pass(Math.min(20, step))
       if (each && this.now() >= next) {
@@ -489,8 +497,11 @@ class Scene {
 
 /** Follows one watch. */
 export class Watch {
+  /** All views so far. */
   readonly views: View[] = []
+  /** The watch is over. */
   ended = false
+  /** Why the watch failed, if it did. */
   error: unknown
   readonly #ending = new AbortController()
 
@@ -498,6 +509,7 @@ export class Watch {
     void this.#run(registry, namespace)
   }
 
+  /** The last view. */
   get view(): View | undefined {
     return this.views.at(-1)
   }
@@ -507,6 +519,7 @@ export class Watch {
     return (this.view?.entries ?? []).map(({ id }) => id).sort()
   }
 
+  /** Ends the watch. */
   stop(): void {
     this.#ending.abort()
   }

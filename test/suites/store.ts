@@ -13,6 +13,7 @@ import type { Assertions, Test } from './test.js'
 
 /** The part of a registry that the suite uses. */
 export interface Brings extends Closable {
+  /** Opens the store of a namespace. */
   store(namespace: string): Store
 }
 
@@ -31,6 +32,7 @@ export interface StorePlace {
   close(): Promise<void>
 }
 
+/** Options of the suite. */
 export interface StoreSuiteOptions {
   /** Prefix of the titles; default `store`. */
   name?: string
@@ -44,6 +46,7 @@ let count = 0
 /** A name that was not used before. */
 const fresh = (what: string): string => `${what}-${process.pid}-${++count}`
 
+/** The contract of a store, as tests: `factory` brings a place that stores of the same kind can be opened on. */
 export function storeSuite(test: Test, factory: (t: Assertions) => Promise<StorePlace>, { name = 'store', racers = 200 }: StoreSuiteOptions = {}): void {
   const check = (title: string, run: (t: Assertions, scene: Scene) => Promise<void>) =>
     test(`${name}: ${title}`, async (t) => {
@@ -52,7 +55,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
       await run(t, scene)
     })
 
-  check('an actor that nobody has is given to who claims it, with nothing committed', async (t, { store }) => {
+  check('a claim of an actor without an owner is granted, with nothing committed', async (t, { store }) => {
     t.is(await store.look('x'), undefined)
     const mine = claimOf()
     const answer = await granted(store.claim('x', mine))
@@ -63,7 +66,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.true(Math.abs(known!.now - answer.now) < 60_000)
   })
 
-  check('of an actor that somebody has nothing is taken', async (t, scene) => {
+  check('a claim of an owned actor answers the owner and changes nothing', async (t, scene) => {
     const owner = await scene.hold('x')
     const { store } = scene
     for (const over of [undefined, 'somebody else']) {
@@ -73,14 +76,14 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is(await store.commit('x', owner, commitOf(1)), 'ok')
   })
 
-  check('the owner that a claim names is put out, and what it had committed is found', async (t, scene) => {
+  check('a claim that names the owner replaces it, and returns its last commit', async (t, scene) => {
     const owner = await scene.hold('x')
     t.is(await scene.store.commit('x', owner, commitOf(1, 'first')), 'ok')
     const answer = await granted(scene.client().claim('x', claimOf({ over: owner.activation })))
     t.deepEqual([answer.epoch, answer.version, String(answer.data)], [owner.epoch + 1, 1, 'first'])
   })
 
-  check('a claim whose answer was lost gets the same one again', async (t, scene) => {
+  check('a repeated claim, after a lost answer, gets the same answer', async (t, scene) => {
     const { store } = scene
     const mine = claimOf()
     const first = await granted(store.claim('x', mine))
@@ -91,10 +94,10 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     const [one, two] = [await granted(store.claim('x', over)), await granted(store.claim('x', over))]
     t.deepEqual([one.epoch, one.version, String(one.data)], [first.epoch + 11, 1, 'first'])
     t.deepEqual({ ...two, now: 0 }, { ...one, now: 0 })
-    t.true('owner' in await store.claim('x', mine), 'who was put out does not get it back by asking again')
+    t.true('owner' in await store.claim('x', mine), 'a replaced owner is not granted the actor by repeating its claim')
   })
 
-  check('who releases an actor leaves it to anybody, with its epoch and state', async (t, scene) => {
+  check('a released actor is free to claim, with its epoch and state', async (t, scene) => {
     const { store } = scene
     const owner = await scene.hold('x')
     await store.commit('x', owner, commitOf(1, 'first'))
@@ -102,7 +105,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     await store.release('x', owner)
     const known = await store.look('x')
     t.deepEqual([known!.owner, known!.epoch, known!.version, String(known!.data)], [undefined, owner.epoch, 1, 'first'])
-    t.is(await store.commit('x', owner, commitOf(2)), 'fenced', 'it was given up')
+    t.is(await store.commit('x', owner, commitOf(2)), 'fenced', 'it was released')
     const answer = await granted(scene.client().claim('x', claimOf()))
     t.deepEqual([answer.epoch, answer.version, String(answer.data)], [owner.epoch + 1, 1, 'first'])
   })
@@ -117,7 +120,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is(await store.look('nobody ever claimed it'), undefined)
   })
 
-  check('a commit makes the next version, and no other', async (t, scene) => {
+  check('a commit creates the next version, and no other', async (t, scene) => {
     const { store } = scene
     const owner = await scene.hold('x')
     const answers = []
@@ -127,7 +130,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual([known!.version, String(known!.data)], [2, 'two'])
   })
 
-  check('a commit whose answer was lost is recognised, and made once', async (t, scene) => {
+  check('a repeated commit, after a lost answer, is recognised and applied once', async (t, scene) => {
     const { store } = scene
     const owner = await scene.hold('x')
     const commit = commitOf(1, 'first')
@@ -136,7 +139,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     const known = await store.look('x')
     t.deepEqual([known!.version, String(known!.data)], [1, 'first'])
     t.is(await store.commit('x', owner, commitOf(2, 'second')), 'ok')
-    t.is(await store.commit('x', owner, commit), 'fenced', 'it is not the last one any more')
+    t.is(await store.commit('x', owner, commit), 'fenced', 'it is no longer the last commit')
     t.is(String((await store.look('x'))!.data), 'second')
   })
 
@@ -149,21 +152,21 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     await store.commit('x', owner, last)
     for (const fence of [old, { ...owner, epoch: old.epoch }, { ...owner, epoch: owner.epoch + 1 }, { ...old, epoch: owner.epoch }]) {
       t.is(await store.commit('x', fence, commitOf(3, 'not mine')), 'fenced')
-      t.is(await store.commit('x', fence, last), 'fenced', 'to know its id is not enough')
+      t.is(await store.commit('x', fence, last), 'fenced', 'knowing the id of the commit is not enough')
     }
     t.is(await store.commit('nobody ever claimed it', owner, commitOf(1)), 'fenced')
     t.is(await store.look('nobody ever claimed it'), undefined)
     t.deepEqual([(await store.look('x'))!.version, String((await store.look('x'))!.data)], [2, 'last'])
   })
 
-  check('an epoch is beyond the highest that the claimer knows of', async (t, scene) => {
+  check('a granted epoch is above the floor of the claim', async (t, scene) => {
     const { store } = scene
     const future = Date.UTC(2200, 0, 1)
     const first = await granted(store.claim('x', claimOf({ floor: future })))
     t.is(first.epoch, future + 1)
     const owner = (await store.look('x'))!.owner!
     const second = await granted(store.claim('x', claimOf({ over: owner.activation, floor: 5 })))
-    t.is(second.epoch, future + 2, 'a floor below is no matter')
+    t.is(second.epoch, future + 2, 'a lower floor has no effect')
     const now = (await store.look('x'))!.owner!
     t.is((await granted(store.claim('x', claimOf({ over: now.activation, floor: future + 99 })))).epoch, future + 100)
   })
@@ -179,7 +182,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     for (const answer of answers) if (answer.owner) t.deepEqual(answer, { owner: { stage, activation, epoch } })
   })
 
-  check(`of ${racers} who take an actor over at the same moment one gets it`, async (t, scene) => {
+  check(`of ${racers} concurrent takeovers of an actor one succeeds`, async (t, scene) => {
     const clients = [scene.store, scene.client(), scene.client(), scene.client()]
     const owner = await scene.hold('x')
     await scene.store.commit('x', owner, commitOf(1, 'first'))
@@ -191,7 +194,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is((await scene.store.look('x'))!.epoch, owner.epoch + 1)
   })
 
-  check('of those who commit the same version at the same moment one does', async (t, scene) => {
+  check('of concurrent commits of the same version one succeeds', async (t, scene) => {
     const clients = [scene.store, scene.client(), scene.client(), scene.client()]
     const owner = await scene.hold('x')
     for (let version = 1; version <= 10; version++) {
@@ -212,7 +215,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
       let written = 1
       const writes = async (): Promise<boolean> => {
         const made = await before.commit(actor, old, commitOf(written + 1, `v${written + 1}`)) === 'ok'
-        if (made && ++written > 1000) throw new Error('the owner before it is never refused')
+        if (made && ++written > 1000) throw new Error('the previous owner was expected to be fenced, and can still commit')
         return made
       }
       const takes = async (): Promise<Claimed> => {
@@ -226,7 +229,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
       const claimed = await (claiming ?? takes())
       await writing
       const { version, data, epoch } = await granted(Promise.resolve(claimed))
-      t.is(version, written, 'each commit that was acknowledged, and none that was not')
+      t.is(version, written, 'all acknowledged commits, and no other')
       t.is(String(data), `v${version}`)
       const known = await scene.store.look(actor)
       t.deepEqual([known!.version, known!.epoch, String(known!.data)], [version, epoch, String(data)])
@@ -234,8 +237,8 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     for (let n = 0; n < 250; n += 10) await Promise.all(Array.from({ length: 10 }, (_, i) => round(n + i)))
   })
 
-  check('an actor that was deleted behind its back is claimed anew, and the owner from before is refused', async (t, scene) => {
-    if (!scene.place.forget) return void t.pass('left out: the place gives no forget()')
+  check('an actor that was deleted in the store can be claimed again, and its previous owner is fenced', async (t, scene) => {
+    if (!scene.place.forget) return void t.pass('skipped: the place has no forget()')
     const { store } = scene
     const [owner, other] = [await scene.hold('x'), await scene.hold('y')]
     await store.commit('x', owner, commitOf(1, 'gone', 5))
@@ -249,11 +252,11 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is((await store.look('x'))!.data, undefined)
     t.is(await store.commit('x', owner, commitOf(1)), 'fenced')
     t.is(await store.commit('y', other, commitOf(1)), 'ok')
-    t.deepEqual(await due(store, 10), [], 'when it wanted to be woken was forgotten, too')
+    t.deepEqual(await due(store, 10), [], 'its wake time was deleted, too')
   })
 
-  check('a store that forgot everything refuses the owners from before', async (t, scene) => {
-    if (!scene.place.empty) return void t.pass('left out: the place gives no empty()')
+  check('an emptied store fences the previous owners', async (t, scene) => {
+    if (!scene.place.empty) return void t.pass('skipped: the place has no empty()')
     const { store } = scene
     const owner = await scene.hold('x')
     await store.commit('x', owner, commitOf(1, 'gone', 1))
@@ -264,7 +267,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual([answer.version, answer.data, answer.epoch > owner.epoch], [0, undefined, true])
   })
 
-  check('a state is any bytes', async (t, scene) => {
+  check('a state may be any bytes', async (t, scene) => {
     const { store } = scene
     const owner = await scene.hold('x')
     const every = Buffer.from(Array.from({ length: 256 * 3 }, (_, i) => i % 256))
@@ -281,7 +284,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.true(answer.data!.equals(large))
   })
 
-  check('who got a state may do with it what he likes', async (t, scene) => {
+  check('a caller may modify a state that it was given', async (t, scene) => {
     const { store } = scene
     const owner = await scene.hold('x')
     await store.commit('x', owner, commitOf(1, 'first'));
@@ -290,7 +293,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.is(String((await store.look('x'))!.data), 'first')
   })
 
-  check('an address is any printable text', async (t, scene) => {
+  check('an address may be any printable text', async (t, scene) => {
     const { store } = scene
     const addresses = [
       'counter/a b', 'счётчик/日本', '{x}', '}{', '{', '}', '{other}:actor:x', `it's`, '"quoted"', '`', 'a:b', 'a,b', '*', '?', '[a]', '\\', '..', '/', '%00', '$1',
@@ -298,7 +301,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     ]
     for (const actor of addresses) {
       const answer = await store.claim(actor, claimOf())
-      t.is(answer.owner, undefined, `${actor} is another one than those before`)
+      t.is(answer.owner, undefined, `${actor} is not the same as an earlier address`)
     }
     await Promise.all(addresses.map(async (actor) => {
       const { activation, epoch } = (await store.look(actor))!.owner!
@@ -308,7 +311,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual([...await due(store, 1000)].sort(), [...addresses].sort())
   })
 
-  check('what is out of its limits is refused', async (t, scene) => {
+  check('values beyond the limits are refused', async (t, scene) => {
     const { store } = scene
     const owner = await scene.hold('x')
     const bad = (promise: Promise<unknown>) => code(promise)
@@ -343,7 +346,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual([await due(scene.store, 10), await due(scene.client('suite2'), 10)], [['x'], []])
   })
 
-  check('those whose time has come are told, the earliest first', async (t, scene) => {
+  check('due() lists the actors that are due, the earliest first', async (t, scene) => {
     const { store } = scene
     const owners = new Map<string, Fence>()
     let now = 0
@@ -356,21 +359,21 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     const wakes = { a: now - 10, b: now - 30.5, c: undefined, d: now - 20, e: now + HOUR_MS }
     for (const [actor, wake] of Object.entries(wakes)) await store.commit(actor, owners.get(actor)!, commitOf(1, actor, wake))
     t.deepEqual(await due(store, 10), ['b', 'd', 'a'])
-    t.deepEqual(await due(store, 2), ['b', 'd'], 'no more than were asked for')
+    t.deepEqual(await due(store, 2), ['b', 'd'], 'no more than the limit')
     await store.commit('b', owners.get('b')!, commitOf(2, 'b', now - 1))
     await store.commit('c', owners.get('c')!, commitOf(2)) // fenced, so nothing changes
     await store.commit('d', owners.get('d')!, commitOf(2))
-    t.deepEqual(await due(scene.client(), 10), ['a', 'b'], 'each commit replaces what was there')
+    t.deepEqual(await due(scene.client(), 10), ['a', 'b'], 'each commit replaces the wake time')
     await store.release('a', owners.get('a')!)
-    t.deepEqual(await due(store, 10), ['a', 'b'], 'also of one that was released')
+    t.deepEqual(await due(store, 10), ['a', 'b'], 'released actors stay listed')
     const next = await scene.hold('a')
     await scene.hold('b', { over: owners.get('b')!.activation })
-    t.deepEqual(await due(store, 10), ['a', 'b'], 'and of one that somebody has')
+    t.deepEqual(await due(store, 10), ['a', 'b'], 'and so do owned actors')
     await store.commit('a', next, commitOf(2))
     t.deepEqual(await due(store, 10), ['b'])
   })
 
-  check('those whose time has come are told in parts, however many have the same, and none is told twice or left out', async (t, scene) => {
+  check('due() pages through all due actors, however many share a time, and lists none twice', async (t, scene) => {
     const { store } = scene
     const mine = claimOf()
     const { now } = await granted(store.claim('first', mine))
@@ -394,7 +397,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     for (const size of [1, 2, 5, whole.length, 1000]) {
       const parts: Wake[] = []
       for (let part = await store.due(size); part.length > 0; part = await scene.client().due(size, parts.at(-1))) parts.push(...part)
-      t.deepEqual(parts, whole, `in parts of ${size}`)
+      t.deepEqual(parts, whole, `in pages of ${size}`)
     }
     for (const [i, one] of whole.entries()) { // continues even after a wake that is no longer due
       await store.commit(one.actor, fences.get(one.actor)!, commitOf(2))
@@ -404,7 +407,7 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     for (const bad of [{ actor: '', at: 1 }, { actor: 'x', at: NaN }, { actor: 'x', at: 0.5 }, { actor: 'x', at: 1e300 }, { actor: 'x', at: '1' as unknown as number }]) t.is(await code(store.due(10, bad)), 'BAD_ARGUMENT', JSON.stringify(bad))
   })
 
-  check('a time to be woken at comes', async (t, scene) => {
+  check('an actor is listed when its wake time comes', async (t, scene) => {
     const { store } = scene
     const mine = claimOf()
     const { epoch, now } = await granted(store.claim('x', mine))
@@ -414,10 +417,10 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     await store.commit('x', owner, commitOf(2, '', now + 1000))
     while ((await due(store, 10)).length === 0) await scene.pass(100)
     t.deepEqual(await due(store, 10), ['x'])
-    t.true((await store.look('x'))!.now >= now + 1000, 'and not before')
+    t.true((await store.look('x'))!.now >= now + 1000, 'not before its wake time')
   })
 
-  check('what was closed does nothing more, and leaves others alone', async (t, scene) => {
+  check('a closed store refuses everything, and leaves others alone', async (t, scene) => {
     const registry = scene.registry()
     const [one, other] = [registry.store(NS), registry.store(NS)]
     const mine = claimOf()
@@ -428,12 +431,12 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual(await everyCode(one, owner), Array(5).fill('CLOSED'))
     t.is(await other.commit('x', owner, commitOf(1, 'first')), 'ok')
     await registry.close()
-    t.deepEqual(await everyCode(other, owner), Array(5).fill('CLOSED'), 'a registry closes the stores it gave out')
+    t.deepEqual(await everyCode(other, owner), Array(5).fill('CLOSED'), 'closing a registry closes its stores')
     t.deepEqual(await everyCode(registry.store(NS), owner), Array(5).fill('CLOSED'))
     t.is(String((await scene.store.look('x'))!.data), 'first')
   })
 
-  check('closing at once, before anything was done or while it is, is fine', async (t, scene) => {
+  check('a store can be closed unused, and during a request', async (t, scene) => {
     await scene.registry().store(NS).close()
     const registry = scene.registry()
     const store = registry.store(NS)
@@ -442,8 +445,8 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     for (const one of await Promise.all(doing)) t.true([undefined, 'CLOSED'].includes(one), one)
   })
 
-  check('a store out of reach says so, and works again after', async (t, scene) => {
-    if (!scene.place.fail) return void t.pass('left out: the place gives no fail()')
+  check('an unreachable store fails with STORE_UNAVAILABLE, and works again afterwards', async (t, scene) => {
+    if (!scene.place.fail) return void t.pass('skipped: the place has no fail()')
     const { store } = scene
     const owner = await scene.hold('x')
     await store.commit('x', owner, commitOf(1, 'first'))
@@ -454,9 +457,9 @@ export function storeSuite(test: Test, factory: (t: Assertions) => Promise<Store
     t.deepEqual([(await store.look('x'))!.version, (await store.look('x'))!.owner?.activation], [2, owner.activation])
   })
 
-  check('a store says where it is', async (t, { store }) => {
+  check('a store has an address, and may warn of what it can lose', async (t, { store }) => {
     t.true(typeof store.address === 'string' && store.address !== '')
-    t.true(['string', 'undefined'].includes(typeof store.warning))
+    t.true(['string', 'undefined'].includes(typeof await store.warning?.()))
   })
 }
 
@@ -466,7 +469,7 @@ const commitOf = (version: number, text = '', wake?: number): Commit => ({ id: f
 /** The answer to a claim that must succeed. */
 async function granted(answer: Promise<Claimed>): Promise<Extract<Claimed, { epoch: number }>> {
   const claimed = await answer
-  if (claimed.owner) throw new Error(`it is owned by ${JSON.stringify(claimed.owner)}`)
+  if (claimed.owner) throw new Error(`expected the claim to be granted, found the owner ${JSON.stringify(claimed.owner)}`)
   return claimed
 }
 

@@ -15,11 +15,15 @@ import type { Assertions, Test } from './test.js'
 
 /** The two ends of one stream. */
 export interface Ends {
+  /** One end. */
   near: Duplex
+  /** The other end. */
   far: Duplex
 }
+/** Makes two joined ends of a stream, for one test. */
 export type MakeEnds = (t: Assertions) => Promise<Ends>
 
+/** Options of the suite. */
 export interface StreamSuiteOptions {
   /** Prefix of the titles; default `stream`. */
   name?: string
@@ -38,8 +42,11 @@ const QUIET_MS = 300
 
 /** Records the events of a stream, in order, and its error. */
 export class Told {
+  /** Names of the events so far. */
   readonly events: string[] = []
+  /** The error of the stream, if it has failed. */
   error: Error | undefined
+  /** Resolves with the event `close`. */
   readonly closed: Promise<void>
 
   constructor(stream: Duplex) {
@@ -120,6 +127,7 @@ const ways: Readonly<Record<string, (from: Duplex, to: Writable) => Promise<unkn
   },
 }
 
+/** What a good Duplex does, as tests: backpressure, ends, errors and closing, in both directions. */
 export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuiteOptions = {}): void {
   const { name = 'stream', objectMode = false, foreign = false, maxBytes = 32 * MIB } = options
   const check = (title: string, run: (t: Assertions, ends: Ends) => Promise<void>) =>
@@ -154,7 +162,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     same(t, here, back)
   })
 
-  check('carries 16 MiB whole', async (t, { near, far }) => {
+  check('carries 16 MiB unchanged', async (t, { near, far }) => {
     const sent = Array.from({ length: 16 * MIB / CHUNK }, () => systemRandom.bytes(CHUNK))
     const [got] = await Promise.all([readAll(far), pipeline(Readable.from(sent), near)])
     same(t, got, sent)
@@ -201,7 +209,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
   })
 
   for (const [way, readUp] of Object.entries(readers)) {
-    check(`${way} comes to the end though our own direction is open`, async (t, { near, far }) => {
+    check(`${way} reaches the end while our own direction is open`, async (t, { near, far }) => {
       near.write(Buffer.from('question'))
       await once(far, 'readable')
       far.end(Buffer.from('answer'))
@@ -241,7 +249,7 @@ export function streamSuite(test: Test, makeEnds: MakeEnds, options: StreamSuite
     t.is(told.near.error, error)
   })
 
-  check('a writer that waits learns that the other end was destroyed', async (t, { near, far }) => {
+  check('a waiting writer learns that the other end was destroyed', async (t, { near, far }) => {
     const told = new Told(near)
     await fill(near, maxBytes)
     far.destroy(new Error('on purpose'))

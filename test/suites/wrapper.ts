@@ -15,6 +15,7 @@ import type { Interface, Peer, Wrapper } from '../../src/types.js'
 import { Told, readAll, streamSuite, turn, type Ends, type StreamSuiteOptions } from './stream.js'
 import type { Assertions, Test } from './test.js'
 
+/** Options of the suite. */
 export type WrapperSuiteOptions = StreamSuiteOptions
 
 /** Two ends with the wrapper around each, and the raw streams below. */
@@ -64,7 +65,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
     t.is(told.near.error, error)
   })
 
-  check('a bare destroy passes too, in both directions, and is no end', async (t, { near, far, below }) => {
+  check('destroy() without an error passes, too, in both directions, and is not an end', async (t, { near, far, below }) => {
     const told = { near: new Told(near), below: new Told(below.near), far: new Told(far), belowFar: new Told(below.far) }
     near.destroy()
     below.far.destroy()
@@ -77,7 +78,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
     }
   })
 
-  check('what is below closes bare after our own end: that is no end of the other direction', async (t, { near, below }) => {
+  check('the inner stream closes without an error after our own end: the other direction has not ended', async (t, { near, below }) => {
     const told = new Told(near)
     near.resume().end()
     await once(near, 'finish')
@@ -87,7 +88,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
     t.false(told.events.includes('end'))
   })
 
-  check('a reset on the way is an error at both ends', async (t, { near, far }, network) => {
+  check('a reset of the connection is an error at both ends', async (t, { near, far }, network) => {
     const told = { near: new Told(near), far: new Told(far) }
     for (const end of [near, far]) end.resume()
     far.write(Buffer.from('half a message'))
@@ -97,7 +98,7 @@ export function wrapperSuite(test: Test, makeWrapper: () => Wrapper, options: Wr
     t.is((told.near.error as NodeJS.ErrnoException).code, 'ECONNRESET')
   })
 
-  check('closing it lets go of what is below', async (t, { near, far, below }) => {
+  check('closing it closes the inner stream', async (t, { near, far, below }) => {
     const closed = Promise.all([below.near, below.far].map((stream) => once(stream, 'close')))
     near.end()
     far.end()

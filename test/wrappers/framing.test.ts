@@ -186,7 +186,7 @@ test('a carrier that takes nothing of what waits for 30 s is given up as SLOW_PE
     if (takes) takers.shift()?.()
     await clock.advance(1500)
     t.is(a.destroyed, !takes)
-    if (!takes) t.regex(`${(a.errored as StageError).code} ${a.errored?.message}`, /^SLOW_PEER the peer took nothing of \d+ bytes for 30000 ms/)
+    if (!takes) t.regex(`${(a.errored as StageError).code} ${a.errored?.message}`, /^SLOW_PEER the peer read none of the \d+ bytes sent to it for 30000 ms/)
     await clock.advance(30_000)
     t.is((a.errored as StageError | null)?.code, 'SLOW_PEER', 'and then nothing again')
     t.is(clock.pending, 0)
