@@ -158,6 +158,7 @@ export const optionsOf = (chain: readonly ChainItem[]): readonly string[] => cha
 /** @throws StageError BAD_ARGUMENT; TypeError for an unknown option, or if the stage would listen beyond this machine without a proof */
 export function checkStageOptions(options: CoreOptions, interfaces: readonly Interface[], chain: readonly ChainItem[]): void {
   knownOptions('a stage with this chain', options, [...STAGE_OPTIONS, ...optionsOf(chain)], INJECTED)
+  for (const item of chain) (item as Partial<Layer>).check?.(options as Readonly<Record<string, unknown>>)
   const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
   if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
     throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes and can be guessed: use a longer one`)

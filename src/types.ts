@@ -132,6 +132,8 @@ export interface Layer<In extends Duplex = Duplex, Out extends Duplex = Duplex> 
   readonly infallible?: boolean
   /** Names of the stage options that the layer reads from `mesh.options`. */
   readonly options?: readonly string[]
+  /** Checks these options for the constructor of a stage, so that a mistake shows where it was made. @throws TypeError · StageError BAD_NAME */
+  check?(options: Readonly<Record<string, unknown>>): void
   /** Called once for each stage that uses the layer. */
   mount(mesh: Mesh<Out>): Mounted<In, Out>
 }

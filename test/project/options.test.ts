@@ -56,6 +56,21 @@ test('host()', async (t) => {
   await t.throwsAsync(virtualMesh(t).stage('a').host('x.1', {}, typo), { instanceOf: TypeError, message: /"timout" is not an option of host\(\)/ })
 })
 
+const WRONG: [title: string, options: object, message: RegExp][] = [
+  ['interceptors', { interceptors: 5 }, /interceptors must be a list/],
+  ['authorize', { authorize: 5 }, /authorize must be a function/],
+  ['provide', { provide: 5 }, /provide is 5: expected an object of methods/],
+  ['a method that is no function', { provide: { greet: 5 } }, /provide\("greet"\) needs a function, not 5/],
+  ['a method without a handler', { provide: { greet: { idempotent: true } } }, /provide\("greet"\) needs a function/],
+  ['an option of a method', { provide: { greet: { handler: () => 1, autorize: () => true } } }, /"autorize" is not an option of greet/],
+  ['the name of a method', { provide: { $: () => 1 } }, /a method cannot be named "\$"/],
+]
+for (const [title, options, message] of WRONG) {
+  test(`the constructor of a stage refuses at once: ${title}`, (t) => {
+    t.throws(() => new Stage('a', { registry: 'memory:', ...options }), { message })
+  })
+}
+
 test('options that are no object', (t) => {
   for (const wrong of [5, 'x', []]) t.throws(() => virtualMesh(t).stage('a').to('b', wrong as object), { instanceOf: TypeError, message: /the options of to\(\) are .*: expected an object with timeoutMs/ })
 })

@@ -83,6 +83,16 @@ interface GivenOptions {
   readonly authorize?: unknown
 }
 
+/** @throws TypeError */
+export function checkInterception({ interceptors = [], authorize }: GivenOptions): void {
+  if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) {
+    throw new TypeError('interceptors must be a list of functions (call, next) => Promise')
+  }
+  if (authorize !== undefined && typeof authorize !== 'function') {
+    throw new TypeError('authorize must be a function (call) => boolean | Promise<boolean>')
+  }
+}
+
 /**
  * One call that waits for an interceptor, a rule or its answer. An instance of a class, since V8 allocates literals that tend
  * to live long directly in old space, where each keeps its whole call alive until a full collection.
@@ -106,13 +116,8 @@ export class Interception {
 
   /** @throws TypeError */
   constructor(private readonly clock: Clock, private readonly deadlines: Deadlines, given: GivenOptions, private readonly told: Told) {
+    checkInterception(given)
     const { interceptors = [], authorize } = given
-    if (!Array.isArray(interceptors) || !interceptors.every((one) => typeof one === 'function')) {
-      throw new TypeError('interceptors must be a list of functions (call, next) => Promise')
-    }
-    if (authorize !== undefined && typeof authorize !== 'function') {
-      throw new TypeError('authorize must be a function (call) => boolean | Promise<boolean>')
-    }
     this.#list = [...interceptors as readonly Interceptor[]]
     this.#authorize = authorize as Authorize | undefined
     deadlines.add((now) => this.#sweep(now))

@@ -1,5 +1,5 @@
 import { bounded } from '../../src/bounded.js'
-import { StageError } from '../../src/errors.js'
+import { StageError, describe } from '../../src/errors.js'
 import { knownOptions } from '../../src/known-options.js'
 import { OftenLog } from '../../src/log.js'
 import type { Layer, Mesh, Mounted, Selection } from '../../src/types.js'
@@ -10,11 +10,11 @@ import { callAll } from './calling/call-all.js'
 import { call } from './calling/call.js'
 import { Casts, NO_REFS, cast } from './calling/cast.js'
 import { PROCESS } from './serving/held.js'
-import { Interception } from './interception.js'
+import { Interception, checkInterception } from './interception.js'
 import type { Authorize, Interceptor } from './interceptor.js'
 import type { Invocation, Caller } from './calling/invocation.js'
 import type { Encode } from './streams/item-writer.js'
-import { Provisions } from './serving/provisions.js'
+import { Provisions, checkProvided } from './serving/provisions.js'
 import { referring } from './wire/functions.js'
 import { remote } from './calling/remote.js'
 import { Retries } from './calling/retries.js'
@@ -62,9 +62,28 @@ export function rpc(options: RpcOptions = {}): Layer<Framed, Rpc> {
     name: `rpc:${codec.name}`,
     infallible: true,
     options: ['interceptors', 'authorize', 'provide'],
+    check: (given) => check(given, provide),
     mount: (mesh) => mount(mesh, codec, provide),
   }
 }
+
+/** @throws StageError BAD_NAME; TypeError */
+function check(options: RpcStageOptions, provided: Provided): void {
+  checkInterception(options)
+  const { provide = {} } = options
+  if (typeof provide !== 'object' || (provide as object | null) === null) {
+    throw new TypeError(`provide is ${describe(provide)}: expected an object of methods by their names`)
+  }
+  for (const one of eachProvided({ ...provided, ...provide })) checkProvided(...one)
+}
+
+/** Arguments of `provide()` for each of these methods. */
+const eachProvided = (all: Provided): [method: string, given: Handler | ProvideOptions, behind?: Handler][] =>
+  Object.entries(all).map(([method, one]) => {
+    if (typeof one !== 'object' || (one as object | null) === null) return [method, one]
+    const { handler, ...rules } = one
+    return [method, rules, handler]
+  })
 
 function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Framed, Rpc> {
   const rpcs = new Set<Rpc>()
@@ -82,14 +101,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     dropped: (peer, what) => often.note(`dropped ${peer?.id}`, () => `${peer?.name} (${peer?.id}): ${what}`),
   })
   const provisions = new Provisions(interception, name, () => { for (const one of rpcs) one.methods.announce() })
-  for (const [method, one] of Object.entries({ ...provided, ...options.provide })) {
-    const selection = mesh.select('*')
-    if (typeof one === 'function') provisions.add(selection, method, one)
-    else {
-      const { handler, ...rules } = one
-      provisions.add(selection, method, rules, handler)
-    }
-  }
+  for (const [method, ...given] of eachProvided({ ...provided, ...options.provide })) provisions.add(mesh.select('*'), method, ...given)
   const shown = new Shown(mesh)
   const caller: Caller = {
     clock, deadlines, timeoutMs,

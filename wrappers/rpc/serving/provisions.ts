@@ -79,6 +79,15 @@ export function method<const Input extends Schemas | undefined = undefined, Outp
   return given
 }
 
+/** A method as it is provided, checked. @throws StageError BAD_NAME; TypeError */
+export function checkProvided(name: string, given: Handler | ProvideOptions, behind?: Handler): { handler: Handler; rules: Rules | undefined; idempotent: boolean | undefined } {
+  const handler = (behind ?? given) as Handler
+  const options = behind === undefined ? undefined : given as ProvideOptions
+  checkMethod(name)
+  if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
+  return { handler, rules: options && rulesOf('provide()', name, options), idempotent: options?.idempotent }
+}
+
 /** The methods of one stage, and the peers that they are provided to. A name from the wire is only ever looked up in this Map. */
 export class Provisions {
   readonly #byName = new Map<string, Provision[]>()
@@ -93,11 +102,8 @@ export class Provisions {
    * @throws StageError BAD_NAME; TypeError
    */
   add(selection: Selection, name: string, given: Handler | ProvideOptions, behind?: Handler): void {
-    const handler = (behind ?? given) as Handler
-    const options = behind === undefined ? undefined : given as ProvideOptions
-    checkMethod(name)
-    if (typeof handler !== 'function') throw new TypeError(`provide(${describe(name)}) needs a function, not ${describe(handler)}`)
-    this.put(selection, name, handler, options && rulesOf('provide()', name, options), options?.idempotent)
+    const { handler, rules, idempotent } = checkProvided(name, given, behind)
+    this.put(selection, name, handler, rules, idempotent)
   }
 
   /** @returns removes the method again, unless another has taken its place @throws StageError BAD_NAME */
