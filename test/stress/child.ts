@@ -34,7 +34,7 @@ async function open(name: string, { registry, ttlMs, tampering }: Place, prepare
   if (tampering) tampered ??= new Tampered(inner(), tampering)
   const options: StageOptions = { ttlMs, ...(tampered ? { store: tampered } : {}) }
   const made = new Stage(name, registry, undefined, options)
-  made.on('error', () => {})
+  made.on('error', () => {}).on('failed', () => {}) // some of what it does fails on purpose
   prepare?.(made)
   await listed(made)
   return made
