@@ -9,7 +9,6 @@ import { NoSuchMethod } from '../members.js'
 import type { Persistence } from '../state/persistence.js'
 import { dataOf, putBackData, type DataOwner } from '../state/readonly.js'
 import type { Snapshot } from '../state/snapshot.js'
-import { NEXT, isInner } from '../words.js'
 import { namesOf, scope, type Inspected, type Turn, type TurnOwner } from './turn.js'
 
 /** How long one actor may run queued turns back to back before it yields the event loop. */
@@ -278,16 +277,9 @@ export class Mailbox {
     // errors of the library's own tasks pass as they are; exceptions of methods become REMOTE_ERROR
     if (error instanceof NoSuchMethod && error.address === address) return new StageError('NO_SUCH_METHOD', error.message)
     if (error instanceof StageError && turn.own) return error
-    if (!turn.own) this.#report(turn, thrown)
+    if (!turn.own) turn.report(thrown)
     // timers and reminders need no prefix: their own report names them
     return new StageError('REMOTE_ERROR', `${turn.task ? '' : `${turn.words} failed: `}${error.message}`.slice(0, 1024), { executed: 'yes', cause: thrown })
-  }
-
-  #report(turn: Turn, thrown: unknown): void {
-    const { method, words, from, endsAt, over } = turn
-    const { address, host } = this.activation
-    const unheard = endsAt === Infinity && method !== NEXT // nobody waits for timers and reminders
-    host.mesh.failed(thrown, { what: words, method: isInner(method) ? undefined : method, actor: address, from, unheard, over })
   }
 
   /**

@@ -9,7 +9,7 @@ import type { Carried } from '../../rpc/context.js'
 import type { Changes } from '../watching/changes.js'
 import { holdIn } from '../calling/copy.js'
 import type { Watch } from '../watching/history.js'
-import { inWords } from '../words.js'
+import { NEXT, inWords, isInner } from '../words.js'
 
 export type Settle = (error: StageError | null, value?: unknown) => void
 
@@ -143,6 +143,13 @@ export class Turn implements Hand {
     this.answer(error)
     this.#abort?.abort(error)
     this.of?.mailbox.forgotten(this)
+  }
+
+  /** Reports what the code of the turn has thrown. */
+  report(thrown: unknown): void {
+    const { method, words, from, endsAt, over, of } = this
+    const unheard = endsAt === Infinity && method !== NEXT // nobody waits for timers and reminders
+    of?.host.mesh.failed(thrown, { what: words, method: isInner(method) ? undefined : method, actor: of.address, from, unheard, over })
   }
 
   give(fn: Callable): Callable {
