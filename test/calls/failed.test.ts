@@ -6,6 +6,7 @@ import { actorMesh } from '../helpers/actors.js'
 import { advance, virtualMesh } from '../helpers/mesh.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
 import { settle } from '../helpers/virtual-clock.js'
+import { warningsWith } from '../helpers/warnings.js'
 
 nothingUnhandled(test)
 
@@ -156,10 +157,7 @@ test('a generator that is told to stop by its signal has not failed', async (t) 
 test.serial('hostile errors: cut before they are printed, read once, and never the end of the process', async (t) => {
   const { clock, stage } = virtualMesh(t)
   const [api, web] = [stage('api-with-foes'), stage('web')]
-  const details: string[] = []
-  const see = (warning: Error & { detail?: string }): void => { if (warning.message.includes('api-with-foes')) details.push(warning.detail ?? '') }
-  process.on('warning', see)
-  t.teardown(() => { process.off('warning', see) })
+  const warnings = warningsWith(t, 'api-with-foes')
   let reads = 0
   const foes: (() => never)[] = [
     () => { throw new Error('\u001b'.repeat(4_000_000)) },
@@ -175,8 +173,8 @@ test.serial('hostile errors: cut before they are printed, read once, and never t
     await settle()
     t.true(performance.now() - began < 2000, `${i}`)
   }
-  t.is(details.length, foes.length)
-  for (const detail of details) t.true(detail.length < 20_000, `${detail.length}`)
+  t.is(warnings.length, foes.length)
+  for (const { detail = '' } of warnings) t.true(detail.length < 20_000, `${detail.length}`)
 })
 
 test('an error that nobody else gets is told even if it is a StageError', async (t) => {
@@ -191,16 +189,13 @@ test('an error that nobody else gets is told even if it is a StageError', async 
 test.serial('the warning has the message on one line, also where its lines look like those of a stack', async (t) => {
   const { clock, stage } = virtualMesh(t)
   const [api, web] = [stage('api-with-lines'), stage('web')]
-  const details: string[] = []
-  const see = (warning: Error & { detail?: string }): void => { if (warning.message.includes('api-with-lines')) details.push(warning.detail ?? '') }
-  process.on('warning', see)
-  t.teardown(() => { process.off('warning', see) })
+  const warnings = warningsWith(t, 'api-with-lines')
   const cause = new Error('below\n    at neither')
   api.to('*').provide('greet', () => { throw new Error('a bug\n    at nowhere\u202e', { cause }) })
   await advance(clock, Promise.all([api.ready(), web.ready()]))
   await advance(clock, web.to('api-with-lines').call('greet').catch(() => {}))
   await settle()
-  const [first, ...frames] = details[0].split('\n')
+  const [first, ...frames] = (warnings[0].detail ?? '').split('\n')
   t.is(first, 'Error: a bug\\n    at nowhere\\u202e')
   for (const frame of frames) t.regex(frame, /^ +(at .*(:\d+|\))|cause: Error: below\\n {4}at neither$)/)
 })
@@ -208,10 +203,7 @@ test.serial('the warning has the message on one line, also where its lines look 
 test.serial('without a listener it is a process warning with the stack: once a minute for each method and message, and not without end', async (t) => {
   const { clock, stage } = virtualMesh(t)
   const [api, web] = [stage('api-that-warns'), stage('web')]
-  const warnings: (Error & { code?: string; detail?: string })[] = []
-  const see = (warning: Error): void => { if (warning.message.includes('api-that-warns')) warnings.push(warning) }
-  process.on('warning', see)
-  t.teardown(() => { process.off('warning', see) })
+  const warnings = warningsWith(t, 'api-that-warns')
   api.to('*').provide('greet', (text: string) => { throw new Error(`a bug ${text}`) })
   await advance(clock, Promise.all([api.ready(), web.ready()]))
   const call = async (text: string): Promise<void> => {

@@ -2,22 +2,18 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
-import { Stage, TcpInterface, framing, rpc, type StageError, type StageOptions } from '../../src/index.js'
+import { Stage, TcpInterface, framing, rpc, type Clock, type StageError, type StageOptions } from '../../src/index.js'
+import { systemClock } from '../../src/clock.js'
 import type { RefusedFrom } from '../../src/types.js'
 import { freePort } from '../helpers/free-port.js'
 import { advance, virtualMesh } from '../helpers/mesh.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
+import { warningsWith, type Warning } from '../helpers/warnings.js'
 
 nothingUnhandled(test)
 
 /** Warnings that name this stage. */
-function warnings(t: ExecutionContext, name: string): Error[] {
-  const all: Error[] = []
-  const see = (warning: Error): void => { if (warning.message.includes(`the stage ${name} `)) all.push(warning) }
-  process.on('warning', see)
-  t.teardown(() => { process.off('warning', see) })
-  return all
-}
+const warnings = (t: ExecutionContext, name: string): Warning[] => warningsWith(t, `the stage ${name} `)
 
 const turn = (): Promise<void> => new Promise((resolve) => { setImmediate(resolve) })
 
@@ -97,7 +93,9 @@ for (const [title, other, code] of REFUSALS) {
 
 test('over TCP the event says from where, and counts the others', async (t) => {
   const port = await freePort()
-  const api = new Stage('api', { registry: `memory:refused-${port}`, interfaces: new TcpInterface({ port }) })
+  let ahead = 0
+  const clock: Clock = { now: () => systemClock.now() + ahead, wall: () => systemClock.wall(), setTimeout: (...args) => systemClock.setTimeout(...args) }
+  const api = new Stage('api', { registry: `memory:refused-${port}`, interfaces: new TcpInterface({ port }), clock })
   t.teardown(() => api.close())
   const refused: [StageError, RefusedFrom][] = []
   api.on('refused', (...one) => { refused.push(one) })
@@ -112,7 +110,7 @@ test('over TCP the event says from where, and counts the others', async (t) => {
   t.is(refused.length, 1)
   t.is(refused[0][0].code, 'PROTOCOL_ERROR')
   t.deepEqual(refused[0][1], { scheme: 'tcp', address: '127.0.0.1', more: 0 })
-  await new Promise((resolve) => { setTimeout(resolve, 5100) }) // the pause between two events of one kind
+  ahead = 5100 // the pause between two events of one kind
   await knock()
   t.is(refused.length, 2)
   t.is(refused[1][1].more, 2)

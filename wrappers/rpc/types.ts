@@ -179,8 +179,9 @@ export interface RpcVerbs {
   /** Removes a method that was provided to the same pattern. */
   unprovide(method: string): void
   /**
-   * Provides all public methods of an object, own and inherited, to every peer that matches, now and later. They run with the
-   * object as `this`. Public are all but those whose name begins with `_`, and names that every object has.
+   * Provides the methods of a class instance, or the functions of an object literal, to every peer that matches, now and later,
+   * except names that begin with `_` and names that every object has. They run with the object as `this`. Functions among the
+   * properties of an instance are provided only if `methods` names them.
    * `serve<Api>(object)` checks the object against the type that callers use in `as<Api>()`.
    * @returns removes these methods again
    * @throws StageError BAD_NAME; TypeError the object has no public methods

@@ -106,9 +106,8 @@ export class Provisions {
     this.put(selection, name, handler, rules, idempotent)
   }
 
-  /** @returns removes the method again, unless another has taken its place @throws StageError BAD_NAME */
+  /** @param name  checked by the caller @returns removes the method again, unless another has taken its place */
   put(selection: Selection, name: string, handler: Handler, rules: Rules | undefined, idempotent = false): () => void {
-    checkMethod(name)
     // a method provided again to the same selection replaces the earlier handler, so that nothing piles up
     const list = (this.#byName.get(name) ?? []).filter((one) => one.selection.label !== selection.label)
     const served = this.interception.serving(handler, name, this.who, rules)

@@ -22,11 +22,11 @@ export function serve(provisions: Provisions, selection: Selection, object: obje
   if (all.size === 0) throw new TypeError('serve() got an object without public methods: a public method is a function whose name does not begin with "_"')
   const byName = methods as Readonly<Record<string, ProvideOptions>>
   knownOptions('methods in serve()', byName, [...all.keys()])
+  const common = rulesOf('serve()', 'all methods', { authorize }).authorize
   // every option is checked before the first method is provided
   const made = [...all].map(([name, method]) => {
     checkMethod(name)
     const rules = rulesOf('serve()', name, byName[name] ?? {})
-    const common = rulesOf('serve()', name, { authorize }).authorize
     return { name, handler: bound(object, method, withCall), rules: { ...rules, authorize: [...common, ...rules.authorize] } }
   })
   const removals = made.map(({ name, handler, rules }) => provisions.put(selection, name, handler, rules, byName[name]?.idempotent))
