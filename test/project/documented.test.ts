@@ -153,8 +153,8 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [CALLS, 'nobody begins to read within a minute', 'wrappers/rpc/wire/messages.ts', 'UNREAD_MS', 60_000],
   [CALLS, 'serves at most 10 000 calls at a time', 'wrappers/rpc/wire/messages.ts', 'OPEN_CALLS_MAX', 10_000],
   [STREAMS, 'stays open for writing for half a second', 'src/half-open.ts', 'OPEN_MS', 500],
-  [STREAMS, 'nothing has moved for half a second', 'wrappers/rpc/streams/channel.ts', 'IDLE_MS', 500],
-  [STREAMS, 'or for nine seconds where an answer is due', 'wrappers/rpc/streams/channel.ts', 'ASKED_MS', 9000],
+  [STREAMS, 'no data has moved for half a second', 'wrappers/rpc/streams/channel.ts', 'IDLE_MS', 500],
+  [STREAMS, 'an answer is due, and the limit is nine seconds', 'wrappers/rpc/streams/channel.ts', 'ASKED_MS', 9000],
   [STREAMS, '4 MiB for all streams of a link', 'wrappers/rpc/wire/messages.ts', 'LINK_WINDOW_BYTES', 4 * MIB],
   [CALLS, 'at most 64 headers, 8 KiB together', 'src/headers.ts', 'HEADERS_MAX', 64],
   [CALLS, 'at most 64 headers, 8 KiB together', 'src/headers.ts', 'HEADERS_MAX_BYTES', 8 * KIB],
@@ -166,7 +166,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [ACTORS, 'tried again, after 1 s and up to a minute', 'wrappers/actors/hosting/reminders.ts', 'RETRY_MS', 1000],
   [ACTORS, 'tried again, after 1 s and up to a minute', 'wrappers/actors/hosting/reminders.ts', 'RETRY_MAX_MS', 60_000],
   [ACTORS, 'more than 30 s late', 'wrappers/actors/hosting/reminders.ts', 'MISSED_MS', 30_000],
-  [ACTORS, 'may have 100 000 of them over each link', 'wrappers/actors/watching/changes.ts', 'WATCHES_MAX', 100_000],
+  [ACTORS, 'may have 100 000 watches over each link', 'wrappers/actors/watching/changes.ts', 'WATCHES_MAX', 100_000],
   [ACTORS, 'by more than 1024 updates or 4 MiB', 'wrappers/actors/watching/observer.ts', 'WAITING_MAX', 1024],
 ]
 
