@@ -1,6 +1,10 @@
 import { GRACE_MS } from '../../src/registry.js'
 import type { Clock, Random, Timer } from '../../src/types.js'
 import { jitter } from '../../src/random.js'
+import type { Reply } from './ledger.js'
+
+/** What the answer to a heartbeat or to a sweep says about the leases: the registry's time, and when the first of them ends. */
+type Leases = Pick<Reply, 'now' | 'earliest'>
 
 /**
  * Decides when to remove lapsed entries from a registry: at the earliest expiry reported by the last heartbeat's answer,
@@ -20,10 +24,10 @@ export class Sweeper {
     private readonly clock: Clock,
     private readonly random: Random,
     private readonly ttlMs: number,
-    private readonly sweep: () => Promise<unknown>,
+    private readonly sweep: () => Promise<Leases>,
   ) {}
 
-  /** A heartbeat was answered at `server` time; the earliest lease there ends at `earliest` (Infinity: none). */
+  /** A heartbeat or a sweep was answered at `server` time; the earliest lease there ends at `earliest` (Infinity: none). */
   renewed(server: number, earliest: number): void {
     const own = this.clock.now()
     const drift = Math.abs(server - this.#lastServer - (own - this.#lastOwn))
@@ -41,8 +45,16 @@ export class Sweeper {
     const wait = Math.max(0, due) + jitter(this.random, GRACE_MS / 20, 1)
     this.#timer = this.clock.setTimeout(() => {
       this.#timer = undefined
-      if (this.clock.now() - own - wait < GRACE_MS / 4) this.sweep().catch(() => {}) // else, after a stall, the next heartbeat comes first
+      if (this.clock.now() - own - wait < GRACE_MS / 4) void this.#swept(earliest) // else, after a stall, the next heartbeat comes first
     }, wait)
+  }
+
+  /** Leases that ended a moment after the earliest are due before the next heartbeat, and only the sweep's answer names them. */
+  async #swept(due: number): Promise<void> {
+    const own = this.#lastOwn
+    const left = await this.sweep().catch(() => undefined)
+    // a sweep that removed nothing is not repeated: the earliest entry may be the caller's own
+    if (left && left.earliest > due && this.#contactSince !== undefined && this.#lastOwn === own) this.renewed(left.now, left.earliest)
   }
 
   failed(): void {

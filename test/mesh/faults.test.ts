@@ -2,6 +2,7 @@
 import test from 'ava'
 import { Directory } from '../../src/directory.js'
 import { HostClock } from '../simulation/host-clock.js'
+import { GRACE_MS } from '../../src/registry.js'
 import { Sweeper } from '../../registries/shared/sweeper.js'
 import { Tenure } from '../../src/tenure.js'
 import { MemoryInterface, MemoryRegistry, Stage, StageError, type Registry, type StageOptions } from '../../src/index.js'
@@ -130,7 +131,7 @@ test('a link that ended with a goodbye is dialled again without the back-off of 
 test('one that stood still while the registry was away does not judge those who are late for it', async (t) => {
   const clock = new VirtualClock()
   let swept = 0
-  const sweeper = new Sweeper(clock, seeded(1), 15_000, () => { swept++; return Promise.resolve() })
+  const sweeper = new Sweeper(clock, seeded(1), 15_000, () => { swept++; return Promise.resolve({ now: clock.now(), earliest: Infinity }) })
   const beat = async (earliest: number): Promise<void> => {
     sweeper.renewed(clock.now(), earliest)
     await clock.advance(5000)
@@ -142,6 +143,26 @@ test('one that stood still while the registry was away does not judge those who 
   t.is(swept, 0)
   await beat(clock.now() - 3000)
   t.is(swept, 1)
+})
+
+test('leases that end one after another between two heartbeats are each swept within the grace period', async (t) => {
+  const clock = new VirtualClock()
+  const ends = [9000, 9400, 10_300, 11_200, 30_000]
+  const late: number[] = []
+  let sweeps = 0
+  const answer = () => ({ now: clock.now(), earliest: ends[0]! })
+  const sweeper = new Sweeper(clock, seeded(1), 6000, () => {
+    sweeps++
+    while (ends[0]! + GRACE_MS * 0.75 <= clock.now()) late.push(clock.now() - ends.shift()!)
+    return Promise.resolve(answer())
+  })
+  for (let beat = 0; beat < 10; beat++) {
+    sweeper.renewed(answer().now, answer().earliest)
+    await clock.advance(2000)
+  }
+  t.is(late.length, 4)
+  t.true(Math.max(...late) <= GRACE_MS, `swept ${late.join(', ')} ms after their leases had ended`)
+  t.true(sweeps <= 4, `${sweeps} sweeps for 4 leases`)
 })
 
 test('two who tell a stage at once that its id is gone make it give up one id, not the next one as well', async (t) => {
