@@ -145,7 +145,7 @@ test('one that stood still while the registry was away does not judge those who 
   t.is(swept, 1)
 })
 
-test('leases that end one after another between two heartbeats are each swept within the grace period', async (t) => {
+test('P3: leases that end one after another between two heartbeats are each swept within the grace period', async (t) => {
   const clock = new VirtualClock()
   const ends = [9000, 9400, 10_300, 11_200, 30_000]
   const late: number[] = []
