@@ -19,6 +19,10 @@ export class LinkedList<T extends Linked> {
     return this.#size
   }
 
+  get first(): T | undefined {
+    return this.#first as T | undefined
+  }
+
   /** Appends an element that is in no list. */
   add(one: T): void {
     one.listed = true

@@ -14,6 +14,7 @@ import { Incoming, type Inherit, type ServedLink } from './incoming.js'
 import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from '../wire/messages.js'
 import type { Passing } from '../streams/passing.js'
 import { isMethod } from './provisions.js'
+import { Queue, type Queued } from './queue.js'
 import type { Slices } from './slices.js'
 import type { Standing } from './standing.js'
 import type { Source } from '../wire/scheduler.js'
@@ -56,23 +57,13 @@ export interface ServingPort {
   onsettled(): void
 }
 
-/** A call that has come and has not begun. */
-interface Queued {
-  /** Undefined for a service, or if no handler was found; HELD until the identity of the caller is known. */
-  handler: Handler | undefined
-  readonly service?: Service | undefined
-  readonly call: Incoming
-  readonly args: unknown[]
-  readonly since: number
-}
-
 /** The calls that came in over one link. */
 export class Serving implements Source {
   readonly #link: ServedLink
   /** Calls whose handlers run, by id; casts have negative numbers. */
   readonly #calls = new Map<number, Incoming>()
   /** Calls that wait, in the order of their arrival, which is the order of their beginning. */
-  readonly #queue = new Map<number, Queued>()
+  readonly #queue = new Queue()
   #cancelled = 0
   #casts = 0
   #cache = new Map<string, Handler>()
@@ -163,9 +154,9 @@ export class Serving implements Source {
 
   /** Called when there is time to begin one more call. */
   turn(): boolean {
-    const { value } = this.#queue.entries().next()
-    if (!value || this.#unread) return false
-    const [id, queued] = value
+    const { first } = this.#queue
+    if (!first || this.#unread) return false
+    const { id, queued } = first
     if (queued.call.endsAt <= this.handlers.clock.now()) {
       this.#drop(id, queued, new StageError('TIMEOUT', 'the deadline passed before the call began', { executed: 'no' }))
     } else {
@@ -190,11 +181,10 @@ export class Serving implements Source {
   clear(reason: StageError): void {
     this.handlers.slices.remove(this)
     const calls = [...this.#calls.values()]
-    for (const { call } of this.#queue.values()) giveBack(call)
+    for (const { call } of this.#queue.clear()) giveBack(call)
     for (const call of calls) leave(call)
     // cleared before the calls are notified: others may answer in reaction, and nothing can be sent any more
     this.#calls.clear()
-    this.#queue.clear()
     this.#cancelled = 0
     for (const call of calls) call.cancel(reason)
   }
@@ -212,9 +202,9 @@ export class Serving implements Source {
     if (this.size >= OPEN_CALLS_MAX) return `${OPEN_CALLS_MAX} calls are being served on this link`
     const full = this.port.held.lacks(weight)
     if (full !== undefined) return `the arguments of the calls that are being served take ${full}`
-    if (this.#queue.size === 0) return undefined
-    const { value: first } = this.#queue.values().next() as { value: Queued }
-    const waits = now - first.since
+    const { first } = this.#queue
+    if (!first) return undefined
+    const waits = now - first.queued.since
     return waits > (endsAt - now) / 2 ? `calls wait ${Math.round(waits)} ms before they begin` : undefined
   }
 
@@ -222,7 +212,7 @@ export class Serving implements Source {
   #admit(id: number, queued: Queued, weight: number): void {
     this.port.held.add(queued.call.weight = weight)
     if (this.#queue.size === 0 && queued.handler !== HELD && !this.handlers.slices.over(queued.since) && !this.#unread) return this.#invoke(id, queued)
-    this.#queue.set(id, queued)
+    this.#queue.add(id, queued)
     this.handlers.slices.add(this)
   }
 
