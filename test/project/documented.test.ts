@@ -152,7 +152,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [CALLS, 'are passed, for 256 KiB at most', 'wrappers/codec/hold.ts', 'AHEAD_BYTES', 256 * KIB],
   [CALLS, 'nobody begins to read within a minute', 'wrappers/rpc/wire/messages.ts', 'UNREAD_MS', 60_000],
   [CALLS, 'serves at most 10 000 calls at a time', 'wrappers/rpc/wire/messages.ts', 'OPEN_CALLS_MAX', 10_000],
-  [STREAMS, 'until nothing was written for half a second', 'src/half-open.ts', 'OPEN_MS', 500],
+  [STREAMS, 'ends by itself once nothing was written for half a second', 'src/half-open.ts', 'OPEN_MS', 500],
   [STREAMS, 'no data has moved for half a second', 'wrappers/rpc/streams/channel.ts', 'IDLE_MS', 500],
   [STREAMS, 'such a stream is idle only after nine seconds', 'wrappers/rpc/streams/channel.ts', 'ASKED_MS', 9000],
   [STREAMS, 'all writers of a link together are at most 4 MiB ahead', 'wrappers/rpc/wire/messages.ts', 'LINK_WINDOW_BYTES', 4 * MIB],
