@@ -154,7 +154,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [CALLS, 'serves at most 10 000 calls at a time', 'wrappers/rpc/wire/messages.ts', 'OPEN_CALLS_MAX', 10_000],
   [STREAMS, 'ends by itself once nothing was written for half a second', 'src/half-open.ts', 'OPEN_MS', 500],
   [STREAMS, 'no data has moved for half a second', 'wrappers/rpc/streams/channel.ts', 'IDLE_MS', 500],
-  [STREAMS, 'such a stream is idle only after nine seconds', 'wrappers/rpc/streams/channel.ts', 'ASKED_MS', 9000],
+  [STREAMS, 'such a stream counts as idle only after nine seconds', 'wrappers/rpc/streams/channel.ts', 'ASKED_MS', 9000],
   [STREAMS, 'all writers of a link together are at most 4 MiB ahead', 'wrappers/rpc/wire/messages.ts', 'LINK_WINDOW_BYTES', 4 * MIB],
   [CALLS, 'at most 64 headers, 8 KiB together', 'src/headers.ts', 'HEADERS_MAX', 64],
   [CALLS, 'at most 64 headers, 8 KiB together', 'src/headers.ts', 'HEADERS_MAX_BYTES', 8 * KIB],
