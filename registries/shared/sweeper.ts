@@ -52,9 +52,12 @@ export class Sweeper {
   /** Leases that ended a moment after the earliest are due before the next heartbeat, and only the sweep's answer names them. */
   async #swept(due: number): Promise<void> {
     const own = this.#lastOwn
+    const began = this.clock.now()
     const left = await this.sweep().catch(() => undefined)
-    // a sweep that removed nothing is not repeated: the earliest entry may be the caller's own
-    if (left && left.earliest > due && this.#contactSince !== undefined && this.#lastOwn === own) this.renewed(left.now, left.earliest)
+    if (this.#contactSince === undefined || this.#lastOwn !== own) return // a later heartbeat knows more
+    if (!left) return this.failed()
+    // an earliest lease that is the same may be the caller's own; and what a late answer says about the time may be wrong
+    if (left.earliest > due && this.clock.now() - began < GRACE_MS / 4) this.renewed(left.now, left.earliest)
   }
 
   failed(): void {

@@ -322,6 +322,8 @@ const breaches: [title: string, (raw: Raw) => void][] = [
   ['no credit at all', (raw) => { raw.message(OPEN, 1); raw.message(CREDIT, 1, u32(0)) }],
   ['a stream that ends twice', (raw) => { raw.message(OPEN, 1); raw.message(END, 1); raw.message(END, 1) }],
   ['a call in parts under an id used before', (raw) => { raw.call(9, 'greet'); raw.message(PART, 7, [1]) }],
+  ['a call in parts under the id 0', (raw) => { raw.message(PART, 0, u32(5000)); raw.message(CALL, 0, [0, 5], Buffer.from('greet'), [0x90]) }],
+  ['a call in parts under an id of the other end', (raw) => { raw.message(PART, 0xfffffff0, u32(5000)); raw.message(CALL, 0xfffffff0, [0, 5], Buffer.from('greet'), [0x90]) }],
   ['another call between the parts of one, under its id', (raw) => { raw.message(PART, 1, [1]); raw.call(3, 'greet'); raw.call(1, 'greet') }],
   ['parts of an answer that was never asked for', (raw) => raw.message(PART, 2, [1])],
   ['a malformed error', (raw) => raw.message(ERROR, 2, [0xc1])],

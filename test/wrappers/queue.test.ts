@@ -22,12 +22,13 @@ test('calls leave in the order in which they came, whatever is taken out in betw
       if (id === undefined) continue
       t.is(queue.first!.id, id)
       t.is<Queued | undefined, Queued | undefined>(queue.first!.queued, model.get(id))
-      queue.delete(id)
+      queue.delete(queue.first!)
       model.delete(id)
     } else { // cancelled, or not there any more
       const id = Math.floor(random.float() * calls / 2) * 2
-      t.is(queue.get(id), model.get(id))
-      queue.delete(id)
+      const place = queue.get(id)
+      t.is(place?.queued, model.get(id))
+      if (place) queue.delete(place)
       model.delete(id)
     }
     if (queue.size !== model.size) t.fail(`${queue.size} calls wait, not ${model.size}`)
@@ -37,4 +38,16 @@ test('calls leave in the order in which they came, whatever is taken out in betw
   t.is(queue.size, 0)
   t.is(queue.first, undefined)
   t.is(queue.get(calls), undefined)
+})
+
+test('two calls of one id, which no honest peer sends, both leave', (t) => {
+  const queue = new Queue()
+  for (const since of [1, 2]) queue.add(5, queued(since))
+  queue.delete(queue.first!)
+  t.is(queue.first!.queued.since, 2)
+  queue.delete(queue.first!)
+  t.deepEqual([queue.size, queue.first, queue.get(5)], [0, undefined, undefined])
+  for (const since of [1, 2]) queue.add(5, queued(since))
+  t.deepEqual(queue.clear().map((one) => one.since), [1, 2])
+  t.is(queue.size, 0)
 })

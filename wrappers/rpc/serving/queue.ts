@@ -13,7 +13,8 @@ export interface Queued {
   readonly since: number
 }
 
-class Place implements Linked {
+/** A call with its id, and its place in the order; casts have negative ids. */
+export class Place implements Linked {
   before: Linked | undefined
   after: Linked | undefined
   listed = false
@@ -27,6 +28,7 @@ class Place implements Linked {
  */
 export class Queue {
   readonly #order = new LinkedList<Place>()
+  /** Calls only: nothing asks for a cast. */
   readonly #places = new IdMap<Place>()
 
   get size(): number {
@@ -38,27 +40,25 @@ export class Queue {
     return this.#order.first
   }
 
-  get(id: number): Queued | undefined {
-    return this.#places.get(id)?.queued
+  get(id: number): Place | undefined {
+    return this.#places.get(id)
   }
 
   add(id: number, queued: Queued): void {
     const place = new Place(id, queued)
     this.#order.add(place)
-    this.#places.set(id, place)
+    if (id > 0) this.#places.set(id, place)
   }
 
-  delete(id: number): void {
-    const place = this.#places.get(id)
-    if (!place) return
-    this.#places.delete(id)
+  delete(place: Place): void {
     this.#order.delete(place)
+    if (this.#places.get(place.id) === place) this.#places.delete(place.id)
   }
 
   /** Empties the queue. @returns the calls that waited */
   clear(): Queued[] {
     const all = this.#order.all()
-    for (const place of all) this.delete(place.id)
+    for (const place of all) this.delete(place)
     return all.map(({ queued }) => queued)
   }
 }

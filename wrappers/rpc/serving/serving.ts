@@ -14,7 +14,7 @@ import { Incoming, type Inherit, type ServedLink } from './incoming.js'
 import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from '../wire/messages.js'
 import type { Passing } from '../streams/passing.js'
 import { isMethod } from './provisions.js'
-import { Queue, type Queued } from './queue.js'
+import { Queue, type Place, type Queued } from './queue.js'
 import type { Slices } from './slices.js'
 import type { Standing } from './standing.js'
 import type { Source } from '../wire/scheduler.js'
@@ -85,7 +85,8 @@ export class Serving implements Source {
 
   /** @param assembled  the message came in parts, and its id was noted with the first part */
   oncall(type: number, id: number, bytes: Buffer, at: number, end: number, assembled: boolean): void {
-    if (!assembled) this.port.wire.fresh(id)
+    if (assembled) this.port.wire.taken(id)
+    else this.port.wire.fresh(id)
     const now = this.port.wire.calledAt = this.handlers.clock.now()
     const endsAt = u32(bytes, at, end) + now
     const size = end - at
@@ -146,7 +147,7 @@ export class Serving implements Source {
     const call = this.#calls.get(id)
     if (!queued && (!call || call.cancelled)) return // checked before an unneeded error is made, which takes ten times as long
     const reason = new StageError('CANCELLED', 'the caller no longer waits for the answer', { executed: 'yes' })
-    if (queued) return this.#drop(id, queued, reason)
+    if (queued) return this.#drop(queued, reason)
     this.#cancelled++
     call?.cancel(reason)
     this.port.onsettled()
@@ -158,13 +159,13 @@ export class Serving implements Source {
     if (!first || this.#unread) return false
     const { id, queued } = first
     if (queued.call.endsAt <= this.handlers.clock.now()) {
-      this.#drop(id, queued, new StageError('TIMEOUT', 'the deadline passed before the call began', { executed: 'no' }))
+      this.#drop(first, new StageError('TIMEOUT', 'the deadline passed before the call began', { executed: 'no' }))
     } else {
       if (queued.handler === HELD) queued.handler = this.#find(queued.call.method)
       if (queued.handler === HELD) return false // `resumed` will follow
-      if (!queued.handler && !queued.service) this.#missing(id, queued)
+      if (!queued.handler && !queued.service) this.#missing(first)
       else {
-        this.#queue.delete(id)
+        this.#queue.delete(first)
         this.#invoke(id, queued)
         this.port.onsettled()
       }
@@ -217,17 +218,19 @@ export class Serving implements Source {
   }
 
   /** Removes a queued call that was not begun. */
-  #drop(id: number, { call }: Queued, reason: StageError): void {
-    this.#queue.delete(id)
+  #drop(place: Place, reason: StageError): void {
+    const { call } = place.queued
+    this.#queue.delete(place)
     giveBack(call)
     for (const stream of call.streams) stream.destroy(reason)
     this.port.onsettled()
   }
 
   /** Rejects a held call: the registry does not list its caller as a peer that is shown the method. */
-  #missing(id: number, queued: Queued): void {
+  #missing(place: Place): void {
+    const { id, queued } = place
     const message = this.#notProvided(queued.call.method)
-    this.#drop(id, queued, new StageError('NO_SUCH_METHOD', message, { executed: 'no' }))
+    this.#drop(place, new StageError('NO_SUCH_METHOD', message, { executed: 'no' }))
     if (id > 0) this.#reply(id, { code: 'NO_SUCH_METHOD', message, executed: 'no' })
   }
 

@@ -112,6 +112,11 @@ export class Wire {
     this.#lastId = id
   }
 
+  /** Accepts the id of a call that came in parts, of which the first has taken it. @throws StageError PROTOCOL_ERROR: no part takes such an id */
+  taken(id: number): void {
+    if (id === 0 || this.#ours(id)) throw new StageError('PROTOCOL_ERROR', `a call in parts has the id ${id}, which is none of the peer's`)
+  }
+
   /** Checks that an id was used: messages about an id may come too late, but not too early. @throws StageError PROTOCOL_ERROR */
   known(id: number): void {
     const last = this.#ours(id) ? this.#nextId - 2 : this.#lastId
