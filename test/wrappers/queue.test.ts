@@ -20,8 +20,8 @@ test('calls leave in the order in which they came, whatever is taken out in betw
     } else if (kind < 0.9) {
       const [id] = model.keys()
       if (id === undefined) continue
-      t.is(queue.first!.id, id)
-      t.is<Queued | undefined, Queued | undefined>(queue.first!.queued, model.get(id))
+      t.is(queue.first?.id, id)
+      t.is(queue.first?.queued, model.get(id))
       queue.delete(queue.first!)
       model.delete(id)
     } else { // cancelled, or not there any more
