@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks'
 import { outside } from './outside.js'
 import type { Clock } from './types.js'
 

@@ -48,8 +48,8 @@ export class Made {
 /** The view of the route to its actor that a call needs. */
 export interface Way {
   now(): number
-  /** Queues or sends a call. */
-  add(call: ActorCall): void
+  /** Queues or sends a call. @param now  the time, if it was read just before and no code of the user has run since */
+  add(call: ActorCall, now?: number): void
   /** Cancels a sent call. @returns whether the call has not left this stage yet */
   withdraw(call: ActorCall, link: Link<Rpc>, reason: StageError): boolean
   settled(call: ActorCall, error: StageError | null, value: unknown, streams?: readonly Ending[]): void
@@ -121,7 +121,8 @@ export class ActorCall implements Outgoing, Moving {
     return this.#over
   }
 
-  start(): void {
+  /** @param now  as in `Way.add` */
+  start(now?: number): void {
     const { signal } = this
     if (this.carried.depth > DEPTH_MAX) {
       return this.end(new StageError('REFUSED', `calls are nested more than ${DEPTH_MAX} deep: do methods call each other in a cycle?`))
@@ -132,7 +133,7 @@ export class ActorCall implements Outgoing, Moving {
         this.cancel(new StageError('CANCELLED', `${this.method} was cancelled by its signal`, { cause: signal.reason }))
       })
     }
-    this.way.add(this)
+    this.way.add(this, now)
   }
 
   cancel(error: StageError): void {
@@ -168,7 +169,7 @@ export class ActorCall implements Outgoing, Moving {
     this.#unhold = undefined
   }
 
-  end(error: StageError | null, value?: unknown, streams: readonly Ending[] = []): void {
+  end(error: StageError | null, value?: unknown, streams?: readonly Ending[]): void {
     if (this.#over) return
     this.#over = true
     this.#unlisten?.()
@@ -177,7 +178,7 @@ export class ActorCall implements Outgoing, Moving {
       this.retried.pause?.cancel()
       if (error) error = honest(error, this.retried)
     }
-    if (!error && this.signal) for (const stream of streams) bind(stream, this.signal)
+    if (streams && !error && this.signal) for (const stream of streams) bind(stream, this.signal)
     this.way.forget(this)
     if (error) {
       dispose(this.streams ?? this.own)

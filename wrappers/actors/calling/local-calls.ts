@@ -69,8 +69,8 @@ class ArrivedHere implements Arrived {
 export class LocalCalls {
   constructor(private readonly mesh: Mesh<Rpc>, private readonly hosting: Hosting, private readonly interception: Interception) {}
 
-  /** Runs a call on this stage, as if it had come over a link. */
-  take(address: string, call: ActorCall): void {
+  /** Runs a call on this stage, as if it had come over a link. @param now  as in `Way.add` */
+  take(address: string, call: ActorCall, now?: number): void {
     const definition = this.hosting.active(address)?.definition ?? this.hosting.definitionOf(address)
     const share = definition?.share ?? false
     const { references } = this.hosting.outgoing
@@ -88,7 +88,8 @@ export class LocalCalls {
       return call.settle(error as StageError)
     }
     call.streams = share ? NONE : args
-    if (!guards(this.interception, definition)) return this.#run(address, call, args, call.carried, changes, share)
+    if (args !== call.own) now = undefined // a getter of an argument may have taken any time
+    if (!guards(this.interception, definition)) return this.#run(address, call, args, call.carried, changes, share, undefined, undefined, now)
     const begin: Begin = (own, carried, done, within) => {
       if (call.over) return done(new StageError('CANCELLED', `the caller no longer waits for ${call.method}`, { executed: 'no' }))
       this.#run(address, call, own, carried, changes, share, done, within)
@@ -101,7 +102,7 @@ export class LocalCalls {
   /** @param done  gets the outcome of the turn instead of the caller */
   #run(
     address: string, call: ActorCall, args: readonly unknown[], carried: Carried, changes: Changes | undefined, share: boolean,
-    done?: Parameters<Begin>[2], within?: AsyncResource,
+    done?: Parameters<Begin>[2], within?: AsyncResource, now?: number,
   ): void {
     const turn = new Turn(call.made.name, args, call.made.deadline, carried, (error, value) => {
       if (error && error.executed !== 'no') call.streams = NONE // the code has received the streams and may still read them
@@ -113,7 +114,7 @@ export class LocalCalls {
     prepare(turn, changes)
     turn.arrivedAt = call.made.since
     call.turn = turn
-    this.hosting.receive(address, turn)
+    this.hosting.receive(address, turn, now)
   }
 
   /** Answers the caller with copies, as over a link. */

@@ -44,8 +44,8 @@ export interface RouteHost {
   ask(peer: Peer, address: string, from: Carried): Promise<Located>
   /** Resolves when the peers have changed, or after `ms`. */
   change(ms: number): Promise<void>
-  /** Runs a call on this stage. */
-  local(address: string, call: ActorCall): void
+  /** Runs a call on this stage. @param now  as in `Way.add` */
+  local(address: string, call: ActorCall, now?: number): void
   /** Registers a call that waits to be sent. */
   note(call: ActorCall): void
   unnote(call: ActorCall): void
@@ -82,9 +82,9 @@ export class Route implements Way {
     return this.#queue.length > 0 || this.#flying > 0 || this.#locating
   }
 
-  add(call: ActorCall): void {
+  add(call: ActorCall, now?: number): void {
     call.seq = ++this.#seq
-    if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call)
+    if (this.#queue.length === 0 && this.owner !== undefined && !this.#locating) return this.#send(call, now)
     this.#queue.push(call)
     this.#seek()
     if (this.#nobody) void this.routes.mesh.look()
@@ -194,11 +194,11 @@ export class Route implements Way {
     this.#hint = undefined
   }
 
-  #send(call: ActorCall): void {
+  #send(call: ActorCall, now?: number): void {
     const { routes } = this
     this.#flying++
     call.unhold()
-    if (this.owner === routes.mesh.id) return routes.local(this.address, call)
+    if (this.owner === routes.mesh.id) return routes.local(this.address, call, now)
     const link = this.#link
     if (!link?.open) return this.settled(call, moved(this.address, this.owner), undefined)
     try {

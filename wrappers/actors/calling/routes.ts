@@ -71,12 +71,12 @@ export class Routes implements RouteHost {
     this.retries.budget.count(now)
     const made = new Made(address, name, now, now + (options.timeoutMs ?? timeoutMs), options, onsend)
     const what = this.interception.intercepts ? asked(name, args) : undefined
-    return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done)
+    return what ? this.#intercepted(what, made, args, carried, done) : this.#begin(made, args, carried, done, now)
   }
 
-  #begin(made: Made, args: readonly unknown[], carried: Carried, done: Done): ActorCall {
+  #begin(made: Made, args: readonly unknown[], carried: Carried, done: Done, now?: number): ActorCall {
     const call = new ActorCall(this.route(made.address), made, args, carried, done)
-    call.start()
+    call.start(now)
     return call
   }
 
@@ -132,8 +132,8 @@ export class Routes implements RouteHost {
     this.#waiting.delete(call)
   }
 
-  local(address: string, call: ActorCall): void {
-    this.#local.take(address, call)
+  local(address: string, call: ActorCall, now?: number): void {
+    this.#local.take(address, call, now)
   }
 
   find(id: string): Peer | undefined {

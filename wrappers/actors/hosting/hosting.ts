@@ -193,11 +193,11 @@ export class Hosting implements ActivationHost {
   // ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Accepts a call, or answers that the actor is hosted elsewhere. */
-  receive(address: string, turn: Turn): void {
+  receive(address: string, turn: Turn, now?: number): void {
     if (turn.from !== undefined && this.#told.get(address)?.has(turn.from)) return turn.move()
     const activation = this.#activations.get(address) ?? this.#activate(address, turn.carried)
     if (activation instanceof StageError) return turn.answer(activation)
-    activation.mailbox.push(turn)
+    activation.mailbox.push(turn, now)
   }
 
   /**
