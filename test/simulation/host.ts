@@ -112,6 +112,8 @@ export class Host {
   readonly watches = new Set<Watch>()
   /** When former watches ended; the call that began such a watch may not have been answered yet. */
   unwatched: number[] = []
+  /** When loops ended whose stream of changes another stage may still hold, because it was cut off and has not heard of it. */
+  left: number[] = []
   readonly streams = new Set<OpenEnd>()
   /** Calls that wait for a link, by the id of their target. */
   readonly waiting = new Map<string, Call[]>()

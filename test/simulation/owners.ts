@@ -5,6 +5,7 @@ import { isKept, kindOf } from './play.js'
 import type { Change } from './truth.js'
 import { Watch } from './watching.js'
 import type { World } from './world.js'
+import { SILENT_MS } from './passed.js'
 
 const MAILBOX = 1000
 /** The maximum number of timers and reminders that an actor has set itself. */
@@ -54,7 +55,12 @@ export function ownServing(host: Host): number {
 }
 
 /** Streams of changes: those of loops here and of other stages, even while their end is under way. */
-export const ownStreams = (world: World): number => world.hosts.reduce((sum, { watches, unwatched }) => sum + watches.size + unwatched.length, 0) * 2
+export const ownStreams = (world: World): number => world.hosts.reduce((sum, host) => {
+  // a stage that stands still or is cut off hears of the end late: by the silence of the other end at the latest
+  const heard = (at: number): boolean => world.troubles === 0 && world.clock.now() > Math.max(at, world.troubledAt) + SILENT_MS
+  host.left = host.left.filter((at) => !heard(at))
+  return sum + host.watches.size + host.left.length
+}, 0) * 2
 
 // ── once it is quiet ──────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -68,7 +68,7 @@ const UNREAD_MS = 60_000
 /** The time until the other side knows of an end. */
 const ROUND_MS = 2000
 /** The time until a side knows that the other side no longer exists. */
-const SILENT_MS = 17_000
+export const SILENT_MS = 17_000
 /** The number of items that a source of values may be ahead of its reader. */
 const AHEAD = 257
 const LARGE = 'x'.repeat(40_000)

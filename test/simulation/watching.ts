@@ -79,6 +79,7 @@ export class Watch {
     this.over = true
     host.watches.delete(this)
     host.unwatched.push(host.clock.now())
+    host.left.push(host.world.clock.now())
   }
 
   #failed(error: unknown): void {
