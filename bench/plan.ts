@@ -41,6 +41,7 @@ export const sheets: readonly Sheet[] = [
   { name: 'observers', title: 'A property of 1 KiB that 1 000 loops watch, 100 on each of 10 links', adapters: ['observers'], load: FIGURES },
   { name: 'startup', title: 'Start', adapters: ['startup'], load: FIGURES },
   { name: 'idle', title: 'Idle stages on one Redis', adapters: ['idle-10', 'idle-100', 'idle-300'], load: FIGURES },
+  { name: 'churn', title: 'Stages that come and go among others on one Redis', adapters: ['churn-50', 'churn-200', 'churn-400', 'churn-1000'], load: FIGURES },
 ]
 
 /** The measurements that fit into two minutes. */

@@ -33,6 +33,10 @@ const wants: readonly Want[] = [
   { what: 'a pending call', most: 512, unit: 'bytes', found: ({ fact }) => fact('memory', 'a pending call, bytes'), why: 'V8\'s promise with the two functions that settle it is 216 bytes, the call 176, its arguments 56, its row in a table 46, and its written bytes 40' },
   { what: 'spawn to first reply with `memory:`', most: 60, unit: 'ms more than raw', found: ({ fact }) => fact('startup', 'memory: the same, more than raw, ms'), why: 'two thirds of it is loading time: V8 compiles the one file and Node\'s own modules, and readable-stream 3 comes with duplexify' },
   { what: 'requests of an idle stage to its registry, at 10, 100 and 300 stages', most: 0.5, unit: 'a second', found: ({ fact }) => Math.max(...[10, 100, 300].map((count) => fact('idle', `${count} stages: requests of each per second`))) },
+  ...[50, 200, 400, 1000].flatMap((count): Want[] => [
+    { what: `what Redis sends for one change, at ${count} stages`, most: 1536, unit: 'bytes a stage', found: ({ fact }) => fact('churn', `${count} stages: bytes for one change and stage`) },
+    { what: 'CPU of Redis for the same', most: 0.05, unit: 'ms a stage', found: ({ fact }) => fact('churn', `${count} stages: CPU of Redis for one change and stage, ms`) },
+  ]),
   { what: 'CPU of an idle stage, of 300', most: 0.2, unit: '% of a core', found: ({ fact }) => fact('idle', '300 stages: CPU of each, % of a core') },
 ]
 

@@ -6,18 +6,16 @@ import { onAbort } from '../src/abort.js'
 import * as ownership from './shared/ownership.js'
 import type { ActorRecord, Outcome } from './shared/ownership.js'
 import { systemClock } from '../src/clock.js'
-import { EntryReader } from '../src/entry.js'
 import { StageError } from '../src/errors.js'
 import { knownOptions } from '../src/known-options.js'
-import { Ledger, same, snapshot } from './shared/ledger.js'
-import type { Kind, Seen, Table } from './shared/ledger.js'
+import { Ledger } from './shared/ledger.js'
 import { Listings } from './shared/listing.js'
 import type { Steps } from './shared/listing.js'
+import { Space } from './shared/map-table.js'
 import { newId, systemRandom } from '../src/random.js'
 import { Stores } from './shared/storing.js'
 import type { StoreSteps } from './shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Committed, Entry, Fence, Lease, Random, Registry, Store, View, Wake } from '../src/types.js'
-import { Views } from './shared/views.js'
 
 /** Options of a registry within this process. */
 export interface MemoryRegistryOptions {
@@ -186,61 +184,6 @@ class Room {
 
   #away(code: 'REGISTRY_UNAVAILABLE' | 'STORE_UNAVAILABLE'): StageError {
     return new StageError(code, `the registry memory:${this.name} was set to fail; it works again after fail(false)`)
-  }
-}
-
-/** One namespace of a room. */
-class Space {
-  readonly table = new MapTable()
-  views = new Views()
-  #shown: Seen | undefined
-  readonly #reader: EntryReader
-
-  constructor(namespace: string, address: string) {
-    this.#reader = new EntryReader(namespace, address)
-  }
-
-  /** Shows watchers the present view, if it differs from the last one shown. */
-  changed(): void {
-    const now = snapshot(this.table)
-    if (now && !same(now, this.#shown)) this.show(now)
-  }
-
-  show(now = snapshot(this.table)): void {
-    if (!now) return
-    this.#shown = now
-    this.views.push({ generation: now.generation, entries: this.#reader.read(now.records), lapsed: now.lapsed })
-  }
-
-  /** Makes every open watch throw; later watches start afresh. */
-  end(error: StageError): void {
-    this.views.end(error)
-    this.views = new Views()
-    this.show()
-  }
-}
-
-class MapTable implements Table {
-  readonly #rows: Record<Kind, Map<string, string>> = { state: new Map(), peer: new Map(), lease: new Map(), lapsed: new Map(), missed: new Map() }
-
-  get(kind: Kind, id: string): string | undefined {
-    return this.#rows[kind].get(id)
-  }
-
-  put(kind: Kind, id: string, text: string): void {
-    this.#rows[kind].set(id, text)
-  }
-
-  remove(kind: Kind, id: string): void {
-    this.#rows[kind].delete(id)
-  }
-
-  list(kind: Kind): Iterable<readonly [string, string]> {
-    return this.#rows[kind]
-  }
-
-  clear(): void {
-    for (const rows of Object.values(this.#rows)) rows.clear()
   }
 }
 

@@ -1,11 +1,11 @@
-import { checkEntry } from './entry.js'
+import { areChecked, checkEntry } from './entry.js'
 import { StageError, describe } from './errors.js'
 import { judgeAt } from './judge.js'
 import { log } from './log.js'
 import { isPattern, matches } from './pattern.js'
 import { GRACE_MS } from './registry.js'
 import { Watch } from './watch.js'
-import type { Clock, Entry, Random, Registry, Timer, View } from './types.js'
+import type { Clock, Entry, PeerChanges, Random, Registry, Timer, View } from './types.js'
 
 /** Why a peer is gone: it left by itself, or its lease expired. */
 export type PartReason = 'closed' | 'timeout'
@@ -27,19 +27,23 @@ export interface DirectoryOptions {
   onzombie(entry: Entry): void
   /** The registry's history was reset. */
   onforgot(): void
-  /** Something changed that may make a waiting selection succeed. */
-  onchange(): void
+  /** Peers changed, or the registry went away: a waiting selection may succeed, or has to fail. */
+  onchange(changes: PeerChanges): void
   /** The registry was asked, whether or not that changed anything. */
   onlook(): void
   onerror(error: Error): void
 }
 
+const NO_CHANGES: PeerChanges = { listed: [], gone: [] }
+/** After more changes than this at once, all cached look-ups are dropped without comparing their patterns. */
+const STALE_MAX = 32
+
 /** Ids remembered as gone, so that none of them comes back; older ids are long out of every registry's log. */
 const GONE_MAX = 20_000
 
 /**
- * The live peers, over any registry: keeps the last view while the registry is away, turns whole views into joins and
- * parts, and answers look-ups by pattern from memory.
+ * The live peers, over any registry: keeps the last view while the registry is away, turns views into joins and parts, and
+ * answers look-ups by pattern from memory. A view that holds changes costs work in proportion to them.
  */
 export class Directory {
   readonly #entries = new Map<string, Entry>()
@@ -71,7 +75,7 @@ export class Directory {
       onview: (view) => this.#apply(view),
       onfailure: (error, before) => {
         if (error.message !== before?.message) onerror(error) // once, not with every attempt
-        onchange()
+        onchange(NO_CHANGES)
       },
     })
   }
@@ -106,6 +110,11 @@ export class Directory {
     return this.#entries.get(id)
   }
 
+  /** The peer of that id, if it is live as far as is known. */
+  live(id: string): Entry | undefined {
+    return this.#suspects.has(id) ? undefined : this.#entries.get(id)
+  }
+
   isGone(id: string): boolean {
     return this.#gone.has(id)
   }
@@ -136,13 +145,14 @@ export class Directory {
     const entry = this.#entries.get(id)
     if (!entry || this.#suspects.has(id)) return
     this.#suspects.set(id, this.options.clock.now() + entry.ttlMs + GRACE_MS)
-    this.#changed()
+    this.#changed({ listed: [], gone: [entry] })
     this.#arm()
   }
 
   /** The peer has shown a sign of life. */
   trust(id: string): void {
-    if (this.#suspects.delete(id)) this.#changed()
+    const entry = this.#entries.get(id)
+    if (this.#suspects.delete(id)) this.#changed({ listed: entry ? [entry] : [], gone: [] })
   }
 
   /** The peer itself said that it is leaving. */
@@ -166,51 +176,69 @@ export class Directory {
     this.#ending.abort()
     this.#timer?.cancel()
     await this.#watch.close()
+    const gone = [...this.#entries.values()]
     this.#entries.clear()
-    this.#changed()
+    this.#changed({ listed: [], gone })
   }
 
-  /** Brings in the whole view before anybody is notified, so that nobody sees half of it. */
+  /** Applies the whole view before anybody is notified, so that nobody sees half of it. */
   #apply(view: View): void {
-    const { clock, own, namespace, onjoin, onupdate, onzombie } = this.options
+    const { own, namespace, onjoin, onupdate, onzombie } = this.options
     const forgot = this.#generation !== undefined && this.#generation !== view.generation
     this.#generation = view.generation
     if (forgot) this.options.onforgot()
-    const listed = new Map<string, Entry>()
-    const news: (() => void)[] = []
-    const zombies: Entry[] = []
-    let changed = !this.known
-    this.known = true
-    for (const found of view.entries) {
-      const entry = this.#asEntry(found, namespace)
-      if (!entry) continue
-      if (own(entry.id)) {
-        changed ||= !this.#shown.has(entry.id)
-        this.#shown.add(entry.id)
-      } else if (!this.#gone.has(entry.id)) listed.set(entry.id, entry)
-      else if (!entry.draining && !view.lapsed.includes(entry.id)) zombies.push(entry)
-    }
     const lapsed = new Set(view.lapsed)
-    for (const [id, entry] of [...this.#entries]) {
-      const now = listed.get(id)
-      if (now && !now.draining) this.#unconfirmed.delete(id)
-      else if (now) news.push(this.#remove(entry, 'closed'))
-      else if (lapsed.has(id)) news.push(this.#remove(entry, 'timeout'))
-      else if (forgot) this.#unconfirmed.set(id, clock.now() + entry.ttlMs + GRACE_MS)
-      else if (!this.#unconfirmed.has(id)) news.push(this.#remove(entry, 'closed'))
+    const present = new Set<string>()
+    const listed: Entry[] = []
+    const gone: Entry[] = []
+    const parts: (() => void)[] = []
+    const joins: (() => void)[] = []
+    const zombies: Entry[] = []
+    let first = !this.known
+    this.known = true
+    const remove = (entry: Entry, reason: PartReason): void => {
+      gone.push(entry)
+      parts.push(this.#remove(entry, reason))
     }
-    for (const [id, entry] of listed) {
-      if (entry.draining) continue
+    const checked = areChecked(view.entries)
+    for (const found of view.entries) {
+      const entry = checked ? found : this.#asEntry(found, namespace)
+      if (!entry) continue
+      const { id } = entry
       const before = this.#entries.get(id)
-      if (before && (before === entry || JSON.stringify(before) === JSON.stringify(entry))) continue
-      this.#entries.set(id, entry)
-      this.#suspects.delete(id)
-      news.push(() => { if (before) onupdate(entry, before); else onjoin(entry) })
+      if (own(id)) {
+        first ||= !this.#shown.has(id)
+        this.#shown.add(id)
+      } else if (this.#gone.has(id)) {
+        if (!entry.draining && !lapsed.has(id)) zombies.push(entry)
+      } else if (entry.draining) {
+        if (before) remove(before, 'closed')
+      } else {
+        present.add(id)
+        this.#unconfirmed.delete(id)
+        if (before && (before === entry || JSON.stringify(before) === JSON.stringify(entry))) continue
+        if (before && before.name !== entry.name) this.#cache.clear()
+        listed.push(entry)
+        this.#entries.set(id, entry)
+        this.#suspects.delete(id)
+        joins.push(() => { if (before) onupdate(entry, before); else onjoin(entry) })
+      }
     }
-    if (changed || news.length > 0) this.#changed()
-    for (const tell of news) tell()
+    for (const entry of this.#missing(view, present)) {
+      if (lapsed.has(entry.id)) remove(entry, 'timeout')
+      else if (forgot) this.#unconfirmed.set(entry.id, this.options.clock.now() + entry.ttlMs + GRACE_MS)
+      else if (!this.#unconfirmed.has(entry.id)) remove(entry, 'closed')
+    }
+    if (first || parts.length + joins.length > 0) this.#changed({ listed, gone })
+    for (const tell of [...parts, ...joins]) tell()
     zombies.forEach(onzombie)
     this.#arm()
+  }
+
+  /** Known peers that a view does not contain any more. @param present  ids of the peers that a complete view contains */
+  #missing({ removed }: View, present: ReadonlySet<string>): Entry[] {
+    if (!removed) return [...this.#entries.values()].filter(({ id }) => !present.has(id))
+    return removed.map((id) => this.#entries.get(id)).filter((entry) => entry !== undefined)
   }
 
   /** A registry may be somebody's own implementation: a malformed entry goes no further, and is logged once. */
@@ -225,7 +253,7 @@ export class Directory {
 
   #part(entry: Entry, reason: PartReason): void {
     const tell = this.#remove(entry, reason)
-    this.#changed()
+    this.#changed({ listed: [], gone: [entry] })
     tell()
   }
 
@@ -243,10 +271,14 @@ export class Directory {
     }
   }
 
-  #changed(): void {
+  #changed(changes: PeerChanges): void {
     this.version++
-    this.#cache.clear()
-    this.options.onchange()
+    const peers = [...changes.listed, ...changes.gone]
+    if (peers.length > STALE_MAX) this.#cache.clear()
+    else if (peers.length > 0) {
+      for (const pattern of this.#cache.keys()) if (peers.some(({ name }) => matches(pattern, name))) this.#cache.delete(pattern)
+    }
+    this.options.onchange(changes)
   }
 
   /** Arms one timer for all unconfirmed and suspected peers. */

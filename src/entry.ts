@@ -76,6 +76,17 @@ const isRecord = (value: unknown): value is Record<string, unknown> => typeof va
 
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{1,64}$/.test(value)
 
+/** Lists of entries that `readEntry` has made, so that the directory need not check and copy each of them once more. */
+const checked = new WeakSet<readonly Entry[]>()
+
+/** The same list, noted as one of valid entries. */
+export function checkedEntries(entries: readonly Entry[]): readonly Entry[] {
+  checked.add(entries)
+  return entries
+}
+
+export const areChecked = (entries: readonly Entry[]): boolean => checked.has(entries)
+
 /** `scheme://…` in printable characters; a port at the end is from 1 to 65535. */
 export function isAddress(value: unknown): value is string {
   if (typeof value !== 'string' || value.length > 1024 || !/^[a-z][a-z0-9+.-]*:./.test(value) || !isPrintable(value)) return false
@@ -84,32 +95,12 @@ export function isAddress(value: unknown): value is string {
 }
 
 /**
- * Decodes the records of one namespace, again and again: an unchanged record gives the same object as before, and a
- * malformed record is skipped and logged once.
+ * Decodes the record of one id; undefined, with a line in the log, if it is not a valid entry of that id.
+ * @param address  of the registry, for the log
  */
-export class EntryReader {
-  #known = new Map<string, { text: unknown, entry: Entry | undefined }>()
-
-  constructor(private readonly namespace: string, private readonly address: string) {}
-
-  /** @param records  [id, text] of every present record */
-  read(records: Iterable<readonly [string, unknown]>): Entry[] {
-    const known = new Map<string, { text: unknown, entry: Entry | undefined }>()
-    const entries: Entry[] = []
-    for (const [id, text] of records) {
-      let record = this.#known.get(id)
-      if (record?.text !== text || !record) record = this.#decode(id, text)
-      known.set(id, record)
-      if (record.entry) entries.push(record.entry)
-    }
-    this.#known = known
-    return entries
-  }
-
-  #decode(id: string, text: unknown): { text: unknown, entry: Entry | undefined } {
-    let entry = parseEntry(text, this.namespace)
-    if (entry?.id !== id) entry = undefined
-    if (!entry) log(this.address, `skipped the record ${describe(id)} of namespace ${describe(this.namespace)}, which is not a valid entry: ${describe(text)}`)
-    return { text, entry }
-  }
+export function readEntry(id: string, text: unknown, namespace: string, address: string): Entry | undefined {
+  const entry = parseEntry(text, namespace)
+  if (entry?.id === id) return entry
+  log(address, `skipped the record ${describe(id)} of namespace ${describe(namespace)}, which is not a valid entry: ${describe(text)}`)
+  return undefined
 }

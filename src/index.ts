@@ -5,6 +5,7 @@ import { StageError, describe } from './errors.js'
 import { systemRandom } from './random.js'
 import type { ChainItem, CoreOptions, Parts, StreamCallback } from './options.js'
 import type { PeerStream } from './socketlike.js'
+import { sharedRegistry } from './shared.js'
 import { StageCore } from './stage.js'
 import type { Interface, Registry, TargetOptions, To } from './types.js'
 import { IpcInterface } from '../interfaces/ipc.js'
@@ -17,7 +18,7 @@ import { framing } from '../wrappers/framing.js'
 import { actors } from '../wrappers/actors/layer.js'
 import { rpc, type RpcStageOptions } from '../wrappers/rpc/layer.js'
 import type {
-  Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, Explained, HostOptions, HostedActor, ObserveOptions, UntypedActor,
+  Actor, ActorCallOptions, ActorClass, ActorFactory, ActorOf, ActorsOptions, Explained, HostOptions, HostedActor, ObserveOptions, UntypedActor,
   Update, Watchable,
 } from '../wrappers/actors/types.js'
 import type { Target } from '../wrappers/rpc/types.js'
@@ -142,9 +143,12 @@ export class Stage extends StageCore {
     return this.verb('observe')(actor, names, options) as AsyncIterableIterator<Update<T, Name>>
   }
 
-  /** The actors that are active on this stage. */
-  actors(): readonly HostedActor[] {
-    return this.verb('actors')() as readonly HostedActor[]
+  /**
+   * The actors that are active on this stage, in the order of their addresses; `limit` and `after` list them page by page.
+   * @throws TypeError for a limit that is not a whole number above 0
+   */
+  actors(options?: ActorsOptions): readonly HostedActor[] {
+    return this.verb('actors')(options) as readonly HostedActor[]
   }
 
   /** The owner of an actor, and its present activity. Does not activate the actor. */
@@ -198,13 +202,19 @@ function unnamed(given: readonly unknown[]): string {
 const twice = (option: string, place: string): TypeError =>
   new TypeError(`${option} is given twice, as the ${place} argument and among the options: remove one of the two`)
 
-/** A registry object as it is, or a registry by its URL, whose driver is loaded on first use. */
+/** A registry object as it is, or a registry by its URL, which stages of one process share if they run on the machine's clock. */
 function opened(registry: Registry | string, parts: Machine): Registry {
   if (isRegistry(registry)) return registry
   if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is not a registry: expected a URL, or an object with publish() and watch()`)
-  const scheme = /^([a-z]+):/.exec(registry)?.[1]
+  const made = byUrl(registry, parts)
+  return parts.clock === systemClock && parts.random === systemRandom ? sharedRegistry(registry, made) : made
+}
+
+/** A registry by its URL, whose driver is loaded on first use. */
+function byUrl(registry: string, parts: Machine): Registry {
+  const scheme = /^([a-z+]+):/.exec(registry)?.[1]
   switch (scheme) {
-    case 'redis': case 'rediss': return new RedisRegistry({ url: registry, ...parts })
+    case 'redis': case 'rediss': case 'redis+sentinel': case 'rediss+sentinel': return new RedisRegistry({ url: registry, ...parts })
     case 'local':
       if (/^local:\/\/[^/]/.test(registry)) {
         const says = 'has two slashes, which introduce a host: expected local:/path, or local: for the default folder'

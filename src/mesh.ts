@@ -35,6 +35,7 @@ export function meshOf(parts: MeshParts, layer: number): Mesh {
     get self() { return self() },
     get id() { return tenure.id },
     peers: () => directory.lookup('*'),
+    find: (id) => id === tenure.id ? self() : directory.live(id),
     look: () => asked(surroundings),
     alive: (id) => alive(directory, links, id),
     links: () => [...links.all()].map((link) => link.seenBy(layer)),

@@ -3,14 +3,38 @@ import type { Closable } from './closable.js'
 import type { Entry } from './peer.js'
 import type { Store } from './store.js'
 
-/** The complete state of one namespace at one moment, as the registry knows it. */
+/**
+ * The state of one namespace at one moment, as the registry knows it: complete, or as the changes since the view before.
+ * A simple registry yields complete views only. In a large mesh that is expensive: each change then costs each stage a
+ * list of all stages.
+ */
 export interface View {
   /** Changes when the registry was emptied, replaced or rolled back: entries that are missing then may only be forgotten. */
   readonly generation: string
-  /** Every live entry. An entry whose lease has expired stays until somebody's sweep removes it. */
+  /**
+   * Every live entry; in a view with `removed`, the entries that are new or have changed. An entry whose lease has expired
+   * stays until somebody's sweep removes it.
+   */
   readonly entries: readonly Entry[]
-  /** Ids that were removed because their lease expired, for at least a minute after. All other entries that vanish left by themselves. */
+  /**
+   * Ids that were removed because their lease expired, for at least a minute after; in a view with `removed`, those among
+   * them. All other entries that vanish left by themselves.
+   */
   readonly lapsed: readonly string[]
+  /**
+   * If given, the view holds only the changes since the view before it in the same watch, of the same generation: these
+   * ids are not listed any more. All other entries are as they were.
+   */
+  readonly removed?: readonly string[]
+}
+
+/** The complete view after `view`, which may hold changes of `before` only. */
+export function complete(before: View | undefined, view: View): View {
+  if (!view.removed) return view
+  const entries = new Map(before?.entries.map((entry) => [entry.id, entry]))
+  for (const entry of view.entries) entries.set(entry.id, entry)
+  for (const id of view.removed) entries.delete(id)
+  return { generation: view.generation, entries: [...entries.values()], lapsed: [...new Set([...before?.lapsed ?? [], ...view.lapsed])] }
 }
 
 /**
@@ -29,9 +53,10 @@ export interface Registry extends Closable {
    */
   publish(entry: Entry, ttlMs: number): Promise<Lease>
   /**
-   * Yields the present view at once, read after the call even if another watch is open: every stage listed before the call is
-   * in it. Then yields a view after each change (equal views in a row are allowed, missed views are not replayed). Throws when
-   * the registry goes away: the caller keeps its last view and watches again. Ends quietly when `signal` fires.
+   * Yields the present view at once, complete, and read after the call even if another watch is open: every stage listed
+   * before the call is in it. Then yields a view after each change; changes that follow each other quickly may be one view,
+   * and a view may tell nothing new. Throws when the registry goes away: the caller keeps its last view and watches again.
+   * Ends quietly when `signal` fires.
    */
   watch(namespace: string, signal: AbortSignal): AsyncIterable<View>
   /** The store for claims and committed actor state of a namespace, if this registry can hold them. The caller closes it. */

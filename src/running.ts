@@ -25,6 +25,7 @@ import type { Steps } from './steps.js'
 import { between, targetClass, type TargetClass, type TargetContext } from './target.js'
 import { Tenure } from './tenure.js'
 import type { Entry, Mounted, Peer, Store } from './types.js'
+import { within } from './within.js'
 
 export interface RunningOptions {
   name: string
@@ -107,9 +108,9 @@ export class Running {
         tenure.forgot()
         for (const layer of this.mounted) layer.onlease?.('forgot')
       },
-      onchange: () => {
+      onchange: (changes) => {
+        for (const layer of this.mounted) layer.onpeers?.(changes)
         wake(surroundings.waiting)
-        for (const layer of this.mounted) layer.onpeers?.()
       },
       onlook: () => wake(surroundings.waiting),
       onerror: error,
@@ -207,9 +208,13 @@ export class Running {
     this.#draining = true
     wake(surroundings.waiting)
     listening.close()
-    // all peers are notified, so that they stop choosing this stage; leaving does not depend on it
-    await steps.take(500, 'notifying the registry', () => tenure.update())
-    await steps.take(DRAIN_MS + 1500, 'the links', () => links.close(Math.max(500, until - clock.now())))
+    const ending = steps.take(DRAIN_MS + 1500, 'the links', () => links.close(Math.max(500, until - clock.now())))
+    // Links notify their peers. The registry notifies the others that this stage drains, so that they stop choosing it, but
+    // only if that takes a while: each notice costs every stage of the namespace a read.
+    await within(clock, NOTICE_MS, ending, () => new Error('it takes a while')).catch(async () => {
+      await steps.take(500, 'notifying the registry', () => tenure.update())
+    })
+    await ending
     await steps.take(1500, 'leaving the registry (the entry will lapse)', () => tenure.close())
     await steps.take(500, 'the watch of the registry', () => directory.close())
     for (const layer of mounted) layer.close?.()
@@ -307,6 +312,8 @@ export class Running {
   }
 }
 
+/** How long the links may take to end before the registry is notified that this stage drains. */
+const NOTICE_MS = 100
 const CUT_OFF: ReadonlySet<string> = new Set(['PROTOCOL_ERROR', 'SLOW_PEER'])
 const BYTES: Modes = { readable: false, writable: false }
 

@@ -153,8 +153,8 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
   readonly references?: References
   /** Verbs of the stage: `stage.verb(name)`. */
   readonly host?: Readonly<Record<string, (...args: never[]) => unknown>>
-  /** The live peers, or their announcements, may have changed. */
-  onpeers?(): void
+  /** The live peers, or their announcements, have changed; or the registry became unavailable, and there are no changes. */
+  onpeers?(changes: PeerChanges): void
   /** A heartbeat was answered; or the lease is lost, and the stage goes on under another id; or the registry's history was reset. */
   onlease?(what: 'renewed' | 'lost' | 'forgot'): void
   /** The stage is closing: admits no new work, and resolves when all work that began here has ended. */
@@ -162,6 +162,14 @@ export interface Mounted<In extends Duplex = Duplex, Out extends Duplex = Duplex
   /** Counters for `stats()`. */
   stats?(): Readonly<Record<string, number>>
   close?(): void
+}
+
+/** The difference between the live peers before and now. */
+export interface PeerChanges {
+  /** Peers that are new, or whose addresses, announcements or meta have changed. */
+  readonly listed: readonly Entry[]
+  /** Peers that have left, or have most likely crashed. */
+  readonly gone: readonly Entry[]
 }
 
 /** Namespace and destination of a handle. Only the layer that makes such handles knows the meaning of `to`. */
@@ -239,6 +247,8 @@ export interface Mesh<T = Top> {
   readonly options: Readonly<Record<string, unknown>>
   /** Live peers, without the stage itself. */
   peers(): readonly Entry[]
+  /** The live peer of that id, or the stage itself. */
+  find(id: string): Entry | undefined
   /**
    * Asks the registry, for a layer that is about to report a missing peer or actor. Resolves when `peers()` is newer than the
    * call, or after at most four seconds if the registry does not answer. Frequent calls are cheap: all callers within 50 ms

@@ -9,7 +9,7 @@ export interface WatchOptions {
   readonly clock: Clock
   readonly random: Random
   readonly namespace: string
-  /** A view that was read after every view before it. */
+  /** A view that was read after every view before it; the first one is complete. */
   onview(view: View): void
   /** The registry is away. The watch tries again by itself. */
   onfailure(error: Error, before: Error | undefined): void
@@ -29,9 +29,9 @@ const LOOK_MS = 2000
  * a view newer than its question asks for a look.
  *
  * A look is a second watch: its first view is read after its call, and it takes the place of the first watch. Views carry no
- * order, and views of two watches may overtake each other. So during a look, the newest view of the first watch is held back:
- * it is dropped when the look's view comes, and shown when the look fails. Every view that is shown is thereby newer than the
- * view before it.
+ * order, and views of two watches may overtake each other. So during a look, the views of the first watch are held back:
+ * they are dropped when the look's view comes, and shown when the look fails. Every view that is shown is thereby newer than
+ * the view before it.
  */
 export class Watch {
   /** Why there is no fresh view at the moment. */
@@ -52,7 +52,7 @@ export class Watch {
   /** The watch whose views are shown, and the watch that is to take its place. */
   #current: AbortController | undefined
   #look: AbortController | undefined
-  #held: View | undefined
+  #held: View[] = []
   readonly #open = new Set<Promise<void>>()
 
   constructor(private readonly options: WatchOptions) {}
@@ -129,7 +129,7 @@ export class Watch {
 
   #take(own: AbortController, view: View): void {
     if (this.#look && own !== this.#look) {
-      this.#held = view
+      this.#held.push(view)
       return
     }
     this.#overdue = false
@@ -137,15 +137,16 @@ export class Watch {
     this.#current?.abort()
     this.#retry?.cancel()
     this.#current = own
-    this.#end(view)
+    this.#end([view])
   }
 
   /** Ends the look. */
-  #end(view: View | undefined): void {
+  #end(views: readonly View[]): void {
     this.#limit?.cancel()
-    this.#look = this.#held = undefined
+    this.#look = undefined
+    this.#held = []
     this.looked = this.#overdue ? this.#begun + 1 : this.#begun
-    if (view) this.#show(view)
+    for (const view of views) this.#show(view)
     this.options.onlook()
     this.#plan()
   }

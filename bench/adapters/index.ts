@@ -41,6 +41,10 @@ export const adapters: Readonly<Record<string, Known>> = {
   'startup': { title: 'startup', load: async () => (await import('./startup.js')).startup },
   'idle-10': { title: '10 idle stages', load: async () => (await import('./idle.js')).idle(10) },
   'idle-100': { title: '100 idle stages', load: async () => (await import('./idle.js')).idle(100) },
+  'churn-50': { title: '50 stages', load: async () => (await import('./churn.js')).churn(50) },
+  'churn-200': { title: '200 stages', load: async () => (await import('./churn.js')).churn(200) },
+  'churn-400': { title: '400 stages', load: async () => (await import('./churn.js')).churn(400) },
+  'churn-1000': { title: '1000 stages', load: async () => (await import('./churn.js')).churn(1000) },
   'idle-300': { title: '300 idle stages', load: async () => (await import('./idle.js')).idle(300) },
   'capnweb': { title: 'capnweb over ws', load: async () => (await import('./capnweb.js')).capnweb },
 }

@@ -12,13 +12,14 @@ import { stat, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Database, RootDatabaseOptionsWithPath } from 'lmdb'
 import { StageError, asError } from '../../src/errors.js'
-import { Ledger, parseState, same, snapshot } from '../shared/ledger.js'
-import type { Kind, Seen, Snapshot, Table } from '../shared/ledger.js'
+import { LOG_MAX, Ledger, changesOf, parseState, same, snapshot } from '../shared/ledger.js'
+import type { Changes, Kind, Seen, Snapshot, Table } from '../shared/ledger.js'
 import { log } from '../../src/log.js'
 import { outside } from '../../src/outside.js'
 import { newId } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
+import { Alive } from './alive.js'
 import { driver } from './driver.js'
 import { BAD_FILE, checkFile } from './folder.js'
 import { Gone } from './gone.js'
@@ -81,12 +82,14 @@ export class Environment {
   readonly #pids: Pids
   readonly #openings: Openings
   readonly gone: Gone
+  readonly alive: Alive
 
   private constructor(readonly path: string, private readonly clock: Clock) {
     this.#data = join(path, 'data.mdb')
     this.#pids = new Pids(path)
     this.#openings = new Openings(path)
     this.gone = new Gone(path)
+    this.alive = new Alive(path)
   }
 
   /** The caller matches every `enter` with one `leave`. */
@@ -119,7 +122,7 @@ export class Environment {
    */
   async step<T>(namespace: string, clock: Clock, random: Random, limitMs: number, run: (ledger: Ledger, gone: ReadonlySet<string>) => T): Promise<T> {
     const turn = this.#tail.then(() => this.#attempt((rows) => {
-      const table = new Rowset(rows, namespace)
+      const table = new Rowset(rows, namespace, this.alive)
       const ledger = new Ledger(table, namespace, clock.wall(), newId(random))
       const gone = this.gone.look()
       for (const id of gone) ledger.remove(id)
@@ -165,13 +168,14 @@ export class Environment {
     }
   }
 
-  /** The listed entries; 'same' without reading them if nothing has changed since `seen`. */
-  async read(namespace: string, seen?: Seen): Promise<Snapshot | 'same' | undefined> {
+  /** What has changed since `seen`, 'same' if nothing has; the listed entries without `seen`, or if the log does not go back that far. */
+  async read(namespace: string, seen?: Seen): Promise<Snapshot | Changes | 'same' | undefined> {
     try {
       return await this.#use((rows) => {
-        const table = new Rowset(rows, namespace)
-        if (seen && same(seen, parseState(table.get('state', '')))) return 'same'
-        return snapshot(table)
+        const table = new Rowset(rows, namespace, this.alive)
+        const state = parseState(table.get('state', ''))
+        if (seen && same(seen, state)) return 'same'
+        return (seen && state && table.since(seen, state)) ?? snapshot(table)
       })
     } catch (error) {
       throw await this.#broken(error)
@@ -185,6 +189,7 @@ export class Environment {
       // lmdb maps its lock file, which does not count as use; if a cleaner deleted it, two processes could write at once
       for (const file of ['data.mdb', 'lock.mdb']) await utimes(join(this.path, file), now / 1000, now / 1000).catch(() => {})
       await this.#pids.touch(now / 1000).catch(() => {})
+      await this.alive.tidy(now)
     }
     if (this.gone.look().size === 0) return
     const leases = { start: ['lease', '', ''], end: ['lease', '\uffff', ''] } satisfies { start: Key, end: Key }
@@ -321,7 +326,7 @@ class Rowset implements Table {
   readonly #version: number | undefined
   readonly #writes = new Map<string, { key: Key, text: string | undefined }>()
 
-  constructor(private readonly rows: Rows, private readonly namespace: string) {
+  constructor(private readonly rows: Rows, private readonly namespace: string, private readonly signs: Alive) {
     this.#version = rows.getEntry(this.#key('state', ''))?.version
   }
 
@@ -346,6 +351,33 @@ class Rowset implements Table {
       const text = this.get(kind, id)
       if (text !== undefined) yield [id, text]
     }
+  }
+
+  log(id: string, { revision, mark }: Seen): void {
+    const old = id === '' ? [...this.#log(0)].map(({ key }) => key) : [this.#logKey(revision - LOG_MAX)]
+    for (const key of old) this.#writes.set(`log ${key[2]}`, { key, text: undefined })
+    this.#writes.set(`log ${revision}`, { key: this.#logKey(revision), text: `${mark} ${id}` })
+  }
+
+  alive(id: string): number {
+    return this.signs.until(id)
+  }
+
+  /** The changes since then; undefined if the log does not continue that point in history. */
+  since(seen: Seen, state: Seen): Changes | undefined {
+    const count = state.revision - seen.revision
+    if (state.generation !== seen.generation || count < 1 || count > LOG_MAX) return undefined
+    const [first, ...rest] = [...this.#log(seen.revision)].map(({ value }) => value.split(' '))
+    if (first?.[0] !== seen.mark || rest.length !== count) return undefined
+    return changesOf(this, state, rest.map(([, id = '']) => id))
+  }
+
+  #log(from: number): Iterable<{ key: Key, value: string }> {
+    return this.rows.getRange({ start: this.#logKey(from), end: this.#logKey(Number.MAX_SAFE_INTEGER) })
+  }
+
+  #logKey(revision: number): Key {
+    return ['log', this.namespace, revision, '']
   }
 
   /** Writes if the namespace is still as it was read, and resolves to whether it was. Undefined if there is nothing to write. */

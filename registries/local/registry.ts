@@ -5,7 +5,6 @@
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { systemClock } from '../../src/clock.js'
-import { EntryReader } from '../../src/entry.js'
 import { StageError } from '../../src/errors.js'
 import { Listings } from '../shared/listing.js'
 import type { Steps } from '../shared/listing.js'
@@ -32,8 +31,13 @@ export interface LocalRegistryOptions {
   random?: Random | undefined
 }
 
-/** How long a change may stay unseen, in milliseconds; one poll costs some ten microseconds. */
-const POLL_MS = 100
+/**
+ * How long a change may stay unseen, in milliseconds: 5 for each entry, in these bounds. One poll costs some ten
+ * microseconds, and all processes of the machine poll.
+ */
+const POLL_MIN_MS = 100
+const POLL_MAX_MS = 1000
+const POLL_EACH_MS = 5
 /** Every how many polls a watch checks that other processes still use the same files. */
 const REFRESH_POLLS = 10
 const LIMIT_MS = 3000
@@ -125,14 +129,20 @@ export class LocalRegistry implements Registry {
     return {
       publish: (entry) => this.#publish(entry, step),
       renew: async (entry, seen) => {
+        const { alive } = await this.#open()
+        await alive.show(entry.id, this.#clock.wall() + entry.ttlMs)
         const answer = await step((ledger) => ledger.renew(entry, seen))
-        if (answer.answer === 'lost') this.#leaving.delete(entry.id)
+        if (answer.answer === 'lost') {
+          this.#leaving.delete(entry.id)
+          await alive.remove(entry.id)
+        }
         return answer
       },
       sweep: (except) => step((ledger) => ledger.sweep(except)),
       remove: async (id) => {
         await step((ledger) => ledger.remove(id))
         this.#leaving.delete(id)
+        await (await this.#open()).alive.remove(id)
       },
     }
   }
@@ -183,8 +193,7 @@ export class LocalRegistry implements Registry {
 
 /** Polls one namespace while anybody watches it. */
 class Poll {
-  readonly views = new Views(() => this.#read())
-  readonly #reader: EntryReader
+  readonly views: Views
   #timer: Timer | undefined
   #count = 0
 
@@ -200,7 +209,7 @@ class Poll {
     private readonly witness: Witness,
     private readonly begin: () => Promise<unknown>,
   ) {
-    this.#reader = new EntryReader(namespace, address)
+    this.views = new Views(namespace, address, () => this.#read())
     void this.#look()
   }
 
@@ -219,7 +228,8 @@ class Poll {
     } catch (error) {
       this.views.end(error)
     }
-    if (!this.views.ended) this.#timer = this.clock.setTimeout(() => void this.#look(), POLL_MS)
+    const pauseMs = Math.min(Math.max(this.views.size * POLL_EACH_MS, POLL_MIN_MS), POLL_MAX_MS)
+    if (!this.views.ended) this.#timer = this.clock.setTimeout(() => void this.#look(), pauseMs)
   }
 
   async #read(): Promise<void> {
@@ -229,6 +239,8 @@ class Poll {
     if (now === undefined) return void await this.begin() // the next poll sees the state that `begin` writes
     this.#seen = now
     this.#gone = gone
-    this.views.push({ generation: this.witness.see(now), entries: this.#reader.read(now.records.filter(([id]) => !gone.has(id))), lapsed: now.lapsed })
+    const generation = this.witness.see(now)
+    if ('records' in now) this.views.replace(generation, now.records.filter(([id]) => !gone.has(id)), now.lapsed)
+    else this.views.change(now.changed.map(([id, text]) => [id, gone.has(id) ? undefined : text]), now.lapsed)
   }
 }

@@ -46,7 +46,7 @@ export class Connection {
       if (!client || !isReply(error) || /^(READONLY|LOADING|MASTERDOWN|NOAUTH|CLUSTERDOWN)/.test(error.message)) {
         this.#drop(connecting, client)
       }
-      throw failure(this.target.address, error, this.what)
+      throw failure(this.target, error, this.what)
     }
   }
 
@@ -102,7 +102,7 @@ export class Connection {
       if (client) this.#destroy(client)
       this.#client = undefined
       // connect() rejects only with "Connection is closed."; the reason comes as an `error` event
-      throw failure(this.target.address, cause ?? error, this.what)
+      throw failure(this.target, cause ?? error, this.what)
     }
   }
 

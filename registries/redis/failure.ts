@@ -1,5 +1,6 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
+import { PREFIX, type Target } from './target.js'
 
 /** The commands that the library needs. */
 const COMMANDS = [
@@ -11,8 +12,8 @@ const COMMANDS = [
 ].join(' ')
 
 /** The ACL command that allows `COMMANDS`, printed when one of them is denied. */
-export const ACL_LINE = (user: string, namespace = '<namespace>'): string =>
-  `ACL SETUSER ${user} on >password ~stagemesh:{${namespace}}:* ${COMMANDS}`
+export const ACL_LINE = (user: string, namespace = '<namespace>', prefix: string = PREFIX): string =>
+  `ACL SETUSER ${user} on >password ~${prefix}{${namespace}}:* ${COMMANDS}`
 
 /** Pairs of [error text of Redis or the connection, advice]; the first match counts. */
 const advice: readonly (readonly [RegExp, string])[] = [
@@ -24,22 +25,22 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/SSL|TLS|certificate|CERT_/i, "TLS failed; use redis: for a server without it, and a certificate that this machine trusts for rediss:"],
   [/LOADING/, 'it is still loading its data; try again in a moment'],
   [/READONLY|is a replica/, 'this one is a replica and takes no writes; use the address of the master, or a client with sentinels'],
+  [/[Ss]entinel/, 'its sentinels do not name a master that answers; check their addresses and the name of the master'],
   [/MASTERDOWN/, 'it is a replica that has lost its master; use the address of the master'],
   [/OOM/, 'it has reached its maxmemory; raise it or free memory (listed stages stay listed, and actors can be released)'],
   [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'the cluster is incomplete at the moment; pass a Cluster client and try again'],
   [/BUSY/, 'a script of another client has been running for too long; SCRIPT KILL ends it'],
-  [/WRONGTYPE/, 'a key that begins with "stagemesh:" holds data of another type; delete it, or use another database'],
+  [/WRONGTYPE/, 'a key with our prefix holds data of another type; delete it, or use another prefix or database'],
   [/DB index|SELECT is not allowed/i, 'the database in the URL does not exist there; use a lower number'],
   [/unknown command|NOPROTO|older than/i, 'it is too old; Redis 6.2 or later is needed'],
 ]
 
 /**
  * Converts an error of ioredis or Redis into a StageError.
- * @param address  for the message, without credentials
  * @param what     the part of the library that is unavailable because of it
  * @returns StageError AUTH_FAILED if the credentials are insufficient, else REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE
  */
-export function failure(address: string, thrown: unknown, what: 'registry' | 'store'): StageError {
+export function failure({ address, prefix }: Pick<Target, 'address' | 'prefix'>, thrown: unknown, what: 'registry' | 'store'): StageError {
   if (thrown instanceof StageError) return thrown
   const error = asError(thrown)
   const said = words(error)
@@ -47,7 +48,7 @@ export function failure(address: string, thrown: unknown, what: 'registry' | 'st
   const cause = Object.assign(new Error(said), { name: error.name })
   if (/NOPERM|no permissions|ACL failure/i.test(said)) {
     const refused = `Redis at ${address} denies this user commands that the library needs (${said})`
-    return new StageError('AUTH_FAILED', `${refused}; allow it with: ${ACL_LINE('<user>')}`, { cause })
+    return new StageError('AUTH_FAILED', `${refused}; allow it with: ${ACL_LINE('<user>', undefined, prefix)}`, { cause })
   }
   if (/NOAUTH|WRONGPASS|invalid password|invalid username|without any password/i.test(said)) {
     const refused = `Redis at ${address} rejected the credentials (${said})`

@@ -19,12 +19,19 @@ import { BLOCK_MS, Feed } from './feed.js'
 import { PUBLISH, REMOVE, RENEW, SWEEP, keysOf } from './scripts.js'
 import { RedisStore } from './store.js'
 import { clientTarget, urlTarget } from './target.js'
-import type { Client, Target } from './target.js'
+import type { Client, Target, TlsOptions } from './target.js'
 
 /** Options of a registry on a Redis. */
 export interface RedisRegistryOptions {
-  /** `redis:` or `rediss:` with user, password, host, port and database; default `redis://127.0.0.1:6379`. */
+  /**
+   * `redis:` or `rediss:` with user, password, host, port and database, and perhaps `?prefix=`; default
+   * `redis://127.0.0.1:6379`. With sentinels: `redis+sentinel://user:password@host:26379,host:26379/master/database`.
+   */
   url?: string | undefined
+  /** Of a `rediss:` URL: the certificate authority, a client certificate, or any other option of `tls.connect`. */
+  tls?: TlsOptions | undefined
+  /** The beginning of every key; default `stagemesh:`. Without braces, because they mark the slot in a cluster. */
+  prefix?: string | undefined
   /** A Redis or Cluster of ioredis instead of a URL. Only its server and options are used; nothing is sent over it. */
   client?: Client | undefined
   /** Clock for timeouts and waits only, as the registry's time is Redis' own; default this machine's. */
@@ -55,13 +62,13 @@ export class RedisRegistry implements Registry {
 
   /**
    * Does not connect yet: the first operation reports a problem with the server.
-   * @throws TypeError for an invalid URL
+   * @throws TypeError for an invalid URL, prefix, or combination of options
    */
   constructor(options: RedisRegistryOptions | string = {}) {
     const given: RedisRegistryOptions = typeof options === 'string' ? { url: options } : options
-    knownOptions('the Redis registry', given, ['url', 'client', 'clock', 'random'])
-    const { url = DEFAULTS.url, client, clock = systemClock, random = systemRandom } = given
-    this.#target = client ? clientTarget(client) : urlTarget(url)
+    knownOptions('the Redis registry', given, ['url', 'client', 'tls', 'prefix', 'clock', 'random'])
+    const { url = DEFAULTS.url, client, tls, prefix, clock = systemClock, random = systemRandom } = given
+    this.#target = client ? clientTarget(client, { tls, prefix }) : urlTarget(url, { tls, prefix })
     this.address = this.#target.address
     this.#clock = clock
     this.#random = random
@@ -108,7 +115,7 @@ export class RedisRegistry implements Registry {
     const witness = this.#witnesses.get(namespace) ?? new Witness()
     this.#witnesses.set(namespace, witness)
     const feed = new Feed({
-      namespace, witness, address: this.address, clock: this.#clock, random: this.#random,
+      keys: keysOf(namespace, this.#target.prefix), namespace, witness, address: this.address, clock: this.#clock, random: this.#random,
       commands: this.#commands, waiting: new Connection(this.#target, this.#clock, BLOCKED_MS),
     })
     this.#feeds.set(namespace, feed)
@@ -116,7 +123,7 @@ export class RedisRegistry implements Registry {
   }
 
   #steps(namespace: string): Steps {
-    const keys = keysOf(namespace)
+    const keys = keysOf(namespace, this.#target.prefix)
     const fresh = () => newId(this.#random)
     const row = ({ id, text, name, unique, ttlMs }: Listed) => [fresh(), id, text, name, unique ? '1' : '0', String(Math.ceil(ttlMs))]
     return {

@@ -9,12 +9,17 @@ import { LAPSED_MS, MOURN_TTLS, SWEEP_MAX, SWEEP_MS } from '../shared/ledger.js'
 import { GRACE_MS } from '../../src/registry.js'
 import { script as whole } from './script.js'
 import type { Script } from './script.js'
+import { PREFIX } from './target.js'
 
 /** All keys of a namespace, with one hash tag, so that a cluster keeps them on one node. */
-export const keysOf = (namespace: string): string[] =>
-  ['state', 'peers', 'leases', 'names', 'lapsed', 'log'].map((kind) => `stagemesh:{${namespace}}:${kind}`)
+export const keysOf = (namespace: string, prefix: string = PREFIX): string[] =>
+  ['state', 'peers', 'leases', 'names', 'lapsed', 'log'].map((kind) => `${prefix}{${namespace}}:${kind}`)
 
 const LOG_MAX = 10_000
+/** An entry that is longer than this, in bytes of JSON, is not in the log too: the log has a bound in memory. */
+const LOGGED_MAX = 1024
+/** How many changes a watch reads one by one; beyond, it reads the whole listing. */
+export const CHANGES_MAX = 1000
 
 // numbers are formatted with %.0f: Lua's default would write 1.7e+12
 const common = `
@@ -26,11 +31,16 @@ local function num(n) return string.format('%.0f', n) end
 local s = redis.call('HMGET', STATE, 'generation', 'born', 'revision', 'mark')
 local generation, born, revision, mark = s[1], tonumber(s[2] or ''), tonumber(s[3] or ''), s[4]
 
-local function change(op, id)
+-- text: the entry that is listed, so that those who wait for a change need not ask for it
+local function change(op, id, text)
   revision = revision + 1
   mark = fresh
   redis.call('HSET', STATE, 'revision', num(revision), 'mark', mark)
   local entry = { 'XADD', LOG, 'MAXLEN', '~', '${LOG_MAX}', num(revision) .. '-0', 'h', mark, 'op', op, 'id', id }
+  if text and #text <= ${LOGGED_MAX} then
+    entry[#entry + 1] = 'entry'
+    entry[#entry + 1] = text
+  end
   local added = redis.pcall(unpack(entry))
   if type(added) == 'table' and added.err then -- the log is from a later time than the state: one of the two was restored
     redis.call('DEL', LOG)
@@ -67,7 +77,7 @@ local function list(id, text, name, unique, ttl)
   redis.call('ZADD', NAMES, 0, indexed(name) .. ' ' .. unique .. ' ' .. id)
   if redis.call('HGET', PEERS, id) == text then return end
   redis.call('HSET', PEERS, id, text)
-  change('list', id)
+  change('list', id, text)
 end
 
 -- who has the name, where one of the two would have it alone
@@ -166,14 +176,33 @@ return answer('ok')`)
 
 /**
  * ARGV: fresh, generation, revision and mark that the watch saw last ('' if none).
- * Answers 'same', or 'view' with the present point in history, the log's mark for the given revision ('' if unknown), the
- * lapsed ids, and id, JSON, id, JSON …
+ * Answers 'same'; or 'changes' with the present point in history and, for each id in the log since then, the id, its JSON
+ * ('' if it is not listed) and '1' if it lapsed; or, where the log does not go back that far, 'view' with the present point,
+ * the log's mark for the given revision ('' if unknown), the lapsed ids, and id, JSON, id, JSON …
  */
 export const READ = script('allow-oom', `
 if generation == ARGV[2] and num(revision) == ARGV[3] and mark == ARGV[4] then return { 'same' } end
-local past = ''
-if generation == ARGV[2] and ARGV[3] ~= '' then past = mark_at(tonumber(ARGV[3])) end
+local past, seen = '', tonumber(ARGV[3])
+if generation == ARGV[2] and seen then past = mark_at(seen) end
 local records = {}
+if past ~= '' and past == ARGV[4] and revision - seen <= ${CHANGES_MAX} then
+  local found = redis.call('XRANGE', LOG, num(seen + 1) .. '-0', '+')
+  local known = {}
+  for _, one in ipairs(found) do
+    for i = 1, #one[2], 2 do
+      local id = one[2][i + 1]
+      if one[2][i] == 'id' and not known[id] then
+        known[id] = true
+        local text = redis.call('ZSCORE', LEASES, id) and redis.call('HGET', PEERS, id) or ''
+        records[#records + 1] = id
+        records[#records + 1] = text
+        records[#records + 1] = text == '' and redis.call('ZSCORE', LAPSED, id) and '1' or ''
+      end
+    end
+  end
+  if #found == revision - seen then return { 'changes', generation, num(revision), mark, records } end
+  records = {}
+end
 local ids = redis.call('ZRANGE', LEASES, 0, -1)
 for from = 1, #ids, 1000 do
   local to = math.min(from + 999, #ids)

@@ -6,14 +6,15 @@
  * has an owner. The wake of an actor is the score of its address in a sorted set that the actors of a namespace share.
  */
 import { script } from './script.js'
+import { PREFIX } from './target.js'
 
 /**
  * All keys of a namespace have one hash tag, so that a cluster keeps them on one node. The tag is the text between the first
  * pair of braces; later braces, in an actor's address, do not matter.
  */
-export const actorKey = (namespace: string, actor: string): string => `stagemesh:{${namespace}}:actor:${actor}`
+export const actorKey = (namespace: string, actor: string, prefix: string = PREFIX): string => `${prefix}{${namespace}}:actor:${actor}`
 /** The key of the sorted set of wakes of a namespace. */
-export const wakesKey = (namespace: string): string => `stagemesh:{${namespace}}:wakes`
+export const wakesKey = (namespace: string, prefix: string = PREFIX): string => `${prefix}{${namespace}}:wakes`
 
 // numbers are formatted with %.0f: Lua's default would write 1.7e+12
 const common = `

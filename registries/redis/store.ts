@@ -28,14 +28,15 @@ export function warningOf(address: string, settings: Settings): string | undefin
 /** Committed state and owners of one namespace's actors, over a separate connection, so that no heartbeat waits behind a large state. */
 export class RedisStore implements StoreSteps {
   readonly #commands: Connection
+  readonly #wakes: string
 
   constructor(private readonly target: Target, clock: Clock, private readonly namespace: string) {
     this.#commands = new Connection(target, clock, COMMAND_MS, 'store')
+    this.#wakes = wakesKey(namespace, target.prefix)
   }
 
   async claim(actor: string, { stage, activation, over = '', floor = 0 }: Claim): Promise<Claimed> {
-    const keys = [actorKey(this.namespace, actor), wakesKey(this.namespace)]
-    const answer = await this.#run(CLAIM, keys, [stage, activation, over, String(floor), actor])
+    const answer = await this.#run(CLAIM, [this.#key(actor), this.#wakes], [stage, activation, over, String(floor), actor])
     const [what, epoch, ...rest] = answer as [Buffer, Buffer, ...unknown[]]
     if (String(what) === 'granted') {
       const [version, now, data] = rest as [Buffer, Buffer, Buffer | null]
@@ -47,17 +48,16 @@ export class RedisStore implements StoreSteps {
 
   async commit(actor: string, { epoch, activation }: Fence, { id, version, data, wake }: Commit): Promise<'ok' | 'fenced'> {
     const wakes = wake === undefined ? '' : String(Math.ceil(wake))
-    const keys = [actorKey(this.namespace, actor), wakesKey(this.namespace)]
-    const answer = await this.#run(COMMIT, keys, [String(epoch), activation, id, String(version), wakes, actor, data])
+    const answer = await this.#run(COMMIT, [this.#key(actor), this.#wakes], [String(epoch), activation, id, String(version), wakes, actor, data])
     return String(answer) === 'ok' ? 'ok' : 'fenced'
   }
 
   async release(actor: string, { epoch, activation }: Fence): Promise<void> {
-    await this.#run(RELEASE, [actorKey(this.namespace, actor)], [String(epoch), activation])
+    await this.#run(RELEASE, [this.#key(actor)], [String(epoch), activation])
   }
 
   async look(actor: string): ReturnType<Store['look']> {
-    const found = await this.#run(LOOK, [actorKey(this.namespace, actor)], [])
+    const found = await this.#run(LOOK, [this.#key(actor)], [])
     const [epoch, version, now, stage, activation, data] = found as [Buffer?, Buffer?, Buffer?, Buffer?, Buffer?, Buffer?]
     if (epoch === undefined) return undefined
     const owner = stage && activation ? { stage: String(stage), activation: String(activation), epoch: Number(epoch) } : undefined
@@ -66,7 +66,7 @@ export class RedisStore implements StoreSteps {
 
   async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
     const from = after ? [String(after.at), after.actor] : []
-    const flat = await this.#run(DUE, [wakesKey(this.namespace)], [String(limit), ...from]) as Buffer[]
+    const flat = await this.#run(DUE, [this.#wakes], [String(limit), ...from]) as Buffer[]
     return Array.from({ length: flat.length / 2 }, (_, i) => ({ actor: String(flat[2 * i]), at: Number(flat[2 * i + 1]) }))
   }
 
@@ -77,6 +77,10 @@ export class RedisStore implements StoreSteps {
   close(): Promise<void> {
     this.#commands.close()
     return Promise.resolve()
+  }
+
+  #key(actor: string): string {
+    return actorKey(this.namespace, actor, this.target.prefix)
   }
 
   #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {

@@ -1,12 +1,22 @@
 /** The address of a Redis and how to connect to it. The only file that loads ioredis, and only when it makes a connection. */
 import type { Cluster, ClusterNode, Redis, RedisOptions } from 'ioredis'
+import { describe } from '../../src/errors.js'
+import { parseUrl } from './url.js'
+
+/** The beginning of every key, unless the user chooses another. */
+export const PREFIX = 'stagemesh:'
 
 /** A connection of our own, of either kind. */
 export type Client = Redis | Cluster
 
+/** Options of `tls.connect` in Node. */
+export type TlsOptions = NonNullable<RedisOptions['tls']>
+
 export interface Target {
   /** For messages, without credentials. */
   readonly address: string
+  /** The beginning of every key. */
+  readonly prefix: string
   /** Makes a client that is not connected yet. */
   make(): Promise<Client>
 }
@@ -21,6 +31,7 @@ const RULES: RedisOptions = {
   lazyConnect: true,
   disconnectTimeout: 100, // its timer outlives a dead stream and keeps the process alive until it fires
   retryStrategy: null,
+  sentinelRetryStrategy: () => null,
   reconnectOnError: null,
   autoResendUnfulfilledCommands: false,
   maxRetriesPerRequest: 0,
@@ -41,50 +52,57 @@ const RULES: RedisOptions = {
   socketTimeout: undefined, // would also end a blocking read, which is silent while nothing changes
 }
 
-/** @throws TypeError if the text is not a redis: or rediss: URL; the message omits the URL, which may contain a password */
-export function urlTarget(text: string): Target {
-  let url: URL
-  try {
-    url = new URL(text)
-  } catch {
-    throw new TypeError('the URL of a Redis registry must look like redis://user:password@host:6379/0')
+/** Options beside a URL or a client. */
+interface Given {
+  readonly tls?: TlsOptions | undefined
+  readonly prefix?: string | undefined
+}
+
+/** The server of a URL, or the master that its sentinels name. @throws TypeError the URL or an option is not right */
+export function urlTarget(text: string, { tls, prefix }: Given = {}): Target {
+  const { address, secure, servers, master, db, username, password, prefix: inUrl } = parseUrl(text)
+  if (tls && !secure) throw new TypeError('the option tls belongs to a URL that begins with rediss:')
+  const [{ host, port }] = servers
+  const login: RedisOptions = { db, ...(username && { username }), ...(password && { password }) }
+  // a server is checked against the name by which it was dialled; an address is no name
+  const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host }
+  const one: RedisOptions = { host, port, ...(secure && { tls: { ...named, ...tls } }) }
+  const several: RedisOptions = {
+    sentinels: [...servers], name: master,
+    ...(secure && { tls: { ...tls }, sentinelTLS: { ...tls }, enableTLSForSentinelMode: true }),
   }
-  if (url.protocol !== 'redis:' && url.protocol !== 'rediss:') {
-    throw new TypeError(`the URL of a Redis registry begins with redis: or rediss:, not ${url.protocol}`)
-  }
-  const db = url.pathname.replace(/^\//, '')
-  if (!/^\d*$/.test(db)) {
-    throw new TypeError('the path in the URL of a Redis registry is the number of a database, as in redis://host:6379/2')
-  }
-  const host = url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1'
-  const port = Number(url.port || 6379)
-  const from: RedisOptions = {
-    host, port, db: Number(db || 0),
-    ...(url.username && { username: decodeURIComponent(url.username) }),
-    ...(url.password && { password: decodeURIComponent(url.password) }),
-    ...(url.protocol === 'rediss:' && { tls: /^[\d.]+$|:/.test(host) ? {} : { servername: host } }),
-  }
+  const from = { ...login, ...(master === undefined ? one : several) }
   return {
-    address: `${url.protocol}//${host.includes(':') ? `[${host}]` : host}:${port}${Number(db || 0) > 0 ? `/${Number(db)}` : ''}`,
+    address,
+    prefix: checkPrefix(prefix ?? inUrl ?? PREFIX),
     make: async () => new (await import('ioredis')).Redis({ ...from, ...RULES }),
   }
 }
 
+function checkPrefix(prefix: string): string {
+  if (typeof prefix === 'string' && /^[\w:.-]{0,100}$/.test(prefix)) return prefix
+  throw new TypeError(`the prefix of the keys in Redis is ${describe(prefix)}: expected at most 100 letters, digits and ":", ".", "_", "-"`)
+}
+
 /** The server of a client given by the user, over new connections with the client's options. */
-export function clientTarget(client: Client): Target {
-  if (isCluster(client)) return clusterTarget(client)
+export function clientTarget(client: Client, { tls, prefix }: Given = {}): Target {
+  if (tls) throw new TypeError('the option tls belongs to a URL; a client has its own')
+  const own = checkPrefix(prefix ?? PREFIX)
+  if (isCluster(client)) return clusterTarget(client, own)
   const { host = 'localhost', port = 6379, path, db = 0, sentinels, name } = client.options
   const at = sentinels ? `sentinel:${name ?? ''}` : path ?? `${host}:${port}`
   return {
     address: `redis://${at}${db > 0 ? `/${db}` : ''}`,
+    prefix: own,
     make: () => Promise.resolve(client.duplicate(RULES)),
   }
 }
 
-function clusterTarget(client: Cluster): Target {
+function clusterTarget(client: Cluster, prefix: string): Target {
   const { startupNodes } = client as unknown as { startupNodes: readonly ClusterNode[] }
   return {
     address: `redis-cluster://${startupNodes.map(place).join(',')}`,
+    prefix,
     make: () => Promise.resolve(client.duplicate([], {
       lazyConnect: true,
       clusterRetryStrategy: null,

@@ -18,6 +18,9 @@ export const LAPSED_MS = 120_000
 /** How many entries one sweep removes, so that no step takes long. */
 export const SWEEP_MAX = 100
 
+/** How many changes the log of a namespace holds; a watch that is further behind reads the whole listing. */
+export const LOG_MAX = 1000
+
 /** A point in a namespace's history, as last seen by a lease or a watch. */
 export interface Seen {
   readonly generation: string
@@ -53,6 +56,14 @@ export interface Snapshot extends Seen {
   readonly lapsed: readonly string[]
 }
 
+/** The changes from one point in history to the present one. */
+export interface Changes extends Seen {
+  /** [id, JSON] of every entry that changed, without JSON if it is not listed any more. */
+  readonly changed: readonly (readonly [string, string | undefined])[]
+  /** The ids among them that lapsed. */
+  readonly lapsed: readonly string[]
+}
+
 /** The rows of one namespace, all of them text: `peer` id → JSON, `lease` id → its end, `lapsed` id → when, `state` '' → JSON,
  * `missed` id → when a publish first noted that its lease had ended, and that end. */
 export interface Table {
@@ -60,6 +71,10 @@ export interface Table {
   put(kind: Kind, id: string, text: string): void
   remove(kind: Kind, id: string): void
   list(kind: Kind): Iterable<readonly [string, string]>
+  /** Notes that the change which led to this state was about that id; '' if a new history begins. */
+  log(id: string, state: Seen): void
+  /** The end of the lease that a stage tried to get when it last showed a sign of life; 0 if that is not known apart. */
+  alive?(id: string): number
 }
 export type Kind = 'state' | 'peer' | 'lease' | 'lapsed' | 'missed'
 
@@ -107,7 +122,7 @@ export class Ledger {
   sweep(except: string): Reply {
     let left = SWEEP_MAX
     for (const [id, end] of [...this.table.list('lease')]) {
-      if (id === except || number(end) + SWEEP_MS > this.now || left-- <= 0) continue
+      if (id === except || !this.#ended(id, end) || left-- <= 0) continue
       this.#lapse(id)
     }
     this.#forget()
@@ -120,11 +135,17 @@ export class Ledger {
     return this.#answer()
   }
 
+  /** Whether the lease ended so long ago that its stage counts as dead. */
+  #ended(id: string, end: string): boolean {
+    if (number(end) + SWEEP_MS > this.now) return false
+    return (this.table.alive?.(id) ?? 0) + SWEEP_MS <= this.now
+  }
+
   #list(entry: Listed): void {
     this.table.put('lease', entry.id, String(this.now + entry.ttlMs))
     if (this.table.get('peer', entry.id) === entry.text) return
     this.table.put('peer', entry.id, entry.text)
-    this.#change()
+    this.#change(entry.id)
   }
 
   #lapse(id: string): void {
@@ -136,20 +157,21 @@ export class Ledger {
     this.table.remove('lease', id)
     this.table.remove('missed', id)
     this.table.remove('peer', id)
-    this.#change()
+    this.#change(id)
   }
 
-  #change(): void {
-    this.#save({ ...this.#state, revision: this.#state.revision + 1, mark: this.fresh })
+  #change(id: string): void {
+    this.#save(id, { ...this.#state, revision: this.#state.revision + 1, mark: this.fresh })
   }
 
   /** Begins a new history, with a revision that starts at the time in milliseconds, above any revision of the history before. */
   #begin(beyond: number): State {
-    return this.#save({ generation: this.fresh, born: this.now, revision: Math.max(beyond + 1, Math.floor(this.now)), mark: this.fresh })
+    return this.#save('', { generation: this.fresh, born: this.now, revision: Math.max(beyond + 1, Math.floor(this.now)), mark: this.fresh })
   }
 
-  #save(state: State): State {
+  #save(id: string, state: State): State {
     this.table.put('state', '', JSON.stringify(state))
+    this.table.log(id, state)
     return this.#state = state
   }
 
@@ -187,7 +209,7 @@ export class Ledger {
     // for namespaces in which no stage lives that long
     const patience = [...this.table.list('lease')].some(([, end]) => number(end) > this.now) ? MOURN_TTLS : 1
     for (const [id, end] of [...this.table.list('lease')]) {
-      if (number(end) + SWEEP_MS > this.now || left-- <= 0) continue
+      if (!this.#ended(id, end) || left-- <= 0) continue
       const [since, of] = (this.table.get('missed', id) ?? '').split(' ')
       const ttlMs = parseEntry(this.table.get('peer', id), this.namespace)?.ttlMs ?? 0
       if (of !== end) this.table.put('missed', id, `${this.now} ${end}`)
@@ -220,6 +242,13 @@ export function snapshot(table: Table): Snapshot | undefined {
     if (text !== undefined) records.push([id, text])
   }
   return { ...state, records, lapsed: [...table.list('lapsed')].map(([id]) => id) }
+}
+
+/** The present rows of entries that changed. */
+export function changesOf(table: Table, state: Seen, ids: Iterable<string>): Changes {
+  const all = [...new Set(ids)]
+  const listed = (id: string): string | undefined => table.get('lease', id) === undefined ? undefined : table.get('peer', id)
+  return { ...state, changed: all.map((id) => [id, listed(id)]), lapsed: all.filter((id) => table.get('lapsed', id) !== undefined) }
 }
 
 /** Decodes the `state` row; undefined if there is none or somebody wrote something else there. */

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test from 'ava'
 import type { ExecutionContext } from 'ava'
 import { open } from 'lmdb'
+import { Alive } from '../../registries/local/alive.js'
 import { LocalRegistry } from '../../registries/local/registry.js'
 import { makeFolder } from '../../registries/local/folder.js'
 import { Child, stallMeter } from '../helpers/printing-child.js'
@@ -61,6 +62,42 @@ test('a killed process is gone from the view of another within TTL and grace', a
   const id = child.lines[0]
   await until(() => watch.view!.lapsed.includes(id), 1000 + 2000 + 2000)
   t.false(watch.ids.includes(id))
+})
+
+test('a stage that shows signs of life is not taken for dead, although none of its heartbeats could be written', async (t) => {
+  const { path, registry } = await place(t)
+  await beating(t, registry, 1000)
+  const watch = new Watch(registry, NS)
+  const signs = new Alive(path)
+  const entries = [sampleEntry({ name: 'busy' }), sampleEntry({ name: 'dead' })]
+  const leases = await Promise.all(entries.map((entry) => registry.publish(entry, 1000)))
+  const ids = entries.map(({ id }) => id) as [string, string]
+  const showing = setInterval(() => void signs.show(ids[0], Date.now() + 1000), 200)
+  t.teardown(() => clearInterval(showing))
+  await until(() => watch.view?.lapsed.includes(ids[1]) === true)
+  await sleep(3000)
+  t.deepEqual([watch.ids.includes(ids[0]), watch.view?.lapsed], [true, [ids[1]]])
+  t.is(await leases[0]!.renew(), 'late')
+  clearInterval(showing)
+  await until(() => watch.view?.lapsed.includes(ids[0]) === true)
+  t.is(await leases[0]!.renew(), 'lost')
+})
+
+test('signs of life are left by heartbeats, and removed with the entry', async (t) => {
+  const { path, registry } = await place(t)
+  const signs = new Alive(path)
+  const entry = sampleEntry()
+  t.is(signs.until(entry.id), 0)
+  const lease = await registry.publish(entry, 20_000)
+  await lease.renew()
+  const end = signs.until(entry.id)
+  t.true(Math.abs(end - Date.now() - 20_000) < 10_000, String(end))
+  await lease.close()
+  t.is(signs.until(entry.id), 0)
+  await signs.show('old', Date.now() - 2 * 3_600_000)
+  await signs.show('new', Date.now())
+  await signs.tidy(Date.now())
+  t.deepEqual([signs.until('old') > 0, signs.until('new') > 0], [false, true])
 })
 
 test('a process that stood still for longer than its lease is told so', async (t) => {

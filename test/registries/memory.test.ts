@@ -71,6 +71,7 @@ test('a sweep takes out only who lapsed long enough ago, whoever calls it and ho
     put: (name, id, text) => void kind(name).set(id, text),
     remove: (name, id) => void kind(name).delete(id),
     list: (name) => kind(name),
+    log: () => {},
   }
   const at = (now: number) => new Ledger(table, 'suite', now, `at ${now}`)
   const ids = () => snapshot(table)!.records.map(([id]) => id)

@@ -15,6 +15,7 @@ import { systemClock } from '../../src/clock.js'
 import { SWEEP_MS } from '../../registries/shared/ledger.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { freePort } from '../helpers/free-port.js'
+import type { Lease } from '../../src/types.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 
 const NS = sampleEntry().namespace
@@ -39,6 +40,10 @@ function connect(t: ExecutionContext, options: ConstructorParameters<typeof Redi
   const registry = new RedisRegistry(options)
   t.teardown(() => registry.close())
   return registry
+}
+
+async function publish(registry: RedisRegistry, entry = sampleEntry()): Promise<{ id: string, lease: Lease }> {
+  return { id: entry.id, lease: await registry.publish(entry, LONG_MS) }
 }
 
 /** The error of an operation that cannot work, which must say where, and not with which password. */
@@ -79,6 +84,73 @@ function tests(): void {
     await until(() => watch.ids.length === 1)
     t.true(performance.now() - since < 4000, 'and not by the next look, half a minute later')
   })
+
+  test('P28: a change is one read of the log, with a size of its own', async (t) => {
+    const server = await serve(t)
+    const [registry, other] = [connect(t, server.url), connect(t, server.url)]
+    const watch = new Watch(registry, NS)
+    const ids = new Set<string>()
+    for (let i = 0; i < 200; i++) ids.add((await publish(other, sampleEntry())).id)
+    await until(() => watch.ids.length === 200)
+    const spent = async () => {
+      const text = String(await server.run(['INFO', 'everything']))
+      const number = (name: string) => Number(new RegExp(`${name}[:=](\\d+)`).exec(text)?.[1] ?? 0)
+      return { bytes: number('total_net_output_bytes'), reads: number('cmdstat_xread:calls'), scripts: number('cmdstat_evalsha:calls'), asked: text.length }
+    }
+    await sleep(500) // the last changes of above are read
+    const before = await spent()
+    const { lease } = await publish(other, sampleEntry())
+    await until(() => watch.ids.length === 201)
+    await sleep(500)
+    await lease.close()
+    await until(() => watch.ids.length === 200)
+    await sleep(500)
+    const after = await spent()
+    t.true(after.bytes - before.bytes - after.asked < 2 * 1536, `${after.bytes - before.bytes - after.asked} bytes`)
+    t.deepEqual([after.reads - before.reads <= 3, after.scripts - before.scripts], [true, 2], 'the scripts are those of the change itself')
+  })
+
+  for (const [what, change] of Object.entries<(server: RedisServer, other: RedisRegistry) => Promise<number>>({
+    'an entry that is too long for the log': async (_, other) => { await publish(other, sampleEntry({ announces: { much: 'x'.repeat(3000) } })); return 1 },
+    'more changes than one read of the log brings': async (_, other) => {
+      await Promise.all(Array.from({ length: 1500 }, () => publish(other, sampleEntry())))
+      return 1500
+    },
+    'changes whose log is gone': async (server, other) => {
+      await server.run(['DEL', LOG])
+      await publish(other, sampleEntry())
+      return 1
+    },
+    'a change that another version wrote': async (server, other) => {
+      const { id } = await publish(other, sampleEntry())
+      const revision = Number(await server.run(['HGET', STATE, 'revision'])) + 1
+      await server.run(['HSET', STATE, 'revision', revision, 'mark', 'another'], ['XADD', LOG, `${revision}-0`, 'h', 'another', 'op', 'list', 'id', id])
+      await publish(other, sampleEntry())
+      return 2
+    },
+    'an entry of the log that makes no sense': async (server, other) => {
+      const revision = Number(await server.run(['HGET', STATE, 'revision'])) + 1
+      await server.run(['HSET', STATE, 'revision', revision, 'mark', 'another'], ['XADD', LOG, `${revision}-0`, 'x', 'y'])
+      await publish(other, sampleEntry())
+      return 1
+    },
+  })) {
+    test(`P28: a watch knows ${what}`, async (t) => {
+      const server = await serve(t, '--appendonly', 'no')
+      const [registry, other] = [connect(t, server.url), connect(t, server.url)]
+      const watch = new Watch(registry, NS)
+      await publish(other, sampleEntry())
+      await until(() => watch.ids.length === 1)
+      const more = await change(server, other)
+      await until(() => watch.ids.length === 1 + more)
+      const fresh = new Watch(connect(t, server.url), NS)
+      await until(() => fresh.view !== undefined)
+      t.deepEqual(watch.ids, fresh.ids)
+      t.is(watch.error, undefined)
+      await publish(other, sampleEntry())
+      await until(() => watch.ids.length === 2 + more)
+    })
+  }
 
   test('after a restart with its data everybody is still there', async (t) => {
     const server = await serve(t)

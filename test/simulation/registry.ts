@@ -1,10 +1,9 @@
 import { onAbort } from '../../src/abort.js'
-import { EntryReader } from '../../src/entry.js'
-import { Ledger, same, snapshot, type Kind, type Published, type Renewed, type Seen, type Table } from '../../registries/shared/ledger.js'
+import { Ledger, snapshot, type Published, type Renewed } from '../../registries/shared/ledger.js'
 import { Listings } from '../../registries/shared/listing.js'
+import { Space } from '../../registries/shared/map-table.js'
 import { newId } from '../../src/random.js'
 import { Stores } from '../../registries/shared/storing.js'
-import { Views } from '../../registries/shared/views.js'
 import { StageError, type Clock, type Registry, type Store } from '../../src/index.js'
 import type { Entry, Lease, Random, Timer, View } from '../../src/types.js'
 import type { Chance } from './chance.js'
@@ -16,17 +15,8 @@ const NAMESPACE = 'default'
 const RENEW_MS = 1500
 const away = (): StageError => new StageError('REGISTRY_UNAVAILABLE', 'the registry is out of reach')
 
-class Rows implements Table {
-  readonly #rows: Record<Kind, Map<string, string>> = { state: new Map(), peer: new Map(), lease: new Map(), lapsed: new Map(), missed: new Map() }
-  get(kind: Kind, id: string): string | undefined { return this.#rows[kind].get(id) }
-  put(kind: Kind, id: string, text: string): void { this.#rows[kind].set(id, text) }
-  remove(kind: Kind, id: string): void { this.#rows[kind].delete(id) }
-  list(kind: Kind): Iterable<readonly [string, string]> { return this.#rows[kind] }
-}
-
 /** The name server of a simulated world, with its own clock, behind connections that take time and break. */
 export class Server {
-  views = new Views()
   /** How long a request, an answer or a view takes to arrive. */
   requestMs = (): number => 0
   answerMs = (): number => 0
@@ -35,21 +25,22 @@ export class Server {
   lossy = false
   failing = false
   readonly #outages: { from: number; until: number }[] = []
-  #table = new Rows()
-  #shown: Seen | undefined
-  readonly #reader = new EntryReader(NAMESPACE, 'sim')
+  readonly #space = new Space(NAMESPACE, 'sim')
 
   constructor(readonly clock: Clock, private readonly random: Random, readonly chance: Chance) {}
 
+  get views(): Space['views'] {
+    return this.#space.views
+  }
+
   /** The ids that are listed. */
   get ids(): string[] {
-    return (snapshot(this.#table)?.records ?? []).map(([id]) => id).sort()
+    return (snapshot(this.#space.table)?.records ?? []).map(([id]) => id).sort()
   }
 
   step<T>(run: (ledger: Ledger) => T): T {
-    const answer = run(new Ledger(this.#table, NAMESPACE, this.clock.wall(), newId(this.random)))
-    const now = snapshot(this.#table)
-    if (now && !same(now, this.#shown)) this.#show(now)
+    const answer = run(new Ledger(this.#space.table, NAMESPACE, this.clock.wall(), newId(this.random)))
+    this.#space.changed()
     return answer
   }
 
@@ -61,10 +52,7 @@ export class Server {
       return
     }
     this.#outages.push({ from: this.clock.now(), until: Infinity })
-    this.views.end(away())
-    this.views = new Views()
-    const now = snapshot(this.#table)
-    if (now) this.#show(now)
+    this.#space.end(away())
   }
 
   /** The longest continuous time since then in which the server could be reached. */
@@ -80,12 +68,7 @@ export class Server {
 
   /** Behaves like a server that was restarted without its data: watchers learn of it with the first contact afterwards. */
   empty(): void {
-    this.#table = new Rows()
-  }
-
-  #show(now: NonNullable<ReturnType<typeof snapshot>>): void {
-    this.#shown = now
-    this.views.push({ generation: now.generation, entries: this.#reader.read(now.records), lapsed: now.lapsed })
+    this.#space.table.clear()
   }
 }
 

@@ -7,7 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { StageError } from '../../src/errors.js'
-import { GRACE_MS } from '../../src/registry.js'
+import { GRACE_MS, complete } from '../../src/registry.js'
 import type { Entry, Lease, Registry, View } from '../../src/types.js'
 
 /** The part of a test runner that the suite uses; compatible with AVA's `test`. */
@@ -34,7 +34,10 @@ export interface Place {
   open(): Registry
   /** Lets `ms` pass for the registry and its clients; without `advance` the suite waits in real time. */
   advance?(ms: number): Promise<void>
-  /** Writes a record directly into the storage, leased for a while. Without `edit` the tests of edited records are skipped. */
+  /**
+   * Writes a record directly into the storage, leased for a while; only clients that are opened later need to see it. Without
+   * `edit` the tests of edited records are skipped.
+   */
   edit?(namespace: string, id: string, text: string): Promise<void>
   /** Deletes all data of the registry. Without `empty` the tests of a reset registry are skipped. */
   empty?(): Promise<void>
@@ -89,6 +92,27 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     await scene.until(() => watch.ids.length === 3)
     t.deepEqual(watch.ids, [...ids].sort())
     t.true(watch.views.every((view) => view.entries.length <= 3))
+  })
+
+  check('P28: views that hold changes lead to the same set as a complete view', async (t, scene) => {
+    const watch = scene.watch()
+    const second = scene.open()
+    const rounds = [scene.registry, second, scene.registry, second]
+    const leases: Lease[] = []
+    for (const [i, registry] of rounds.entries()) {
+      const entries = Array.from({ length: 8 }, (_, j) => sampleEntry({ name: `n${i}-${j}` }))
+      leases.push(...await Promise.all(entries.map((entry) => registry.publish(entry, LONG_MS))))
+      await leases.at(-1)!.renew({ ...entries.at(-1)!, meta: { round: String(i) } })
+      for (const lease of leases.splice(0, 5)) await lease.close()
+      const fresh = scene.watch(NS, second)
+      await scene.until(() => fresh.view !== undefined)
+      await scene.until(() => watch.ids.join() === fresh.ids.join())
+      t.deepEqual(byId(watch.view!.entries), byId(fresh.view!.entries))
+      fresh.stop()
+      await scene.until(() => fresh.ended)
+    }
+    t.is(watch.yielded[0].removed, undefined, 'the first view is complete')
+    for (const { entries, removed } of watch.yielded) for (const { id } of entries) t.false(removed?.includes(id) ?? false)
   })
 
   check('several stages may share a name', async (t, scene) => {
@@ -319,12 +343,12 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
 
   check('an entry without meta, or with an invalid one, is listed with an empty meta', async (t, scene) => {
     if (!scene.place.edit) return void t.true(true)
-    const watch = scene.watch()
+    await scene.publish()
     const wrong: unknown[] = [undefined, null, [], 'zone', 5, { zone: 5 }, { zone: { a: 'b' } }, { '': 'x' }, { much: 'x'.repeat(2048) }]
     for (const [i, meta] of wrong.entries()) await scene.place.edit(NS, `old-${i}`, JSON.stringify({ ...sampleEntry(), id: `old-${i}`, meta }))
-    const last = await scene.publish()
-    await scene.until(() => watch.ids.includes(last.id))
-    t.deepEqual(watch.ids, [last.id, ...wrong.map((_, i) => `old-${i}`)].sort())
+    const watch = scene.watch(NS, scene.open())
+    await scene.until(() => watch.ids.length > 0)
+    t.deepEqual(watch.ids.filter((id) => id.startsWith('old-')), wrong.map((_, i) => `old-${i}`).sort())
     for (const { meta } of watch.view!.entries) t.deepEqual(meta, {})
   })
 
@@ -334,14 +358,16 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
 
   check('records that are not valid entries are skipped', async (t, scene) => {
     if (!scene.place.edit) return void t.true(true)
-    const watch = scene.watch()
+    const open = scene.watch()
     const good = await scene.publish()
     const bad = badRecords()
     for (const [id, text] of bad) await scene.place.edit(NS, id, text)
     const last = await scene.publish()
-    const ids = [good.id, last.id, 'edited'].sort()
+    await scene.until(() => open.ids.includes(last.id))
+    t.deepEqual(open.ids.filter((id) => id !== 'edited'), [good.id, last.id].sort())
+    const watch = scene.watch(NS, scene.open())
     await scene.until(() => watch.ids.includes(last.id))
-    t.deepEqual(watch.ids, ids)
+    t.deepEqual(watch.ids, [good.id, last.id, 'edited'].sort())
     await scene.publish({ name: 'mine', unique: true }) // the bad records do not block a unique name
     t.is(await good.lease.renew(), 'ok')
   })
@@ -385,6 +411,8 @@ export function registrySuite(test: Test, factory: (t: Assertions) => Promise<Pl
     t.deepEqual(watch.ids, [early.id])
   })
 }
+
+const byId = (entries: readonly Entry[]): Entry[] => [...entries].sort((a, b) => a.id < b.id ? -1 : 1)
 
 /** Pairs of [id, text] as people write them by hand; only the last is a valid entry. */
 function badRecords(): [string, string][] {
@@ -497,7 +525,9 @@ class Scene {
 
 /** Follows one watch. */
 export class Watch {
-  /** All views so far. */
+  /** All views so far, as the registry yielded them. */
+  readonly yielded: View[] = []
+  /** The same, each complete. */
   readonly views: View[] = []
   /** The watch is over. */
   ended = false
@@ -526,7 +556,10 @@ export class Watch {
 
   async #run(registry: Registry, namespace: string): Promise<void> {
     try {
-      for await (const view of registry.watch(namespace, this.#ending.signal)) this.views.push(view)
+      for await (const view of registry.watch(namespace, this.#ending.signal)) {
+        this.yielded.push(view)
+        this.views.push(complete(this.view, view))
+      }
     } catch (error) {
       this.error = error
     } finally {

@@ -12,7 +12,7 @@ import { wrapperSuite } from '../suites/wrapper.js'
 /** As much of a stage as the stream that is the link needs. */
 const mesh = (): Mesh<never> => {
   const deadlines = new DeadlineSweep(systemClock)
-  return { clock: systemClock, deadlines, timeoutMs: 10_000, self: { id: 'me' }, options: {}, peers: () => [], emit() {}, error() {} } as unknown as Mesh<never>
+  return { clock: systemClock, deadlines, timeoutMs: 10_000, self: { id: 'me' }, options: {}, peers: () => [], find() {}, emit() {}, error() {} } as unknown as Mesh<never>
 }
 
 wrapperSuite(test, () => {

@@ -25,7 +25,7 @@ import { CALL } from './calling/route.js'
 import { LOCATE, Routes } from './calling/routes.js'
 import { EXPLAIN, WAKE, WATCH, prepare } from './tasks.js'
 import { Turn } from './hosting/turn.js'
-import type { ActorCallOptions, ActorOptions, HostOptions, ObserveOptions } from './types.js'
+import type { ActorCallOptions, ActorOptions, ActorsOptions, HostOptions, ObserveOptions } from './types.js'
 import { inWords } from './words.js'
 
 export type * from './types.js'
@@ -75,11 +75,11 @@ function mount(mesh: Mesh<Rpc>): Mounted<Rpc, Rpc> {
       actor,
       observe: (address: unknown, names: readonly string[], options: ObserveOptions = {}) =>
         observers.observe(checkAddress(addressOf(address)), names, checkOptions(options, 'observe')),
-      actors: () => hosting.actors(),
+      actors: (options?: ActorsOptions) => hosting.actors(options),
       explain: (address: unknown) => explain(mesh, hosting, checkAddress(addressOf(address))),
     },
-    onpeers: () => {
-      hosting.compare()
+    onpeers: (changes) => {
+      hosting.change(changes)
       routes.changed()
     },
     onlease: (what) => {

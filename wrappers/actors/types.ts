@@ -160,6 +160,14 @@ export type Update<T, Name extends keyof T> = { readonly [N in Name]: Received<T
   readonly reset?: true
 }
 
+/** Which of the actors on a stage `actors()` lists: a page at a time, where there are many. */
+export interface ActorsOptions {
+  /** The most actors of the list; default all. */
+  readonly limit?: number | undefined
+  /** Only actors whose addresses come after this one in the order of text: the last address of the page before. */
+  readonly after?: string | undefined
+}
+
 /** An actor that this stage hosts. */
 export interface HostedActor {
   /** The address of the actor. */

@@ -152,8 +152,8 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     },
     target: verbs(caller, provisions, casts, encode),
     host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
-    onpeers: () => {
-      shown.trim(rpcs)
+    onpeers: ({ gone }) => {
+      shown.trim(gone, rpcs)
       if (claimed.size > 0) process.nextTick(announceToListed) // by then the links know of the change too
     },
     stats: () => {

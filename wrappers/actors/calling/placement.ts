@@ -4,8 +4,6 @@ import type { Mesh, Peer } from '../../../src/types.js'
 import { within } from '../../../src/within.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { STORE_MS } from '../hosting/activation.js'
-import { announced } from '../address.js'
-import { announcedBy } from '../announced.js'
 import type { Hosting } from '../hosting/hosting.js'
 
 /**
@@ -13,22 +11,19 @@ import type { Hosting } from '../hosting/hosting.js'
  * @param tried  ids of stages that have been asked already
  */
 export async function place(
-  mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 'typeOf'>, address: string, tried: ReadonlySet<string>,
+  mesh: Mesh<Rpc>, hosting: Pick<Hosting, 'hosts' | 'typeOf' | 'announcements'>, address: string, tried: ReadonlySet<string>,
 ): Promise<Peer | undefined> {
   if (hosting.hosts(address) && hosting.typeOf(address)?.local && !tried.has(mesh.id)) return mesh.self
-  const hosts: Peer[] = mesh.peers().filter((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
+  const { announcements } = hosting
+  const hosts = announcements.hostsOf(address)
   if (hosting.hosts(address)) hosts.push(mesh.self)
   const found = byKey(hosts, address, tried)
   if (found || hosts.length > 0) return found
   // no type matches: the address may be a single hosted object, and only the store knows its owner
-  if (!mesh.peers().some((peer) => announcedBy(peer.announces)?.objects)) return undefined
+  if (!announcements.objects) return undefined
   const store = mesh.store()
   if (!store) return undefined
   const answer = (async () => store.look(address))() // a custom store may throw synchronously
   const known = await within(mesh.clock, STORE_MS, answer, () => new Error('no answer')).catch(() => undefined)
-  return known?.owner && !tried.has(known.owner.stage) ? find(mesh, known.owner.stage) : undefined
+  return known?.owner && !tried.has(known.owner.stage) ? mesh.find(known.owner.stage) : undefined
 }
-
-/** Finds a stage by its id. */
-export const find = (mesh: Mesh<Rpc>, id: string): Peer | undefined =>
-  id === mesh.id ? mesh.self : mesh.peers().find((peer) => peer.id === id)

@@ -7,13 +7,11 @@ import type { InterceptedCall } from '../../rpc/interceptor.js'
 import { Retries } from '../../rpc/calling/retries.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { asked, type Interceptable } from '../hosting/admission.js'
-import { announced } from '../address.js'
-import { announcedBy } from '../announced.js'
 import { ActorCall, Made } from './call.js'
 import type { Hosting } from '../hosting/hosting.js'
 import { Repeatables } from './repeatable.js'
 import { LocalCalls } from './local-calls.js'
-import { find, place } from './placement.js'
+import { place } from './placement.js'
 import { Route, type Located, type RouteHost } from './route.js'
 import type { ActorCallOptions } from '../types.js'
 
@@ -137,7 +135,7 @@ export class Routes implements RouteHost {
   }
 
   find(id: string): Peer | undefined {
-    return find(this.mesh, id)
+    return this.mesh.find(id)
   }
 
   choose(address: string, tried: ReadonlySet<string>): Promise<Peer | undefined> {
@@ -203,15 +201,15 @@ export class Routes implements RouteHost {
 
   /** Whether another stage announces a type for the address. */
   #hosted(address: string): boolean {
-    return this.mesh.peers().some((peer) => announcedBy(peer.announces)?.types.some((type) => announced(type)?.match(address)))
+    return this.hosting.announcements.hosted(address)
   }
 
   why(address: string, method: string): StageError {
     if (this.hosting.hosts(address) || this.#hosted(address)) {
       return new StageError('TIMEOUT', `${method} was not sent in time: no stage that hosts it could be reached`, { phase: 'connecting' })
     }
-    const types = new Set(this.mesh.peers().flatMap((peer) => announcedBy(peer.announces)?.types ?? []))
-    const there = types.size > 0 ? `hosted types: ${[...types].slice(0, 8).join(', ')}` : 'hosted types: none, call define() on some stage'
+    const types = [...this.hosting.announcements.types]
+    const there = types.length > 0 ? `hosted types: ${types.slice(0, 8).join(', ')}` : 'hosted types: none, call define() on some stage'
     return new StageError('NO_SUCH_ACTOR', `no stage hosts ${address}; ${there}`)
   }
 

@@ -11,8 +11,8 @@ const WAIT_MS = 5000
 export async function explain(mesh: Mesh<Rpc>, hosting: Hosting, address: string): Promise<Explained> {
   const known = await hosting.store.look(address)
   const id = known?.owner?.stage
-  if (id !== undefined && id !== mesh.id && !mesh.peers().some((one) => one.id === id)) await mesh.look()
-  const peer = id === mesh.id ? mesh.self : mesh.peers().find((one) => one.id === id)
+  if (id !== undefined && !mesh.find(id)) await mesh.look()
+  const peer = id === undefined ? undefined : mesh.find(id)
   const owner = known?.owner && id !== undefined ? { id, name: peer?.name ?? 'a stage that is gone' } : undefined
   const kept = { address, owner, ...(known ? { version: known.version } : {}) }
   if (!peer || !known?.owner) return kept
@@ -23,7 +23,7 @@ export async function explain(mesh: Mesh<Rpc>, hosting: Hosting, address: string
 
 function ask(mesh: Mesh<Rpc>, id: string, address: string): Promise<Partial<Explained> | undefined> {
   return new Promise((resolve, reject) => {
-    const peer = mesh.peers().find((one) => one.id === id)
+    const peer = mesh.find(id)
     if (!peer) return resolve(undefined)
     const settle = (error: StageError | null, link?: Link<Rpc>): void => {
       timer.cancel()

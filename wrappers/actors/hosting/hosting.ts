@@ -1,24 +1,26 @@
 import { StageError, describe, printable } from '../../../src/errors.js'
 import { knownOptions } from '../../../src/known-options.js'
 import { outside } from '../../../src/outside.js'
-import type { Committed, Fence, Mesh, Store } from '../../../src/types.js'
+import type { Committed, Fence, Mesh, PeerChanges, Store } from '../../../src/types.js'
 import { NOTHING, type Carried } from '../../rpc/context.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { Activation, type ActivationHost } from './activation.js'
 import { checkAddress } from '../address.js'
 import { LAYER, type Announced } from '../announced.js'
+import { Announcements } from '../announcements.js'
 import { Claims } from './claims.js'
 import { Definition } from '../definition.js'
 import { late, slow } from './delays.js'
 import { described, explained } from './description.js'
 import type { Mailbox } from './mailbox.js'
+import { page } from './page.js'
 import { Rivals } from './rivals.js'
 import { Room } from './room.js'
 import type { Proxies } from './self.js'
 import { StoreWarning } from './store-warning.js'
 import { moved, type Turn } from './turn.js'
 import { Upkeep } from './upkeep.js'
-import type { ActorOptions, Explained, HostOptions, HostedActor } from '../types.js'
+import type { ActorOptions, ActorsOptions, Explained, HostOptions, HostedActor } from '../types.js'
 
 /** Limit of addresses for which `#told` remembers redirected callers. */
 const TOLD_MAX = 10_000
@@ -26,6 +28,9 @@ const TOLD_MAX = 10_000
 /** The actors that this stage hosts: types, objects and activations. */
 export class Hosting implements ActivationHost {
   readonly #types: Definition[] = []
+  #announced: Announced = { types: [], objects: false }
+  /** The types that other stages host. */
+  readonly announcements = new Announcements()
   /** Objects of `host()`, by address; `standing` once `host()` has resolved. */
   readonly #objects = new Map<string, { definition: Definition; object: object; standing: boolean }>()
   readonly #activations = new Map<string, Activation>()
@@ -63,7 +68,7 @@ export class Hosting implements ActivationHost {
     const { store } = this
     if (definition.durable) this.#warning.ask(store)
     this.#types.push(definition)
-    this.compare()
+    this.#rivals.compare(this.mesh.peers())
     this.#announce()
     this.#upkeep.begin()
   }
@@ -82,9 +87,10 @@ export class Hosting implements ActivationHost {
     }
   }
 
-  /** Called when types here or on other stages change: reports types of other stages that overlap one of this stage. */
-  compare(): void {
-    this.#rivals.compare()
+  /** Takes over what other stages announce, and reports types that overlap a type of this stage. */
+  change(changes: PeerChanges): void {
+    this.announcements.change(changes)
+    this.#rivals.compare(changes.listed)
   }
 
   /** Hosts an existing object. @throws StageError NAME_TAKEN another stage hosts that address · TypeError */
@@ -165,9 +171,9 @@ export class Hosting implements ActivationHost {
     return this.#activations.get(address)
   }
 
-  actors(): readonly HostedActor[] {
+  actors(options: ActorsOptions = {}): readonly HostedActor[] {
     const now = this.mesh.clock.now()
-    return [...this.#activations.values()].map((one) => described(one, now))
+    return page(this.#activations.keys(), options).map((address) => described(this.#activations.get(address)!, now))
   }
 
   /** Details for `explain()`; undefined if the actor is not active here. */
@@ -348,7 +354,11 @@ export class Hosting implements ActivationHost {
 
   #announce(): void {
     const types = this.#closing ? [] : this.#types.map((one) => one.pattern.text)
-    this.mesh.announce(LAYER, { types, objects: !this.#closing && this.#objects.size > 0 } satisfies Announced)
+    const objects = !this.#closing && this.#objects.size > 0
+    // each announcement costs every stage a read
+    if (objects === this.#announced.objects && types.join() === this.#announced.types.join()) return
+    this.#announced = { types, objects }
+    this.mesh.announce(LAYER, this.#announced)
   }
 
   #sweep(now: number): number {

@@ -1,5 +1,5 @@
 import { printable } from '../../../src/errors.js'
-import type { Mesh } from '../../../src/types.js'
+import type { Entry, Mesh } from '../../../src/types.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { announced } from '../address.js'
 import { announcedBy } from '../announced.js'
@@ -14,9 +14,10 @@ export class Rivals {
   /** @param types  types of this stage; the list grows */
   constructor(private readonly mesh: Mesh<Rpc>, private readonly types: readonly Definition[]) {}
 
-  /** Reports each overlapping type once. */
-  compare(): void {
-    for (const peer of this.mesh.peers()) {
+  /** Reports each overlapping type of these peers once. */
+  compare(peers: readonly Entry[]): void {
+    if (this.types.length === 0) return
+    for (const peer of peers) {
       for (const text of announcedBy(peer.announces)?.types ?? []) {
         const pattern = announced(text)
         const rival = pattern && this.types.find((one) => one.pattern.overlaps(pattern) && !one.pattern.isLike(pattern))

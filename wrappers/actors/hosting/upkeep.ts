@@ -1,9 +1,7 @@
 import type { StageError } from '../../../src/errors.js'
 import { jitter } from '../../../src/random.js'
-import type { Mesh, Timer } from '../../../src/types.js'
-import type { Rpc } from '../../rpc/rpc.js'
+import type { Timer } from '../../../src/types.js'
 import type { Activation } from './activation.js'
-import { announcedBy } from '../announced.js'
 import type { Claims } from './claims.js'
 import type { Definition } from '../definition.js'
 import { Waking, type Next, type WakingHost } from './waking.js'
@@ -99,15 +97,16 @@ export class Upkeep {
 
   /** Wakes actors with due reminders. A single stage, chosen by its id, does so for all. */
   async #wakeDue(): Promise<Next> {
-    const { mesh } = this.hosting
+    const { mesh, announcements } = this.hosting
     if (!mesh.valid()) return 'later'
-    if (isFirst(mesh)) return this.#waking.round()
+    if (isFirst(mesh.id, announcements.hosts)) return this.#waking.round()
     this.#waking.rest()
     return 'later'
   }
 }
 
 /** Whether this stage has the least id of the stages that host types, and so does the waking for all. */
-function isFirst(mesh: Mesh<Rpc>): boolean {
-  return mesh.peers().every((peer) => !announcedBy(peer.announces)?.types.length || peer.id > mesh.id)
+function isFirst(id: string, hosts: Iterable<string>): boolean {
+  for (const other of hosts) if (other < id) return false
+  return true
 }

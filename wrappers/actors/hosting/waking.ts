@@ -4,7 +4,7 @@ import { within } from '../../../src/within.js'
 import type { Rpc } from '../../rpc/rpc.js'
 import { STORE_MS } from './activation.js'
 import { announced, type Pattern } from '../address.js'
-import { announcedBy } from '../announced.js'
+import type { Announcements } from '../announcements.js'
 
 /** Reads of the store per round, and actors per read. */
 const PAGES_MAX = 10
@@ -42,6 +42,7 @@ export interface WakingHost {
   readonly mesh: Mesh<Rpc>
   readonly store: Store
   readonly types: readonly { readonly pattern: Pattern }[]
+  readonly announcements: Announcements
   /** The activation of that address; undefined if the actor is not active here. */
   active(address: string): object | undefined
   /** Whether the address belongs to an object of `host()`. */
@@ -131,14 +132,12 @@ export class Waking {
 
   /** Updates the hosted types. A change begins a new pass, because stuck reminders may be able to run. */
   #known(): void {
-    const { mesh, types } = this.hosting
+    const { announcements, types } = this.hosting
     const all = new Map<string, Type>()
     for (const { pattern } of types) all.set(pattern.text, { text: pattern.text, match: (address) => pattern.match(address) })
-    for (const peer of mesh.peers()) {
-      for (const text of announcedBy(peer.announces)?.types ?? []) {
-        const pattern = all.has(text) ? undefined : announced(text)
-        if (pattern) all.set(text, { text, match: (address) => pattern.match(address) })
-      }
+    for (const text of announcements.types) {
+      const pattern = all.has(text) ? undefined : announced(text)
+      if (pattern) all.set(text, { text, match: (address) => pattern.match(address) })
     }
     if (all.size !== this.#types.length || this.#types.some(({ text }) => !all.has(text))) {
       this.#begin()

@@ -33,14 +33,14 @@ export class Shown {
         if (id === peer.id && methods.theirs) this.changed(peer, { all: methods.theirs, first: true, gained: NO_NAMES, lost: [] })
       }
     }
-    this.trim(rpcs)
+    this.trim([peer], rpcs)
   }
 
-  /** Forgets peers that are neither listed nor linked. */
-  trim(rpcs: Iterable<Rpc>): void {
-    if (this.#byPeer.size === 0) return
-    const kept = new Set(this.mesh.peers().map((one) => one.id))
-    for (const one of rpcs) kept.add(one.peer.id)
-    for (const id of this.#byPeer.keys()) if (!kept.has(id)) this.#byPeer.delete(id)
+  /** Forgets those of the peers that are neither listed nor linked. */
+  trim(peers: readonly Peer[], rpcs: Iterable<Rpc>): void {
+    const gone = peers.filter(({ id }) => this.#byPeer.has(id) && !this.mesh.find(id))
+    if (gone.length === 0) return
+    const linked = new Set([...rpcs].map((one) => one.peer.id))
+    for (const { id } of gone) if (!linked.has(id)) this.#byPeer.delete(id)
   }
 }
