@@ -23,7 +23,7 @@ import { Alive } from './alive.js'
 import { driver } from './driver.js'
 import { BAD_FILE, checkFile } from './folder.js'
 import { Gone } from './gone.js'
-import { Openings, QUIET_MS } from './openings.js'
+import { Openings } from './openings.js'
 import { ELSEWHERE, Pids, pidsOf, type Tenancy } from './pids.js'
 
 export type Key = [kind: string, namespace: string, id: string] | [kind: string, namespace: string, at: number, id: string]
@@ -61,6 +61,9 @@ const PID_TAKEN = 11
 /** When two processes open a folder at once: how often, and at which interval in ms, each checks whether the other gave way. */
 const WAITS = 50
 const WAIT_MS = 20
+/** How far apart two attempts at a step are after the second attempt was undone: up to that, doubled each time. */
+const APART_MS = 2
+const APART_MAX_MS = 250
 /** Interval in milliseconds at which the files are touched. */
 const TOUCH_MS = 60_000
 
@@ -127,8 +130,8 @@ export class Environment {
       const gone = this.gone.look()
       for (const id of gone) ledger.remove(id)
       const answer = run(ledger, gone)
-      return { answer, written: table.commit() }
-    }))
+      return { answer, written: table.commit(clock.wall()) }
+    }, random))
     // the queue includes a step whose caller has timed out: the next step must not overtake it
     this.#tail = turn.catch(() => {}).then(() => { this.#steps++ })
     for (;;) {
@@ -204,11 +207,13 @@ export class Environment {
     await this.#close()
   }
 
-  async #attempt<T>(step: (rows: Rows) => Attempt<T>): Promise<T> {
+  /** @param random  lets processes whose steps undo each other's attempts make the next ones at different times */
+  async #attempt<T>(step: (rows: Rows) => Attempt<T>, random?: Random): Promise<T> {
     try {
-      for (;;) {
+      for (let lost = 0; ; lost++) {
+        if (random && lost > 1) await this.#pause(random.float() * Math.min(APART_MS * 2 ** lost, APART_MAX_MS))
         await this.refresh()
-        while (this.#openings.others(this.clock.wall())) await this.#pause(QUIET_MS)
+        await this.#openings.passed(() => this.clock.wall(), (ms) => this.#pause(ms))
         const { answer, written, lasting } = await this.#use(step)
         if (written && !await written) continue
         if (lasting) await written?.flushed
@@ -249,7 +254,7 @@ export class Environment {
       eventTurnBatching: false, batchStartThreshold: Infinity,
     }
     const open = (): RowsClass => openAsClass(options) as unknown as RowsClass
-    const Base = await this.#openings.alone(this.#data, open, closeEnvironment, (ms) => this.#pause(ms))
+    const Base = await this.#openings.alone(this.#data, open, closeEnvironment, () => this.clock.wall(), (ms) => this.#pause(ms))
     try {
       const rows = await this.#settled(Base)
       this.#file = await this.#fileNow()
@@ -344,13 +349,13 @@ class Rowset implements Table {
   }
 
   * list(kind: Kind): Iterable<readonly [string, string]> {
-    const ids = new Set<string>()
-    for (const { key } of this.rows.getRange({ start: this.#key(kind, ''), end: this.#key(kind, '\uffff') })) ids.add(key[2] as string)
-    for (const { key } of this.#writes.values()) if (key[0] === kind) ids.add(key[2] as string)
-    for (const id of ids) {
-      const text = this.get(kind, id)
-      if (text !== undefined) yield [id, text]
+    const written = new Map<string, string | undefined>()
+    for (const { key, text } of this.#writes.values()) if (key[0] === kind) written.set(key[2] as string, text)
+    for (const { key, value } of this.rows.getRange({ start: this.#key(kind, ''), end: this.#key(kind, '\uffff') })) {
+      const id = key[2] as string
+      if (!written.has(id)) yield [id, value]
     }
+    for (const [id, text] of written) if (text !== undefined) yield [id, text]
   }
 
   log(id: string, { revision, mark }: Seen): void {
@@ -381,16 +386,33 @@ class Rowset implements Table {
   }
 
   /** Writes if the namespace is still as it was read, and resolves to whether it was. Undefined if there is nothing to write. */
-  commit(): Written | undefined {
+  commit(now: number): Written | undefined {
     if (this.#writes.size === 0) return undefined
+    const prolonged = this.#prolonged(now)
+    if (prolonged) return prolonged
+    const version = (this.#version ?? 0) + 1
     const state = this.#key('state', '')
     const text = this.get('state', '')! // the ledger has written a state in any case
     this.#writes.delete('state ')
     const write = () => {
-      void this.rows.put(state, text, (this.#version ?? 0) + 1) // the version counts every write, including writes that no view shows
-      for (const { key, text } of this.#writes.values()) void (text === undefined ? this.rows.remove(key) : this.rows.put(key, text, 1))
+      void this.rows.put(state, text, version) // the version counts every write of a step, including writes that no view shows
+      for (const { key, text } of this.#writes.values()) void (text === undefined ? this.rows.remove(key) : this.rows.put(key, text, version))
     }
     return this.#version === undefined ? this.rows.ifNoExists(state, write) : this.rows.ifVersion(state, this.#version, write)
+  }
+
+  /**
+   * A step that only prolongs a lease which has not ended depends on no other row, so that the heartbeats of many processes
+   * do not undo each other's steps. Nobody sweeps the lease meanwhile: the stage has left a sign of life before.
+   */
+  #prolonged(now: number): Written | undefined {
+    const [only, ...others] = this.#writes.values()
+    if (!only || others.length > 0 || only.key[0] !== 'lease' || only.text === undefined) return undefined
+    const { key, text } = only
+    const before = this.rows.getEntry(key)
+    if (before?.version === undefined || !(Number(before.value) > now) || this.alive(key[2] as string) <= now) return undefined
+    const version = before.version + 1
+    return this.rows.ifVersion(key, before.version, () => void this.rows.put(key, text, version))
   }
 
   #key(kind: string, id: string): Key {

@@ -6,6 +6,9 @@
  * the next commit then starts from an older state and replaces the one that was made meanwhile, or every later commit fails
  * with MDB_BAD_TXN. So a process announces that it opens the database, by a file, and the others wait with their writes; and
  * it looks at the number before and after, and opens the database again if that has changed.
+ *
+ * If many processes start at once, one of them is opening the database at any time. So a write that has been waiting for a
+ * moment is announced too, and no process begins to open the database before the writes that wait were made.
  */
 import { closeSync, existsSync, mkdirSync, openSync, readSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -18,14 +21,22 @@ const TRIES_MAX = 200
 /** An announcement older than this was left by a process that ended; milliseconds. */
 const STALE_MS = 2000
 
-/** Looks are synchronous: usually the folder is missing, and a look costs one system call. */
+/** After how many looks a write that waits is announced, and how many looks such writes may hold up an opening. */
+const PATIENCE = 4
+const COURTESY = 100
+
+type Pause = (ms: number) => Promise<void>
+
 export class Openings {
-  readonly #folder: string
-  readonly #name = `${process.pid}-${threadId}`
+  readonly #opening: Announcements
+  readonly #writing: Announcements
+  /** Writes of this process that were announced. */
+  #writes = 0
 
   /** @param path  the folder of the database */
   constructor(path: string) {
-    this.#folder = join(path, 'opening')
+    this.#opening = new Announcements(join(path, 'opening'))
+    this.#writing = new Announcements(join(path, 'writing'))
   }
 
   /**
@@ -33,8 +44,9 @@ export class Openings {
    * @param data   the file of the database
    * @param close  undoes `open`
    */
-  async alone<T>(data: string, open: () => T, close: (opened: T) => Promise<void>, pause: (ms: number) => Promise<void>): Promise<T> {
-    this.#begin()
+  async alone<T>(data: string, open: () => T, close: (opened: T) => Promise<void>, now: () => number, pause: Pause): Promise<T> {
+    for (let looks = 0; looks < COURTESY && this.#writing.others(now()); looks++) await pause(QUIET_MS)
+    this.#opening.begin()
     try {
       for (let tries = 0; ; tries++) {
         const before = lastTransaction(data)
@@ -45,41 +57,61 @@ export class Openings {
         await close(opened)
       }
     } finally {
-      this.#end()
+      this.#opening.end()
     }
   }
 
-  /** Whether another process or thread opens the database at the moment. */
+  /** Resolves when no other process opens the database. */
+  async passed(now: () => number, pause: Pause): Promise<void> {
+    let looks = 0
+    try {
+      for (; this.#opening.others(now()); looks++) {
+        if (looks === PATIENCE && this.#writes++ === 0) this.#writing.begin()
+        await pause(QUIET_MS)
+      }
+    } finally {
+      if (looks > PATIENCE && --this.#writes === 0) this.#writing.end()
+    }
+  }
+}
+
+/** Files that say what processes and threads do at the moment. Looks are synchronous: usually the folder is missing, and a look costs one system call. */
+class Announcements {
+  readonly #name = `${process.pid}-${threadId}`
+
+  constructor(private readonly folder: string) {}
+
+  /** Whether another process or thread has made an announcement. */
   others(now: number): boolean {
     let names: string[]
     try {
-      names = readdirSync(this.#folder)
+      names = readdirSync(this.folder)
     } catch {
       return false
     }
     return names.some((name) => name !== this.#name && !this.#removed(name, now))
   }
 
-  /** Announces an opening. Never fails: where this process cannot write, it cannot open the database either. */
-  #begin(): void {
+  /** Never fails: where this process cannot write, it cannot open the database either. */
+  begin(): void {
     for (let tries = 0; tries < 3; tries++) { // another process may remove the folder at the same moment
       try {
-        if (!existsSync(this.#folder)) mkdirSync(this.#folder, { mode: 0o700 }) // not recursive: a deleted database folder is not recreated here
-        return writeFileSync(join(this.#folder, this.#name), '')
+        if (!existsSync(this.folder)) mkdirSync(this.folder, { mode: 0o700 }) // not recursive: a deleted database folder is not recreated here
+        return writeFileSync(join(this.folder, this.#name), '')
       } catch {}
     }
   }
 
-  #end(): void {
+  end(): void {
     try {
-      unlinkSync(join(this.#folder, this.#name))
-      rmdirSync(this.#folder)
+      unlinkSync(join(this.folder, this.#name))
+      rmdirSync(this.folder)
     } catch {} // others have announced theirs there
   }
 
   /** Whether the announcement is gone, or was stale and is gone now. */
   #removed(name: string, now: number): boolean {
-    const file = join(this.#folder, name)
+    const file = join(this.folder, name)
     try {
       if (Math.abs(now - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity)) < STALE_MS) return false
       unlinkSync(file)

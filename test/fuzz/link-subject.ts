@@ -131,7 +131,7 @@ class Scene {
     return {
       self: { id: 'victim-0001', name: 'victim', namespace: 'default' }, options: {}, clock: this.#clock, random: systemRandom, timeoutMs: 10_000,
       deadlines: { note: () => {}, add: (sweep: (now: number) => number) => { this.#sweeps.add(sweep); return () => this.#sweeps.delete(sweep) } },
-      peers: () => [PEER], links: () => (this.#link ? [this.#link] : []), select: () => this.#selection(), target: () => ({}),
+      peers: () => [PEER], find: (id: string) => id === PEER.id ? PEER : undefined, links: () => (this.#link ? [this.#link] : []), select: () => this.#selection(), target: () => ({}),
       references: () => ({ refer: ({ to }: { to: string }) => to, resolve: (text: string) => ({ text }) }),
       announce: () => {}, valid: () => true, emit: () => {}, failed: () => {}, error: (error: Error) => { this.#broken.push(`the stage was told of ${String(error)}`) },
     } as unknown as Mesh<T>

@@ -1,7 +1,6 @@
 /** A million actors over ten processes, on one Redis: their memory, their time, and the load of the store. */
 import { Redis } from 'ioredis'
 import { RedisRegistry, Stage } from '../../src/index.js'
-import { RedisServer } from '../helpers/redis-server.js'
 import { carriers } from './carriers.js'
 import { quantile, wait, type Child, type Here, type Measure, type Room } from './measure.js'
 
@@ -67,6 +66,7 @@ export function orders(here: Here): Hosts {
 
 async function run(room: Room): Promise<void> {
   const each = room.quick ? 2000 : 100_000
+  const { RedisServer } = await import('../helpers/redis-server.js') // takes a row of ports for each process that loads it
   const server = await RedisServer.start('--appendonly', 'no')
   const redis = new Redis(server.url)
   const number = (text: string, name: string): number => Number(new RegExp(`${name}:([\\d.]+)`).exec(text)?.[1])

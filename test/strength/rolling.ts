@@ -1,7 +1,6 @@
 /** A rolling deploy of a large mesh on one Redis: every stage is restarted, one after another. */
 import { Redis } from 'ioredis'
 import { RedisRegistry, Stage, type StageError } from '../../src/index.js'
-import { RedisServer } from '../helpers/redis-server.js'
 import { carriers } from './carriers.js'
 import { wait, type Child, type Here, type Measure, type Room } from './measure.js'
 
@@ -81,6 +80,7 @@ export function orders(here: Here): Deploy {
 
 async function run(room: Room): Promise<void> {
   const groups = room.quick ? 10 : 100
+  const { RedisServer } = await import('../helpers/redis-server.js') // takes a row of ports for each process that loads it
   const server = await RedisServer.start('--appendonly', 'no')
   const redis = new Redis(server.url)
   try {
