@@ -9,7 +9,8 @@ import type { ActorRecord, Outcome } from '../shared/ownership.js'
 import { StageError } from '../../src/errors.js'
 import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
-import type { Attempt, Environment, Key, Rows, Written } from './environment.js'
+import type { Attempt, Environment } from './environment.js'
+import type { Key, Rows, Written } from './rowset.js'
 
 const LIMIT_MS = 3000
 
