@@ -52,6 +52,8 @@ export class Directory {
   readonly #unconfirmed = new Map<string, number>()
   /** Peers whose link broke and whose addresses refuse: not offered until the given time, unless they show signs of life. */
   readonly #suspects = new Map<string, number>()
+  /** Listed entries whose ids were reported gone: with each view, their stages are told so again. */
+  readonly #zombies = new Map<string, Entry>()
   readonly #cache = new Map<string, readonly Entry[]>()
   readonly #ending = new AbortController()
   /** Entries that were checked; registries return the same objects again and again. */
@@ -193,7 +195,7 @@ export class Directory {
     const gone: Entry[] = []
     const parts: (() => void)[] = []
     const joins: (() => void)[] = []
-    const zombies: Entry[] = []
+    if (!view.removed) this.#zombies.clear()
     let first = !this.known
     this.known = true
     const remove = (entry: Entry, reason: PartReason): void => {
@@ -210,7 +212,8 @@ export class Directory {
         first ||= !this.#shown.has(id)
         this.#shown.add(id)
       } else if (this.#gone.has(id)) {
-        if (!entry.draining && !lapsed.has(id)) zombies.push(entry)
+        if (entry.draining || lapsed.has(id)) this.#zombies.delete(id)
+        else this.#zombies.set(id, entry)
       } else if (entry.draining) {
         if (before) remove(before, 'closed')
       } else {
@@ -231,7 +234,8 @@ export class Directory {
     }
     if (first || parts.length + joins.length > 0) this.#changed({ listed, gone })
     for (const tell of [...parts, ...joins]) tell()
-    zombies.forEach(onzombie)
+    for (const id of view.removed ?? []) this.#zombies.delete(id)
+    for (const zombie of this.#zombies.values()) onzombie(zombie)
     this.#arm()
   }
 
@@ -295,13 +299,20 @@ export class Directory {
 
   #expire(): void {
     const now = this.options.clock.now()
+    const gone: Entry[] = []
+    const parts: (() => void)[] = []
     // while the registry is away nobody is declared dead: an unconfirmed peer may still list itself later
     for (const [id, until] of [...this.#unconfirmed]) {
       if (until > now) continue
       const entry = this.#entries.get(id)
       if (this.failure) this.#unconfirmed.set(id, now + (entry?.ttlMs ?? 0) + GRACE_MS)
-      else if (entry) this.#part(entry, 'timeout')
+      else if (entry) {
+        gone.push(entry)
+        parts.push(this.#remove(entry, 'timeout'))
+      }
     }
+    if (gone.length > 0) this.#changed({ listed: [], gone })
+    for (const tell of parts) tell()
     for (const [id, until] of [...this.#suspects]) if (until <= now) this.trust(id)
     this.#arm()
   }

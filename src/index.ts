@@ -14,6 +14,7 @@ import { TcpInterface } from '../interfaces/tcp.js'
 import { LocalRegistry } from '../registries/local/registry.js'
 import { MemoryRegistry } from '../registries/memory.js'
 import { RedisRegistry } from '../registries/redis/registry.js'
+import { SqlRegistry } from '../registries/sql/registry.js'
 import { framing } from '../wrappers/framing.js'
 import { actors } from '../wrappers/actors/layer.js'
 import { rpc, type RpcStageOptions } from '../wrappers/rpc/layer.js'
@@ -215,6 +216,7 @@ function byUrl(registry: string, parts: Machine): Registry {
   const scheme = /^([a-z+]+):/.exec(registry)?.[1]
   switch (scheme) {
     case 'redis': case 'rediss': case 'redis+sentinel': case 'rediss+sentinel': return new RedisRegistry({ url: registry, ...parts })
+    case 'postgres': case 'postgresql': case 'mysql': case 'mariadb': return new SqlRegistry({ url: registry, ...parts })
     case 'local':
       if (/^local:\/\/[^/]/.test(registry)) {
         const says = 'has two slashes, which introduce a host: expected local:/path, or local: for the default folder'
@@ -224,7 +226,7 @@ function byUrl(registry: string, parts: Machine): Registry {
     case 'memory': return new MemoryRegistry(registry.slice('memory:'.length) || undefined, parts)
     default: {
       const shown = JSON.stringify(registry.replace(/\/\/.*@/, '//…@'))
-      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, local: or memory:, or a registry object`)
+      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, postgres:, mysql:, mariadb:, local: or memory:, or a registry object`)
     }
   }
 }

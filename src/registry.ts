@@ -78,5 +78,8 @@ export interface Lease extends Closable {
   close(): Promise<void>
 }
 
-/** How long an entry may still be seen after its lease expired. Sweeping it and notifying every watcher fit into that time. */
+/**
+ * How long an entry may still be seen after its lease expired. Sweeping it and notifying every watcher fit into that time; in
+ * a namespace of more than 400 stages, watches of some registries pause for longer while much changes.
+ */
 export const GRACE_MS = 2000

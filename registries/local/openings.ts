@@ -8,7 +8,7 @@
  * it looks at the number before and after, and opens the database again if that has changed.
  *
  * If many processes start at once, one of them is opening the database at any time. So a write that has been waiting for a
- * moment is announced too, and no process begins to open the database before the writes that wait were made.
+ * moment is announced too, and a process that is about to open the database lets such writes go first, for half a second.
  */
 import { closeSync, existsSync, mkdirSync, openSync, readSync, readdirSync, rmdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,6 +21,8 @@ const TRIES_MAX = 200
 /** An announcement older than this was left by a process that ended; milliseconds. */
 const STALE_MS = 2000
 
+/** An announcement is renewed every so many looks or tries, long before it is stale. */
+const RENEW_LOOKS = 50
 /** After how many looks a write that waits is announced, and how many looks such writes may hold up an opening. */
 const PATIENCE = 4
 const COURTESY = 100
@@ -49,9 +51,11 @@ export class Openings {
     this.#opening.begin()
     try {
       for (let tries = 0; ; tries++) {
+        if (tries > 0) this.#opening.begin() // a busy machine may take long for a try
         const before = lastTransaction(data)
         await pause(QUIET_MS)
         if (lastTransaction(data) !== before && tries < TRIES_MAX) continue // a commit that had begun before
+        this.#opening.begin()
         const opened = open()
         if (before === undefined || lastTransaction(data) === before || tries >= TRIES_MAX) return opened
         await close(opened)
@@ -66,7 +70,8 @@ export class Openings {
     let looks = 0
     try {
       for (; this.#opening.others(now()); looks++) {
-        if (looks === PATIENCE && this.#writes++ === 0) this.#writing.begin()
+        if (looks === PATIENCE) this.#writes++
+        if (looks >= PATIENCE && (looks - PATIENCE) % RENEW_LOOKS === 0) this.#writing.begin()
         await pause(QUIET_MS)
       }
     } finally {

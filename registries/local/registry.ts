@@ -36,7 +36,7 @@ export interface LocalRegistryOptions {
  * microseconds, and all processes of the machine poll.
  */
 const POLL_MIN_MS = 100
-const POLL_MAX_MS = 1000
+const POLL_MAX_MS = 400
 const POLL_EACH_MS = 5
 /** Every how many polls a watch checks that other processes still use the same files. */
 const REFRESH_POLLS = 10

@@ -1,6 +1,7 @@
 import { StageError } from '../../src/errors.js'
 import { jitter, newId } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
+import { same } from '../shared/ledger.js'
 import { Views } from '../shared/views.js'
 import type { Witness } from '../shared/views.js'
 import type { Connection } from './connection.js'
@@ -13,8 +14,8 @@ const RECONCILE_MS = 30_000
 /** Every how many comparisons the whole listing is read, whatever the revision: somebody may have edited it by hand. */
 const WHOLE_EVERY = 20
 /**
- * The least time between two reads of the log under churn: a millisecond for each entry, in these bounds. So all stages
- * together read the log about a thousand times a second at most, whatever the size of the mesh.
+ * The least time between two reads of the log under churn: a millisecond for each entry, in these bounds. So up to 2 500
+ * stages together read the log about a thousand times a second at most; beyond, each does so every 2.5 s.
  */
 const PAUSE_MIN_MS = 50
 const PAUSE_MAX_MS = 2500
@@ -135,13 +136,13 @@ export class Feed {
       throw new StageError('REGISTRY_UNAVAILABLE', `${this.options.address} sent an unexpected answer for namespace ${namespace}`)
     }
     const [past, lapsed, flat] = rest as [string, string[], string[]]
-    const continuous = witness.seen === undefined || past === witness.seen.mark
+    const continuous = witness.seen === undefined || past === witness.seen.mark || same(now, witness.seen)
     this.#seen = now
     this.views.replace(witness.see(now, continuous), pairs(flat), lapsed)
   }
 
   #pause(ms: number): Promise<void> {
-    if (ms <= 0) return Promise.resolve()
+    if (ms <= 0 || this.views.ended) return Promise.resolve()
     return new Promise((resolve) => {
       const timer = this.options.clock.setTimeout(resolve, ms)
       this.#pausing = () => {

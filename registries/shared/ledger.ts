@@ -137,8 +137,15 @@ export class Ledger {
 
   /** Whether the lease ended so long ago that its stage counts as dead. */
   #ended(id: string, end: string): boolean {
-    if (number(end) + SWEEP_MS > this.now) return false
-    return (this.table.alive?.(id) ?? 0) + SWEEP_MS <= this.now
+    return number(end) + SWEEP_MS <= this.now && this.#until(id, end) + SWEEP_MS <= this.now
+  }
+
+  /** When a lease that has ended ends with the signs of life of its stage, which count for a few of its TTLs. */
+  #until(id: string, end: string): number {
+    const alive = this.table.alive?.(id) ?? 0
+    if (alive <= number(end)) return number(end)
+    const { ttlMs = 0 } = parseEntry(this.table.get('peer', id), this.namespace) ?? {}
+    return Math.min(alive, number(end) + MOURN_TTLS * ttlMs)
   }
 
   #list(entry: Listed): void {
@@ -223,7 +230,10 @@ export class Ledger {
 
   #answer(): Reply {
     let earliest = Infinity
-    for (const [, end] of this.table.list('lease')) earliest = Math.min(earliest, number(end))
+    for (const [id, end] of this.table.list('lease')) {
+      const until = number(end) > this.now ? number(end) : this.#until(id, end)
+      if (until < earliest) earliest = until
+    }
     const { generation, revision, mark } = this.#state
     return { generation, revision, mark, now: this.now, earliest }
   }

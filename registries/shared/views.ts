@@ -147,7 +147,9 @@ export class Views {
     if (seen === 0 || seen < this.#since) {
       return { generation, entries: entriesOf(this.#records.values()), lapsed: [...this.#lapsed] }
     }
-    const changed = new Set(this.#recent.flatMap(({ version, ids }) => version > seen ? ids : []))
+    let from = this.#recent.length
+    while (from > 0 && this.#recent[from - 1].version > seen) from--
+    const changed = new Set(this.#recent.slice(from).flatMap(({ ids }) => ids))
     const records = [...changed].map((id) => this.#records.get(id))
     // a record that is not a valid entry any more is removed for its readers
     const removed = [...changed].filter((_, i) => !isEntry(records[i]))

@@ -33,6 +33,7 @@ export const surroundings: readonly Surrounded[] = [
     after: "await until(() => said.length === 1)\nconsole.log = log\nassert.deepEqual(said, ['the store has read all of it'])\nawait until(() => readFileSync('copy.jpg', 'utf8') !== '')\nassert.equal(readFileSync('copy.jpg', 'utf8'), 'not really a photo')",
   },
   { page: 'README.md', has: 'class Player', after: "assert.equal(await viewer.actor<Player>('players.42').hp, 90)" },
+  { page: 'docs/registries.md', has: 'new SqlRegistry({ pool', before: 'const pool = { connect: async () => ({}) }' },
   { page: 'docs/registries.md', has: 'new RedisRegistry({ client })', before: 'const client = new Redis({ lazyConnect: true })' },
   {
     page: 'docs/calls.md', has: 'no answer, encoded once for all', before: 'interface Api { greet(name: string): string }',

@@ -4,6 +4,7 @@ import {
   IpcInterface, LocalRegistry, MemoryInterface, MemoryNetwork, MemoryRegistry, RedisRegistry, Stage, TcpInterface, framing, latency, msgpack, rpc,
   type Self,
 } from '../../src/index.js'
+import { SqlRegistry } from '../../registries/sql/registry.js'
 import { json } from '../../wrappers/json.js'
 import { actorMesh } from '../helpers/actors.js'
 import { virtualMesh } from '../helpers/mesh.js'
@@ -20,6 +21,7 @@ const PARTS: [name: string, make: () => unknown, known: RegExp][] = [
   ['the memory registry', () => new MemoryRegistry('x', typo), /clock, random/],
   ['the local registry', () => new LocalRegistry('/nowhere', typo), /clock, random/],
   ['the Redis registry', () => new RedisRegistry(typo), /url, client/],
+  ['the SQL registry', () => new SqlRegistry(typo), /url, pool/],
   ['framing()', () => framing(typo), /maxFrameBytes/],
   ['rpc()', () => rpc(typo), /codec, provide/],
   ['msgpack()', () => msgpack(typo), /maxBytes, maxNodes, maxDepth/],

@@ -116,6 +116,15 @@ function tests(): void {
       await Promise.all(Array.from({ length: 1500 }, () => publish(other, sampleEntry())))
       return 1500
     },
+    'a change that is not in the log': async (server, other) => {
+      const lost = sampleEntry()
+      const revision = Number(await server.run(['HGET', STATE, 'revision'])) + 1
+      await server.run(
+        ['HSET', STATE, 'revision', revision, 'mark', 'another'], ['HSET', PEERS, lost.id, JSON.stringify(lost)], ['ZADD', LEASES, Date.now() + 60_000, lost.id],
+      )
+      await publish(other, sampleEntry())
+      return 2
+    },
     'changes whose log is gone': async (server, other) => {
       await server.run(['DEL', LOG])
       await publish(other, sampleEntry())
