@@ -89,7 +89,7 @@ async function run(room: Room): Promise<void> {
     room.note('memory of one in its process', (await sum() - used) / made, 'bytes')
     room.note('CPU of the store for one', (after.cpu - before.cpu) * 1e6 / made, 'µs')
     room.note('memory of one in the store', (after.memory - before.memory) / made, 'bytes')
-    room.note('requests to the store for one', (after.commands - before.commands) / made)
+    room.note('commands in the store for one, those of scripts among them', (after.commands - before.commands) / made)
     const looks = await Promise.all(children.map((child) => child.ask('look', each)))
     room.same('actors that are active', looks.reduce((all, { active }) => all + active, 0), PROCESSES * each)
     room.atMost('a page of a hundred, the slowest', Math.max(...looks.map(({ page }) => page)), 100, 'ms')
