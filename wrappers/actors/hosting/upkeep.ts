@@ -31,6 +31,7 @@ export class Upkeep {
   #due: Timer | undefined
   readonly #waking: Waking
   #lookedAt = -Infinity
+  #verifying = false
   #closed = false
 
   constructor(private readonly hosting: UpkeepHost, wake: (address: string) => Promise<StageError | null>) {
@@ -87,12 +88,14 @@ export class Upkeep {
   /** Verifies old claims: after a reset store or an unreported takeover, an activation without commits would live on for ever. */
   async #verify(): Promise<void> {
     const { mesh, claims, activations } = this.hosting
-    if (!mesh.valid()) return
+    if (!mesh.valid() || this.#verifying) return // very many actors take longer than the time between two rounds
+    this.#verifying = true
     const before = mesh.clock.now() - VERIFY_MS
     await claims.verify([...activations].filter((one) => {
       const { heardAt } = one.persistence
       return heardAt <= before && (one.usedAt > heardAt || !one.idle)
     }))
+    this.#verifying = false
   }
 
   /** Wakes actors with due reminders. A single stage, chosen by its id, does so for all. */
