@@ -52,9 +52,9 @@ try {
 function wantedRegistry(): string | undefined {
   try {
     const { registry } = parseArgs({ options: { registry: { type: 'string' } } }).values
-    if (registry === undefined || /^(redis|rediss|local):/.test(registry)) return registry
+    if (registry === undefined || /^(rediss?(\+sentinel)?|local|postgres|mysql|mariadb):/.test(registry)) return registry
   } catch {}
-  console.error('usage: npm run demo [-- --registry redis://127.0.0.1:6379 | rediss://… | local:/path]')
+  console.error('usage: npm run demo [-- --registry redis://127.0.0.1:6379 | rediss://… | postgres://… | mariadb://… | local:/path]')
   return process.exit(2)
 }
 

@@ -8,6 +8,7 @@ import test, { type ExecutionContext } from 'ava'
 import { DetourInterface } from '../../examples/own-interface.js'
 import { FileRegistry } from '../../examples/own-registry.js'
 import { mixed } from '../../examples/own-wrapper.js'
+import { MariadbServer, NO_MARIADB, NO_POSTGRES, PostgresServer, hasMariadb, hasPostgres } from '../helpers/database-servers.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { interfaceSuite } from 'stagemesh/test/suites/interface'
 import { registrySuite } from 'stagemesh/test/suites/registry'
@@ -110,6 +111,18 @@ redisTest(`demo on Redis${hasRedis ? '' : `: ${NO_REDIS}`}`, async (t) => {
   ended(t, await run(t, 'swap-registry', { args: [server.url] }), 'hi there, bob', /^found on redis:/)
   ended(t, await run(t, 'cart', { args: [server.url] }), ...cart)
 })
+
+for (const [name, missing, start] of [
+  ['Postgres', hasPostgres ? '' : NO_POSTGRES, () => PostgresServer.start()],
+  ['MariaDB', hasMariadb ? '' : NO_MARIADB, () => MariadbServer.start()],
+] as const) {
+  (missing ? test.skip : test)(`demo on ${name}${missing && `: ${missing}`}`, async (t) => {
+    const server = await start()
+    t.teardown(() => server.close())
+    ended(t, await run(t, 'demo/main', { args: ['--registry', server.url] }), ...demo)
+    ended(t, await run(t, 'cart', { args: [server.url] }), ...cart)
+  })
+}
 
 test('demo: a registry that is not there ends it with what to do, and everything is cleaned up', async (t) => {
   const { code, output, left } = await run(t, 'demo/main', { args: ['--registry', 'redis://127.0.0.1:1'] })

@@ -52,7 +52,7 @@ export const mutants: readonly Mutant[] = [
   mutant('of the views that a look held back the last alone is shown', 'P5', 'src/watch.js', 'this.#held.push(view);', 'this.#held = [view];', { slow: true }),
   mutant('a change takes nobody out', 'P4', 'src/directory.js', 'return removed.map(', 'return [].map('),
   mutant('a watch that is behind misses a change', 'P4', 'registries/shared/views.js', '.version > seen)', '.version > seen + 1)'),
-  mutant('actors are placed by what peers announced before', 'the reminder', 'wrappers/actors/announcements.js', 'for (const { id } of gone)\n            this.#remove(id);', ''),
+  mutant('actors are placed by what peers announced before', 'the reminder', 'wrappers/actors/announcements.js', 'for (const { id } of gone)\n            this.#remove(id);', '', { slow: true }),
   mutant('the watch before a look goes on beside it', 'P23', 'src/watch.js', 'this.#current?.abort();\n        this.#retry', 'this.#retry', { slow: true }),
   mutant('an id that is gone may come back', 'P1', 'src/directory.js', 'this.#gone.add(id);', ''),
   mutant('a lost lease leaves the links as they were', 'calls where nothing is broken', 'src/running.js', 'this.links.reset(', 'void (', { slow: true }),

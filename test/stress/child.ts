@@ -1,4 +1,5 @@
 /** A process of the run: a host of actors, or a process with callers and watchers. */
+import { SqlRegistry } from '../../registries/sql/registry.js'
 import { LocalRegistry, RedisRegistry, Stage, type Registry, type StageOptions } from '../../src/index.js'
 import { answering } from '../helpers/answering.js'
 import { leave } from '../helpers/leaving.js'
@@ -30,7 +31,10 @@ let stages: Stage[] = []
 const watchers: Watcher[] = []
 
 async function open(name: string, { registry, ttlMs, tampering }: Place, prepare?: (stage: Stage) => void): Promise<Stage> {
-  const inner = (): Registry => registry.startsWith('redis:') ? new RedisRegistry(registry) : new LocalRegistry(registry.slice('local:'.length))
+  const inner = (): Registry => {
+    if (registry.startsWith('local:')) return new LocalRegistry(registry.slice('local:'.length))
+    return registry.startsWith('redis:') ? new RedisRegistry(registry) : new SqlRegistry({ url: registry })
+  }
   if (tampering) tampered ??= new Tampered(inner(), tampering)
   const options: StageOptions = { ttlMs, ...(tampered ? { store: tampered } : {}) }
   const made = new Stage(name, registry, undefined, options)

@@ -1,7 +1,7 @@
 /**
  * Runs actors in real processes under faults, and checks whether all observations are consistent:
  *
- *     npm run actors:stress -- [--store redis|local] [--operations 100000] [--ttl 1500] [--rate 500] [--fault 4000]
+ *     npm run actors:stress -- [--store redis|local|postgres|mariadb] [--operations 100000] [--ttl 1500] [--rate 500] [--fault 4000]
  *                              [--actors 200] [--hosts 3] [--seconds 1500]
  *
  * `test/processes/actors.test.ts` shows that the judge detects a broken store. The exit code is 1 if an acknowledged change
@@ -10,6 +10,7 @@
  */
 import { parseArgs } from 'node:util'
 import { stress } from './stress.js'
+import { kinds } from './world.js'
 
 const { values } = parseArgs({ options: {
   store: { type: 'string', default: 'redis' },
@@ -21,8 +22,8 @@ const { values } = parseArgs({ options: {
   hosts: { type: 'string', default: '3' },
   seconds: { type: 'string', default: '1500' },
 } })
-const { store } = values
-if (store !== 'redis' && store !== 'local') throw new Error(`no store is called ${store}; there are redis and local`)
+const store = kinds.find((one) => one === values.store)
+if (!store) throw new Error(`no store is called ${values.store}; there are ${kinds.join(', ')}`)
 
 const WRONG_MAX = 30
 const ends: (() => Promise<void> | void)[] = []

@@ -8,7 +8,25 @@ import type { Calling } from './caller.js'
 import type { Counts, Orders, Place } from './child.js'
 import type { Tampering } from './tampered.js'
 
-export type Kind = 'redis' | 'local'
+export const kinds = ['redis', 'local', 'postgres', 'mariadb'] as const
+export type Kind = (typeof kinds)[number]
+
+/** A server that is stopped and killed, and goes on with its data. */
+interface Server {
+  readonly url: string
+  stop(): Promise<void>
+  kill(): Promise<void>
+  restart(how: { keepData: boolean }): Promise<void>
+  close(): Promise<void>
+}
+
+async function serverOf(kind: Kind): Promise<Server | undefined> {
+  if (kind === 'local') return undefined
+  if (kind === 'redis') return RedisServer.start()
+  const { MariadbServer, PostgresServer } = await import('../helpers/database-servers.js')
+  // a commit is with the system before it is acknowledged, so that it outlives the server's process
+  return kind === 'postgres' ? PostgresServer.start() : MariadbServer.start('innodb_flush_log_at_trx_commit=2')
+}
 export type T = Pick<Assertions, 'teardown'>
 type One = Process<Orders>
 
@@ -27,10 +45,10 @@ export class World {
   #deck: ('kill' | 'close' | 'stop' | 'restart')[] = []
   #count = 0
 
-  private constructor(private readonly t: T, readonly place: Place, readonly server: RedisServer | undefined, private readonly idleMs: number) {}
+  private constructor(private readonly t: T, readonly place: Place, readonly server: Server | undefined, private readonly idleMs: number) {}
 
   static async make(t: T, kind: Kind, ttlMs: number, { tampering, idleMs = 1000 }: { tampering?: Tampering | undefined; idleMs?: number } = {}): Promise<World> {
-    const server = kind === 'redis' ? await RedisServer.start() : undefined
+    const server = await serverOf(kind)
     if (server) t.teardown(() => server.close())
     const registry = server ? server.url : `local:${join(await tempFolder(t), 'registry')}`
     return new World(t, { registry, ttlMs, tampering }, server, idleMs)
@@ -101,13 +119,19 @@ export class World {
     }
   }
 
-  async restart(server: RedisServer): Promise<void> {
+  async restart(server: Server): Promise<void> {
     const hard = Math.random() < 0.5
     this.#noteFault(`store ${hard ? 'killed' : 'stopped'} and started`)
     if (hard) await server.kill()
     else await server.stop()
     await sleep(Math.random() * 500)
-    await server.restart({ keepData: true })
+    // processes of a killed server may need a moment to notice
+    for (let tries = 0; ; tries++) {
+      const error = await server.restart({ keepData: true }).then(() => undefined, (thrown: Error) => thrown)
+      if (!error) break
+      if (tries === 20) throw error
+      await sleep(250)
+    }
   }
 
   async #replace(host: One): Promise<void> {
