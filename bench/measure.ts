@@ -13,8 +13,8 @@ export interface Measured { rate: number; cpu: number; heap: number; p50?: numbe
 const program = fileURLToPath(new URL('./end.js', import.meta.url))
 const ANSWER_MS = 120_000
 
-/** MiB: large enough that objects made within a second are not collected before they are counted. */
-const NEVER_COLLECTED = ['--min-semi-space-size=1024', '--max-semi-space-size=1024']
+/** Sizes in MiB, large enough that objects made within a second are not collected before they are counted. */
+const NEVER_COLLECTED = ['--min-semi-space-size=1024', '--max-semi-space-size=1024', '--expose-gc']
 
 class End {
   readonly #child: ChildProcess

@@ -104,7 +104,7 @@ async function facts(name: string, names: readonly string[], load: Load): Promis
 async function heapOf({ section, adapter }: Gate): Promise<number> {
   const { load } = sections.find(({ name }) => name === section) as Section
   const all: number[] = []
-  for (let i = 0; i < 3; i++) all.push((await measure(adapter, load, { seconds: 0.2, heap: true })).heap)
+  for (let i = 0; i < 3; i++) all.push((await measure(adapter, load, { seconds: 0.1, heap: true })).heap)
   return median(all)
 }
 
