@@ -48,10 +48,9 @@ export class Openings {
    */
   async alone<T>(data: string, open: () => T, close: (opened: T) => Promise<void>, now: () => number, pause: Pause): Promise<T> {
     for (let looks = 0; looks < COURTESY && this.#writing.others(now()); looks++) await pause(QUIET_MS)
-    this.#opening.begin()
     try {
       for (let tries = 0; ; tries++) {
-        if (tries > 0) this.#opening.begin() // a busy machine may take long for a try
+        this.#opening.begin() // again for each try, which may take long on a busy machine
         const before = lastTransaction(data)
         await pause(QUIET_MS)
         if (lastTransaction(data) !== before && tries < TRIES_MAX) continue // a commit that had begun before

@@ -13,12 +13,6 @@ export const BLOCK_MS = 10_000
 const RECONCILE_MS = 30_000
 /** Every how many comparisons the whole listing is read, whatever the revision: somebody may have edited it by hand. */
 const WHOLE_EVERY = 20
-/**
- * The least time between two reads of the log under churn: a millisecond for each entry, in these bounds. So up to 2 500
- * stages together read the log about a thousand times a second at most; beyond, each does so every 2.5 s.
- */
-const PAUSE_MIN_MS = 50
-const PAUSE_MAX_MS = 2500
 
 export interface FeedOptions {
   readonly namespace: string
@@ -81,7 +75,7 @@ export class Feed {
       await this.views.settled() // a read in progress may know some of these changes already
       if (logged.length === 0 || this.views.ended) continue
       if (!this.#follow(logged)) await this.views.look()
-      await this.#pause(readAt + Math.min(Math.max(this.views.size, PAUSE_MIN_MS), PAUSE_MAX_MS) - clock.now())
+      await this.#pause(readAt + this.views.pauseMs - clock.now())
     }
   }
 

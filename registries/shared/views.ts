@@ -8,6 +8,12 @@ type Record = Entry | string
 
 /** How many ids the list of the last changes holds at least. A watch that is further behind gets a complete view. */
 const RECENT_MIN = 1000
+/**
+ * The least time between two reads of changes under churn: a millisecond for each entry, in these bounds. So up to 2 500
+ * stages together read about a thousand times a second at most; beyond, each does so every 2.5 s.
+ */
+const PAUSE_MIN_MS = 50
+const PAUSE_MAX_MS = 2500
 /** How many lapsed ids are remembered when only changes are read. */
 const LAPSED_MAX = 10_000
 
@@ -41,6 +47,11 @@ export class Views {
   /** How many records there are. */
   get size(): number {
     return this.#records.size
+  }
+
+  /** How long a registry over a network waits after a read before the next one, in milliseconds. */
+  get pauseMs(): number {
+    return Math.min(Math.max(this.size, PAUSE_MIN_MS), PAUSE_MAX_MS)
   }
 
   /** Reads again, after any read in progress, so that the result is newer than this call. */

@@ -14,12 +14,6 @@ const POLL_MAX_MS = 5000
 const POLL_FACTOR = 1.5
 /** A heartbeat says whether there is anything new, too: it postpones the poll beyond the next heartbeat. */
 const BEAT_MS = 5700
-/**
- * The least time between two reads under churn: a millisecond for each entry, in these bounds. So all stages together read
- * about a thousand times a second at most, up to 2 500 of them.
- */
-const PAUSE_MIN_MS = 50
-const PAUSE_MAX_MS = 2500
 
 export interface FeedOptions {
   readonly namespace: string
@@ -90,7 +84,7 @@ export class Feed {
         await this.views.look()
         const changed = !same(before, this.#seen)
         pollMs = changed ? POLL_MS : Math.min(pollMs * POLL_FACTOR, POLL_MAX_MS)
-        if (changed) await this.#pause(readAt + Math.min(Math.max(this.views.size, PAUSE_MIN_MS), PAUSE_MAX_MS) - clock.now())
+        if (changed) await this.#pause(readAt + this.views.pauseMs - clock.now())
       }
     } catch (error) {
       this.views.end(error)
