@@ -40,8 +40,8 @@ export const sheets: readonly Sheet[] = [
   { name: 'memory', title: 'Memory', adapters: ['links', 'actors'], load: FIGURES },
   { name: 'observers', title: 'A property of 1 KiB that 1 000 loops watch, 100 on each of 10 links', adapters: ['observers'], load: FIGURES },
   { name: 'startup', title: 'Start', adapters: ['startup'], load: FIGURES },
-  { name: 'idle', title: 'Idle stages on one Redis', adapters: ['idle-10', 'idle-100', 'idle-300'], load: FIGURES },
-  { name: 'churn', title: 'Stages that come and go among others on one Redis', adapters: ['churn-50', 'churn-200', 'churn-400', 'churn-1000'], load: FIGURES },
+  { name: 'idle', title: 'Idle stages on one registry', adapters: ['redis', 'postgres'].flatMap((kind) => [10, 100, 300].map((count) => `idle-${kind}-${count}`)), load: FIGURES },
+  { name: 'churn', title: 'Stages that come and go among others on one registry', adapters: [...[50, 200, 400, 1000].map((count) => `churn-redis-${count}`), ...[50, 200, 400].map((count) => `churn-postgres-${count}`)], load: FIGURES },
 ]
 
 /** The measurements that fit into two minutes. */

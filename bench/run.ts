@@ -2,31 +2,40 @@
  * The cost of calls, streams and casts of this and other libraries, compared with the minimum that Node allows. Machines
  * drift and differ, so the floor is measured right before and right after each measurement, and only the ratio counts.
  *
- *     npm run bench -- [--quick] [--gate] [--only small-100,stream] [--rounds 3] [--seconds 2]
+ *     npm run bench -- [--quick] [--gate] [--only small-100,stream [--keep]] [--rounds 3] [--seconds 2]
  *
- * A whole run writes docs/benchmarks.md and docs/benchmarks.json. With `--gate` only adapters with a gate are measured, and
+ * A whole run writes docs/benchmarks.md and docs/benchmarks.json. With `--keep`, so does a run of some sections: the others
+ * are taken from docs/benchmarks.json, which must be of the same machine. With `--gate` only adapters with a gate are measured, and
  * the exit code is 1 if a median exceeds its limits.
  */
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { adapters } from './adapters/index.js'
 import type { Load } from './load.js'
 import { measure, type Measured } from './measure.js'
 import { median } from './median.js'
 import { gates, quick, sections, sheets, type Gate, type Section } from './plan.js'
-import { document, made, sheet, table, type Fact, type Row } from './table.js'
+import { document, made, sheet, table, type Fact, type Made, type Row } from './table.js'
 import { wishes } from './wants.js'
 
 const { values } = parseArgs({ options: {
   quick: { type: 'boolean', default: false },
   gate: { type: 'boolean', default: false },
   only: { type: 'string' },
+  keep: { type: 'boolean', default: false },
   rounds: { type: 'string' },
   seconds: { type: 'string' },
 } })
 const whole = !values.quick && !values.gate && values.only === undefined
 const rounds = Number(values.rounds ?? (values.quick ? 1 : values.gate ? 5 : 3))
 const seconds = Number(values.seconds ?? (values.quick ? 1 : 2))
+
+/** The content of docs/benchmarks.json, as far as it is read. */
+interface Kept {
+  readonly made: Made
+  readonly sections: readonly { readonly name: string, readonly rows: Row[] }[]
+  readonly facts: Readonly<Record<string, readonly Fact[]>>
+}
 
 /** The requested sections, with the requested adapters. */
 function planned(): Section[] {
@@ -117,30 +126,40 @@ function broken(gate: Gate, row: Row | undefined, heap: number): string | undefi
   return undefined
 }
 
+const docs = new URL('../../docs/', import.meta.url)
+const now = made({ rounds, seconds })
+/** The results of an earlier run that are kept. */
+const kept = values.keep ? JSON.parse(await readFile(new URL('benchmarks.json', docs), 'utf8')) as Kept : undefined
+if (kept && kept.made.machine !== now.machine) throw new Error(`docs/benchmarks.json is of another machine: ${kept.made.machine}`)
+
 const results: { section: Section; rows: Row[] }[] = []
 const parts: string[] = []
 const show = (part: string): void => {
   parts.push(part)
   console.log(`${part}\n`)
 }
-for (const section of planned()) {
-  const rows = await found(section).catch((error: Error): Row[] => [section.floor, ...section.adapters].map((name) => ({ name, title: adapters[name]?.title ?? name, failed: `the floor: ${error.message}` })))
+const plan = planned()
+for (const section of kept ? sections : plan) {
+  const old = plan.includes(section) ? undefined : kept?.sections.find(({ name }) => name === section.name)?.rows
+  const rows = old ?? await found(section).catch((error: Error): Row[] => [section.floor, ...section.adapters].map((name) => ({ name, title: adapters[name]?.title ?? name, failed: `the floor: ${error.message}` })))
   results.push({ section, rows })
   show(table(section, rows))
 }
 const known: Record<string, readonly Fact[]> = {}
 for (const { name, title, adapters: names, load } of sheets) {
-  if (!whole && !values.only?.split(',').includes(name)) continue
-  const { figures, failed } = await facts(name, names, load)
+  const wanted = whole || values.only?.split(',').includes(name)
+  const old = wanted ? undefined : kept?.facts[name]
+  if (!wanted && !old) continue
+  const { figures, failed } = old ? { figures: old, failed: [] } : await facts(name, names, load)
   known[name] = figures
   show(sheet(title, figures, failed))
 }
-if (whole) {
+if (whole || kept) {
   const rowOf = (section: string, adapter: string): Row | undefined => results.find((one) => one.section.name === section)?.rows.find((row) => row.name === adapter)
   parts.unshift(wishes(rowOf, known))
-  const docs = new URL('../../docs/', import.meta.url)
-  await writeFile(new URL('benchmarks.md', docs), document(parts, { rounds, seconds }))
-  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify({ made: made({ rounds, seconds }), sections: results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), facts: known }, null, 2)}\n`)
+  const how: Made = kept ? { ...kept.made, anew: { command: now.command, date: now.date, names: values.only?.split(',') ?? [] } } : now
+  await writeFile(new URL('benchmarks.md', docs), document(parts, how))
+  await writeFile(new URL('benchmarks.json', docs), `${JSON.stringify({ made: how, sections: results.map(({ section: { name, load, floor }, rows }) => ({ name, load, floor, rows })), facts: known }, null, 2)}\n`)
 }
 if (values.gate) for (const gate of gates) {
   const heap = await heapOf(gate)

@@ -32,12 +32,14 @@ const wants: readonly Want[] = [
   { what: 'an idle actor beside its own fields', most: 1024, unit: 'bytes', found: ({ fact }) => fact('memory', 'an idle actor beside its own fields, with its row in the store and the way to it, bytes'), why: 'its activation is 232 bytes, its turns 152, its self and the data kept by it 150, its row in the store 160, and strings and tables are the rest' },
   { what: 'a pending call', most: 512, unit: 'bytes', found: ({ fact }) => fact('memory', 'a pending call, bytes'), why: 'V8\'s promise with the two functions that settle it is 216 bytes, the call 176, its arguments 56, its row in a table 46, and its written bytes 40' },
   { what: 'spawn to first reply with `memory:`', most: 60, unit: 'ms more than raw', found: ({ fact }) => fact('startup', 'memory: the same, more than raw, ms'), why: 'two thirds of it is loading time: V8 compiles the one file and Node\'s own modules, and readable-stream 3 comes with duplexify' },
-  { what: 'requests of an idle stage to its registry, at 10, 100 and 300 stages', most: 0.5, unit: 'a second', found: ({ fact }) => Math.max(...[10, 100, 300].map((count) => fact('idle', `${count} stages: requests of each per second`))) },
-  ...[50, 200, 400, 1000].flatMap((count): Want[] => [
-    { what: `what Redis sends for one change, at ${count} stages`, most: 1536, unit: 'bytes a stage', found: ({ fact }) => fact('churn', `${count} stages: bytes for one change and stage`) },
-    { what: 'CPU of Redis for the same', most: 0.05, unit: 'ms a stage', found: ({ fact }) => fact('churn', `${count} stages: CPU of Redis for one change and stage, ms`) },
+  ...['Redis', 'Postgres'].flatMap((kind): Want[] => [
+    { what: `requests of an idle stage to ${kind}, at 10, 100 and 300 stages`, most: 0.5, unit: 'a second', found: ({ fact }) => Math.max(...[10, 100, 300].map((count) => fact('idle', `${kind}, ${count} stages: requests of each per second`))) },
+    { what: `CPU of an idle stage, of 300 on ${kind}`, most: 0.2, unit: '% of a core', found: ({ fact }) => fact('idle', `${kind}, 300 stages: CPU of each, % of a core`) },
   ]),
-  { what: 'CPU of an idle stage, of 300', most: 0.2, unit: '% of a core', found: ({ fact }) => fact('idle', '300 stages: CPU of each, % of a core') },
+  ...[50, 200, 400, 1000].flatMap((count): Want[] => [
+    { what: `what Redis sends for one change, at ${count} stages`, most: 1536, unit: 'bytes a stage', found: ({ fact }) => fact('churn', `Redis, ${count} stages: bytes for one change and stage`) },
+    { what: 'CPU of Redis for the same', most: 0.05, unit: 'ms a stage', found: ({ fact }) => fact('churn', `Redis, ${count} stages: CPU of the server for one change and stage, ms`) },
+  ]),
 ]
 
 export function wishes(rowOf: (section: string, adapter: string) => Row | undefined, known: Readonly<Record<string, readonly Fact[]>>): string {

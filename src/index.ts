@@ -215,8 +215,9 @@ function opened(registry: Registry | string, parts: Machine): Registry {
 function byUrl(registry: string, parts: Machine): Registry {
   const scheme = /^([a-z+]+):/.exec(registry)?.[1]
   switch (scheme) {
-    case 'redis': case 'rediss': case 'redis+sentinel': case 'rediss+sentinel': return new RedisRegistry({ url: registry, ...parts })
-    case 'postgres': case 'postgresql': case 'mysql': case 'mariadb': return new SqlRegistry({ url: registry, ...parts })
+    case 'redis': case 'rediss': case 'redis+sentinel': case 'rediss+sentinel': case 'redis+cluster': case 'rediss+cluster':
+      return new RedisRegistry({ url: registry, ...parts })
+    case 'postgres': case 'postgresql': case 'mysql': case 'mariadb': case 'sqlite': return new SqlRegistry({ url: registry, ...parts })
     case 'local':
       if (/^local:\/\/[^/]/.test(registry)) {
         const says = 'has two slashes, which introduce a host: expected local:/path, or local: for the default folder'
@@ -226,7 +227,7 @@ function byUrl(registry: string, parts: Machine): Registry {
     case 'memory': return new MemoryRegistry(registry.slice('memory:'.length) || undefined, parts)
     default: {
       const shown = JSON.stringify(registry.replace(/\/\/.*@/, '//…@'))
-      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, postgres:, mysql:, mariadb:, local: or memory:, or a registry object`)
+      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, redis+cluster:, postgres:, mysql:, mariadb:, sqlite:, local: or memory:, or a registry object`)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { hash } from './hash.js'
 import type { Peer } from './types.js'
 
 /** Rendezvous hashing: each key orders the peers in its own way, so a peer that leaves moves only its own keys. */
@@ -13,12 +14,3 @@ export function byKey(peers: readonly Peer[], key: string, tried?: ReadonlySet<s
   }
   return best
 }
-
-/** FNV-1a with a final mix: for spread, not for secrecy. */
-function hash(text: string): number {
-  let h = 0x811c9dc5
-  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193)
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  return (h ^ (h >>> 13)) >>> 0
-}
-

@@ -1,7 +1,18 @@
 import type { Adapter } from '../adapter.js'
+import type { Kind } from '../registries.js'
 
 /** The module of an adapter, and its name in the table. A module is loaded only if it is measured. */
 interface Known { title: string; load(): Promise<Adapter> }
+
+/** One adapter for each kind of registry and each number of stages, such as `idle-redis-10`. */
+function onRegistries(
+  what: string, counts: Readonly<Record<'redis' | 'postgres', readonly number[]>>, load: (kind: Kind, count: number) => Promise<Adapter>,
+): Record<string, Known> {
+  const names = (['redis', 'postgres'] as const).flatMap((kind) => counts[kind].map((count) => ({ kind, count })))
+  return Object.fromEntries(names.map(({ kind, count }) => [`${what}-${kind}-${count}`, {
+    title: `${count} stages on ${kind}`, load: async () => load((await import('../registries.js'))[kind], count),
+  }]))
+}
 
 export const adapters: Readonly<Record<string, Known>> = {
   'raw': { title: 'raw', load: async () => (await import('./raw.js')).raw },
@@ -38,13 +49,8 @@ export const adapters: Readonly<Record<string, Known>> = {
   'links': { title: 'links', load: async () => (await import('./footprint.js')).links },
   'actors': { title: 'actors', load: async () => (await import('./footprint.js')).actors },
   'observers': { title: 'observers', load: async () => (await import('./observers.js')).observers },
+  ...onRegistries('idle', { redis: [10, 100, 300], postgres: [10, 100, 300] }, async (kind, count) => (await import('./idle.js')).idle(kind, count)),
+  ...onRegistries('churn', { redis: [50, 200, 400, 1000], postgres: [50, 200, 400] }, async (kind, count) => (await import('./churn.js')).churn(kind, count)),
   'startup': { title: 'startup', load: async () => (await import('./startup.js')).startup },
-  'idle-10': { title: '10 idle stages', load: async () => (await import('./idle.js')).idle(10) },
-  'idle-100': { title: '100 idle stages', load: async () => (await import('./idle.js')).idle(100) },
-  'churn-50': { title: '50 stages', load: async () => (await import('./churn.js')).churn(50) },
-  'churn-200': { title: '200 stages', load: async () => (await import('./churn.js')).churn(200) },
-  'churn-400': { title: '400 stages', load: async () => (await import('./churn.js')).churn(400) },
-  'churn-1000': { title: '1000 stages', load: async () => (await import('./churn.js')).churn(1000) },
-  'idle-300': { title: '300 idle stages', load: async () => (await import('./idle.js')).idle(300) },
   'capnweb': { title: 'capnweb over ws', load: async () => (await import('./capnweb.js')).capnweb },
 }

@@ -14,7 +14,7 @@ import { performance } from 'node:perf_hooks'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { keysOf } from 'stagemesh/registries/redis/scripts'
-import { actorKey } from 'stagemesh/registries/redis/store-scripts'
+import { actorKeys } from 'stagemesh/registries/redis/store-scripts'
 import type { Message } from './role.js'
 
 const LIMIT_MS = 19_000
@@ -52,9 +52,9 @@ try {
 function wantedRegistry(): string | undefined {
   try {
     const { registry } = parseArgs({ options: { registry: { type: 'string' } } }).values
-    if (registry === undefined || /^(rediss?(\+sentinel)?|local|postgres|mysql|mariadb):/.test(registry)) return registry
+    if (registry === undefined || /^(rediss?(\+(sentinel|cluster))?|local|postgres|mysql|mariadb|sqlite):/.test(registry)) return registry
   } catch {}
-  console.error('usage: npm run demo [-- --registry redis://127.0.0.1:6379 | rediss://… | postgres://… | mariadb://… | local:/path]')
+  console.error('usage: npm run demo [-- --registry redis://127.0.0.1:6379 | rediss://… | postgres://… | mariadb://… | sqlite:/path | local:/path]')
   return process.exit(2)
 }
 
@@ -124,7 +124,7 @@ async function forget(): Promise<void> {
   try {
     await redis.connect()
     // one by one, which works on a cluster too
-    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKey(namespace, 'players.42')]) await redis.del(key)
+    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKeys(namespace).actor('players.42')]) await redis.del(key)
   } finally {
     redis.disconnect()
   }

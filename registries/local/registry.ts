@@ -6,6 +6,7 @@ import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { systemClock } from '../../src/clock.js'
 import { StageError } from '../../src/errors.js'
+import { Feeds } from '../shared/feeds.js'
 import { Listings } from '../shared/listing.js'
 import type { Steps } from '../shared/listing.js'
 import type { Ledger, Listed, Published, Seen } from '../shared/ledger.js'
@@ -16,7 +17,7 @@ import { ownFolder } from '../../src/own-folder.js'
 import { systemRandom } from '../../src/random.js'
 import { Stores } from '../shared/storing.js'
 import type { Clock, Entry, Lease, Random, Registry, Store, Timer, View } from '../../src/types.js'
-import { Views, Witness } from '../shared/views.js'
+import { Views, type Witness } from '../shared/views.js'
 import { within } from '../../src/within.js'
 import { Environment } from './environment.js'
 import { makeFolder } from './folder.js'
@@ -52,8 +53,7 @@ export class LocalRegistry implements Registry {
   readonly #random: Random
   readonly #listings: Listings
   readonly #stores = new Stores()
-  readonly #polls = new Map<string, Poll>()
-  readonly #witnesses = new Map<string, Witness>()
+  readonly #polls = new Feeds<Poll>()
   readonly #leaving = new Leaving()
   #environment: Promise<Environment> | undefined
   #closing: Promise<void> | undefined
@@ -81,32 +81,13 @@ export class LocalRegistry implements Registry {
     const environment = await this.#open()
     if (signal.aborted) return
     this.#check()
-    let poll = this.#polls.get(namespace)
-    if (!poll || poll.views.ended) {
-      poll = new Poll(environment, namespace, this.address, this.#clock, this.#witness(namespace), () => this.#step(namespace, LIMIT_MS, () => {}))
-      this.#polls.set(namespace, poll)
-    }
-    poll.views.watchers++
-    try {
-      yield* poll.views.watch(signal)
-    } finally {
-      if (--poll.views.watchers === 0) {
-        poll.stop()
-        if (this.#polls.get(namespace) === poll) this.#polls.delete(namespace)
-      }
-    }
+    const begin = () => this.#step(namespace, LIMIT_MS, () => {})
+    yield* this.#polls.watch(namespace, signal, (witness) => new Poll(environment, namespace, this.address, this.#clock, witness, begin))
   }
 
   /** Opens the store in the same folder; its data lasts as long as the folder, across a crash of the machine too. */
   store(namespace: string): Store {
     return this.#stores.open(this.address, namespace, () => new LocalStore(() => this.#open(), namespace, this.#clock))
-  }
-
-  /** The witness outlives a watch, so that the next watch notices changes in between. */
-  #witness(namespace: string): Witness {
-    const witness = this.#witnesses.get(namespace) ?? new Witness()
-    this.#witnesses.set(namespace, witness)
-    return witness
   }
 
   close(): Promise<void> {
@@ -117,7 +98,7 @@ export class LocalRegistry implements Registry {
     this.#listings.close()
     this.#leaving.clear()
     await this.#stores.close()
-    for (const poll of this.#polls.values()) poll.stop()
+    this.#polls.stop()
     const environment = await this.#environment?.catch(() => undefined)
     if (!environment) return
     // lmdb waits for pending writes, possibly for as long as another process stays stopped

@@ -3,6 +3,7 @@ import { log } from '../../src/log.js'
 import { outside } from '../../src/outside.js'
 import { isError } from '../../src/realm.js'
 import type { Clock } from '../../src/types.js'
+import { warnOnce } from '../../src/warn-once.js'
 import { within } from '../../src/within.js'
 import { failure } from './failure.js'
 import { isCluster } from './target.js'
@@ -91,7 +92,8 @@ export class Connection {
       client.on('error', (error: unknown) => { cause = error })
       if (this.#closed) throw new Error('Connection is closed.')
       this.#open.add(client)
-      const slow = () => new Error(`a connection timed out after ${CONNECT_MS} ms`)
+      const what = isCluster(client) ? 'no node of the cluster could be used' : 'a connection timed out'
+      const slow = () => new Error(`${what} after ${CONNECT_MS} ms`)
       await within(this.clock, CONNECT_MS, client.connect(), slow)
       if (cause !== undefined) throw asError(cause) // such as for a missing database, where the client would use another
       await within(this.clock, CONNECT_MS, this.#check(client), slow)
@@ -106,7 +108,7 @@ export class Connection {
     }
   }
 
-  /** Rejects a server on which commands would fail later, and logs a warning about settings that may lose data. */
+  /** Rejects a server on which commands would fail later, and warns of settings that may lose data. */
   async #check(client: Client): Promise<void> {
     if (isCluster(client)) return // each command goes to its own node, whose reply reports any of these problems
     let text: string
@@ -128,7 +130,8 @@ export class Connection {
     }
     const policy = info.get('maxmemory_policy')
     if (policy !== undefined && policy !== 'noeviction') {
-      log(this.target.address, `has maxmemory-policy ${policy} and may evict stages and actors when it is full; set it to noeviction`)
+      const loss = 'when it is full, it may delete listed stages and the state of actors'
+      warnOnce(`${this.target.address} has the maxmemory-policy ${policy}: ${loss}. Set maxmemory-policy noeviction there`)
     }
   }
 

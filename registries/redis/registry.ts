@@ -8,12 +8,12 @@ import { parseEntry } from '../../src/entry.js'
 import { StageError } from '../../src/errors.js'
 import { knownOptions } from '../../src/known-options.js'
 import type { Listed, Published, Renewed, Reply } from '../shared/ledger.js'
+import { Feeds } from '../shared/feeds.js'
 import { Listings } from '../shared/listing.js'
 import type { Steps } from '../shared/listing.js'
 import { newId, systemRandom } from '../../src/random.js'
 import { Stores } from '../shared/storing.js'
 import type { Clock, Entry, Lease, Random, Registry, Store, View } from '../../src/types.js'
-import { Witness } from '../shared/views.js'
 import { Connection } from './connection.js'
 import { BLOCK_MS, Feed } from './feed.js'
 import { PUBLISH, REMOVE, RENEW, SWEEP, keysOf } from './scripts.js'
@@ -24,14 +24,20 @@ import type { Client, Target, TlsOptions } from './target.js'
 /** Options of a registry on a Redis. */
 export interface RedisRegistryOptions {
   /**
-   * `redis:` or `rediss:` with user, password, host, port and database, and perhaps `?prefix=`; default
+   * `redis:` or `rediss:` with user, password, host, port and database, and perhaps `?prefix=` or `?shards=`; default
    * `redis://127.0.0.1:6379`. With sentinels: `redis+sentinel://user:password@host:26379,host:26379/master/database`.
+   * For a cluster, some of its nodes: `redis+cluster://user:password@host:6379,host:6379`.
    */
   url?: string | undefined
   /** Of a `rediss:` URL: the certificate authority, a client certificate, or any other option of `tls.connect`. */
   tls?: TlsOptions | undefined
   /** The beginning of every key; default `stagemesh:`. Without braces, because they mark the slot in a cluster. */
   prefix?: string | undefined
+  /**
+   * Over how many slots of a cluster the actors of a namespace are spread, 1 to 256; default 1. It must be the same for all
+   * stages, and stay the same: with another number, actors begin with an empty state.
+   */
+  shards?: number | undefined
   /** A Redis or Cluster of ioredis instead of a URL. Only its server and options are used; nothing is sent over it. */
   client?: Client | undefined
   /** Clock for timeouts and waits only, as the registry's time is Redis' own; default this machine's. */
@@ -55,9 +61,8 @@ export class RedisRegistry implements Registry {
   readonly #random: Random
   readonly #commands: Connection
   readonly #listings: Listings
-  readonly #feeds = new Map<string, Feed>()
+  readonly #feeds = new Feeds<Feed>()
   readonly #stores = new Stores()
-  readonly #witnesses = new Map<string, Witness>()
   #closed = false
 
   /**
@@ -66,9 +71,9 @@ export class RedisRegistry implements Registry {
    */
   constructor(options: RedisRegistryOptions | string = {}) {
     const given: RedisRegistryOptions = typeof options === 'string' ? { url: options } : options
-    knownOptions('the Redis registry', given, ['url', 'client', 'tls', 'prefix', 'clock', 'random'])
-    const { url = DEFAULTS.url, client, tls, prefix, clock = systemClock, random = systemRandom } = given
-    this.#target = client ? clientTarget(client, { tls, prefix }) : urlTarget(url, { tls, prefix })
+    knownOptions('the Redis registry', given, ['url', 'client', 'tls', 'prefix', 'shards', 'clock', 'random'])
+    const { url = DEFAULTS.url, client, tls, prefix, shards, clock = systemClock, random = systemRandom } = given
+    this.#target = client ? clientTarget(client, { tls, prefix, shards }) : urlTarget(url, { tls, prefix, shards })
     this.address = this.#target.address
     this.#clock = clock
     this.#random = random
@@ -83,16 +88,10 @@ export class RedisRegistry implements Registry {
   async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
     if (this.#closed) throw new StageError('CLOSED', `the registry ${this.address} was closed`)
     if (signal.aborted) return
-    const feed = this.#feed(namespace)
-    feed.views.watchers++
-    try {
-      yield* feed.views.watch(signal)
-    } finally {
-      if (--feed.views.watchers === 0) {
-        feed.stop()
-        if (this.#feeds.get(namespace) === feed) this.#feeds.delete(namespace)
-      }
-    }
+    yield* this.#feeds.watch(namespace, signal, (witness) => new Feed({
+      keys: keysOf(namespace, this.#target.prefix), namespace, witness, address: this.address, clock: this.#clock, random: this.#random,
+      commands: this.#commands, waiting: new Connection(this.#target, this.#clock, BLOCKED_MS),
+    }))
   }
 
   /** Opens the store on the same Redis, over a separate connection. */
@@ -103,23 +102,9 @@ export class RedisRegistry implements Registry {
   close(): Promise<void> {
     this.#closed = true
     this.#listings.close()
-    for (const feed of this.#feeds.values()) feed.stop()
+    this.#feeds.stop()
     this.#commands.close()
     return this.#stores.close()
-  }
-
-  #feed(namespace: string): Feed {
-    const present = this.#feeds.get(namespace)
-    if (present && !present.views.ended) return present
-    // the witness outlives a watch, so that the next watch notices changes in between
-    const witness = this.#witnesses.get(namespace) ?? new Witness()
-    this.#witnesses.set(namespace, witness)
-    const feed = new Feed({
-      keys: keysOf(namespace, this.#target.prefix), namespace, witness, address: this.address, clock: this.#clock, random: this.#random,
-      commands: this.#commands, waiting: new Connection(this.#target, this.#clock, BLOCKED_MS),
-    })
-    this.#feeds.set(namespace, feed)
-    return feed
   }
 
   #steps(namespace: string): Steps {

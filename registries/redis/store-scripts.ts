@@ -5,16 +5,34 @@
  * An actor is a hash: `epoch`, `version`, `commit` (the id of the last commit), `data`, and `stage` and `activation` while it
  * has an owner. The wake of an actor is the score of its address in a sorted set that the actors of a namespace share.
  */
+import { hash } from '../../src/hash.js'
 import { script } from './script.js'
 import { PREFIX } from './target.js'
 
+/** Where the actors of a namespace are. */
+export interface ActorKeys {
+  /** The key of an actor. */
+  actor(address: string): string
+  /** The key of the sorted set of wakes of the actors that share a hash tag with this one. */
+  wakes(address: string): string
+  /** The keys of all these sorted sets. */
+  readonly allWakes: readonly string[]
+}
+
 /**
- * All keys of a namespace have one hash tag, so that a cluster keeps them on one node. The tag is the text between the first
- * pair of braces; later braces, in an actor's address, do not matter.
+ * A cluster keeps keys with one hash tag on one node, and the keys of one script must be on one node. So an actor and its wake
+ * share a hash tag. With one shard it is the tag of the whole namespace. With more, each actor has one of that many tags, by
+ * its address. The tag is the text between the first pair of braces; later braces, in an actor's address, do not matter.
  */
-export const actorKey = (namespace: string, actor: string, prefix: string = PREFIX): string => `${prefix}{${namespace}}:actor:${actor}`
-/** The key of the sorted set of wakes of a namespace. */
-export const wakesKey = (namespace: string, prefix: string = PREFIX): string => `${prefix}{${namespace}}:wakes`
+export function actorKeys(namespace: string, prefix: string = PREFIX, shards = 1): ActorKeys {
+  const tags = shards === 1 ? [namespace] : Array.from({ length: shards }, (_, i) => `${namespace}/${i}`)
+  const of = (address: string): string => `${prefix}{${tags[shards === 1 ? 0 : hash(address) % shards]}}`
+  return {
+    actor: (address) => `${of(address)}:actor:${address}`,
+    wakes: (address) => `${of(address)}:wakes`,
+    allWakes: tags.map((tag) => `${prefix}{${tag}}:wakes`),
+  }
+}
 
 // numbers are formatted with %.0f: Lua's default would write 1.7e+12
 const common = `

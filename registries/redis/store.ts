@@ -2,7 +2,7 @@ import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import { Connection, isReply } from './connection.js'
 import type { Script } from './script.js'
-import { CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKey, wakesKey } from './store-scripts.js'
+import { CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKeys, type ActorKeys } from './store-scripts.js'
 import { isCluster, type Client, type Target } from './target.js'
 
 /** Timeout of a command in milliseconds, as a state of 4 MiB may take a while over a slow network. */
@@ -28,15 +28,15 @@ export function warningOf(address: string, settings: Settings): string | undefin
 /** Committed state and owners of one namespace's actors, over a separate connection, so that no heartbeat waits behind a large state. */
 export class RedisStore implements StoreSteps {
   readonly #commands: Connection
-  readonly #wakes: string
+  readonly #keys: ActorKeys
 
-  constructor(private readonly target: Target, clock: Clock, private readonly namespace: string) {
+  constructor(private readonly target: Target, clock: Clock, namespace: string) {
     this.#commands = new Connection(target, clock, COMMAND_MS, 'store')
-    this.#wakes = wakesKey(namespace, target.prefix)
+    this.#keys = actorKeys(namespace, target.prefix, target.shards)
   }
 
   async claim(actor: string, { stage, activation, over = '', floor = 0 }: Claim): Promise<Claimed> {
-    const answer = await this.#run(CLAIM, [this.#key(actor), this.#wakes], [stage, activation, over, String(floor), actor])
+    const answer = await this.#run(CLAIM, [this.#keys.actor(actor), this.#keys.wakes(actor)], [stage, activation, over, String(floor), actor])
     const [what, epoch, ...rest] = answer as [Buffer, Buffer, ...unknown[]]
     if (String(what) === 'granted') {
       const [version, now, data] = rest as [Buffer, Buffer, Buffer | null]
@@ -48,16 +48,16 @@ export class RedisStore implements StoreSteps {
 
   async commit(actor: string, { epoch, activation }: Fence, { id, version, data, wake }: Commit): Promise<'ok' | 'fenced'> {
     const wakes = wake === undefined ? '' : String(Math.ceil(wake))
-    const answer = await this.#run(COMMIT, [this.#key(actor), this.#wakes], [String(epoch), activation, id, String(version), wakes, actor, data])
+    const answer = await this.#run(COMMIT, [this.#keys.actor(actor), this.#keys.wakes(actor)], [String(epoch), activation, id, String(version), wakes, actor, data])
     return String(answer) === 'ok' ? 'ok' : 'fenced'
   }
 
   async release(actor: string, { epoch, activation }: Fence): Promise<void> {
-    await this.#run(RELEASE, [this.#key(actor)], [String(epoch), activation])
+    await this.#run(RELEASE, [this.#keys.actor(actor)], [String(epoch), activation])
   }
 
   async look(actor: string): ReturnType<Store['look']> {
-    const found = await this.#run(LOOK, [this.#key(actor)], [])
+    const found = await this.#run(LOOK, [this.#keys.actor(actor)], [])
     const [epoch, version, now, stage, activation, data] = found as [Buffer?, Buffer?, Buffer?, Buffer?, Buffer?, Buffer?]
     if (epoch === undefined) return undefined
     const owner = stage && activation ? { stage: String(stage), activation: String(activation), epoch: Number(epoch) } : undefined
@@ -66,8 +66,12 @@ export class RedisStore implements StoreSteps {
 
   async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
     const from = after ? [String(after.at), after.actor] : []
-    const flat = await this.#run(DUE, [this.#wakes], [String(limit), ...from]) as Buffer[]
-    return Array.from({ length: flat.length / 2 }, (_, i) => ({ actor: String(flat[2 * i]), at: Number(flat[2 * i + 1]) }))
+    const parts = await Promise.all(this.#keys.allWakes.map(async (key) => {
+      const flat = await this.#run(DUE, [key], [String(limit), ...from]) as Buffer[]
+      return Array.from({ length: flat.length / 2 }, (_, i) => ({ bytes: flat[2 * i], at: Number(flat[2 * i + 1]) }))
+    }))
+    const all = parts.length === 1 ? parts[0] : parts.flat().sort((a, b) => a.at - b.at || Buffer.compare(a.bytes, b.bytes))
+    return all.slice(0, limit).map(({ bytes, at }) => ({ actor: String(bytes), at }))
   }
 
   async warning(): Promise<string | undefined> {
@@ -77,10 +81,6 @@ export class RedisStore implements StoreSteps {
   close(): Promise<void> {
     this.#commands.close()
     return Promise.resolve()
-  }
-
-  #key(actor: string): string {
-    return actorKey(this.namespace, actor, this.target.prefix)
   }
 
   #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {

@@ -1,5 +1,5 @@
 /** The address of a Redis and how to connect to it. The only file that loads ioredis, and only when it makes a connection. */
-import type { Cluster, ClusterNode, Redis, RedisOptions } from 'ioredis'
+import type { Cluster, ClusterNode, ClusterOptions, Redis, RedisOptions } from 'ioredis'
 import { describe } from '../../src/errors.js'
 import { parseUrl } from './url.js'
 
@@ -17,6 +17,8 @@ export interface Target {
   readonly address: string
   /** The beginning of every key. */
   readonly prefix: string
+  /** Over how many hash tags the actors of a namespace are spread. */
+  readonly shards: number
   /** Makes a client that is not connected yet. */
   make(): Promise<Client>
 }
@@ -52,15 +54,19 @@ const RULES: RedisOptions = {
   socketTimeout: undefined, // would also end a blocking read, which is silent while nothing changes
 }
 
+/** The same for a cluster, which itself decides on options that it has too. */
+const CLUSTER_RULES: ClusterOptions = { lazyConnect: true, clusterRetryStrategy: null, enableOfflineQueue: false, scaleReads: 'master' }
+
 /** Options beside a URL or a client. */
 interface Given {
   readonly tls?: TlsOptions | undefined
   readonly prefix?: string | undefined
+  readonly shards?: number | undefined
 }
 
-/** The server of a URL, or the master that its sentinels name. @throws TypeError the URL or an option is not right */
-export function urlTarget(text: string, { tls, prefix }: Given = {}): Target {
-  const { address, secure, servers, master, db, username, password, prefix: inUrl } = parseUrl(text)
+/** The server of a URL, the master that its sentinels name, or the cluster that its nodes belong to. @throws TypeError the URL or an option is not right */
+export function urlTarget(text: string, { tls, prefix, shards }: Given = {}): Target {
+  const { address, secure, servers, master, cluster, db, username, password, ...inUrl } = parseUrl(text)
   if (tls && !secure) throw new TypeError('the option tls belongs to a URL that begins with rediss:')
   const [{ host, port }] = servers
   const login: RedisOptions = { db, ...(username && { username }), ...(password && { password }) }
@@ -72,10 +78,18 @@ export function urlTarget(text: string, { tls, prefix }: Given = {}): Target {
     ...(secure && { tls: { ...tls }, sentinelTLS: { ...tls }, enableTLSForSentinelMode: true }),
   }
   const from = { ...login, ...(master === undefined ? one : several) }
+  const nodes = { ...login, ...(secure && { tls: { ...tls } }) }
   return {
     address,
-    prefix: checkPrefix(prefix ?? inUrl ?? PREFIX),
-    make: async () => new (await import('ioredis')).Redis({ ...from, ...RULES }),
+    prefix: checkPrefix(prefix ?? inUrl.prefix ?? PREFIX),
+    shards: checkShards(shards ?? inUrl.shards ?? 1),
+    make: async () => {
+      const { Cluster, Redis } = await import('ioredis')
+      if (!cluster) return new Redis({ ...from, ...RULES })
+      // with TLS, a node is checked against the name by which it was announced, so it must not be resolved to an address first
+      const lookup: ClusterOptions = secure ? { dnsLookup: (name, done) => done(null, name) } : {}
+      return new Cluster([...servers], { ...lookup, ...CLUSTER_RULES, redisOptions: { ...nodes, ...RULES } })
+    },
   }
 }
 
@@ -84,33 +98,33 @@ function checkPrefix(prefix: string): string {
   throw new TypeError(`the prefix of the keys in Redis is ${describe(prefix)}: expected at most 100 letters, digits and ":", ".", "_", "-"`)
 }
 
+/** The most hash tags, each of which is asked for the actors that are to be woken. */
+const SHARDS_MAX = 256
+
+function checkShards(shards: number): number {
+  if (Number.isInteger(shards) && shards >= 1 && shards <= SHARDS_MAX) return shards
+  throw new TypeError(`shards is ${describe(shards)}: expected a whole number from 1 to ${SHARDS_MAX}`)
+}
+
 /** The server of a client given by the user, over new connections with the client's options. */
-export function clientTarget(client: Client, { tls, prefix }: Given = {}): Target {
+export function clientTarget(client: Client, { tls, prefix, shards }: Given = {}): Target {
   if (tls) throw new TypeError('the option tls belongs to a URL; a client has its own')
-  const own = checkPrefix(prefix ?? PREFIX)
-  if (isCluster(client)) return clusterTarget(client, own)
+  const own = { prefix: checkPrefix(prefix ?? PREFIX), shards: checkShards(shards ?? 1) }
+  if (isCluster(client)) return { ...own, ...clusterTarget(client) }
   const { host = 'localhost', port = 6379, path, db = 0, sentinels, name } = client.options
   const at = sentinels ? `sentinel:${name ?? ''}` : path ?? `${host}:${port}`
   return {
     address: `redis://${at}${db > 0 ? `/${db}` : ''}`,
-    prefix: own,
+    ...own,
     make: () => Promise.resolve(client.duplicate(RULES)),
   }
 }
 
-function clusterTarget(client: Cluster, prefix: string): Target {
+function clusterTarget(client: Cluster): Pick<Target, 'address' | 'make'> {
   const { startupNodes } = client as unknown as { startupNodes: readonly ClusterNode[] }
   return {
     address: `redis-cluster://${startupNodes.map(place).join(',')}`,
-    prefix,
-    make: () => Promise.resolve(client.duplicate([], {
-      lazyConnect: true,
-      clusterRetryStrategy: null,
-      enableOfflineQueue: false,
-      scaleReads: 'master',
-      // the cluster itself decides on options that it has too, such as the ones above
-      redisOptions: RULES,
-    })),
+    make: () => Promise.resolve(client.duplicate([], { ...CLUSTER_RULES, redisOptions: RULES })),
   }
 }
 

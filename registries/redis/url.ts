@@ -1,7 +1,7 @@
-/** The URL of a Redis registry: of one server, or of sentinels that name it. */
+/** The URL of a Redis registry: of one server, of sentinels that name it, or of nodes of a cluster. */
 import { describe } from '../../src/errors.js'
 
-/** One server or sentinel. */
+/** One server, sentinel or node. */
 export interface Place {
   readonly host: string
   readonly port: number
@@ -15,23 +15,28 @@ export interface RedisUrl {
   readonly servers: readonly [Place, ...Place[]]
   /** The name of the master that the servers, which are sentinels, tell; undefined if there is one server, the master. */
   readonly master: string | undefined
+  /** Whether the servers are nodes of a cluster. */
+  readonly cluster: boolean
   readonly db: number
   readonly username: string
   readonly password: string
   readonly prefix: string | undefined
+  readonly shards: number | undefined
 }
 
-const FORM = 'redis://user:password@host:6379/0, or redis+sentinel://host:26379,host:26379/master'
+const FORM = 'redis://user:password@host:6379/0, redis+sentinel://host:26379,host:26379/master or redis+cluster://host:6379,host:6379'
 const PORT = 6379
 const SENTINEL_PORT = 26_379
 
 /** @throws TypeError if the text is no such URL; the message omits the URL, which may contain a password */
 export function parseUrl(text: string): RedisUrl {
-  const [, scheme, who = '', hosts = '', rest = ''] = /^(rediss?(?:\+sentinel)?):(?:\/\/(?:([^/?#]*)@)?([^/?#@]*))?(.*)$/s.exec(text) ?? []
+  const [, scheme, who = '', hosts = '', rest = ''] = /^(rediss?(?:\+(?:sentinel|cluster))?):(?:\/\/(?:([^/?#]*)@)?([^/?#@]*))?(.*)$/s.exec(text) ?? []
   if (scheme === undefined) throw unfit(text)
-  const sentinel = scheme.endsWith('+sentinel')
+  const [sentinel, cluster] = [scheme.endsWith('+sentinel'), scheme.endsWith('+cluster')]
   const [first = '', ...more] = hosts.split(',')
-  if (more.length > 0 && !sentinel) throw new TypeError(`the URL of a Redis registry has one host; several are sentinels, as in ${FORM}`)
+  if (more.length > 0 && !sentinel && !cluster) {
+    throw new TypeError(`the URL of a Redis registry has one host; several are sentinels, or nodes of a cluster, as in ${FORM}`)
+  }
   // URL knows no list of hosts, and no port of a scheme with a plus: each host is read by itself
   const url = parsed(`redis://${who && `${who}@`}${first}${rest}`)
   const port = sentinel ? SENTINEL_PORT : PORT
@@ -41,17 +46,20 @@ export function parseUrl(text: string): RedisUrl {
     throw new TypeError('the path in the URL of a Redis registry is the number of a database, as in redis://host:6379/2')
   }
   for (const name of url.searchParams.keys()) {
-    if (name !== 'prefix') throw new TypeError(`the URL of a Redis registry has a parameter ${describe(name)}; the only one that it may have is prefix`)
+    if (name === 'prefix' || name === 'shards') continue
+    throw new TypeError(`the URL of a Redis registry has a parameter ${describe(name)}; it may have prefix and shards`)
   }
   const db = Number(number)
+  if (cluster && db > 0) throw new TypeError('a cluster has one database, with the number 0: remove the path from the URL')
   const path = [master, ...(db > 0 ? [db] : [])].filter((part) => part !== undefined)
   return {
     address: [`${scheme}://${servers.map(textOf).join(',')}`, ...path].join('/'),
     secure: scheme.startsWith('rediss'),
-    servers, master, db,
+    servers, master, cluster, db,
     username: decodeURIComponent(url.username),
     password: decodeURIComponent(url.password),
     prefix: url.searchParams.get('prefix') ?? undefined,
+    shards: url.searchParams.has('shards') ? Number(url.searchParams.get('shards')) : undefined,
   }
 }
 

@@ -49,7 +49,7 @@ export function batch(session: Session, options: BatchOptions, steps: readonly S
 
 /** Locks the row of the namespace, which is made if it is missing. */
 async function lock({ sql, rows, changed, dialect, tables: { spaces } }: Session, namespace: string, loaded: Rows): Promise<void> {
-  const locked = () => rows(sql`select generation, born, revision, mark from ${spaces} where namespace = ${namespace} for update`)
+  const locked = () => rows(sql`select generation, born, revision, mark from ${spaces} where namespace = ${namespace} ${sql.raw(dialect.lockRow)}`)
   let [row] = await locked()
   if (!row) {
     await changed(sql`
@@ -63,7 +63,7 @@ async function lock({ sql, rows, changed, dialect, tables: { spaces } }: Session
 }
 
 /** Loads what the rules can need. @returns the database's time, after the lock was had */
-async function load({ sql, rows, now, tables }: Session, namespace: string, loaded: Rows, subjects: readonly Subject[]): Promise<number> {
+async function load({ sql, rows, now, dialect, tables }: Session, namespace: string, loaded: Rows, subjects: readonly Subject[]): Promise<number> {
   const ids = sql.join(subjects.map(({ id }) => id))
   const names = sql.join(subjects.map(({ name = '' }) => name))
   const some = sql.raw(String(subjects.length + 1)) // as many as these steps can change, and one more
@@ -75,14 +75,15 @@ async function load({ sql, rows, now, tables }: Session, namespace: string, load
     select 'lease', id, lease_end, null, null, null from ${tables.entries} where namespace = ${namespace} and ${where}`
   const lapsed = (where: Part) => sql`
     select 'lapsed', id, lapsed_at, null, null, null from ${tables.lapsed} where namespace = ${namespace} and ${where}`
+  const part = sql.raw(dialect.beforePart)
   const found = await rows(sql`
     ${entries(sql`id in (${ids})`)}
     union all ${entries(sql`name in (${names})`)}
-    union all (${entries(sql`lease_end <= ${ended} order by lease_end limit ${sql.raw(String(SWEEP_MAX + 1))}`)})
-    union all (${leases(sql`lease_end > ${ended} order by lease_end limit ${some}`)})
-    union all (${leases(sql`lease_end > ${ended} order by lease_end desc limit ${some}`)})
+    union all ${part} (${entries(sql`lease_end <= ${ended} order by lease_end limit ${sql.raw(String(SWEEP_MAX + 1))}`)})
+    union all ${part} (${leases(sql`lease_end > ${ended} order by lease_end limit ${some}`)})
+    union all ${part} (${leases(sql`lease_end > ${ended} order by lease_end desc limit ${some}`)})
     union all ${lapsed(sql`id in (${ids})`)}
-    union all (${lapsed(sql`lapsed_at <= ${now} - ${sql.raw(String(LAPSED_MS))} limit ${sql.raw(String(FORGET_MAX))}`)})
+    union all ${part} (${lapsed(sql`lapsed_at <= ${now} - ${sql.raw(String(LAPSED_MS))} limit ${sql.raw(String(FORGET_MAX))}`)})
     union all select 'now', '', ${now}, null, null, null`)
   let at = 0
   for (const row of found) {
@@ -105,7 +106,7 @@ async function write(session: Session, { namespace, channel }: BatchOptions, loa
   await session.write([...writes, ...historyOf(session, namespace, loaded)], { channel, payload: namespace })
 }
 
-function leasesOf({ sql, tables: { entries } }: Session, namespace: string, loaded: Rows, subjects: readonly Subject[]): Write[] {
+function leasesOf({ sql, dialect, tables: { entries } }: Session, namespace: string, loaded: Rows, subjects: readonly Subject[]): Write[] {
   const here = sql`namespace = ${namespace}`
   const leases = loaded.changed('lease')
   const removed = leases.filter(({ after }) => after === undefined)
@@ -113,7 +114,7 @@ function leasesOf({ sql, tables: { entries } }: Session, namespace: string, load
   const renewed = new Set(leases.map(({ id }) => id))
   const missed = loaded.changed('missed').filter(({ id, after }) => after !== undefined && !renewed.has(id))
   const among = (of: readonly { id: string }[]) =>
-    sql`${here} and (id, lease_end) in (${sql.join(of.map((one) => sql`(${one.id}, ${Number(loaded.before('lease', one.id))})`))})`
+    sql`${here} and (id, lease_end) in (${sql.raw(dialect.valuesOf)}${sql.join(of.map((one) => sql`(${one.id}, ${Number(loaded.before('lease', one.id))})`))})`
   const writes: Write[] = leases.filter(({ after }) => after !== undefined).map(({ id, before, after }) => {
     const [end, record] = [Number(after), loaded.get('peer', id) ?? '']
     const { name = '' } = subjects.findLast((one) => one.id === id && one.name !== undefined) ?? {}

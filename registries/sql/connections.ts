@@ -27,6 +27,8 @@ export interface Limits {
   readonly most: number
   /** How long a statement may stay unanswered, in milliseconds. */
   readonly statementMs: number
+  /** Whether a commit waits for the disk, where that is not a setting of the server. */
+  readonly durable: boolean
 }
 
 /** Time limit for connecting, in milliseconds. */

@@ -12,13 +12,11 @@ import type { Dialect } from './dialect.js'
 import { Conflict, failure, isConflict, isDenied, isMissing } from './failure.js'
 import { TABLES, VERSION, schemaStatement, statements, tableName, type Place, type TableName } from './schema.js'
 import { isTrue, number, type Row } from './values.js'
-import type { Base, Target } from './target.js'
+import type { Base, Target } from './base.js'
 
-/** How often an operation runs again after a conflict. */
-const RETRIES = 20
-/** The pause before it, at most, in milliseconds for each try, and in all. */
+/** The pause before an operation runs again, at most, in milliseconds for each try, and in all. */
 const RETRY_MS = 5
-const RETRY_MAX_MS = 200
+const RETRY_MAX_MS = 50
 /** How many times its limit an operation may wait for a connection, which others of this process use. */
 const PATIENCE = 3
 /** How long making the tables may take, in milliseconds; until then, it waits for others who make them. */
@@ -91,13 +89,14 @@ export class Database {
 
   /** Runs the operation again after a conflict. */
   async #repeated<T>(
-    state: State, work: (session: Session) => Promise<T>, retries = RETRIES, limitMs = this.options.limitMs,
+    state: State, work: (session: Session) => Promise<T>, retries?: number, limitMs = this.options.limitMs,
   ): Promise<T> {
+    const base = await this.#open()
     for (let tries = 0; ; tries++) {
       try {
-        return await this.#connected(await this.#open(), state, work, limitMs)
+        return await this.#connected(base, state, work, limitMs)
       } catch (error) {
-        if (state.over || tries >= retries || !isConflict(error)) throw error
+        if (state.over || tries >= (retries ?? base.dialect.retries) || !isConflict(error)) throw error
         await this.#pause(tries)
       }
     }
@@ -121,8 +120,8 @@ export class Database {
 
   #open(): Promise<Base> {
     if (this.#closed) throw this.#over()
-    const { target, clock, most, limitMs } = this.options
-    return this.#opening ??= target.open(clock, { most, statementMs: limitMs }).catch((error: unknown) => {
+    const { target, clock, most, limitMs, what } = this.options
+    return this.#opening ??= target.open(clock, { most, statementMs: limitMs, durable: what === 'store' }).catch((error: unknown) => {
       this.#opening = undefined
       throw error
     })
@@ -149,10 +148,7 @@ export class Database {
         return
       }
       await session.transaction(async () => {
-        // of the transaction, so that a pooler does no harm; other instances try again meanwhile
-        const name = `${place.schema ?? ''}.${place.prefix}`
-        const [lock] = await session.rows(session.sql`select pg_try_advisory_xact_lock(${LOCK}, hashtext(${name})) as taken`)
-        if (!isTrue(lock?.['taken'])) throw new Conflict()
+        if (kind === 'postgres') await this.#lock(session)
         const there = first.length === 0 || await schemaIsThere(session, place.schema!)
         for (const text of [...there ? [] : first, ...statements(kind, place, await versionOf(session))]) await session.execute(text)
       })
@@ -163,9 +159,18 @@ export class Database {
     }
   }
 
+  /** Locks the making of tables, in this transaction, so that a pooler does no harm; other instances try again meanwhile. */
+  async #lock({ rows, sql }: Session): Promise<void> {
+    const { schema = '', prefix } = this.options.place
+    const [lock] = await rows(sql`select pg_try_advisory_xact_lock(${LOCK}, hashtext(${`${schema}.${prefix}`})) as taken`)
+    if (!isTrue(lock?.['taken'])) throw new Conflict()
+  }
+
   #pause(tries: number): Promise<void> {
     const { clock, random } = this.options
-    return new Promise((resolve) => { clock.setTimeout(resolve, jitter(random, Math.min(RETRY_MS * (tries + 1), RETRY_MAX_MS), 1)) })
+    const ms = jitter(random, Math.min(RETRY_MS * (tries + 1), RETRY_MAX_MS), 1)
+    // holds the process, because somebody waits for the operation, and a file has no socket that would
+    return new Promise((resolve) => { clock.setTimeout(resolve, ms, true) })
   }
 
   #over(): StageError {
@@ -193,10 +198,13 @@ interface State {
 /** The version of the tables; 0 if there are none. */
 async function versionOf(session: Session): Promise<number> {
   const { sql, dialect: { kind }, names, place: { schema = null, prefix } } = session
-  const there = await session.rows(kind === 'postgres'
-    ? sql`select to_regclass(${names.schema_version}) is not null as there`
-    : sql`select count(*) as there from information_schema.tables
-        where table_schema = coalesce(${schema}, database()) and table_name = ${`${prefix}schema_version`}`)
+  const table = `${prefix}schema_version`
+  const there = await session.rows({
+    postgres: sql`select to_regclass(${names.schema_version}) is not null as there`,
+    mysql: sql`select count(*) as there from information_schema.tables
+      where table_schema = coalesce(${schema}, database()) and table_name = ${table}`,
+    sqlite: sql`select count(*) as there from sqlite_master where type = 'table' and name = ${table}`,
+  }[kind])
   if (!isTrue(there[0]?.['there'])) return 0
   const [row] = await session.rows(sql`select max(version) as version from ${session.tables.schema_version}`)
   return number(row?.['version'] ?? 0)

@@ -7,6 +7,18 @@ export interface Dialect {
   readonly now: string
   /** Statements that begin a transaction in which each statement sees everything that was committed before it. */
   readonly begin: readonly string[]
+  /** How often an operation runs again after a conflict with others. */
+  readonly retries: number
+  /** The words behind a `select` of the row that is to be locked; empty where a transaction has locked everything. */
+  readonly lockRow: string
+  /** The function that returns the greater of two numbers. */
+  readonly greatest: string
+  /** The words before a part of a `union` that has an `order by` or a `limit` of its own, which stands in parentheses. */
+  readonly beforePart: string
+  /** The word between `in (` and rows of several columns. */
+  readonly valuesOf: string
+  /** Whether an `insert` and an `update` can return rows. */
+  readonly returning: boolean
   /** The beginning and the end of an `insert` that skips rows which are there already. */
   readonly insertNew: string
   readonly unlessThere: string

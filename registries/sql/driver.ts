@@ -17,13 +17,44 @@ export async function loadMysql(address: string): Promise<typeof import('mysql2'
   return (await load(address, 'mysql2', () => import('mysql2'))).default
 }
 
+/** No literal, so that compilers and bundlers do not look for a package that few need. */
+const BETTER_SQLITE: string = 'better-sqlite3'
+
+/** The same for SQLite, where Node's own will not do. */
+export async function loadBetterSqlite(address: string): Promise<BetterSqlite> {
+  return (await load(address, BETTER_SQLITE, () => import(BETTER_SQLITE) as Promise<{ default: BetterSqlite }>)).default
+}
+
+/** A prepared statement, as Kysely expects it. */
+export interface SqliteStatement {
+  /** Whether it returns rows. */
+  readonly reader: boolean
+  all(parameters: readonly unknown[]): unknown[]
+  run(parameters: readonly unknown[]): { changes: number | bigint, lastInsertRowid: number | bigint }
+  iterate(parameters: readonly unknown[]): IterableIterator<unknown>
+}
+
+/** An open database. Errors have a `code` such as SQLITE_BUSY. */
+export interface SqliteHandle {
+  prepare(text: string): SqliteStatement
+  close(): void
+}
+
+/** The class that better-sqlite3 exports, as far as it is used. */
+export type BetterSqlite = new (path: string, options: { timeout: number }) => SqliteHandle
+
 async function load<T>(address: string, name: string, importing: () => Promise<T>): Promise<T> {
   try {
     return await importing()
   } catch (cause) {
     const why = asError(cause).message.split('\n')[0]
-    const driver = name === 'kysely' ? address.startsWith('postgres') ? 'pg' : 'mysql2' : name
+    const driver = name === 'kysely' ? driverOf(address) : name
     const needs = `the registry ${address} needs the package ${name}, which cannot be loaded here (${why})`
     throw new StageError('REGISTRY_UNAVAILABLE', `${needs}: npm install kysely@0.28 ${driver}`, { cause })
   }
+}
+
+function driverOf(address: string): string {
+  if (address.startsWith('postgres')) return 'pg'
+  return address.startsWith('sqlite') ? 'better-sqlite3' : 'mysql2'
 }

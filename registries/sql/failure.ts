@@ -34,10 +34,12 @@ function codeOf(error: unknown): string {
 
 /** A transaction that was rolled back because of another transaction: serialization, deadlock, or a row that was made in between. */
 export const isConflict = (error: unknown): boolean =>
-  error instanceof Conflict || /^(40001|40P01|23505|ER_LOCK_DEADLOCK|ER_DUP_ENTRY|ER_CHECKREAD)$/.test(codeOf(error))
+  error instanceof Conflict || /^(40001|40P01|23505|ER_LOCK_DEADLOCK|ER_DUP_ENTRY|ER_CHECKREAD|SQLITE_(BUSY|LOCKED|CONSTRAINT)\w*)$/.test(codeOf(error))
 
 /** There are no tables, or no schema: nobody has made them yet, or somebody has deleted them. */
-export const isMissing = (error: unknown): boolean => /^(42P01|3F000|ER_NO_SUCH_TABLE)$/.test(codeOf(error))
+export const isMissing = (error: unknown): boolean =>
+  /^(42P01|3F000|ER_NO_SUCH_TABLE)$/.test(codeOf(error)) || (isError(error) && NO_TABLE.test(error.message))
+const NO_TABLE = /^(SQLITE_ERROR )?no such table: /
 
 /** The user may not do that. */
 export const isDenied = (error: unknown): boolean => /^(42501|ER_(DB|TABLE|COLUMN|SPECIFIC_)ACCESS_?DENIED_ERROR)$/.test(codeOf(error))
@@ -47,6 +49,13 @@ const READ_ONLY = /^(25006|ER_OPTION_PREVENTS_STATEMENT|ER_READ_ONLY_MODE|ER_CAN
 
 /** Pairs of [code and text of the error, advice]; the first match counts. */
 const advice: readonly (readonly [RegExp, string])[] = [
+  [/^SQLITE_(BUSY|LOCKED)/, 'another process holds its lock; look for a program that has the file open in a transaction'],
+  [/^SQLITE_CANTOPEN|directory does not exist/, 'its file cannot be opened; check that the folder exists, and who may write to it'],
+  [/^SQLITE_(READONLY|PERM)/, 'its file cannot be written; check the owner and the mode of the file and of its folder'],
+  [/^SQLITE_FULL/, 'its disk is full; free space there'],
+  [/^SQLITE_(NOTADB|CORRUPT)/, 'the file is not a database of SQLite, or is damaged; choose another file'],
+  [/^SQLITE_IOERR/, "the disk fails; look at the system's log"],
+  [/write-ahead log/, "use a file on a disk of this machine, or a database server"],
   [/ECONNREFUSED|ENOENT/,
     "no database server answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
   [/ENOTFOUND|EAI_AGAIN/, 'no such host; check the URL'],
@@ -67,15 +76,15 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/NET_PACKET_TOO_LARGE|max_allowed_packet/,
     'a state is larger than its max_allowed_packet; set max_allowed_packet = 32M there, or keep less in the actor'],
   [/^22P05|^22021|ER_TRUNCATED_WRONG_VALUE_FOR_FIELD/, 'its encoding is not UTF-8; use a database with the encoding UTF8'],
-  [/^42703|^42804|^42P10|ER_BAD_FIELD_ERROR|newer version/,
+  [/^42703|^42804|^42P10|ER_BAD_FIELD_ERROR|no such column|newer version/,
     'its tables are not those of this version; update this library, or choose another schema or prefix'],
-  [/^42P01|ER_NO_SUCH_TABLE/, 'its tables are missing; the next operation makes them'],
+  [/^42P01|ER_NO_SUCH_TABLE|no such table/, 'its tables are missing; the next operation makes them'],
   [/BINLOG_STMT|BINLOG_UNSAFE/, 'its binlog_format is STATEMENT; set it to ROW or MIXED'],
   [/startup parameter|08P01/, 'a pooler refuses a parameter of the URL; remove the parameter'],
   [/SSL|TLS|certificate|CERT_/i, 'TLS failed; check the parameters of the URL (sslmode for Postgres, ssl for MySQL) and the certificate'],
   [/timed out|ETIMEDOUT/, 'it did not answer in time; check that it is running and reachable'],
   [/at the same time/, 'try again in a moment'],
-  [/ECONNRESET|EPIPE|PROTOCOL_|closed|terminated|Connection lost/i, 'the connection was closed; reconnecting'],
+  [/ECONNRESET|EPIPE|PROTOCOL_|closed|terminated|Connection lost|not queryable/i, 'the connection was closed; reconnecting'],
 ]
 
 /** The credentials are missing, wrong, or of a user who may not connect. */

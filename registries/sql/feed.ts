@@ -4,16 +4,16 @@ import { LOG_MAX, same } from '../shared/ledger.js'
 import type { Seen } from '../shared/ledger.js'
 import { Views } from '../shared/views.js'
 import type { Witness } from '../shared/views.js'
+import type { Polls } from './base.js'
 import type { Database } from './database.js'
 import type { Notices } from './notices.js'
 import { number, optional, seenOf, text, type Row } from './values.js'
 
-/** Interval of the polls: the first after a change; it grows up to the second while nothing changes, ± 10 %. */
-const POLL_MS = 1000
-const POLL_MAX_MS = 5000
+/** The interval grows by this factor at each poll without a change; ± 10 %. */
 const POLL_FACTOR = 1.5
-/** A heartbeat says whether there is anything new, too: it postpones the poll beyond the next heartbeat. */
-const BEAT_MS = 5700
+
+/** Of a server, which each poll asks: the poll after a heartbeat is later than the next heartbeat. */
+export const POLLS: Polls = { firstMs: 1000, mostMs: 5000, beatMs: 5700 }
 
 export interface FeedOptions {
   readonly namespace: string
@@ -21,6 +21,7 @@ export interface FeedOptions {
   readonly database: Database
   readonly witness: Witness
   readonly notices: Notices | undefined
+  readonly polls: Polls
   readonly clock: Clock
   readonly random: Random
   /** Begins a history, if the tables are empty. */
@@ -56,7 +57,7 @@ export class Feed {
   /** A step has read this point in history. */
   hint(state: Seen): void {
     if (!same(state, this.#seen)) this.#wake()
-    else if (this.#woken && !this.#hinted) this.#arm(BEAT_MS)
+    else if (this.#woken && !this.#hinted) this.#arm(this.options.polls.beatMs)
   }
 
   #wake(): void {
@@ -72,18 +73,18 @@ export class Feed {
   }
 
   async #run(): Promise<void> {
-    const { clock, random, notices } = this.options
-    let pollMs = POLL_MS
+    const { clock, random, notices, polls: { firstMs, mostMs } } = this.options
+    let pollMs = firstMs
     try {
       await this.views.look()
       while (!this.views.ended) {
-        await this.#wait(jitter(random, notices?.live ? POLL_MAX_MS : pollMs, 0.1))
+        await this.#wait(jitter(random, notices?.live ? mostMs : pollMs, 0.1))
         if (this.views.ended) return
         this.#hinted = false
         const [readAt, before] = [clock.now(), this.#seen]
         await this.views.look()
         const changed = !same(before, this.#seen)
-        pollMs = changed ? POLL_MS : Math.min(pollMs * POLL_FACTOR, POLL_MAX_MS)
+        pollMs = changed ? firstMs : Math.min(pollMs * POLL_FACTOR, mostMs)
         if (changed) await this.#pause(readAt + this.views.pauseMs - clock.now())
       }
     } catch (error) {
@@ -173,7 +174,7 @@ export class Feed {
     if (!space) return false
     const now = { generation: text(space['id']), mark: text(space['words']), revision: number(space['count_of']) }
     const [past] = of('past')
-    const continuous = seen === undefined || (past !== undefined && text(past['words']) === seen.mark)
+    const continuous = seen === undefined || same(now, seen) || (past !== undefined && text(past['words']) === seen.mark)
     const records = of('entry').map((row): [string, string] => [text(row['id']), text(row['words'])])
     this.#seen = now
     this.views.replace(witness.see(now, continuous), records, of('lapsed').map((row) => text(row['id'])))

@@ -8,6 +8,9 @@ export async function lossesOf({ sql, rows, dialect }: Session): Promise<string[
     const [row] = await rows(sql`select current_setting('synchronous_commit') as sync, current_setting('fsync') as fsync`)
     const [sync, fsync] = [text(row?.['sync']), text(row?.['fsync'])]
     found.push([sync === 'off', 'synchronous_commit', sync, 'on'], [fsync === 'off', 'fsync', fsync, 'on'])
+  } else if (dialect.kind === 'sqlite') {
+    const [row] = await rows(sql`pragma synchronous`)
+    found.push([number(row?.['synchronous']) < 2, 'synchronous', row?.['synchronous'], 'full'])
   } else {
     const [row] = await rows(sql`
       select @@global.innodb_flush_log_at_trx_commit as flushed, @@global.sync_binlog as synced, @@global.log_bin as logged`)

@@ -8,6 +8,12 @@ export const mysql: Dialect = {
   now: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
   // for the next transaction only
   begin: ['set transaction isolation level read committed', 'start transaction'],
+  retries: 20,
+  lockRow: 'for update',
+  greatest: 'greatest',
+  beforePart: '',
+  valuesOf: '',
+  returning: false,
   insertNew: 'insert ignore into',
   unlessThere: '',
   // bytes are sent as hexadecimal literals: how text would have to be escaped depends on the sql_mode of the server
@@ -16,6 +22,8 @@ export const mysql: Dialect = {
 
 /** How long a statement waits for a lock, in seconds; the default of a server is 50. */
 const LOCK_WAIT_S = 3
+/** After how long a MariaDB ends a transaction whose client has stopped in the middle of it, in seconds. A MySQL cannot do that. */
+const STALLED_S = 10
 
 /** Options of each query, so that the options of the user's pool do not count. */
 const FORM = {
@@ -39,7 +47,8 @@ export function connectionLink(make: () => Connection): Link {
   return {
     ready: async () => {
       await new Promise<void>((resolve, reject) => { connection.connect((error: unknown) => error ? reject(error) : resolve()) })
-      await run(connection, `set session innodb_lock_wait_timeout = ${LOCK_WAIT_S}`, [])
+      const onMariadb = `/*M!100301 , idle_transaction_timeout = ${STALLED_S} */` // a comment for MySQL
+      await run(connection, `set session innodb_lock_wait_timeout = ${LOCK_WAIT_S} ${onMariadb}`, [])
     },
     query: (text, values) => run(connection, text, values),
     onend: (fn) => {

@@ -1,23 +1,24 @@
 /**
- * The registry on a Postgres, MySQL or MariaDB. The tables can be inspected with any client (`schema.ts` has them), and each
- * step is one transaction. An instance has up to four connections for its steps, on Postgres one for notifications, and up to
- * eight that its stores share.
+ * The registry on a Postgres, MySQL or MariaDB, or in a file of SQLite. The tables can be inspected with any client (`schema.ts`
+ * has them), and each step is one transaction. An instance has up to four connections to a server for its steps, on Postgres one
+ * for notifications, and up to eight that its stores share. SQLite has one connection for the steps, and one for the stores.
  */
 import { systemClock } from '../../src/clock.js'
 import { StageError } from '../../src/errors.js'
 import { knownOptions } from '../../src/known-options.js'
 import { systemRandom } from '../../src/random.js'
 import type { Clock, Entry, Lease, Random, Registry, Store, View } from '../../src/types.js'
+import { Feeds } from '../shared/feeds.js'
 import { Listings } from '../shared/listing.js'
 import { Stores } from '../shared/storing.js'
-import { Witness } from '../shared/views.js'
+import type { Target } from './base.js'
 import { Database } from './database.js'
-import { Feed } from './feed.js'
+import { Feed, POLLS } from './feed.js'
 import { Notices } from './notices.js'
-import { DEFAULT_PREFIX, placeOf } from './schema.js'
+import { DEFAULT_PREFIX, checkNoSchema, placeOf } from './schema.js'
 import { SqlSteps } from './steps.js'
 import { SqlStore } from './store.js'
-import { kyselyTarget, poolTarget, urlTarget, type Target } from './target.js'
+import { kyselyTarget, poolTarget, urlTarget } from './target.js'
 
 export { schemaSql } from './schema.js'
 
@@ -26,11 +27,11 @@ export type SqlPool =
   | { connect(): Promise<unknown>; readonly options?: unknown }
   | { getConnection(...args: never[]): unknown; readonly pool?: unknown }
 
-/** Options of a registry on a database server. Exactly one option among `url`, `pool` and `kysely` says where it is. */
+/** Options of a registry on a database. Exactly one option among `url`, `pool` and `kysely` says where it is. */
 export interface SqlRegistryOptions {
   /**
-   * `postgres:`, `mysql:` or `mariadb:` with user, password, host, port, database and the parameters of the driver; `schema`
-   * and `prefix` can be parameters, too.
+   * `postgres:`, `mysql:` or `mariadb:` with user, password, host, port, database and the parameters of the driver, or
+   * `sqlite:/path/to/file`. `schema` and `prefix` can be parameters, too.
    */
   url?: string | undefined
   /**
@@ -43,7 +44,7 @@ export interface SqlRegistryOptions {
    * and changes are found by polling.
    */
   kysely?: { withoutPlugins(): unknown; readonly isTransaction: boolean } | undefined
-  /** The schema of the tables, or their database on MySQL and MariaDB, made if missing; default: that of the connection. */
+  /** The schema of the tables, or their database on MySQL and MariaDB, made if missing; default: that of the connection. SQLite has none. */
   schema?: string | undefined
   /** The beginning of the names of the tables; default `stagemesh_`. */
   prefix?: string | undefined
@@ -63,21 +64,21 @@ const STORE_MS = 5000
 const STEP_CONNECTIONS = 4
 const STORE_CONNECTIONS = 8
 
-/** A registry on a Postgres 12 or later, MySQL 8 or MariaDB 10.6 or later, for any number of machines. */
+/** A registry on a Postgres 12 or later, MySQL 8 or MariaDB 10.6 or later for any number of machines, or on SQLite for one. */
 export class SqlRegistry implements Registry {
   readonly address: string
   readonly #clock: Clock
   readonly #random: Random
   readonly #channel: string
+  readonly #target: Target
   readonly #database: Database
   /** A heartbeat must not wait behind large states, so stores have connections of their own. */
   readonly #stored: Database
   readonly #notices: Notices | undefined
   readonly #listings: Listings
-  readonly #feeds = new Map<string, Feed>()
+  readonly #feeds = new Feeds<Feed>()
   readonly #stepping = new Map<string, SqlSteps>()
   readonly #stores = new Stores()
-  readonly #witnesses = new Map<string, Witness>()
   #closing: Promise<void> | undefined
 
   /**
@@ -91,7 +92,9 @@ export class SqlRegistry implements Registry {
     const target = targetOf(given)
     const { schema = target.schema, prefix = target.prefix ?? DEFAULTS.prefix } = given
     const place = placeOf(schema, prefix)
+    if (target.address.startsWith('sqlite:')) checkNoSchema(place)
     this.address = target.address
+    this.#target = target
     this.#clock = clock
     this.#random = random
     this.#channel = `${schema ?? ''}.${prefix}`
@@ -112,16 +115,10 @@ export class SqlRegistry implements Registry {
   async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
     if (this.#closing) throw new StageError('CLOSED', `the registry ${this.address} was closed`)
     if (signal.aborted) return
-    const feed = this.#feed(namespace)
-    feed.views.watchers++
-    try {
-      yield* feed.views.watch(signal)
-    } finally {
-      if (--feed.views.watchers === 0) {
-        feed.stop()
-        if (this.#feeds.get(namespace) === feed) this.#feeds.delete(namespace)
-      }
-    }
+    yield* this.#feeds.watch(namespace, signal, (witness) => new Feed({
+      namespace, witness, address: this.address, clock: this.#clock, random: this.#random, database: this.#database, notices: this.#notices,
+      polls: this.#target.polls ?? POLLS, begin: () => this.#steps(namespace).begin(),
+    }))
   }
 
   /** Opens the store in the same database. */
@@ -135,24 +132,10 @@ export class SqlRegistry implements Registry {
 
   async #close(): Promise<void> {
     this.#listings.close()
-    for (const feed of this.#feeds.values()) feed.stop()
+    this.#feeds.stop()
     this.#notices?.close()
     await this.#stores.close()
     await Promise.all([this.#database.close(), this.#stored.close()])
-  }
-
-  #feed(namespace: string): Feed {
-    const present = this.#feeds.get(namespace)
-    if (present && !present.views.ended) return present
-    // the witness outlives a watch, so that the next watch notices changes in between
-    const witness = this.#witnesses.get(namespace) ?? new Witness()
-    this.#witnesses.set(namespace, witness)
-    const feed = new Feed({
-      namespace, witness, address: this.address, clock: this.#clock, random: this.#random, database: this.#database, notices: this.#notices,
-      begin: () => this.#steps(namespace).begin(),
-    })
-    this.#feeds.set(namespace, feed)
-    return feed
   }
 
   #steps(namespace: string): SqlSteps {

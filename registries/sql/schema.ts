@@ -3,8 +3,8 @@
  * `schema_version` holds the number of the last migration; a migration is added to the end of the list and never changed.
  */
 
-/** The two kinds of servers. MariaDB is of the kind of MySQL. */
-export type Kind = 'postgres' | 'mysql'
+/** The kinds of databases. MariaDB is of the kind of MySQL. */
+export type Kind = 'postgres' | 'mysql' | 'sqlite'
 
 /** Where the tables are. */
 export interface Place {
@@ -31,7 +31,12 @@ export function placeOf(schema: string | undefined, prefix: string): Place {
   return { schema, prefix }
 }
 
-const quoted = (kind: Kind, name: string): string => kind === 'postgres' ? `"${name}"` : `\`${name}\``
+/** @throws TypeError if there is a schema */
+export function checkNoSchema({ schema }: Place): void {
+  if (schema !== undefined) throw new TypeError('a database of SQLite has no schemas: use prefix, or another file')
+}
+
+const quoted = (kind: Kind, name: string): string => kind === 'mysql' ? `\`${name}\`` : `"${name}"`
 
 /** The name of a table as it stands in SQL. */
 export const tableName = (kind: Kind, { schema, prefix }: Place, name: TableName): string =>
@@ -58,9 +63,13 @@ const WORDS: Readonly<Record<Kind, Words>> = {
     text: (bytes) => `varbinary(${bytes})`, // in the collations of MySQL, case, accents and trailing blanks need not count
     json: 'blob', data: 'longblob', end: ' engine = innodb row_format = dynamic', endOfActors: ' engine = innodb row_format = dynamic',
   },
+  sqlite: {
+    text: () => 'text', json: 'text', data: 'blob', end: ' without rowid',
+    endOfActors: '', // rows of tables without rowid should be small
+  },
 }
 
-/** An index, which MySQL makes with its table, and Postgres by a statement of its own. */
+/** An index, which MySQL makes with its table, and the others by a statement of its own. */
 interface Index {
   readonly name: string
   readonly columns: string
@@ -106,11 +115,11 @@ export const VERSION = MIGRATIONS.length
 
 /** The statements that lead from a version to the present one; 0: there are no tables. Each can run again. */
 export function statements(kind: Kind, place: Place, from = 0): string[] {
-  const insert = `${kind === 'postgres' ? 'insert into' : 'insert ignore into'} ${tableName(kind, place, 'schema_version')}`
+  const insert = `${kind === 'mysql' ? 'insert ignore into' : 'insert into'} ${tableName(kind, place, 'schema_version')}`
   return [
     ...made(kind, place, 'schema_version', ['version bigint not null primary key']),
     ...MIGRATIONS.slice(from).flatMap((migration) => migration(kind, place)),
-    `${insert} (version) values (${VERSION})${kind === 'postgres' ? ' on conflict do nothing' : ''}`,
+    `${insert} (version) values (${VERSION})${kind === 'mysql' ? '' : ' on conflict do nothing'}`,
   ]
 }
 
@@ -126,6 +135,7 @@ export const schemaStatement = (kind: Kind, schema: string): string =>
  */
 export function schemaSql(kind: Kind, options: { schema?: string | undefined, prefix?: string | undefined } = {}): string {
   const place = placeOf(options.schema, options.prefix ?? DEFAULT_PREFIX)
+  if (kind === 'sqlite') checkNoSchema(place)
   const first = place.schema === undefined ? [] : [schemaStatement(kind, place.schema)]
   return [...first, ...statements(kind, place)].map((text) => `${text};\n`).join('')
 }

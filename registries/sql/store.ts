@@ -6,7 +6,7 @@
 import type { Claim, Claimed, Commit, Fence, Store, Wake } from '../../src/types.js'
 import type { StoreSteps } from '../shared/storing.js'
 import { Commits, type Committing } from './commits.js'
-import type { Database, Session } from './database.js'
+import type { Database, Session, Write } from './database.js'
 import { Conflict } from './failure.js'
 import { lossesOf } from './losses.js'
 import { bytes, number, optional, text, type Row } from './values.js'
@@ -25,7 +25,7 @@ export class SqlStore implements StoreSteps {
 
   claim(actor: string, claim: Claim): Promise<Claimed> {
     return this.database.run(async (session) => {
-      const raise = session.dialect.kind === 'postgres' ? this.#raise : this.#raiseTwice
+      const raise = session.dialect.returning ? this.#raise : this.#raiseTwice
       const row = await raise.call(this, session, actor, claim) ?? await this.#row(session, actor)
       if (!row?.['activation']) throw new Conflict() // deleted or released in between
       const [epoch, stage, activation] = [number(row['epoch']), text(row['stage']), text(row['activation'])]
@@ -78,13 +78,14 @@ export class SqlStore implements StoreSteps {
   }
 
   /** Claims, or takes over, in one statement. @returns the row if it is the claimer's now */
-  async #raise({ sql, rows, now, tables: { actors } }: Session, actor: string, claim: Claim): Promise<Row | undefined> {
+  async #raise({ sql, rows, now, dialect, tables: { actors } }: Session, actor: string, claim: Claim): Promise<Row | undefined> {
     const { stage, activation, over = '', floor = 0 } = claim
+    const greatest = sql.raw(dialect.greatest)
     const [row] = await rows(sql`
       insert into ${actors} as a (namespace, actor, epoch, stage, activation, version, commit_id)
-      values (${this.namespace}, ${actor}, greatest(${now}, ${floor + 1}), ${stage}, ${activation}, 0, '')
+      values (${this.namespace}, ${actor}, ${greatest}(${now}, ${floor + 1}), ${stage}, ${activation}, 0, '')
       on conflict (namespace, actor) do update
-        set epoch = greatest(a.epoch + 1, ${floor + 1}), stage = excluded.stage, activation = excluded.activation
+        set epoch = ${greatest}(a.epoch + 1, ${floor + 1}), stage = excluded.stage, activation = excluded.activation
         where a.activation is null or (a.activation = ${over} and a.activation <> excluded.activation)
       returning epoch, stage, activation, version, data, ${now} as server_ms`)
     return row
@@ -103,24 +104,27 @@ export class SqlStore implements StoreSteps {
       values (${this.namespace}, ${actor}, greatest(${now}, ${floor + 1}), ${stage}, ${activation}, 0, '')`)
   }
 
-  async #alone(session: Session, { actor, epoch, activation, id, version, data, wake }: Committing): Promise<'ok' | 'fenced'> {
+  async #alone(session: Session, one: Committing): Promise<'ok' | 'fenced'> {
     const { sql, changed, rows, tables: { actors } } = session
+    const { actor, epoch, activation, id, version, data } = one
     if (session.dialect.kind === 'mysql' && data.length > LARGE_BYTES) await checkPacket(session, data.length)
-    const own = sql`namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}`
-    const made = await changed(sql`
-      update ${actors} set version = ${version}, commit_id = ${id}, data = ${data}, wake = ${wake ?? null}
-      where ${own} and version = ${version - 1}`)
-    if (made === 1) return 'ok'
+    if (await changed(this.#update(session, one)) === 1) return 'ok'
     // perhaps the answer to an earlier try was lost
-    const [row] = await rows(sql`select version, commit_id from ${actors} where ${own}`)
+    const [row] = await rows(sql`select version, commit_id from ${actors}
+      where namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}`)
     if (!row) return 'fenced'
     if (number(row['version']) === version - 1) throw new Conflict()
     return text(row['commit_id']) === id ? 'ok' : 'fenced'
   }
 
-  async #together({ sql, rows, dialect, tables: { actors } }: Session, all: readonly Committing[]): Promise<Set<Committing>> {
-    this.#apart = dialect.kind === 'mysql'
-    if (this.#apart) return new Set()
+  #together(session: Session, all: readonly Committing[]): Promise<Set<Committing>> {
+    const { kind } = session.dialect
+    this.#apart = kind === 'mysql'
+    if (kind === 'postgres') return this.#inOneStatement(session, all)
+    return kind === 'sqlite' ? this.#inOneTransaction(session, all) : Promise.resolve(new Set())
+  }
+
+  async #inOneStatement({ sql, rows, tables: { actors } }: Session, all: readonly Committing[]): Promise<Set<Committing>> {
     const values = all.map(({ actor, epoch, activation, id, version, data, wake }) => sql`(
       cast(${actor} as text), cast(${epoch} as bigint), cast(${activation} as text), cast(${version} as bigint),
       cast(${id} as text), cast(${data} as bytea), cast(${wake ?? null} as bigint))`)
@@ -132,6 +136,22 @@ export class SqlStore implements StoreSteps {
       returning a.actor, a.commit_id`)
     const made = new Map(found.map((row) => [text(row['actor']), text(row['commit_id'])]))
     return new Set(all.filter(({ actor, id }) => made.get(actor) === id))
+  }
+
+  /** The disk is awaited once for all of them. */
+  #inOneTransaction(session: Session, all: readonly Committing[]): Promise<Set<Committing>> {
+    return session.transaction(async () => {
+      const made = new Set<Committing>()
+      for (const one of all) if (await session.changed(this.#update(session, one)) === 1) made.add(one)
+      return made
+    })
+  }
+
+  #update({ sql, tables: { actors } }: Session, { actor, epoch, activation, id, version, data, wake }: Committing): Write['query'] {
+    return sql`
+      update ${actors} set version = ${version}, commit_id = ${id}, data = ${data}, wake = ${wake ?? null}
+      where namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}
+      and version = ${version - 1}`
   }
 }
 

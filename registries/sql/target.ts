@@ -1,46 +1,29 @@
 /** Where the tables are and how to connect to their server: a URL, or a pool or a Kysely instance of the user's. */
-import type { Kysely, Sql } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Client } from 'pg'
 import { StageError, describe } from '../../src/errors.js'
 import type { Clock } from '../../src/types.js'
+import type { Base, Target } from './base.js'
 import { Connections, type Limits, type Link } from './connections.js'
 import type { Dialect } from './dialect.js'
 import { loadKysely, loadMysql, loadPg } from './driver.js'
 import { connectionLink, mysql, mysqlPool, poolLink as mysqlPoolLink, type MysqlPool } from './mysql.js'
-import { clientLink, hasRoom, pgPool, poolLink as pgPoolLink, postgres, type Listening, type PgPool } from './postgres.js'
-import type { Kind } from './schema.js'
+import { clientLink, hasRoom, pgPool, poolLink as pgPoolLink, postgres, type PgPool } from './postgres.js'
+import { sqlite, sqliteTarget } from './sqlite.js'
 
-/** Connections that are open, or opened on first use. */
-export interface Base {
-  readonly kysely: Kysely<unknown>
-  readonly sql: Sql
-  readonly dialect: Dialect
-  close(): Promise<void>
-}
-
-export interface Target {
-  /** For messages, without credentials and parameters. */
-  readonly address: string
-  /** Names in the URL. */
-  readonly schema?: string | undefined
-  readonly prefix?: string | undefined
-  open(clock: Clock, limits: Limits): Promise<Base>
-  /** Makes a connection for notifications, if this target can have one. */
-  listen?(): Promise<Listening>
-}
-
-const KINDS: Readonly<Record<string, Kind>> = { 'postgres:': 'postgres', 'postgresql:': 'postgres', 'mysql:': 'mysql', 'mariadb:': 'mysql' }
+const KINDS: Readonly<Record<string, 'postgres' | 'mysql'>> = { 'postgres:': 'postgres', 'postgresql:': 'postgres', 'mysql:': 'mysql', 'mariadb:': 'mysql' }
 
 /** @throws TypeError if the text is not such a URL; the message omits the URL, which may contain a password */
 export function urlTarget(text: string): Target {
+  if (text.startsWith('sqlite:')) return sqliteTarget(text)
   let url: URL
   try {
     url = new URL(text)
   } catch {
-    throw new TypeError('the URL of an SQL registry must look like postgres://user:password@host:5432/database (or mysql: or mariadb:)')
+    throw new TypeError('the URL of an SQL registry must look like postgres://user:password@host:5432/database (or mysql: or mariadb:), or like sqlite:/path/to/file')
   }
   const kind = KINDS[url.protocol]
-  if (!kind) throw new TypeError(`the URL of an SQL registry begins with postgres:, mysql: or mariadb:, not ${url.protocol}`)
+  if (!kind) throw new TypeError(`the URL of an SQL registry begins with postgres:, mysql:, mariadb: or sqlite:, not ${url.protocol}`)
   const [schema, prefix] = ['schema', 'prefix'].map((name) => {
     const value = url.searchParams.get(name) ?? undefined
     url.searchParams.delete(name)
@@ -111,13 +94,16 @@ function addressOf(scheme: string, options: unknown): string {
   return `${scheme}://${typeof host === 'string' ? host : '?'}${at}${of}`
 }
 
+/** How the dialects of Kysely write a name and a parameter. */
+const FORMS: readonly (readonly [RegExp, Dialect])[] = [[/`/, mysql], [/\$1/, postgres], [/"a" = \?/, sqlite]]
+
 /** The parts of a Kysely instance that the registry's types name. */
 export interface KyselyInstance {
   withoutPlugins(): unknown
   readonly isTransaction: boolean
 }
 
-/** @throws TypeError if it is a transaction; operations fail with BAD_ARGUMENT if it is not of Postgres, MySQL or MariaDB */
+/** @throws TypeError if it is a transaction; operations fail with BAD_ARGUMENT if it is of a database that is not supported */
 export function kyselyTarget(given: KyselyInstance): Target {
   if (given.isTransaction) throw new TypeError('the Kysely instance of an SQL registry is a transaction: pass the instance that began it')
   const kysely = given.withoutPlugins() as Kysely<unknown>
@@ -126,8 +112,8 @@ export function kyselyTarget(given: KyselyInstance): Target {
     open: async () => {
       const { sql } = await loadKysely('kysely:')
       const { sql: text } = sql`select ${sql.ref('a')} = ${1}`.compile(kysely)
-      const dialect = text.includes('`') ? mysql : text.includes('$1') ? postgres : undefined
-      const other = 'the Kysely instance of an SQL registry is of another database: expected one of Postgres, MySQL or MariaDB'
+      const dialect = FORMS.find(([form]) => form.test(text))?.[1]
+      const other = 'the Kysely instance of an SQL registry is of another database: expected one of Postgres, MySQL, MariaDB or SQLite'
       if (!dialect) throw new StageError('BAD_ARGUMENT', other)
       return { kysely, sql, dialect, close: async () => {} }
     },

@@ -39,7 +39,7 @@ abstract class DatabaseServer {
   #process: ChildProcess | undefined
   #ended: Promise<unknown> = Promise.resolve()
 
-  protected constructor(readonly port: number, protected readonly folder: string, private readonly ids: { uid: number, gid: number } | undefined) {}
+  protected constructor(readonly port: number, protected readonly folder: string, protected readonly owner: { uid: number, gid: number } | undefined) {}
 
   /** Runs statements over a separate connection, and returns the rows of the last one. */
   abstract run(...statements: string[]): Promise<Rows>
@@ -57,12 +57,12 @@ abstract class DatabaseServer {
   }
 
   protected command(program: string, args: readonly string[]): void {
-    const { status, stderr, stdout } = spawnSync(program, args, { ...this.ids, cwd: this.folder, env: this.#env(), encoding: 'utf8' })
+    const { status, stderr, stdout } = spawnSync(program, args, { ...this.owner, cwd: this.folder, env: this.#env(), encoding: 'utf8' })
     if (status !== 0) throw new Error(`${program} failed: ${stderr}${stdout}`)
   }
 
   protected spawned(program: string, args: readonly string[]): ChildProcess {
-    return spawn(program, args, { ...this.ids, cwd: this.folder, env: this.#env(), stdio: ['ignore', 'ignore', 'pipe'] })
+    return spawn(program, args, { ...this.owner, cwd: this.folder, env: this.#env(), stdio: ['ignore', 'ignore', 'pipe'] })
   }
 
   #env(): NodeJS.ProcessEnv {
@@ -102,14 +102,21 @@ abstract class DatabaseServer {
 
   /** Behaves like a machine that hangs, from now on: connections stay open, but nothing is answered. */
   async pause(): Promise<void> {
-    this.#process?.kill('SIGSTOP')
-    const threads = `/proc/${this.#process?.pid}/task`
-    const stopped = (): boolean => readdirSync(threads).every((id) => readFileSync(`${threads}/${id}/stat`, 'utf8').includes(') T '))
-    while (!stopped()) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    const all = this.#pids()
+    for (const pid of all) process.kill(pid, 'SIGSTOP')
+    const stopped = (pid: number): boolean => readdirSync(`/proc/${pid}/task`).every((id) => / [TZ] /.test(readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8').replace(/^.*\)/, '')))
+    while (!all.every(stopped)) await new Promise((resolve) => { setTimeout(resolve, 10) })
   }
 
   resume(): void {
-    this.#process?.kill('SIGCONT')
+    for (const pid of this.#pids()) process.kill(pid, 'SIGCONT')
+  }
+
+  /** The server's process, and those that it has started: a Postgres has one for each connection. */
+  #pids(): number[] {
+    const pid = this.#process?.pid
+    if (pid === undefined) return []
+    return [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number)]
   }
 
   async close(): Promise<void> {
@@ -134,7 +141,21 @@ export class PostgresServer extends DatabaseServer {
     const server = new PostgresServer(await freePort(), folder, ids, settings)
     try {
       server.command(`${POSTGRES}initdb`, ['-D', join(folder, 'data'), '-U', 'postgres', '-A', 'scram-sha-256', '--auth-local=trust', '-E', 'UTF8', '--locale=C', '-N'])
-      server.command('sh', ['-c', `printf 'host all postgres 127.0.0.1/32 trust\\nhost all all 127.0.0.1/32 scram-sha-256\\n' > data/pg_hba.conf`])
+      server.command('sh', ['-c', `printf 'host all,replication postgres 127.0.0.1/32 trust\\nhost all all 127.0.0.1/32 scram-sha-256\\n' > data/pg_hba.conf`])
+      await server.up()
+      return server
+    } catch (error) {
+      await server.close()
+      throw error
+    }
+  }
+
+  /** A standby that follows this server, and takes over with `select pg_promote()`. */
+  async standby(): Promise<PostgresServer> {
+    const folder = await PostgresServer.folderFor('postgres', this.owner)
+    const server = new PostgresServer(await freePort(), folder, this.owner, this.settings)
+    try {
+      server.command(`${POSTGRES}pg_basebackup`, ['-D', join(folder, 'data'), '-h', '127.0.0.1', '-p', String(this.port), '-U', 'postgres', '-R', '-c', 'fast'])
       await server.up()
       return server
     } catch (error) {

@@ -13,6 +13,7 @@ const ip = (args: string): Promise<unknown> => run('ip', args.split(' '))
 export const noNamespaces: string | undefined = (() => {
   if (process.platform !== 'linux') return 'network namespaces are Linux only'
   if (process.getuid?.() !== 0) return 'network namespaces need root: run these tests as root'
+  if (spawnSync('iptables', ['-V']).status !== 0) return 'iptables is not installed: install the package iptables to run these tests'
   if (spawnSync('ip', ['-V']).status !== 0) return 'ip is not installed: install the package iproute2 to run these tests'
   const probe = newName()
   const { status, stderr } = spawnSync('ip', ['netns', 'add', probe], { encoding: 'utf8' })
@@ -51,6 +52,13 @@ export class Host {
   get fork(): ForkOptions {
     const [command = '', ...args] = this.exec
     return { execPath: command, execArgv: [...args, process.execPath] }
+  }
+
+  /** Applies a rule of iptables to this machine alone. @returns takes it away again */
+  async rule(text: string): Promise<() => Promise<void>> {
+    const [command = '', ...args] = [...this.exec, 'iptables', '-w']
+    await run(command, [...args, '-A', ...text.split(' ')])
+    return async () => { await run(command, [...args, '-D', ...text.split(' ')]) }
   }
 
   /** Replaces the one address that others may know by another one, as a new DHCP lease does. */

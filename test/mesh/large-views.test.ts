@@ -78,9 +78,13 @@ test('P28: a change costs the same in a mesh of 200 and of 20 000', async (t) =>
       while (stage.peers('n0')[0]?.meta['at'] !== String(from)) await breath()
     }
     await change(0, 300) // V8 compiles the code
-    const started = performance.now()
-    await change(300, 700)
-    costs.push(performance.now() - started)
+    const rounds: number[] = []
+    for (let round = 1; round <= 5; round++) {
+      const started = performance.now()
+      await change(round * 1000, 700)
+      rounds.push(performance.now() - started)
+    }
+    costs.push(Math.min(...rounds)) // a collection, or other load, may slow down any of them
     t.is(stage.peers().length, size)
   }
   t.true(costs[1]! < 5 * costs[0]!, `${costs.map(Math.round).join(' ms, and in the large mesh ')} ms`)

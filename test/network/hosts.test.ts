@@ -1,31 +1,15 @@
 /** Tests with hosts in network namespaces of their own. */
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import { StageError } from '../../src/index.js'
 import { Host, Hub, noNamespaces } from '../helpers/namespaces.js'
 import { Process, tempFolder } from '../helpers/process.js'
+import { redisOn } from '../helpers/redis-on.js'
 import { NO_REDIS, hasRedis } from '../helpers/redis-server.js'
 import { until } from '../helpers/until.js'
 
 const missing = noNamespaces ?? (hasRedis ? undefined : NO_REDIS)
 const secret = 'one secret for all hosts'
-
-/** A Redis on the hub's machine, which stays where it is; its port is free, because the namespace has no other servers. */
-async function redisOn(t: ExecutionContext, hub: Hub): Promise<string> {
-  const [command = '', ...args] = [...hub.exec, 'redis-server', '--port', '6379', '--bind', '10.77.0.1', '--protected-mode', 'no', '--save', '', '--dir', await tempFolder(t)]
-  const server = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-  const ended = once(server, 'exit')
-  t.teardown(async () => {
-    server.kill('SIGKILL')
-    await ended
-  })
-  for await (const line of createInterface(server.stdout)) if (line.includes('Ready to accept')) break
-  server.stdout.resume()
-  return 'redis://10.77.0.1:6379'
-}
 
 function tests(): void {
   test('two hosts find and call each other, and again after one has changed its address', async (t) => {

@@ -8,6 +8,7 @@ import { SqlRegistry, schemaSql, type SqlRegistryOptions } from '../../registrie
 import { CuttingProxy } from '../helpers/cutting-proxy.js'
 import { MariadbServer, NO_MARIADB, hasMariadb } from '../helpers/database-servers.js'
 import { freePort } from '../helpers/free-port.js'
+import { Road } from '../helpers/road.js'
 import { until as within } from '../helpers/until.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 
@@ -191,6 +192,18 @@ function tests(): void {
     await publishing
     await admin.query('commit')
     await registry.publish(sampleEntry(), LONG_MS)
+  })
+
+  test('a client that stops in the middle of a transaction holds up the others for some seconds only', async (t) => {
+    const { url, prefix } = place()
+    const registry = connect(t, { url, prefix })
+    await registry.publish(sampleEntry(), LONG_MS)
+    const road = await Road.to(shared.port)
+    t.teardown(async () => road.close())
+    const stopped = connect(t, { url: `mariadb://root@127.0.0.1:${road.port}/test`, prefix })
+    road.lastWords = 'for update'
+    await refusal(t, stopped.publish(sampleEntry(), LONG_MS), { ...UNAVAILABLE, message: /in time/ })
+    await until(() => registry.publish(sampleEntry(), LONG_MS).then(() => true, () => false), 20_000)
   })
 
   test('heartbeats, publishes and removals at the same time leave the views of all equal', async (t) => {

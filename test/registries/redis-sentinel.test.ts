@@ -1,48 +1,43 @@
-/** The registry on a Redis whose master is named by sentinels: a master that fails is replaced, and nobody is lost. */
-import { spawn } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+/** The registry and the store on a Redis whose master is named by sentinels: the suites, and a master that is replaced. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import test, { type ExecutionContext } from 'ava'
-import { Redis } from 'ioredis'
+import test from 'ava'
 import { MemoryInterface, RedisRegistry, Stage } from '../../src/index.js'
-import { freePort } from '../helpers/free-port.js'
-import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
+import { keysOf } from '../../registries/redis/scripts.js'
+import { actorKeys } from '../../registries/redis/store-scripts.js'
+import { trio, type Trio } from '../helpers/redis-sentinel.js'
+import { NO_REDIS, hasRedis } from '../helpers/redis-server.js'
 import { until } from '../helpers/until.js'
+import { registrySuite } from '../suites/registry.js'
+import { storeSuite } from '../suites/store.js'
 
-const MASTER = 'mymaster'
-
-interface Trio { url: string, master: RedisServer, replica: RedisServer, promoted(): Promise<boolean> }
-
-/** A master, its replica, and a sentinel that watches them. */
-async function trio(t: ExecutionContext): Promise<Trio> {
-  const master = await RedisServer.start()
-  t.teardown(() => master.close())
-  const replica = await RedisServer.start('--replicaof', '127.0.0.1', String(master.port))
-  t.teardown(() => replica.close())
-  const folder = await mkdtemp(join(tmpdir(), 'stagemesh-sentinel-'))
-  const port = await freePort()
-  const config = join(folder, 'sentinel.conf')
-  await writeFile(config, [
-    `port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, `sentinel monitor ${MASTER} 127.0.0.1 ${master.port} 1`,
-    `sentinel down-after-milliseconds ${MASTER} 1000`, `sentinel failover-timeout ${MASTER} 5000`,
-  ].join('\n'))
-  const process = spawn('redis-server', [config, '--sentinel'], { stdio: 'ignore' })
-  const ended = new Promise((resolve) => process.once('exit', resolve))
-  t.teardown(async () => {
-    process.kill('SIGKILL')
-    await ended
-    await rm(folder, { recursive: true, force: true })
-  })
-  const told = new Redis({ port, lazyConnect: true, retryStrategy: () => 100, maxRetriesPerRequest: null })
-  told.on('error', () => {})
-  t.teardown(() => { told.disconnect() })
-  await told.connect().catch(() => {})
-  const replicas = async (): Promise<string> => JSON.stringify(await told.call('SENTINEL', 'replicas', MASTER).catch(() => ''))
-  await until(async () => (await replicas()).includes(`:${replica.port}"`) && !(await replicas()).includes('"err"'), 20_000)
-  const promoted = async (): Promise<boolean> => (await told.call('SENTINEL', 'get-master-addr-by-name', MASTER) as string[])[1] === String(replica.port)
-  return { url: `redis+sentinel://127.0.0.1:${port}/${MASTER}`, master, replica, promoted }
+if (hasRedis) {
+  const after: (() => unknown)[] = []
+  let shared: Trio
+  let count = 0
+  test.before(async () => { shared = await trio({ teardown: (fn) => { after.unshift(fn) } }) })
+  test.after.always(async () => { for (const fn of after) await fn() })
+  const place = () => {
+    const prefix = `suite-${++count}:`
+    const empty = async (): Promise<void> => {
+      const keys = await shared.master.run(['KEYS', `${prefix}*`]) as string[]
+      if (keys.length > 0) await shared.master.run(['DEL', ...keys])
+    }
+    return { prefix, open: () => new RedisRegistry(`${shared.url}?prefix=${prefix}`), empty, close: async () => {} }
+  }
+  registrySuite(test, async () => {
+    const { prefix, ...rest } = place()
+    return {
+      ...rest,
+      edit: async (namespace, id, text) => {
+        const keys = keysOf(namespace, prefix)
+        await shared.master.run(['HSET', keys[1]!, id, text], ['ZADD', keys[2]!, Date.now() + 60_000, id])
+      },
+    }
+  }, { name: 'redis sentinel', ttlMs: 2000 })
+  storeSuite(test, async () => {
+    const { prefix, ...rest } = place()
+    return { ...rest, forget: async (namespace, actor) => { await shared.master.run(['DEL', actorKeys(namespace, prefix).actor(actor)]) } }
+  }, { name: 'redis sentinel store' })
 }
 
 const onRedis = hasRedis ? test : test.skip

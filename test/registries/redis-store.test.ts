@@ -18,7 +18,7 @@ import { storeSuite } from '../suites/store.js'
 const NS = 'suite'
 const UNAVAILABLE = { code: 'STORE_UNAVAILABLE' }
 const until = (done: () => boolean | Promise<boolean>) => within(done, 20_000)
-const key = (actor: string) => scripts.actorKey(NS, actor)
+const key = (actor: string) => scripts.actorKeys(NS).actor(actor)
 
 let count = 0
 const claimOf = (change: Partial<Claim> = {}): Claim => ({ stage: 'stage-test', activation: `test-${++count}`, ...change })
@@ -54,7 +54,7 @@ function tests(): void {
     const db = ++database
     return {
       open: () => new RedisRegistry(`${shared.url}/${db}`),
-      forget: async (namespace, actor) => { await shared.run(['SELECT', db], ['DEL', scripts.actorKey(namespace, actor)]) },
+      forget: async (namespace, actor) => { await shared.run(['SELECT', db], ['DEL', scripts.actorKeys(namespace).actor(actor)]) },
       empty: async () => { await shared.run(['SELECT', db], ['FLUSHDB']) },
       close: async () => {},
     }
@@ -164,11 +164,11 @@ function tests(): void {
   test('the scripts run without flags too, as before Redis 7', async (t) => {
     const server = await serve(t)
     const run = (script: Script, keys: string[], ...args: string[]) => server.run(['EVAL', script.plain.text, keys.length, ...keys, ...args]) as Promise<string[]>
-    const [what, epoch] = await run(scripts.CLAIM, [key('x'), scripts.wakesKey(NS)], 'stage', 'mine', '', '0', 'x')
+    const [what, epoch] = await run(scripts.CLAIM, [key('x'), scripts.actorKeys(NS).allWakes[0]!], 'stage', 'mine', '', '0', 'x')
     t.is(what, 'granted')
-    t.is(await run(scripts.COMMIT, [key('x'), scripts.wakesKey(NS)], epoch, 'mine', 'id', '1', '5', 'x', 'data') as unknown, 'ok')
+    t.is(await run(scripts.COMMIT, [key('x'), scripts.actorKeys(NS).allWakes[0]!], epoch, 'mine', 'id', '1', '5', 'x', 'data') as unknown, 'ok')
     t.deepEqual((await run(scripts.LOOK, [key('x')])).toSpliced(2, 1), [epoch, '1', 'stage', 'mine', 'data'])
-    t.deepEqual(await run(scripts.DUE, [scripts.wakesKey(NS)], '10'), ['x', '5'])
+    t.deepEqual(await run(scripts.DUE, [scripts.actorKeys(NS).allWakes[0]!], '10'), ['x', '5'])
     t.is(await run(scripts.RELEASE, [key('x')], epoch, 'mine') as unknown, 'ok')
   })
 

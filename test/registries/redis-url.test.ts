@@ -7,7 +7,7 @@ import { parseUrl } from '../../registries/redis/url.js'
 const at = (host: string, port: number) => ({ host, port })
 
 test('a URL is read as what it says', (t) => {
-  const plain = { secure: false, master: undefined, db: 0, username: '', password: '', prefix: undefined }
+  const plain = { secure: false, master: undefined, cluster: false, db: 0, username: '', password: '', prefix: undefined, shards: undefined }
   const table: Record<string, Partial<ReturnType<typeof parseUrl>>> = {
     'redis:': { address: 'redis://127.0.0.1:6379', servers: [at('127.0.0.1', 6379)] },
     'redis://': { address: 'redis://127.0.0.1:6379', servers: [at('127.0.0.1', 6379)] },
@@ -17,6 +17,8 @@ test('a URL is read as what it says', (t) => {
     'rediss://me:p%40ss%3A@host': { address: 'rediss://host:6379', servers: [at('host', 6379)], secure: true, username: 'me', password: 'p@ss:' },
     'redis://:p@ss@host': { address: 'redis://host:6379', servers: [at('host', 6379)], password: 'p@ss' },
     'redis://host?prefix=my:': { address: 'redis://host:6379', servers: [at('host', 6379)], prefix: 'my:' },
+    'redis://host?shards=16': { address: 'redis://host:6379', servers: [at('host', 6379)], shards: 16 },
+    'redis+cluster://u:p@a,b:7?shards=4': { address: 'redis+cluster://a:6379,b:7', servers: [at('a', 6379), at('b', 7)], cluster: true, username: 'u', password: 'p', shards: 4 },
     'redis+sentinel://a,b:7,[::1]:8/mymaster': { address: 'redis+sentinel://a:26379,b:7,[::1]:8/mymaster', servers: [at('a', 26379), at('b', 7), at('::1', 8)], master: 'mymaster' },
     'rediss+sentinel://u:p@a/my%20master/3?prefix=x': { address: 'rediss+sentinel://a:26379/my master/3', servers: [at('a', 26379)], master: 'my master', db: 3, secure: true, username: 'u', password: 'p', prefix: 'x' },
   }
@@ -29,6 +31,7 @@ test('a URL or an option that is not right is a TypeError without the password',
     'redis://:secret@host/x': /number of a database/, 'redis://:secret@a,b': /sentinels/, 'redis+sentinel://:secret@a': /names the master/,
     'redis+sentinel://:secret@a/master/x': /number of a database/, 'redis+sentinel://:secret@a,b:x/master': /must look like/,
     'redis://:secret@host?prefx=a': /"prefx"/, 'redis://:secret@host?prefix={a}': /prefix .* "\{a\}"/, 'redis://host:99999': /must look like/,
+    'redis+cluster://:secret@a,b/2': /one database/, 'redis://:secret@host?shards=0': /shards is 0/, 'redis://:secret@host?shards=x': /shards is NaN/, 'redis://:secret@host?shards=257': /from 1 to 256/,
   }
   for (const [url, message] of Object.entries(urls)) {
     const error = t.throws(() => new RedisRegistry(url), { instanceOf: TypeError, message }, url)
@@ -39,6 +42,7 @@ test('a URL or an option that is not right is a TypeError without the password',
     [{ url: 'redis://host', tls: { ca: 'x' } }, /rediss:/],
     [{ client, tls: {} }, /a client has its own/],
     [{ client, prefix: 'a b' }, /prefix/],
+    [{ shards: 1.5 }, /shards is 1\.5/],
     [{ prefix: 5 as unknown as string }, /prefix/],
   ]
   for (const [given, message] of options) t.throws(() => new RedisRegistry(given), { instanceOf: TypeError, message })
@@ -46,7 +50,7 @@ test('a URL or an option that is not right is a TypeError without the password',
 })
 
 test('a stage takes each kind of URL', async (t) => {
-  for (const url of ['redis://127.0.0.1:1', 'rediss://127.0.0.1:1', 'redis+sentinel://127.0.0.1:1/master', 'rediss+sentinel://127.0.0.1:1/master']) {
+  for (const url of ['redis://127.0.0.1:1', 'rediss://127.0.0.1:1', 'redis+sentinel://127.0.0.1:1/master', 'rediss+sentinel://127.0.0.1:1/master', 'redis+cluster://127.0.0.1:1', 'rediss+cluster://127.0.0.1:1']) {
     const stage = new Stage('s', url, [])
     stage.on('error', () => {})
     const error = await t.throwsAsync(stage.to('x', { timeoutMs: 300 }).call('y'), { code: 'REGISTRY_UNAVAILABLE' }, url)

@@ -15,6 +15,7 @@ import { systemClock } from '../../src/clock.js'
 import { SWEEP_MS } from '../../registries/shared/ledger.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { freePort } from '../helpers/free-port.js'
+import { warningsWith } from '../helpers/warnings.js'
 import type { Lease } from '../../src/types.js'
 import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
 
@@ -468,6 +469,36 @@ function tests(): void {
     await registry.close()
     t.is(client.status, 'wait')
     client.disconnect()
+  })
+
+  for (const protocol of [2, 3] as const) {
+    test(`entries, changes and states are the same over RESP${protocol}`, async (t) => {
+      const server = await serve(t)
+      const client = new Redis({ port: server.port, host: '127.0.0.1', lazyConnect: true, protocol })
+      t.teardown(() => client.disconnect())
+      const registry = connect(t, { client })
+      const watch = new Watch(registry, NS)
+      const lease = await registry.publish(sampleEntry(), LONG_MS)
+      await until(() => watch.ids.length === 1)
+      await registry.publish(sampleEntry(), LONG_MS)
+      await until(() => watch.ids.length === 2)
+      t.is(await lease.renew(), 'ok')
+      t.true(String(await server.run(['CLIENT', 'LIST'])).includes(` resp=${protocol}`))
+      const store = registry.store(NS)
+      const claimed = await store.claim('x', { stage: 's', activation: 'a' })
+      const data = Buffer.from([0, 255, 13, 10])
+      t.is(await store.commit('x', { activation: 'a', epoch: claimed.owner ? 0 : claimed.epoch }, { id: 'c', version: 1, data, wake: 5 }), 'ok')
+      t.deepEqual([(await store.look('x'))!.data, (await store.due(1))[0]?.at], [data, 5])
+    })
+  }
+
+  test('a maxmemory-policy by which entries and states may be deleted is a process warning, once', async (t) => {
+    const server = await serve(t, '--maxmemory-policy', 'allkeys-lru')
+    const warnings = warningsWith(t, `:${server.port}`)
+    for (const registry of [connect(t, server.url), connect(t, server.url)]) await registry.publish(sampleEntry(), LONG_MS)
+    await until(() => warnings.length > 0)
+    t.is(warnings.length, 1)
+    t.regex(warnings[0]!.message, /maxmemory-policy allkeys-lru.*state of actors.*Set maxmemory-policy noeviction/)
   })
 
   for (const kind of ['Redis', 'Cluster'] as const) {

@@ -8,7 +8,7 @@ import type { Calling } from './caller.js'
 import type { Counts, Orders, Place } from './child.js'
 import type { Tampering } from './tampered.js'
 
-export const kinds = ['redis', 'local', 'postgres', 'mariadb'] as const
+export const kinds = ['redis', 'local', 'postgres', 'mariadb', 'sqlite'] as const
 export type Kind = (typeof kinds)[number]
 
 /** A server that is stopped and killed, and goes on with its data. */
@@ -21,7 +21,7 @@ interface Server {
 }
 
 async function serverOf(kind: Kind): Promise<Server | undefined> {
-  if (kind === 'local') return undefined
+  if (kind === 'local' || kind === 'sqlite') return undefined
   if (kind === 'redis') return RedisServer.start()
   const { MariadbServer, PostgresServer } = await import('../helpers/database-servers.js')
   // a commit is with the system before it is acknowledged, so that it outlives the server's process
@@ -50,7 +50,7 @@ export class World {
   static async make(t: T, kind: Kind, ttlMs: number, { tampering, idleMs = 1000 }: { tampering?: Tampering | undefined; idleMs?: number } = {}): Promise<World> {
     const server = await serverOf(kind)
     if (server) t.teardown(() => server.close())
-    const registry = server ? server.url : `local:${join(await tempFolder(t), 'registry')}`
+    const registry = server ? server.url : `${kind}:${join(await tempFolder(t), 'registry')}`
     return new World(t, { registry, ttlMs, tampering }, server, idleMs)
   }
 

@@ -1,10 +1,9 @@
-import { StageError, printable } from '../../../src/errors.js'
+import { StageError } from '../../../src/errors.js'
 import type { Clock, Store, Timer } from '../../../src/types.js'
+import { warnOnce } from '../../../src/warn-once.js'
 
 /** How soon a store that did not answer is asked again. */
 const AGAIN_MS = 5000
-/** Warnings already emitted in this process. */
-const said = new Set<string>()
 
 /** Says once in a process what a store may lose, which depends on how its server is set up. */
 export class StoreWarning {
@@ -29,9 +28,7 @@ export class StoreWarning {
   async #ask(store: Store): Promise<void> {
     try {
       const warning = await store.warning?.()
-      if (warning === undefined || said.has(warning) || this.#closed) return
-      said.add(warning)
-      process.emitWarning(printable(warning), 'StagemeshWarning') // not an error event: the user chose this store
+      if (warning !== undefined && !this.#closed) warnOnce(warning) // not an error event: the user chose this store
     } catch (error) {
       if (this.#closed || !(error instanceof StageError)) return // only a store that is away may answer later
       this.#again = this.clock.setTimeout(() => void this.#ask(store), AGAIN_MS)

@@ -1,0 +1,365 @@
+/** The kinds of registries as real servers, and how each of them comes to harm. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync, closeSync, openSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { keysOf } from '../../registries/redis/scripts.js'
+import { TABLES } from '../../registries/sql/schema.js'
+import { MariadbServer, PostgresServer } from '../helpers/database-servers.js'
+import { RedisCluster } from '../helpers/redis-cluster.js'
+import { trio } from '../helpers/redis-sentinel.js'
+import { RedisServer } from '../helpers/redis-server.js'
+import { SqlitePlace } from '../helpers/sqlite.js'
+import { until } from '../helpers/until.js'
+import type { Assertions } from '../suites/test.js'
+import { Road } from '../helpers/road.js'
+
+export type T = Pick<Assertions, 'teardown'>
+
+/** The rows of the table. */
+export const FAULTS = [
+  'restarted with its data', 'restarted empty', 'stopped for a minute', 'behind a silent network for a minute', 'slow: pauses of 4 s',
+  'primary killed, failover', 'full', 'read-only', 'connection limit reached', 'password changed', 'its clock an hour ahead', 'its clock an hour back',
+] as const
+export type Fault = (typeof FAULTS)[number]
+
+/** Begins a fault. @returns what ends it */
+export type Harm = () => Promise<() => unknown>
+
+export interface Place {
+  readonly url: string
+  /** A URL with a wrong password, if there are passwords. */
+  readonly wrong?: string
+  readonly harms: Partial<Record<Fault, Harm>>
+}
+
+/** How long faults last. */
+export interface Holds {
+  readonly minuteMs: number
+  readonly shortMs: number
+}
+
+export interface Making extends Holds {
+  readonly t: T
+  readonly fault: Fault
+}
+
+export const places: Readonly<Record<string, (making: Making) => Promise<Place>>> = {
+  redis: redisPlace, sentinel: sentinelPlace, cluster: clusterPlace, postgres: postgresPlace, mariadb: mariadbPlace, sqlite: sqlitePlace, local: localPlace,
+}
+
+/** Pauses that a server makes, until it is over. */
+function pausing({ minuteMs }: Holds, pause: () => unknown, resume: () => unknown): Harm {
+  return async () => {
+    for (const end = performance.now() + minuteMs; performance.now() < end;) {
+      await pause()
+      await sleep(4000)
+      resume()
+      await sleep(1000)
+    }
+    return () => {}
+  }
+}
+
+const during = (ms: number, begin: () => unknown, end: () => unknown): Harm => async () => {
+  await begin()
+  await sleep(ms)
+  return end
+}
+
+/** A small disk, on which the files of a server are if the fault needs it. */
+class Disk {
+  readonly #path = mkdtempSync(join(tmpdir(), 'stagemesh-disk-'))
+
+  private constructor() {}
+
+  static make(t: T, megabytes: number): Disk {
+    const disk = new Disk()
+    const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=777`, 'tmpfs', disk.#path], { encoding: 'utf8' })
+    if (status !== 0) throw new Error(`no disk could be mounted: ${stderr}`)
+    t.teardown(async () => {
+      spawnSync('umount', ['-l', disk.#path])
+      rmSync(disk.#path, { recursive: true, force: true })
+    })
+    return disk
+  }
+
+  /** Runs something whose temporary folders are then on this disk. */
+  async hosting<R>(run: () => Promise<R> | R): Promise<R> {
+    const before = process.env['TMPDIR']
+    process.env['TMPDIR'] = this.#path
+    try {
+      return await run()
+    } finally {
+      if (before === undefined) delete process.env['TMPDIR']
+      else process.env['TMPDIR'] = before
+    }
+  }
+
+  fill(): void {
+    const file = openSync(join(this.#path, 'filler'), 'w')
+    try {
+      for (const chunk of [Buffer.alloc(1 << 20), Buffer.alloc(4096)]) {
+        try {
+          for (;;) if (writeSync(file, chunk) < chunk.length) break
+        } catch {} // it is full
+      }
+    } finally {
+      closeSync(file)
+    }
+  }
+
+  empty(): void {
+    rmSync(join(this.#path, 'filler'), { force: true })
+  }
+}
+
+/** The library of libfaketime, by which a server's clock can be moved while it runs. */
+const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
+
+/** A clock of its own for the servers that are started in `running`. */
+class OwnClock {
+  readonly #file = join(mkdtempSync(join(tmpdir(), 'stagemesh-clock-')), 'time')
+
+  constructor() {
+    this.set('+0')
+  }
+
+  /** @param offset  such as `+3600` */
+  set(offset: string): void {
+    writeFileSync(this.#file, offset)
+  }
+
+  async running<R>(run: () => Promise<R>): Promise<R> {
+    const names = { LD_PRELOAD: FAKETIME, FAKETIME_TIMESTAMP_FILE: this.#file, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' }
+    spawnSync('chmod', ['-R', 'a+rX', join(this.#file, '..')])
+    Object.assign(process.env, names)
+    try {
+      return await run()
+    } finally {
+      for (const name of Object.keys(names)) delete process.env[name]
+    }
+  }
+}
+
+const needsDisk = (fault: Fault): boolean => fault === 'full'
+const needsClock = (fault: Fault): boolean => fault.startsWith('its clock')
+
+/** Starts a server where the fault can be done to it. */
+async function started<S>({ t, fault }: Making, megabytes: number, start: () => Promise<S>): Promise<{ server: S, disk: Disk | undefined, clock: OwnClock | undefined }> {
+  const disk = needsDisk(fault) ? Disk.make(t, megabytes) : undefined
+  const clock = needsClock(fault) ? new OwnClock() : undefined
+  const server = await (disk ? disk.hosting(start) : clock ? clock.running(start) : start())
+  return { server, disk, clock }
+}
+
+function clockHarms(making: Making, clock: OwnClock | undefined): Pick<Place['harms'], 'its clock an hour ahead' | 'its clock an hour back'> {
+  if (!clock) return {}
+  const move = (offset: string) => during(making.shortMs, () => clock.set(offset), () => {})
+  return { 'its clock an hour ahead': move('+3600'), 'its clock an hour back': move('-3600') }
+}
+
+async function roadTo(t: T, port: number): Promise<Road> {
+  const road = await Road.to(port)
+  t.teardown(async () => road.close())
+  return road
+}
+
+const silence = ({ minuteMs }: Holds, road: Road): Harm => during(minuteMs, () => { road.state = 'silent' }, () => { road.state = 'open' })
+
+async function redisPlace(making: Making): Promise<Place> {
+  const { t, minuteMs, shortMs } = making
+  const { server, clock } = await started({ ...making, fault: needsDisk(making.fault) ? 'read-only' : making.fault }, 0, () => RedisServer.start())
+  t.teardown(() => server.close())
+  await server.run(['ACL', 'SETUSER', 'stage', 'on', '>right', '~*', '+@all'])
+  const road = await roadTo(t, server.port)
+  const killAll = ['CLIENT', 'KILL', 'USER', 'stage']
+  const restart = (keepData: boolean): Harm => async () => {
+    await server.stop()
+    await sleep(1000)
+    return async () => {
+      await server.restart({ keepData })
+      await server.run(['ACL', 'SETUSER', 'stage', 'on', '>right', '~*', '+@all'])
+    }
+  }
+  return {
+    url: `redis://stage:right@127.0.0.1:${road.port}`,
+    wrong: `redis://stage:wrong@127.0.0.1:${road.port}`,
+    harms: {
+      'restarted with its data': restart(true),
+      'restarted empty': restart(false),
+      'stopped for a minute': during(minuteMs, () => server.pause(), () => server.resume()),
+      'behind a silent network for a minute': silence(making, road),
+      'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
+      'full': during(shortMs, () => server.run(['CONFIG', 'SET', 'maxmemory', '1']), () => server.run(['CONFIG', 'SET', 'maxmemory', '0'])),
+      'read-only': during(shortMs, () => server.run(['REPLICAOF', '127.0.0.1', '1']), () => server.run(['REPLICAOF', 'NO', 'ONE'])),
+      'connection limit reached': during(shortMs, () => server.run(['CONFIG', 'SET', 'maxclients', '2'], killAll), () => server.run(['CONFIG', 'SET', 'maxclients', '1000'])),
+      'password changed': during(shortMs, () => server.run(['ACL', 'SETUSER', 'stage', 'resetpass', '>other'], killAll), () => server.run(['ACL', 'SETUSER', 'stage', 'resetpass', '>right'])),
+      ...clockHarms(making, clock),
+    },
+  }
+}
+
+async function sentinelPlace({ t, minuteMs }: Making): Promise<Place> {
+  const { url, master, promoted } = await trio(t)
+  return {
+    url,
+    harms: {
+      'stopped for a minute': during(minuteMs, () => master.pause(), () => master.resume()),
+      'primary killed, failover': async () => {
+        await master.kill()
+        await until(promoted)
+        return () => {}
+      },
+    },
+  }
+}
+
+async function clusterPlace({ t, minuteMs }: Making): Promise<Place> {
+  const cluster = await RedisCluster.start(1)
+  t.teardown(() => cluster.close())
+  const master = await cluster.masterOf(keysOf('default')[0]!)
+  const replica = cluster.replicas[cluster.masters.indexOf(master)]!
+  return {
+    url: cluster.url,
+    harms: {
+      'stopped for a minute': during(minuteMs, () => master.pause(), () => master.resume()),
+      'primary killed, failover': async () => {
+        await master.kill()
+        await until(async () => String(await replica.run(['INFO', 'replication'])).includes('role:master'))
+        return () => {}
+      },
+    },
+  }
+}
+
+async function postgresPlace(making: Making): Promise<Place> {
+  const { t, minuteMs, shortMs } = making
+  const { server, disk, clock } = await started(making, 400, () => PostgresServer.start())
+  t.teardown(() => server.close())
+  await server.run(`create role stage login password 'right'`, 'grant all on schema public to stage')
+  const road = await roadTo(t, server.port)
+  const killAll = `select pg_terminate_backend(pid) from pg_stat_activity where usename = 'stage'`
+  const tables = TABLES.map((name) => `stagemesh_${name}`).join()
+  return {
+    url: `postgres://stage:right@127.0.0.1:${road.port}/postgres`,
+    wrong: `postgres://stage:wrong@127.0.0.1:${road.port}/postgres`,
+    harms: {
+      'restarted with its data': during(1000, () => server.stop(), () => server.up()),
+      'restarted empty': during(1000, () => server.stop(), async () => {
+        road.state = 'closed'
+        await server.up()
+        await server.run(`drop table ${tables}`)
+        road.state = 'open'
+      }),
+      'stopped for a minute': during(minuteMs, () => server.pause(), () => server.resume()),
+      'behind a silent network for a minute': silence(making, road),
+      'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
+      'primary killed, failover': async () => {
+        const standby = await server.standby()
+        t.teardown(() => standby.close())
+        await sleep(1000)
+        await server.kill()
+        road.cut()
+        await standby.run('select pg_promote()')
+        road.target = standby.port
+        return () => {}
+      },
+      ...disk && { 'full': during(shortMs, () => disk.fill(), async () => {
+        disk.empty()
+        await server.up().catch(() => {}) // it has ended, perhaps
+      }) },
+      'read-only': during(shortMs, () => server.run('alter system set default_transaction_read_only = on', 'select pg_reload_conf()', killAll), () => server.run('set default_transaction_read_only = off', 'alter system reset default_transaction_read_only', 'select pg_reload_conf()', killAll)),
+      'connection limit reached': during(shortMs, () => server.run('alter role stage connection limit 0', killAll), () => server.run('alter role stage connection limit -1')),
+      'password changed': during(shortMs, () => server.run(`alter role stage password 'other'`, killAll), () => server.run(`alter role stage password 'right'`)),
+      ...clockHarms(making, clock),
+    },
+  }
+}
+
+async function mariadbPlace(making: Making): Promise<Place> {
+  const { t, minuteMs, shortMs } = making
+  const { server, disk, clock } = await started(making, 700, () => MariadbServer.start())
+  t.teardown(() => server.close())
+  await server.run(`create user stage identified by 'right'`, 'grant all on test.* to stage')
+  const road = await roadTo(t, server.port)
+  const killAll = async (): Promise<void> => {
+    const ids = await server.run(`select id from information_schema.processlist where user = 'stage'`)
+    await server.run(...ids.map(({ id }) => `kill ${id}`)).catch(() => {}) // one may have ended itself
+  }
+  return {
+    url: `mariadb://stage:right@127.0.0.1:${road.port}/test`,
+    wrong: `mariadb://stage:wrong@127.0.0.1:${road.port}/test`,
+    harms: {
+      'restarted with its data': during(1000, () => server.stop(), () => server.up()),
+      'restarted empty': during(1000, () => server.stop(), async () => {
+        road.state = 'closed'
+        await server.up()
+        await server.run(...TABLES.map((name) => `drop table test.stagemesh_${name}`))
+        road.state = 'open'
+      }),
+      'stopped for a minute': during(minuteMs, () => server.pause(), () => server.resume()),
+      'behind a silent network for a minute': silence(making, road),
+      'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
+      ...disk && { 'full': during(shortMs, () => disk.fill(), async () => {
+        disk.empty()
+        await server.run('select 1').catch(() => server.up())
+      }) },
+      'read-only': during(shortMs, () => server.run('set global read_only = 1'), () => server.run('set global read_only = 0')),
+      'connection limit reached': during(shortMs, async () => {
+        await server.run(`alter user stage with max_user_connections 1`)
+        await killAll()
+      }, () => server.run(`alter user stage with max_user_connections 0`)),
+      'password changed': during(shortMs, async () => {
+        await server.run(`alter user stage identified by 'other'`)
+        await killAll()
+      }, () => server.run(`alter user stage identified by 'right'`)),
+      ...clockHarms(making, clock),
+    },
+  }
+}
+
+async function sqlitePlace(making: Making): Promise<Place> {
+  const { t, shortMs, minuteMs } = making
+  const { server: place, disk } = await started({ ...making, fault: needsClock(making.fault) ? 'slow: pauses of 4 s' : making.fault }, 20, async () => new SqlitePlace())
+  t.teardown(async () => place.close())
+  let held: ReturnType<SqlitePlace['open']> | undefined
+  const lock = (): void => {
+    held = place.open()
+    place.one(held, 'begin immediate')
+  }
+  const unlock = (): void => {
+    place.one(held!, 'rollback')
+    held!.close()
+  }
+  return {
+    url: place.url,
+    harms: {
+      'restarted empty': async () => {
+        for (const end of ['', '-wal', '-shm']) rmSync(place.path + end, { force: true })
+        return () => {}
+      },
+      'stopped for a minute': during(minuteMs, lock, unlock),
+      'slow: pauses of 4 s': pausing(making, lock, unlock),
+      ...disk && { 'full': during(shortMs, () => disk.fill(), () => disk.empty()) },
+    },
+  }
+}
+
+async function localPlace(making: Making): Promise<Place> {
+  const { t, shortMs } = making
+  const folder = (): string => mkdtempSync(join(tmpdir(), 'stagemesh-local-'))
+  const { server: path, disk } = await started({ ...making, fault: needsClock(making.fault) ? 'slow: pauses of 4 s' : making.fault }, 20, async () => folder())
+  t.teardown(async () => rmSync(path, { recursive: true, force: true }))
+  return {
+    url: `local:${join(path, 'mesh')}`,
+    harms: {
+      'restarted empty': async () => {
+        renameSync(join(path, 'mesh'), join(path, `old-${readdirSync(path).length}`))
+        return () => {}
+      },
+      ...disk && { 'full': during(shortMs, () => disk.fill(), () => disk.empty()) },
+    },
+  }
+}

@@ -1,0 +1,137 @@
+/** The registry and the store on a Redis Cluster of three nodes: the suites, actors in many slots, a node that fails. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
+import { RedisRegistry } from '../../registries/redis/registry.js'
+import { keysOf } from '../../registries/redis/scripts.js'
+import { actorKeys } from '../../registries/redis/store-scripts.js'
+import { MemoryInterface, Stage } from '../../src/index.js'
+import type { Claim, Fence, Store } from '../../src/types.js'
+import { RedisCluster } from '../helpers/redis-cluster.js'
+import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
+import { until } from '../helpers/until.js'
+import { registrySuite, sampleEntry } from '../suites/registry.js'
+import { storeSuite } from '../suites/store.js'
+
+const NS = 'suite'
+const SHARDS = 16
+let count = 0
+const claimOf = (): Claim => ({ stage: 'stage-test', activation: `test-${++count}` })
+const commitOf = (version: number, data: string, wake?: number) => ({ id: `test-${++count}`, version, data: Buffer.from(data), wake })
+
+async function hold(store: Store, actor: string): Promise<Fence & { version: number }> {
+  const claim = claimOf()
+  const answer = await store.claim(actor, claim)
+  if (answer.owner) throw new Error(`${actor} is owned by ${answer.owner.activation}`)
+  return { ...answer, activation: claim.activation }
+}
+
+function tests(): void {
+  let shared: RedisCluster
+  test.before(async () => { shared = await RedisCluster.start() })
+  test.after.always(() => shared?.close())
+
+  const open = (prefix: string, shards?: number): RedisRegistry => new RedisRegistry({ client: shared.client(), prefix, shards })
+  const connect = (t: ExecutionContext, prefix: string, shards?: number): RedisRegistry => {
+    const registry = open(prefix, shards)
+    t.teardown(() => registry.close())
+    return registry
+  }
+  const remove = async (match: (key: string) => boolean): Promise<void> => {
+    for (const server of shared.masters) {
+      const keys = (await server.run(['KEYS', '*']) as string[]).filter(match)
+      for (const key of keys) await server.run(['DEL', key])
+    }
+  }
+
+  registrySuite(test, async () => {
+    const prefix = `registry-${++count}:`
+    return {
+      open: () => new RedisRegistry(`${shared.url}?prefix=${prefix}`),
+      edit: async (namespace, id, text) => {
+        const keys = keysOf(namespace, prefix)
+        await (await shared.masterOf(keys[0]!)).run(['HSET', keys[1]!, id, text], ['ZADD', keys[2]!, Date.now() + 60_000, id])
+      },
+      empty: () => remove((key) => key.startsWith(prefix)),
+      close: async () => {},
+    }
+  }, { name: 'redis cluster', ttlMs: 2000 })
+
+  for (const shards of [1, SHARDS]) {
+    storeSuite(test, async () => {
+      const prefix = `store-${++count}:`
+      return {
+        open: () => open(prefix, shards),
+        forget: async (namespace, actor) => {
+          const key = actorKeys(namespace, prefix, shards).actor(actor)
+          await (await shared.masterOf(key)).run(['DEL', key])
+        },
+        empty: () => remove((key) => key.startsWith(prefix)),
+        close: async () => {},
+      }
+    }, { name: `redis cluster, shards: ${shards}` })
+  }
+
+  test('actors of one namespace are spread over all nodes, and woken in order across them', async (t) => {
+    const prefix = 'spread:'
+    const store = connect(t, prefix, SHARDS).store(NS)
+    const names = Array.from({ length: 300 }, (_, i) => `players.${i}`)
+    await Promise.all(names.map(async (name, i) => store.commit(name, await hold(store, name), commitOf(1, name, 1000 + i % 7))))
+    const keys = await shared.each(['KEYS', `${prefix}*:actor:*`]) as string[][]
+    t.is(keys.flat().length, names.length)
+    for (const some of keys) t.true(some.length > names.length / 6, `${some.length}`)
+    const expected = names.map((actor, i) => ({ actor, at: 1000 + i % 7 })).sort((a, b) => a.at - b.at || Buffer.compare(Buffer.from(a.actor), Buffer.from(b.actor)))
+    const found: { actor: string, at: number }[] = []
+    for (let after: { actor: string, at: number } | undefined; ;) {
+      const some = await store.due(40, after)
+      found.push(...some)
+      after = some.at(-1)
+      if (!after) break
+    }
+    t.deepEqual(found, expected)
+  })
+
+  test('nodes that announce no address are said, with the setting', async (t) => {
+    const server = await RedisServer.start('--cluster-enabled', 'yes')
+    t.teardown(() => server.close())
+    await server.run(['CLUSTER', 'ADDSLOTSRANGE', 0, 16383])
+    const registry = new RedisRegistry(`redis+cluster://127.0.0.1:${server.port}`)
+    t.teardown(() => registry.close())
+    await t.throwsAsync(registry.publish(sampleEntry(), 5000), { code: 'REGISTRY_UNAVAILABLE', message: /no node of the cluster.*cluster-announce-ip/ })
+  })
+
+  test('a node whose replica takes over: ids stay, calls go on, and everybody is listed again', async (t) => {
+    const cluster = await RedisCluster.start(1)
+    t.teardown(() => cluster.close())
+    const make = (name: string): Stage => {
+      const stage = new Stage(name, { registry: new RedisRegistry({ client: cluster.client() }), interfaces: new MemoryInterface() })
+      t.teardown(() => stage.close())
+      stage.on('error', () => {})
+      stage.to('*').provide('echo', (value: number) => value)
+      return stage
+    }
+    const stages = ['a', 'b', 'c'].map(make)
+    await Promise.all(stages.map((stage) => stage.ready()))
+    await until(() => stages.every((stage) => stage.peers().length === 2))
+    const ids = stages.map(({ id }) => id)
+    let calling = true
+    const loop = (async () => {
+      for (let i = 0; calling; i++) {
+        t.is(await stages[i % 3]!.to('abc'[(i + 1) % 3]!).call('echo', i), i)
+        await sleep(20)
+      }
+    })()
+    const master = await cluster.masterOf(keysOf('default')[0]!)
+    const replica = cluster.replicas[cluster.masters.indexOf(master)]!
+    await master.kill()
+    await until(async () => String(await replica.run(['INFO', 'replication'])).includes('role:master'), 30_000)
+    const late = make('late')
+    await until(() => late.ready().then(() => true), 30_000)
+    await until(() => late.peers().length === 3 && stages.every((stage) => stage.peers().length === 3), 30_000)
+    calling = false
+    await loop
+    t.deepEqual(stages.map(({ id }) => id), ids)
+  })
+}
+
+if (hasRedis) tests()
+else test.skip(NO_REDIS, () => {})

@@ -1,0 +1,171 @@
+/** The registry in a file of SQLite: the suite of registries, the file, its lock, and URLs. */
+import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import test, { type ExecutionContext } from 'ava'
+import { CamelCasePlugin, Kysely, SqliteDialect } from 'kysely'
+import { SqlRegistry, schemaSql, type SqlRegistryOptions } from '../../registries/sql/registry.js'
+import { NO_SQLITE, SqlitePlace, hasSqlite } from '../helpers/sqlite.js'
+import { until } from '../helpers/until.js'
+import { registrySuite, sampleEntry, Watch } from '../suites/registry.js'
+
+const NS = sampleEntry().namespace
+const UNAVAILABLE = { code: 'REGISTRY_UNAVAILABLE' }
+const LONG_MS = 15_000
+
+function placeFor(t: ExecutionContext): SqlitePlace {
+  const place = new SqlitePlace()
+  t.teardown(() => place.close())
+  return place
+}
+
+function connect(t: ExecutionContext, options: SqlRegistryOptions | string): SqlRegistry {
+  const registry = new SqlRegistry(options)
+  t.teardown(() => registry.close())
+  return registry
+}
+
+function tests(): void {
+  registrySuite(test, async () => {
+    const place = new SqlitePlace()
+    place.run(...schemaSql('sqlite').trim().split(';\n')) // people edit tables that are there
+    return {
+      open: () => new SqlRegistry(place.url),
+      edit: async (namespace, id, text) => {
+        place.run(
+          `insert into stagemesh_entries (namespace, id, name, lease_end, record) values ('${namespace}', '${id}', '', ${Date.now() + 60_000}, '${text.replaceAll("'", "''")}')`,
+          `update stagemesh_spaces set revision = revision + 1 where namespace = '${namespace}'`,
+        )
+      },
+      empty: async () => void place.run(...['spaces', 'entries', 'lapsed', 'changes', 'actors'].map((name) => `delete from stagemesh_${name}`)),
+      close: async () => place.close(),
+    }
+  }, { name: 'sqlite' })
+
+  test('registries that start at once make the tables together, each prefix its own', async (t) => {
+    const { url } = placeFor(t)
+    for (const prefix of ['stagemesh_', 'mine_']) {
+      const registries = Array.from({ length: 12 }, () => connect(t, { url: `${url}?prefix=${prefix}` }))
+      await Promise.all(registries.map((registry) => registry.publish(sampleEntry(), LONG_MS)))
+      const watch = new Watch(registries[0]!, NS)
+      await until(() => watch.ids.length === registries.length)
+      t.is(watch.error, undefined)
+      watch.stop()
+    }
+  })
+
+  test('a change is seen within half a second', async (t) => {
+    const { url } = placeFor(t)
+    const [registry, other] = [connect(t, url), connect(t, url)]
+    const watch = new Watch(registry, NS)
+    await other.publish(sampleEntry(), LONG_MS)
+    await until(() => watch.ids.length === 1)
+    await sleep(1500)
+    await other.publish(sampleEntry(), LONG_MS)
+    const since = performance.now()
+    await until(() => watch.ids.length === 2)
+    t.true(performance.now() - since < 1000)
+  })
+
+  test('a file that was deleted or replaced is made again, and every stage is listed again', async (t) => {
+    const place = placeFor(t)
+    const registry = connect(t, place.url)
+    const entry = sampleEntry()
+    const lease = await registry.publish(entry, LONG_MS)
+    const watch = new Watch(registry, NS)
+    await until(() => watch.ids.length === 1)
+    for (const away of [() => { for (const end of ['', '-wal', '-shm']) rmSync(place.path + end, { force: true }) }, () => renameSync(place.path, join(place.folder, 'old.db'))]) {
+      away()
+      t.is(await lease.renew(), 'ok')
+      const other = connect(t, place.url)
+      const seen = new Watch(other, NS)
+      await until(() => seen.ids.join() === entry.id)
+      await until(() => watch.ids.join() === entry.id)
+    }
+    t.is(watch.error, undefined)
+  })
+
+  test('whoever holds the lock for a moment only delays others, and the event loop is free meanwhile', async (t) => {
+    const place = placeFor(t)
+    const registry = connect(t, place.url)
+    const lease = await registry.publish(sampleEntry(), LONG_MS)
+    const handle = place.open()
+    place.one(handle, 'begin immediate')
+    let ticks = 0
+    const timer = setInterval(() => ticks++, 10)
+    const renewing = lease.renew()
+    await sleep(1000)
+    t.true(ticks > 5, `${ticks}`)
+    clearInterval(timer)
+    place.one(handle, 'commit')
+    t.is(await renewing, 'ok')
+    handle.close()
+  })
+
+  test('whoever holds the lock for long is said, and nobody is lost by it', async (t) => {
+    const place = placeFor(t)
+    const registry = connect(t, place.url)
+    const [lease, other] = [await registry.publish(sampleEntry(), 2000), await registry.publish(sampleEntry(), 2000)]
+    const watch = new Watch(registry, NS)
+    await until(() => watch.ids.length === 2)
+    const handle = place.open()
+    place.one(handle, 'begin immediate')
+    const error = await t.throwsAsync(lease.renew(), { ...UNAVAILABLE, message: /database is locked.*another process holds its lock/ })
+    t.true(error.message.includes(place.url))
+    place.one(handle, 'rollback')
+    handle.close()
+    for (const one of [lease, other]) t.not(await one.renew(), 'lost')
+    t.is(watch.ids.length, 2)
+  })
+
+  test('a Kysely instance of one\'s own is used as it is, and stays open', async (t) => {
+    const place = placeFor(t)
+    const handle = place.open()
+    const kysely = new Kysely<unknown>({ dialect: new SqliteDialect({ database: handle }), plugins: [new CamelCasePlugin()] })
+    const [registry, other] = [connect(t, { kysely, prefix: 'own_' }), connect(t, { kysely, prefix: 'own_' })]
+    const watch = new Watch(registry, NS)
+    const lease = await registry.publish(sampleEntry(), LONG_MS)
+    await other.publish(sampleEntry(), LONG_MS)
+    await until(() => watch.ids.length === 2)
+    t.is(await lease.renew(), 'ok')
+    await registry.close()
+    await other.close()
+    t.is(place.one(handle, 'select id from own_entries').length, 2)
+    await kysely.destroy()
+  })
+
+  const UNUSABLE: [title: string, path: (place: SqlitePlace) => string, message: RegExp][] = [
+    ['a folder that is not there', ({ folder }) => join(folder, 'none', 'x.db'), /check that the folder exists/],
+    ['a folder', ({ folder }) => folder, /check that the folder exists/],
+    ['a file of another kind', ({ folder }) => {
+      const path = join(folder, 'text.db')
+      writeFileSync(path, 'a text, and no database\n'.repeat(100))
+      return path
+    }, /not a database of SQLite/],
+  ]
+  for (const [title, path, message] of UNUSABLE) {
+    test(`${title} is said with its path`, async (t) => {
+      const url = `sqlite:${path(placeFor(t))}`
+      const error = await t.throwsAsync(connect(t, url).publish(sampleEntry(), LONG_MS), { ...UNAVAILABLE, message })
+      t.true(error.message.includes(url))
+    })
+  }
+}
+
+const INVALID = ['sqlite:', 'sqlite::memory:', 'sqlite://host/x', 'sqlite:/x?schema=y', 'sqlite:/x?mode=ro', 'sqlite:/x?prefix=1']
+for (const url of INVALID) {
+  test(`${url} is not a place`, (t) => {
+    t.throws(() => new SqlRegistry(url), { instanceOf: TypeError })
+  })
+}
+
+test('what is a place, and the SQL for it', (t) => {
+  t.is(new SqlRegistry('sqlite:/tmp/x.db?prefix=a_').address, 'sqlite:/tmp/x.db')
+  t.is(new SqlRegistry('sqlite:///tmp/x.db').address, 'sqlite:/tmp/x.db')
+  t.is(new SqlRegistry('sqlite:x.db').address, `sqlite:${join(process.cwd(), 'x.db')}`)
+  t.throws(() => new SqlRegistry({ url: 'sqlite:/tmp/x.db', schema: 'a' }), { instanceOf: TypeError, message: /use prefix/ })
+  t.throws(() => schemaSql('sqlite', { schema: 'a' }), { instanceOf: TypeError, message: /use prefix/ })
+})
+
+if (hasSqlite) tests()
+else test.skip(NO_SQLITE, () => {})
