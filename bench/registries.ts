@@ -12,7 +12,7 @@ import { startRedis } from './redis.js'
 
 /** What a server has spent since it started. */
 export interface Spent {
-  /** Requests that it has answered. */
+  /** Requests that it has answered; statements, on Postgres. */
   readonly requests: number
   /** Of Redis, the bytes that it has sent; of Postgres, those on the network in both directions, with their headers. */
   readonly bytes: number
@@ -59,29 +59,27 @@ export const postgres: Kind = {
   async start() {
     const [port, data] = [await freePort(), join(mkdtempSync('/tmp/stagemesh-bench-'), 'data')]
     const ids = await owner()
-    if (ids.uid !== undefined) {
+    if (ids) {
       await chown(join(data, '..'), ids.uid, ids.gid)
       await chmod(join(data, '..'), 0o700)
     }
     const at = { ...ids, cwd: '/tmp' }
     await run(`${BIN}initdb`, ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '-N'], at)
-    const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=2500', 'shared_buffers=128MB']
+    const settings = [`port=${port}`, 'listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=2500', 'shared_buffers=128MB', 'shared_preload_libraries=pg_stat_statements']
     const server = spawn(`${BIN}postgres`, ['-D', data, ...settings.flatMap((one) => ['-c', one])], { ...at, stdio: 'ignore' })
     process.once('exit', () => {
       server.kill('SIGKILL')
       spawn('rm', ['-rf', join(data, '..')], { detached: true, stdio: 'ignore' }).unref()
     })
     const url = `postgres://postgres@127.0.0.1:${port}/postgres?pid=${server.pid}`
-    while (!await ask(url, 'select 1').then(() => true, () => false)) await wait(50)
+    while (!await ask(url, 'create extension if not exists pg_stat_statements').then(() => true, () => false)) await wait(50)
     return url
   },
   registry: (url) => new SqlRegistry({ url: url.replace(/\?.*/, '') }),
   async meter(url) {
     const pid = Number(new URL(url).searchParams.get('pid'))
-    let own = 0
     return async () => {
-      await wait(1500) // its processes count what they have done once a second
-      const requests = Number(await ask(url, 'select xact_commit + xact_rollback from pg_stat_database where datname = current_database()')) - 2 * own++
+      const requests = Number(await ask(url, `select sum(calls) from pg_stat_statements where query not like '%pg_stat_statements%'`))
       const [, received = ''] = /lo:\s*(\d+)/.exec(readFileSync('/proc/net/dev', 'utf8')) ?? []
       return { requests, bytes: Number(received), cpu: cpuOf(pid) }
     }
@@ -91,8 +89,8 @@ export const postgres: Kind = {
 const ask = async (url: string, sql: string): Promise<string> => (await run('psql', ['-XAt', url.replace(/\?.*/, ''), '-c', sql])).stdout.trim()
 
 /** The user that Postgres runs as, because it refuses to run as root. */
-async function owner(): Promise<{ uid?: number, gid?: number }> {
-  if (process.getuid?.() !== 0) return {}
+async function owner(): Promise<{ uid: number, gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined
   const id = async (flag: string): Promise<number> => Number((await run('id', [flag, 'postgres'])).stdout)
   return { uid: await id('-u'), gid: await id('-g') }
 }

@@ -10,8 +10,12 @@ export const idle = (kind: Kind, count: number): Adapter => ({
   async connect(url) {
     const spent = await kind.meter(url)
     const make = (name: string): Stage => new Stage(name, { registry: kind.registry(url), interfaces: new TcpInterface() })
-    const stages = Array.from({ length: count }, (_, i) => make(`idle-${i}`))
-    await Promise.all(stages.map((stage) => stage.ready()))
+    const stages: Stage[] = []
+    while (stages.length < count) {
+      const some = Array.from({ length: Math.min(20, count - stages.length) }, (_, i) => make(`idle-${stages.length + i}`))
+      stages.push(...some)
+      await Promise.all(some.map((stage) => stage.ready()))
+    }
     const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
     while (!stages.every((stage) => stage.peers().length === count - 1)) await wait(50)
     const of = `${kind.title}, ${count} stages`

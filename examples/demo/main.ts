@@ -117,13 +117,12 @@ async function leave(): Promise<void> {
 
 /** Deletes the keys of this run from a Redis, which would keep them: both namespaces, and the player. */
 async function forget(): Promise<void> {
-  if (!/^rediss?:/.test(registry)) return
+  if (!/^rediss?:/.test(registry)) return // sentinels and clusters keep the keys, under the namespace of this run
   const { Redis } = await import('ioredis')
   const redis = new Redis(registry, { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: null })
   redis.on('error', () => {})
   try {
     await redis.connect()
-    // one by one, which works on a cluster too
     for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKeys(namespace).actor('players.42')]) await redis.del(key)
   } finally {
     redis.disconnect()

@@ -19,7 +19,8 @@ const CONNECT_MS = 3000
  */
 export class Connection {
   #client: Promise<Client> | undefined
-  readonly #open = new Set<Client>()
+  /** Whether a client was given up, and how many commands are under way on it. */
+  readonly #open = new Map<Client, { running: number, dropped: boolean }>()
   #closed = false
   /** True for a Redis before 7.0, which does not support script flags. */
   #plain = false
@@ -40,6 +41,7 @@ export class Connection {
     let client: Client | undefined
     try {
       client = await connecting
+      this.#ran(client, 1)
       return await within(this.clock, this.commandMs, command(client), () => new Error(`a command timed out after ${this.commandMs} ms`))
     } catch (error) {
       if (this.#closed) throw this.#over()
@@ -48,6 +50,8 @@ export class Connection {
         this.#drop(connecting, client)
       }
       throw failure(this.target, error, this.what)
+    } finally {
+      if (client) this.#ran(client, -1)
     }
   }
 
@@ -80,7 +84,7 @@ export class Connection {
   close(): void {
     this.#closed = true
     this.#client = undefined
-    for (const client of [...this.#open]) this.#destroy(client)
+    for (const client of [...this.#open.keys()]) this.#destroy(client)
   }
 
   async #connect(): Promise<Client> {
@@ -91,7 +95,7 @@ export class Connection {
       // the listener stays for the client's lifetime: an emitter without one throws
       client.on('error', (error: unknown) => { cause = error })
       if (this.#closed) throw new Error('Connection is closed.')
-      this.#open.add(client)
+      this.#open.set(client, { running: 0, dropped: false })
       const what = isCluster(client) ? 'no node of the cluster could be used' : 'a connection timed out'
       const slow = () => new Error(`${what} after ${CONNECT_MS} ms`)
       await within(this.clock, CONNECT_MS, client.connect(), slow)
@@ -141,7 +145,19 @@ export class Connection {
 
   #drop(connecting: Promise<Client> | undefined, client: Client | undefined): void {
     if (this.#client === connecting) this.#client = undefined
-    if (client && this.#open.has(client)) this.#destroy(client) // once, however many commands failed on it
+    const state = client && this.#open.get(client)
+    if (!client || !state) return // once, however many commands failed on it
+    // the other nodes of a cluster may still answer the commands that are under way there
+    if (isCluster(client) && state.running > 1) state.dropped = true
+    else this.#destroy(client)
+  }
+
+  /** A command begins or ends. */
+  #ran(client: Client, change: 1 | -1): void {
+    const state = this.#open.get(client)
+    if (!state) return
+    state.running += change
+    if (state.dropped && state.running === 0) this.#destroy(client)
   }
 
   /** Closes the socket at once, without a QUIT to a server that may not answer. */

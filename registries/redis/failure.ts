@@ -12,17 +12,21 @@ const COMMANDS = [
 ].join(' ')
 
 /** The ACL command that allows `COMMANDS`, printed when one of them is denied. */
-export function ACL_LINE(user: string, namespace = '<namespace>', prefix: string = PREFIX, shards = 1): string {
+export function ACL_LINE(user: string, namespace = '<namespace>', { prefix = PREFIX, shards = 1, address = '' }: Partial<Failing> = {}): string {
   const tags = shards === 1 ? [namespace] : [namespace, `${namespace}/*`]
-  return `ACL SETUSER ${user} on >password ${tags.map((tag) => `~${prefix}{${tag}}:*`).join(' ')} ${COMMANDS}`
+  const more = /^rediss?\+cluster:/.test(address) ? ' +cluster|slots' : ''
+  return `ACL SETUSER ${user} on >password ${tags.map((tag) => `~${prefix}{${tag}}:*`).join(' ')} ${COMMANDS}${more}`
 }
+
+/** The parts of a target that errors name. */
+type Failing = Pick<Target, 'address' | 'prefix' | 'shards'>
 
 /** Pairs of [error text of Redis or the connection, advice]; the first match counts. */
 const advice: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, "no Redis answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
   [/ENOTFOUND|EAI_AGAIN/, 'no such host; check the URL'],
   [/ECONNRESET|EPIPE|Connection is closed|Stream isn't writeable|Command aborted/, 'the connection was closed; reconnecting'],
-  [/no node of the cluster/, 'check that its nodes are running and announce addresses that can be reached from here (cluster-announce-ip)'],
+  [/no node of the cluster|Cluster isn't ready/, 'check that its nodes are running and announce addresses that can be reached from here (cluster-announce-ip)'],
   [/ETIMEDOUT|timed out/, 'it did not answer in time; check that it is running and reachable'],
   [/EHOSTUNREACH|ENETUNREACH/, 'there is no route to it; check the network'],
   [/SSL|TLS|certificate|CERT_/i, "TLS failed; use redis: for a server without it, and a certificate that this machine trusts for rediss:"],
@@ -31,7 +35,8 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/[Ss]entinel/, 'its sentinels do not name a master that answers; check their addresses and the name of the master'],
   [/MASTERDOWN/, 'it is a replica that has lost its master; use the address of the master'],
   [/OOM/, 'it has reached its maxmemory; raise it or free memory (listed stages stay listed, and actors can be released)'],
-  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'its cluster is incomplete at the moment, or the URL is of one node only; such a URL begins with redis+cluster:'],
+  [/cluster support disabled/, 'it is a single server, of which the URL begins with redis:'],
+  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'slots of its cluster are missing or moving at the moment; the URL of a cluster begins with redis+cluster:'],
   [/BUSY/, 'a script of another client has been running for too long; SCRIPT KILL ends it'],
   [/WRONGTYPE/, 'a key with our prefix holds data of another type; delete it, or use another prefix or database'],
   [/DB index|SELECT is not allowed/i, 'the database in the URL does not exist there; use a lower number'],
@@ -43,15 +48,16 @@ const advice: readonly (readonly [RegExp, string])[] = [
  * @param what     the part of the library that is unavailable because of it
  * @returns StageError AUTH_FAILED if the credentials are insufficient, else REGISTRY_UNAVAILABLE or STORE_UNAVAILABLE
  */
-export function failure({ address, prefix, shards }: Pick<Target, 'address' | 'prefix' | 'shards'>, thrown: unknown, what: 'registry' | 'store'): StageError {
+export function failure(target: Failing, thrown: unknown, what: 'registry' | 'store'): StageError {
   if (thrown instanceof StageError) return thrown
+  const { address } = target
   const error = asError(thrown)
   const said = words(error)
   // a copy, not the error itself: ioredis attaches the command to its errors, and the AUTH command contains the password
   const cause = Object.assign(new Error(said), { name: error.name })
   if (/NOPERM|no permissions|ACL failure/i.test(said)) {
     const refused = `Redis at ${address} denies this user commands that the library needs (${said})`
-    return new StageError('AUTH_FAILED', `${refused}; allow it with: ${ACL_LINE('<user>', undefined, prefix, shards)}`, { cause })
+    return new StageError('AUTH_FAILED', `${refused}; allow it with: ${ACL_LINE('<user>', undefined, target)}`, { cause })
   }
   if (/NOAUTH|WRONGPASS|invalid password|invalid username|without any password/i.test(said)) {
     const refused = `Redis at ${address} rejected the credentials (${said})`

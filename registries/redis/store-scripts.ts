@@ -17,6 +17,8 @@ export interface ActorKeys {
   wakes(address: string): string
   /** The keys of all these sorted sets. */
   readonly allWakes: readonly string[]
+  /** The key of the facts that all stages must agree on. */
+  readonly store: string
 }
 
 /**
@@ -31,6 +33,7 @@ export function actorKeys(namespace: string, prefix: string = PREFIX, shards = 1
     actor: (address) => `${of(address)}:actor:${address}`,
     wakes: (address) => `${of(address)}:wakes`,
     allWakes: tags.map((tag) => `${prefix}{${tag}}:wakes`),
+    store: `${prefix}{${namespace}}:store`,
   }
 }
 
@@ -48,6 +51,13 @@ local function read(key)
   return epoch, version, h[3], h[3] and h[4]
 end
 `
+
+/** KEYS: store. ARGV: the number of shards, which counts if there is none yet. Answers the number that counts. */
+export const AGREE = script('', `
+local shards = redis.call('HGET', KEYS[1], 'shards')
+if shards then return shards end
+redis.call('HSET', KEYS[1], 'shards', ARGV[1])
+return ARGV[1]`)
 
 /** KEYS: actor, wakes. ARGV: stage, activation, the activation to take over from or '', floor, address. */
 export const CLAIM = script('', `${common}

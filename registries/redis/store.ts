@@ -1,8 +1,9 @@
+import { StageError } from '../../src/errors.js'
 import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import { Connection, isReply } from './connection.js'
 import type { Script } from './script.js'
-import { CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKeys, type ActorKeys } from './store-scripts.js'
+import { AGREE, CLAIM, COMMIT, DUE, LOOK, RELEASE, actorKeys, type ActorKeys } from './store-scripts.js'
 import { isCluster, type Client, type Target } from './target.js'
 
 /** Timeout of a command in milliseconds, as a state of 4 MiB may take a while over a slow network. */
@@ -29,6 +30,7 @@ export function warningOf(address: string, settings: Settings): string | undefin
 export class RedisStore implements StoreSteps {
   readonly #commands: Connection
   readonly #keys: ActorKeys
+  #agreed: Promise<void> | undefined
 
   constructor(private readonly target: Target, clock: Clock, namespace: string) {
     this.#commands = new Connection(target, clock, COMMAND_MS, 'store')
@@ -36,6 +38,10 @@ export class RedisStore implements StoreSteps {
   }
 
   async claim(actor: string, { stage, activation, over = '', floor = 0 }: Claim): Promise<Claimed> {
+    await (this.#agreed ??= this.#agree().catch((error: unknown) => {
+      this.#agreed = undefined
+      throw error
+    }))
     const answer = await this.#run(CLAIM, [this.#keys.actor(actor), this.#keys.wakes(actor)], [stage, activation, over, String(floor), actor])
     const [what, epoch, ...rest] = answer as [Buffer, Buffer, ...unknown[]]
     if (String(what) === 'granted') {
@@ -66,10 +72,13 @@ export class RedisStore implements StoreSteps {
 
   async due(limit: number, after?: Wake): Promise<readonly Wake[]> {
     const from = after ? [String(after.at), after.actor] : []
-    const parts = await Promise.all(this.#keys.allWakes.map(async (key) => {
+    const answers = await Promise.allSettled(this.#keys.allWakes.map(async (key) => {
       const flat = await this.#run(DUE, [key], [String(limit), ...from]) as Buffer[]
       return Array.from({ length: flat.length / 2 }, (_, i) => ({ bytes: flat[2 * i], at: Number(flat[2 * i + 1]) }))
     }))
+    const parts = answers.flatMap((answer) => answer.status === 'fulfilled' ? [answer.value] : [])
+    // the actors of a node that is away wait, but not those of the others
+    if (parts.length === 0) throw (answers[0] as PromiseRejectedResult).reason
     const all = parts.length === 1 ? parts[0] : parts.flat().sort((a, b) => a.at - b.at || Buffer.compare(a.bytes, b.bytes))
     return all.slice(0, limit).map(({ bytes, at }) => ({ actor: String(bytes), at }))
   }
@@ -81,6 +90,15 @@ export class RedisStore implements StoreSteps {
   close(): Promise<void> {
     this.#commands.close()
     return Promise.resolve()
+  }
+
+  /** Stages with different numbers of shards would each have activations of the same actor. */
+  async #agree(): Promise<void> {
+    const { address, shards } = this.target
+    const others = Number(String(await this.#run(AGREE, [this.#keys.store], [String(shards)])))
+    if (others === shards) return
+    const why = `its actors are spread over ${others} shards, and this stage has shards ${shards}`
+    throw new StageError('STORE_UNAVAILABLE', `the store ${address} cannot be used: ${why}; set shards to ${others}`)
   }
 
   #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {

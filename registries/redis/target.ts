@@ -55,7 +55,9 @@ const RULES: RedisOptions = {
 }
 
 /** The same for a cluster, which itself decides on options that it has too. */
-const CLUSTER_RULES: ClusterOptions = { lazyConnect: true, clusterRetryStrategy: null, enableOfflineQueue: false, scaleReads: 'master' }
+const CLUSTER_RULES: ClusterOptions = {
+  lazyConnect: true, clusterRetryStrategy: null, enableOfflineQueue: false, enableReadyCheck: false, scaleReads: 'master',
+}
 
 /** Options beside a URL or a client. */
 interface Given {
@@ -123,7 +125,7 @@ export function clientTarget(client: Client, { tls, prefix, shards }: Given = {}
 function clusterTarget(client: Cluster): Pick<Target, 'address' | 'make'> {
   const { startupNodes } = client as unknown as { startupNodes: readonly ClusterNode[] }
   return {
-    address: `redis-cluster://${startupNodes.map(place).join(',')}`,
+    address: `redis+cluster://${startupNodes.map(place).join(',')}`,
     make: () => Promise.resolve(client.duplicate([], { ...CLUSTER_RULES, redisOptions: RULES })),
   }
 }

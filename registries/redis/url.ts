@@ -37,6 +37,9 @@ export function parseUrl(text: string): RedisUrl {
   if (more.length > 0 && !sentinel && !cluster) {
     throw new TypeError(`the URL of a Redis registry has one host; several are sentinels, or nodes of a cluster, as in ${FORM}`)
   }
+  if (who.includes(',') || (more.length > 0 && [first, ...more].some((host) => host === ''))) {
+    throw new TypeError(`the list of hosts in the URL of a Redis registry has a gap, or credentials in its middle: expected ${FORM}`)
+  }
   // URL knows no list of hosts, and no port of a scheme with a plus: each host is read by itself
   const url = parsed(`redis://${who && `${who}@`}${first}${rest}`)
   const port = sentinel ? SENTINEL_PORT : PORT
@@ -56,8 +59,8 @@ export function parseUrl(text: string): RedisUrl {
     address: [`${scheme}://${servers.map(textOf).join(',')}`, ...path].join('/'),
     secure: scheme.startsWith('rediss'),
     servers, master, cluster, db,
-    username: decodeURIComponent(url.username),
-    password: decodeURIComponent(url.password),
+    username: decoded(url.username),
+    password: decoded(url.password),
     prefix: url.searchParams.get('prefix') ?? undefined,
     shards: url.searchParams.has('shards') ? Number(url.searchParams.get('shards')) : undefined,
   }
@@ -74,11 +77,19 @@ function parsed(text: string): URL {
   return new URL(text)
 }
 
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new TypeError('the URL of a Redis registry has a % that begins no escape: write %25 for it')
+  }
+}
+
 /** `/master`, or `/master/database`. */
 function namedBy(path: string): [master: string, number: string] {
   const [, master = '', number = ''] = path.split('/')
   if (master === '') throw new TypeError(`the URL of sentinels names the master, as in ${FORM}`)
-  return [decodeURIComponent(master), number]
+  return [decoded(master), number]
 }
 
 const placeOf = (url: URL, port: number): Place => ({ host: url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1', port: Number(url.port || port) })

@@ -19,18 +19,7 @@ export interface Target {
   /** Names in the URL. */
   readonly schema?: string | undefined
   readonly prefix?: string | undefined
-  /** How often changes are looked for; default: as on a server. */
-  readonly polls?: Polls
   open(clock: Clock, limits: Limits): Promise<Base>
   /** Makes a connection for notifications, if this target can have one. */
   listen?(): Promise<Listening>
-}
-
-/** Intervals of polls, in milliseconds. */
-export interface Polls {
-  /** The first after a change, and the longest while nothing changes. */
-  readonly firstMs: number
-  readonly mostMs: number
-  /** After a heartbeat, which says whether there is anything new, too. */
-  readonly beatMs: number
 }

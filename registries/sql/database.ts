@@ -3,14 +3,14 @@
  * again after a conflict. Every other failure is passed to the caller, who decides when to retry.
  */
 import type { Kysely, QueryResult, RawBuilder, Sql } from 'kysely'
-import { StageError } from '../../src/errors.js'
+import { StageError, asError } from '../../src/errors.js'
 import { outside } from '../../src/outside.js'
 import { jitter } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
-import type { Dialect } from './dialect.js'
+import { SERVER_POLLS, type Dialect, type Polls } from './dialect.js'
 import { Conflict, failure, isConflict, isDenied, isMissing } from './failure.js'
-import { TABLES, VERSION, schemaStatement, statements, tableName, type Place, type TableName } from './schema.js'
+import { NO_SCHEMAS, TABLES, VERSION, schemaStatement, statements, tableName, type Place, type TableName } from './schema.js'
 import { isTrue, number, type Row } from './values.js'
 import type { Base, Target } from './base.js'
 
@@ -41,6 +41,9 @@ export class Database {
   #opening: Promise<Base> | undefined
   #preparing: Promise<void> | undefined
   #prepared = false
+  #polls = SERVER_POLLS
+  /** The last conflict, while operations run again because of it. */
+  #conflict: unknown
   #closed = false
   /** Rejects the operations in progress. */
   readonly #pending = new Set<(error: Error) => void>()
@@ -58,6 +61,11 @@ export class Database {
         this.#prepared = false // somebody deleted the tables
       }
     }
+  }
+
+  /** How often to look for changes, which depends on the kind of database. */
+  get polls(): Polls {
+    return this.#polls
   }
 
   async close(): Promise<void> {
@@ -78,7 +86,7 @@ export class Database {
     })
     this.#pending.add(abort!)
     try {
-      return await within(clock, limitMs, running, () => new Error(`an operation timed out after ${limitMs} ms`))
+      return await within(clock, limitMs, running, () => asError(this.#conflict ?? new Error(`an operation timed out after ${limitMs} ms`)))
     } catch (error) {
       throw this.#closed ? this.#over() : failure(target.address, error, what)
     } finally {
@@ -93,10 +101,14 @@ export class Database {
   ): Promise<T> {
     const base = await this.#open()
     for (let tries = 0; ; tries++) {
+      if (this.#closed) throw this.#over()
       try {
-        return await this.#connected(base, state, work, limitMs)
+        const answer = await this.#connected(base, state, work, limitMs)
+        this.#conflict = undefined
+        return answer
       } catch (error) {
         if (state.over || tries >= (retries ?? base.dialect.retries) || !isConflict(error)) throw error
+        this.#conflict = error
         await this.#pause(tries)
       }
     }
@@ -121,10 +133,17 @@ export class Database {
   #open(): Promise<Base> {
     if (this.#closed) throw this.#over()
     const { target, clock, most, limitMs, what } = this.options
-    return this.#opening ??= target.open(clock, { most, statementMs: limitMs, durable: what === 'store' }).catch((error: unknown) => {
+    return this.#opening ??= target.open(clock, { most, statementMs: limitMs, durable: what === 'store' }).then((base) => this.#usable(base)).catch((error: unknown) => {
       this.#opening = undefined
       throw error
     })
+  }
+
+  #usable(base: Base): Base {
+    const { place } = this.options
+    if (base.dialect.kind === 'sqlite' && place.schema !== undefined) throw new StageError('BAD_ARGUMENT', NO_SCHEMAS)
+    this.#polls = base.dialect.polls
+    return base
   }
 
   /** Makes or migrates the tables, unless they are as they should be; once, however many operations wait for it. */

@@ -1,5 +1,17 @@
 import type { Kind } from './schema.js'
 
+/** Intervals of polls, in milliseconds. */
+export interface Polls {
+  /** The first after a change, and the longest while nothing changes. */
+  readonly firstMs: number
+  readonly mostMs: number
+  /** After a heartbeat, which says whether there is anything new, too. */
+  readonly beatMs: number
+}
+
+/** Of a server, which each poll asks: the poll after a heartbeat is later than the next heartbeat. */
+export const SERVER_POLLS: Polls = { firstMs: 1000, mostMs: 5000, beatMs: 5700 }
+
 /** The differences between the kinds of servers that Kysely does not know. Texts stand in SQL as they are. */
 export interface Dialect {
   readonly kind: Kind
@@ -7,6 +19,7 @@ export interface Dialect {
   readonly now: string
   /** Statements that begin a transaction in which each statement sees everything that was committed before it. */
   readonly begin: readonly string[]
+  readonly polls: Polls
   /** How often an operation runs again after a conflict with others. */
   readonly retries: number
   /** The words behind a `select` of the row that is to be locked; empty where a transaction has locked everything. */

@@ -22,7 +22,11 @@ const BETTER_SQLITE: string = 'better-sqlite3'
 
 /** The same for SQLite, where Node's own will not do. */
 export async function loadBetterSqlite(address: string): Promise<BetterSqlite> {
-  return (await load(address, BETTER_SQLITE, () => import(BETTER_SQLITE) as Promise<{ default: BetterSqlite }>)).default
+  return load(address, BETTER_SQLITE, async () => {
+    const { default: Database } = await import(BETTER_SQLITE) as { default: BetterSqlite }
+    new Database(':memory:', { timeout: 0 }).close() // loads the native part, which fits one version of Node
+    return Database
+  })
 }
 
 /** A prepared statement, as Kysely expects it. */
@@ -34,7 +38,7 @@ export interface SqliteStatement {
   iterate(parameters: readonly unknown[]): IterableIterator<unknown>
 }
 
-/** An open database. Errors have a `code` such as SQLITE_BUSY. */
+/** An open database. */
 export interface SqliteHandle {
   prepare(text: string): SqliteStatement
   close(): void

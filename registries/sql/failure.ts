@@ -1,9 +1,10 @@
 import { StageError, asError, printable } from '../../src/errors.js'
 import { isError } from '../../src/realm.js'
 
-/** The parts of an error of a driver: pg has SQLSTATE as `code`, mysql2 a name as `code` and a number as `errno`. */
+/** The parts of an error of a driver: pg has SQLSTATE as `code`, mysql2 and better-sqlite3 a name, node:sqlite a number as `errcode`. */
 interface DriverError {
   readonly code?: unknown
+  readonly errcode?: unknown
   readonly severity?: unknown
   readonly sqlState?: unknown
   readonly fatal?: unknown
@@ -26,10 +27,17 @@ export class Conflict extends Error {
   }
 }
 
-/** SQLSTATE of Postgres, or the name of an error of MySQL. */
+/** SQLSTATE of Postgres, or the name of an error of MySQL or SQLite. */
 function codeOf(error: unknown): string {
-  const code = isError(error) ? (error as DriverError).code : undefined
+  const { code, errcode } = (isError(error) ? error : {}) as DriverError
+  if (code === 'ERR_SQLITE_ERROR') return `SQLITE_${SQLITE_NAMES[Number(errcode) & 0xff] ?? String(errcode)}`
   return typeof code === 'string' ? code : ''
+}
+
+/** The names of SQLite's result codes, of which `node:sqlite` tells only the numbers. */
+const SQLITE_NAMES: Readonly<Record<number, string>> = {
+  1: 'ERROR', 3: 'PERM', 5: 'BUSY', 6: 'LOCKED', 7: 'NOMEM', 8: 'READONLY', 10: 'IOERR', 11: 'CORRUPT', 13: 'FULL', 14: 'CANTOPEN',
+  19: 'CONSTRAINT', 26: 'NOTADB',
 }
 
 /** A transaction that was rolled back because of another transaction: serialization, deadlock, or a row that was made in between. */
@@ -54,7 +62,8 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/^SQLITE_(READONLY|PERM)/, 'its file cannot be written; check the owner and the mode of the file and of its folder'],
   [/^SQLITE_FULL/, 'its disk is full; free space there'],
   [/^SQLITE_(NOTADB|CORRUPT)/, 'the file is not a database of SQLite, or is damaged; choose another file'],
-  [/^SQLITE_IOERR/, "the disk fails; look at the system's log"],
+  [/^SQLITE_IOERR/, "the disk fails, or its file was moved while stages run; look at the system's log"],
+  [/without its log/, 'while no stage runs, move or delete a file of SQLite together with those beside it that end in -wal and -shm'],
   [/write-ahead log/, "use a file on a disk of this machine, or a database server"],
   [/ECONNREFUSED|ENOENT/,
     "no database server answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
@@ -128,9 +137,10 @@ function asPart(error: StageError, what: 'registry' | 'store'): StageError {
 
 /** Code and message of an error in one line; a host with several addresses yields an AggregateError without a message of its own. */
 function words(error: Error): string {
-  const { code, errors } = error as Error & DriverError
+  const { errors } = error as Error & DriverError
+  const code = codeOf(error)
   const inner = errors?.[0]
   const text = error.message || (isError(inner) ? inner.message : '') || error.name
-  const known = typeof code === 'string' && !text.includes(code) ? `${code} ` : ''
+  const known = code !== '' && !text.includes(code) ? `${code} ` : ''
   return printable(`${known}${text}`.replace(/\s+/g, ' ').slice(0, 300))
 }

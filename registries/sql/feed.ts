@@ -4,7 +4,6 @@ import { LOG_MAX, same } from '../shared/ledger.js'
 import type { Seen } from '../shared/ledger.js'
 import { Views } from '../shared/views.js'
 import type { Witness } from '../shared/views.js'
-import type { Polls } from './base.js'
 import type { Database } from './database.js'
 import type { Notices } from './notices.js'
 import { number, optional, seenOf, text, type Row } from './values.js'
@@ -12,16 +11,12 @@ import { number, optional, seenOf, text, type Row } from './values.js'
 /** The interval grows by this factor at each poll without a change; ± 10 %. */
 const POLL_FACTOR = 1.5
 
-/** Of a server, which each poll asks: the poll after a heartbeat is later than the next heartbeat. */
-export const POLLS: Polls = { firstMs: 1000, mostMs: 5000, beatMs: 5700 }
-
 export interface FeedOptions {
   readonly namespace: string
   readonly address: string
   readonly database: Database
   readonly witness: Witness
   readonly notices: Notices | undefined
-  readonly polls: Polls
   readonly clock: Clock
   readonly random: Random
   /** Begins a history, if the tables are empty. */
@@ -57,7 +52,7 @@ export class Feed {
   /** A step has read this point in history. */
   hint(state: Seen): void {
     if (!same(state, this.#seen)) this.#wake()
-    else if (this.#woken && !this.#hinted) this.#arm(this.options.polls.beatMs)
+    else if (this.#woken && !this.#hinted) this.#arm(this.options.database.polls.beatMs)
   }
 
   #wake(): void {
@@ -73,10 +68,11 @@ export class Feed {
   }
 
   async #run(): Promise<void> {
-    const { clock, random, notices, polls: { firstMs, mostMs } } = this.options
-    let pollMs = firstMs
+    const { clock, random, notices, database } = this.options
     try {
       await this.views.look()
+      const { firstMs, mostMs } = database.polls
+      let pollMs = firstMs
       while (!this.views.ended) {
         await this.#wait(jitter(random, notices?.live ? mostMs : pollMs, 0.1))
         if (this.views.ended) return

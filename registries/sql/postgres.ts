@@ -1,7 +1,7 @@
 /** The words, connections and notifications of Postgres. */
 import type { Client } from 'pg'
 import type { Connections, Link } from './connections.js'
-import type { Dialect } from './dialect.js'
+import { SERVER_POLLS, type Dialect } from './dialect.js'
 
 export const postgres: Dialect = {
   kind: 'postgres',
@@ -12,6 +12,7 @@ export const postgres: Dialect = {
     'begin isolation level read committed read write', "set local lock_timeout = '2500ms'",
     "set local idle_in_transaction_session_timeout = '10s'",
   ].join('; ')],
+  polls: SERVER_POLLS,
   retries: 20,
   lockRow: 'for update',
   greatest: 'greatest',

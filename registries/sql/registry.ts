@@ -13,7 +13,7 @@ import { Listings } from '../shared/listing.js'
 import { Stores } from '../shared/storing.js'
 import type { Target } from './base.js'
 import { Database } from './database.js'
-import { Feed, POLLS } from './feed.js'
+import { Feed } from './feed.js'
 import { Notices } from './notices.js'
 import { DEFAULT_PREFIX, checkNoSchema, placeOf } from './schema.js'
 import { SqlSteps } from './steps.js'
@@ -70,7 +70,6 @@ export class SqlRegistry implements Registry {
   readonly #clock: Clock
   readonly #random: Random
   readonly #channel: string
-  readonly #target: Target
   readonly #database: Database
   /** A heartbeat must not wait behind large states, so stores have connections of their own. */
   readonly #stored: Database
@@ -92,9 +91,8 @@ export class SqlRegistry implements Registry {
     const target = targetOf(given)
     const { schema = target.schema, prefix = target.prefix ?? DEFAULTS.prefix } = given
     const place = placeOf(schema, prefix)
-    if (target.address.startsWith('sqlite:')) checkNoSchema(place)
+    if (target.address.startsWith('sqlite:')) checkNoSchema(place) // an instance of Kysely tells its kind only later
     this.address = target.address
-    this.#target = target
     this.#clock = clock
     this.#random = random
     this.#channel = `${schema ?? ''}.${prefix}`
@@ -117,7 +115,7 @@ export class SqlRegistry implements Registry {
     if (signal.aborted) return
     yield* this.#feeds.watch(namespace, signal, (witness) => new Feed({
       namespace, witness, address: this.address, clock: this.#clock, random: this.#random, database: this.#database, notices: this.#notices,
-      polls: this.#target.polls ?? POLLS, begin: () => this.#steps(namespace).begin(),
+      begin: () => this.#steps(namespace).begin(),
     }))
   }
 

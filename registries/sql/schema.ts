@@ -31,9 +31,11 @@ export function placeOf(schema: string | undefined, prefix: string): Place {
   return { schema, prefix }
 }
 
+export const NO_SCHEMAS = 'a database of SQLite has no schemas: use prefix, or another file'
+
 /** @throws TypeError if there is a schema */
 export function checkNoSchema({ schema }: Place): void {
-  if (schema !== undefined) throw new TypeError('a database of SQLite has no schemas: use prefix, or another file')
+  if (schema !== undefined) throw new TypeError(NO_SCHEMAS)
 }
 
 const quoted = (kind: Kind, name: string): string => kind === 'mysql' ? `\`${name}\`` : `"${name}"`

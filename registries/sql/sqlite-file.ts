@@ -1,6 +1,6 @@
 /** A database of SQLite in one file: opened by the module of this Node or by the package better-sqlite3. */
-import { statSync } from 'node:fs'
-import { StageError, asError } from '../../src/errors.js'
+import { statSync, type Stats } from 'node:fs'
+import { StageError } from '../../src/errors.js'
 import { loadBetterSqlite, type SqliteHandle, type SqliteStatement } from './driver.js'
 
 /** Before this version, SQLite can lose commits when several processes write (its "WAL-reset bug"). */
@@ -11,7 +11,8 @@ const isSafe = (version: string): boolean => rank(version) >= rank(VERSION_MIN)
 
 /** The database that Kysely uses: opened on first use, and again when its file was replaced. */
 export class SqliteFile {
-  #opened: { readonly handle: SqliteHandle, readonly mark: string } | undefined
+  /** `log`: the mark of the write-ahead log, once it is there. */
+  #opened: { readonly handle: SqliteHandle, readonly mark: string, log: string } | undefined
   #inTransaction = false
   #closed = false
 
@@ -34,15 +35,24 @@ export class SqliteFile {
 
   #handle(): SqliteHandle {
     if (this.#closed) throw new Error('the database was closed')
+    const log = `${this.path}-wal`
     // somebody may have deleted the file, and others may use a new one: what is written to the old one reaches nobody
-    if (this.#opened && !this.#inTransaction && markOf(this.path) !== this.#opened.mark) this.#leave()
-    if (this.#opened) return this.#opened.handle
+    if (this.#opened && !this.#inTransaction && markOf(this.path) !== this.#opened.mark) {
+      // a log that is left from the old file would be applied to the new one
+      const isLeft = this.#opened.log !== '' && markOf(log) === this.#opened.log
+      if (isLeft && statOf(this.path)?.size) throw new Error('its file was replaced without its log')
+      this.#leave()
+    }
+    if (this.#opened) {
+      this.#opened.log ||= markOf(log)
+      return this.#opened.handle
+    }
     const handle = this.open(this.path)
     try {
       const [mode] = handle.prepare('pragma journal_mode = wal').all([]) as { readonly journal_mode: unknown }[]
       if (mode?.journal_mode !== 'wal') throw new Error('its file system does not support the write-ahead log')
       handle.prepare(`pragma synchronous = ${this.durable ? 'full' : 'normal'}`).run([])
-      this.#opened = { handle, mark: markOf(this.path) }
+      this.#opened = { handle, mark: markOf(this.path), log: '' }
       return handle
     } catch (error) {
       handle.close()
@@ -56,9 +66,11 @@ export class SqliteFile {
   }
 }
 
+const statOf = (path: string): Stats | undefined => statSync(path, { throwIfNoEntry: false })
+
 /** Tells one file from another that has taken its path. */
 function markOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false })
+  const found = statOf(path)
   return found ? `${found.dev} ${found.ino}` : ''
 }
 
@@ -68,14 +80,19 @@ function markOf(path: string): string {
  */
 export async function sqliteDriver(address: string): Promise<(path: string) => SqliteHandle> {
   const builtin = isSafe(process.versions['sqlite'] ?? '0') ? process.getBuiltinModule?.('node:sqlite') as Builtin | undefined : undefined
-  if (builtin) return (path) => new BuiltinHandle(named(() => new builtin.DatabaseSync(path)))
+  if (builtin) return (path) => new BuiltinHandle(new builtin.DatabaseSync(path))
   const Database = await loadBetterSqlite(address)
   const memory = new Database(':memory:', { timeout: 0 })
   const [row] = memory.prepare('select sqlite_version() as version').all([]) as { readonly version: string }[]
   memory.close()
-  const version = row?.version ?? '0'
-  if (isSafe(version)) return (path) => new Database(path, { timeout: 0 })
-  const why = `the SQLite of better-sqlite3 is ${version}, and before ${VERSION_MIN} it can lose commits when several processes write`
+  checkVersion(address, row?.version ?? '0')
+  return (path) => new Database(path, { timeout: 0 })
+}
+
+/** @throws StageError REGISTRY_UNAVAILABLE if that version of SQLite is too old */
+export function checkVersion(address: string, version: string): void {
+  if (isSafe(version)) return
+  const why = `its SQLite is ${version}, and before ${VERSION_MIN} it can lose commits when several processes write`
   throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${address} is not available: ${why}: npm install better-sqlite3@latest`)
 }
 
@@ -99,33 +116,16 @@ class BuiltinHandle implements SqliteHandle {
   constructor(private readonly database: BuiltinDatabase) {}
 
   prepare(text: string): SqliteStatement {
-    const statement = named(() => this.database.prepare(text))
+    const statement = this.database.prepare(text)
     return {
       reader: statement.columns().length > 0,
-      all: (parameters) => named(() => statement.all(...parameters)),
-      run: (parameters) => named(() => statement.run(...parameters)),
+      all: (parameters) => statement.all(...parameters),
+      run: (parameters) => statement.run(...parameters),
       iterate: (parameters) => statement.iterate(...parameters),
     }
   }
 
   close(): void {
     this.database.close()
-  }
-}
-
-/** The names of SQLite's result codes, of which `node:sqlite` tells only the numbers. */
-const NAMES: Readonly<Record<number, string>> = {
-  1: 'ERROR', 3: 'PERM', 5: 'BUSY', 6: 'LOCKED', 7: 'NOMEM', 8: 'READONLY', 10: 'IOERR', 11: 'CORRUPT', 13: 'FULL', 14: 'CANTOPEN',
-  19: 'CONSTRAINT', 26: 'NOTADB',
-}
-
-function named<T>(run: () => T): T {
-  try {
-    return run()
-  } catch (thrown) {
-    const error = asError(thrown) as Error & { code?: unknown, errcode?: unknown }
-    const name = NAMES[Number(error.errcode) & 0xff]
-    if (name) error.code = `SQLITE_${name}`
-    throw error
   }
 }

@@ -9,7 +9,8 @@ export const sqlite: Dialect = {
   kind: 'sqlite',
   now: "cast(round(unixepoch('now', 'subsec') * 1000) as integer)",
   begin: ['begin immediate'], // with the lock for writing, so that the transaction cannot fail later for want of it
-  retries: 150, // whoever writes is in the way of all others, and nobody waits for the lock, as that would block the event loop
+  polls: { firstMs: 100, mostMs: 500, beatMs: 500 }, // a poll only reads the file
+  retries: 150, // one writer excludes all others, and waiting for the lock would block the event loop
   lockRow: '',
   greatest: 'max',
   beforePart: 'select * from',
@@ -19,9 +20,6 @@ export const sqlite: Dialect = {
   unlessThere: 'on conflict do nothing',
   parameter: (value) => value,
 }
-
-/** A poll only reads the file. */
-const POLLS = { firstMs: 100, mostMs: 500, beatMs: 500 }
 
 /** @throws TypeError if the text is not such a URL */
 export function sqliteTarget(url: string): Target {
@@ -37,7 +35,6 @@ export function sqliteTarget(url: string): Target {
   return {
     address,
     prefix: parameters.get('prefix') ?? undefined,
-    polls: POLLS,
     open: (_, { durable }) => openFile(address, resolve(path), durable),
   }
 }

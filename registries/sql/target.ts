@@ -9,6 +9,7 @@ import type { Dialect } from './dialect.js'
 import { loadKysely, loadMysql, loadPg } from './driver.js'
 import { connectionLink, mysql, mysqlPool, poolLink as mysqlPoolLink, type MysqlPool } from './mysql.js'
 import { clientLink, hasRoom, pgPool, poolLink as pgPoolLink, postgres, type PgPool } from './postgres.js'
+import { checkVersion } from './sqlite-file.js'
 import { sqlite, sqliteTarget } from './sqlite.js'
 
 const KINDS: Readonly<Record<string, 'postgres' | 'mysql'>> = { 'postgres:': 'postgres', 'postgresql:': 'postgres', 'mysql:': 'mysql', 'mariadb:': 'mysql' }
@@ -115,6 +116,10 @@ export function kyselyTarget(given: KyselyInstance): Target {
       const dialect = FORMS.find(([form]) => form.test(text))?.[1]
       const other = 'the Kysely instance of an SQL registry is of another database: expected one of Postgres, MySQL, MariaDB or SQLite'
       if (!dialect) throw new StageError('BAD_ARGUMENT', other)
+      if (dialect === sqlite) {
+        const { rows } = await sql<{ version: string }>`select sqlite_version() as version`.execute(kysely)
+        checkVersion('kysely:', rows[0]?.version ?? '0')
+      }
       return { kysely, sql, dialect, close: async () => {} }
     },
   }

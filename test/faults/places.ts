@@ -1,9 +1,10 @@
 /** The kinds of registries as real servers, and how each of them comes to harm. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync, closeSync, openSync, writeSync } from 'node:fs'
+import { constants, mkdtempSync, readdirSync, renameSync, rmSync, closeSync, openSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import mysql, { type Connection as Promised } from 'mysql2/promise'
 import { keysOf } from '../../registries/redis/scripts.js'
 import { TABLES } from '../../registries/sql/schema.js'
 import { MariadbServer, PostgresServer } from '../helpers/database-servers.js'
@@ -115,30 +116,35 @@ class Disk {
   }
 }
 
-/** The library of libfaketime, by which a server's clock can be moved while it runs. */
-const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1'
-
-/** A clock of its own for the servers that are started in `running`. */
+/** A clock of its own for the servers that are started in `running`, by a library that is compiled for the occasion. */
 class OwnClock {
-  readonly #file = join(mkdtempSync(join(tmpdir(), 'stagemesh-clock-')), 'time')
+  readonly #folder = mkdtempSync(join(tmpdir(), 'stagemesh-clock-'))
+  readonly #file = join(this.#folder, 'offset')
+  readonly #library = join(this.#folder, 'clock.so')
 
-  constructor() {
-    this.set('+0')
+  constructor(t: T) {
+    this.set(0)
+    t.teardown(async () => rmSync(this.#folder, { recursive: true, force: true }))
+    const { status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', this.#library, 'test/faults/clock.c'], { encoding: 'utf8' })
+    if (status !== 0) throw new Error(`test/faults/clock.c could not be compiled: ${stderr}`)
+    spawnSync('chmod', ['-R', 'a+rX', this.#folder]) // servers run as other users
   }
 
-  /** @param offset  such as `+3600` */
-  set(offset: string): void {
-    writeFileSync(this.#file, offset)
+  set(seconds: number): void {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigInt64LE(BigInt(seconds))
+    const file = openSync(this.#file, constants.O_RDWR | constants.O_CREAT) // not emptied, as servers have it in their memory
+    writeSync(file, bytes, 0, 8, 0)
+    closeSync(file)
   }
 
   async running<R>(run: () => Promise<R>): Promise<R> {
-    const names = { LD_PRELOAD: FAKETIME, FAKETIME_TIMESTAMP_FILE: this.#file, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1', DONT_FAKE_MONOTONIC: '1' }
-    spawnSync('chmod', ['-R', 'a+rX', join(this.#file, '..')])
-    Object.assign(process.env, names)
+    Object.assign(process.env, { LD_PRELOAD: this.#library, CLOCK_FILE: this.#file })
     try {
       return await run()
     } finally {
-      for (const name of Object.keys(names)) delete process.env[name]
+      delete process.env['LD_PRELOAD']
+      delete process.env['CLOCK_FILE']
     }
   }
 }
@@ -149,15 +155,15 @@ const needsClock = (fault: Fault): boolean => fault.startsWith('its clock')
 /** Starts a server where the fault can be done to it. */
 async function started<S>({ t, fault }: Making, megabytes: number, start: () => Promise<S>): Promise<{ server: S, disk: Disk | undefined, clock: OwnClock | undefined }> {
   const disk = needsDisk(fault) ? Disk.make(t, megabytes) : undefined
-  const clock = needsClock(fault) ? new OwnClock() : undefined
+  const clock = needsClock(fault) ? new OwnClock(t) : undefined
   const server = await (disk ? disk.hosting(start) : clock ? clock.running(start) : start())
   return { server, disk, clock }
 }
 
 function clockHarms(making: Making, clock: OwnClock | undefined): Pick<Place['harms'], 'its clock an hour ahead' | 'its clock an hour back'> {
   if (!clock) return {}
-  const move = (offset: string) => during(making.shortMs, () => clock.set(offset), () => {})
-  return { 'its clock an hour ahead': move('+3600'), 'its clock an hour back': move('-3600') }
+  const move = (seconds: number) => during(making.shortMs, () => clock.set(seconds), () => {})
+  return { 'its clock an hour ahead': move(3600), 'its clock an hour back': move(-3600) }
 }
 
 async function roadTo(t: T, port: number): Promise<Road> {
@@ -194,7 +200,13 @@ async function redisPlace(making: Making): Promise<Place> {
       'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
       'full': during(shortMs, () => server.run(['CONFIG', 'SET', 'maxmemory', '1']), () => server.run(['CONFIG', 'SET', 'maxmemory', '0'])),
       'read-only': during(shortMs, () => server.run(['REPLICAOF', '127.0.0.1', '1']), () => server.run(['REPLICAOF', 'NO', 'ONE'])),
-      'connection limit reached': during(shortMs, () => server.run(['CONFIG', 'SET', 'maxclients', '2'], killAll), () => server.run(['CONFIG', 'SET', 'maxclients', '1000'])),
+      'connection limit reached': () => server.admin(async (admin) => { // the one connection that there may be
+        await admin.call('CONFIG', 'SET', 'maxclients', '1')
+        await admin.call(...killAll as [string, ...string[]])
+        await sleep(shortMs)
+        await admin.call('CONFIG', 'SET', 'maxclients', '1000')
+        return () => {}
+      }),
       'password changed': during(shortMs, () => server.run(['ACL', 'SETUSER', 'stage', 'resetpass', '>other'], killAll), () => server.run(['ACL', 'SETUSER', 'stage', 'resetpass', '>right'])),
       ...clockHarms(making, clock),
     },
@@ -284,6 +296,7 @@ async function mariadbPlace(making: Making): Promise<Place> {
   t.teardown(() => server.close())
   await server.run(`create user stage identified by 'right'`, 'grant all on test.* to stage')
   const road = await roadTo(t, server.port)
+  let only: Promised | undefined
   const killAll = async (): Promise<void> => {
     const ids = await server.run(`select id from information_schema.processlist where user = 'stage'`)
     await server.run(...ids.map(({ id }) => `kill ${id}`)).catch(() => {}) // one may have ended itself
@@ -310,7 +323,12 @@ async function mariadbPlace(making: Making): Promise<Place> {
       'connection limit reached': during(shortMs, async () => {
         await server.run(`alter user stage with max_user_connections 1`)
         await killAll()
-      }, () => server.run(`alter user stage with max_user_connections 0`)),
+        only = await mysql.createConnection({ host: '127.0.0.1', port: server.port, user: 'stage', password: 'right' })
+        await only.query('select 1')
+      }, async () => {
+        await server.run(`alter user stage with max_user_connections 0`)
+        await only?.end()
+      }),
       'password changed': during(shortMs, async () => {
         await server.run(`alter user stage identified by 'other'`)
         await killAll()

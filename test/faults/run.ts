@@ -4,7 +4,7 @@
  *     npm run faults -- [kinds…] [--fault full] [--quick]
  *
  * The exit code is 1 if anybody was declared dead or changed its id, if less than 99.9 % of the calls succeeded, or if the
- * stages were not listed again by themselves. Needs root, redis-server, Postgres, MariaDB and libfaketime.
+ * stages were not listed again by themselves. Needs root, redis-server, Postgres, MariaDB and a C compiler.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
@@ -62,7 +62,7 @@ async function suffer(t: T, kind: string, fault: Fault): Promise<Result | undefi
   const said = Object.entries(Object.assign({}, ...after.map(({ errors }) => errors)) as Record<string, string>)
   for (const [code, message] of said) console.log(`    ${code}: ${message}`)
   if (place.wrong !== undefined && fault === 'password changed') console.log(`    with a wrong password: ${await probe.ask('refused', place.wrong)}`)
-  const ok = dead.length === 0 && moved.length === 0 && lost <= calls * (1 - CALLS_MIN) && backMs !== undefined
+  const ok = calls > 0 && dead.length === 0 && moved.length === 0 && lost <= calls * (1 - CALLS_MIN) && backMs !== undefined
   const share = lost === 0 ? 'all' : `${(100 * (1 - lost / calls)).toFixed(2)} %`
   const parts = [
     `${share} of ${calls} calls`, ...lost > 0 ? [JSON.stringify(failed)] : [],

@@ -478,6 +478,14 @@ test('a URL that is none is the programmer\'s mistake, and is not repeated', (t)
 })
 
 const ERRORS: [error: object, code: Code, message: RegExp][] = [
+  [{ code: 'ERR_SQLITE_ERROR', errcode: 5, message: 'database is locked' }, 'REGISTRY_UNAVAILABLE', /SQLITE_BUSY database is locked.*another process holds its lock/],
+  [{ code: 'SQLITE_BUSY_SNAPSHOT', message: 'database is locked' }, 'REGISTRY_UNAVAILABLE', /another process holds its lock/],
+  [{ code: 'ERR_SQLITE_ERROR', errcode: 14, message: 'unable to open database file' }, 'REGISTRY_UNAVAILABLE', /check that the folder exists/],
+  [{ code: 'ERR_SQLITE_ERROR', errcode: 1, message: 'no such table: stagemesh_spaces' }, 'REGISTRY_UNAVAILABLE', /its tables are missing/],
+  [{ code: 'SQLITE_READONLY', message: 'attempt to write a readonly database' }, 'REGISTRY_UNAVAILABLE', /check the owner and the mode/],
+  [{ code: 'ERR_SQLITE_ERROR', errcode: 13, message: 'database or disk is full' }, 'REGISTRY_UNAVAILABLE', /its disk is full/],
+  [{ code: 'SQLITE_IOERR_SHORT_READ', message: 'disk I/O error' }, 'REGISTRY_UNAVAILABLE', /or its file was moved/],
+  [{ code: 'ERR_SQLITE_ERROR', errcode: 26, message: 'file is not a database' }, 'REGISTRY_UNAVAILABLE', /not a database of SQLite/],
   [{ code: 'ECONNREFUSED', message: '' }, 'REGISTRY_UNAVAILABLE', /no database server answers/],
   [{ message: '', errors: [new Error('connect ECONNREFUSED ::1:5432')] }, 'REGISTRY_UNAVAILABLE', /no database server answers/],
   [{ code: 'ENOTFOUND', message: 'getaddrinfo ENOTFOUND nowhere' }, 'REGISTRY_UNAVAILABLE', /no such host/],

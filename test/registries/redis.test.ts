@@ -531,7 +531,7 @@ function tests(): void {
     const server = await serve(t, '--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
     const client = new Cluster([{ host: '127.0.0.1', port: server.port }], { lazyConnect: true })
     const registry = connect(t, { client })
-    t.is(registry.address, `redis-cluster://127.0.0.1:${server.port}`)
+    t.is(registry.address, `redis+cluster://127.0.0.1:${server.port}`)
     await t.throwsAsync(registry.publish(sampleEntry(), LONG_MS), { ...UNAVAILABLE, message: /cluster/ })
     await server.run(['CLUSTER', 'ADDSLOTSRANGE', 0, 16383])
     await until(async () => String(await server.run(['CLUSTER', 'INFO'])).includes('cluster_state:ok'))

@@ -63,18 +63,20 @@ function tests(): void {
     t.is((await store.look('a0'))!.version, 3)
   })
 
-  test('a commit waits for a lock that somebody holds, and is made once', async (t) => {
+  test('commits wait for a lock that somebody holds, and each is made once', async (t) => {
     const place = placeFor(t)
     const store = connect(t, place.url)
-    const owner = await hold(store, 'x')
+    const names = Array.from({ length: 20 }, (_, i) => `a${i}`)
+    const owners = await Promise.all(names.map((name) => hold(store, name)))
     const handle = place.open()
     place.one(handle, 'begin immediate')
-    const commits = Promise.all([store.commit('x', owner, commitOf(1, 'one')), store.look('x')])
+    const commits = Promise.all(names.map((name, i) => store.commit(name, owners[i]!, commitOf(1, name))))
     await sleep(500)
+    t.is((await store.look('a0'))!.version, 0)
     place.one(handle, 'commit')
     handle.close()
-    t.is((await commits)[0], 'ok')
-    t.is((await store.look('x'))!.version, 1)
+    t.deepEqual(await commits, names.map(() => 'ok'))
+    t.is((await store.look('a19'))!.version, 1)
   })
 
   test('what it may lose: nothing, unless a Kysely instance of one\'s own does not wait for the disk', async (t) => {
