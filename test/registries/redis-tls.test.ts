@@ -26,15 +26,15 @@ async function certificates(folder: string): Promise<Keys> {
   return { ca: await text('ca.pem'), cert: await text('client.pem'), key: await text('client.key') }
 }
 
-async function serve(t: ExecutionContext): Promise<Keys & { port: number }> {
+async function serve(t: ExecutionContext, ...more: string[]): Promise<Keys & { port: number, server: RedisServer }> {
   const folder = await mkdtemp(join(tmpdir(), 'stagemesh-tls-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const keys = await certificates(folder)
   const port = await freePort()
   const at = (name: string): string => join(folder, name)
-  const server = await RedisServer.start('--tls-port', String(port), '--tls-cert-file', at('server.pem'), '--tls-key-file', at('server.key'), '--tls-ca-cert-file', at('ca.pem'), '--tls-auth-clients', 'yes')
+  const server = await RedisServer.start('--tls-port', String(port), '--tls-cert-file', at('server.pem'), '--tls-key-file', at('server.key'), '--tls-ca-cert-file', at('ca.pem'), '--tls-auth-clients', 'yes', ...more)
   t.teardown(() => server.close())
-  return { ...keys, port }
+  return { ...keys, port, server }
 }
 
 const onTls = missing ? test.skip : test
@@ -64,4 +64,20 @@ onTls(`rediss: with an authority and a client certificate works, and without eit
     t.regex(error!.message, what === 'no TLS' ? /connection was closed|TLS/ : /TLS|certificate|closed/i, what)
     await registry.close()
   }
+})
+
+onTls(`rediss+cluster: the nodes are reached over TLS, too${missing && ` (${missing})`}`, async (t) => {
+  const { port, server, ca, cert, key } = await serve(t, '--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--tls-cluster', 'yes')
+  await server.run(['CLUSTER', 'ADDSLOTSRANGE', 0, 16383])
+  await until(async () => String(await server.run(['CLUSTER', 'INFO'])).includes('cluster_state:ok'))
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const registry = new RedisRegistry({ url: `rediss+cluster://${host}:${port}`, tls: { ca, cert, key } })
+    t.teardown(() => registry.close())
+    const lease = await registry.publish(sampleEntry({ namespace: host }), 5000)
+    t.is(await lease.renew(), 'ok')
+    t.is((await registry.store(host).claim('x', { stage: 's', activation: 'a' })).owner, undefined)
+  }
+  const wrong = new RedisRegistry({ url: `rediss+cluster://127.0.0.1:${port}`, tls: { cert, key } })
+  t.teardown(() => wrong.close())
+  await t.throwsAsync(wrong.publish(sampleEntry(), 5000), { code: 'REGISTRY_UNAVAILABLE', message: /certificate/ })
 })

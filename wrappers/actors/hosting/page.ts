@@ -18,11 +18,16 @@ export function page(addresses: Iterable<string>, options: ActorsOptions): strin
     throw new TypeError(`after of actors() is ${describe(after)}: expected the address of the last actor of the page before`)
   }
   const found: string[] = []
+  /** The last address of the page, as far as it is known: what is behind it is not on the page. */
+  let last: string | undefined
   for (const address of addresses) {
     if (after !== undefined && address <= after) continue
+    if (last !== undefined && address > last) continue
     found.push(address)
-    // sorting now and then keeps the list short, at the price of one comparison for each address
-    if (found.length >= 2 * limit + SLACK) cut(found, limit)
+    // sorting now and then keeps the list short, at the price of two comparisons for each address
+    if (found.length < 2 * limit + SLACK) continue
+    cut(found, limit)
+    last = found.at(-1)
   }
   cut(found, limit)
   return found
