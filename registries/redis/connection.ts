@@ -19,7 +19,7 @@ const CONNECT_MS = 3000
  */
 export class Connection {
   #client: Promise<Client> | undefined
-  /** Whether a client was given up, and how many commands are under way on it. */
+  /** The commands in flight on each client, and whether it is closed after the last of them. */
   readonly #open = new Map<Client, { running: number, dropped: boolean }>()
   #closed = false
   /** True for a Redis before 7.0, which does not support script flags. */

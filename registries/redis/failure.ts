@@ -23,6 +23,7 @@ type Failing = Pick<Target, 'address' | 'prefix' | 'shards'>
 
 /** Pairs of [error text of Redis or the connection, advice]; the first match counts. */
 const advice: readonly (readonly [RegExp, string])[] = [
+  [/Cluster redirections/, 'a node of its cluster cannot be reached, or its slots are moving; it is tried again'],
   [/slots cache/, 'none of its nodes tells which node has which slot; check that they run as a cluster, and the certificate with rediss+cluster:'],
   [/ECONNREFUSED/, "no Redis answers there; start one, set $STAGE_REGISTRY or pass a URL, or use 'local:' which needs no server"],
   [/ENOTFOUND|EAI_AGAIN/, 'no such host; check the URL'],

@@ -73,6 +73,7 @@ export class RedisRegistry implements Registry {
     const given: RedisRegistryOptions = typeof options === 'string' ? { url: options } : options
     knownOptions('the Redis registry', given, ['url', 'client', 'tls', 'prefix', 'shards', 'clock', 'random'])
     const { url = DEFAULTS.url, client, tls, prefix, shards, clock = systemClock, random = systemRandom } = given
+    if (client && given.url !== undefined) throw new TypeError('a Redis registry needs one of url and client, not both')
     this.#target = client ? clientTarget(client, { tls, prefix, shards }) : urlTarget(url, { tls, prefix, shards })
     this.address = this.#target.address
     this.#clock = clock

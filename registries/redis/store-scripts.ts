@@ -53,7 +53,7 @@ end
 `
 
 /** KEYS: store. ARGV: the number of shards, which counts if there is none yet. Answers the number that counts. */
-export const AGREE = script('', `
+export const AGREE = script('allow-oom', `
 local shards = redis.call('HGET', KEYS[1], 'shards')
 if shards then return shards end
 redis.call('HSET', KEYS[1], 'shards', ARGV[1])

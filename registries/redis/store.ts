@@ -38,10 +38,6 @@ export class RedisStore implements StoreSteps {
   }
 
   async claim(actor: string, { stage, activation, over = '', floor = 0 }: Claim): Promise<Claimed> {
-    await (this.#agreed ??= this.#agree().catch((error: unknown) => {
-      this.#agreed = undefined
-      throw error
-    }))
     const answer = await this.#run(CLAIM, [this.#keys.actor(actor), this.#keys.wakes(actor)], [stage, activation, over, String(floor), actor])
     const [what, epoch, ...rest] = answer as [Buffer, Buffer, ...unknown[]]
     if (String(what) === 'granted') {
@@ -95,13 +91,17 @@ export class RedisStore implements StoreSteps {
   /** Stages with different numbers of shards would each have activations of the same actor. */
   async #agree(): Promise<void> {
     const { address, shards } = this.target
-    const others = Number(String(await this.#run(AGREE, [this.#keys.store], [String(shards)])))
+    const others = Number(String(await this.#commands.script(AGREE, [this.#keys.store], [String(shards)])))
     if (others === shards) return
     const why = `its actors are spread over ${others} shards, and this stage has shards ${shards}`
     throw new StageError('STORE_UNAVAILABLE', `the store ${address} cannot be used: ${why}; set shards to ${others}`)
   }
 
-  #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {
+  async #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {
+    await (this.#agreed ??= this.#agree().catch((error: unknown) => {
+      this.#agreed = undefined
+      throw error
+    }))
     return this.#commands.script(script, keys, args, 'bytes')
   }
 }

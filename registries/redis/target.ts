@@ -88,8 +88,8 @@ export function urlTarget(text: string, { tls, prefix, shards }: Given = {}): Ta
     make: async () => {
       const { Cluster, Redis } = await import('ioredis')
       if (!cluster) return new Redis({ ...from, ...RULES })
-      // with TLS, a node is checked against the name by which it was announced, so it must not be resolved to an address first
-      const lookup: ClusterOptions = secure ? { dnsLookup: (name, done) => done(null, name) } : {}
+      // names are not resolved beforehand: one that is unknown would fail all, and with TLS a node is checked against its name
+      const lookup: ClusterOptions = { dnsLookup: (name, done) => done(null, name) }
       return new Cluster([...servers], { ...lookup, ...CLUSTER_RULES, redisOptions: { ...nodes, ...RULES } })
     },
   }
@@ -111,6 +111,7 @@ function checkShards(shards: number): number {
 /** The server of a client given by the user, over new connections with the client's options. */
 export function clientTarget(client: Client, { tls, prefix, shards }: Given = {}): Target {
   if (tls) throw new TypeError('the option tls belongs to a URL; a client has its own')
+  if (typeof (client as Partial<Client>).duplicate !== 'function') throw new TypeError(`${describe(client)} is not a client of ioredis`)
   const own = { prefix: checkPrefix(prefix ?? PREFIX), shards: checkShards(shards ?? 1) }
   if (isCluster(client)) return { ...own, ...clusterTarget(client) }
   const { host = 'localhost', port = 6379, path, db = 0, sentinels, name } = client.options

@@ -50,7 +50,8 @@ export function parseUrl(text: string): RedisUrl {
   }
   for (const name of url.searchParams.keys()) {
     if (name === 'prefix' || name === 'shards') continue
-    throw new TypeError(`the URL of a Redis registry has a parameter ${describe(name)}; it may have prefix and shards`)
+    const shown = rest.includes('@') ? '' : ` ${describe(name)}` // it may be a part of a password
+    throw new TypeError(`the URL of a Redis registry has a parameter${shown}; it may have prefix and shards`)
   }
   const db = Number(number)
   if (cluster && db > 0) throw new TypeError('a cluster has one database, with the number 0: remove the path from the URL')

@@ -28,6 +28,7 @@ export function placeOf(schema: string | undefined, prefix: string): Place {
     if (name === undefined || new RegExp(`^[A-Za-z_]\\w{0,${PLACE_MAX - 1}}$`).test(name)) continue
     throw new TypeError(`the ${what} of an SQL registry is 1 to ${PLACE_MAX} letters, digits and "_", not ${JSON.stringify(name)}`)
   }
+  if (/^sqlite_/i.test(prefix)) throw new TypeError('the prefix of an SQL registry may not begin with sqlite_, which SQLite keeps for itself')
   return { schema, prefix }
 }
 

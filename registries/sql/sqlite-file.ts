@@ -1,5 +1,5 @@
 /** A database of SQLite in one file: opened by the module of this Node or by the package better-sqlite3. */
-import { statSync, type Stats } from 'node:fs'
+import { realpathSync, statSync, type Stats } from 'node:fs'
 import { StageError } from '../../src/errors.js'
 import { loadBetterSqlite, type SqliteHandle, type SqliteStatement } from './driver.js'
 
@@ -11,8 +11,8 @@ const isSafe = (version: string): boolean => rank(version) >= rank(VERSION_MIN)
 
 /** The database that Kysely uses: opened on first use, and again when its file was replaced. */
 export class SqliteFile {
-  /** `log`: the mark of the write-ahead log, once it is there. */
-  #opened: { readonly handle: SqliteHandle, readonly mark: string, log: string } | undefined
+  /** `real`: the path without links, beside which the write-ahead log is; `log`: its mark, once it is there. */
+  #opened: { readonly handle: SqliteHandle, readonly mark: string, readonly real: string, log: string } | undefined
   #inTransaction = false
   #closed = false
 
@@ -35,16 +35,16 @@ export class SqliteFile {
 
   #handle(): SqliteHandle {
     if (this.#closed) throw new Error('the database was closed')
-    const log = `${this.path}-wal`
+    const opened = this.#opened
     // somebody may have deleted the file, and others may use a new one: what is written to the old one reaches nobody
-    if (this.#opened && !this.#inTransaction && markOf(this.path) !== this.#opened.mark) {
+    if (opened && !this.#inTransaction && markOf(this.path) !== opened.mark) {
       // a log that is left from the old file would be applied to the new one
-      const isLeft = this.#opened.log !== '' && markOf(log) === this.#opened.log
-      if (isLeft && statOf(this.path)?.size) throw new Error('its file was replaced without its log')
+      const isLeft = opened.log !== '' && markOf(`${opened.real}-wal`) === opened.log
+      if (isLeft && statOf(this.path)?.size && realpathSync(this.path) === opened.real) throw new Error('its file was replaced without its log')
       this.#leave()
     }
     if (this.#opened) {
-      this.#opened.log ||= markOf(log)
+      this.#opened.log ||= markOf(`${this.#opened.real}-wal`)
       return this.#opened.handle
     }
     const handle = this.open(this.path)
@@ -52,7 +52,7 @@ export class SqliteFile {
       const [mode] = handle.prepare('pragma journal_mode = wal').all([]) as { readonly journal_mode: unknown }[]
       if (mode?.journal_mode !== 'wal') throw new Error('its file system does not support the write-ahead log')
       handle.prepare(`pragma synchronous = ${this.durable ? 'full' : 'normal'}`).run([])
-      this.#opened = { handle, mark: markOf(this.path), log: '' }
+      this.#opened = { handle, mark: markOf(this.path), real: realpathSync(this.path), log: '' }
       return handle
     } catch (error) {
       handle.close()

@@ -23,19 +23,20 @@ export const sqlite: Dialect = {
 
 /** @throws TypeError if the text is not such a URL */
 export function sqliteTarget(url: string): Target {
-  const [, place = '', query = ''] = /^sqlite:([^?]*)\??(.*)$/s.exec(url) ?? []
+  const [, place = '', query = ''] = /^sqlite:([^?]*)\??(.*)$/is.exec(url) ?? []
   const path = place.replace(/^\/\/(?=\/)/, '')
   if (path === '' || path.startsWith('//') || path.startsWith(':')) {
-    throw new TypeError(`${JSON.stringify(url)} names no file: expected sqlite:/path/to/file, or memory: for a registry without a file`)
+    throw new TypeError(`${JSON.stringify(url.replace(/\/\/.*@/, '//…@'))} names no file: expected sqlite:/path/to/file, or memory: for a registry without a file`)
   }
   const parameters = new URLSearchParams(query)
   const unknown = [...parameters.keys()].find((name) => name !== 'prefix')
   if (unknown !== undefined) throw new TypeError(`the URL of a registry on SQLite has no parameter ${JSON.stringify(unknown)}: expected prefix`)
-  const address = `sqlite:${resolve(path)}`
+  const file = resolve(path) // now, because the process may go to another folder
+  const address = `sqlite:${file}`
   return {
     address,
     prefix: parameters.get('prefix') ?? undefined,
-    open: (_, { durable }) => openFile(address, resolve(path), durable),
+    open: (_, { durable }) => openFile(address, file, durable),
   }
 }
 

@@ -16,7 +16,8 @@ const KINDS: Readonly<Record<string, 'postgres' | 'mysql'>> = { 'postgres:': 'po
 
 /** @throws TypeError if the text is not such a URL; the message omits the URL, which may contain a password */
 export function urlTarget(text: string): Target {
-  if (text.startsWith('sqlite:')) return sqliteTarget(text)
+  if (typeof text !== 'string') throw new TypeError(`the URL of an SQL registry is ${describe(text)}: expected a text`)
+  if (/^sqlite:/i.test(text)) return sqliteTarget(text)
   let url: URL
   try {
     url = new URL(text)
@@ -106,6 +107,7 @@ export interface KyselyInstance {
 
 /** @throws TypeError if it is a transaction; operations fail with BAD_ARGUMENT if it is of a database that is not supported */
 export function kyselyTarget(given: KyselyInstance): Target {
+  if (typeof given.withoutPlugins !== 'function') throw new TypeError(`${describe(given)} is not an instance of Kysely`)
   if (given.isTransaction) throw new TypeError('the Kysely instance of an SQL registry is a transaction: pass the instance that began it')
   const kysely = given.withoutPlugins() as Kysely<unknown>
   return {

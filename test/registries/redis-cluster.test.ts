@@ -94,8 +94,17 @@ function tests(): void {
   test('stages with different numbers of shards cannot use one store', async (t) => {
     await connect(t, 'agree:', SHARDS).store(NS).claim('x', claimOf())
     const other = connect(t, 'agree:').store(NS)
-    await t.throwsAsync(other.claim('x', claimOf()), { code: 'STORE_UNAVAILABLE', message: /set shards to 16/ })
+    for (const run of [() => other.claim('x', claimOf()), () => other.look('x'), () => other.due(5)]) {
+      await t.throwsAsync(run(), { code: 'STORE_UNAVAILABLE', message: /set shards to 16/ })
+    }
     t.is((await connect(t, 'agree:', SHARDS).store(NS).claim('x', claimOf())).owner?.stage, 'stage-test')
+  })
+
+  test('a node of the URL whose name is unknown does not matter', async (t) => {
+    const registry = new RedisRegistry(shared.url.replace('//', '//unknown.invalid:1,'))
+    t.teardown(() => registry.close())
+    await registry.publish(sampleEntry({ namespace: 'unknown' }), 5000)
+    t.pass()
   })
 
   test('while one node is away, the actors of the others are woken and commit', async (t) => {

@@ -31,7 +31,7 @@ test('a URL or an option that is not right is a TypeError without the password',
     'redis://:secret@host/x': /number of a database/, 'redis://:secret@a,b': /sentinels/, 'redis+sentinel://:secret@a': /names the master/,
     'redis+sentinel://:secret@a/master/x': /number of a database/, 'redis+sentinel://:secret@a,b:x/master': /must look like/,
     'redis://:secret@host?prefx=a': /"prefx"/, 'redis://:secret@host?prefix={a}': /prefix .* "\{a\}"/, 'redis://host:99999': /must look like/,
-    'redis+cluster://:secret@a,b/2': /one database/, 'redis+cluster://:secret@a,': /a gap/, 'redis+cluster://u:secret@a,u:secret@b': /credentials in its middle/, 'redis://:secret%zz@a': /%25/, 'redis://:secret@host?shards=0': /shards is 0/, 'redis://:secret@host?shards=x': /shards is NaN/, 'redis://:secret@host?shards=257': /from 1 to 256/,
+    'redis+cluster://:secret@a,b/2': /one database/, 'redis+cluster://:secret@a,': /a gap/, 'redis+cluster://u:secret@a,u:secret@b': /credentials in its middle/, 'redis://:secret%zz@a': /%25/, 'redis://u:1?secret=@host': /has a parameter; it may have/, 'redis://:secret@host?shards=0': /shards is 0/, 'redis://:secret@host?shards=x': /shards is NaN/, 'redis://:secret@host?shards=257': /from 1 to 256/,
   }
   for (const [url, message] of Object.entries(urls)) {
     const error = t.throws(() => new RedisRegistry(url), { instanceOf: TypeError, message }, url)
@@ -43,6 +43,8 @@ test('a URL or an option that is not right is a TypeError without the password',
     [{ client, tls: {} }, /a client has its own/],
     [{ client, prefix: 'a b' }, /prefix/],
     [{ shards: 1.5 }, /shards is 1\.5/],
+    [{ client: {} as never }, /not a client of ioredis/],
+    [{ client, url: 'redis://host' }, /not both/],
     [{ prefix: 5 as unknown as string }, /prefix/],
   ]
   for (const [given, message] of options) t.throws(() => new RedisRegistry(given), { instanceOf: TypeError, message })

@@ -1,5 +1,5 @@
 /** The registry in a file of SQLite: the suite of registries, the file, its lock, and URLs. */
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
@@ -89,9 +89,11 @@ function tests(): void {
     t.is(watch.error, undefined)
   })
 
-  test('a file that takes the place of another is not used with the log of the other', async (t) => {
+  for (const linked of [false, true]) test(`a file that takes the place of another is not used with the log of the other${linked ? ', behind a link' : ''}`, async (t) => {
     const [place, backup] = [placeFor(t), placeFor(t)]
-    const registry = connect(t, place.url)
+    const link = join(place.folder, 'link.db')
+    symlinkSync(place.path, link)
+    const registry = connect(t, linked ? `sqlite:${link}` : place.url)
     const lease = await registry.publish(sampleEntry(), LONG_MS)
     const saved = connect(t, backup.url)
     await saved.store(NS).claim('kept', { stage: 's', activation: 'a' })
@@ -171,10 +173,11 @@ function tests(): void {
   }
 }
 
-const INVALID = ['sqlite:', 'sqlite::memory:', 'sqlite://host/x', 'sqlite:/x?schema=y', 'sqlite:/x?mode=ro', 'sqlite:/x?prefix=1']
+const INVALID = ['sqlite:', 'sqlite::memory:', 'sqlite://host/x', 'sqlite:/x?schema=y', 'sqlite:/x?mode=ro', 'sqlite:/x?prefix=1', 'sqlite:/x?prefix=sqlite_', 'sqlite://u:secret@host/x']
 for (const url of INVALID) {
   test(`${url} is not a place`, (t) => {
-    t.throws(() => new SqlRegistry(url), { instanceOf: TypeError })
+    const error = t.throws(() => new SqlRegistry(url), { instanceOf: TypeError })
+    t.false(error.message.includes('secret'))
   })
 }
 
@@ -183,6 +186,8 @@ test('what is a place, and the SQL for it', (t) => {
   t.is(new SqlRegistry('sqlite:///tmp/x.db').address, 'sqlite:/tmp/x.db')
   t.is(new SqlRegistry('sqlite:x.db').address, `sqlite:${join(process.cwd(), 'x.db')}`)
   t.throws(() => new SqlRegistry({ url: 'sqlite:/tmp/x.db', schema: 'a' }), { instanceOf: TypeError, message: /use prefix/ })
+  t.is(new SqlRegistry('SQLITE:/tmp/x.db').address, 'sqlite:/tmp/x.db')
+  for (const wrong of [{ kysely: {} }, { kysely: 'x' }, { url: 5 }]) t.throws(() => new SqlRegistry(wrong as never), { instanceOf: TypeError, message: /is not an instance of Kysely|expected a text/ })
   t.throws(() => schemaSql('sqlite', { schema: 'a' }), { instanceOf: TypeError, message: /use prefix/ })
 })
 
