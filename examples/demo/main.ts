@@ -123,7 +123,8 @@ async function forget(): Promise<void> {
   redis.on('error', () => {})
   try {
     await redis.connect()
-    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actorKeys(namespace).actor('players.42')]) await redis.del(key)
+    const actors = actorKeys(namespace)
+    for (const key of [...keysOf(namespace), ...keysOf(`${namespace}-other`), actors.actor('players.42'), actors.store]) await redis.del(key)
   } finally {
     redis.disconnect()
   }

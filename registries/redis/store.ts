@@ -1,4 +1,5 @@
 import { StageError } from '../../src/errors.js'
+import { outside } from '../../src/outside.js'
 import type { StoreSteps } from '../shared/storing.js'
 import type { Claim, Claimed, Clock, Commit, Fence, Store, Wake } from '../../src/types.js'
 import { Connection, isReply } from './connection.js'
@@ -98,10 +99,10 @@ export class RedisStore implements StoreSteps {
   }
 
   async #run(script: Script, keys: readonly string[], args: readonly (string | Buffer)[]): Promise<unknown> {
-    await (this.#agreed ??= this.#agree().catch((error: unknown) => {
+    await (this.#agreed ??= outside(() => this.#agree().catch((error: unknown) => {
       this.#agreed = undefined
       throw error
-    }))
+    })))
     return this.#commands.script(script, keys, args, 'bytes')
   }
 }
