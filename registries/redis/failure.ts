@@ -38,7 +38,7 @@ const advice: readonly (readonly [RegExp, string])[] = [
   [/MASTERDOWN/, 'it is a replica that has lost its master; use the address of the master'],
   [/OOM/, 'it has reached its maxmemory; raise it or free memory (listed stages stay listed, and actors can be released)'],
   [/cluster support disabled/, 'it is a single server, of which the URL begins with redis:'],
-  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|slots cache|startup nodes/i, 'slots of its cluster are missing or moving at the moment; the URL of a cluster begins with redis+cluster:'],
+  [/CLUSTERDOWN|TRYAGAIN|MOVED|ASK |ClusterAllFailed|startup nodes/i, 'slots of its cluster are missing or moving at the moment; the URL of a cluster begins with redis+cluster:'],
   [/BUSY/, 'a script of another client has been running for too long; SCRIPT KILL ends it'],
   [/WRONGTYPE/, 'a key with our prefix holds data of another type; delete it, or use another prefix or database'],
   [/DB index|SELECT is not allowed/i, 'the database in the URL does not exist there; use a lower number'],

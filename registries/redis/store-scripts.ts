@@ -28,11 +28,12 @@ export interface ActorKeys {
  */
 export function actorKeys(namespace: string, prefix: string = PREFIX, shards = 1): ActorKeys {
   const tags = shards === 1 ? [namespace] : Array.from({ length: shards }, (_, i) => `${namespace}/${i}`)
-  const of = (address: string): string => `${prefix}{${tags[shards === 1 ? 0 : hash(address) % shards]}}`
+  const places = tags.map((tag) => `${prefix}{${tag}}`)
+  const of = (address: string): string => places[hash(address) % shards]
   return {
     actor: (address) => `${of(address)}:actor:${address}`,
     wakes: (address) => `${of(address)}:wakes`,
-    allWakes: tags.map((tag) => `${prefix}{${tag}}:wakes`),
+    allWakes: places.map((place) => `${place}:wakes`),
     store: `${prefix}{${namespace}}:store`,
   }
 }

@@ -8,7 +8,7 @@ import { outside } from '../../src/outside.js'
 import { jitter } from '../../src/random.js'
 import type { Clock, Random } from '../../src/types.js'
 import { within } from '../../src/within.js'
-import { SERVER_POLLS, type Dialect, type Polls } from './dialect.js'
+import { SERVER, type Dialect, type Polls } from './dialect.js'
 import { Conflict, failure, isConflict, isDenied, isMissing } from './failure.js'
 import { NO_SCHEMAS, TABLES, VERSION, schemaStatement, statements, tableName, type Place, type TableName } from './schema.js'
 import { isTrue, number, type Row } from './values.js'
@@ -40,10 +40,10 @@ export interface DatabaseOptions {
 export class Database {
   #opening: Promise<Base> | undefined
   #preparing: Promise<void> | undefined
+  /** Of the tables being made, for which all operations wait. */
+  #preparation: State = { over: false }
   #prepared = false
-  #polls = SERVER_POLLS
-  /** The last conflict, while operations run again because of it. */
-  #conflict: unknown
+  #polls: Polls = SERVER.polls
   #closed = false
   /** Rejects the operations in progress. */
   readonly #pending = new Set<(error: Error) => void>()
@@ -78,7 +78,8 @@ export class Database {
   async #limited<T>(limitMs: number, run: (state: State) => Promise<T>): Promise<T> {
     if (this.#closed) throw this.#over()
     const { clock, target, what } = this.options
-    const state = { over: false }
+    const state: State = { over: false }
+    const late = () => asError(state.conflict ?? this.#preparation.conflict ?? new Error(`an operation timed out after ${limitMs} ms`))
     let abort: ((error: Error) => void) | undefined
     const running = new Promise<T>((resolve, reject) => {
       abort = reject
@@ -86,7 +87,7 @@ export class Database {
     })
     this.#pending.add(abort!)
     try {
-      return await within(clock, limitMs, running, () => asError(this.#conflict ?? new Error(`an operation timed out after ${limitMs} ms`)))
+      return await within(clock, limitMs, running, late)
     } catch (error) {
       throw this.#closed ? this.#over() : failure(target.address, error, what)
     } finally {
@@ -103,12 +104,10 @@ export class Database {
     for (let tries = 0; ; tries++) {
       if (this.#closed) throw this.#over()
       try {
-        const answer = await this.#connected(base, state, work, limitMs)
-        this.#conflict = undefined
-        return answer
+        return await this.#connected(base, state, work, limitMs)
       } catch (error) {
         if (state.over || tries >= (retries ?? base.dialect.retries) || !isConflict(error)) throw error
-        this.#conflict = error
+        state.conflict = error
         await this.#pause(tries)
       }
     }
@@ -148,12 +147,15 @@ export class Database {
 
   /** Makes or migrates the tables, unless they are as they should be; once, however many operations wait for it. */
   #prepare(): Promise<void> {
-    return this.#preparing ??= this.#repeated({ over: false }, async (session) => {
+    return this.#preparing ??= this.#repeated(this.#preparation, async (session) => {
       const found = await versionOf(session)
       if (found > VERSION) throw new Error(`the tables are of a newer version of this library (${found}, and ${VERSION} here)`)
       if (found < VERSION) await this.#migrate(session)
       this.#prepared = true
-    }, Infinity, PREPARE_MS).finally(() => { this.#preparing = undefined })
+    }, Infinity, PREPARE_MS).finally(() => {
+      this.#preparing = undefined
+      this.#preparation = { over: false }
+    })
   }
 
   async #migrate(session: Session): Promise<void> {
@@ -212,6 +214,8 @@ export interface Notice {
 interface State {
   /** Nobody waits for the answer any more. */
   over: boolean
+  /** The last conflict, if the operation ran again because of one. */
+  conflict?: unknown
 }
 
 /** The version of the tables; 0 if there are none. */

@@ -9,9 +9,6 @@ export interface Polls {
   readonly beatMs: number
 }
 
-/** Of a server, which each poll asks: the poll after a heartbeat is later than the next heartbeat. */
-export const SERVER_POLLS: Polls = { firstMs: 1000, mostMs: 5000, beatMs: 5700 }
-
 /** The differences between the kinds of servers that Kysely does not know. Texts stand in SQL as they are. */
 export interface Dialect {
   readonly kind: Kind
@@ -38,3 +35,13 @@ export interface Dialect {
   /** Converts a parameter. */
   parameter(value: unknown): unknown
 }
+
+/** The part that is the same for all servers. */
+export const SERVER = {
+  polls: { firstMs: 1000, mostMs: 5000, beatMs: 5700 }, // each poll asks the server, and the one after a heartbeat is later than the next heartbeat
+  retries: 20,
+  lockRow: 'for update',
+  greatest: 'greatest',
+  beforePart: '',
+  valuesOf: '',
+} as const satisfies Partial<Dialect>

@@ -20,12 +20,14 @@ export async function loadMysql(address: string): Promise<typeof import('mysql2'
 /** No literal, so that compilers and bundlers do not look for a package that few need. */
 const BETTER_SQLITE: string = 'better-sqlite3'
 
-/** The same for SQLite, where Node's own will not do. */
-export async function loadBetterSqlite(address: string): Promise<BetterSqlite> {
+/** The same for SQLite, where Node's own will not do. @returns the class, and the version of its SQLite */
+export async function loadBetterSqlite(address: string): Promise<{ Database: BetterSqlite, version: string }> {
   return load(address, BETTER_SQLITE, async () => {
     const { default: Database } = await import(BETTER_SQLITE) as { default: BetterSqlite }
-    new Database(':memory:', { timeout: 0 }).close() // loads the native part, which fits one version of Node
-    return Database
+    const memory = new Database(':memory:', { timeout: 0 }) // loads the native part, which fits one version of Node
+    const [row] = memory.prepare('select sqlite_version() as version').all([]) as { readonly version: string }[]
+    memory.close()
+    return { Database, version: row?.version ?? '0' }
   })
 }
 
@@ -45,7 +47,7 @@ export interface SqliteHandle {
 }
 
 /** The class that better-sqlite3 exports, as far as it is used. */
-export type BetterSqlite = new (path: string, options: { timeout: number }) => SqliteHandle
+type BetterSqlite = new (path: string, options: { timeout: number }) => SqliteHandle
 
 async function load<T>(address: string, name: string, importing: () => Promise<T>): Promise<T> {
   try {

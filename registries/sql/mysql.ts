@@ -1,19 +1,14 @@
 /** The words and connections of MySQL and MariaDB. */
 import type { Connection } from 'mysql2'
 import type { Connections, Link } from './connections.js'
-import { SERVER_POLLS, type Dialect } from './dialect.js'
+import { SERVER, type Dialect } from './dialect.js'
 
 export const mysql: Dialect = {
+  ...SERVER,
   kind: 'mysql',
   now: "(timestampdiff(microsecond, '1970-01-01', utc_timestamp(3)) div 1000)",
   // for the next transaction only
   begin: ['set transaction isolation level read committed', 'start transaction'],
-  polls: SERVER_POLLS,
-  retries: 20,
-  lockRow: 'for update',
-  greatest: 'greatest',
-  beforePart: '',
-  valuesOf: '',
   returning: false,
   insertNew: 'insert ignore into',
   unlessThere: '',

@@ -1,9 +1,10 @@
 /** The words, connections and notifications of Postgres. */
 import type { Client } from 'pg'
 import type { Connections, Link } from './connections.js'
-import { SERVER_POLLS, type Dialect } from './dialect.js'
+import { SERVER, type Dialect } from './dialect.js'
 
 export const postgres: Dialect = {
+  ...SERVER,
   kind: 'postgres',
   // the time of a statement, not of its transaction; unlike clock_timestamp() it is one value for all rows, so that an index serves
   now: '(floor(extract(epoch from statement_timestamp()) * 1000)::bigint)',
@@ -12,12 +13,6 @@ export const postgres: Dialect = {
     'begin isolation level read committed read write', "set local lock_timeout = '2500ms'",
     "set local idle_in_transaction_session_timeout = '10s'",
   ].join('; ')],
-  polls: SERVER_POLLS,
-  retries: 20,
-  lockRow: 'for update',
-  greatest: 'greatest',
-  beforePart: '',
-  valuesOf: '',
   returning: true,
   insertNew: 'insert into',
   unlessThere: 'on conflict do nothing',

@@ -81,11 +81,8 @@ function markOf(path: string): string {
 export async function sqliteDriver(address: string): Promise<(path: string) => SqliteHandle> {
   const builtin = isSafe(process.versions['sqlite'] ?? '0') ? process.getBuiltinModule?.('node:sqlite') as Builtin | undefined : undefined
   if (builtin) return (path) => new BuiltinHandle(new builtin.DatabaseSync(path))
-  const Database = await loadBetterSqlite(address)
-  const memory = new Database(':memory:', { timeout: 0 })
-  const [row] = memory.prepare('select sqlite_version() as version').all([]) as { readonly version: string }[]
-  memory.close()
-  checkVersion(address, row?.version ?? '0')
+  const { Database, version } = await loadBetterSqlite(address)
+  checkVersion(address, version)
   return (path) => new Database(path, { timeout: 0 })
 }
 

@@ -38,10 +38,9 @@ export class SqlStore implements StoreSteps {
     return this.#apart ? this.database.run((session) => this.#alone(session, one)) : this.#commits.commit(one)
   }
 
-  async release(actor: string, { epoch, activation }: Fence): Promise<void> {
-    await this.database.run(({ sql, changed, tables: { actors } }) => changed(sql`
-      update ${actors} set stage = null, activation = null
-      where namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}`))
+  async release(actor: string, fence: Fence): Promise<void> {
+    await this.database.run((session) => session.changed(session.sql`
+      update ${session.tables.actors} set stage = null, activation = null where ${this.#owned(session, { actor, ...fence })}`))
   }
 
   look(actor: string): ReturnType<Store['look']> {
@@ -106,12 +105,11 @@ export class SqlStore implements StoreSteps {
 
   async #alone(session: Session, one: Committing): Promise<'ok' | 'fenced'> {
     const { sql, changed, rows, tables: { actors } } = session
-    const { actor, epoch, activation, id, version, data } = one
+    const { id, version, data } = one
     if (session.dialect.kind === 'mysql' && data.length > LARGE_BYTES) await checkPacket(session, data.length)
     if (await changed(this.#update(session, one)) === 1) return 'ok'
     // perhaps the answer to an earlier try was lost
-    const [row] = await rows(sql`select version, commit_id from ${actors}
-      where namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}`)
+    const [row] = await rows(sql`select version, commit_id from ${actors} where ${this.#owned(session, one)}`)
     if (!row) return 'fenced'
     if (number(row['version']) === version - 1) throw new Conflict()
     return text(row['commit_id']) === id ? 'ok' : 'fenced'
@@ -147,11 +145,16 @@ export class SqlStore implements StoreSteps {
     })
   }
 
-  #update({ sql, tables: { actors } }: Session, { actor, epoch, activation, id, version, data, wake }: Committing): Write['query'] {
-    return sql`
-      update ${actors} set version = ${version}, commit_id = ${id}, data = ${data}, wake = ${wake ?? null}
-      where namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}
-      and version = ${version - 1}`
+  #update(session: Session, one: Committing): Write['query'] {
+    const { id, version, data, wake } = one
+    return session.sql`
+      update ${session.tables.actors} set version = ${version}, commit_id = ${id}, data = ${data}, wake = ${wake ?? null}
+      where ${this.#owned(session, one)} and version = ${version - 1}`
+  }
+
+  /** The row of an actor, as long as that activation owns it. */
+  #owned({ sql }: Session, { actor, epoch, activation }: Fence & { readonly actor: string }): Write['query'] {
+    return sql`namespace = ${this.namespace} and actor = ${actor} and epoch = ${epoch} and activation = ${activation}`
   }
 }
 
