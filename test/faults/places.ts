@@ -1,13 +1,12 @@
 /** The kinds of registries as real servers, and how each of them comes to harm. */
-import { spawnSync } from 'node:child_process'
-import { constants, mkdtempSync, readdirSync, renameSync, rmSync, closeSync, openSync, writeSync } from 'node:fs'
+import { mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import mysql, { type Connection as Promised } from 'mysql2/promise'
 import { keysOf } from '../../registries/redis/scripts.js'
 import { TABLES } from '../../registries/sql/schema.js'
-import { MariadbServer, PostgresServer } from '../helpers/database-servers.js'
+import { MariadbServer, PostgresServer, type DatabaseServer } from '../helpers/database-servers.js'
 import { RedisCluster } from '../helpers/redis-cluster.js'
 import { trio } from '../helpers/redis-sentinel.js'
 import { RedisServer } from '../helpers/redis-server.js'
@@ -15,6 +14,8 @@ import { SqlitePlace } from '../helpers/sqlite.js'
 import { until } from '../helpers/until.js'
 import type { Assertions } from '../suites/test.js'
 import { Road } from '../helpers/road.js'
+import { Disk } from './disk.js'
+import { OwnClock } from './own-clock.js'
 
 export type T = Pick<Assertions, 'teardown'>
 
@@ -50,14 +51,17 @@ export const places: Readonly<Record<string, (making: Making) => Promise<Place>>
   redis: redisPlace, sentinel: sentinelPlace, cluster: clusterPlace, postgres: postgresPlace, mariadb: mariadbPlace, sqlite: sqlitePlace, local: localPlace,
 }
 
+/** How long a server is down for a restart, how long it pauses, and works in between: the faults themselves, and no waits. */
+const [DOWN_MS, PAUSE_MS, BETWEEN_MS] = [1000, 4000, 1000]
+
 /** Pauses that a server makes, until it is over. */
 function pausing({ minuteMs }: Holds, pause: () => unknown, resume: () => unknown): Harm {
   return async () => {
     for (const end = performance.now() + minuteMs; performance.now() < end;) {
       await pause()
-      await sleep(4000)
+      await sleep(PAUSE_MS)
       resume()
-      await sleep(1000)
+      await sleep(BETWEEN_MS)
     }
     return () => {}
   }
@@ -67,86 +71,6 @@ const during = (ms: number, begin: () => unknown, end: () => unknown): Harm => a
   await begin()
   await sleep(ms)
   return end
-}
-
-/** A small disk, on which the files of a server are if the fault needs it. */
-class Disk {
-  readonly #path = mkdtempSync(join(tmpdir(), 'stagemesh-disk-'))
-
-  private constructor() {}
-
-  static make(t: T, megabytes: number): Disk {
-    const disk = new Disk()
-    const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=777`, 'tmpfs', disk.#path], { encoding: 'utf8' })
-    if (status !== 0) throw new Error(`no disk could be mounted: ${stderr}`)
-    t.teardown(async () => {
-      spawnSync('umount', ['-l', disk.#path])
-      rmSync(disk.#path, { recursive: true, force: true })
-    })
-    return disk
-  }
-
-  /** Runs something whose temporary folders are then on this disk. */
-  async hosting<R>(run: () => Promise<R> | R): Promise<R> {
-    const before = process.env['TMPDIR']
-    process.env['TMPDIR'] = this.#path
-    try {
-      return await run()
-    } finally {
-      if (before === undefined) delete process.env['TMPDIR']
-      else process.env['TMPDIR'] = before
-    }
-  }
-
-  fill(): void {
-    const file = openSync(join(this.#path, 'filler'), 'w')
-    try {
-      for (const chunk of [Buffer.alloc(1 << 20), Buffer.alloc(4096)]) {
-        try {
-          for (;;) if (writeSync(file, chunk) < chunk.length) break
-        } catch {} // it is full
-      }
-    } finally {
-      closeSync(file)
-    }
-  }
-
-  empty(): void {
-    rmSync(join(this.#path, 'filler'), { force: true })
-  }
-}
-
-/** A clock of its own for the servers that are started in `running`, by a library that is compiled for the occasion. */
-class OwnClock {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'stagemesh-clock-'))
-  readonly #file = join(this.#folder, 'offset')
-  readonly #library = join(this.#folder, 'clock.so')
-
-  constructor(t: T) {
-    this.set(0)
-    t.teardown(async () => rmSync(this.#folder, { recursive: true, force: true }))
-    const { status, stderr } = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-o', this.#library, 'test/faults/clock.c'], { encoding: 'utf8' })
-    if (status !== 0) throw new Error(`test/faults/clock.c could not be compiled: ${stderr}`)
-    spawnSync('chmod', ['-R', 'a+rX', this.#folder]) // servers run as other users
-  }
-
-  set(seconds: number): void {
-    const bytes = Buffer.alloc(8)
-    bytes.writeBigInt64LE(BigInt(seconds))
-    const file = openSync(this.#file, constants.O_RDWR | constants.O_CREAT) // not emptied, as servers have it in their memory
-    writeSync(file, bytes, 0, 8, 0)
-    closeSync(file)
-  }
-
-  async running<R>(run: () => Promise<R>): Promise<R> {
-    Object.assign(process.env, { LD_PRELOAD: this.#library, CLOCK_FILE: this.#file })
-    try {
-      return await run()
-    } finally {
-      delete process.env['LD_PRELOAD']
-      delete process.env['CLOCK_FILE']
-    }
-  }
 }
 
 const needsDisk = (fault: Fault): boolean => fault === 'full'
@@ -166,24 +90,40 @@ function clockHarms(making: Making, clock: OwnClock | undefined): Pick<Place['ha
   return { 'its clock an hour ahead': move(3600), 'its clock an hour back': move(-3600) }
 }
 
-async function roadTo(t: T, port: number): Promise<Road> {
-  const road = await Road.to(port)
-  t.teardown(async () => road.close())
-  return road
+/** A server as it is stopped, and reached over a road. */
+interface Stoppable {
+  pause(): unknown
+  resume(): unknown
 }
 
-const silence = ({ minuteMs }: Holds, road: Road): Harm => during(minuteMs, () => { road.state = 'silent' }, () => { road.state = 'open' })
+/** What happens to every server that is reached over a road. */
+const serverHarms = (making: Making, server: Stoppable, road: Road): Place['harms'] => ({
+  'stopped for a minute': during(making.minuteMs, () => server.pause(), () => server.resume()),
+  'behind a silent network for a minute': during(making.minuteMs, () => { road.state = 'silent' }, () => { road.state = 'open' }),
+  'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
+})
+
+/** How a database server is restarted. @param empty  deletes the tables */
+const restarts = (server: DatabaseServer, road: Road, empty: () => Promise<unknown>): Place['harms'] => ({
+  'restarted with its data': during(DOWN_MS, () => server.stop(), () => server.up()),
+  'restarted empty': during(DOWN_MS, () => server.stop(), async () => {
+    road.state = 'closed'
+    await server.up()
+    await empty()
+    road.state = 'open'
+  }),
+})
 
 async function redisPlace(making: Making): Promise<Place> {
-  const { t, minuteMs, shortMs } = making
+  const { t, shortMs } = making
   const { server, clock } = await started({ ...making, fault: needsDisk(making.fault) ? 'read-only' : making.fault }, 0, () => RedisServer.start())
   t.teardown(() => server.close())
   await server.run(['ACL', 'SETUSER', 'stage', 'on', '>right', '~*', '+@all'])
-  const road = await roadTo(t, server.port)
+  const road = await Road.start(t, server.port)
   const killAll = ['CLIENT', 'KILL', 'USER', 'stage']
   const restart = (keepData: boolean): Harm => async () => {
     await server.stop()
-    await sleep(1000)
+    await sleep(DOWN_MS)
     return async () => {
       await server.restart({ keepData })
       await server.run(['ACL', 'SETUSER', 'stage', 'on', '>right', '~*', '+@all'])
@@ -193,11 +133,9 @@ async function redisPlace(making: Making): Promise<Place> {
     url: `redis://stage:right@127.0.0.1:${road.port}`,
     wrong: `redis://stage:wrong@127.0.0.1:${road.port}`,
     harms: {
+      ...serverHarms(making, server, road),
       'restarted with its data': restart(true),
       'restarted empty': restart(false),
-      'stopped for a minute': during(minuteMs, () => server.pause(), () => server.resume()),
-      'behind a silent network for a minute': silence(making, road),
-      'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
       'full': during(shortMs, () => server.run(['CONFIG', 'SET', 'maxmemory', '1']), () => server.run(['CONFIG', 'SET', 'maxmemory', '0'])),
       'read-only': during(shortMs, () => server.run(['REPLICAOF', '127.0.0.1', '1']), () => server.run(['REPLICAOF', 'NO', 'ONE'])),
       'connection limit reached': () => server.admin(async (admin) => { // the one connection that there may be
@@ -247,31 +185,23 @@ async function clusterPlace({ t, minuteMs }: Making): Promise<Place> {
 }
 
 async function postgresPlace(making: Making): Promise<Place> {
-  const { t, minuteMs, shortMs } = making
+  const { t, shortMs } = making
   const { server, disk, clock } = await started(making, 400, () => PostgresServer.start())
   t.teardown(() => server.close())
   await server.run(`create role stage login password 'right'`, 'grant all on schema public to stage')
-  const road = await roadTo(t, server.port)
+  const road = await Road.start(t, server.port)
   const killAll = `select pg_terminate_backend(pid) from pg_stat_activity where usename = 'stage'`
   const tables = TABLES.map((name) => `stagemesh_${name}`).join()
   return {
     url: `postgres://stage:right@127.0.0.1:${road.port}/postgres`,
     wrong: `postgres://stage:wrong@127.0.0.1:${road.port}/postgres`,
     harms: {
-      'restarted with its data': during(1000, () => server.stop(), () => server.up()),
-      'restarted empty': during(1000, () => server.stop(), async () => {
-        road.state = 'closed'
-        await server.up()
-        await server.run(`drop table ${tables}`)
-        road.state = 'open'
-      }),
-      'stopped for a minute': during(minuteMs, () => server.pause(), () => server.resume()),
-      'behind a silent network for a minute': silence(making, road),
-      'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
+      ...serverHarms(making, server, road),
+      ...restarts(server, road, () => server.run(`drop table ${tables}`)),
       'primary killed, failover': async () => {
         const standby = await server.standby()
         t.teardown(() => standby.close())
-        await sleep(1000)
+        await until(async () => (await server.run(`select 1 from pg_stat_replication where state = 'streaming'`)).length === 1)
         await server.kill()
         road.cut()
         await standby.run('select pg_promote()')
@@ -291,11 +221,11 @@ async function postgresPlace(making: Making): Promise<Place> {
 }
 
 async function mariadbPlace(making: Making): Promise<Place> {
-  const { t, minuteMs, shortMs } = making
+  const { t, shortMs } = making
   const { server, disk, clock } = await started(making, 700, () => MariadbServer.start())
   t.teardown(() => server.close())
   await server.run(`create user stage identified by 'right'`, 'grant all on test.* to stage')
-  const road = await roadTo(t, server.port)
+  const road = await Road.start(t, server.port)
   let only: Promised | undefined
   const killAll = async (): Promise<void> => {
     const ids = await server.run(`select id from information_schema.processlist where user = 'stage'`)
@@ -305,16 +235,8 @@ async function mariadbPlace(making: Making): Promise<Place> {
     url: `mariadb://stage:right@127.0.0.1:${road.port}/test`,
     wrong: `mariadb://stage:wrong@127.0.0.1:${road.port}/test`,
     harms: {
-      'restarted with its data': during(1000, () => server.stop(), () => server.up()),
-      'restarted empty': during(1000, () => server.stop(), async () => {
-        road.state = 'closed'
-        await server.up()
-        await server.run(...TABLES.map((name) => `drop table test.stagemesh_${name}`))
-        road.state = 'open'
-      }),
-      'stopped for a minute': during(minuteMs, () => server.pause(), () => server.resume()),
-      'behind a silent network for a minute': silence(making, road),
-      'slow: pauses of 4 s': pausing(making, () => server.pause(), () => server.resume()),
+      ...serverHarms(making, server, road),
+      ...restarts(server, road, () => server.run(...TABLES.map((name) => `drop table test.stagemesh_${name}`))),
       ...disk && { 'full': during(shortMs, () => disk.fill(), async () => {
         disk.empty()
         await server.run('select 1').catch(() => server.up())

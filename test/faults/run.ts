@@ -23,6 +23,10 @@ const holds: Holds = values.quick ? { minuteMs: 20_000, shortMs: 8000 } : { minu
 const PROCESSES = 3
 const EACH = 3
 const BACK_MS = 60_000
+/** How many calls have begun before the fault. */
+const WARM_CALLS = 300
+/** Whoever was declared dead would be so by then: the TTL, the grace period, and some. */
+const JUDGED_MS = 20_000
 /** The share of calls that must succeed. */
 const CALLS_MIN = 0.999
 
@@ -43,7 +47,11 @@ async function suffer(t: T, kind: string, fault: Fault): Promise<Result | undefi
   const knowAll = (all: readonly Tally[]): boolean => all.every(({ peers }) => peers.every((count) => count >= names.length - 1))
   await until(async () => knowAll(await tallies()), 60_000)
   await Promise.all(processes.map((one) => one.ask('begin', names)))
-  await sleep(2000)
+  let warm = 0
+  await until(async () => {
+    for (const { calls } of await tallies()) warm += calls
+    return warm > WARM_CALLS
+  })
   const before = await tallies()
   const end = await harm()
   await end()
@@ -51,7 +59,7 @@ async function suffer(t: T, kind: string, fault: Fault): Promise<Result | undefi
   const probe = start()
   const probing = probe.ask('probe', place.url, names.length).then(() => performance.now() - since)
   const backMs = await Promise.race([probing, sleep(BACK_MS, undefined, { ref: false })])
-  await sleep(Math.max(0, 20_000 - (performance.now() - since))) // who was declared dead would be so by now
+  await sleep(Math.max(0, JUDGED_MS - (performance.now() - since)))
   const after = await tallies()
   const calls = after.reduce((sum, one) => sum + one.calls, 0)
   const failed: Record<string, number> = {}

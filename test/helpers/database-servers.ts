@@ -33,7 +33,7 @@ function idsOf(user: string): { uid: number, gid: number } | undefined {
 type Rows = readonly Record<string, unknown>[]
 
 /** A real database server on a free port, whose folder is removed with it. */
-abstract class DatabaseServer {
+export abstract class DatabaseServer {
   /** A user who may do everything. */
   abstract readonly url: string
   #process: ChildProcess | undefined

@@ -1,8 +1,10 @@
 import { createConnection, createServer, type AddressInfo, type Socket } from 'node:net'
+import type { Assertions } from '../suites/test.js'
 
-/** A proxy between stages and a server: a road that can be closed, lose everything, or lead to another server. */
+/** A proxy between stages and a server: a road that can be closed, lose something, or lead to another server. */
 export class Road {
-  state: 'open' | 'closed' | 'silent' = 'open'
+  /** `losing`: a connection is cut when the server answers, so that the request was executed but its answer is lost. */
+  state: 'open' | 'closed' | 'silent' | 'losing' = 'open'
   /** Once a client has sent this text, everything after it is lost. */
   lastWords: string | undefined
   readonly #sockets = new Set<Socket>()
@@ -10,9 +12,13 @@ export class Road {
 
   private constructor(public target: number) {}
 
-  static async to(target: number): Promise<Road> {
+  static async start(t: Pick<Assertions, 'teardown'>, target: number): Promise<Road> {
     const road = new Road(target)
     await new Promise<void>((resolve) => { road.#server.listen(0, '127.0.0.1', resolve) })
+    t.teardown(async () => {
+      road.cut()
+      road.#server.close()
+    })
     return road
   }
 
@@ -23,11 +29,6 @@ export class Road {
   /** Ends all connections, as the end of a server does. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
-  }
-
-  close(): void {
-    this.cut()
-    this.#server.close()
   }
 
   #join(near: Socket): void {
@@ -42,6 +43,7 @@ export class Road {
       })
       one.on('data', (chunk: Buffer) => {
         if (this.state === 'silent') return
+        if (this.state === 'losing' && one === far) return void near.destroy()
         other.write(chunk)
         if (this.lastWords !== undefined && one === near && chunk.includes(this.lastWords)) this.state = 'silent'
       })

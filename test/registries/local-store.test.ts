@@ -8,7 +8,8 @@ import test, { type ExecutionContext } from 'ava'
 import { open } from 'lmdb'
 import { LocalRegistry } from '../../registries/local/registry.js'
 import type { StageError } from '../../src/errors.js'
-import type { Claim, Fence, Store } from '../../src/types.js'
+import type { Fence, Store } from '../../src/types.js'
+import { claimOf, commitOf, hold } from '../helpers/claims.js'
 import { Child } from '../helpers/printing-child.js'
 import { RemoteStore } from '../helpers/remote-store.js'
 import { until as within } from '../helpers/until.js'
@@ -39,9 +40,6 @@ storeSuite(test, async () => {
 }, { name: 'local' })
 
 const start = (t: ExecutionContext, ...args: string[]) => Child.start(t, 'store-child', ...args)
-let count = 0
-const claimOf = (): Claim => ({ stage: 'stage-test', activation: `test-${++count}` })
-const commitOf = (version: number, data: Buffer | string = '') => ({ id: `test-${++count}`, version, data: Buffer.from(data) })
 
 async function place(t: ExecutionContext, bytes = 32 * 2 ** 20): Promise<{ path: string, registry: LocalRegistry, store: Store }> {
   const path = await roomy(bytes)
@@ -51,12 +49,6 @@ async function place(t: ExecutionContext, bytes = 32 * 2 ** 20): Promise<{ path:
     await rm(path, { recursive: true, force: true })
   })
   return { path, registry, store: registry.store(NS) }
-}
-
-async function hold(store: Pick<Store, 'claim'>, actor: string, claim = claimOf()): Promise<Fence & { version: number, data: Buffer | undefined }> {
-  const answer = await store.claim(actor, claim)
-  if (answer.owner) throw new Error(`${actor} is owned by ${answer.owner.activation}`)
-  return { ...answer, activation: claim.activation }
 }
 
 /** The last version that a child was told is committed; each before it was told once, in order. */

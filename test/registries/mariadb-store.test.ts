@@ -2,8 +2,9 @@
 import test, { type ExecutionContext } from 'ava'
 import { SqlRegistry } from '../../registries/sql/registry.js'
 import { MAX_STATE_BYTES } from '../../src/store.js'
-import type { Claim, Fence, Store } from '../../src/types.js'
-import { CuttingProxy } from '../helpers/cutting-proxy.js'
+import type { Store } from '../../src/types.js'
+import { claimOf, commitOf, hold } from '../helpers/claims.js'
+import { Road } from '../helpers/road.js'
 import { MariadbServer, NO_MARIADB, hasMariadb } from '../helpers/database-servers.js'
 import { until } from '../helpers/until.js'
 import { storeSuite } from '../suites/store.js'
@@ -12,19 +13,11 @@ const NS = 'suite'
 const UNAVAILABLE = { code: 'STORE_UNAVAILABLE' }
 
 let count = 0
-const claimOf = (change: Partial<Claim> = {}): Claim => ({ stage: 'stage-test', activation: `test-${++count}`, ...change })
-const commitOf = (version: number, data: Buffer | string = '', wake?: number) => ({ id: `test-${++count}`, version, data: Buffer.from(data), wake })
 
 function connect(t: ExecutionContext, options: ConstructorParameters<typeof SqlRegistry>[0]): Store {
   const registry = new SqlRegistry(options)
   t.teardown(() => registry.close())
   return registry.store(NS)
-}
-
-async function hold(store: Store, actor: string, claim = claimOf()): Promise<Fence & { version: number, data: Buffer | undefined }> {
-  const answer = await store.claim(actor, claim)
-  if (answer.owner) throw new Error(`${actor} is owned by ${answer.owner.activation}`)
-  return { ...answer, activation: claim.activation }
 }
 
 function tests(): void {
@@ -73,15 +66,15 @@ function tests(): void {
 
   test('what was done although its answer was lost is recognised when it is tried again', async (t) => {
     const { prefix } = place()
-    const proxy = await CuttingProxy.start(t, shared.port)
+    const proxy = await Road.start(t, shared.port)
     const store = connect(t, { url: `mariadb://root@127.0.0.1:${proxy.port}/test`, prefix })
     const direct = connect(t, { url: shared.url, prefix })
     await hold(store, 'other')
     const lost = async <T>(run: () => Promise<T>, done: () => Promise<boolean>): Promise<T> => {
       await store.look('other') // opens a connection, whose first answer would be lost otherwise
-      proxy.losing = true
+      proxy.state = 'losing'
       await t.throwsAsync(run(), { ...UNAVAILABLE, message: /closed|lost|reset/i })
-      proxy.losing = false
+      proxy.state = 'open'
       await until(done)
       return run()
     }

@@ -5,7 +5,6 @@ import test, { type ExecutionContext } from 'ava'
 import { CamelCasePlugin, Kysely, MysqlDialect } from 'kysely'
 import mysql from 'mysql2'
 import { SqlRegistry, schemaSql, type SqlRegistryOptions } from '../../registries/sql/registry.js'
-import { CuttingProxy } from '../helpers/cutting-proxy.js'
 import { MariadbServer, NO_MARIADB, hasMariadb } from '../helpers/database-servers.js'
 import { freePort } from '../helpers/free-port.js'
 import { Road } from '../helpers/road.js'
@@ -170,12 +169,12 @@ function tests(): void {
 
   test('what was done although its answer was lost is recognised when it is tried again', async (t) => {
     const { prefix } = place()
-    const proxy = await CuttingProxy.start(t, shared.port)
+    const proxy = await Road.start(t, shared.port)
     const registry = connect(t, { url: `mariadb://root@127.0.0.1:${proxy.port}/test`, prefix })
     const lease = await registry.publish(sampleEntry(), LONG_MS)
-    proxy.losing = true
+    proxy.state = 'losing'
     await t.throwsAsync(lease.renew(), { ...UNAVAILABLE, message: /closed|lost|reset/i })
-    proxy.losing = false
+    proxy.state = 'open'
     t.is(await lease.renew(), 'ok')
   })
 
@@ -198,8 +197,7 @@ function tests(): void {
     const { url, prefix } = place()
     const registry = connect(t, { url, prefix })
     await registry.publish(sampleEntry(), LONG_MS)
-    const road = await Road.to(shared.port)
-    t.teardown(async () => road.close())
+    const road = await Road.start(t, shared.port)
     const stopped = connect(t, { url: `mariadb://root@127.0.0.1:${road.port}/test`, prefix })
     road.lastWords = 'for update'
     await refusal(t, stopped.publish(sampleEntry(), LONG_MS), { ...UNAVAILABLE, message: /in time/ })

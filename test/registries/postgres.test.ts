@@ -10,7 +10,7 @@ import { failure } from '../../registries/sql/failure.js'
 import { SqlRegistry, schemaSql, type SqlRegistryOptions } from '../../registries/sql/registry.js'
 import type { Code } from '../../src/errors.js'
 import { LOG_MAX, SWEEP_MS } from '../../registries/shared/ledger.js'
-import { CuttingProxy } from '../helpers/cutting-proxy.js'
+import { Road } from '../helpers/road.js'
 import { NO_POSTGRES, PostgresServer, hasPostgres } from '../helpers/database-servers.js'
 import { freePort } from '../helpers/free-port.js'
 import { NO_POOLER, hasPooler, startPooler } from '../helpers/pooler.js'
@@ -202,12 +202,12 @@ function tests(): void {
 
   test('what was done although its answer was lost is recognised when it is tried again', async (t) => {
     const { schema } = place()
-    const proxy = await CuttingProxy.start(t, shared.port)
+    const proxy = await Road.start(t, shared.port)
     const registry = connect(t, { url: `postgres://postgres@127.0.0.1:${proxy.port}/postgres`, schema })
     const lease = await registry.publish(sampleEntry(), LONG_MS)
-    proxy.losing = true
+    proxy.state = 'losing'
     await t.throwsAsync(lease.renew(), { ...UNAVAILABLE, message: /closed|terminated|reset/i })
-    proxy.losing = false
+    proxy.state = 'open'
     t.is(await lease.renew(), 'ok')
   })
 

@@ -1,12 +1,12 @@
 /** The registry and the store on a Redis Cluster of three nodes: the suites, actors in many slots, a node that fails. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { RedisRegistry } from '../../registries/redis/registry.js'
 import { ACL_LINE } from '../../registries/redis/failure.js'
 import { keysOf } from '../../registries/redis/scripts.js'
 import { actorKeys } from '../../registries/redis/store-scripts.js'
-import { MemoryInterface, Stage } from '../../src/index.js'
-import type { Claim, Fence, Store } from '../../src/types.js'
+import type { Fence } from '../../src/types.js'
+import { claimOf, commitOf, hold } from '../helpers/claims.js'
+import { failsOver } from '../helpers/failover.js'
 import { RedisCluster } from '../helpers/redis-cluster.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { until } from '../helpers/until.js'
@@ -16,15 +16,6 @@ import { storeSuite } from '../suites/store.js'
 const NS = 'suite'
 const SHARDS = 16
 let count = 0
-const claimOf = (): Claim => ({ stage: 'stage-test', activation: `test-${++count}` })
-const commitOf = (version: number, data: string, wake?: number) => ({ id: `test-${++count}`, version, data: Buffer.from(data), wake })
-
-async function hold(store: Store, actor: string): Promise<Fence & { version: number }> {
-  const claim = claimOf()
-  const answer = await store.claim(actor, claim)
-  if (answer.owner) throw new Error(`${actor} is owned by ${answer.owner.activation}`)
-  return { ...answer, activation: claim.activation }
-}
 
 function tests(): void {
   let shared: RedisCluster
@@ -157,34 +148,12 @@ function tests(): void {
   test('a node whose replica takes over: ids stay, calls go on, and everybody is listed again', async (t) => {
     const cluster = await RedisCluster.start(1)
     t.teardown(() => cluster.close())
-    const make = (name: string): Stage => {
-      const stage = new Stage(name, { registry: new RedisRegistry({ client: cluster.client() }), interfaces: new MemoryInterface() })
-      t.teardown(() => stage.close())
-      stage.on('error', () => {})
-      stage.to('*').provide('echo', (value: number) => value)
-      return stage
-    }
-    const stages = ['a', 'b', 'c'].map(make)
-    await Promise.all(stages.map((stage) => stage.ready()))
-    await until(() => stages.every((stage) => stage.peers().length === 2))
-    const ids = stages.map(({ id }) => id)
-    let calling = true
-    const loop = (async () => {
-      for (let i = 0; calling; i++) {
-        t.is(await stages[i % 3]!.to('abc'[(i + 1) % 3]!).call('echo', i), i)
-        await sleep(20)
-      }
-    })()
     const master = await cluster.masterOf(keysOf('default')[0]!)
     const replica = cluster.replicas[cluster.masters.indexOf(master)]!
-    await master.kill()
-    await until(async () => String(await replica.run(['INFO', 'replication'])).includes('role:master'), 30_000)
-    const late = make('late')
-    await until(() => late.ready().then(() => true, () => false), 30_000)
-    await until(() => late.peers().length === 3 && stages.every((stage) => stage.peers().length === 3), 30_000)
-    calling = false
-    await loop
-    t.deepEqual(stages.map(({ id }) => id), ids)
+    await failsOver(t, () => new RedisRegistry({ client: cluster.client() }), async () => {
+      await master.kill()
+      await until(async () => String(await replica.run(['INFO', 'replication'])).includes('role:master'))
+    })
   })
 }
 

@@ -9,8 +9,9 @@ import { RedisRegistry } from '../../registries/redis/registry.js'
 import type { Script } from '../../registries/redis/script.js'
 import * as scripts from '../../registries/redis/store-scripts.js'
 import { MAX_STATE_BYTES } from '../../src/store.js'
-import type { Claim, Fence, Store } from '../../src/types.js'
-import { CuttingProxy } from '../helpers/cutting-proxy.js'
+import type { Store } from '../../src/types.js'
+import { claimOf, commitOf, hold } from '../helpers/claims.js'
+import { Road } from '../helpers/road.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { until as within } from '../helpers/until.js'
 import { storeSuite } from '../suites/store.js'
@@ -20,9 +21,6 @@ const UNAVAILABLE = { code: 'STORE_UNAVAILABLE' }
 const until = (done: () => boolean | Promise<boolean>) => within(done, 20_000)
 const key = (actor: string) => scripts.actorKeys(NS).actor(actor)
 
-let count = 0
-const claimOf = (change: Partial<Claim> = {}): Claim => ({ stage: 'stage-test', activation: `test-${++count}`, ...change })
-const commitOf = (version: number, data: Buffer | string = '', wake?: number) => ({ id: `test-${++count}`, version, data: Buffer.from(data), wake })
 
 async function serve(t: ExecutionContext, ...args: string[]): Promise<RedisServer> {
   const server = await RedisServer.start(...args)
@@ -34,12 +32,6 @@ function connect(t: ExecutionContext, options: ConstructorParameters<typeof Redi
   const registry = new RedisRegistry(options)
   t.teardown(() => registry.close())
   return registry.store(NS)
-}
-
-async function hold(store: Store, actor: string, claim = claimOf()): Promise<Fence & { version: number, data: Buffer | undefined }> {
-  const answer = await store.claim(actor, claim)
-  if (answer.owner) throw new Error(`${actor} is owned by ${answer.owner.activation}`)
-  return { ...answer, activation: claim.activation }
 }
 
 const ours = async (server: RedisServer): Promise<number> => String(await server.run(['CLIENT', 'LIST'])).split('\n').filter((line) => / name=(stagemesh|ioredis)/.test(line)).length
@@ -107,16 +99,16 @@ function tests(): void {
 
   test('what was done although its answer was lost is recognised when it is tried again', async (t) => {
     const server = await serve(t)
-    const proxy = await CuttingProxy.start(t, server.port)
+    const proxy = await Road.start(t, server.port)
     const store = connect(t, `redis://127.0.0.1:${proxy.port}`)
     const other = await hold(store, 'other') // from now on Redis knows the scripts
     await store.commit('other', other, commitOf(1))
     await store.look('other')
     await store.release('other', other)
     const lost = async <T>(run: () => Promise<T>): Promise<T> => {
-      proxy.losing = true
+      proxy.state = 'losing'
       await t.throwsAsync(run(), { ...UNAVAILABLE, message: /the store redis:.*closed/ })
-      proxy.losing = false
+      proxy.state = 'open'
       return run()
     }
     const commands = async () => Number(/cmdstat_evalsha:calls=(\d+)/.exec(String(await server.run(['INFO', 'commandstats'])))?.[1] ?? 0)

@@ -3,14 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import { Kysely, SqliteDialect } from 'kysely'
 import { SqlRegistry } from '../../registries/sql/registry.js'
-import type { Claim, Fence, Store } from '../../src/types.js'
+import type { Store } from '../../src/types.js'
+import { claimOf, commitOf, hold } from '../helpers/claims.js'
 import { NO_SQLITE, SqlitePlace, hasSqlite } from '../helpers/sqlite.js'
 import { storeSuite } from '../suites/store.js'
 
 const NS = 'suite'
-let count = 0
-const claimOf = (change: Partial<Claim> = {}): Claim => ({ stage: 'stage-test', activation: `test-${++count}`, ...change })
-const commitOf = (version: number, data: Buffer | string = '', wake?: number) => ({ id: `test-${++count}`, version, data: Buffer.from(data), wake })
 
 function placeFor(t: ExecutionContext): SqlitePlace {
   const place = new SqlitePlace()
@@ -22,12 +20,6 @@ function connect(t: ExecutionContext, options: ConstructorParameters<typeof SqlR
   const registry = new SqlRegistry(options)
   t.teardown(() => registry.close())
   return registry.store(NS)
-}
-
-async function hold(store: Store, actor: string, claim = claimOf()): Promise<Fence & { version: number, data: Buffer | undefined }> {
-  const answer = await store.claim(actor, claim)
-  if (answer.owner) throw new Error(`${actor} is owned by ${answer.owner.activation}`)
-  return { ...answer, activation: claim.activation }
 }
 
 function tests(): void {
