@@ -1,5 +1,6 @@
 /** The measurements, in the order of the table. */
 import type { Kind } from './adapter.js'
+import { adapters } from './adapters/index.js'
 import type { Load } from './load.js'
 
 export interface Section {
@@ -35,13 +36,15 @@ export const sections: readonly Section[] = [
 /** Figures of one adapter that have no floor to compare with. */
 export interface Sheet { name: string; title: string; adapters: readonly string[]; load: Load }
 const FIGURES: Load = { kind: 'figures' }
+/** The adapters of that measurement, one for each registry and number of stages. */
+const namesOf = (what: string): string[] => Object.keys(adapters).filter((name) => name.startsWith(`${what}-`))
 export const sheets: readonly Sheet[] = [
   { name: 'beside', title: 'Small calls, one in flight, while a stream uses the whole capacity of the same link', adapters: ['stagemesh'], load: { kind: 'beside' } },
   { name: 'memory', title: 'Memory', adapters: ['links', 'actors'], load: FIGURES },
   { name: 'observers', title: 'A property of 1 KiB that 1 000 loops watch, 100 on each of 10 links', adapters: ['observers'], load: FIGURES },
   { name: 'startup', title: 'Start', adapters: ['startup'], load: FIGURES },
-  { name: 'idle', title: 'Idle stages on one registry', adapters: ['redis', 'postgres'].flatMap((kind) => [10, 100, 300].map((count) => `idle-${kind}-${count}`)), load: FIGURES },
-  { name: 'churn', title: 'Stages that come and go among others on one registry', adapters: [...[50, 200, 400, 1000].map((count) => `churn-redis-${count}`), ...[50, 200, 400].map((count) => `churn-postgres-${count}`)], load: FIGURES },
+  { name: 'idle', title: 'Idle stages on one registry', adapters: namesOf('idle'), load: FIGURES },
+  { name: 'churn', title: 'Stages that come and go among others on one registry', adapters: namesOf('churn'), load: FIGURES },
 ]
 
 /** The measurements that fit into two minutes. */

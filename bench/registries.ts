@@ -5,7 +5,7 @@ import { chmod, chown } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { Redis } from 'ioredis'
-import { RedisRegistry, type Registry } from 'stagemesh'
+import { RedisRegistry, type Registry, type Stage } from 'stagemesh'
 import { SqlRegistry } from 'stagemesh/registries/sql'
 import { freePort } from './free-port.js'
 import { startRedis } from './redis.js'
@@ -29,8 +29,26 @@ export interface Kind {
   meter(url: string): Promise<() => Promise<Spent>>
 }
 
+export const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
+
+/** Stages on one registry that all know each other. @param make  makes one, with a registry of its own as in a process of its own */
+export async function crowd(count: number, make: (name: string) => Stage): Promise<Stage[]> {
+  const stages: Stage[] = []
+  while (stages.length < count) {
+    const some = Array.from({ length: Math.min(20, count - stages.length) }, (_, i) => make(`stage-${stages.length + i}`))
+    stages.push(...some)
+    await Promise.all(some.map((stage) => stage.ready()))
+  }
+  await known(stages, count - 1)
+  return stages
+}
+
+/** Resolves when each of the stages knows that many peers. */
+export async function known(stages: readonly Stage[], peers: number): Promise<void> {
+  while (!stages.every((stage) => stage.peers().length === peers)) await wait(2)
+}
+
 const run = promisify(execFile)
-const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
 const numberIn = (text: string, name: string): number => Number(new RegExp(`${name}:([\\d.]+)`).exec(text)?.[1])
 
 export const redis: Kind = {

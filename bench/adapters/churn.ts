@@ -1,7 +1,7 @@
 /** Stages that come and go among others on one registry: the cost of one change for its server and for each of the others. */
 import { MemoryInterface, Stage } from 'stagemesh'
 import type { Adapter } from '../adapter.js'
-import type { Kind } from '../registries.js'
+import { crowd, known, wait, type Kind } from '../registries.js'
 
 /** How many stages come and go one after another, and the time between two changes in milliseconds. */
 const GUESTS = 20
@@ -11,19 +11,8 @@ export const churn = (kind: Kind, count: number): Adapter => ({
   serve: ({ folder }) => kind.start(folder),
   async connect(url) {
     const spent = await kind.meter(url)
-    const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
-    // each stage has a registry of its own, as in a process of its own
     const make = (name: string): Stage => new Stage(name, { registry: kind.registry(url), interfaces: new MemoryInterface() })
-    const stages: Stage[] = []
-    while (stages.length < count) {
-      const some = Array.from({ length: Math.min(20, count - stages.length) }, (_, i) => make(`host-${stages.length + i}`))
-      stages.push(...some)
-      await Promise.all(some.map((stage) => stage.ready()))
-    }
-    const known = async (peers: number): Promise<void> => {
-      while (!stages.every((stage) => stage.peers().length === peers)) await wait(5)
-    }
-    await known(count - 1)
+    const stages = await crowd(count, make)
     const of = `${kind.title}, ${count} stages`
     return {
       async figures() {
@@ -37,14 +26,14 @@ export const churn = (kind: Kind, count: number): Adapter => ({
           await stage.close()
           await wait(GAP_MS)
         }
-        await known(count - 1)
+        await known(stages, count - 1)
         const cpu = process.cpuUsage(own)
         const after = await spent()
         const changes = GUESTS * 2
         const guest = make('last')
         await guest.ready()
         const listed = performance.now()
-        await known(count)
+        await known(stages, count)
         return {
           [`${of}: bytes for one change and stage`]: (after.bytes - before.bytes) / changes / count,
           [`${of}: CPU of the server for one change and stage, ms`]: (after.cpu - before.cpu) * 1000 / changes / count,

@@ -1,7 +1,7 @@
 /** Idle stages on one registry: their requests, their CPU, that of the server, and how soon all of them know a new stage. */
 import { Stage, TcpInterface } from 'stagemesh'
 import type { Adapter } from '../adapter.js'
-import type { Kind } from '../registries.js'
+import { crowd, known, wait, type Kind } from '../registries.js'
 
 const MS = 20_000
 
@@ -10,14 +10,7 @@ export const idle = (kind: Kind, count: number): Adapter => ({
   async connect(url) {
     const spent = await kind.meter(url)
     const make = (name: string): Stage => new Stage(name, { registry: kind.registry(url), interfaces: new TcpInterface() })
-    const stages: Stage[] = []
-    while (stages.length < count) {
-      const some = Array.from({ length: Math.min(20, count - stages.length) }, (_, i) => make(`idle-${stages.length + i}`))
-      stages.push(...some)
-      await Promise.all(some.map((stage) => stage.ready()))
-    }
-    const wait = (ms: number): Promise<void> => new Promise((resolve) => { setTimeout(resolve, ms) })
-    while (!stages.every((stage) => stage.peers().length === count - 1)) await wait(50)
+    const stages = await crowd(count, make)
     const of = `${kind.title}, ${count} stages`
     return {
       async figures() {
@@ -30,7 +23,7 @@ export const idle = (kind: Kind, count: number): Adapter => ({
         const started = performance.now()
         await make('new').ready()
         const listed = performance.now()
-        while (!stages.every((stage) => stage.peers().length === count)) await wait(2)
+        await known(stages, count)
         return {
           [`${of}: requests of each per second`]: (after.requests - before.requests) / count / seconds,
           [`${of}: CPU of each, % of a core`]: (own.user + own.system) / 10 / MS / count,
