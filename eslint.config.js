@@ -11,7 +11,7 @@ const machine = [
   { object: 'Math', property: 'random', message: 'chance comes from the injected Random (src/random.ts)' },
 ]
 const globals = ['setTimeout', 'setInterval', 'setImmediate'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
-const carriers = ['net', 'tls', 'dgram', 'http', 'https', 'http2'].flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: 'only interfaces/tcp.ts and interfaces/ipc.ts know sockets' }))
+const carriers = ['net', 'tls', 'dgram', 'http', 'https', 'http2'].flatMap((name) => [name, `node:${name}`]).map((name) => ({ name, message: 'only the files of interfaces/ know sockets' }))
 const timers = ['timers', 'node:timers', 'timers/promises', 'node:timers/promises'].map((name) => ({ name, message: 'time comes from the injected Clock (src/clock.ts)' }))
 const syntax = [{ selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'time comes from the injected Clock (src/clock.ts)' }]
 /** Classes that exist once per realm (jest, vitest's vmThreads, node:vm). */
@@ -51,7 +51,7 @@ export default tseslint.config(
   },
   { files: ['src/clock.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-globals': 'off' } },
   { files: ['src/random.ts'], rules: { 'no-restricted-properties': 'off', 'no-restricted-imports': 'off' } },
-  { files: ['interfaces/{tcp,ipc,ipc-stream,socket,host}.ts'], rules: { 'no-restricted-imports': 'off' } }, // host.ts uses node:net to classify addresses
+  { files: ['interfaces/{tcp,ipc,ipc-place,websocket,worker,child,udp}.ts', 'interfaces/shared/**'], rules: { 'no-restricted-imports': 'off' } },
   { files: ['registries/**', 'interfaces/**'], rules: { '@typescript-eslint/require-await': 'off' } }, // contracts return promises, even if an implementation awaits nothing
   { files: ['test/**', 'examples/**', 'bench/**'], rules: { '@typescript-eslint/no-unsafe-argument': 'off', '@typescript-eslint/no-unsafe-assignment': 'off', '@typescript-eslint/no-unsafe-member-access': 'off', '@typescript-eslint/no-unsafe-call': 'off', '@typescript-eslint/no-unsafe-return': 'off', '@typescript-eslint/require-await': 'off', '@typescript-eslint/await-thenable': 'off', '@typescript-eslint/only-throw-error': 'off', '@typescript-eslint/no-unnecessary-type-assertion': 'off' } },
 )

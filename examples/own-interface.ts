@@ -16,7 +16,7 @@ export class DetourInterface implements Interface {
     this.#tcp = tcp
   }
 
-  get secret(): string | undefined {
+  get secret(): TcpInterface['secret'] {
     return this.#tcp.secret
   }
 

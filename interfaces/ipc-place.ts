@@ -1,10 +1,11 @@
 import { linkSync, lstatSync, renameSync, unlinkSync, utimesSync, type BigIntStats } from 'node:fs'
+import { connect } from 'node:net'
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, normalize } from 'node:path'
 import { StageError, asError, describe, isPrintable } from '../src/errors.js'
 import { checkOwn, makeFolder, ownFolder } from '../src/own-folder.js'
 import type { Random } from '../src/types.js'
-import { dialled, ignore } from './socket.js'
+import { dialled, ignore } from './shared/socket.js'
 
 // The path of a unix socket and its ownership. A socket file outlives its process, so a socket that refuses connections has
 // no owner and its path may be taken. A socket gets its final name by a hard link, which fails if the name exists, and only
@@ -162,7 +163,7 @@ function runs(pid: number): boolean {
 
 /** True if certainly nobody listens there; a process that is stopped, or too busy to answer, counts as alive. */
 const isDead = (path: string): Promise<boolean> =>
-  dialled({ path }, (socket) => socket, forever).then((socket) => {
+  dialled(() => connect({ path }), forever).then((socket) => {
     socket.destroy()
     return false
   }, (error: NodeJS.ErrnoException) => error.code === 'ECONNREFUSED')

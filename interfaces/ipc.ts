@@ -1,5 +1,5 @@
 import { chmodSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
+import { connect, createServer, type Server } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { StageError, asError } from '../src/errors.js'
@@ -8,8 +8,8 @@ import { log } from '../src/log.js'
 import { systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, remakeFolder, take, TOUCH_MS, type Place } from './ipc-place.js'
-import { said } from './ipc-stream.js'
-import { bound, dialled, ignore } from './socket.js'
+import { said } from './shared/said.js'
+import { bound, dialled, ignore } from './shared/socket.js'
 
 /** Options of the interface between processes of one machine. */
 export interface IpcOptions {
@@ -117,7 +117,7 @@ export class IpcInterface implements Interface {
   async connect(address: string, signal: AbortSignal): Promise<Duplex> {
     const path = parsePath(address)
     signal.throwIfAborted()
-    return dialled({ path, allowHalfOpen: true }, said, signal).catch((error: NodeJS.ErrnoException) => {
+    return dialled(() => said(connect({ path, allowHalfOpen: true })), signal).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ENOENT') throw error
       const refused = new Error(`connect ECONNREFUSED ${path}: there is no such socket`, { cause: error })
       throw Object.assign(refused, { code: 'ECONNREFUSED', syscall: 'connect', address: path })

@@ -1,14 +1,17 @@
 import { readSync } from 'node:fs'
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { systemClock } from '../src/clock.js'
 import { knownOptions } from '../src/known-options.js'
+import { checkSecret } from '../src/secret.js'
 import { log } from '../src/log.js'
 import { StageError } from '../src/errors.js'
 import type { Clock, Interface, Timer } from '../src/types.js'
-import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './host.js'
-import { bound, cutOff, dialled, ending, ignore, proto } from './socket.js'
+import { bindError, bindFor, checkPort, checkedHost, formatAddress, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './shared/host.js'
+import { bound, cutOff, dialled, ending, ignore, proto } from './shared/socket.js'
+import type { TlsOptions } from './shared/certificates.js'
+import { Tls } from './shared/tls.js'
 
 /** Options of the TCP interface. */
 export interface TcpOptions {
@@ -18,9 +21,11 @@ export interface TcpOptions {
   bind?: string | undefined
   /** The host to publish; default $STAGE_HOST, else the bound address, else the one private address of the machine. */
   host?: string | undefined
-  /** Secret by which both ends authenticate each other; at least 16 bytes; default the stage's own. */
-  secret?: string | undefined
-  /** Allows binding beyond loopback without a secret; default false. */
+  /** Encrypts all streams by TLS 1.3, under addresses of the form `tcps://host:port`; default none. */
+  tls?: TlsOptions | undefined
+  /** Secret by which both ends authenticate each other, or several while it is replaced, the newest first; at least 16 bytes; default the stage's own. */
+  secret?: string | readonly string[] | undefined
+  /** Allows binding beyond loopback without a secret and without `tls.mutual`; default false. */
   insecure?: boolean | undefined
   /** Default: this machine's. */
   clock?: Clock | undefined
@@ -38,11 +43,12 @@ const DEFAULTS = {
 const WATCH_MS = 2000
 const streamOptions = { noDelay: true, keepAlive: true, allowHalfOpen: true }
 
-/** Streams over TCP, as plain Node sockets. Traffic is not encrypted, so use it within networks that you trust. */
+/** Streams over TCP, as plain Node sockets. Without `tls` the traffic is not encrypted: use it within networks that you trust. */
 export class TcpInterface implements Interface {
-  readonly scheme = 'tcp'
-  readonly secret: string | undefined
-  /** True if bound beyond loopback without `insecure: true`, so that a secret is required. */
+  /** `tcp`; with TLS `tcps`. */
+  readonly scheme: string
+  readonly secret: string | readonly string[] | undefined
+  /** True if bound beyond loopback without `insecure: true` and without `tls.mutual`, so that a secret is required. */
   readonly exposed: boolean
   readonly #port: number
   readonly #bind: string
@@ -50,22 +56,25 @@ export class TcpInterface implements Interface {
   readonly #host: string | undefined
   readonly #clock: Clock
   readonly #machine: () => Machine
+  readonly #tls: Tls | undefined
   #server: Server | undefined
   #listening: Promise<readonly string[]> | undefined
   #closing: Promise<void> | undefined
   #watch: Timer | undefined
 
-  /** @throws TypeError for an invalid port, host or secret */
+  /** @throws TypeError for an invalid port, host or secret · StageError BAD_ARGUMENT for files of `tls` that cannot be used */
   constructor(options: TcpOptions = {}) {
-    knownOptions('the TCP interface', options, ['port', 'bind', 'host', 'secret', 'insecure', 'clock'], ['machine'])
+    knownOptions('the TCP interface', options, ['port', 'bind', 'host', 'tls', 'secret', 'insecure', 'clock'], ['machine'])
     const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
     const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
     const bind = checkedHost('bind', options.bind) ?? (host === undefined ? DEFAULTS.bind : bindFor(host))
-    if (!Number.isInteger(port) || port < 0 || port > 65535) throw new TypeError(`port must be an integer of 0 to 65535, not ${String(port)}`)
-    if (secret !== undefined && (typeof secret !== 'string' || Buffer.byteLength(secret) < 16)) throw new TypeError('secret must be a string of at least 16 bytes')
+    checkPort(port)
+    checkSecret(secret)
     if (host !== undefined && isWildcard(host)) throw new TypeError(`host is the address that peers dial, and ${host} cannot be dialled: pass it as \`bind\``)
+    this.#tls = options.tls && new Tls(options.tls, clock)
+    this.scheme = this.#tls ? 'tcps' : 'tcp'
     this.secret = secret
-    this.exposed = !insecure && !isLoopback(bind)
+    this.exposed = !insecure && !isLoopback(bind) && !this.#tls?.mutual
     this.#port = port
     this.#bind = bind
     this.#host = host ?? (isWildcard(bind) ? undefined : bind)
@@ -74,29 +83,33 @@ export class TcpInterface implements Interface {
   }
 
   /** @throws StageError BAD_ARGUMENT the port is taken, the address is not this machine's, or which to publish is unclear */
-  listen(onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void = ignore): Promise<readonly string[]> {
+  listen(
+    onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void = ignore, ontrouble: (error: Error) => void = ignore,
+  ): Promise<readonly string[]> {
     if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
     if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
-    this.#listening = this.#listen(onstream, onaddresses)
+    this.#listening = this.#listen(onstream, onaddresses, ontrouble)
     this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
     return this.#listening
   }
 
-  async #listen(onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void): Promise<readonly string[]> {
+  async #listen(
+    onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void, ontrouble: (error: Error) => void,
+  ): Promise<readonly string[]> {
     let host = this.#host ?? publicHost(this.#machine(), this.#bind)
-    const server = createServer(streamOptions, (socket) => onstream(honest(socket)))
+    const server = createServer(streamOptions, this.#tls?.listen(onstream, ontrouble) ?? ((socket) => onstream(honest(socket))))
     await bound(server, { port: this.#port, host: this.#bind }).catch((error: NodeJS.ErrnoException) => { throw bindError(error, this.#port, this.#bind) })
     this.#server = server
-    if (!isLoopback(this.#bind)) log('tcp', `listens on ${this.#bind}, which other machines can reach; its traffic is not encrypted`)
+    if (!isLoopback(this.#bind)) log('tcp', `listens on ${this.#bind}, which other machines can reach${this.#tls ? '' : '; its traffic is not encrypted'}`)
     const { port } = server.address() as AddressInfo
     if (this.#host === undefined) {
       this.#follow((now) => {
         if (now === host) return
         host = now
-        onaddresses([formatAddress(host, port)])
+        onaddresses([formatAddress(host, port, this.scheme)])
       })
     }
-    return [formatAddress(host, port)]
+    return [formatAddress(host, port, this.scheme)]
   }
 
   /** Checks every two seconds whether the machine's address has changed: laptops change networks, containers get an address late. */
@@ -114,11 +127,15 @@ export class TcpInterface implements Interface {
     }, WATCH_MS)
   }
 
-  /** @throws StageError BAD_ARGUMENT for a malformed address · the socket's own error · the signal's reason */
+  /**
+   * @throws StageError BAD_ARGUMENT for a malformed address · AUTH_FAILED what is wrong with the certificate of the other end ·
+   *   PROTOCOL_ERROR it does not speak TLS · the socket's own error · the signal's reason
+   */
   async connect(address: string, signal: AbortSignal): Promise<Duplex> {
-    const target = parseAddress(address)
+    const target = parseAddress(address, this.scheme)
     signal.throwIfAborted()
-    return dialled({ ...target, ...streamOptions }, honest, signal)
+    if (this.#tls) return this.#tls.connect(target, signal)
+    return dialled(() => honest(connect({ ...target, ...streamOptions })), signal)
   }
 
   /** Stops listening. Accepted streams belong to their receivers and stay open. */
@@ -130,25 +147,10 @@ export class TcpInterface implements Interface {
   async #close(): Promise<void> {
     await this.#listening?.catch(ignore)
     this.#watch?.cancel()
+    this.#tls?.close()
     // the port is free when `close` returns; its callback would wait for the end of every stream
     this.#server?.close()
   }
-}
-
-function checkedHost(option: string, host: string | undefined): string | undefined {
-  const bare = host?.replace(/^\[(.*)\]$/, '$1')
-  if (bare === undefined || isHost(bare)) return bare
-  throw new TypeError(`${option} must be a host name or an IP address without scheme and port, not ${JSON.stringify(host)}`)
-}
-
-function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Error {
-  if (cause.code === 'EADDRINUSE') {
-    return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another port, or 0 for any free one`, { cause })
-  }
-  if (cause.code === 'EADDRNOTAVAIL') {
-    return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass the address that peers dial as \`host\``, { cause })
-  }
-  return cause
 }
 
 /**

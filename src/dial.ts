@@ -64,15 +64,17 @@ export async function dial(
   const first = told.find(refuses) ?? told[0]
   if (first && told.length === 1) return first
   if (first) return new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
-  const [listed, schemes] = [peer.addresses.join(', ') || 'none', interfaces.map((one) => one.scheme).join(', ')]
+  const [listed, schemes] = [peer.addresses.join(', ') || 'none', interfaces.flatMap(schemesOf).join(', ')]
   const why = `has no address that this stage can dial: it lists ${listed}, this stage has interfaces for ${schemes}`
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) ${why}`, { peer })
 }
 
+const schemesOf = (one: Interface): readonly string[] => one.dials ?? [one.scheme]
+
 /** The addresses with a matching interface, the cheapest first; equal costs keep the order in which the peer lists them. */
 function cheapest(addresses: readonly string[], interfaces: readonly Interface[]): { address: string; through: Interface }[] {
   const ways = addresses.flatMap((address) => {
-    const through = interfaces.find((one) => address.startsWith(`${one.scheme}://`))
+    const through = interfaces.find((one) => schemesOf(one).some((scheme) => address.startsWith(`${scheme}://`)))
     return through ? [{ address, through }] : []
   })
   return ways.sort((a, b) => (a.through.cost ?? COST) - (b.through.cost ?? COST))

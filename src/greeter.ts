@@ -7,15 +7,16 @@ import { handshake, type Greeting, type Verdict } from './handshake.js'
 import type { Identity, LastLink } from './hello.js'
 import { LiveLink } from './link.js'
 import { NO_META } from './meta.js'
+import type { Secret } from './secret.js'
 import type { Slot, Slots } from './slots.js'
 import { LISTED, NAMED, PROVEN } from './strangers.js'
-import type { Clock, Entry, Interface, Peer, Random } from './types.js'
+import type { Clock, Entry, Interface, Peer, Random, Security } from './types.js'
 
 export interface GreeterOptions {
   clock: Clock
   random: Random
   namespace: string
-  secret: string | undefined
+  secret: Secret | undefined
   idleLinkMs: number
   chain: readonly ChainLink[]
   self(): Entry
@@ -51,7 +52,7 @@ export interface Holder {
 export interface Greeted { duplicate?: string; failure?: StageError }
 
 /** The state of one connection, until it is a link. */
-interface Made { id?: string; link?: LiveLink; gate?: Gate }
+interface Made { id?: string; link?: LiveLink; gate?: Gate; proven?: string | undefined }
 
 export class Greeter {
   /** Connections with proven ends, while the other end still decides about them. */
@@ -83,6 +84,8 @@ export class Greeter {
   async greet(stream: Duplex, through: Interface, dialled: Slot | undefined, rise?: (rank: number) => void): Promise<Greeted> {
     const { clock, random, namespace, chain, find, isGone, ongone, self } = this.options
     const { id, name, addresses } = self()
+    const secret = through.secret ?? this.options.secret
+    const { security } = stream as { security?: Security }
     let met: Identity | undefined
     const made: Made = {}
     this.#handshakes.add(stream)
@@ -94,12 +97,15 @@ export class Greeter {
         self: { id, name, addresses: addresses.slice(0, 8) },
         chain: chain.map((one) => one.name),
         own: chain.some((one) => !one.infallible),
-        secret: through.secret ?? this.options.secret,
+        secret,
+        binding: security?.binding,
         expect: dialled?.peer.id,
         last: dialled?.last,
         onhello: (peer) => rise?.(find(peer.id)?.name === peer.name ? LISTED : NAMED),
         onproven: (peer, link) => {
           this.#checkName(peer)
+          const certified = security?.proves?.(peer.name)
+          made.proven = [...(secret === undefined ? [] : ['secret']), ...(certified === undefined ? [] : [certified])].join(' and ') || undefined
           rise?.(PROVEN)
           met = peer
           this.#underway.add(made.id = link)
@@ -107,7 +113,7 @@ export class Greeter {
         decide: (peer, link, last) => this.#decide(peer, link, last, stream),
         build: (decided) => {
           const gate = made.gate = new Gate(stream)
-          made.link = this.#build(decided, gate, stream, dialled !== undefined, id)
+          made.link = this.#build(decided, gate, stream, dialled !== undefined, id, made.proven)
           // a wrapper closed the gate while the other end builds its chain
           gate.once('close', () => { if (!gate.isOpen) stream.destroy() })
         },
@@ -119,7 +125,7 @@ export class Greeter {
       if (greeting.failure) throw greeting.failure
       // Node learns only in the next tick that the handshake no longer listens for `readable`, and tells nobody before
       if (chain.length === 0) await new Promise<void>((resolve) => process.nextTick(resolve))
-      const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id)
+      const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id, made.proven)
       made.gate?.open()
       this.#stand(link, id)
       return {}
@@ -170,7 +176,7 @@ export class Greeter {
    * @param on  the connection itself, or the gate in front of it
    * @throws StageError BAD_ARGUMENT a wrapper failed · DISCONNECTED the connection is not needed any more, or broke · WRONG_PEER
    */
-  #build({ verdict, link: id, peer }: Greeting, on: Duplex, stream: Duplex, dialled: boolean, as: string): LiveLink {
+  #build({ verdict, link: id, peer }: Greeting, on: Duplex, stream: Duplex, dialled: boolean, as: string, proven: string | undefined): LiveLink {
     const { clock, chain, idleLinkMs, kept, self } = this.options
     const { slots } = this.holder
     const known = this.#peer(peer)
@@ -187,7 +193,7 @@ export class Greeter {
       }
       slot.current = { id, seq: verdict.ready, stream }
       const link = new LiveLink({
-        id, peer: slot.peer, dialled, stream: on, chain, clock,
+        id, peer: slot.peer, proven, dialled, stream: on, chain, clock,
         idleMs: idleLinkMs,
         kept: () => kept(slot.peer),
         // answering a goodbye does not mean that this stage leaves: only the peer does

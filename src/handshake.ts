@@ -25,6 +25,8 @@ export type Verdict = { ready: number } | { duplicate: string }
 export interface HandshakeOptions extends HelloOptions {
   stream: Duplex
   dialled: boolean
+  /** See `Security`. */
+  binding?: (() => Buffer) | undefined
   clock: Clock
   /** The chain has wrappers that are not the library's: they may fail, so neither end's link stands before both chains do. */
   own?: boolean | undefined

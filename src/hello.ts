@@ -2,6 +2,7 @@
 import { isAddress } from './entry.js'
 import { StageError, describe } from './errors.js'
 import { isName } from './pattern.js'
+import { keyIds, type Secret } from './secret.js'
 import type { Random } from './types.js'
 
 const PROTOCOL = 1
@@ -24,7 +25,7 @@ export interface HelloOptions {
   namespace: string
   self: Identity
   chain: readonly string[]
-  secret?: string | undefined
+  secret?: Secret | undefined
   /** Dialler only: the id that the registry lists at that address. */
   expect?: string | undefined
   /** Dialler only. */
@@ -41,11 +42,14 @@ export interface Hello {
   /** Absent in versions that cannot wait for the other chain. */
   own?: boolean
   secret: boolean
+  /** Names of the secrets, the newest first. Absent in versions that have one only. */
+  keys?: string[]
   last?: LastLink
 }
 
 /** @param own  whether the chain has wrappers that may fail; undefined if no chain is built during the handshake */
 export function hello(o: HelloOptions, own: boolean | undefined): Hello {
+  const keys = keyIds(o)
   return {
     protocol: [PROTOCOL, PROTOCOL],
     namespace: o.namespace,
@@ -54,6 +58,7 @@ export function hello(o: HelloOptions, own: boolean | undefined): Hello {
     chain: [...o.chain],
     ...(own === undefined ? {} : { own }),
     secret: o.secret !== undefined,
+    ...(keys === undefined ? {} : { keys }),
     ...(o.expect === undefined ? {} : { expect: o.expect }),
     ...(o.last === undefined ? {} : { last: o.last }),
   }
@@ -61,7 +66,7 @@ export function hello(o: HelloOptions, own: boolean | undefined): Hello {
 
 /** @throws StageError the defect of the message; the other end is told */
 export function checkHello(message: Record<string, unknown>, o: HelloOptions): Hello {
-  const { protocol, namespace, from, nonce, chain, own, secret, expect, last } = message as Partial<Hello>
+  const { protocol, namespace, from, nonce, chain, own, secret, keys, expect, last } = message as Partial<Hello>
   checkProtocol(protocol)
   if (namespace !== o.namespace) {
     const [here, there] = [describe(o.namespace), describe(namespace)]
@@ -71,6 +76,7 @@ export function checkHello(message: Record<string, unknown>, o: HelloOptions): H
   if (typeof nonce !== 'string' || nonce.length !== 43) throw malformed('nonce', nonce)
   if (!isStrings(chain)) throw malformed('chain', chain)
   if (own !== undefined && typeof own !== 'boolean') throw malformed('own', own)
+  if (keys !== undefined && (!isStrings(keys) || keys.length > 4)) throw malformed('keys', keys)
   if (expect !== undefined && !isId(expect)) throw malformed('expect', expect)
   if (last !== undefined && !isLastLink(last)) throw malformed('last', last)
   if (from.id === o.self.id) throw new StageError('WRONG_PEER', `the stage ${from.name} (${from.id}) has connected to itself: the address is its own`)
@@ -82,6 +88,7 @@ export function checkHello(message: Record<string, unknown>, o: HelloOptions): H
     chain,
     ...(own === undefined ? {} : { own }),
     secret: secret === true,
+    ...(keys === undefined ? {} : { keys }),
     ...(expect === undefined ? {} : { expect }),
     ...(last === undefined ? {} : { last: { of: last.of, state: last.state } }),
   }

@@ -8,6 +8,8 @@ import type { Clock, Link, Peer, Timer, Top } from './types.js'
 export interface LinkOptions {
   id: string
   peer: Peer
+  /** By what the peer has proven who it is. */
+  proven?: string | undefined
   dialled: boolean
   loopback?: boolean
   stream: Duplex
@@ -28,6 +30,8 @@ export const DRAIN_MS = 9000
 const LINGER_MS = 1000
 
 const ignore = () => {}
+
+const withProof = (peer: Peer, proven: string | undefined): Peer => proven === undefined ? peer : { ...peer, proven }
 
 /** The promise of a foreign method, which may throw or return no promise. */
 const given = (method: () => unknown): Promise<unknown> => new Promise((resolve) => resolve(method()))
@@ -88,7 +92,7 @@ export class LiveLink implements Link {
     const { remoteAddress, remotePort } = stream as Partial<Record<'remoteAddress' | 'remotePort', unknown>>
     const port = typeof remotePort === 'number' ? ` ${remotePort}` : ''
     this.remote = typeof remoteAddress === 'string' ? `${remoteAddress}${port}` : undefined
-    this.#end = { peer, dialled }
+    this.#end = { peer: withProof(peer, options.proven), dialled }
     this.#joined = new Joined({
       carrier: stream, chain, clock,
       end: this.#end,
@@ -122,7 +126,7 @@ export class LiveLink implements Link {
 
   /** The peer's description has changed: all layers see the new one from now on. */
   describe(peer: Peer): void {
-    this.#end.peer = peer
+    this.#end.peer = withProof(peer, this.options.proven)
   }
 
   /** The same link, as the layer at `index` of the chain sees it. */

@@ -50,7 +50,7 @@ export class Listening {
   async #try(one: Interface, index: number, retryMs: number, first = true): Promise<void> {
     const { clock, accept, onerror } = this.options
     try {
-      const addresses = await one.listen((stream) => accept(stream, one), (changed) => this.#set(index, changed))
+      const addresses = await one.listen((stream) => accept(stream, one), (changed) => this.#set(index, changed), onerror)
       this.#errors.delete(one)
       this.#addresses[index] = addresses
     } catch (thrown) {

@@ -3,7 +3,7 @@ import type { PartReason } from './directory.js'
 import { StageError, describe } from './errors.js'
 import { headersOf } from './headers.js'
 import { knownOptions } from './known-options.js'
-import { SECRET_MIN_BYTES } from './seal.js'
+import { checkSecret, type Secret } from './secret.js'
 import type { PeerStream } from './socketlike.js'
 import type { Clock, FailedCall, Interface, Layer, Peer, Random, RefusedFrom, Registry, SelectOptions, TargetOptions, Wrapper } from './types.js'
 
@@ -29,8 +29,11 @@ export interface CoreOptions {
   chain?: readonly ChainItem[] | undefined
   /** Refuses to share the name: a second live stage of that name fails with `NAME_TAKEN`. */
   unique?: boolean | undefined
-  /** Proves both ends of every link: at least 16 bytes, the same on all stages. */
-  secret?: string | undefined
+  /**
+   * Proves both ends of every link: at least 16 bytes, the same on all stages. A list while it is replaced, the newest first: two
+   * stages need one secret in common.
+   */
+  secret?: Secret | undefined
   /** Facts that other stages find in `peer.meta`: text to text, at most 2 KiB as JSON; default none. Later: `stage.setMeta()`. */
   meta?: Readonly<Record<string, string>> | undefined
   /** Allows listening beyond this machine without a secret. */
@@ -160,12 +163,10 @@ export function checkStageOptions(options: CoreOptions, interfaces: readonly Int
   knownOptions('a stage with this chain', options, [...STAGE_OPTIONS, ...optionsOf(chain)], INJECTED)
   for (const item of chain) (item as Partial<Layer>).check?.(options as Readonly<Record<string, unknown>>)
   const { secret, insecure, timeoutMs, ttlMs, idleLinkMs } = options
-  if (secret !== undefined && Buffer.byteLength(secret) < SECRET_MIN_BYTES) {
-    throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes and can be guessed: use a longer one`)
-  }
+  checkSecret(secret)
   for (const one of interfaces) {
     if (one.exposed && !(one.secret ?? secret) && !insecure) {
-      const instead = 'pass a secret, or insecure: true if everybody who can reach it may call it'
+      const instead = 'pass a secret, tls with mutual: true, or insecure: true if everybody who can reach it may call it'
       throw new TypeError(`the interface ${one.scheme} can be reached from other machines, and peers are not authenticated: ${instead}`)
     }
   }

@@ -17,6 +17,11 @@ export interface Peer {
    * replaces them as soon as it is seen. Absent on peers that the registry lists.
    */
   readonly claimed?: boolean
+  /**
+   * On the peer of a link or of a call: by what the other end has proven who it is, `secret`, `certificate DNS:api` or both,
+   * joined by ` and `. A secret proves that it belongs to the mesh, a certificate proves its name. Absent if nothing was proven.
+   */
+  readonly proven?: string
 }
 
 /** One record of the registry. JSON, at most 8 KiB. */

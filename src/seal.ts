@@ -1,14 +1,26 @@
 /** The proof of each handshake message: an HMAC by the secret, over both hellos and the whole content of the message. */
-import { createHash, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { StageError } from './errors.js'
 import type { Hello } from './hello.js'
-
-export const SECRET_MIN_BYTES = 16
+import { keyIds, keyOf, type Secret } from './secret.js'
 
 export interface SealOptions {
   dialled: boolean
   namespace: string
-  secret?: string | undefined
+  secret?: Secret | undefined
+  /** Bytes that only the ends of this connection know. */
+  binding?: (() => Buffer) | undefined
+}
+
+/** The first secret of the dialler that the listener has too. An end that names none has one only, which may be any of ours. */
+function common(o: SealOptions, secret: Secret, dialler: Hello, listener: Hello): string {
+  const [first, ...others] = [secret].flat()
+  const theirs = o.dialled ? listener.keys : dialler.keys
+  if (!theirs) return first
+  const mine = keyIds(o) as string[]
+  const chosen = o.dialled ? mine.find((id) => theirs.includes(id)) : theirs.find((id) => mine.includes(id))
+  if (chosen === undefined) throw unproven()
+  return [first, ...others][mine.indexOf(chosen)]
 }
 
 /** The proofs of both ends, each a function of the JSON of a message's content. */
@@ -23,11 +35,12 @@ export function seal(o: SealOptions, dialler: Hello, listener: Hello): Seal {
     throw new StageError('AUTH_FAILED', 'one of the two stages has a secret and the other has none: give both the same `secret`')
   }
   if (o.secret === undefined) return { ours: () => '', theirs: () => '' }
-  const key = Buffer.from(hkdfSync('sha256', o.secret, '', `stage1|${o.namespace}`, 32))
+  const key = keyOf(common(o, o.secret, dialler, listener), o.namespace)
   const transcript = createHash('sha256')
     .update(JSON.stringify(canonical(dialler)))
     .update('\n')
     .update(JSON.stringify(canonical(listener)))
+    .update(o.binding?.() ?? '')
     .digest()
   const by = (role: string) => (said: string): string =>
     createHmac('sha256', key).update(`stage1 ${role}\n`).update(transcript).update(said).digest('base64url')
@@ -51,4 +64,4 @@ export function checkProof(found: unknown, expected: string): void {
 }
 
 export const unproven = (): StageError =>
-  new StageError('AUTH_FAILED', 'the two stages have different secrets, or somebody between them alters the handshake')
+  new StageError('AUTH_FAILED', 'the two stages have different secrets, or somebody between them alters the handshake or ends the TLS connection')

@@ -51,8 +51,10 @@ export interface Random {
 export interface Interface extends Closable {
   /** "tcp" serves "tcp://…". */
   readonly scheme: string
-  /** Proves both ends of its streams to each other; overrides the stage's. At least 16 bytes. */
-  readonly secret?: string | undefined
+  /** Every scheme that `connect` takes, if it takes others than `scheme`. */
+  readonly dials?: readonly string[] | undefined
+  /** Proves both ends of its streams to each other; overrides the stage's. At least 16 bytes; several while it is replaced. */
+  readonly secret?: string | readonly string[] | undefined
   /** Reachable from beyond this machine without a proof of its own, so the stage must have a secret. */
   readonly exposed?: boolean | undefined
   /** The cheapest address of a peer is dialled first: 0 within this process, 1 within this machine, 2 (the default) beyond it. */
@@ -62,14 +64,29 @@ export interface Interface extends Closable {
   /**
    * Accepts streams from now on. `onstream` owns each stream that it receives, including its errors.
    * @param onaddresses called when the addresses change later
+   * @param ontrouble   called when it goes on listening, but something needs attention: an `error` event of the stage
    * @returns the addresses that peers should dial, which may differ from the bound ones and never have port 0
    */
-  listen(onstream: (stream: Duplex) => void, onaddresses?: (addresses: readonly string[]) => void): Promise<readonly string[]>
+  listen(
+    onstream: (stream: Duplex) => void, onaddresses?: (addresses: readonly string[]) => void, ontrouble?: (error: Error) => void,
+  ): Promise<readonly string[]>
   /**
    * @throws the carrier's own error, or the signal's reason. ECONNREFUSED means that the process that listened there has ended,
    *   unless the cause is ENOENT: a missing place says nothing about the process that listened there
    */
   connect(address: string, signal: AbortSignal): Promise<Duplex>
+}
+
+/** The knowledge of a carrier about the other end of its stream, whose member `security` it is. */
+export interface Security {
+  /** Bytes that only the two ends of this connection know: the proofs of a secret are bound to them. */
+  binding?(): Buffer
+  /**
+   * Asked once the other end has said its name.
+   * @returns by what the carrier proves that name, such as `certificate DNS:api`; undefined if it proves nothing
+   * @throws StageError AUTH_FAILED the other end must prove its name, and does not
+   */
+  proves?(name: string): string | undefined
 }
 
 // ── wrappers and layers ─────────────────────────────────────────────────────────────────────────────────────────
@@ -211,6 +228,8 @@ export interface Link<T = Top> extends LinkEnd {
 export interface RefusedFrom {
   /** The scheme of the interface that accepted it. */
   readonly scheme: string
+  /** Every scheme that `connect` takes, if it takes others than `scheme`. */
+  readonly dials?: readonly string[] | undefined
   /** The remote address, if the interface knows one. */
   readonly address: string | undefined
   /** Connections from there that were refused for the same reason since the last event. */

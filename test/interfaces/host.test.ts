@@ -1,7 +1,7 @@
 /** Which address is bound and which is published. */
 import test from 'ava'
 import type { NetworkInterfaceInfo } from 'node:os'
-import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from '../../interfaces/host.js'
+import { bindFor, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from '../../interfaces/shared/host.js'
 import { StageError } from '../../src/errors.js'
 
 /** A machine with these addresses, one interface each. */

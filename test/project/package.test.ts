@@ -47,7 +47,7 @@ test('who imports and who requires it have the same things', async (t) => {
 })
 
 test('what is no exported path is refused, and not looked for', async (t) => {
-  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/mailbox', 'registries/redis/registry', 'src/stage', 'interfaces/host']) {
+  for (const path of ['wrappers/rpc/wire', 'wrappers/actors/mailbox', 'registries/redis/registry', 'src/stage', 'interfaces/shared/host']) {
     await t.throwsAsync(node('--input-type=module', '-e', `await import('stagemesh/${path}')`), { message: /ERR_PACKAGE_PATH_NOT_EXPORTED/ }, path)
   }
 })

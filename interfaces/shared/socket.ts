@@ -1,5 +1,5 @@
-import { connect, type ListenOptions, type NetConnectOpts, type Server, type Socket } from 'node:net'
-import { onAbort } from '../src/abort.js'
+import { type ListenOptions, type Server, type Socket } from 'node:net'
+import { onAbort } from '../../src/abort.js'
 
 // Helpers shared by the interfaces that use the system's sockets.
 
@@ -25,23 +25,24 @@ export function bound(server: Server, options: ListenOptions): Promise<void> {
   })
 }
 
-/** Dials. @param honest  makes the socket report its end truthfully @throws the socket's own error · the signal's reason */
-export function dialled(options: NetConnectOpts, honest: (socket: Socket) => Socket, signal: AbortSignal): Promise<Socket> {
-  const socket = honest(connect(options))
+/** Dials. @param ready  the event after which the socket is of use @throws the socket's own error · the signal's reason */
+export function dialled<S extends Socket>(open: () => S, signal: AbortSignal, ready = 'connect'): Promise<S> {
+  const socket = open()
   return new Promise((resolve, reject) => {
     const settled = () => {
       release()
-      socket.off('connect', onconnect)
+      socket.off(ready, onconnect)
       socket.off('error', onerror)
     }
     const onconnect = () => { settled(); resolve(socket) }
     const onerror = (error: Error) => { settled(); reject(error) }
     const release = onAbort(signal, () => {
       settled()
+      socket.on('error', ignore)
       socket.destroy()
       reject(signal.reason as Error)
     })
-    socket.once('connect', onconnect)
+    socket.once(ready, onconnect)
     socket.once('error', onerror)
   })
 }

@@ -1,6 +1,6 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
 import type { NetworkInterfaceInfo } from 'node:os'
-import { StageError, describe } from '../src/errors.js'
+import { StageError, describe } from '../../src/errors.js'
 
 // Pure functions for choosing the address to bind and the address to publish, and for formatting and parsing both. The two
 // differ: nobody can dial the wildcard `0.0.0.0`, and behind NAT the published host is not even on this machine.
@@ -53,20 +53,45 @@ export function publicHost(machine: Machine, bind: string): string {
 }
 
 /** `tcp://10.0.0.5:4000`; IPv6 in brackets. */
-export const formatAddress = (host: string, port: number): string => `tcp://${isIPv6(host) ? `[${host}]` : host}:${port}`
+export const formatAddress = (host: string, port: number, scheme = 'tcp'): string => `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${port}`
 
 /**
  * The inverse of `formatAddress`.
  * @throws StageError BAD_ARGUMENT naming the malformed address
  */
-export function parseAddress(address: string): { host: string; port: number } {
-  const [, bracketed, plain, digits] = /^tcp:\/\/(?:\[([^\]]+)\]|([^[\]:]+)):(\d{1,5})$/.exec(address) ?? []
+export function parseAddress(address: string, scheme = 'tcp'): { host: string; port: number } {
+  const rest = address.startsWith(`${scheme}://`) ? address.slice(scheme.length + 3) : ''
+  const [, bracketed, plain, digits] = /^(?:\[([^\]]+)\]|([^[\]:]+)):(\d{1,5})$/.exec(rest) ?? []
   const host = bracketed ?? plain ?? ''
   const port = Number(digits)
   const good = bracketed === undefined ? isHost(host) : isIPv6(host)
   if (!good || !(port > 0 && port < 65536)) {
-    const form = 'tcp://host:port, with an IPv6 host in brackets and a port of 1 to 65535'
+    const form = `${scheme}://host:port, with an IPv6 host in brackets and a port of 1 to 65535`
     throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected ${form}`)
   }
   return { host, port }
+}
+
+/** @throws TypeError */
+export function checkPort(port: number | undefined): void {
+  if (port === undefined || (Number.isInteger(port) && port >= 0 && port <= 65535)) return
+  throw new TypeError(`port must be an integer of 0 to 65535, not ${String(port)}`)
+}
+
+/** @returns the host without brackets @throws TypeError */
+export function checkedHost(option: string, host: string | undefined): string | undefined {
+  const bare = host?.replace(/^\[(.*)\]$/, '$1')
+  if (bare === undefined || isHost(bare)) return bare
+  throw new TypeError(`${option} must be a host name or an IP address without scheme and port, not ${JSON.stringify(host)}`)
+}
+
+/** Why a port cannot be bound, with what to do about it. */
+export function bindError(cause: NodeJS.ErrnoException, port: number, host: string): Error {
+  if (cause.code === 'EADDRINUSE') {
+    return new StageError('BAD_ARGUMENT', `port ${port} of ${host} is taken by another process; pass another port, or 0 for any free one`, { cause })
+  }
+  if (cause.code === 'EADDRNOTAVAIL') {
+    return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass the address that peers dial as \`host\``, { cause })
+  }
+  return cause
 }

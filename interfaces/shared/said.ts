@@ -11,7 +11,7 @@ const GOODBYE = Buffer.alloc(HEAD)
 const COPY_MAX = 8192
 
 /** Makes the socket announce its end in the stream and trust only an announced end. Needed at both ends. */
-export function said(socket: Socket): Socket {
+export function said<S extends Socket>(socket: S): S {
   const plain = proto(socket)
   let got = 0
   let length = 0
