@@ -1,0 +1,147 @@
+import { Duplex } from 'node:stream'
+import { cutOff, ignore } from './socket.js'
+
+// A stream over a channel of messages, such as a MessagePort. A channel takes everything at once, so the writer counts what
+// the reader has not consumed, and waits above a window; the reader tells how much it has consumed.
+
+/** The most bytes that may be under way and unread before the writer waits. */
+const WINDOW = 256 * 1024
+/** The reader tells what it has consumed each time that it amounts to this many bytes. */
+const CREDIT = WINDOW / 4
+
+/**
+ * Bytes; a number of bytes that were consumed; or a change of the stream: its writer ended it, its holder destroyed it after all
+ * was sent, or before.
+ */
+export type PortMessage = Uint8Array | number | 'accepted' | 'refused' | 'end' | 'gone' | 'reset'
+
+/** One end of a channel that carries messages in order, and reports its end behind the last of them. */
+export interface Port {
+  post(message: PortMessage): void
+  /** @param onclose  the other end is gone, or has closed */
+  open(onmessage: (message: PortMessage) => void, onclose: () => void): void
+  /** Messages that were posted still arrive. */
+  close(): void
+}
+
+/** The bytes of one channel. */
+export class PortStream extends Duplex {
+  /** A chunk is copied, so it is its writer's again at once. */
+  readonly givesBack = true
+  /** Bytes sent that the other end's reader has not consumed. */
+  #unread = 0
+  #blocked: ((error?: Error) => void) | undefined
+  /** Bytes received that our reader has not consumed, and bytes consumed of which the writer does not know. */
+  #held = 0
+  #owed = 0
+  #heard = false
+  #otherGone = false
+  #told = false
+
+  /** @param onaccepted  at the dialling end: called when somebody took the other end, or with the reason why nobody did */
+  constructor(private readonly port: Port, private onaccepted?: (error?: Error) => void, private readonly refusal: () => Error = cutOff) {
+    super({ allowHalfOpen: true, highWaterMark: CREDIT })
+    this.on('error', ignore)
+    port.open((message) => this.#receive(message), () => this.#onclose())
+  }
+
+  #receive(message: PortMessage): void {
+    if (typeof message === 'number') {
+      this.#unread -= message
+      if (this.#unread <= WINDOW) this.#unblock()
+    } else if (typeof message !== 'string') this.#take(message)
+    else if (message === 'accepted') this.#accepted()
+    else if (message === 'refused') this.destroy(this.refusal())
+    else if (message === 'reset') this.destroy(cutOff())
+    else {
+      // the writer must learn that data was thrown away
+      if (message === 'gone') this.#left(this.#unread > 0)
+      else this.#end()
+    }
+  }
+
+  #accepted(error?: Error): void {
+    const accepted = this.onaccepted
+    this.onaccepted = undefined
+    accepted?.(error)
+  }
+
+  /** The other end takes no more. */
+  #left(lost: boolean): void {
+    this.#otherGone = true
+    this.#unblock(broken())
+    if (lost) this.destroy(cutOff())
+    else this.#end()
+  }
+
+  #end(): void {
+    if (this.#heard) return
+    this.#heard = true
+    if (this.destroyed) return
+    this.push(null)
+    this.read(0) // emits `end` although nobody reads, as a socket does
+  }
+
+  #take(bytes: Uint8Array): void {
+    if (this.destroyed) return
+    const buffer = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
+    if (this.push(buffer)) this.#consumed(bytes.byteLength)
+    else this.#held += bytes.byteLength
+  }
+
+  override _read(): void {
+    const held = this.#held
+    this.#held = 0
+    if (held > 0) this.#consumed(held)
+  }
+
+  #consumed(bytes: number): void {
+    this.#owed += bytes
+    if (this.#owed < CREDIT || this.destroyed) return
+    this.port.post(this.#owed)
+    this.#owed = 0
+  }
+
+  #onclose(): void {
+    this.#left(!this.#heard)
+  }
+
+  #unblock(error?: Error): void {
+    const done = this.#blocked
+    this.#blocked = undefined
+    if (done) process.nextTick(done, error)
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
+    if (this.#otherGone) return done(broken())
+    this.#unread += chunk.length
+    this.port.post(chunk)
+    if (this.#unread <= WINDOW) done()
+    else this.#blocked = done
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error) => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), 'binary', done)
+  }
+
+  override _final(done: () => void): void {
+    this.#told = true
+    if (!this.#otherGone) this.port.post('end')
+    done()
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    // discarding data that `write` had accepted is a reset, not a goodbye
+    const lost = !this.#told && (error !== null || this.writableLength > 0)
+    if (!this.#otherGone) {
+      if (this.#owed > 0) this.port.post(this.#owed)
+      this.port.post(lost ? 'reset' : 'gone')
+    }
+    this.#unblock(error ?? cutOff())
+    this.#accepted(error ?? cutOff())
+    this.port.close()
+    done(error)
+  }
+}
+
+const broken = (): Error => Object.assign(new Error('write EPIPE: the other end is closed'), { code: 'EPIPE', syscall: 'write' })

@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto'
+import { readlinkSync } from 'node:fs'
+import { hostname } from 'node:os'
+import type { Duplex } from 'node:stream'
+import { MessageChannel, postMessageToThread, threadId, type MessagePort } from 'node:worker_threads'
+import { onAbort } from '../src/abort.js'
+import { systemClock } from '../src/clock.js'
+import { StageError, describe } from '../src/errors.js'
+import { knownOptions } from '../src/known-options.js'
+import type { Clock, Interface, Timer } from '../src/types.js'
+import { PortStream, type Port, type PortMessage } from './shared/port-stream.js'
+
+/** Options of the interface between the threads of one process. */
+export interface WorkerOptions {
+  /** Default: this machine's. */
+  clock?: Clock | undefined
+}
+
+/** A dial, as it reaches another thread. */
+interface Dial { stagemesh: 'dial'; to: string; port: MessagePort }
+
+/** The longest delay of a timer. */
+const FOREVER_MS = 2 ** 31 - 1
+/** Up to this size, cloning a message costs less than transferring its buffer. */
+const CLONE_MAX = 2048
+
+/** The same in all threads of this process, and different in any other, also in another container on the same machine. */
+const PROCESS = createHash('sha256').update(`${hostname()} ${process.pid} ${pidSpace()}`).digest('base64url').slice(0, 16)
+
+function pidSpace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return ''
+  }
+}
+
+/** Who listens in this thread, by address. */
+const listeners = new Map<string, (stream: Duplex) => void>()
+let count = 0
+
+/** Takes the dials of other threads. The event is the process's own, so messages of others pass by. */
+function ondial(message: unknown): void {
+  const { stagemesh, to, port } = (message ?? {}) as Partial<Dial>
+  if (stagemesh === 'dial' && typeof to === 'string' && port) take(to, port)
+}
+
+function take(to: string, port: MessagePort): void {
+  const onstream = listeners.get(to)
+  if (!onstream) {
+    port.postMessage('refused' satisfies PortMessage)
+    return port.close()
+  }
+  port.postMessage('accepted' satisfies PortMessage)
+  onstream(new PortStream(portOf(port)))
+}
+
+function portOf(port: MessagePort): Port {
+  return {
+    post: (message) => {
+      if (typeof message !== 'object' || message.byteLength <= CLONE_MAX) return port.postMessage(message)
+      const copy = new Uint8Array(message) // the writer may use its chunk again
+      port.postMessage(copy, [copy.buffer])
+    },
+    open: (onmessage, onclose) => void port.on('message', onmessage).on('close', onclose),
+    close: () => port.close(),
+  }
+}
+
+/** Streams between the threads of one process, over MessagePorts. */
+export class WorkerInterface implements Interface {
+  readonly scheme = 'worker'
+  readonly cost = 0.5
+  readonly #address = `worker://${PROCESS}/${threadId}/${++count}`
+  readonly #clock: Clock
+  #alive: Timer | undefined
+  #listened = false
+  #closed = false
+
+  constructor(options: WorkerOptions = {}) {
+    knownOptions('the worker interface', options, ['clock'])
+    this.#clock = options.clock ?? systemClock
+  }
+
+  async listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
+    if (this.#closed) throw new StageError('CLOSED', 'this interface was closed')
+    if (this.#listened) throw new TypeError('this interface is already listening; use one for each stage')
+    this.#listened = true
+    if (listeners.size === 0) process.on('workerMessage', ondial)
+    listeners.set(this.#address, onstream)
+    this.#stayAlive()
+    return [this.#address]
+  }
+
+  /** Keeps the thread alive: a thread that listens does not end by itself, whichever interface it uses. */
+  #stayAlive(): void {
+    this.#alive = this.#clock.setTimeout(() => this.#stayAlive(), FOREVER_MS, true)
+  }
+
+  /** @throws StageError BAD_ARGUMENT for a malformed address · ECONNREFUSED nobody listens there · the signal's reason */
+  async connect(address: string, signal: AbortSignal): Promise<Duplex> {
+    const [, host, thread] = /^worker:\/\/([\w-]{16})\/(\d{1,9})\/\d{1,9}$/.exec(address) ?? []
+    if (thread === undefined) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected worker://process/thread/number`)
+    signal.throwIfAborted()
+    if (host !== PROCESS) throw refused(address, Object.assign(new Error('the address is of another process'), { code: 'ENOENT' }))
+    const { port1, port2 } = new MessageChannel()
+    return new Promise((resolve, reject) => {
+      const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
+      const stream = new PortStream(portOf(port1), (error) => {
+        release()
+        if (error) reject(error)
+        else resolve(stream)
+      }, () => refused(address))
+      if (Number(thread) === threadId) return take(address, port2)
+      const dial: Dial = { stagemesh: 'dial', to: address, port: port2 }
+      // resolves when the other thread has it, which the port tells too
+      postMessageToThread(Number(thread), dial, [port2]).catch((error: NodeJS.ErrnoException) => {
+        stream.destroy(error.code === 'ERR_WORKER_MESSAGING_FAILED' ? refused(address) : error)
+      })
+    })
+  }
+
+  /** Stops listening. Accepted streams belong to their receivers and stay open. */
+  async close(): Promise<void> {
+    this.#closed = true
+    listeners.delete(this.#address)
+    if (listeners.size === 0) process.off('workerMessage', ondial)
+    this.#alive?.cancel()
+  }
+}
+
+const refused = (address: string, cause?: Error): Error =>
+  Object.assign(new Error(`connect ECONNREFUSED ${address}`, cause && { cause }), { code: 'ECONNREFUSED', syscall: 'connect', address })

@@ -1,0 +1,92 @@
+/** A process and its children: the suite of interfaces over real channels, and stages in real children. */
+import test from 'ava'
+import { fork, spawn, type ChildProcess, type ForkOptions } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { ChildInterface } from '../../interfaces/child.js'
+import { LocalRegistry, Stage, StageError } from '../../src/index.js'
+import { compiled } from '../helpers/own-process.js'
+import { tempFolder } from '../helpers/process.js'
+import { until } from '../helpers/until.js'
+import { interfaceSuite } from '../suites/interface.js'
+import type { Assertions } from '../suites/test.js'
+
+/** Two children whose channels are joined: what is sent to one comes out of the other. */
+async function joined(t: Assertions, options: ForkOptions): Promise<[ChildProcess, ChildProcess]> {
+  const sockets: Socket[] = []
+  const server = createServer((socket) => {
+    sockets.push(socket.on('error', () => {}))
+    if (sockets.length === 2) sockets[0].pipe(sockets[1]).pipe(sockets[0])
+  })
+  await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
+  const relay = (): ChildProcess => {
+    const child = fork(compiled('test/helpers/channel-relay.js'), [String((server.address() as AddressInfo).port)], options)
+    t.teardown(() => void child.kill('SIGKILL'))
+    return child
+  }
+  const children: [ChildProcess, ChildProcess] = [relay(), relay()]
+  await until(() => sockets.length === 2)
+  server.close()
+  return children
+}
+
+for (const serialization of ['advanced', 'json'] as const) {
+  interfaceSuite(test, async (t) => {
+    const [one, other] = await joined(t, { serialization })
+    const [listener, dialler] = [new ChildInterface().attach(one), new ChildInterface().attach(other)]
+    return { listener, dialler }
+  }, { name: `child, ${serialization}` })
+}
+
+/** A parent, and a stage in a child for each name. */
+async function family(t: Assertions, serialization: 'advanced' | 'json', ...names: string[]): Promise<{ stage: Stage, children: ChildProcess[] }> {
+  const folder = await tempFolder(t)
+  const interfaces = new ChildInterface()
+  const children = names.map((name) => {
+    const child = fork(compiled('test/helpers/forked-stage.js'), [name, folder], { serialization })
+    t.teardown(() => void child.kill('SIGKILL'))
+    interfaces.attach(child)
+    return child
+  })
+  const stage = new Stage('parent', new LocalRegistry(folder), interfaces, { timeoutMs: 20_000 })
+  t.teardown(() => stage.close())
+  stage.to('*').provide('pid', () => process.pid)
+  return { stage, children }
+}
+
+for (const serialization of ['advanced', 'json'] as const) {
+  test(`a parent and its children find each other by name, ${serialization}`, async (t) => {
+    t.timeout(60_000)
+    const { stage, children: [a, b] } = await family(t, serialization, 'a', 'b')
+    t.is(await stage.to('a').call('pid'), a.pid)
+    t.is(await stage.to('b').call('pid'), b.pid)
+    t.is(await stage.to('a').call('ask', 'parent'), process.pid)
+    const bytes = Buffer.alloc(1_000_000, 'x')
+    t.deepEqual(await stage.to('b').call('echo', bytes), bytes)
+    const answer = once(a, 'message')
+    a.send('mine')
+    let [message] = await answer as [unknown]
+    while (message !== 'yours') [message] = await once(a, 'message') as [unknown]
+    t.pass('messages of the application pass beside those of the streams')
+  })
+}
+
+test('a child that is killed is gone at once', async (t) => {
+  t.timeout(60_000)
+  const { stage, children: [a] } = await family(t, 'advanced', 'a')
+  await stage.to('a').call('pid')
+  const unlinked = once(stage, 'unlink')
+  const ended = stage.to('a').call('end')
+  t.is((await t.throwsAsync(ended, { instanceOf: StageError }) as StageError).code, 'DISCONNECTED')
+  await unlinked
+  if (a.exitCode === null) await once(a, 'exit')
+})
+
+test('an address that no channel leads to is refused, as of another process; a child without a channel is told', async (t) => {
+  const error = await t.throwsAsync(new ChildInterface().connect('child://nobody-0001', new AbortController().signal)) as NodeJS.ErrnoException
+  t.is(error.code, 'ECONNREFUSED')
+  t.is((error.cause as NodeJS.ErrnoException).code, 'ENOENT')
+  t.is((await t.throwsAsync(new ChildInterface().connect('child://x', new AbortController().signal)) as StageError).code, 'BAD_ARGUMENT')
+  const child = spawn(process.execPath, ['-e', ''])
+  t.throws(() => new ChildInterface().attach(child), { instanceOf: TypeError, message: /no channel/ })
+})
