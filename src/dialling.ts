@@ -46,9 +46,13 @@ export class Dialling {
     const { find, interfaces, clock, random, greet, name } = this.options
     const ending = slot.dial = new AbortController()
     slot.cutOff = false
-    const error = await dial(find(slot.peer.id) ?? slot.peer, interfaces, clock, ending.signal, async (stream, through) => {
-      const { duplicate, failure } = await greet(stream, through, slot)
-      return failure ?? (duplicate === undefined ? undefined : await this.#elsewhere(slot, duplicate))
+    const error = await dial(find(slot.peer.id) ?? slot.peer, {
+      interfaces, clock,
+      signal: ending.signal,
+      greet: async (stream, through) => {
+        const { duplicate, failure } = await greet(stream, through, slot)
+        return failure ?? (duplicate === undefined ? undefined : await this.#elsewhere(slot, duplicate))
+      },
     })
     slot.dial = undefined
     if (ending.signal.aborted) return

@@ -7,7 +7,7 @@ import type { Interface, Peer } from '../../src/types.js'
 import { advance, seeded } from '../helpers/mesh.js'
 import { VirtualClock } from '../helpers/virtual-clock.js'
 
-type Behaviour = 'answers' | 'hangs' | 'accepts and hangs' | 'is another' | 'ECONNREFUSED' | 'ECONNREFUSED, no such place' | 'ENOENT' | 'EHOSTUNREACH'
+type Behaviour = 'answers' | 'answers late' | 'answers later' | 'answers late, whatever the signal says' | 'hangs' | 'accepts and hangs' | 'is another' | 'ECONNREFUSED' | 'ECONNREFUSED, no such place' | 'ENOENT' | 'EHOSTUNREACH'
 
 /** Interfaces that do as each address is told, and a dial of all of them. */
 function scene(places: Readonly<Record<string, Behaviour>>, costs: Readonly<Record<string, number | undefined>> = { memory: 0, ipc: 1, tcp: undefined }) {
@@ -21,6 +21,13 @@ function scene(places: Readonly<Record<string, Behaviour>>, costs: Readonly<Reco
       tried.push(`${address} at ${clock.now()}`)
       const what = places[address]
       if (what === 'hangs') await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+      if (what?.startsWith('answers ')) {
+        const ms = { 'answers late': 300, 'answers later': 500, 'answers late, whatever the signal says': 600 }[what as string]
+        await new Promise<void>((resolve, reject) => {
+          clock.setTimeout(resolve, ms as number)
+          if (!what.endsWith('says')) signal.addEventListener('abort', () => reject(signal.reason as Error))
+        })
+      }
       if (what?.startsWith('E')) throw Object.assign(new Error(`connect ${what}`, what.endsWith('place') ? { cause: { code: 'ENOENT' } } : {}), { code: /^E\w+/.exec(what)?.[0] })
       const stream = new PassThrough()
       streams.push(stream)
@@ -31,13 +38,16 @@ function scene(places: Readonly<Record<string, Behaviour>>, costs: Readonly<Reco
   const greeted: string[] = []
   const ending = new AbortController()
   const peer: Peer = { id: 'x', name: 'x', namespace: 'default', addresses: Object.keys(places), meta: {} }
-  const begin = () => dial(peer, interfaces, clock, ending.signal, async (stream, through) => {
+  const greet = async (stream: Duplex, through: Interface) => {
     const { what } = stream as Duplex & { what: Behaviour }
     if (what === 'is another') throw new StageError('WRONG_PEER', 'y lives here')
     if (what === 'accepts and hangs') await new Promise((_, reject) => stream.on('error', reject))
     greeted.push(through.scheme)
-  })
-  return { clock, tried, greeted, streams, ending, begin, run: () => advance(clock, begin()) }
+    return undefined
+  }
+  const unreachable: string[] = []
+  const begin = () => dial(peer, { interfaces, clock, signal: ending.signal, greet, onunreachable: (address) => unreachable.push(address) })
+  return { clock, tried, greeted, unreachable, streams, ending, begin, run: () => advance(clock, begin()) }
 }
 
 test('the cheapest address is dialled first, in whatever order they are listed', async (t) => {
@@ -60,8 +70,9 @@ test('where two hang, connecting or greeting, the third is dialled within the de
   for (const behaviour of ['hangs', 'accepts and hangs'] as const) {
     const { tried, greeted, run, streams, clock } = scene({ 'tcp://a:1': 'answers', 'ipc:///b': behaviour, 'memory://d': behaviour })
     t.is(await run(), undefined)
-    t.deepEqual(tried, ['memory://d at 0', 'ipc:///b at 2000', 'tcp://a:1 at 4000'])
+    t.deepEqual(tried, ['memory://d at 0', 'ipc:///b at 250', 'tcp://a:1 at 500'])
     t.deepEqual(greeted, ['tcp'])
+    t.is(clock.now(), behaviour === 'hangs' ? 500 : 4000, 'handshakes go one at a time')
     t.deepEqual(streams.map(({ destroyed }) => destroyed), behaviour === 'hangs' ? [false] : [true, true, false])
     t.is(clock.pending, 0)
   }
@@ -75,6 +86,32 @@ test('the last one has all the time that one alone has', async (t) => {
     t.is(error?.code, 'TIMEOUT')
     t.is(clock.now(), 5000)
   }
+})
+
+test('an address that is silent has a head start of 250 ms, and whoever is slower is closed', async (t) => {
+  const { tried, greeted, run, streams } = scene({ 'memory://d': 'answers late', 'ipc:///b': 'answers later', 'tcp://a:1': 'answers' })
+  t.is(await run(), undefined)
+  t.deepEqual(tried, ['memory://d at 0', 'ipc:///b at 250'])
+  t.deepEqual(greeted, ['memory'])
+  t.is(streams.length, 1, 'the dial of the other was cancelled')
+  const late = scene({ 'memory://d': 'answers late', 'tcp://a:1': 'answers late, whatever the signal says' })
+  t.is(await late.run(), undefined)
+  await late.clock.advance(1000)
+  t.deepEqual(late.streams.map(({ destroyed }) => destroyed), [false, true])
+  t.is(late.clock.pending, 0)
+})
+
+test('connections are greeted one after the other, and the spare one is closed', async (t) => {
+  const { greeted, run, streams } = scene({ 'memory://d': 'accepts and hangs', 'ipc:///b': 'answers', 'tcp://a:1': 'answers' })
+  t.is(await run(), undefined)
+  t.deepEqual(greeted, ['ipc'])
+  t.deepEqual(streams.map(({ destroyed }) => destroyed), [true, false, true])
+})
+
+test('what fails is told, but for places within other processes', async (t) => {
+  const { unreachable, run } = scene({ 'memory://d': 'ECONNREFUSED, no such place', 'ipc:///b': 'is another', 'tcp://a:1': 'EHOSTUNREACH', 'tcp://b:1': 'answers' })
+  t.is(await run(), undefined)
+  t.deepEqual(unreachable, ['ipc:///b', 'tcp://a:1'])
 })
 
 test('an interface may say what it costs, and else is one of the network', async (t) => {
