@@ -6,9 +6,9 @@ import { systemClock } from '../src/clock.js'
 import { knownOptions } from '../src/known-options.js'
 import { checkSecret } from '../src/secret.js'
 import { log } from '../src/log.js'
-import { StageError } from '../src/errors.js'
+import { StageError, asError, describe } from '../src/errors.js'
 import type { Clock, Interface, Timer } from '../src/types.js'
-import { bindError, bindFor, checkPort, checkedHost, formatAddress, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './shared/host.js'
+import { bindError, bindFor, checkPort, checkedHost, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './shared/host.js'
 import { bound, cutOff, dialled, ending, ignore, proto } from './shared/socket.js'
 import type { TlsOptions } from './shared/certificates.js'
 import { Tls } from './shared/tls.js'
@@ -19,8 +19,11 @@ export interface TcpOptions {
   port?: number | undefined
   /** The address to bind; default 127.0.0.1; with `host`: the same address if it is loopback, else every address. */
   bind?: string | undefined
-  /** The host to publish; default $STAGE_HOST, else the bound address, else the one private address of the machine. */
-  host?: string | undefined
+  /**
+   * The host to publish, or a function that finds it out, such as from a metadata service, and is asked again every two seconds;
+   * default $STAGE_HOST, else the bound address, else the one private address of the machine.
+   */
+  host?: string | (() => string | Promise<string>) | undefined
   /** Encrypts all streams by TLS 1.3, under addresses of the form `tcps://host:port`; default none. */
   tls?: TlsOptions | undefined
   /** Secret by which both ends authenticate each other, or several while it is replaced, the newest first; at least 16 bytes; default the stage's own. */
@@ -54,6 +57,7 @@ export class TcpInterface implements Interface {
   readonly #bind: string
   /** Undefined when a wildcard is bound: then the host to publish is read from the machine's addresses. */
   readonly #host: string | undefined
+  readonly #asked: (() => string | Promise<string>) | undefined
   readonly #clock: Clock
   readonly #machine: () => Machine
   readonly #tls: Tls | undefined
@@ -66,8 +70,10 @@ export class TcpInterface implements Interface {
   constructor(options: TcpOptions = {}) {
     knownOptions('the TCP interface', options, ['port', 'bind', 'host', 'tls', 'secret', 'insecure', 'clock'], ['machine'])
     const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
-    const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
-    const bind = checkedHost('bind', options.bind) ?? (host === undefined ? DEFAULTS.bind : bindFor(host))
+    const given = options.host
+    const asked = typeof given === 'function' ? given : undefined
+    const host = typeof given === 'function' ? undefined : checkedHost('host', given ?? (process.env.STAGE_HOST || undefined))
+    const bind = checkedHost('bind', options.bind) ?? (asked ? '0.0.0.0' : host === undefined ? DEFAULTS.bind : bindFor(host))
     checkPort(port)
     checkSecret(secret)
     if (host !== undefined && isWildcard(host)) throw new TypeError(`host is the address that peers dial, and ${host} cannot be dialled: pass it as \`bind\``)
@@ -77,7 +83,8 @@ export class TcpInterface implements Interface {
     this.exposed = !insecure && !isLoopback(bind) && !this.#tls?.mutual
     this.#port = port
     this.#bind = bind
-    this.#host = host ?? (isWildcard(bind) ? undefined : bind)
+    this.#asked = asked
+    this.#host = host ?? (asked || isWildcard(bind) ? undefined : bind)
     this.#clock = clock
     this.#machine = machine
   }
@@ -96,7 +103,7 @@ export class TcpInterface implements Interface {
   async #listen(
     onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void, ontrouble: (error: Error) => void,
   ): Promise<readonly string[]> {
-    let host = this.#host ?? publicHost(this.#machine(), this.#bind)
+    let host = await this.#find()
     const server = createServer(streamOptions, this.#tls?.listen(onstream, ontrouble) ?? ((socket) => onstream(honest(socket))))
     await bound(server, { port: this.#port, host: this.#bind }).catch((error: NodeJS.ErrnoException) => { throw bindError(error, this.#port, this.#bind) })
     this.#server = server
@@ -112,18 +119,25 @@ export class TcpInterface implements Interface {
     return [formatAddress(host, port, this.scheme)]
   }
 
-  /** Checks every two seconds whether the machine's address has changed: laptops change networks, containers get an address late. */
+  /** The host to publish now. @throws StageError BAD_ARGUMENT */
+  async #find(): Promise<string> {
+    if (!this.#asked) return this.#host ?? publicHost(this.#machine(), this.#bind)
+    let found: string
+    try {
+      found = await this.#asked()
+    } catch (thrown) {
+      throw new StageError('BAD_ARGUMENT', `the function \`host\` failed: ${asError(thrown).message}`, { cause: thrown })
+    }
+    if (typeof found === 'string' && isHost(found) && !isWildcard(found)) return found
+    throw new StageError('BAD_ARGUMENT', `the function \`host\` returned ${describe(found)}: expected a host name or an IP address that peers can dial`)
+  }
+
+  /** Checks every two seconds whether the address has changed: laptops change networks, containers get an address late. */
   #follow(look: (host: string) => void): void {
     if (this.#closing) return
     this.#watch = this.#clock.setTimeout(() => {
-      let host: string | undefined
-      try {
-        host = publicHost(this.#machine(), this.#bind)
-      } catch {
-        // between two networks there is no address, or two for a moment: the published one stays until the choice is clear
-      }
-      this.#follow(look)
-      if (host !== undefined) look(host)
+      // between two networks there is no address, or two for a moment: the published one stays until the choice is clear
+      void this.#find().then((host) => { if (!this.#closing) look(host) }, ignore).finally(() => this.#follow(look))
     }, WATCH_MS)
   }
 
@@ -164,11 +178,14 @@ export class TcpInterface implements Interface {
 function honest(socket: Socket): Socket {
   // an error before the owner adds its own listener must not end the process
   socket.on('error', ignore)
+  // a socket that was never connected, such as after a failed look-up of its host, has nothing to reset, and the attempt fails with EBADF
+  let connected = !socket.connecting
+  if (!connected) socket.once('connect', () => { connected = true })
   socket._destroy = function (error, done) {
     // an end that is being sent cannot be turned into a reset (EINVAL), and no data is left to lose
     const saying = ending(socket) && !socket.writableFinished
     // the flag that `resetAndDestroy()` sets before it waits for pending writes, for which there is no time here
-    if ((error ?? socket.writableLength > 0) && !saying) (socket as Resettable).resetAndClosing = true
+    if (connected && (error ?? socket.writableLength > 0) && !saying) (socket as Resettable).resetAndClosing = true
     proto(socket)._destroy.call(socket, error, done)
   }
   socket.push = function (chunk: unknown, encoding?: BufferEncoding) {

@@ -49,6 +49,7 @@ export class Dialling {
     const error = await dial(find(slot.peer.id) ?? slot.peer, {
       interfaces, clock,
       signal: ending.signal,
+      onunreachable: (address, failure) => slot.missed(address, failure, clock),
       greet: async (stream, through) => {
         const { duplicate, failure } = await greet(stream, through, slot)
         return failure ?? (duplicate === undefined ? undefined : await this.#elsewhere(slot, duplicate))

@@ -29,6 +29,8 @@ export interface GreeterOptions {
   onlink(link: LiveLink): void
   /** The peer says that its stage is closing. */
   onleave(peer: Peer): void
+  /** The peer could not reach addresses of this stage. */
+  onunreachable(peer: Peer, why: string): void
   /** The peer answered a handshake, so it lives. */
   onalive(peer: Peer): void
   onstream(stream: Duplex, peer: Peer): boolean
@@ -93,6 +95,8 @@ export class Greeter {
       const greeting = await handshake({
         stream, clock, random, namespace, isGone,
         ongone: () => { if (id === self().id) ongone() },
+        unreachable: (peer) => this.holder.slots.get(peer.id)?.unreachable(clock),
+        onunreachable: (peer, why) => this.options.onunreachable(this.#peer(peer), why),
         dialled: dialled !== undefined,
         self: { id, name, addresses: addresses.slice(0, 8) },
         chain: chain.map((one) => one.name),

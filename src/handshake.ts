@@ -14,10 +14,11 @@
  * rejects a message sends `{ error: { code, message } }` and ends the connection.
  */
 import type { Duplex } from 'node:stream'
-import { StageError } from './errors.js'
+import { StageError, describe } from './errors.js'
 import { Exchange } from './exchange.js'
 import { checkHello, hello, malformed, type Hello, type HelloOptions, type Identity, type LastLink } from './hello.js'
 import { seal, unproven } from './seal.js'
+import { UNREACHABLE_CHARS } from './slots.js'
 import type { Clock } from './types.js'
 
 export type Verdict = { ready: number } | { duplicate: string }
@@ -34,6 +35,10 @@ export interface HandshakeOptions extends HelloOptions {
   isGone(id: string): boolean
   /** The other end, proven if there is a secret, says that it has seen our id reported gone. */
   ongone(): void
+  /** Which addresses of that stage could not be reached from here, and why: the stage is told. */
+  unreachable?(peer: Identity): string | undefined
+  /** The other end, proven if there is a secret, could not reach these addresses of ours. */
+  onunreachable?(peer: Identity, why: string): void
   /** The other end has sent a well-formed HELLO with the identity that it claims. */
   onhello?(peer: Identity): void
   /**
@@ -111,11 +116,12 @@ async function dial(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting,
   }
   exchange.seal(seal(o, mine, theirs))
   const gone = o.isGone(theirs.from.id)
-  exchange.send(gone ? { gone } : {})
+  exchange.send({ ...(gone ? { gone } : {}), ...notice(o, theirs.from) })
   if (o.self.id < theirs.from.id) exchange.last()
   const reply = await exchange.receive()
   if (reply['proof'] === undefined) throw unproven()
   checkGone(o, theirs.from, gone, reply['gone'])
+  noticed(o, theirs.from, reply['unreachable'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
@@ -142,15 +148,16 @@ async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greetin
   const gone = o.isGone(theirs.from.id)
   if (gone) exchange.send({ gone })
   checkGone(o, theirs.from, gone, proof['gone'])
+  noticed(o, theirs.from, proof['unreachable'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
   if (o.self.id > theirs.from.id) {
     const verdict = o.decide(theirs.from, link, theirs.last)
-    exchange.send({ verdict })
+    exchange.send({ verdict, ...notice(o, theirs.from) })
     return [{ peer: theirs.from, link, verdict }, theirs]
   }
-  exchange.send({})
+  exchange.send(notice(o, theirs.from))
   exchange.last()
   return [{ peer: theirs.from, link, verdict: checkVerdict((await exchange.receive())['verdict']) }, theirs]
 }
@@ -171,6 +178,15 @@ function checkGone(o: HandshakeOptions, other: Identity, gone: boolean, told: un
     throw new StageError('WRONG_PEER', `${other.name} (${other.id}) says that this stage's id ${o.self.id} was reported gone: asking the registry whether it is`)
   }
   if (gone) throw new StageError('WRONG_PEER', `the stage ${other.name} (${other.id}) was reported gone; it must rejoin with a new id`)
+}
+
+function notice(o: HandshakeOptions, peer: Identity): { unreachable?: string } {
+  const unreachable = o.unreachable?.(peer)
+  return unreachable === undefined ? {} : { unreachable }
+}
+
+function noticed(o: HandshakeOptions, peer: Identity, why: unknown): void {
+  if (typeof why === 'string' && why.length > 0) o.onunreachable?.(peer, describe(why.slice(0, UNREACHABLE_CHARS)))
 }
 
 function checkVerdict(value: unknown): Verdict {

@@ -67,6 +67,8 @@ export class Running {
   #draining = false
   #addresses: readonly string[] = []
   #listened = false
+  /** A peer could not reach the present addresses. */
+  #unreachable = false
   /** Whether the top of a chain of one's own carries objects, known once a link has stood. */
   #modes: Modes = { readable: undefined, writable: undefined }
 
@@ -130,6 +132,7 @@ export class Running {
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),
       onleave: (peer) => directory.leave(peer.id),
+      onunreachable: (peer, why) => this.#onunreachable(peer, why, error),
       onalive: (peer) => directory.trust(peer.id),
       onsuspect: (peer) => directory.suspect(peer.id),
       onrefused: (refusal, from) => tell('refused', refusal, from),
@@ -228,7 +231,16 @@ export class Running {
 
   // ── events of the parts ───────────────────────────────────────────────────────────────────────────────────────
 
+  /** Told once for the present addresses: the first peer that cannot reach them is enough. */
+  #onunreachable(peer: Peer, why: string, error: (one: Error) => void): void {
+    if (this.#unreachable) return
+    this.#unreachable = true
+    const advice = 'publish an address that others can dial, by $STAGE_HOST or the option `host` of the interface'
+    error(new StageError('DISCONNECTED', `${peer.name} (${peer.id}) could not reach this stage: ${why}: ${advice}`, { peer }))
+  }
+
   #onaddresses(addresses: readonly string[]): void {
+    this.#unreachable = false
     const { name, namespace, tell } = this.options
     const first = !this.#listened
     this.#listened = true

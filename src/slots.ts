@@ -19,6 +19,10 @@ export interface Known {
 const STABLE_MS = 10_000
 /** Dials that were cut off in the handshake count as at most this many failures: the other end had no room, and that passes. */
 const CUT_OFF_MAX = 3
+/** An address that failed this often, and within this time, is one that the peer should know of. */
+const UNREACHABLE_TIMES = 2
+const UNREACHABLE_MS = 60_000
+export const UNREACHABLE_CHARS = 512
 
 /** The state of the connections to one id. */
 export class Slot implements Known {
@@ -38,6 +42,8 @@ export class Slot implements Known {
   refused: number | undefined
   /** Why the last dial failed, if it did. */
   error: StageError | undefined
+  /** Addresses that did not lead to the peer, and why, since they were last tried with success. */
+  readonly #unreachable = new Map<string, { why: string; times: number; at: number }>()
 
   constructor(public peer: Peer) {}
 
@@ -53,6 +59,19 @@ export class Slot implements Known {
     this.error = error
     this.failures = Math.min(this.failures + 1, this.cutOff ? CUT_OFF_MAX : Infinity)
     this.notBefore = clock.now() + backoffMs(random, this.failures)
+  }
+
+  /** That address did not lead to the peer. */
+  missed(address: string, { message }: StageError, clock: Clock): void {
+    const before = this.#unreachable.get(address)
+    this.#unreachable.set(address, { why: message, times: (before?.times ?? 0) + 1, at: clock.now() })
+    for (const one of this.#unreachable.keys()) if (!this.peer.addresses.includes(one)) this.#unreachable.delete(one)
+  }
+
+  /** Which addresses of the peer failed, again and again and until just now; for the peer itself. */
+  unreachable(clock: Clock): string | undefined {
+    const recent = [...this.#unreachable.values()].filter(({ times, at }) => times >= UNREACHABLE_TIMES && clock.now() - at < UNREACHABLE_MS)
+    return recent.map(({ why, times }) => `${why} (${times} times)`).join('; ').slice(0, UNREACHABLE_CHARS) || undefined
   }
 
   /** A link that stood has closed; how it ended decides how soon the peer is dialled again. */

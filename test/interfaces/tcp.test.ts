@@ -99,6 +99,29 @@ test('where every address was bound the machine\'s own is published, and followe
   t.is(clock.pending, 0)
 })
 
+test('the host may come from a function, which is asked again', async (t) => {
+  const clock = new VirtualClock()
+  let now: unknown = '10.0.0.5'
+  const listener = new TcpInterface({ host: async () => now as string, clock })
+  t.true(listener.exposed, 'every address is bound')
+  t.teardown(() => listener.close())
+  const changes: (readonly string[])[] = []
+  const [address] = await listener.listen((stream) => stream.destroy(), (addresses) => changes.push(addresses))
+  const { host, port } = parseAddress(address)
+  t.is(host, '10.0.0.5')
+  now = 'api.example'
+  await clock.advance(2000)
+  now = undefined
+  await clock.advance(2000)
+  now = '[::1'
+  await clock.advance(2000)
+  t.deepEqual(changes, [[`tcp://api.example:${port}`]])
+  for (const [returns, told] of [['0.0.0.0', /returned "0\.0\.0\.0"/], ['a:1', /returned "a:1"/], [7, /returned 7/]] as const) {
+    await t.throwsAsync(new TcpInterface({ host: () => returns as string }).listen(() => {}), { instanceOf: StageError, message: told })
+  }
+  await t.throwsAsync(new TcpInterface({ host: () => { throw new Error('no metadata service') } }).listen(() => {}), { instanceOf: StageError, message: /no metadata service/ })
+})
+
 test('where that is unclear it says what it found', async (t) => {
   const listener = new TcpInterface({ bind: '0.0.0.0', machine: () => machine('10.0.0.5', '10.0.0.6') })
   const error = await t.throwsAsync(listener.listen(() => {}), { instanceOf: StageError })
@@ -125,6 +148,11 @@ test('a malformed address is not dialled', async (t) => {
     t.is(error.code, 'BAD_ARGUMENT')
     t.true(error.message.includes(address))
   }
+})
+
+test('a host that nobody knows is named, and leaves nothing behind', async (t) => {
+  const error = await t.throwsAsync(new TcpInterface().connect('tcp://nowhere.invalid:1', never)) as NodeJS.ErrnoException
+  t.regex(error.message, /(ENOTFOUND|EAI_AGAIN) nowhere\.invalid/)
 })
 
 test('it can be closed while it begins to listen', async (t) => {

@@ -1,0 +1,47 @@
+/** A stage whose published address others cannot reach is told by the first peer that tried. */
+import test from 'ava'
+import { once } from 'node:events'
+import { MemoryRegistry, Stage, StageError, TcpInterface } from '../../src/index.js'
+import type { Assertions } from '../suites/test.js'
+
+let count = 0
+
+async function place(t: Assertions, published: string, secret?: string) {
+  const registry = `memory:unreachable-${++count}`
+  const keep = new MemoryRegistry(registry.slice('memory:'.length))
+  t.teardown(() => keep.close())
+  const hidden = new Stage('hidden', { registry, secret, interfaces: new TcpInterface({ bind: '127.0.0.1', host: published }) })
+  const peer = new Stage('peer', { registry, secret, interfaces: new TcpInterface() })
+  t.teardown(async () => void await Promise.all([hidden.close(), peer.close()]))
+  for (const stage of [hidden, peer]) stage.to('*').provide('name', () => stage.name)
+  await Promise.all([hidden.ready(), peer.ready()])
+  return { hidden, peer }
+}
+
+for (const [title, secret] of [['', undefined], [', with a secret', 'sixteen bytes or more']] as const) {
+  test(`a peer that could not dial it tells it over the link that it dials itself${title}`, async (t) => {
+    t.timeout(60_000)
+    // a host name of the invalid domain, which no resolver knows (RFC 6761)
+    const { hidden, peer } = await place(t, 'nowhere.invalid', secret)
+    const error = await t.throwsAsync(peer.to('hidden', { timeoutMs: 2000 }).call('name'), { instanceOf: StageError })
+    t.regex(error.message, /nowhere\.invalid/)
+    const told = once(hidden, 'error') as Promise<[StageError]>
+    t.is(await hidden.to('peer').call('name'), 'peer')
+    const [one] = await told
+    t.is(one.code, 'DISCONNECTED')
+    t.regex(one.message, /^peer \(.*\) could not reach this stage: .*ENOTFOUND nowhere\.invalid.*\([2-9]\d* times\).*STAGE_HOST/s)
+    t.is(one.peer?.name, 'peer')
+    // the link that stands now serves both
+    t.is(await peer.to('hidden').call('name'), 'hidden')
+  })
+}
+
+test('a stage that was away for one dial is not told', async (t) => {
+  t.timeout(60_000)
+  const { hidden, peer } = await place(t, '127.0.0.1')
+  let errors = 0
+  hidden.on('error', () => errors++)
+  t.is(await peer.to('hidden').call('name'), 'hidden')
+  t.is(await hidden.to('peer').call('name'), 'peer')
+  t.is(errors, 0)
+})
