@@ -20,7 +20,7 @@ export interface ChildOptions {
 /** The end of a channel between a process and a child: of `fork()`, or this process itself. */
 type Channel = Pick<ChildProcess, 'on' | 'off' | 'connected'> & { send?: ChildProcess['send'] | undefined }
 
-/** What travels over the channel, beside the messages of the application: a dial, or a message of one stream. */
+/** A message between two interfaces, beside the messages of the application: a dial, or a message of one stream. */
 interface Parcel {
   /** The number of the stream; 0 tells whether there is an interface at the end that sends it. */
   stagemesh: number
@@ -37,13 +37,13 @@ const PROBE = new Uint8Array(1)
 const [HERE, AWAY] = ['here', 'away']
 
 /**
- * The streams over one channel. Each end numbers the streams that it dials, from 1: in its messages the number is positive, and
- * negative in those of the other end.
+ * The streams over one channel. The streams that an end dials have numbers from 1: positive in the messages of this end, and
+ * negative in the messages of the other end.
  */
 class Channelled {
   /** By the number in the messages that come in. */
   readonly #ports = new Map<number, { onmessage(message: PortMessage): void; onclose(): void }>()
-  /** Those of them that were dialled and not answered yet. */
+  /** The numbers of dials without an answer. */
   readonly #unanswered = new Set<number>()
   #count = 0
   /** The channel was made with `serialization: 'advanced'`. Without it, bytes travel as text. */
@@ -261,11 +261,14 @@ export class ChildInterface implements Interface {
 function dialled(channel: Channelled, address: string, signal: AbortSignal): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
-    const stream = new PortStream(channel.dial(address), (error) => {
-      release()
-      if (error) reject(error)
-      else resolve(stream)
-    }, () => refused(address))
+    const stream = new PortStream(channel.dial(address), {
+      onaccepted: (error) => {
+        release()
+        if (error) reject(error)
+        else resolve(stream)
+      },
+      refusal: () => refused(address),
+    })
   })
 }
 

@@ -8,7 +8,7 @@ import { checkSecret } from '../src/secret.js'
 import { log } from '../src/log.js'
 import { StageError, asError, describe } from '../src/errors.js'
 import type { Clock, Interface, Timer } from '../src/types.js'
-import { bindError, bindFor, checkPort, checkedHost, formatAddress, isHost, isLoopback, isWildcard, parseAddress, publicHost, type Machine } from './shared/host.js'
+import { bindError, checkPort, formatAddress, isHost, isLoopback, isWildcard, parseAddress, placeOf, publicHost, type Machine } from './shared/host.js'
 import { bound, cutOff, dialled, ending, ignore, proto } from './shared/socket.js'
 import type { TlsOptions } from './shared/certificates.js'
 import { Tls } from './shared/tls.js'
@@ -70,21 +70,17 @@ export class TcpInterface implements Interface {
   constructor(options: TcpOptions = {}) {
     knownOptions('the TCP interface', options, ['port', 'bind', 'host', 'tls', 'secret', 'insecure', 'clock'], ['machine'])
     const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
-    const given = options.host
-    const asked = typeof given === 'function' ? given : undefined
-    const host = typeof given === 'function' ? undefined : checkedHost('host', given ?? (process.env.STAGE_HOST || undefined))
-    const bind = checkedHost('bind', options.bind) ?? (asked ? '0.0.0.0' : host === undefined ? DEFAULTS.bind : bindFor(host))
+    const { bind, host } = placeOf(options, DEFAULTS.bind)
     checkPort(port)
     checkSecret(secret)
-    if (host !== undefined && isWildcard(host)) throw new TypeError(`host is the address that peers dial, and ${host} cannot be dialled: pass it as \`bind\``)
     this.#tls = options.tls && new Tls(options.tls, clock)
     this.scheme = this.#tls ? 'tcps' : 'tcp'
     this.secret = secret
     this.exposed = !insecure && !isLoopback(bind) && !this.#tls?.mutual
     this.#port = port
     this.#bind = bind
-    this.#asked = asked
-    this.#host = host ?? (asked || isWildcard(bind) ? undefined : bind)
+    this.#asked = typeof options.host === 'function' ? options.host : undefined
+    this.#host = host
     this.#clock = clock
     this.#machine = machine
   }

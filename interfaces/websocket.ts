@@ -13,7 +13,7 @@ import { checkSecret } from '../src/secret.js'
 import { Strangers, place } from '../src/strangers.js'
 import type { Clock, Interface } from '../src/types.js'
 import { Certificates, type TlsOptions } from './shared/certificates.js'
-import { bindFor, bindError, checkPort, checkedHost, formatAddress, isLoopback, isWildcard, publicHost } from './shared/host.js'
+import { bindError, checkPort, formatAddress, isLoopback, isWildcard, placeOf, publicHost } from './shared/host.js'
 import { bound, ignore } from './shared/socket.js'
 import { explained, securityOf } from './shared/tls.js'
 import { MESSAGE_BYTES, WebSocketStream } from './websocket-stream.js'
@@ -90,14 +90,13 @@ export class WebSocketInterface implements Interface {
     if (url !== undefined && !urlOf(url)) throw new TypeError(`url is ${describe(url)}: expected ${FORM}`)
     checkPort(options.port)
     checkSecret(secret)
-    const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
-    const bind = checkedHost('bind', options.bind) ?? (host === undefined ? DEFAULTS.bind : bindFor(host))
+    const { host, bind } = placeOf(options, DEFAULTS.bind)
     this.#options = options
     this.#tls = tls && new Certificates(tls, clock)
     this.#clock = clock
     this.#path = path
     this.#bind = bind
-    this.#host = host ?? (isWildcard(bind) ? undefined : bind)
+    this.#host = host
     this.#strangers = new Strangers(clock)
     this.scheme = (url ? url.startsWith('wss:') : tls ?? (server && 'setSecureContext' in server)) ? 'wss' : 'ws'
     this.secret = secret
@@ -208,7 +207,7 @@ export class WebSocketInterface implements Interface {
     signal.throwIfAborted()
     const { material, mutual } = this.#tls ?? {}
     const options: ClientOptions = {
-      perMessageDeflate: false, maxPayload: MESSAGE_BYTES, followRedirects: false, handshakeTimeout: HANDSHAKE_MS, ...CLOSE,
+      perMessageDeflate: false, maxPayload: MESSAGE_BYTES, followRedirects: false, ...CLOSE,
       ...(url.protocol === 'wss:' && material ? { ...material, minVersion: 'TLSv1.3' } : {}),
       ...(mutual ? { checkServerIdentity: () => undefined as never } : {}),
     }

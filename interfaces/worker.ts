@@ -35,7 +35,7 @@ function pidSpace(): string {
   }
 }
 
-/** Who listens in this thread, by address. */
+/** The listeners of this thread, by address. */
 const listeners = new Map<string, (stream: Duplex) => void>()
 let count = 0
 
@@ -106,11 +106,14 @@ export class WorkerInterface implements Interface {
     const { port1, port2 } = new MessageChannel()
     return new Promise((resolve, reject) => {
       const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
-      const stream = new PortStream(portOf(port1), (error) => {
-        release()
-        if (error) reject(error)
-        else resolve(stream)
-      }, () => refused(address))
+      const stream = new PortStream(portOf(port1), {
+        onaccepted: (error) => {
+          release()
+          if (error) reject(error)
+          else resolve(stream)
+        },
+        refusal: () => refused(address),
+      })
       if (Number(thread) === threadId) return take(address, port2)
       const dial: Dial = { stagemesh: 'dial', to: address, port: port2 }
       // resolves when the other thread has it, which the port tells too

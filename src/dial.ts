@@ -39,7 +39,7 @@ interface Way {
   readonly through: Interface
 }
 
-/** What a dial does with a connection, and what it tells meanwhile. */
+/** How a dial treats connections, and its reports. */
 export interface DialOptions {
   clock: Clock
   interfaces: readonly Interface[]

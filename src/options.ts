@@ -5,7 +5,7 @@ import { headersOf } from './headers.js'
 import { knownOptions } from './known-options.js'
 import { checkSecret, type Secret } from './secret.js'
 import type { PeerStream } from './socketlike.js'
-import type { Clock, FailedCall, Interface, Layer, Peer, Random, RefusedFrom, Registry, SelectOptions, TargetOptions, Wrapper } from './types.js'
+import type { Clock, Delivery, FailedCall, Interface, Layer, Peer, Random, RefusedFrom, Registry, SelectOptions, TargetOptions, Wrapper } from './types.js'
 
 /** One element of a chain: a wrapper named after its function, a named wrapper, or a layer. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an item takes whatever the item below it returns
@@ -134,7 +134,8 @@ export function checkMs(option: string, ms: unknown, least = 0, zero = false): v
 }
 
 /** The options of `to()`. */
-const TARGET_OPTIONS = ['timeoutMs', 'waitMs', 'signal', 'key', 'self', 'idempotent', 'persist', 'headers'] as const satisfies readonly (keyof TargetOptions)[]
+const TARGET_OPTIONS = ['timeoutMs', 'waitMs', 'signal', 'key', 'self', 'idempotent', 'persist', 'headers', 'delivery'] as const satisfies readonly (keyof TargetOptions)[]
+const DELIVERIES: readonly Delivery[] = ['ordered', 'unordered', 'unreliable']
 /** Set by layers that make calls. */
 const INHERITED = ['inherited'] as const satisfies readonly (keyof SelectOptions)[]
 
@@ -142,12 +143,15 @@ const INHERITED = ['inherited'] as const satisfies readonly (keyof SelectOptions
 export function checkOptions<O extends SelectOptions>(options: O): O {
   if (options === NO_OPTIONS) return options
   knownOptions('to()', options, TARGET_OPTIONS, INHERITED)
-  const { timeoutMs, waitMs, key, signal, headers, idempotent, self, persist } = options
+  const { timeoutMs, waitMs, key, signal, headers, idempotent, self, persist, delivery } = options
   checkMs('timeoutMs', timeoutMs)
   checkMs('waitMs', waitMs, 0, true)
   if (key !== undefined && typeof key !== 'string') throw new StageError('BAD_ARGUMENT', `key is ${describe(key)}: expected a string`)
   if (signal !== undefined && typeof (signal as AbortSignal | null)?.addEventListener !== 'function') {
     throw new StageError('BAD_ARGUMENT', `signal is ${describe(signal)}: expected an AbortSignal`)
+  }
+  if (delivery !== undefined && !DELIVERIES.includes(delivery)) {
+    throw new StageError('BAD_ARGUMENT', `delivery is ${describe(delivery)}: expected ${DELIVERIES.map((one) => `'${one}'`).join(', ')}`)
   }
   checkFlag('idempotent', idempotent)
   checkFlag('self', self)

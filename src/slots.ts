@@ -19,7 +19,7 @@ export interface Known {
 const STABLE_MS = 10_000
 /** Dials that were cut off in the handshake count as at most this many failures: the other end had no room, and that passes. */
 const CUT_OFF_MAX = 3
-/** An address that failed this often, and within this time, is one that the peer should know of. */
+/** A peer is told of an address after so many failures, the last of them within this time. */
 const UNREACHABLE_TIMES = 2
 const UNREACHABLE_MS = 60_000
 export const UNREACHABLE_CHARS = 512
@@ -61,7 +61,7 @@ export class Slot implements Known {
     this.notBefore = clock.now() + backoffMs(random, this.failures)
   }
 
-  /** That address did not lead to the peer. */
+  /** Notes an address that did not lead to the peer. */
   missed(address: string, { message }: StageError, clock: Clock): void {
     const before = this.#unreachable.get(address)
     this.#unreachable.set(address, { why: message, times: (before?.times ?? 0) + 1, at: clock.now() })

@@ -139,7 +139,8 @@ export class StageCore extends TypedEmitter<StageEvents> {
 
   /**
    * Counters of held resources, by name: bounded, and 0 in the end. Also totals since the stage began: retries (`retries`,
-   * `actorRetries`), and retries that the retry budget refused (`…Refused`).
+   * `actorRetries`), retries that the retry budget refused (`…Refused`), datagrams that were sent (`datagrams`), and datagrams
+   * that came and were no casts (`datagramsDropped`).
    */
   stats(): Readonly<Record<string, number>> {
     if (!this.#running) return {}

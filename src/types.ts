@@ -77,6 +77,15 @@ export interface Interface extends Closable {
   connect(address: string, signal: AbortSignal): Promise<Duplex>
 }
 
+/** Messages of at most one packet beside a stream, as its member `datagrams`: they may be lost, and overtake each other and the stream. */
+export interface Datagrams {
+  /** The largest message, in bytes. */
+  readonly maxBytes: number
+  send(bytes: Uint8Array): void
+  /** Called with each message that arrives; valid only during the call. Set by the layer that uses them. */
+  onmessage: ((bytes: Buffer) => void) | undefined
+}
+
 /** The knowledge of a carrier about the other end of its stream, whose member `security` it is. */
 export interface Security {
   /** Bytes that only the two ends of this connection know: the proofs of a secret are bound to them. */
@@ -116,6 +125,8 @@ export interface Top extends Duplex {
   ping?(): Promise<void>
   /** A written chunk belongs to its writer again once the write callback came. Without `givesBack`, the stream may keep it. */
   readonly givesBack?: boolean
+  /** Messages of one packet beside the stream, if the carrier has them. */
+  readonly datagrams?: Datagrams | undefined
   /** The carrier accepts nothing at the moment, and written data waits for it. */
   readonly full?: boolean
   /** Opens one more stream to the same peer, over the same link. Without this method the top itself is the only stream. */
@@ -361,7 +372,16 @@ export interface TargetOptions {
    * the headers of the call, and `undefined` removes a header.
    */
   headers?: Readonly<Record<string, string | undefined>> | undefined
+  /**
+   * For `cast`: `unreliable` sends each message as a datagram, which may be lost and may overtake others, so that nothing waits
+   * behind a lost one. It needs a link over UDP and a message of one packet (about 1 KB); all others go as `ordered`, the default.
+   * `unordered`: must arrive, in any order; goes as `ordered` over all interfaces of this library.
+   */
+  delivery?: Delivery | undefined
 }
+
+/** How a cast may arrive. */
+export type Delivery = 'ordered' | 'unordered' | 'unreliable'
 
 /** Options of a selection, with the additions of a layer if the selection is made within a call. */
 export interface SelectOptions extends TargetOptions {

@@ -15,7 +15,7 @@ import { outside } from '../src/outside.js'
 import { DEFAULTS, frameBytes, type FramingOptions } from './framing/options.js'
 import { Slabs, type Slab } from './framing/slabs.js'
 import type { Writer } from '../src/writer.js'
-import type { Clock, Layer, Timer, Top } from '../src/types.js'
+import type { Clock, Datagrams, Layer, Timer, Top } from '../src/types.js'
 
 const HEAD = 4
 const DATA = 0
@@ -95,6 +95,11 @@ export class Framed extends Duplex implements Top {
   /** Bytes held for the peer: not yet written, or not yet taken by the carrier. */
   get held(): number {
     return this.#slabs.size + this.#inFlight
+  }
+
+  /** Those of the carrier: a datagram is no part of any frame. */
+  get datagrams(): Datagrams | undefined {
+    return this.inner.datagrams
   }
 
   /** The carrier accepts no data at the moment. */

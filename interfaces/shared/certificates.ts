@@ -20,8 +20,8 @@ export interface TlsOptions {
   /** Of the key, if it is encrypted. */
   passphrase?: string | undefined
   /**
-   * Both ends show a certificate that carries the name of their stage: a SAN of type DNS that equals the name, or a SPIFFE URI
-   * with the name as its last segment. Needs `ca`. Default false: only the end that was dialled shows one, with its name or its host.
+   * The certificates of both ends carry the names of their stages: as a SAN of type DNS, or as the last segment of a SPIFFE URI.
+   * Needs `ca`. Default false: only the end that was dialled shows one, with its name or its host.
    */
   mutual?: boolean | undefined
 }

@@ -79,7 +79,7 @@ export function checkPort(port: number | undefined): void {
 }
 
 /** @returns the host without brackets @throws TypeError */
-export function checkedHost(option: string, host: string | undefined): string | undefined {
+function checkedHost(option: string, host: string | undefined): string | undefined {
   const bare = host?.replace(/^\[(.*)\]$/, '$1')
   if (bare === undefined || isHost(bare)) return bare
   throw new TypeError(`${option} must be a host name or an IP address without scheme and port, not ${JSON.stringify(host)}`)
@@ -94,4 +94,17 @@ export function bindError(cause: NodeJS.ErrnoException, port: number, host: stri
     return new StageError('BAD_ARGUMENT', `cannot bind ${host}: it is not an address of this machine; pass the address that peers dial as \`host\``, { cause })
   }
   return cause
+}
+
+/**
+ * The address to bind, and the host to publish: undefined if a wildcard is bound, whose host is then read from the machine, or if
+ * a function finds the host out later, for which every address is bound.
+ * @throws TypeError
+ */
+export function placeOf(options: { host?: string | (() => unknown) | undefined; bind?: string | undefined }, byDefault: string): { bind: string; host: string | undefined } {
+  if (typeof options.host === 'function') return { bind: checkedHost('bind', options.bind) ?? '0.0.0.0', host: undefined }
+  const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
+  const bind = checkedHost('bind', options.bind) ?? (host === undefined ? byDefault : bindFor(host))
+  if (host !== undefined && isWildcard(host)) throw new TypeError(`host is the address that peers dial, and ${host} cannot be dialled: pass it as \`bind\``)
+  return { bind, host: host ?? (isWildcard(bind) ? undefined : bind) }
 }

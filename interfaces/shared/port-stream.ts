@@ -4,10 +4,18 @@ import { cutOff, ignore } from './socket.js'
 // A stream over a channel of messages, such as a MessagePort. A channel takes everything at once, so the writer counts what
 // the reader has not consumed, and waits above a window; the reader tells how much it has consumed.
 
-/** The most bytes that may be under way and unread before the writer waits. */
+export interface PortStreamOptions {
+  /** At the dialling end: called when somebody took the other end, or with the reason why nobody did. */
+  onaccepted?: (error?: Error) => void
+  /** The error if nobody takes the other end. */
+  refusal?: () => Error
+  /** The most bytes that may be under way and unread before the writer waits. */
+  window?: number
+}
+
 const WINDOW = 256 * 1024
-/** The reader tells what it has consumed each time that it amounts to this many bytes. */
-const CREDIT = WINDOW / 4
+/** The reader tells what it has consumed each time that it amounts to this part of the window. */
+const CREDIT_PART = 4
 
 /**
  * Bytes; a number of bytes that were consumed; or a change of the stream: its writer ended it, its holder destroyed it after all
@@ -37,21 +45,26 @@ export class PortStream extends Duplex {
   #heard = false
   #otherGone = false
   #told = false
+  #onaccepted: ((error?: Error) => void) | undefined
+  readonly #refusal: () => Error
+  readonly #window: number
 
-  /** @param onaccepted  at the dialling end: called when somebody took the other end, or with the reason why nobody did */
-  constructor(private readonly port: Port, private onaccepted?: (error?: Error) => void, private readonly refusal: () => Error = cutOff) {
-    super({ allowHalfOpen: true, highWaterMark: CREDIT })
+  constructor(private readonly port: Port, { onaccepted, refusal = cutOff, window = WINDOW }: PortStreamOptions = {}) {
+    super({ allowHalfOpen: true, highWaterMark: WINDOW / CREDIT_PART })
     this.on('error', ignore)
+    this.#onaccepted = onaccepted
+    this.#refusal = refusal
+    this.#window = window
     port.open((message) => this.#receive(message), () => this.#onclose())
   }
 
   #receive(message: PortMessage): void {
     if (typeof message === 'number') {
       this.#unread -= message
-      if (this.#unread <= WINDOW) this.#unblock()
+      if (this.#unread <= this.#window) this.#unblock()
     } else if (typeof message !== 'string') this.#take(message)
     else if (message === 'accepted') this.#accepted()
-    else if (message === 'refused') this.destroy(this.refusal())
+    else if (message === 'refused') this.destroy(this.#refusal())
     else if (message === 'reset') this.destroy(cutOff())
     else {
       // the writer must learn that data was thrown away
@@ -61,8 +74,8 @@ export class PortStream extends Duplex {
   }
 
   #accepted(error?: Error): void {
-    const accepted = this.onaccepted
-    this.onaccepted = undefined
+    const accepted = this.#onaccepted
+    this.#onaccepted = undefined
     accepted?.(error)
   }
 
@@ -97,7 +110,7 @@ export class PortStream extends Duplex {
 
   #consumed(bytes: number): void {
     this.#owed += bytes
-    if (this.#owed < CREDIT || this.destroyed) return
+    if (this.#owed < this.#window / CREDIT_PART || this.destroyed) return
     this.port.post(this.#owed)
     this.#owed = 0
   }
@@ -116,7 +129,7 @@ export class PortStream extends Duplex {
     if (this.#otherGone) return done(broken())
     this.#unread += chunk.length
     this.port.post(chunk)
-    if (this.#unread <= WINDOW) done()
+    if (this.#unread <= this.#window) done()
     else this.#blocked = done
   }
 

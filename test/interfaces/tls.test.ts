@@ -41,7 +41,7 @@ async function pair(t: ExecutionContext, api: Side, client: Side, options: Stage
   t.timeout(60_000)
   const registry = `memory:tls-${++count}`
   const make = (name: string, tls: Side): Stage => {
-    const stage = noted(new Stage(name, { registry, interfaces: new TcpInterface({ ...(tls ? { tls } : {}), ...tcp }), timeoutMs: 3000, ...options }))
+    const stage = noted(new Stage(name, { registry, interfaces: new TcpInterface({ ...(tls ? { tls } : {}), ...tcp }), timeoutMs: 15_000, ...options }))
     t.teardown(() => stage.close())
     return stage
   }
@@ -118,7 +118,7 @@ on('refused: a caller that shows no certificate', async (t) => {
   const refused = once(api, 'refused') as Promise<[StageError]>
   const { id } = api
   await registry.publish({ id, name: 'api', namespace: 'default', addresses: [addressOf(api)], unique: false, draining: false, ttlMs: 60_000, announces: {}, meta: {} }, 60_000)
-  await t.throwsAsync(stage.to('api', { timeoutMs: 3000 }).call('who'))
+  await t.throwsAsync(stage.to('api', { timeoutMs: 15_000 }).call('who'))
   t.regex((await refused)[0].message, /certificate of client is missing/)
 })
 
@@ -138,7 +138,7 @@ on('a man in the middle with a valid certificate is found out by the secret', as
   t.teardown(() => void middle.close())
   const { port } = middle.address() as { port: number }
   await registry.publish({ id: api.id, name: 'api', namespace: 'default', addresses: [`tcps://127.0.0.1:${port}`], unique: false, draining: false, ttlMs: 60_000, announces: {}, meta: {} }, 60_000)
-  const client = new Stage('client', { registry, interfaces: new TcpInterface({ tls: certify('DNS:client') }), secret, timeoutMs: 3000 })
+  const client = new Stage('client', { registry, interfaces: new TcpInterface({ tls: certify('DNS:client') }), secret, timeoutMs: 15_000 })
   t.teardown(() => client.close())
   const error = await t.throwsAsync(client.to('api').call('who'), { instanceOf: StageError }) as StageError
   t.is(error.code, 'AUTH_FAILED')

@@ -86,9 +86,9 @@ test('an address of another process, of a thread that has ended, or of nobody is
   const listener = new WorkerInterface()
   t.teardown(() => listener.close())
   const [address] = await listener.listen((stream) => stream.destroy())
-  const [, , , , number] = address.split('/')
-  const own = address.slice(0, -`/0/${number}`.length)
-  for (const [where, place] of [[`worker://${'x'.repeat(16)}/0/1`, 'ENOENT'], [`${own}/123456/1`, undefined], [`${own}/0/999999`, undefined]] as const) {
+  const [, , process, thread] = address.split('/')
+  const own = `worker://${process}`
+  for (const [where, place] of [[`worker://${'x'.repeat(16)}/0/1`, 'ENOENT'], [`${own}/123456/1`, undefined], [`${own}/${thread}/999999`, undefined]] as const) {
     const error = await t.throwsAsync(new WorkerInterface().connect(where, never)) as NodeJS.ErrnoException
     t.is(error.code, 'ECONNREFUSED', where)
     t.is((error.cause as NodeJS.ErrnoException | undefined)?.code, place, where)

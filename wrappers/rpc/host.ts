@@ -14,6 +14,8 @@ export interface RpcHost<Link = unknown> extends Handlers, Names {
   readonly codec: Codec
   readonly references: Referring
   readonly timeoutMs: number
+  /** Totals for `stats()`. */
+  readonly datagrams: { sent: number; dropped: number }
   /** Undefined if the stage has no interceptors. */
   readonly interception: Interception | undefined
   /** Wraps a function of ours that was passed to a peer, for calls from there. */

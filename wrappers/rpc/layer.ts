@@ -110,6 +110,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     retries: new Retries(mesh.random),
   }
   const casts = new Casts()
+  const datagrams = { sent: 0, dropped: 0 }
   const references = referring(mesh)
   const encode: Encode = (args, writer) => codec.encode(args, writer, { ...NO_REFS, ...references })
   deadlines.add((now) => expire(caller.waiting, now))
@@ -117,6 +118,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     clock, deadlines, codec, timeoutMs, references,
     interception: caller.interception,
     passed: (fn, method) => interception.serving(fn as Handler, method, name, undefined, true),
+    datagrams,
     held: PROCESS.calls, heldAnswers: PROCESS.answers, unfinished: PROCESS.unfinished, often,
     failed: (thrown, run) => mesh.failed(thrown, run),
     slices: new Slices(clock),
@@ -162,7 +164,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
         serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0,
       }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
-      return { ...sum, retries: caller.retries.budget.retries, retriesRefused: caller.retries.budget.refused }
+      return { ...sum, retries: caller.retries.budget.retries, retriesRefused: caller.retries.budget.refused, datagrams: datagrams.sent, datagramsDropped: datagrams.dropped }
     },
     drain: () => new Promise((resolve) => { drained = resolve; served() }),
     close: () => {

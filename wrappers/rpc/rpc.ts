@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { IdMap } from '../../src/id-map.js'
 import { StageError } from '../../src/errors.js'
-import type { LinkEnd, Peer, Timer, Top } from '../../src/types.js'
+import type { Delivery, LinkEnd, Peer, Timer, Top } from '../../src/types.js'
 import type { Framed } from '../framing.js'
 import { Allowance } from './streams/allowance.js'
 import { Channel } from './streams/channel.js'
@@ -92,6 +92,7 @@ export class Rpc extends Channel implements Top {
     framed.onpiece = (bytes, start, stop) => this.#onpiece(bytes, start, stop)
     framed.onrest = (bytes, start, stop) => this.#onrest(bytes, start, stop)
     framed.onflushed = () => this.#flushed()
+    if (framed.datagrams) framed.datagrams.onmessage = (bytes) => this.#ondatagram(bytes)
     framed.on('error', (error) => this.destroy(error))
     framed.on('close', () => this.destroy())
     framed.on('end', () => this.#carrierEnded())
@@ -230,11 +231,28 @@ export class Rpc extends Channel implements Top {
   }
 
   /** Sends a message that was encoded once for many peers. @throws StageError executed 'no' */
-  cast(message: Buffer): void {
+  cast(message: Buffer, delivery: Delivery = 'ordered'): void {
     if (this.#closing) throw closing(this.peer)
-    this.#room()
     this.uses++
+    const { datagrams } = this.framed
+    if (delivery === 'unreliable' && datagrams && message.length <= datagrams.maxBytes) {
+      this.host.datagrams.sent++
+      return datagrams.send(message)
+    }
+    this.#room()
     this.#wire.encoded(message)
+  }
+
+  /** A datagram proves nothing about who has sent it, so a malformed one is dropped, and the link goes on. */
+  #ondatagram(bytes: Buffer): void {
+    if (this.destroyed) return
+    this.uses++
+    try {
+      if (bytes.length <= M.HEAD || bytes[0] !== M.CAST) throw new StageError('PROTOCOL_ERROR', 'a datagram that is no cast')
+      this.#serving.oncast(bytes, M.HEAD, bytes.length, false)
+    } catch {
+      this.host.datagrams.dropped++
+    }
   }
 
   get #closing(): boolean {

@@ -51,7 +51,7 @@ function send(caller: Caller, selection: Selection<Rpc>, method: string, args: r
       casts.wait(peer.id, message, (done) => bounded(caller, selection, (reached) => selection.reach(peer, reached), done), (failure, link) => {
         try {
           if (failure) throw failure
-          link?.top.cast(message)
+          link?.top.cast(message, selection.options.delivery)
         } catch (thrown) {
           dropped(`${peer.name} (${peer.id})`, thrown as Error)
         }

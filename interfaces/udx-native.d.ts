@@ -1,0 +1,4 @@
+declare module 'udx-native' {
+  const UDX: unknown
+  export default UDX
+}

@@ -1,0 +1,220 @@
+/** UDP: the suite of interfaces, datagrams, and packets of strangers. */
+import test from 'ava'
+import { createSocket, type Socket } from 'node:dgram'
+import { once } from 'node:events'
+import type { Duplex } from 'node:stream'
+import { UdpInterface, type UdpOptions } from '../../interfaces/udp.js'
+import { parseAddress } from '../../interfaces/shared/host.js'
+import { MemoryRegistry, Stage, StageError } from '../../src/index.js'
+import type { Datagrams } from '../../src/types.js'
+import { seeded } from '../helpers/mesh.js'
+import { endsByItself } from '../helpers/own-process.js'
+import { until } from '../helpers/until.js'
+import { interfaceSuite } from '../suites/interface.js'
+import { readAll } from '../suites/stream.js'
+import type { Assertions } from '../suites/test.js'
+
+interfaceSuite(test, () => ({ listener: new UdpInterface(), dialler: new UdpInterface() }), { name: 'udp' })
+interfaceSuite(test, () => ({ listener: new UdpInterface({ host: '::1' }), dialler: new UdpInterface() }), { name: 'udp over IPv6' })
+
+const never = new AbortController().signal
+let count = 0
+
+async function opened(t: Assertions, options: UdpOptions = {}): Promise<{ address: string, accepted: Duplex[] }> {
+  const listener = new UdpInterface(options)
+  t.teardown(() => listener.close())
+  const accepted: Duplex[] = []
+  const [address] = await listener.listen((stream) => {
+    accepted.push(stream)
+    t.teardown(() => void stream.destroy())
+  })
+  return { address, accepted }
+}
+
+async function ends(t: Assertions): Promise<{ near: Duplex & { datagrams: Datagrams }, far: Duplex & { datagrams: Datagrams }, address: string }> {
+  const { address, accepted } = await opened(t)
+  const near = await new UdpInterface().connect(address, never)
+  t.teardown(() => void near.destroy())
+  await until(() => accepted.length === 1)
+  return { near, far: accepted[0], address } as never
+}
+
+test('datagrams pass beside the stream, both ways', async (t) => {
+  const { near, far } = await ends(t)
+  const got: [string[], string[]] = [[], []]
+  near.datagrams.onmessage = (bytes) => got[0].push(bytes.toString())
+  far.datagrams.onmessage = (bytes) => got[1].push(bytes.toString())
+  near.datagrams.send(Buffer.from('ping'))
+  far.datagrams.send(Buffer.alloc(far.datagrams.maxBytes, 'x'))
+  near.end('the stream')
+  t.is(Buffer.concat(await readAll(far)).toString(), 'the stream')
+  await until(() => got[0].length === 1 && got[1].length === 1)
+  t.deepEqual(got, [['x'.repeat(far.datagrams.maxBytes)], ['ping']])
+})
+
+test('packets of strangers make no stream, and get no more than they send', async (t) => {
+  const { address, accepted } = await opened(t)
+  const { host, port } = parseAddress(address, 'udp')
+  const stranger = createSocket('udp4')
+  t.teardown(() => void stranger.close())
+  let sent = 0
+  let received = 0
+  let largest = 0
+  stranger.on('message', (bytes) => { received += bytes.length; largest = Math.max(largest, bytes.length) })
+  const noise = seeded('udp')
+  const packets = [
+    ...Array.from({ length: 200 }, (_, i) => noise.bytes(1 + i * 7)),
+    ...[0, 1, 2, 3, 4, 5, 255].flatMap((kind) => [Buffer.concat([Buffer.from('STGU'), Buffer.of(kind)]), Buffer.concat([Buffer.from('STGU'), Buffer.of(kind), noise.bytes(24)]), Buffer.concat([Buffer.from('STGU'), Buffer.of(kind), noise.bytes(1000)])]),
+    Buffer.alloc(0),
+  ]
+  for (const one of packets) {
+    sent += one.length
+    await new Promise((resolve) => { stranger.send(one, port, host, resolve) })
+  }
+  const stream = await new UdpInterface().connect(address, never)
+  t.teardown(() => void stream.destroy())
+  await until(() => accepted.length === 1)
+  t.true(received <= sent && largest <= 29, `${received} bytes for ${sent}, the largest ${largest}`)
+})
+
+test('a stream whose bytes are no messages is cut off', async (t) => {
+  const { far, near } = await ends(t)
+  const raw = (near as unknown as { port: { stream: Duplex } }).port.stream
+  far.resume()
+  raw.write(Buffer.alloc(64, 0xff))
+  await until(() => far.destroyed)
+  t.truthy(far.errored)
+})
+
+test('where nobody answers, the dial goes on until its signal fires', async (t) => {
+  const silent = createSocket('udp4')
+  await new Promise<void>((resolve) => { silent.bind(0, '127.0.0.1', resolve) })
+  t.teardown(() => void silent.close())
+  let packets = 0
+  silent.on('message', () => packets++)
+  const ending = new AbortController()
+  const dial = new UdpInterface().connect(`udp://127.0.0.1:${silent.address().port}`, ending.signal)
+  while (packets < 3) await once(silent, 'message')
+  const reason = new Error('enough')
+  ending.abort(reason)
+  t.is(await t.throwsAsync(dial), reason)
+})
+
+/** A network between a client and a port: it loses a part of the packets, and delays the others. */
+async function lossy(t: Assertions, port: number, loss: number, delayMs: number): Promise<number> {
+  const chance = seeded('lossy')
+  const near = createSocket('udp4')
+  const ways = new Map<number, Socket>()
+  const later = (send: () => void): void => { if (chance.float() >= loss) setTimeout(send, delayMs) }
+  const ignore = (): void => {}
+  near.on('message', (bytes, from) => {
+    let far = ways.get(from.port)
+    if (!far) {
+      far = createSocket('udp4')
+      far.on('error', ignore).on('message', (answer) => later(() => near.send(answer, from.port, '127.0.0.1', ignore)))
+      ways.set(from.port, far)
+    }
+    const to = far
+    later(() => to.send(bytes, port, '127.0.0.1', ignore))
+  })
+  await new Promise<void>((resolve) => { near.bind(0, '127.0.0.1', resolve) })
+  t.teardown(() => void setTimeout(() => { for (const socket of [near, ...ways.values()]) socket.close() }, 500))
+  return near.address().port
+}
+
+/** A stage, and a client that reaches it through such a network only. */
+async function apart(t: Assertions, loss: number, delayMs: number) {
+  const game = new Stage('game', { registry: new MemoryRegistry(`udp-game-${++count}`), interfaces: new UdpInterface() })
+  t.teardown(() => game.close())
+  const [addresses] = await once(game, 'listening') as [string[]]
+  const port = await lossy(t, parseAddress(addresses[0], 'udp').port, loss, delayMs)
+  const registry = new MemoryRegistry(`udp-client-${count}`)
+  await registry.publish({ id: game.id, name: 'game', namespace: 'default', addresses: [`udp://127.0.0.1:${port}`], unique: false, draining: false, ttlMs: 60_000, announces: {}, meta: {} }, 60_000)
+  const client = new Stage('client', { registry, interfaces: new UdpInterface(), timeoutMs: 30_000 })
+  t.teardown(() => client.close())
+  return { game, client }
+}
+
+test('5 % loss and 50 ms: the stream arrives whole, datagrams as the network leaves them, and none waits behind a lost one', async (t) => {
+  t.timeout(120_000)
+  const { game, client } = await apart(t, 0.05, 50)
+  const late: Record<string, number[]> = { unreliable: [], ordered: [] }
+  game.to('*').provide({ move: (delivery: string, at: number) => { late[delivery].push(performance.now() - at) }, ping: () => 'pong' })
+  const received = new Promise<Buffer>((resolve) => game.once('stream', (stream) => { void readAll(stream as Duplex).then((chunks) => resolve(Buffer.concat(chunks))) }))
+  await client.to('game').call('ping')
+  for (let i = 0; i < 1000; i++) {
+    for (const delivery of ['unreliable', 'ordered'] as const) client.to('game', { delivery }).cast('move', delivery, performance.now())
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  await until(() => late['ordered'].length === 1000, 30_000)
+  t.is(client.stats()['datagrams'], 1000)
+  const share = late['unreliable'].length / 1000
+  t.true(share > 0.9 && share < 0.99, `${late['unreliable'].length} of 1000 arrived`)
+  const waited = (one: string): number => late[one].filter((ms) => ms > 120).length
+  t.log(`datagrams: ${share * 100} % arrived, ${waited('unreliable')} of them later than 120 ms; in order: ${waited('ordered')}`)
+  t.true(waited('unreliable') < 0.05 * 1000, `${waited('unreliable')} datagrams were late`)
+  t.true(waited('ordered') > 2 * waited('unreliable'), 'in order, many wait behind a lost one')
+  const bytes = seeded('whole').bytes(1_000_000)
+  client.to('game').end(bytes)
+  t.true((await received).equals(bytes))
+})
+
+test('over a carrier without datagrams, and for a large message, the same cast arrives in order', async (t) => {
+  const { game, client } = await apart(t, 0, 1)
+  const got: number[] = []
+  game.to('*').provide({ take: (bytes: Buffer) => { got.push(bytes.length) } })
+  client.to('game', { delivery: 'unreliable' }).cast('take', Buffer.alloc(5000))
+  client.to('game', { delivery: 'unordered' }).cast('take', Buffer.alloc(10))
+  await until(() => got.length === 2)
+  t.deepEqual(got, [5000, 10])
+  t.is(client.stats()['datagrams'], 0)
+  const over = new MemoryRegistry('udp-memory')
+  const [a, b] = ['a', 'b'].map((name) => new Stage(name, { registry: over }))
+  t.teardown(async () => void await Promise.all([a.close(), b.close()]))
+  b.to('*').provide({ take: (bytes: Buffer) => { got.push(bytes.length) } })
+  await a.to('b').call('take', Buffer.alloc(1))
+  a.to('b', { delivery: 'unreliable' }).cast('take', Buffer.alloc(2))
+  await until(() => got.length === 4)
+  t.throws(() => a.to('b', { delivery: 'maybe' as never }), { code: 'BAD_ARGUMENT', message: /delivery is "maybe": expected 'ordered'/ })
+})
+
+test('datagrams that are no casts are dropped and counted, and the link goes on', async (t) => {
+  const { game, client } = await apart(t, 0, 1)
+  game.to('*').provide({ ping: () => 'pong' })
+  const sent: Datagrams[] = []
+  const { connect } = UdpInterface.prototype
+  const udp = new UdpInterface()
+  t.teardown(() => udp.close())
+  const through = Object.assign(udp, {
+    connect: async (address: string, signal: AbortSignal) => {
+      const stream = await connect.call(udp, address, signal)
+      sent.push((stream as Duplex & { datagrams: Datagrams }).datagrams)
+      return stream
+    },
+  })
+  const registry = new MemoryRegistry('udp-noise')
+  await client.ready()
+  await registry.publish({ ...client.peers('game')[0], unique: false, draining: false, ttlMs: 60_000, announces: {} }, 60_000)
+  const noisy = new Stage('noisy', { registry, interfaces: through })
+  t.teardown(() => noisy.close())
+  t.is(await noisy.to('game').call('ping'), 'pong')
+  const noise = seeded('datagrams')
+  for (let i = 1; i < 300; i++) sent[0].send(noise.bytes(i * 3))
+  for (let type = 0; type < 40; type++) sent[0].send(Buffer.concat([Buffer.of(type, 0, 0, 0, 0), noise.bytes(type)]))
+  await until(() => (game.stats()['datagramsDropped'] ?? 0) > 300)
+  t.is(await noisy.to('game').call('ping'), 'pong')
+})
+
+test('misuse is told at once', async (t) => {
+  for (const options of [{ port: -1 }, { secret: 'short' }, { host: '0.0.0.0' }, { bind: 'a b' }, { prt: 1 } as never]) {
+    t.throws(() => new UdpInterface(options as UdpOptions), { instanceOf: TypeError }, JSON.stringify(options))
+  }
+  t.true(new UdpInterface({ bind: '0.0.0.0' }).exposed)
+  for (const address of ['udp://127.0.0.1:99999', 'udp://:4000', 'tcp://127.0.0.1:1']) {
+    t.is((await t.throwsAsync(new UdpInterface().connect(address, never), { instanceOf: StageError }) as StageError).code, 'BAD_ARGUMENT')
+  }
+})
+
+test('it keeps its process alive while it listens, and no longer', async (t) => {
+  await endsByItself(t, 'interfaces/udp.js', (module: { UdpInterface: new () => UdpInterface }) => new module.UdpInterface())
+})
