@@ -124,11 +124,12 @@ async function lossy(t: Assertions, port: number, loss: number, delayMs: number)
 
 /** A stage, and a client that reaches it through such a network only. */
 async function apart(t: Assertions, loss: number, delayMs: number) {
-  const game = new Stage('game', { registry: new MemoryRegistry(`udp-game-${++count}`), interfaces: new UdpInterface() })
+  const place = ++count
+  const game = new Stage('game', { registry: new MemoryRegistry(`udp-game-${place}`), interfaces: new UdpInterface() })
   t.teardown(() => game.close())
   const [addresses] = await once(game, 'listening') as [string[]]
   const port = await lossy(t, parseAddress(addresses[0], 'udp').port, loss, delayMs)
-  const registry = new MemoryRegistry(`udp-client-${count}`)
+  const registry = new MemoryRegistry(`udp-client-${place}`)
   await registry.publish({ id: game.id, name: 'game', namespace: 'default', addresses: [`udp://127.0.0.1:${port}`], unique: false, draining: false, ttlMs: 60_000, announces: {}, meta: {} }, 60_000)
   const client = new Stage('client', { registry, interfaces: new UdpInterface(), timeoutMs: 30_000 })
   t.teardown(() => client.close())
