@@ -81,6 +81,7 @@ export interface Interface extends Closable {
 export interface Datagrams {
   /** The largest message, in bytes. */
   readonly maxBytes: number
+  /** Sends one message of at most that size; nobody learns whether it arrived. */
   send(bytes: Uint8Array): void
   /** Called with each message that arrives; valid only during the call. Set by the layer that uses them. */
   onmessage: ((bytes: Buffer) => void) | undefined

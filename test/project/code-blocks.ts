@@ -33,6 +33,8 @@ export const surroundings: readonly Surrounded[] = [
     after: "await until(() => said.length === 1)\nconsole.log = log\nassert.deepEqual(said, ['the store has read all of it'])\nawait until(() => readFileSync('copy.jpg', 'utf8') !== '')\nassert.equal(readFileSync('copy.jpg', 'utf8'), 'not really a photo')",
   },
   { page: 'README.md', has: 'class Player', after: "assert.equal(await viewer.actor<Player>('players.42').hp, 90)" },
+  // this machine has no such files; test/interfaces/tls.test.ts runs the like
+  { page: 'docs/deployment.md', has: '/etc/mesh/api.pem', before: "const registry = 'memory:'", throws: 'BAD_ARGUMENT' },
   { page: 'docs/registries.md', has: 'new SqlRegistry({ pool', before: 'const pool = { connect: async () => ({}) }' },
   { page: 'docs/registries.md', has: 'new RedisRegistry({ client })', before: 'const client = new Redis({ lazyConnect: true })' },
   {
