@@ -156,12 +156,16 @@ function verdict(failures: readonly StageError[], peer: Peer): StageError {
   return new StageError(first.code, told.map((one) => one.message).join('; '), { cause: first.cause, peer })
 }
 
-const schemesOf = (one: Interface): readonly string[] => one.dials ?? [one.scheme]
+export const schemesOf = (one: Interface): readonly string[] => one.dials ?? [one.scheme]
+
+/** The interface that dials such an address, if there is any. */
+export const interfaceFor = (address: string, interfaces: readonly Interface[]): Interface | undefined =>
+  interfaces.find((one) => schemesOf(one).some((scheme) => address.startsWith(`${scheme}://`)))
 
 /** The addresses with a matching interface, the cheapest first; equal costs keep the order in which the peer lists them. */
 function cheapest(addresses: readonly string[], interfaces: readonly Interface[]): Way[] {
   const ways = addresses.flatMap((address) => {
-    const through = interfaces.find((one) => schemesOf(one).some((scheme) => address.startsWith(`${scheme}://`)))
+    const through = interfaceFor(address, interfaces)
     return through ? [{ address, through }] : []
   })
   return ways.sort((a, b) => (a.through.cost ?? COST) - (b.through.cost ?? COST))

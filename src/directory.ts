@@ -48,6 +48,8 @@ const GONE_MAX = 20_000
 export class Directory {
   readonly #entries = new Map<string, Entry>()
   readonly #gone = new Set<string>()
+  /** Ids of peers that no registry lists: they are known by their links. */
+  readonly #adopted = new Set<string>()
   /** Peers that are missing since the registry's history was reset: they have until the given time to list themselves again. */
   readonly #unconfirmed = new Map<string, number>()
   /** Peers whose link broke and whose addresses refuse: not offered until the given time, unless they show signs of life. */
@@ -163,6 +165,28 @@ export class Directory {
     if (entry) this.#part(entry, 'closed')
   }
 
+  /** A peer that no registry lists is known from now on, until `abandon`. @returns whether it is new */
+  adopt(entry: Entry): boolean {
+    if (this.#entries.has(entry.id) || this.#gone.has(entry.id) || this.options.own(entry.id)) return false
+    this.#adopted.add(entry.id)
+    this.#entries.set(entry.id, entry)
+    this.#changed({ listed: [entry], gone: [] })
+    return true
+  }
+
+  /** The link to a peer that no registry lists has ended. Its id may come back with another link. */
+  abandon(id: string): void {
+    const entry = this.#entries.get(id)
+    if (!this.#adopted.delete(id) || !entry) return
+    this.#entries.delete(id)
+    this.#suspects.delete(id)
+    this.#changed({ listed: [], gone: [entry] })
+  }
+
+  isAdopted(id: string): boolean {
+    return this.#adopted.has(id)
+  }
+
   isSuspect(id: string): boolean {
     return this.#suspects.has(id)
   }
@@ -219,6 +243,7 @@ export class Directory {
       } else {
         present.add(id)
         this.#unconfirmed.delete(id)
+        this.#adopted.delete(id)
         if (before && (before === entry || JSON.stringify(before) === JSON.stringify(entry))) continue
         if (before && before.name !== entry.name) this.#cache.clear()
         listed.push(entry)
@@ -241,8 +266,8 @@ export class Directory {
 
   /** Known peers that a view does not contain any more. @param present  ids of the peers that a complete view contains */
   #missing({ removed }: View, present: ReadonlySet<string>): Entry[] {
-    if (!removed) return [...this.#entries.values()].filter(({ id }) => !present.has(id))
-    return removed.map((id) => this.#entries.get(id)).filter((entry) => entry !== undefined)
+    if (!removed) return [...this.#entries.values()].filter(({ id }) => !present.has(id) && !this.#adopted.has(id))
+    return removed.filter((id) => !this.#adopted.has(id)).map((id) => this.#entries.get(id)).filter((entry) => entry !== undefined)
   }
 
   /** A registry may be somebody's own implementation: a malformed entry goes no further, and is logged once. */
@@ -265,6 +290,7 @@ export class Directory {
   #remove(entry: Entry, reason: PartReason): () => void {
     const { id } = entry
     this.#entries.delete(id)
+    this.#adopted.delete(id)
     this.#unconfirmed.delete(id)
     this.#suspects.delete(id)
     this.#gone.add(id)

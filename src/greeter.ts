@@ -5,6 +5,7 @@ import { StageError } from './errors.js'
 import { Gate } from './gate.js'
 import { handshake, type Greeting, type Verdict } from './handshake.js'
 import type { Identity, LastLink } from './hello.js'
+import { introducedEntry, introductionOf } from './introduction.js'
 import { LiveLink } from './link.js'
 import { NO_META } from './meta.js'
 import type { Secret } from './secret.js'
@@ -29,6 +30,8 @@ export interface GreeterOptions {
   onlink(link: LiveLink): void
   /** The peer says that its stage is closing. */
   onleave(peer: Peer): void
+  /** A link stands to a peer that has described itself. @param certain  it was dialled for that, or has proven itself */
+  onintroduced(entry: Entry, certain: boolean): void
   /** The peer could not reach addresses of this stage. */
   onunreachable(peer: Peer, why: string): void
   /** The peer answered a handshake, so it lives. */
@@ -51,10 +54,10 @@ export interface Holder {
 }
 
 /** Why a connection did not become a link: the pair keeps the connection of id `duplicate`, or a chain failed. Empty if it did. */
-export interface Greeted { duplicate?: string; failure?: StageError }
+export interface Greeted { duplicate?: string; failure?: StageError; peer?: Peer }
 
 /** The state of one connection, until it is a link. */
-interface Made { id?: string; link?: LiveLink; gate?: Gate; proven?: string | undefined }
+interface Made { id?: string; link?: LiveLink; gate?: Gate; proven?: string | undefined; entry?: Entry }
 
 export class Greeter {
   /** Connections with proven ends, while the other end still decides about them. */
@@ -80,10 +83,11 @@ export class Greeter {
   }
 
   /**
-   * @param dialled  the peer's slot, if this stage dialled
+   * @param dialled  the peer's slot, or `anybody`, if this stage dialled
    * @param rise     for an incoming connection: called with each rank that it reaches
    */
-  async greet(stream: Duplex, through: Interface, dialled: Slot | undefined, rise?: (rank: number) => void): Promise<Greeted> {
+  async greet(stream: Duplex, through: Interface, dialled: Slot | 'anybody' | undefined, rise?: (rank: number) => void): Promise<Greeted> {
+    const slot = dialled === 'anybody' ? undefined : dialled
     const { clock, random, namespace, chain, find, isGone, ongone, self } = this.options
     const { id, name, addresses } = self()
     const secret = through.secret ?? this.options.secret
@@ -97,14 +101,17 @@ export class Greeter {
         ongone: () => { if (id === self().id) ongone() },
         unreachable: (peer) => this.holder.slots.get(peer.id)?.unreachable(clock),
         onunreachable: (peer, why) => this.options.onunreachable(this.#peer(peer), why),
+        introduces: dialled === 'anybody',
+        introduction: () => introductionOf(self()),
+        onintroduced: (peer, introduction) => { made.entry = introducedEntry(peer, namespace, self().ttlMs, introduction) },
         dialled: dialled !== undefined,
         self: { id, name, addresses: addresses.slice(0, 8) },
         chain: chain.map((one) => one.name),
         own: chain.some((one) => !one.infallible),
         secret,
         binding: security?.binding,
-        expect: dialled?.peer.id,
-        last: dialled?.last,
+        expect: slot?.peer.id,
+        last: slot?.last,
         onhello: (peer) => rise?.(find(peer.id)?.name === peer.name ? LISTED : NAMED),
         onproven: (peer, link) => {
           this.#checkName(peer)
@@ -124,15 +131,15 @@ export class Greeter {
       })
       if ('duplicate' in greeting.verdict) {
         stream.end(() => stream.destroy())
-        return greeting.verdict
+        return { ...greeting.verdict, peer: this.#peer(greeting.peer) }
       }
       if (greeting.failure) throw greeting.failure
       // Node learns only in the next tick that the handshake no longer listens for `readable`, and tells nobody before
       if (chain.length === 0) await new Promise<void>((resolve) => process.nextTick(resolve))
       const link = made.link ??= this.#build(greeting, stream, stream, dialled !== undefined, id, made.proven)
       made.gate?.open()
-      this.#stand(link, id)
-      return {}
+      this.#stand(link, id, made)
+      return { peer: link.peer }
     } catch (thrown) {
       return { failure: this.#failed(thrown as StageError, made, met, dialled) }
     } finally {
@@ -142,10 +149,10 @@ export class Greeter {
   }
 
   /** @returns the reason, if a chain could not be built for a dial @throws StageError every other failure */
-  #failed(thrown: StageError, { id, link }: Made, met: Identity | undefined, dialled: Slot | undefined): StageError {
+  #failed(thrown: StageError, { id, link }: Made, met: Identity | undefined, dialled: Slot | 'anybody' | undefined): StageError {
     const { clock, random, onerror, self } = this.options
     const failure = link?.byWrapper ? unbuilt(self().name, link, link.error) : thrown
-    if (dialled) dialled.cutOff = !met && failure.code === 'DISCONNECTED'
+    if (dialled && dialled !== 'anybody') dialled.cutOff = !met && failure.code === 'DISCONNECTED'
     link?.close(failure)
     const slot = met && this.holder.slots.get(met.id)
     if (slot?.current && slot.current.id === id && !slot.current.link) slot.current = undefined
@@ -221,7 +228,7 @@ export class Greeter {
   }
 
   /** The link stands: the chains of both ends are built. @throws StageError DISCONNECTED it is not needed any more */
-  #stand(link: LiveLink, as: string): void {
+  #stand(link: LiveLink, as: string, { entry, proven }: Made): void {
     const { peer } = link
     const slot = this.holder.slots.get(peer.id)
     const needed = !this.holder.closed && as === this.options.self().id && link.open
@@ -229,6 +236,7 @@ export class Greeter {
     slot.current.link = link
     slot.refused = undefined
     slot.error = undefined
+    if (entry) this.options.onintroduced(entry, link.dialled || proven !== undefined)
     link.start()
     this.options.onalive(peer)
     // waiting callers go first, so that nothing sent later overtakes them

@@ -18,6 +18,7 @@ import { StageError, describe } from './errors.js'
 import { Exchange } from './exchange.js'
 import { checkHello, hello, malformed, type Hello, type HelloOptions, type Identity, type LastLink } from './hello.js'
 import { seal, unproven } from './seal.js'
+import type { Introduction } from './introduction.js'
 import { UNREACHABLE_CHARS } from './slots.js'
 import type { Clock } from './types.js'
 
@@ -35,6 +36,11 @@ export interface HandshakeOptions extends HelloOptions {
   isGone(id: string): boolean
   /** The other end, proven if there is a secret, says that it has seen our id reported gone. */
   ongone(): void
+  /** The dialler does not know whom it dials, so both ends describe themselves. */
+  introduces?: boolean | undefined
+  introduction?(): Introduction
+  /** The other end, proven if there is a secret, has described itself. */
+  onintroduced?(peer: Identity, introduction: unknown): void
   /** Which addresses of that stage could not be reached from here, and why: the stage is told. */
   unreachable?(peer: Identity): string | undefined
   /** The other end, proven if there is a secret, could not reach these addresses of ours. */
@@ -116,12 +122,13 @@ async function dial(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting,
   }
   exchange.seal(seal(o, mine, theirs))
   const gone = o.isGone(theirs.from.id)
-  exchange.send({ ...(gone ? { gone } : {}), ...notice(o, theirs.from) })
+  exchange.send({ ...(gone ? { gone } : {}), ...notice(o, theirs.from), ...introduces(o, o.introduces === true) })
   if (o.self.id < theirs.from.id) exchange.last()
   const reply = await exchange.receive()
   if (reply['proof'] === undefined) throw unproven()
   checkGone(o, theirs.from, gone, reply['gone'])
   noticed(o, theirs.from, reply['unreachable'])
+  if (o.introduces) o.onintroduced?.(theirs.from, reply['introduction'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = mine.nonce
   o.onproven(theirs.from, link)
@@ -149,15 +156,17 @@ async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greetin
   if (gone) exchange.send({ gone })
   checkGone(o, theirs.from, gone, proof['gone'])
   noticed(o, theirs.from, proof['unreachable'])
+  const asked = proof['introduction'] !== undefined
+  if (asked) o.onintroduced?.(theirs.from, proof['introduction'])
   checkChain(o.self, o.chain, theirs.from, theirs.chain)
   const link = theirs.nonce
   o.onproven(theirs.from, link)
   if (o.self.id > theirs.from.id) {
     const verdict = o.decide(theirs.from, link, theirs.last)
-    exchange.send({ verdict, ...notice(o, theirs.from) })
+    exchange.send({ verdict, ...notice(o, theirs.from), ...introduces(o, asked) })
     return [{ peer: theirs.from, link, verdict }, theirs]
   }
-  exchange.send(notice(o, theirs.from))
+  exchange.send({ ...notice(o, theirs.from), ...introduces(o, asked) })
   exchange.last()
   return [{ peer: theirs.from, link, verdict: checkVerdict((await exchange.receive())['verdict']) }, theirs]
 }
@@ -183,6 +192,10 @@ function checkGone(o: HandshakeOptions, other: Identity, gone: boolean, told: un
 function notice(o: HandshakeOptions, peer: Identity): { unreachable?: string } {
   const unreachable = o.unreachable?.(peer)
   return unreachable === undefined ? {} : { unreachable }
+}
+
+function introduces(o: HandshakeOptions, asked: boolean): { introduction?: Introduction } {
+  return asked && o.introduction ? { introduction: o.introduction() } : {}
 }
 
 function noticed(o: HandshakeOptions, peer: Identity, why: unknown): void {

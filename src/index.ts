@@ -7,12 +7,13 @@ import type { ChainItem, CoreOptions, Parts, StreamCallback } from './options.js
 import type { PeerStream } from './socketlike.js'
 import { sharedRegistry } from './shared.js'
 import { StageCore } from './stage.js'
-import type { Interface, Registry, TargetOptions, To } from './types.js'
+import type { Interface, Peer, Registry, TargetOptions, To } from './types.js'
 import { IpcInterface } from '../interfaces/ipc.js'
 import { MemoryInterface } from '../interfaces/memory.js'
 import { TcpInterface } from '../interfaces/tcp.js'
 import { LocalRegistry } from '../registries/local/registry.js'
 import { MemoryRegistry } from '../registries/memory.js'
+import { NoRegistry } from '../registries/none.js'
 import { RedisRegistry } from '../registries/redis/registry.js'
 import { SqlRegistry } from '../registries/sql/registry.js'
 import { framing } from '../wrappers/framing.js'
@@ -102,6 +103,19 @@ export class Stage extends StageCore {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an untyped call, as in to().call
   call<T = any>(uri: string, ...args: unknown[]): Promise<T> {
     return this.verb('call')(uri, ...args) as Promise<T>
+  }
+
+  /**
+   * Sends a value one way to peers to which a link stands, encoded once; they get the event `message`. Messages over one link
+   * arrive in order, and nobody learns whether they did.
+   * @param to  a peer, an id or a name, or a list of them; of several stages of one name, each
+   * @returns   for a single one whether a link to it stands; for a list the number of peers that the value was sent to
+   * @throws StageError BAD_ARGUMENT the value cannot be sent
+   */
+  send(to: Peer | string, value: unknown): boolean
+  send(to: readonly (Peer | string)[], value: unknown): number
+  send(to: Peer | string | readonly (Peer | string)[], value: unknown): boolean | number {
+    return this.verb('send')(to, value) as boolean | number
   }
 
   /**
@@ -208,7 +222,8 @@ function opened(registry: Registry | string, parts: Machine): Registry {
   if (isRegistry(registry)) return registry
   if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is not a registry: expected a URL, or an object with publish() and watch()`)
   const made = byUrl(registry, parts)
-  return parts.clock === systemClock && parts.random === systemRandom ? sharedRegistry(registry, made) : made
+  const shareable = made.lists !== false && parts.clock === systemClock && parts.random === systemRandom
+  return shareable ? sharedRegistry(registry, made) : made
 }
 
 /** A registry by its URL, whose driver is loaded on first use. */
@@ -224,10 +239,13 @@ function byUrl(registry: string, parts: Machine): Registry {
         throw new StageError('BAD_ARGUMENT', `${JSON.stringify(registry)} ${says}`)
       }
       return new LocalRegistry(registry.slice('local:'.length) || undefined, parts)
+    case 'none':
+      if (registry === 'none:') return new NoRegistry(parts)
+      throw new StageError('BAD_ARGUMENT', `${JSON.stringify(registry)} has text behind none: a stage without a registry has no place to name, expected 'none:'`)
     case 'memory': return new MemoryRegistry(registry.slice('memory:'.length) || undefined, parts)
     default: {
       const shown = JSON.stringify(registry.replace(/\/\/.*@/, '//…@'))
-      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, redis+cluster:, postgres:, mysql:, mariadb:, sqlite:, local: or memory:, or a registry object`)
+      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, redis+cluster:, postgres:, mysql:, mariadb:, sqlite:, local:, memory: or none:, or a registry object`)
     }
   }
 }

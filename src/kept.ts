@@ -60,4 +60,4 @@ export class Kept {
   }
 }
 
-const disposable = (letGo: () => void): LetGo => Object.assign(letGo, { [Symbol.dispose]: letGo })
+export const disposable = (letGo: () => void): LetGo => Object.assign(letGo, { [Symbol.dispose]: letGo })

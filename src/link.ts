@@ -179,6 +179,11 @@ export class LiveLink implements Link {
     this.close()
   }
 
+  /** Resolves when the link has closed. */
+  async ended(): Promise<void> {
+    if (!this.closed) await this.#atMost(Infinity, new Promise(ignore))
+  }
+
   /** Resolves with `promise`, at the end of the link, or after `ms`. Several callers may wait, as both ends can begin to part. */
   #atMost(ms: number, promise: Promise<unknown> = Promise.resolve()): Promise<void> {
     return new Promise((resolve) => {

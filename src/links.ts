@@ -1,9 +1,10 @@
 /** All connections of one stage: at most one link to each peer, dialled while somebody needs it. */
 import type { Duplex } from 'node:stream'
 import { Accepting } from './accepting.js'
-import { refuses } from './dial.js'
+import { onAbort } from './abort.js'
+import { interfaceFor, refuses, schemesOf } from './dial.js'
 import { Dialling } from './dialling.js'
-import { StageError } from './errors.js'
+import { StageError, asError, describe } from './errors.js'
 import { Greeter, type GreeterOptions } from './greeter.js'
 import type { LiveLink } from './link.js'
 import { Loopback } from './loopback.js'
@@ -108,6 +109,35 @@ export class Links {
     return () => void slot.waiting.delete(done)
   }
 
+  /**
+   * Dials an address, whoever lives there. @returns the peer, to which a link stands
+   * @throws StageError BAD_ARGUMENT no interface dials it · the errors of the connection and of the handshake
+   */
+  async connect(address: string, signal: AbortSignal): Promise<Peer> {
+    const through = interfaceFor(address, this.options.interfaces)
+    if (!through) {
+      const schemes = this.options.interfaces.flatMap(schemesOf).map((scheme) => `${scheme}:`).join(', ')
+      throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that this stage can dial: expected one that begins with ${schemes}`)
+    }
+    const stream = await through.connect(address, signal).catch((thrown: unknown) => { throw unreached(address, thrown) })
+    stream.on('error', nothing)
+    const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
+    const { failure, peer } = await this.#greeter.greet(stream, through, 'anybody').catch((thrown: unknown) => { throw unreached(address, thrown) }).finally(release)
+    if (failure) throw failure
+    // of two connections of a pair the other one may have been chosen, and its link may be on its way
+    return new Promise((resolve, reject) => {
+      this.need(peer as Peer, (error, link) => { if (link) resolve(link.peer); else reject(error as StageError) })
+    })
+  }
+
+  /** Ends the link to that id now, with a goodbye. */
+  async end(id: string): Promise<void> {
+    const link = this.active(id)
+    if (!link) return
+    this.#retire(link, false, 0)
+    await link.ended()
+  }
+
   /** Takes an incoming connection. */
   accept(stream: Duplex, through: Interface): void {
     stream.on('error', nothing)
@@ -192,7 +222,7 @@ export class Links {
     return { links: [...this.all()].length, draining: this.#draining.size, handshakes: this.#greeter.size, slots: this.#slots.size }
   }
 
-  #retire(link: LiveLink, leaving: boolean): void {
+  #retire(link: LiveLink, leaving: boolean, drainMs?: number): void {
     if (this.#draining.has(link) || link.closed) return
     this.#draining.add(link)
     link.open = false
@@ -201,7 +231,7 @@ export class Links {
       slot.current = undefined
       slot.last = { of: link.id, state: 'draining' }
     }
-    void link.retire(leaving)
+    void link.retire(leaving, drainMs)
   }
 
   #onclose(slot: Slot, link: LiveLink, error: StageError | undefined): void {
@@ -227,6 +257,11 @@ export class Links {
     }
     this.need(slot.peer, again)
   }
+}
+
+function unreached(address: string, thrown: unknown): StageError {
+  const cause = asError(thrown)
+  return new StageError(cause instanceof StageError ? cause.code : 'DISCONNECTED', `${address}: ${cause.message}`, { cause, executed: 'no' })
 }
 
 const nothing = (): void => {}

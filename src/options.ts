@@ -84,6 +84,8 @@ export interface StageEvents {
   link: [peer: Peer]
   /** A link has ended, and why if it did not end by itself. */
   unlink: [peer: Peer, error: StageError | undefined]
+  /** The peer has sent a value by `send()`. */
+  message: [peer: Peer, value: unknown]
   /** The peer has opened a stream to this stage. */
   stream: [stream: PeerStream, peer: Peer]
   /** A linked peer shows a method to this stage now. */

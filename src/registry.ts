@@ -44,6 +44,8 @@ export function complete(before: View | undefined, view: View): View {
  * after any code, with one back-off for all registries.
  */
 export interface Registry extends Closable {
+  /** `false`: it lists nobody but the stage itself, so peers are found by `connect()` alone. */
+  readonly lists?: boolean | undefined
   /** Kind and place for messages, without credentials (`redis://127.0.0.1:6379`). */
   readonly address: string
   /**

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { isDeepStrictEqual } from 'node:util'
 import { asked } from './asking.js'
 import { mountChain, type ChainLink } from './chain.js'
+import { Connections } from './connections.js'
 import { DeadlineSweep } from './deadlines.js'
 import { Directory, type PartReason } from './directory.js'
 import { EachMatch } from './each-match.js'
@@ -49,6 +50,7 @@ export class Running {
   readonly surroundings: Surroundings
   readonly bounds: TargetContext
   readonly kept: Kept
+  readonly connections: Connections
   readonly eachMatch: EachMatch
   readonly mounted: readonly Mounted[]
   readonly target: TargetClass
@@ -128,10 +130,14 @@ export class Running {
       find: (id) => directory.get(id),
       isGone: (id) => directory.isGone(id),
       ongone: () => { if (!this.#draining) tenure.doubt() }, // a stage that leaves is gone to others anyway
-      kept: (peer) => this.kept.includes(peer),
+      kept: (peer) => this.kept.includes(peer) || directory.isAdopted(peer.id),
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),
       onleave: (peer) => directory.leave(peer.id),
+      onintroduced: (entry, certain) => {
+        // without proof, a stage believes what others say of themselves only if nobody else says who they are
+        if ((certain || registry.lists === false) && directory.adopt(entry)) this.#onadopted(entry)
+      },
       onunreachable: (peer, why) => this.#onunreachable(peer, why, error),
       onalive: (peer) => directory.trust(peer.id),
       onsuspect: (peer) => directory.suspect(peer.id),
@@ -144,6 +150,7 @@ export class Running {
       draining: () => this.#serving,
     }
     this.kept = new Kept(directory, links, closed)
+    this.connections = new Connections({ clock, random, name, timeoutMs, directory, links, closed })
     this.eachMatch = new EachMatch(surroundings, bounds, items.length === 0)
     this.#often = new OftenLog(clock, name)
     const failures = new Failures({
@@ -211,6 +218,7 @@ export class Running {
     this.#draining = true
     wake(surroundings.waiting)
     listening.close()
+    this.connections.close()
     const ending = steps.take(DRAIN_MS + 1500, 'the links', () => links.close(Math.max(500, until - clock.now())))
     // Links notify their peers. The registry notifies the others that this stage drains, so that they stop choosing it, but
     // only if that takes a while: each notice costs every stage of the namespace a read.
@@ -227,6 +235,7 @@ export class Running {
     surroundings.turns.clear()
     this.eachMatch.clear()
     this.kept.clear()
+    this.connections.close()
   }
 
   // ── events of the parts ───────────────────────────────────────────────────────────────────────────────────────
@@ -258,6 +267,12 @@ export class Running {
     this.options.tell('join', peer)
     kept.hold(peer)
     eachMatch.joined(peer)
+  }
+
+  /** A peer that no registry lists is there as long as a link to it stands. */
+  #onadopted(peer: Entry): void {
+    this.links.describe(peer)
+    this.eachMatch.joined(peer)
   }
 
   #onupdate(peer: Entry, before: Entry): void {
@@ -303,6 +318,7 @@ export class Running {
     if (error && CUT_OFF.has(error.code)) this.#often.note(`${error.code} ${remote?.split(' ')[0] ?? peer.name}`, ended)
     else log(this.options.name, ended())
     this.options.tell('unlink', link.peer, error)
+    this.connections.lost(link.peer)
     this.kept.hold(link.peer)
   }
 

@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import { shown } from './asking.js'
 import { bounded } from './bounded.js'
 import { encodeEntry } from './entry.js'
-import { StageError } from './errors.js'
+import { StageError, describe } from './errors.js'
 import { HANDLE } from './handle.js'
 import type { LetGo } from './kept.js'
 import { knownOptions } from './known-options.js'
@@ -153,12 +153,37 @@ export class StageCore extends TypedEmitter<StageEvents> {
    * Holds a link open to every match, now and later; with `false` releases everything that was held under the same pattern.
    * @returns releases the hold of this call: `using held = stage.keep('db')`, or `held()`. Other calls of `keep()` with the
    *   same pattern hold on.
-   * @throws StageError BAD_NAME
+   * @param pattern  a name or a pattern; or a peer that `connect()` has returned: then its address is dialled again
+   * @throws StageError BAD_NAME · BAD_ARGUMENT the peer was not found by `connect()`
    */
-  keep(pattern: string, hold = true): LetGo {
-    const { kept, surroundings } = this.#run()
+  keep(pattern: string | Peer, hold = true): LetGo {
+    const { kept, connections, surroundings } = this.#run()
+    if (typeof pattern !== 'string') return connections.keep(pattern)
     new Picked(surroundings, pattern, {})
     return hold ? kept.add(pattern) : kept.drop(pattern)
+  }
+
+  /**
+   * Links to the stage at an address, without a registry: `tcp://10.0.0.5:4000`. Both stages know each other by name from then on,
+   * as long as the link stands; the other stage only if a secret or a certificate proves this one, or if it has the registry
+   * `none:`. `keep(peer)` dials the address again whenever the link ends.
+   * @returns the stage that was found there
+   * @throws StageError BAD_ARGUMENT no interface of this stage dials such addresses · DISCONNECTED nobody answers there · TIMEOUT ·
+   *   WRONG_PEER the address is this stage's own · AUTH_FAILED · WRONG_NAMESPACE · CHAIN_MISMATCH · VERSION_MISMATCH · CLOSED
+   */
+  async connect(address: string): Promise<Peer> {
+    if (typeof address !== 'string') throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address: expected one such as tcp://10.0.0.5:4000`)
+    const running = this.#run()
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    return outside(() => running.connections.connect(address))
+  }
+
+  /**
+   * Ends the link to a peer now, with a goodbye to both ends: calls in progress fail. An address that `keep(peer)` holds is let
+   * go. The peer may link again.
+   */
+  disconnect(peer: Peer): Promise<void> {
+    return this.#run().connections.disconnect(peer)
   }
 
   /**

@@ -314,6 +314,8 @@ export interface Mesh<T = Top> {
   leaseMs(): number
   /** Emits an event of the stage. */
   emit(event: 'methodAdded' | 'methodRemoved', name: string, peer: Peer): void
+  /** Emits the event `message` of the stage. */
+  emit(event: 'message', peer: Peer, value: unknown): void
   /** Emits an `error` event of the stage. */
   error(error: Error): void
   /** User code has thrown. Nothing happens if that very error was reported before, or if the caller gets the StageError that it is. */

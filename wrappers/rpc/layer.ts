@@ -24,6 +24,7 @@ import { Shown } from './serving/shown.js'
 import { Slices } from './serving/slices.js'
 import { serve } from './serving/served.js'
 import type { Handler, ProvideOptions, ProvidedMethod, RpcVerbs, ServeOptions } from './types.js'
+import { send } from './calling/send.js'
 import { callUri } from './calling/uri.js'
 
 export type * from './types.js'
@@ -129,6 +130,7 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
     look: () => mesh.look(),
     target: (to, options) => mesh.target(to, options),
     actor: (...args) => (mesh.verb('actor') as (...args: unknown[]) => unknown)(...args),
+    onvalue: (peer, value) => mesh.emit('message', peer, value),
     onmethods: (peer, news) => shown.changed(peer, news),
     onclose: (one) => {
       rpcs.delete(one)
@@ -153,7 +155,10 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
       return one
     },
     target: verbs(caller, provisions, casts, encode),
-    host: { call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)) },
+    host: {
+      call: ((uri: string, ...args: unknown[]) => callUri(mesh, caller, uri, args)),
+      send: ((to: unknown, value: unknown) => send(mesh, encode, to, value)),
+    },
     onpeers: ({ gone }) => {
       shown.trim(gone, rpcs)
       if (claimed.size > 0) process.nextTick(announceToListed) // by then the links know of the change too

@@ -103,7 +103,8 @@ export const NO_REFS: Refs = {
   take: () => undefined,
 }
 
-function encodeCast(encode: Encode, carried: Carried, method: string, args: readonly unknown[]): Buffer {
+/** @throws StageError BAD_ARGUMENT */
+export function encodeCast(encode: Encode, carried: Carried, method: string, args: readonly unknown[]): Buffer {
   const writer = new Writer(512)
   writer.bytes.fill(0, 0, HEAD)
   writer.bytes[0] = CAST

@@ -11,7 +11,7 @@ import { dispose } from '../../codec/dispose.js'
 import { saidToWire, thrownToWire, toWire } from '../errors.js'
 import { CALL_BYTES, type Held, type Unfinished, giveBack, giveBackLeft, leave } from './held.js'
 import { Incoming, type Inherit, type ServedLink } from './incoming.js'
-import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, type WireError } from '../wire/messages.js'
+import { ERROR, MESSAGE_MAX_BYTES, OPEN_CALLS_MAX, REF, RESULT, VALUE, type WireError } from '../wire/messages.js'
 import type { Passing } from '../streams/passing.js'
 import { isMethod } from './provisions.js'
 import { Queue, type Place, type Queued } from './queue.js'
@@ -33,6 +33,8 @@ export interface Handlers extends Inherit {
   readonly heldAnswers: Held
   readonly unfinished: Unfinished
   readonly often: OftenLog
+  /** The peer has sent a value, outside of any call. */
+  onvalue(peer: Peer, value: unknown): void
   /** A handler has thrown. */
   failed: Mesh['failed']
   /** The stage is closing: only passed functions and calls within other calls are still served. */
@@ -130,6 +132,7 @@ export class Serving implements Source {
     const method = name(bytes, at, end)
     const args = this.#args(bytes, at + 1 + method.length, end, assembled)
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
+    if (method === VALUE) return this.handlers.onvalue(this.port.end.peer, args[0])
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
     const overload = carried.depth > DEPTH_MAX ? `casts are nested more than ${DEPTH_MAX} deep` : this.#overload(now, Infinity, weight)

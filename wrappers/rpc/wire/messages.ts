@@ -98,3 +98,6 @@ export interface WireError {
   /** Each { message, path }. */
   issues?: readonly unknown[] | undefined
 }
+
+/** The method of a cast that is a value of `send()`. No method that is provided has such a name. */
+export const VALUE = '@value'

@@ -1,0 +1,108 @@
+/** Peers that were found by an address, and are listed nowhere: known as long as a link to them stands, or kept. */
+import type { Directory } from './directory.js'
+import { backoffMs } from './dial.js'
+import { StageError, describe } from './errors.js'
+import { disposable, type LetGo } from './kept.js'
+import type { Links } from './links.js'
+import { log } from './log.js'
+import type { Clock, Peer, Random, Timer } from './types.js'
+import { within } from './within.js'
+
+export interface ConnectionsOptions {
+  clock: Clock
+  random: Random
+  /** Name of the stage, for the log. */
+  name: string
+  timeoutMs: number
+  directory: Directory
+  links: Links
+  closed(): boolean
+}
+
+/** An address that is dialled again whenever its link ends. */
+interface Held {
+  count: number
+  failures: number
+  timer: Timer | undefined
+}
+
+export class Connections {
+  /** By the id of the peer: the address by which it was found. */
+  readonly #addresses = new Map<string, string>()
+  readonly #held = new Map<string, Held>()
+
+  constructor(private readonly options: ConnectionsOptions) {}
+
+  /** @throws StageError BAD_ARGUMENT · TIMEOUT · DISCONNECTED · CLOSED, and the errors of a handshake */
+  async connect(address: string): Promise<Peer> {
+    const { clock, timeoutMs, links } = this.options
+    const ending = new AbortController()
+    const late = (): StageError => {
+      const error = new StageError('TIMEOUT', `no stage at ${describe(address)} within ${timeoutMs} ms`, { executed: 'no', phase: 'connecting' })
+      ending.abort(error)
+      return error
+    }
+    const peer = await within(clock, timeoutMs, links.connect(address, ending.signal), late)
+    this.#addresses.set(peer.id, address)
+    return peer
+  }
+
+  /** Holds a link to the stage at the address of that peer, whichever id it has after a restart. @throws StageError BAD_ARGUMENT */
+  keep(peer: Peer): LetGo {
+    const address = this.#addresses.get(peer.id)
+    if (address === undefined) {
+      throw new StageError('BAD_ARGUMENT', `${peer.name} (${peer.id}) was not found by connect(): expected a peer that connect() has returned, or the name of a peer`)
+    }
+    const held = this.#held.get(address) ?? { count: 0, failures: 0, timer: undefined }
+    this.#held.set(address, held)
+    held.count++
+    let holds = true
+    return disposable(() => {
+      if (holds && --held.count === 0) this.#release(address)
+      holds = false
+    })
+  }
+
+  /** Ends the link with a goodbye, and dials that address no more. */
+  async disconnect(peer: Peer): Promise<void> {
+    const address = this.#addresses.get(peer.id)
+    if (address !== undefined) this.#release(address)
+    await this.options.links.end(peer.id)
+  }
+
+  /** The link to that peer has ended. */
+  lost(peer: Peer): void {
+    const { directory, links } = this.options
+    if (links.active(peer.id)) return
+    directory.abandon(peer.id)
+    const address = this.#addresses.get(peer.id)
+    this.#addresses.delete(peer.id)
+    if (address !== undefined) this.#again(address)
+  }
+
+  close(): void {
+    for (const { timer } of this.#held.values()) timer?.cancel()
+    this.#held.clear()
+    this.#addresses.clear()
+  }
+
+  #release(address: string): void {
+    this.#held.get(address)?.timer?.cancel()
+    this.#held.delete(address)
+  }
+
+  /** Dials a kept address again, with the back-off of links, for ever. */
+  #again(address: string): void {
+    const held = this.#held.get(address)
+    const { clock, random, name, closed } = this.options
+    if (!held || held.timer || closed()) return
+    held.timer = clock.setTimeout(() => {
+      held.timer = undefined
+      this.connect(address).then(() => { held.failures = 0 }, (error: StageError) => {
+        if (this.#held.get(address) !== held) return
+        if (held.failures++ === 0) log(name, `cannot reach the kept address ${address}: ${error.message}`)
+        this.#again(address)
+      })
+    }, backoffMs(random, held.failures + 1))
+  }
+}

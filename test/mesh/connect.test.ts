@@ -1,0 +1,163 @@
+/** Stages that find each other by addresses alone: connect(), disconnect(), keep(peer), send(). */
+import test, { type ExecutionContext } from 'ava'
+import { once } from 'node:events'
+import { Stage, StageError, TcpInterface, type Peer, type StageOptions } from '../../src/index.js'
+import { until } from '../helpers/until.js'
+
+const addresses = new WeakMap<Stage, readonly string[]>()
+/** The address of a stage on TCP. */
+const at = (stage: Stage): string => addresses.get(stage)!.find((one) => one.startsWith('tcp:'))!
+
+async function made(t: ExecutionContext, name: string, options: StageOptions = {}): Promise<Stage> {
+  t.timeout(60_000)
+  const stage = new Stage(name, { registry: 'none:', interfaces: new TcpInterface(), ...options })
+  stage.on('listening', (all) => addresses.set(stage, all))
+  stage.to('*').provide('name', () => stage.name)
+  stage.to('*').provide('who', function () { return this.peer.name })
+  t.teardown(() => stage.close())
+  await stage.ready()
+  return stage
+}
+
+test('two stages know each other by name as long as the link stands', async (t) => {
+  const [a, b] = [await made(t, 'a', { meta: { zone: 'eu' } }), await made(t, 'b')]
+  t.deepEqual(a.peers(), [])
+  const peer = await b.connect(at(a))
+  t.deepEqual([peer.name, peer.id, peer.meta, peer.claimed], ['a', a.id, { zone: 'eu' }, undefined])
+  t.is(await b.to('a').call('name'), 'a')
+  t.is(await a.to('b').call('who'), 'a')
+  t.deepEqual(a.peers().map(({ name }) => name), ['b'])
+  const stream = once(a, 'stream') as Promise<[NodeJS.ReadWriteStream]>
+  b.to('a').end('bytes')
+  const [incoming] = await stream
+  t.is(String((await once(incoming, 'data'))[0]), 'bytes')
+  const gone = once(a, 'unlink')
+  await b.disconnect(peer)
+  await gone
+  await until(() => a.peers().length === 0 && b.peers().length === 0)
+  t.is((await t.throwsAsync(b.to('a', { timeoutMs: 200 }).call('name'), { instanceOf: StageError }) as StageError).code, 'NO_SUCH_PEER')
+  // the id may come back
+  t.is((await b.connect(at(a))).id, a.id)
+  t.is(await a.to('b').call('name'), 'b')
+})
+
+test('both dial at once, and one link stands', async (t) => {
+  const [a, b] = [await made(t, 'a'), await made(t, 'b')]
+  const peers = await Promise.all([a.connect(at(b)), b.connect(at(a)), a.connect(at(b))])
+  t.deepEqual(peers.map(({ name }) => name), ['b', 'a', 'b'])
+  await until(() => a.links().length === 1 && b.links().length === 1)
+  t.is(a.links()[0].id, b.links()[0].id)
+  t.is(await a.to('b').call('name'), 'b')
+  t.is(await b.to('a').call('name'), 'a')
+})
+
+test('nobody learns of the others, and the link is not closed for being idle', async (t) => {
+  const [a, b, c] = [await made(t, 'a'), await made(t, 'b', { idleLinkMs: 50 }), await made(t, 'c', { idleLinkMs: 50 })]
+  await Promise.all([b.connect(at(a)), c.connect(at(a))])
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.deepEqual(a.peers().map(({ name }) => name).sort(), ['b', 'c'])
+  t.deepEqual([b.peers().length, c.peers().length], [1, 1])
+  t.is(await a.to('c').call('name'), 'c')
+})
+
+test('a kept peer is dialled again by its address, also when its process was replaced', async (t) => {
+  const a = await made(t, 'a')
+  const port = Number(at(a).split(':').at(-1))
+  const b = await made(t, 'b')
+  const peer = await b.connect(at(a))
+  using held = b.keep(peer)
+  void held
+  await a.close()
+  await until(() => b.peers().length === 0)
+  const next = await made(t, 'a', { interfaces: new TcpInterface({ port }) })
+  await until(() => b.peers().length === 1)
+  t.is(b.peers()[0].id, next.id)
+  t.is(await b.to('a').call('name'), 'a')
+  await b.disconnect(b.peers()[0])
+  await new Promise((resolve) => setTimeout(resolve, 1000))
+  t.deepEqual(b.peers(), [], 'it was let go')
+})
+
+test('a stage believes a stranger only by a proof, or if it has no registry', async (t) => {
+  const secret = 'sixteen bytes or more'
+  for (const [registry, proof, believes] of [['none:', undefined, true], ['memory:connect', undefined, false], ['memory:connect', secret, true]] as const) {
+    const a = await made(t, 'a', { registry, secret: proof, interfaces: new TcpInterface() })
+    const b = await made(t, 'db', { secret: proof })
+    await b.connect(at(a))
+    t.is(await b.to('a').call('name'), 'a', 'who dials knows whom')
+    await until(() => a.links().length === 1)
+    t.is(a.peers('db').length, believes ? 1 : 0, `${registry} ${proof}`)
+    t.is(a.links()[0].peer.claimed, believes ? undefined : true)
+    await Promise.all([a.close(), b.close()])
+  }
+})
+
+test('a listed stage and one that is connected are matches of one name', async (t) => {
+  const secret = 'sixteen bytes or more'
+  const registry = 'memory:connect-both'
+  const [web, listed, far] = [await made(t, 'web', { registry, secret }), await made(t, 'api', { registry, secret }), await made(t, 'api', { secret })]
+  await until(() => web.peers().length === 1)
+  await web.connect(at(far))
+  const answers = new Set<string>()
+  for (let i = 0; i < 20; i++) for await (const { peer } of web.to('api').callAll('name')) answers.add(peer.id)
+  t.deepEqual([...answers].sort(), [listed.id, far.id].sort())
+  await far.close()
+  await until(() => web.peers('api').length === 1)
+  await listed.close()
+  await until(() => web.peers('api').length === 0)
+})
+
+test('actors of a stage that was connected are found', async (t) => {
+  const a = await made(t, 'a', { store: 'memory:connect-actors' })
+  const b = await made(t, 'b', { store: 'memory:connect-actors' })
+  a.define({ pattern: 'players.{id}', create: () => ({ hp: 100, attack(damage: number) { this.hp -= damage; return this.hp } }) } as never)
+  t.throws(() => (new Stage('x', 'none:') as Stage & { define(one: unknown): unknown }).define({ pattern: 'x.{id}', create: () => ({}) }), { message: /store/ })
+  await b.connect(at(a))
+  t.is(await b.actor<{ attack(damage: number): number }>('players.42').attack(10), 90)
+})
+
+test('what cannot be connected says why', async (t) => {
+  const a = await made(t, 'a')
+  const b = await made(t, 'b', { namespace: 'other' })
+  const closed = at(await (async () => { const gone = await made(t, 'gone'); const address = at(gone); await gone.close(); addresses.set(gone, [address]); return gone })())
+  const tried: [unknown, string, RegExp][] = [
+    [closed, 'DISCONNECTED', /ECONNREFUSED/], [at(a), 'WRONG_PEER', /itself/], ['memory://x', 'BAD_ARGUMENT', /begins with tcp:/], ['10.0.0.5:4000', 'BAD_ARGUMENT', /begins with tcp:/],
+    ['tcp://x:0', 'BAD_ARGUMENT', /1 to 65535/], [17, 'BAD_ARGUMENT', /expected one such as/], [at(b), 'WRONG_NAMESPACE', /namespace/],
+  ]
+  for (const [address, code, told] of tried) {
+    const error = await t.throwsAsync(a.connect(address as string), { instanceOf: StageError }, String(address)) as StageError
+    t.is(error.code, code as never, String(address))
+    t.regex(error.message, told)
+  }
+  t.throws(() => a.keep({ id: 'x', name: 'x' } as Peer), { code: 'BAD_ARGUMENT', message: /was not found by connect/ } as never)
+  await a.disconnect({ id: 'x', name: 'x' } as Peer)
+  t.throws(() => new Stage('x', 'none:x'), { message: /expected 'none:'/ })
+})
+
+test('send() reaches those to whom a link stands, and says so', async (t) => {
+  const [a, b, c] = [await made(t, 'a'), await made(t, 'b'), await made(t, 'c')]
+  t.is(a.send('b', 1), false)
+  const [peer] = await Promise.all([a.connect(at(b)), a.connect(at(c))])
+  const got: [string, string, unknown][] = []
+  for (const one of [b, c]) one.on('message', (from, value) => got.push([one.name, from.name, value]))
+  t.is(a.send(peer, { n: 1 }), true)
+  t.is(a.send(b.id, [2]), true)
+  t.is(a.send('c', new Map([['k', 3]])), true)
+  t.is(a.send(['b', c.id, 'nobody'], 'four'), 2)
+  t.is(a.send([], 5), 0)
+  t.is(a.send('nobody', 6), false)
+  await until(() => got.length === 5)
+  t.deepEqual(got.filter(([to]) => to === 'b').map(([, , value]) => value), [{ n: 1 }, [2], 'four'])
+  t.deepEqual(got.filter(([to]) => to === 'c').map(([, , value]) => value), [new Map([['k', 3]]), 'four'])
+  t.true(got.every(([, from]) => from === 'a'))
+  t.throws(() => a.send('b', () => {}), { code: 'BAD_ARGUMENT' } as never)
+  t.throws(() => a.send(17 as never, 1), { code: 'BAD_ARGUMENT' } as never)
+  await b.close()
+  await until(() => a.links().length === 1)
+  t.is(a.send(peer, 7), false)
+})
+
+test('a method cannot have the name under which values travel', async (t) => {
+  const a = await made(t, 'a')
+  t.throws(() => a.to('*').provide('@value', () => {}))
+})
