@@ -13,7 +13,7 @@ export interface UdxSocket extends EventEmitter {
   close(): Promise<void>
 }
 
-/** A Duplex of streamx. It takes no account of a reader that does not read. */
+/** A Duplex of streamx, which goes on receiving while nobody reads. */
 export interface UdxStream extends Duplex {
   readonly mtu: number
   connect(socket: UdxSocket, remoteId: number, port: number, host: string): void

@@ -5,7 +5,7 @@ import { newId, systemRandom } from '../src/random.js'
 import type { Clock, Entry, Lease, Random, Registry, View } from '../src/types.js'
 import { MemoryRegistry } from './memory.js'
 
-/** Lists a stage to itself. It has no store, so a stage that hosts actors needs the option `store`. */
+/** Lists a stage to itself, without a store: a stage that hosts actors needs the option `store`. */
 export class NoRegistry implements Registry {
   readonly address = 'none:'
   readonly lists = false

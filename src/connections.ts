@@ -34,7 +34,21 @@ export class Connections {
   constructor(private readonly options: ConnectionsOptions) {}
 
   /** @throws StageError BAD_ARGUMENT · TIMEOUT · DISCONNECTED · CLOSED, and the errors of a handshake */
-  async connect(address: string): Promise<Peer> {
+  async connect(addresses: readonly string[]): Promise<Peer> {
+    const errors: StageError[] = []
+    for (const address of addresses) {
+      try {
+        return await this.#connect(address)
+      } catch (error) {
+        errors.push(error as StageError)
+      }
+    }
+    const [last] = errors.slice(-1)
+    if (errors.length === 1) throw last
+    throw new StageError(last.code, errors.map(({ message }) => message).join('; '), { cause: last.cause, executed: 'no' })
+  }
+
+  async #connect(address: string): Promise<Peer> {
     const { clock, timeoutMs, links } = this.options
     const ending = new AbortController()
     const late = (): StageError => {
@@ -98,7 +112,7 @@ export class Connections {
     if (!held || held.timer || closed()) return
     held.timer = clock.setTimeout(() => {
       held.timer = undefined
-      this.connect(address).then(() => { held.failures = 0 }, (error: StageError) => {
+      this.#connect(address).then(() => { held.failures = 0 }, (error: StageError) => {
         if (this.#held.get(address) !== held) return
         if (held.failures++ === 0) log(name, `cannot reach the kept address ${address}: ${error.message}`)
         this.#again(address)

@@ -174,7 +174,7 @@ export class Directory {
     return true
   }
 
-  /** The link to a peer that no registry lists has ended. Its id may come back with another link. */
+  /** The link to a peer that no registry lists has ended; another link may bring the id back. */
   abandon(id: string): void {
     const entry = this.#entries.get(id)
     if (!this.#adopted.delete(id) || !entry) return

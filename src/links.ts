@@ -110,7 +110,7 @@ export class Links {
   }
 
   /**
-   * Dials an address, whoever lives there. @returns the peer, to which a link stands
+   * Dials an address without expecting anybody there. @returns the peer, to which a link stands
    * @throws StageError BAD_ARGUMENT no interface dials it · the errors of the connection and of the handshake
    */
   async connect(address: string, signal: AbortSignal): Promise<Peer> {
@@ -126,7 +126,7 @@ export class Links {
     if (failure) throw failure
     // of two connections of a pair the other one may have been chosen, and its link may be on its way
     return new Promise((resolve, reject) => {
-      this.need(peer as Peer, (error, link) => { if (link) resolve(link.peer); else reject(error as StageError) })
+      this.need(peer as Peer, (error, link) => { if (link) resolve(link.peer); else reject(error) })
     })
   }
 

@@ -164,18 +164,20 @@ export class StageCore extends TypedEmitter<StageEvents> {
   }
 
   /**
-   * Links to the stage at an address, without a registry: `tcp://10.0.0.5:4000`. Both stages know each other by name from then on,
-   * as long as the link stands; the other stage only if a secret or a certificate proves this one, or if it has the registry
-   * `none:`. `keep(peer)` dials the address again whenever the link ends.
+   * Links to the stage at an address, without a registry: `tcp://10.0.0.5:4000`; of a list the first that answers. Both stages
+   * know each other by name as long as the link stands: the dialled one only with a proof of this stage, by a secret or a
+   * certificate, unless its registry is `none:`. `keep(peer)` dials the address again whenever the link ends.
    * @returns the stage that was found there
    * @throws StageError BAD_ARGUMENT no interface of this stage dials such addresses · DISCONNECTED nobody answers there · TIMEOUT ·
    *   WRONG_PEER the address is this stage's own · AUTH_FAILED · WRONG_NAMESPACE · CHAIN_MISMATCH · VERSION_MISMATCH · CLOSED
    */
-  async connect(address: string): Promise<Peer> {
-    if (typeof address !== 'string') throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address: expected one such as tcp://10.0.0.5:4000`)
+  async connect(address: string | readonly string[]): Promise<Peer> {
+    const list: readonly unknown[] = Array.isArray(address) ? address : [address]
+    const wrong = list.find((one) => typeof one !== 'string')
+    if (wrong !== undefined || list.length === 0) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address: expected one such as tcp://10.0.0.5:4000, or a list of addresses of one stage`)
     const running = this.#run()
     if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    return outside(() => running.connections.connect(address))
+    return outside(() => running.connections.connect(list as readonly string[]))
   }
 
   /**

@@ -377,7 +377,7 @@ export interface TargetOptions {
   headers?: Readonly<Record<string, string | undefined>> | undefined
   /**
    * For `cast`: `unreliable` sends each message as a datagram, which may be lost and may overtake others, so that nothing waits
-   * behind a lost one. It needs a link over UDP and a message of one packet (about 1 KB); all others go as `ordered`, the default.
+   * behind a lost one. Without a link over UDP, and for a message beyond one packet (about 1 KB), the same as `ordered`, the default.
    * `unordered`: must arrive, in any order; goes as `ordered` over all interfaces of this library.
    */
   delivery?: Delivery | undefined

@@ -97,7 +97,7 @@ export class Framed extends Duplex implements Top {
     return this.#slabs.size + this.#inFlight
   }
 
-  /** Those of the carrier: a datagram is no part of any frame. */
+  /** The datagrams of the carrier, which are no part of any frame. */
   get datagrams(): Datagrams | undefined {
     return this.inner.datagrams
   }

@@ -8,6 +8,7 @@ import test, { type ExecutionContext } from 'ava'
 import { DetourInterface } from '../../examples/own-interface.js'
 import { FileRegistry } from '../../examples/own-registry.js'
 import { mixed } from '../../examples/own-wrapper.js'
+import { hasOpenssl } from '../helpers/authority.js'
 import { MariadbServer, NO_MARIADB, NO_POSTGRES, PostgresServer, hasMariadb, hasPostgres } from '../helpers/database-servers.js'
 import { NO_REDIS, RedisServer, hasRedis } from '../helpers/redis-server.js'
 import { interfaceSuite } from 'stagemesh/test/suites/interface'
@@ -221,6 +222,22 @@ test('game-loop', async (t) => {
 test('trace', async (t) => {
   ended(t, await run(t, 'trace'), 'caller api list', '  callee api list', '    caller db rows', '      callee db rows', '        caller api function n', '          callee api function n',
     '    caller carts.1 fill', '      callee carts.1 fill', '        caller db rows', '            caller db function n', '1 trace of 16 spans')
+})
+
+test('connect', async (t) => {
+  ended(t, await run(t, 'connect'), 'left has 0 from right', 'left has 100 from right', 'left has 300 from right')
+})
+
+test('worker-pool', async (t) => {
+  ended(t, await run(t, 'worker-pool'), '17984 primes below 200000', 'more than one thread took part: true')
+})
+
+;(hasOpenssl ? test : test.skip)('tls', async (t) => {
+  ended(t, await run(t, 'tls'), 'hello web, proven by certificate DNS:web', 'AUTH_FAILED: the certificate of db carries DNS:guest: expected DNS:db, or a SPIFFE URI that ends with /db')
+})
+
+test('positions', async (t) => {
+  ended(t, await run(t, 'positions'), 'hit the target', '120 datagrams were sent, ann is beyond 10: true')
 })
 
 /** The root of the package, from where this file lies once compiled. */

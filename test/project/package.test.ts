@@ -135,5 +135,6 @@ test('the members of Stage are few enough to know', async (t) => {
     for (const name of Object.getOwnPropertyNames(proto)) if (name !== 'constructor') own.add(name)
   }
   own.add('name')
-  t.true(own.size <= 25, `${own.size}: ${[...own].join(' ')}`)
+  // five of them are for stages that find each other without a registry of somebody else's
+  t.true(own.size <= 30, `${own.size}: ${[...own].join(' ')}`)
 })
