@@ -1,18 +1,23 @@
 /** The public door: composes the defaults. Only this file of `src/` knows registries, interfaces and wrappers. */
+import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { systemClock } from './clock.js'
 import { StageError, describe } from './errors.js'
 import { systemRandom } from './random.js'
 import type { ChainItem, CoreOptions, Parts, StreamCallback } from './options.js'
 import type { PeerStream } from './socketlike.js'
-import { sharedRegistry } from './shared.js'
+import { retain, sharedRegistry } from './shared.js'
 import { StageCore } from './stage.js'
 import type { Interface, Peer, Registry, TargetOptions, To } from './types.js'
 import { IpcInterface } from '../interfaces/ipc.js'
 import { MemoryInterface } from '../interfaces/memory.js'
-import { TcpInterface } from '../interfaces/tcp.js'
+import type { TlsOptions } from '../interfaces/shared/certificates.js'
+import { TcpInterface, type TcpOptions } from '../interfaces/tcp.js'
 import { LocalRegistry } from '../registries/local/registry.js'
 import { MemoryRegistry } from '../registries/memory.js'
+import type { Dialler } from '../registries/mesh/line.js'
+import { MeshRegistry } from '../registries/mesh/registry.js'
+import { Served } from '../registries/mesh/server.js'
 import { NoRegistry } from '../registries/none.js'
 import { RedisRegistry } from '../registries/redis/registry.js'
 import { SqlRegistry } from '../registries/sql/registry.js'
@@ -78,11 +83,11 @@ export class Stage extends StageCore {
     const { clock = systemClock, random = systemRandom, store } = options
     const parts = { clock, random }
     const named = options.registry ?? process.env['STAGE_REGISTRY']
-    const registry = opened(named ?? DEFAULT_REGISTRY, parts)
+    const registry = opened(named ?? DEFAULT_REGISTRY, parts, options.secret)
     super(name, options, {
       ...parts, registry,
       byDefault: named === undefined ? unnamed(given) : undefined,
-      store: store === undefined ? undefined : opened(store, parts),
+      store: store === undefined ? undefined : opened(store, parts, options.secret),
       interfaces: options.interfaces === undefined ? defaultInterfaces(registry, options, parts) : [options.interfaces].flat(),
       chain: defaultChain(),
     })
@@ -172,6 +177,78 @@ export class Stage extends StageCore {
   }
 }
 
+/** The namespace of stages that serve a registry, and of their clients. */
+const REGISTRY_NAMESPACE = 'stagemesh-registry'
+
+/** Options of `serveRegistry()`: where to listen, and the proof that clients need. */
+type ServeRegistryOptions = Pick<TcpOptions, 'port' | 'host' | 'bind' | 'tls' | 'secret' | 'insecure'>
+
+/** A registry that is being served. */
+interface ServedRegistry {
+  /** The URL for clients: `mesh://10.0.0.5:4444`. */
+  readonly url: string
+  /** Ends the service, and closes the registry. Stages keep their links and their last view. */
+  close(): Promise<void>
+}
+
+/**
+ * Serves a registry with its store to stages on other machines, which use it by the URL `mesh://host:port`.
+ * @param registry  as an object or as a URL: `local:/data`
+ * @throws StageError BAD_ARGUMENT the port is taken · TypeError it would listen beyond this machine without a secret
+ */
+export async function serveRegistry(registry: Registry | string, options: ServeRegistryOptions = {}): Promise<ServedRegistry> {
+  const parts = { clock: systemClock, random: systemRandom }
+  const behind = opened(registry, parts)
+  const served = new Served(behind, parts.clock)
+  const { secret, insecure } = options
+  const stage = new Stage('registry', { registry: 'none:', interfaces: new TcpInterface(options), namespace: REGISTRY_NAMESPACE, secret, insecure })
+  const methods = ['about', 'publish', 'renew', 'withdraw', 'warning', 'claim', 'commit', 'release', 'look', 'due'] as const
+  for (const method of methods) stage.to('*').provide(method, (...args: unknown[]) => (served[method] as (...args: unknown[]) => unknown)(...args))
+  stage.to('*').provide('watch', function (namespace: unknown) { return served.watch(namespace, this.signal) })
+  const release = retain(behind)
+  const [[address]] = await Promise.all([once(stage, 'listening') as Promise<[string[]]>, stage.ready()])
+  return {
+    url: `mesh://${address[0].replace(/^tcps?:\/\//, '')}`,
+    close: async () => {
+      await stage.close()
+      await served.close()
+      await release()
+    },
+  }
+}
+
+/** Options of `meshRegistry()`. */
+interface MeshOptions {
+  /** `mesh://10.0.0.5:4444`; several hosts with ports, `mesh://a:4444,b:4444`, are tried in order. */
+  url: string
+  /** The secret of the server, or several while it is replaced, the newest first. */
+  secret?: StageOptions['secret']
+  /** As in `TcpInterface`, if the server has TLS. */
+  tls?: TlsOptions | undefined
+}
+
+/**
+ * A registry that another process serves by `serveRegistry()`. The URL alone does as the `registry` of a stage, if the server has
+ * the secret of the stage, and no TLS.
+ * @throws StageError BAD_ARGUMENT
+ */
+export const meshRegistry = ({ url, secret, tls }: MeshOptions): Registry & Required<Pick<Registry, 'store'>> =>
+  new MeshRegistry(url, systemClock, () => registryDialler(secret, tls), tls ? 'tcps' : 'tcp')
+
+/** The stage by which a registry that another process serves is reached, without listening itself. */
+function registryDialler(secret: StageOptions['secret'], tls: TlsOptions | undefined): Dialler {
+  const tcp = new TcpInterface({ tls })
+  const through: Interface = { scheme: tcp.scheme, listen: () => Promise.resolve([]), connect: (address, signal) => tcp.connect(address, signal), close: () => tcp.close() }
+  const stage = new Stage('registry-client', { registry: 'none:', interfaces: through, namespace: REGISTRY_NAMESPACE, secret })
+  return {
+    connect: (address) => stage.connect(address),
+    disconnect: (peer) => stage.disconnect(peer),
+    call: (peer, method, args, timeoutMs, signal) => stage.to(peer, { timeoutMs, signal }).call(method, ...args),
+    onunlink: (gone) => void stage.on('unlink', gone),
+    close: () => stage.close(),
+  }
+}
+
 /** framing → rpc → actors. */
 const defaultChain = (): readonly ChainItem[] => [framing(), rpc(), actors()]
 
@@ -218,16 +295,17 @@ const twice = (option: string, place: string): TypeError =>
   new TypeError(`${option} is given twice, as the ${place} argument and among the options: remove one of the two`)
 
 /** A registry object as it is, or a registry by its URL, which stages of one process share if they run on the machine's clock. */
-function opened(registry: Registry | string, parts: Machine): Registry {
+function opened(registry: Registry | string, parts: Machine, secret?: StageOptions['secret']): Registry {
   if (isRegistry(registry)) return registry
   if (typeof registry !== 'string') throw new TypeError(`${describe(registry)} is not a registry: expected a URL, or an object with publish() and watch()`)
-  const made = byUrl(registry, parts)
+  const made = byUrl(registry, parts, secret)
   const shareable = made.lists !== false && parts.clock === systemClock && parts.random === systemRandom
-  return shareable ? sharedRegistry(registry, made) : made
+  // a server asks for the secret of the stage
+  return shareable ? sharedRegistry(made instanceof MeshRegistry ? `${registry} ${JSON.stringify(secret)}` : registry, made) : made
 }
 
 /** A registry by its URL, whose driver is loaded on first use. */
-function byUrl(registry: string, parts: Machine): Registry {
+function byUrl(registry: string, parts: Machine, secret: StageOptions['secret']): Registry {
   const scheme = /^([a-z+]+):/.exec(registry)?.[1]
   switch (scheme) {
     case 'redis': case 'rediss': case 'redis+sentinel': case 'rediss+sentinel': case 'redis+cluster': case 'rediss+cluster':
@@ -242,10 +320,11 @@ function byUrl(registry: string, parts: Machine): Registry {
     case 'none':
       if (registry === 'none:') return new NoRegistry(parts)
       throw new StageError('BAD_ARGUMENT', `${JSON.stringify(registry)} has text behind none: a stage without a registry has no place to name, expected 'none:'`)
+    case 'mesh': return meshRegistry({ url: registry, secret })
     case 'memory': return new MemoryRegistry(registry.slice('memory:'.length) || undefined, parts)
     default: {
       const shown = JSON.stringify(registry.replace(/\/\/.*@/, '//…@'))
-      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, redis+cluster:, postgres:, mysql:, mariadb:, sqlite:, local:, memory: or none:, or a registry object`)
+      throw new StageError('BAD_ARGUMENT', `${shown} is not a known kind of registry: expected redis:, rediss:, redis+sentinel:, redis+cluster:, postgres:, mysql:, mariadb:, sqlite:, mesh:, local:, memory: or none:, or a registry object`)
     }
   }
 }

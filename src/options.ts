@@ -84,6 +84,8 @@ export interface StageEvents {
   link: [peer: Peer]
   /** A link has ended, and why if it did not end by itself. */
   unlink: [peer: Peer, error: StageError | undefined]
+  /** The stage uses another server of its registry now. */
+  registry: [address: string]
   /** The peer has sent a value by `send()`. */
   message: [peer: Peer, value: unknown]
   /** The peer has opened a stream to this stage. */

@@ -69,6 +69,8 @@ export class Running {
   #draining = false
   #addresses: readonly string[] = []
   #listened = false
+  /** The address of the registry, when it was last seen. */
+  #place: string
   /** A peer could not reach the present addresses. */
   #unreachable = false
   /** Whether the top of a chain of one's own carries objects, known once a link has stood. */
@@ -82,6 +84,7 @@ export class Running {
       listed: () => this.tenure.isListed,
       hears: () => options.hears('error'),
     })
+    this.#place = registry.address
     const error = (one: Error): void => {
       silence.note(one)
       options.error(one)
@@ -95,7 +98,10 @@ export class Running {
     const tenure = this.tenure = new Tenure({
       registry, clock, random, ttlMs, entry,
       look: () => asked(surroundings),
-      onrenewed: () => { for (const layer of this.mounted) layer.onlease?.('renewed') },
+      onrenewed: () => {
+        this.#onplace(registry.address)
+        for (const layer of this.mounted) layer.onlease?.('renewed')
+      },
       onlost: (before) => this.#onlost(before),
       onerror: error,
     })
@@ -239,6 +245,14 @@ export class Running {
   }
 
   // ── events of the parts ───────────────────────────────────────────────────────────────────────────────────────
+
+  /** A registry that several servers serve may use another one now. */
+  #onplace(address: string): void {
+    if (address === this.#place) return
+    this.#place = address
+    log(this.options.name, `uses the registry ${address}`)
+    this.options.tell('registry', address)
+  }
 
   /** Told once for the present addresses: the first peer that cannot reach them is enough. */
   #onunreachable(peer: Peer, why: string, error: (one: Error) => void): void {

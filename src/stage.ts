@@ -50,6 +50,12 @@ export class StageCore extends TypedEmitter<StageEvents> {
     return this.#run().tenure.id
   }
 
+  /** The registry in use: its kind and place, without credentials. */
+  get registry(): { readonly address: string } {
+    const { registry } = this.#parts
+    return { get address() { return registry.address } }
+  }
+
   get namespace(): string {
     return this.#namespace
   }

@@ -35,6 +35,7 @@ export const surroundings: readonly Surrounded[] = [
   { page: 'README.md', has: 'class Player', after: "assert.equal(await viewer.actor<Player>('players.42').hp, 90)" },
   // this machine has no such files; test/interfaces/tls.test.ts runs the like
   { page: 'docs/deployment.md', has: '/etc/mesh/api.pem', before: "const registry = 'memory:'", throws: 'BAD_ARGUMENT' },
+  { page: 'docs/registries.md', has: 'await serveRegistry(', before: "const secret = 'sixteen bytes or more'\nconsole.log = () => {}" , after: "console.log = console.info" },
   { page: 'docs/registries.md', has: 'new SqlRegistry({ pool', before: 'const pool = { connect: async () => ({}) }' },
   { page: 'docs/registries.md', has: 'new RedisRegistry({ client })', before: 'const client = new Redis({ lazyConnect: true })' },
   {

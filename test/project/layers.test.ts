@@ -52,7 +52,7 @@ test('the plug-in folders do not import each other', (t) => {
 })
 
 test('siblings do not import each other, save a wrapper the type that the one below returns, and its codec', (t) => {
-  const allowed = new Set(['codec msgpack', 'msgpack codec', 'rpc codec', 'actors codec', 'json codec', 'memory shared', 'none memory', 'redis shared', 'local shared', 'sql shared', 'memory memory-stream', 'memory-stream memory', 'tcp shared', 'ipc shared', 'ipc ipc-place', 'ipc-place shared', 'websocket shared', 'websocket websocket-stream', 'websocket-stream shared', 'worker shared', 'child shared', 'udp shared', 'udp udx', 'udp udp-port', 'udp-port shared', 'udp-port udx'])
+  const allowed = new Set(['codec msgpack', 'msgpack codec', 'rpc codec', 'actors codec', 'json codec', 'memory shared', 'none memory', 'mesh shared', 'redis shared', 'local shared', 'sql shared', 'memory memory-stream', 'memory-stream memory', 'tcp shared', 'ipc shared', 'ipc ipc-place', 'ipc-place shared', 'websocket shared', 'websocket websocket-stream', 'websocket-stream shared', 'worker shared', 'child shared', 'udp shared', 'udp udx', 'udp udp-port', 'udp-port shared', 'udp-port udx'])
   // what a call carries, what stands around it, the options of a method, and which functions of an object are methods are the same for calls of peers and of actors
   const shared = new Set(['wrappers/rpc/context.ts', 'wrappers/rpc/interception.ts', 'wrappers/rpc/serving/provisions.ts', 'wrappers/rpc/serving/public-methods.ts', 'wrappers/rpc/calling/retries.ts'])
   const crossed = arrows.filter(({ from, to, type }) => folder(from) !== 'src' && folder(from) === folder(to) && part(from) !== part(to) && !type && !shared.has(to) && !allowed.has(`${part(from)} ${part(to)}`))

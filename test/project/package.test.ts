@@ -125,7 +125,8 @@ test('the public names are few enough to know', async (t) => {
   const named = [...door.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) => (list).split(',').map((one) => one.trim()).filter(Boolean))
   const declared = [...door.matchAll(/export (?:declare )?(?:interface|type|class|const|function) (\w+)/g)].map(([, name]) => name)
   const all = new Set([...named.map((name) => name.replace(/^type /, '')), ...declared])
-  t.true(all.size <= 60, `${all.size}: ${[...all].join(' ')}`)
+  // 60, and the two that serve a registry and use it
+  t.true(all.size <= 62, `${all.size}: ${[...all].join(' ')}`)
 })
 
 test('the members of Stage are few enough to know', async (t) => {

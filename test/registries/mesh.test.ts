@@ -1,0 +1,131 @@
+/** A registry that a stage serves: the suites over TCP, and what clients notice when servers go and come. */
+import test from 'ava'
+import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, StageError, TcpInterface, meshRegistry, serveRegistry } from '../../src/index.js'
+import { parseAddress } from '../../interfaces/shared/host.js'
+import { until } from '../helpers/until.js'
+import { registrySuite } from '../suites/registry.js'
+import { storeSuite } from '../suites/store.js'
+import type { Assertions } from '../suites/test.js'
+
+let count = 0
+
+/** An empty registry behind a server; `admin` is the registry itself. */
+async function served() {
+  const name = `served-${++count}`
+  const [admin, server] = [new MemoryRegistry(name), await serveRegistry(new MemoryRegistry(name))]
+  return {
+    admin, url: server.url,
+    close: async () => {
+      await server.close()
+      await admin.close()
+    },
+  }
+}
+
+registrySuite(test, async () => {
+  const { admin, url, close } = await served()
+  return {
+    open: () => meshRegistry({ url }),
+    edit: async (namespace, id, text) => admin.edit(namespace, id, text),
+    empty: async () => admin.empty(),
+    close,
+  }
+}, { name: 'mesh', ttlMs: 1500 })
+
+storeSuite(test, async () => {
+  const { admin, url, close } = await served()
+  return {
+    open: () => meshRegistry({ url }),
+    forget: async (namespace, actor) => admin.forget(namespace, actor),
+    empty: async () => admin.empty(),
+    fail: async (failing) => admin.fail(failing),
+    close,
+  }
+}, { name: 'mesh store' })
+
+const port = (url: string): number => parseAddress(url.replace('mesh:', 'tcp:')).port
+
+function stageOn(t: Assertions, registry: string, name: string, secret?: string): Stage {
+  const stage = new Stage(name, { registry, secret, interfaces: [new IpcInterface(), new TcpInterface()], ttlMs: 3000 })
+  t.teardown(() => stage.close())
+  stage.to('*').provide('name', () => name)
+  return stage
+}
+
+test('stages use it by its URL and their secret; without the secret they are told', async (t) => {
+  const secret = 'sixteen bytes or more'
+  const server = await serveRegistry('memory:mesh-secret', { secret })
+  t.teardown(() => server.close())
+  const [a, b] = [stageOn(t, server.url, 'a', secret), stageOn(t, server.url, 'b', secret)]
+  await Promise.all([a.ready(), b.ready()])
+  t.is(await a.to('b').call('name'), 'b')
+  const stranger = stageOn(t, server.url, 'stranger')
+  const error = await t.throwsAsync(stranger.ready(), { instanceOf: StageError }) as StageError
+  t.is(error.code, 'AUTH_FAILED')
+  t.throws(() => new MemoryInterface() && void meshRegistry({ url: 'mesh://nohost' }), { message: /expected mesh:\/\/host:port/ } as never)
+  await t.throwsAsync(serveRegistry('memory:mesh-open', { bind: '0.0.0.0' }), { message: /peers are not authenticated/ })
+})
+
+test('a server that is killed and comes back empty, under load: nobody notices but new stages', async (t) => {
+  t.timeout(120_000)
+  let server = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  const { url } = server
+  const stages = ['a', 'b', 'c'].map((name) => stageOn(t, url, name))
+  await Promise.all(stages.map((one) => one.ready()))
+  const ids = stages.map((one) => one.id)
+  let parts = 0
+  let calls = 0
+  let going = true
+  for (const one of stages) one.on('part', () => parts++)
+  const load = Promise.all(stages.map(async (one, i) => {
+    while (going) {
+      t.is(await one.to('abc'[(i + 1) % 3]).call('name'), 'abc'[(i + 1) % 3])
+      calls++
+      await new Promise((resolve) => setTimeout(resolve, 2))
+    }
+  }))
+  await server.close()
+  const late = stageOn(t, url, 'late')
+  await new Promise((resolve) => setTimeout(resolve, 8000)) // longer than a TTL and the grace
+  t.is(parts, 0)
+  server = await serveRegistry(new MemoryRegistry(`served-${++count}`), { port: port(url) })
+  t.teardown(() => server.close())
+  await late.ready()
+  await until(() => late.peers().length === 3)
+  t.is(await late.to('a').call('name'), 'a')
+  going = false
+  await load
+  t.deepEqual(stages.map((one) => one.id), ids)
+  t.is(parts, 0)
+  t.true(calls > 500, `${calls} calls`)
+})
+
+test('of several servers the first that answers is used, and the first of all again once it is back', async (t) => {
+  t.timeout(120_000)
+  let first = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  const second = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  t.teardown(() => second.close())
+  const hosts = [first.url, second.url].map((url) => url.slice('mesh://'.length))
+  const url = `mesh://${hosts.join(',')}`
+  const registry = meshRegistry({ url })
+  const [a, b] = ['a', 'b'].map((name) => {
+    const stage = new Stage(name, { registry, interfaces: new TcpInterface(), ttlMs: 3000 })
+    t.teardown(() => stage.close())
+    return stage
+  })
+  await Promise.all([a.ready(), b.ready()])
+  const ids = [a.id, b.id]
+  t.is(registry.address, first.url)
+  await first.close()
+  await until(() => registry.address === second.url)
+  const c = stageOn(t, second.url, 'c')
+  await c.ready()
+  await until(() => c.peers().length === 2)
+  first = await serveRegistry(new MemoryRegistry(`served-${++count}`), { port: port(first.url) })
+  t.teardown(() => first.close())
+  await until(() => registry.address === first.url, 60_000)
+  const d = stageOn(t, first.url, 'd')
+  await d.ready()
+  await until(() => d.peers().length === 2)
+  t.deepEqual([a.id, b.id], ids)
+})
