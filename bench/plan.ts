@@ -19,6 +19,9 @@ const peers = ['ws', 'deepkit', 'moleculer-tcp', 'moleculer-redis', 'grpc-bidi',
 const floors = ['raw-msgpack', 'raw-json', 'raw-ipc']
 const ours = ['stagemesh', 'stagemesh-json', 'stagemesh-ipc']
 const actors = ['actor', 'actor-durable']
+/** Carriers beside TCP, which is the floor of the first two tables; each has a floor of its own after them. */
+const carried = ['stagemesh', 'stagemesh-ipc', 'stagemesh-worker', 'stagemesh-child', 'stagemesh-tls', 'stagemesh-ws', 'stagemesh-udp']
+const carriers = [['tls', 'raw-tls', 'TLS'], ['ws', 'raw-ws', 'a WebSocket'], ['worker', 'raw-port', 'a thread']] as const
 const calls = (value: Kind, inFlight: number): Load => ({ kind: 'calls', value, inFlight })
 
 export const sections: readonly Section[] = [
@@ -30,6 +33,12 @@ export const sections: readonly Section[] = [
   { name: 'bytes-16', title: 'A buffer of 64 KiB, 16 in flight (only libraries that carry bytes)', load: calls('bytes', 16), floor: 'raw', adapters: ['raw-msgpack', ...ours, 'raw-holding', 'stagemesh-holding', 'actor', 'deepkit', 'grpc-bidi', 'grpc', 'capnweb'], unit: 'calls', by: 'rate' },
   { name: 'cast-10', title: 'A small object sent to ten receivers, without an answer', load: { kind: 'casts', value: 'small' }, floor: 'raw', adapters: [...floors, ...ours], unit: 'deliveries', by: 'rate' },
   { name: 'within', title: 'Calls within one process, a number as argument, 100 in flight', load: calls('number', 100), floor: 'promise', adapters: ['within-actor', 'within-actor-intercepted', 'within-actor-durable', 'within-rpc', 'within-memory', 'nact', 'comedy', 'moleculer-local'], unit: 'calls', by: 'rate' },
+  { name: 'carriers-100', title: 'Carriers: a small object, 100 calls in flight', load: calls('small', 100), floor: 'raw', adapters: carried, unit: 'calls', by: 'rate' },
+  { name: 'carriers-stream', title: 'Carriers: one stream of bytes', load: { kind: 'stream' }, floor: 'raw', adapters: carried, unit: 'bytes', by: 'rate' },
+  ...carriers.flatMap(([name, floor, words]): Section[] => [
+    { name: `${name}-100`, title: `Over ${words}: a small object, 100 calls in flight`, load: calls('small', 100), floor, adapters: [`stagemesh-${name}`], unit: 'calls', by: 'rate' },
+    { name: `${name}-stream`, title: `Over ${words}: one stream of bytes`, load: { kind: 'stream' }, floor, adapters: [`stagemesh-${name}`], unit: 'bytes', by: 'rate' },
+  ]),
   { name: 'stream', title: 'One stream of bytes', load: { kind: 'stream' }, floor: 'raw', adapters: ['raw-beside', 'raw-ipc', 'stagemesh', 'stagemesh-empty', 'stagemesh-ipc', 'raw-holding', 'stagemesh-holding', 'stagemesh-empty-holding'], unit: 'bytes', by: 'rate' },
 ]
 

@@ -24,6 +24,10 @@ const wants: readonly Want[] = [
   { what: 'the same, relative to raw in processes with an idle stage', least: 0.9, unit: '×', found: ({ ratio }) => ratio('stream', 'stagemesh-empty') / ratio('stream', 'raw-beside'), why: 'as above; V8 marks at a different rate in each process' },
   { what: 'RPC over ipc', least: 1, unit: '× over TCP', found: ({ ratio }) => ratio('small-100', 'stagemesh-ipc') / ratio('small-100', 'stagemesh'), why: 'on a unix socket a normal end looks like a crash, so each write is sent behind a head of six bytes' },
   { what: 'bytes over ipc', least: 1, unit: '× over TCP', found: ({ ratio }) => ratio('stream', 'stagemesh-ipc') / ratio('stream', 'stagemesh'), why: 'as for the buffer of 64 KiB: the reader spends a fifth of its time in collections, 81 of the whole heap in two seconds, and the writer waits for it' },
+  ...(['tls', 'ws', 'worker'] as const).flatMap((name): Want[] => [
+    { what: `RPC over ${{ tls: 'TLS', ws: 'WebSocket', worker: 'a thread' }[name]}`, least: 0.25, unit: '× its raw', found: ({ ratio }) => ratio(`${name}-100`, `stagemesh-${name}`) },
+    { what: `bytes over ${{ tls: 'TLS', ws: 'WebSocket', worker: 'a thread' }[name]}`, least: 0.5, unit: '× its raw stream', found: ({ ratio }) => ratio(`${name}-stream`, `stagemesh-${name}`) },
+  ]),
   { what: 'p99 of small calls while a stream uses the whole capacity of their link', most: 10, unit: '× without', found: ({ fact }) => fact('beside', 'p99, times its own') },
   { what: 'a call of an actor of the same process', least: 2_000_000, unit: 'a second', found: ({ rate }) => rate('within', 'within-actor'), why: 'reading the clocks, for the deadline and for the lease before each turn, takes a sixth of the time, and no other part more than a fifteenth. The target was set when the local call of moleculer did 3.35 M a second: see its line' },
   { what: 'a call of an actor of another process', least: 0.8, unit: '× RPC', found: ({ ratio }) => ratio('small-100', 'actor') / ratio('small-100', 'stagemesh'), why: 'its address, its method and a list of arguments are additional bytes on the wire, and its owner runs a turn, which checks the lease and the clocks' },

@@ -1,5 +1,5 @@
 /** The minimum that calls need on a socket: a length, an id, and one write for all data of a tick. */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 /** Payloads above this size are not copied into the batch. */
 const COPIED_MAX = 16 * 1024
@@ -9,7 +9,7 @@ export class Batch {
   #at = 0
   #scheduled = false
 
-  constructor(private readonly socket: Socket) {}
+  constructor(private readonly socket: Duplex) {}
 
   add(id: number, payload: Buffer): void {
     const copied = payload.length <= COPIED_MAX
@@ -40,11 +40,11 @@ export class Batch {
 }
 
 /** Calls `each` for every whole frame; a payload is only valid until `each` returns. */
-export function frames(socket: Socket, each: (id: number, payload: Buffer) => void): void {
+export function frames(socket: Duplex, each: (id: number, payload: Buffer) => void): void {
   let parts: Buffer[] = []
   let held = 0
   let needed = 8
-  socket.on('data', (chunk) => {
+  socket.on('data', (chunk: Buffer) => {
     held += chunk.length
     parts.push(chunk)
     if (held < needed) return // a large frame is joined once, when all of it has come

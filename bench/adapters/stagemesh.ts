@@ -5,7 +5,7 @@ import { Echo } from './echo.js'
 import { raw } from './raw.js'
 
 /** A stage with default options, except that it has only the interface that is measured. */
-function adapter(make: () => Interface, options: () => StageOptions = () => ({})): Adapter {
+export function adapter(make: () => Interface, options: () => StageOptions = () => ({})): Adapter {
   const empty = options().chain?.length === 0
   const stage = (name: string, folder: string): Stage => new Stage(name, new LocalRegistry(folder), make(), options())
   return {

@@ -92,7 +92,7 @@ test('the carrier in use is killed under load: the next takes over, and no call 
   }))
   const order: string[] = []
   const took: number[] = []
-  for (const _ of near) {
+  for (let i = 0; i < near.length; i++) {
     const began = performance.now()
     const before = answered
     while (answered < before + 200) await new Promise((resolve) => setTimeout(resolve, 1))

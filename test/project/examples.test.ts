@@ -236,6 +236,10 @@ test('worker-pool', async (t) => {
   ended(t, await run(t, 'tls'), 'hello web, proven by certificate DNS:web', 'AUTH_FAILED: the certificate of db carries DNS:guest: expected DNS:db, or a SPIFFE URI that ends with /db')
 })
 
+test('three-machines', async (t) => {
+  ended(t, await run(t, 'three-machines'), 'red is there', 'blue is there', '2 visits, counted on one of them', '3 visits, counted on another: true')
+})
+
 test('positions', async (t) => {
   ended(t, await run(t, 'positions'), 'hit the target', '120 datagrams were sent, ann is beyond 10: true')
 })
