@@ -73,12 +73,11 @@ test('a thread that ends is gone at once, and one that blocks is waited for', as
   const blocked = stage.to('a').call('block', 1000)
   t.is(await stage.to('a').call('echo', 'after it'), 'after it')
   await blocked
-  const unlinked = once(stage, 'unlink')
+  const unlinked = Promise.all([once(stage, 'unlink'), once(a, 'exit')])
   const ended = stage.to('a').call('end')
   const error = await t.throwsAsync(ended, { instanceOf: StageError }) as StageError
   t.is(error.code, 'DISCONNECTED')
   await unlinked
-  await once(a, 'exit')
   await until(() => stage.links().length === 0)
 })
 
