@@ -52,7 +52,8 @@ class Channelled {
   /** The interface at the other end was closed: nobody answers there. */
   away = false
 
-  constructor(private readonly channel: Channel, private readonly onopen: (to: string, port: Port) => void, private readonly onfewer: () => void) {
+  /** @param speaks  false in a child until its parent has spoken: a parent of another kind must not get messages that it does not know */
+  constructor(private readonly channel: Channel, public speaks: boolean, private readonly onopen: (to: string, port: Port) => void, private readonly onfewer: () => void) {
     channel.on('message', this.#onmessage)
     channel.on('disconnect', this.#onend)
     channel.on('exit', this.#onend)
@@ -112,12 +113,16 @@ class Channelled {
 
   #send(parcel: Parcel): void {
     // an error means that the other end is gone, which the channel reports itself
-    if (this.channel.connected && !this.#closed) this.channel.send?.(parcel, () => {})
+    if (this.speaks && this.channel.connected && !this.#closed) this.channel.send?.(parcel, () => {})
   }
 
   readonly #onmessage = (message: unknown): void => {
     const { stagemesh: id, open, it, probe } = (message ?? {}) as Partial<Record<keyof Parcel, unknown>>
     if (typeof id !== 'number') return
+    if (!this.speaks) {
+      this.speaks = true
+      this.#send({ stagemesh: 0, it: HERE })
+    }
     if (id === 0) {
       this.away = it === AWAY
       if (this.away) for (const dialled of this.#unanswered) this.#ports.get(dialled)?.onmessage('refused')
@@ -174,7 +179,7 @@ export class ChildInterface implements Interface {
     knownOptions('the child interface', options, ['clock', 'random'])
     this.#clock = options.clock ?? systemClock
     this.#address = `child://${newId(options.random ?? systemRandom)}`
-    if (process.send) this.#add(process as unknown as Channel)
+    if (process.send) this.#add(process as unknown as Channel, false)
   }
 
   /**
@@ -184,12 +189,12 @@ export class ChildInterface implements Interface {
    */
   attach(child: ChildProcess): this {
     if (typeof child?.send !== 'function' || !child.connected) throw new TypeError(`${describe(child)} has no channel: expected a child that fork() has made, and that is still connected`)
-    this.#add(child)
+    this.#add(child, true)
     return this
   }
 
-  #add(channel: Channel): void {
-    const one = new Channelled(channel, (to, port) => this.#take(to, port), () => {
+  #add(channel: Channel, speaks: boolean): void {
+    const one = new Channelled(channel, speaks, (to, port) => this.#take(to, port), () => {
       if (one.closed) this.#forget(one)
       else if (this.#closed && one.size === 0) one.close()
     })
@@ -229,7 +234,7 @@ export class ChildInterface implements Interface {
     if (!/^child:\/\/[\w-]{8,64}$/.test(address)) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected child:// and an id`)
     signal.throwIfAborted()
     const known = this.#known.get(address)
-    const asked = known && !known.closed ? [known] : [...this.#channels].filter((one) => !one.away)
+    const asked = known && !known.closed ? [known] : [...this.#channels].filter((one) => one.speaks && !one.away)
     if (asked.length === 0 || known?.away) throw refused(address, known ? undefined : elsewhere())
     const far = new AbortController()
     const dials = asked.map(async (channel) => {

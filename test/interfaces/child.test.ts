@@ -82,6 +82,21 @@ test('a child that is killed is gone at once', async (t) => {
   if (a.exitCode === null) await once(a, 'exit')
 })
 
+test('a parent of another kind gets no messages', async (t) => {
+  const folder = await tempFolder(t)
+  const child = fork(compiled('test/helpers/forked-stage.js'), ['a', folder])
+  t.teardown(() => void child.kill('SIGKILL'))
+  const got: unknown[] = []
+  child.on('message', (message) => got.push(message))
+  const stage = new Stage('other', new LocalRegistry(folder))
+  t.teardown(() => stage.close())
+  await stage.ready()
+  await until(() => stage.peers('a').length === 1)
+  child.send('mine')
+  await until(() => got.length > 0)
+  t.deepEqual(got, ['yours'])
+})
+
 test('an address that no channel leads to is refused, as of another process; a child without a channel is told', async (t) => {
   const error = await t.throwsAsync(new ChildInterface().connect('child://nobody-0001', new AbortController().signal)) as NodeJS.ErrnoException
   t.is(error.code, 'ECONNREFUSED')
