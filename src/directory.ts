@@ -165,6 +165,12 @@ export class Directory {
     if (entry) this.#part(entry, 'closed')
   }
 
+  /** Another registry is used: what the one before has reported says nothing about its entries. */
+  moved(): void {
+    this.#gone.clear()
+    this.#zombies.clear()
+  }
+
   /** A peer that no registry lists is known from now on, until `abandon`. @returns whether it is new */
   adopt(entry: Entry): boolean {
     if (this.#entries.has(entry.id) || this.#gone.has(entry.id) || this.options.own(entry.id)) return false

@@ -16,8 +16,9 @@ import { Picked } from './selection.js'
 import { retain } from './shared.js'
 import type { PeerStream } from './socketlike.js'
 import { Steps } from './steps.js'
+import { Swap } from './swap.js'
 import { TypedEmitter } from './typed-emitter.js'
-import type { LinkEnd, Peer, TargetOptions, To, Wrapper } from './types.js'
+import type { LinkEnd, Peer, Registry, TargetOptions, To, Wrapper } from './types.js'
 
 /** One node of the mesh, as its users see it. From the first use on, its parts are in its `Running`. */
 export class StageCore extends TypedEmitter<StageEvents> {
@@ -25,6 +26,9 @@ export class StageCore extends TypedEmitter<StageEvents> {
   #namespace: string
   readonly #options: CoreOptions
   readonly #parts: Parts
+  readonly #swap: Swap
+  /** Closes the registry that is used in place of the stage's own. */
+  #joined: (() => Promise<void>) | undefined
   #ownChain: ChainItem[] | undefined
   readonly #release: readonly (() => Promise<void>)[]
   #running: Running | undefined
@@ -38,7 +42,8 @@ export class StageCore extends TypedEmitter<StageEvents> {
     this.#namespace = checkIdentifier(options.namespace ?? process.env['STAGE_NAMESPACE'] ?? 'default', 'the namespace')
     checkStageOptions(options, parts.interfaces, options.chain ?? parts.chain)
     this.#options = options
-    this.#parts = parts
+    this.#swap = new Swap(parts.registry)
+    this.#parts = { ...parts, registry: this.#swap }
     this.#meta = options.meta === undefined ? NO_META : checkMeta(options.meta)
     this.#release = [...new Set([parts.registry, parts.store ?? parts.registry])].map(retain)
     // until then the namespace and the chain may still be set; a stage that nobody uses is listed all the same
@@ -187,6 +192,29 @@ export class StageCore extends TypedEmitter<StageEvents> {
   }
 
   /**
+   * Uses another registry from now on, or the stage's own again: the stage leaves the one before, and is listed there under the
+   * same id. @throws StageError why it cannot be listed there; the registry before is used again then
+   */
+  protected async useRegistry(registry: Registry | undefined): Promise<void> {
+    const { directory } = this.#run()
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    const release = registry && retain(registry)
+    const before = this.#swap.use(registry)
+    directory.moved()
+    try {
+      await this.#run().describe()
+    } catch (error) {
+      this.#swap.use(before)
+      directory.moved()
+      await release?.()
+      throw error
+    }
+    const left = this.#joined
+    this.#joined = release
+    await left?.()
+  }
+
+  /**
    * Ends the link to a peer now, with a goodbye to both ends: calls in progress fail. An address that `keep(peer)` holds is let
    * go. The peer may link again.
    */
@@ -253,7 +281,7 @@ export class StageCore extends TypedEmitter<StageEvents> {
     }
     await Promise.all([
       ...interfaces.map((one) => steps.take(1000, `the interface ${one.scheme}`, () => one.close())),
-      ...this.#release.map((release) => steps.take(1000, 'the registry', release)),
+      ...[...this.#release, ...(this.#joined ? [this.#joined] : [])].map((release) => steps.take(1000, 'the registry', release)),
     ])
     log(this.name, 'closed')
   }

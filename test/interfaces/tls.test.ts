@@ -14,7 +14,7 @@ import { Authority, NO_OPENSSL, hasOpenssl, pem, type Certified } from '../helpe
 import { until } from '../helpers/until.js'
 import { interfaceSuite } from '../suites/interface.js'
 
-const on = hasOpenssl ? test : test.skip
+const check = hasOpenssl ? test : test.skip
 if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
 
 const authority = hasOpenssl ? new Authority() : undefined
@@ -53,7 +53,7 @@ async function pair(t: ExecutionContext, api: Side, client: Side, options: Stage
 
 const both = (certified: Certified): Side => ({ ...certified, mutual: true })
 
-on('with certificates of both ends a call passes, and says by what its caller has proven its name', async (t) => {
+check('with certificates of both ends a call passes, and says by what its caller has proven its name', async (t) => {
   const { api, client } = await pair(t, both(certify('DNS:api')), both(certify('URI:spiffe://mesh/ns/default/client')))
   const peer = await new Promise<Peer>((resolve) => { client.once('link', resolve); void client.to('api').call('who').catch(() => {}) })
   t.is(peer.proven, 'certificate DNS:api')
@@ -61,13 +61,13 @@ on('with certificates of both ends a call passes, and says by what its caller ha
   t.regex(addressOf(api), /^tcps:\/\/127\.0\.0\.1:\d+$/)
 })
 
-on('with a certificate of the dialled end, and a secret, the caller is proven by the secret', async (t) => {
+check('with a certificate of the dialled end, and a secret, the caller is proven by the secret', async (t) => {
   const secret = 'sixteen bytes or more'
   const { client } = await pair(t, certify('IP:127.0.0.1'), certify('DNS:client'), { secret })
   t.is(await client.to('api').call('who'), 'secret')
 })
 
-on('a value in place of a path, several authorities, and a name that is no DNS name', async (t) => {
+check('a value in place of a path, several authorities, and a name that is no DNS name', async (t) => {
   const api = pem(certify('URI:spiffe://mesh/api'))
   const { client } = await pair(t, { ...api, ca: [readFileSync(other!.ca), api.ca], mutual: true }, { ...pem(certify('DNS:x,DNS:client')), mutual: true })
   t.is(await client.to('api').call('who'), 'certificate DNS:client')
@@ -84,7 +84,7 @@ const refusals: Record<string, { api(): Side, client(): Side, told: RegExp }> = 
   'a callee with neither its name nor its host in its certificate': { api: () => certify('IP:127.0.0.2'), client: () => certify('DNS:client'), told: /certificate of api carries no name: expected DNS:api, .* or the host 127\.0\.0\.1/ },
 }
 for (const [title, { api, client, told }] of Object.entries(refusals)) {
-  on(`refused: ${title}`, async (t) => {
+  check(`P6: refused: ${title}`, async (t) => {
     const [a, c] = [api(), client()]
     const stages = await pair(t, a, c)
     const error = await t.throwsAsync(stages.client.to('api').call('who'), { instanceOf: StageError }) as StageError
@@ -93,7 +93,7 @@ for (const [title, { api, client, told }] of Object.entries(refusals)) {
   })
 }
 
-on('the end that refuses says so too', async (t) => {
+check('P6: the end that refuses says so too', async (t) => {
   const stages = await pair(t, both(certify('DNS:api')), both(certify('DNS:mallory')))
   const refused = once(stages.api, 'refused') as Promise<[StageError]>
   await t.throwsAsync(stages.client.to('api').call('who'))
@@ -102,7 +102,7 @@ on('the end that refuses says so too', async (t) => {
   t.regex(error.message, /carries DNS:mallory/)
 })
 
-on('refused: a caller that shows no certificate', async (t) => {
+check('refused: a caller that shows no certificate', async (t) => {
   const { api } = await pair(t, both(certify('DNS:api')), both(certify('DNS:client')))
   const options = { ca: readFileSync(authority!.ca), ALPNProtocols: ['stagemesh'], checkServerIdentity: () => undefined }
   const stream = connectTls({ ...parseAddress(addressOf(api), 'tcps'), ...options } as ConnectionOptions)
@@ -122,7 +122,7 @@ on('refused: a caller that shows no certificate', async (t) => {
   t.regex((await refused)[0].message, /certificate of client is missing/)
 })
 
-on('a man in the middle with a valid certificate is found out by the secret', async (t) => {
+check('P6: a man in the middle with a valid certificate is found out by the secret', async (t) => {
   const secret = 'sixteen bytes or more'
   const mallory = certify('DNS:mallory,IP:127.0.0.1')
   const registry = new MemoryRegistry(`tls-middle-${++count}`)
@@ -145,7 +145,7 @@ on('a man in the middle with a valid certificate is found out by the secret', as
   t.regex(error.message, /somebody between them/)
 })
 
-on('certificates are replaced under load, and no call fails', async (t) => {
+check('P6: certificates are replaced under load, and no call fails', async (t) => {
   const [a, c] = [certify('DNS:api'), certify('DNS:client')]
   const { api, client } = await pair(t, both(a), both(c), { idleLinkMs: 100 })
   const serial = (side: Stage): Promise<string> => new Promise((resolve, reject) => {
@@ -172,7 +172,7 @@ on('certificates are replaced under load, and no call fails', async (t) => {
   t.true(calls > 100, `${calls} calls`)
 })
 
-on('files that cannot be used are told of, and the old ones stay', async (t) => {
+check('files that cannot be used are told of, and the old ones stay', async (t) => {
   const a = certify('DNS:api')
   const { api, client } = await pair(t, both(a), both(certify('DNS:client')))
   const [, error] = await Promise.all([writeFileSync(a.cert, 'no PEM'), once(api, 'error') as Promise<[Error]>])
@@ -180,7 +180,7 @@ on('files that cannot be used are told of, and the old ones stay', async (t) => 
   t.is(await client.to('api').call('who'), 'certificate DNS:client')
 })
 
-on('misuse is told at once', (t) => {
+check('misuse is told at once', (t) => {
   const files = certify('DNS:api')
   const wrong: [Side, RegExp][] = [
     [{ ...files, cert: '/none/cert.pem' }, /cannot read tls\.cert: ENOENT/],
@@ -192,14 +192,14 @@ on('misuse is told at once', (t) => {
   for (const [tls, told] of wrong) t.throws(() => new TcpInterface({ tls }), { message: told })
 })
 
-on('beyond the machine, TLS without mutual certificates needs a secret', (t) => {
+check('beyond the machine, TLS without mutual certificates needs a secret', (t) => {
   const files = certify('DNS:api')
   t.true(new TcpInterface({ bind: '0.0.0.0', tls: files }).exposed)
   t.false(new TcpInterface({ bind: '0.0.0.0', tls: both(files) }).exposed)
   t.throws(() => new Stage('a', { registry: 'memory:', interfaces: new TcpInterface({ bind: '0.0.0.0', tls: files }) }), { message: /mutual/ })
 })
 
-on('a port without TLS, and a TLS server that is no stage, are told apart', async (t) => {
+check('a port without TLS, and a TLS server that is no stage, are told apart', async (t) => {
   const files = certify('IP:127.0.0.1')
   const tls = new TcpInterface({ tls: files })
   const plain = new TcpInterface()
@@ -213,7 +213,7 @@ on('a port without TLS, and a TLS server that is no stage, are told apart', asyn
   await plain.close()
 })
 
-on('connections that never finish their TLS handshake do not keep others out', async (t) => {
+check('connections that never finish their TLS handshake do not keep others out', async (t) => {
   const files = certify('IP:127.0.0.1')
   const [listener, dialler] = [new TcpInterface({ tls: files }), new TcpInterface({ tls: files })]
   t.teardown(() => listener.close())
@@ -241,7 +241,7 @@ const names: [string, string, string | undefined][] = [
   ['URI:spiffe://mesh/my%20app', 'my app', 'URI:spiffe://mesh/my%20app'], ['email:api', 'api', undefined],
   ['DNS:x,DNS:api', 'api', 'DNS:api'], ['URI:spiffe://m/x%2C DNS:api', 'api', undefined],
 ]
-on('which names a certificate proves', async (t) => {
+check('which names a certificate proves', async (t) => {
   const { X509Certificate } = await import('node:crypto')
   for (const [san, name, proves] of names) {
     const certificate = new X509Certificate(readFileSync(certify(san).cert))

@@ -41,7 +41,7 @@ test('two stages know each other by name as long as the link stands', async (t) 
   t.is(await a.to('b').call('name'), 'b')
 })
 
-test('both dial at once, and one link stands', async (t) => {
+test('P7: both dial at once, and one link stands', async (t) => {
   const [a, b] = [await made(t, 'a'), await made(t, 'b')]
   const peers = await Promise.all([a.connect(at(b)), b.connect(at(a)), a.connect(at(b))])
   t.deepEqual(peers.map(({ name }) => name), ['b', 'a', 'b'])

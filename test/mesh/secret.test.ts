@@ -29,7 +29,7 @@ for (const [one, other, good] of pairs) {
   })
 }
 
-test('a secret is replaced in two rounds of restarts under load, and no call fails', async (t) => {
+test('P6: a secret is replaced in two rounds of restarts under load, and no call fails', async (t) => {
   t.timeout(60_000)
   const registry = `memory:secrets-${++count}`
   const client = started(t, registry, 'client', [NEW, OLD])

@@ -25,7 +25,7 @@ const seenBy = (child: ChildProcess): Promise<Seen> => {
   return answer
 }
 
-test('three processes over a served registry that is killed and comes back empty, under load: nobody notices but new ones', async (t) => {
+test('P5: three processes over a served registry that is killed and comes back empty, under load: nobody notices but new ones', async (t) => {
   t.timeout(120_000)
   let server = started(t, 'serve')
   const url = await told<string>(server, 'url')
