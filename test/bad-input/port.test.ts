@@ -49,6 +49,7 @@ const wrong: [field: string, ...values: unknown[]][] = [
   ['from', ...[undefined, null, 5, 'tcp://x:1', [5], [null], ['x'], ['ipc:///\u202e'], ['tcp://x:0'], Array(33).fill('tcp://x:1'), [`ipc:///${'x'.repeat(257)}`]].map((addresses) => ({ id: 'mallory-0001', name: 'mallory', addresses }))],
   ['nonce', undefined, 5, '', 'n'.repeat(42), 'n'.repeat(44), {}],
   ['chain', undefined, null, 'framing', [5], { length: 2 }, Array(33).fill('x')],
+  ['keys', null, 5, 'x', {}, [5], [null], Array(5).fill('x'), ['x'.repeat(257)]],
   ['expect', null, 5, '', 'a b', {}],
   ['last', null, 5, 'closed', {}, { of: 5, state: 'closed' }, { of: 'x', state: 'open' }],
 ]

@@ -2,6 +2,9 @@
 import test, { type ExecutionContext } from 'ava'
 import { once } from 'node:events'
 import { Stage, StageError, TcpInterface, type Peer, type StageOptions } from '../../src/index.js'
+import { systemClock } from '../../src/clock.js'
+import { handshake } from '../../src/handshake.js'
+import { systemRandom } from '../../src/random.js'
 import { until } from '../helpers/until.js'
 
 const addresses = new WeakMap<Stage, readonly string[]>()
@@ -161,4 +164,25 @@ test('send() reaches those to whom a link stands, and says so', async (t) => {
 test('a method cannot have the name under which values travel', async (t) => {
   const a = await made(t, 'a')
   t.throws(() => a.to('*').provide('@value', () => {}))
+})
+
+test('an introduction that is none is refused, and the stage goes on', async (t) => {
+  const a = await made(t, 'a')
+  const dialler = new TcpInterface()
+  const said: unknown[] = [null, 5, 'text', [], {}, { meta: {}, announces: null }, { meta: {}, announces: [] }, { announces: 'x' }]
+  for (const [i, introduction] of said.entries()) {
+    const stream = await dialler.connect(at(a), new AbortController().signal)
+    t.teardown(() => void stream.destroy())
+    const error = await t.throwsAsync(handshake({
+      stream, dialled: true, clock: systemClock, random: systemRandom, namespace: 'default', self: { id: `mallory-${i}000`, name: 'mallory', addresses: [] },
+      chain: ['framing', 'rpc:msgpack', 'actors'], isGone: () => false, ongone: () => {}, onproven: () => {}, decide: () => ({ ready: 1 }),
+      introduces: true, introduction: () => introduction as never, onintroduced: () => {},
+    }), { instanceOf: StageError }, JSON.stringify(introduction)) as StageError
+    t.is(error.code, 'PROTOCOL_ERROR', JSON.stringify(introduction))
+    t.regex(error.message, /introduction/)
+  }
+  t.deepEqual(a.peers(), [])
+  const b = await made(t, 'b')
+  await b.connect(at(a))
+  t.is(await b.to('a').call('name'), 'a')
 })
