@@ -9,7 +9,8 @@ import { systemRandom } from '../src/random.js'
 import type { Clock, Interface, Random, Timer } from '../src/types.js'
 import { checkPath, draftFor, formatPath, ownPlace, parsePath, pipeName, remakeFolder, take, TOUCH_MS, type Place } from './ipc-place.js'
 import { said } from './shared/said.js'
-import { bound, dialled, ignore } from './shared/socket.js'
+import { Once } from './shared/once.js'
+import { bound, dialled } from './shared/socket.js'
 
 /** Options of the interface between processes of one machine. */
 export interface IpcOptions {
@@ -35,8 +36,7 @@ export class IpcInterface implements Interface {
   readonly #random: Random
   #server: Server | undefined
   #place: Place | undefined
-  #listening: Promise<readonly string[]> | undefined
-  #closing: Promise<void> | undefined
+  readonly #once = new Once()
   #watch: Timer | undefined
   #looking: Promise<void> | undefined
   #touchAt = 0
@@ -54,11 +54,7 @@ export class IpcInterface implements Interface {
 
   /** @throws StageError BAD_ARGUMENT the path is too long or taken, or there is no folder for one · the system's own error */
   listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
-    if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
-    if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
-    this.#listening = this.#listen(onstream)
-    this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
-    return this.#listening
+    return this.#once.listen(() => this.#listen(onstream))
   }
 
   async #listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
@@ -92,7 +88,7 @@ export class IpcInterface implements Interface {
 
   /** Checks every two seconds that the file still exists: cleaners of `/tmp` delete old files without seeing that they are in use. */
   #follow(bind: () => Promise<void>, failed = ''): void {
-    if (this.#closing || !this.#place) return
+    if (this.#once.closed || !this.#place) return
     this.#watch = this.#clock.setTimeout(() => {
       this.#looking = this.#look(bind).then(() => '', (error: unknown) => asError(error).message).then((failure) => {
         if (failure && failure !== failed) log('ipc', `a socket has disappeared and cannot be created again: ${failure}`)
@@ -126,12 +122,10 @@ export class IpcInterface implements Interface {
 
   /** Stops listening. Accepted streams belong to their receivers and stay open. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    return this.#once.close(() => this.#close())
   }
 
   async #close(): Promise<void> {
-    await this.#listening?.catch(ignore)
     this.#watch?.cancel()
     await this.#looking
     this.#place?.leave()

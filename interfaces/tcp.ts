@@ -9,6 +9,7 @@ import { log } from '../src/log.js'
 import { StageError, asError, describe } from '../src/errors.js'
 import type { Clock, Interface, Timer } from '../src/types.js'
 import { bindError, checkPort, formatAddress, isHost, isLoopback, isWildcard, parseAddress, placeOf, publicHost, type Machine } from './shared/host.js'
+import { Once } from './shared/once.js'
 import { bound, cutOff, dialled, ending, ignore, proto } from './shared/socket.js'
 import type { TlsOptions } from './shared/certificates.js'
 import { Tls } from './shared/tls.js'
@@ -62,8 +63,7 @@ export class TcpInterface implements Interface {
   readonly #machine: () => Machine
   readonly #tls: Tls | undefined
   #server: Server | undefined
-  #listening: Promise<readonly string[]> | undefined
-  #closing: Promise<void> | undefined
+  readonly #once = new Once()
   #watch: Timer | undefined
 
   /** @throws TypeError for an invalid port, host or secret · StageError BAD_ARGUMENT for files of `tls` that cannot be used */
@@ -89,11 +89,7 @@ export class TcpInterface implements Interface {
   listen(
     onstream: (stream: Duplex) => void, onaddresses: (addresses: readonly string[]) => void = ignore, ontrouble: (error: Error) => void = ignore,
   ): Promise<readonly string[]> {
-    if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
-    if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
-    this.#listening = this.#listen(onstream, onaddresses, ontrouble)
-    this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
-    return this.#listening
+    return this.#once.listen(() => this.#listen(onstream, onaddresses, ontrouble))
   }
 
   async #listen(
@@ -130,10 +126,10 @@ export class TcpInterface implements Interface {
 
   /** Checks every two seconds whether the address has changed: laptops change networks, containers get an address late. */
   #follow(look: (host: string) => void): void {
-    if (this.#closing) return
+    if (this.#once.closed) return
     this.#watch = this.#clock.setTimeout(() => {
       // between two networks there is no address, or two for a moment: the published one stays until the choice is clear
-      void this.#find().then((host) => { if (!this.#closing) look(host) }, ignore).finally(() => this.#follow(look))
+      void this.#find().then((host) => { if (!this.#once.closed) look(host) }, ignore).finally(() => this.#follow(look))
     }, WATCH_MS)
   }
 
@@ -150,12 +146,10 @@ export class TcpInterface implements Interface {
 
   /** Stops listening. Accepted streams belong to their receivers and stay open. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    return this.#once.close(() => this.#close())
   }
 
-  async #close(): Promise<void> {
-    await this.#listening?.catch(ignore)
+  #close(): void {
     this.#watch?.cancel()
     this.#tls?.close()
     // the port is free when `close` returns; its callback would wait for the end of every stream

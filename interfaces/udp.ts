@@ -6,7 +6,6 @@ import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { onAbort } from '../src/abort.js'
 import { systemClock } from '../src/clock.js'
-import { StageError } from '../src/errors.js'
 import { knownOptions } from '../src/known-options.js'
 import { log } from '../src/log.js'
 import { systemRandom } from '../src/random.js'
@@ -14,6 +13,7 @@ import { checkSecret } from '../src/secret.js'
 import type { Clock, Datagrams, Interface, Random, Timer } from '../src/types.js'
 import { bindError, checkPort, formatAddress, isLoopback, parseAddress, placeOf, publicHost } from './shared/host.js'
 import { PortStream } from './shared/port-stream.js'
+import { Once } from './shared/once.js'
 import { cutOff, ignore } from './shared/socket.js'
 import { UdpPort } from './udp-port.js'
 import { loadUdx, type Udx, type UdxFrom, type UdxSocket, type UdxStream } from './udx.js'
@@ -83,8 +83,7 @@ export class UdpInterface implements Interface {
   /** Streams that were opened here, by who opened them; a repeated packet gets the same answer. */
   readonly #opened = new Map<string, number>()
   readonly #ids = new Set<number>()
-  #listening: Promise<readonly string[]> | undefined
-  #closing: Promise<void> | undefined
+  readonly #once = new Once()
 
   /** @throws TypeError for an invalid port, host or secret */
   constructor(options: UdpOptions = {}) {
@@ -105,11 +104,7 @@ export class UdpInterface implements Interface {
 
   /** @throws StageError BAD_ARGUMENT the port is taken, the address is not this machine's, or udx-native is missing */
   listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
-    if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
-    if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
-    this.#listening = this.#listen(onstream)
-    this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
-    return this.#listening
+    return this.#once.listen(() => this.#listen(onstream))
   }
 
   async #listen(onstream: (stream: Duplex) => void): Promise<readonly string[]> {
@@ -280,12 +275,10 @@ export class UdpInterface implements Interface {
 
   /** Stops listening. Accepted streams belong to their receivers and stay open. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    return this.#once.close(() => this.#close())
   }
 
   async #close(): Promise<void> {
-    await this.#listening?.catch(ignore)
     this.#server?.removeAllListeners('message')
     // it closes with its last stream
     const closed = this.#server?.close()

@@ -14,6 +14,7 @@ import { Strangers, place } from '../src/strangers.js'
 import type { Clock, Interface } from '../src/types.js'
 import { Certificates, type TlsOptions } from './shared/certificates.js'
 import { bindError, checkPort, formatAddress, isLoopback, isWildcard, placeOf, publicHost } from './shared/host.js'
+import { Once } from './shared/once.js'
 import { bound, ignore } from './shared/socket.js'
 import { explained, securityOf } from './shared/tls.js'
 import { MESSAGE_BYTES, WebSocketStream } from './websocket-stream.js'
@@ -75,8 +76,7 @@ export class WebSocketInterface implements Interface {
   readonly #strangers: Strangers
   /** Connections to a port of our own that are no WebSocket yet, by remote address and port; each is called when that changes. */
   readonly #unfinished = new Map<string, () => void>()
-  #listening: Promise<readonly string[]> | undefined
-  #closing: Promise<void> | undefined
+  readonly #once = new Once()
   #stop: () => void = ignore
 
   /** @throws TypeError for an option that is wrong · StageError BAD_ARGUMENT for files of `tls` that cannot be used */
@@ -105,15 +105,12 @@ export class WebSocketInterface implements Interface {
 
   /** @throws StageError BAD_ARGUMENT the port is taken, the address is not this machine's, or which to publish is unclear */
   listen(onstream: (stream: Duplex) => void, _onaddresses?: unknown, ontrouble: (error: Error) => void = ignore): Promise<readonly string[]> {
-    if (this.#closing) return Promise.reject(new StageError('CLOSED', 'this interface was closed'))
-    if (this.#listening) return Promise.reject(new TypeError('this interface is already listening; use one for each stage'))
-    this.#listening = this.#listen(onstream, ontrouble)
-    this.#listening.catch(() => { this.#listening = undefined }) // the caller may try again
-    return this.#listening
+    return this.#once.listen(() => this.#listen(onstream, ontrouble))
   }
 
   async #listen(onstream: (stream: Duplex) => void, ontrouble: (error: Error) => void): Promise<readonly string[]> {
     const { WebSocketServer } = await import('ws')
+    if (this.#once.closed) throw closedEarly()
     const webSockets = new WebSocketServer({
       noServer: true, clientTracking: false, maxPayload: MESSAGE_BYTES, perMessageDeflate: false, handleProtocols: () => PROTOCOL, ...CLOSE,
     })
@@ -125,8 +122,21 @@ export class WebSocketInterface implements Interface {
     }
     server.on('upgrade', upgrade)
     this.#stop = () => void server.off('upgrade', upgrade)
-    if (url === undefined && !server.listening) await new Promise<void>((resolve) => server.once('listening', resolve))
+    if (url === undefined && !server.listening) await this.#bound(server)
     return [url ?? this.#published(server)]
+  }
+
+  /** Resolves when a server of the user's listens. @throws StageError CLOSED the interface was closed meanwhile */
+  #bound(server: Server): Promise<void> {
+    const stop = this.#stop
+    return new Promise((resolve, reject) => {
+      server.once('listening', resolve)
+      this.#stop = () => {
+        stop()
+        server.off('listening', resolve)
+        reject(closedEarly())
+      }
+    })
   }
 
   #published(server: Server): string {
@@ -244,19 +254,16 @@ export class WebSocketInterface implements Interface {
 
   /** Stops listening. Accepted streams belong to their receivers and stay open, as does a server that was passed. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  async #close(): Promise<void> {
     this.#stop()
-    // a server that was passed may never listen
-    if (!this.#options.server) await this.#listening?.catch(ignore)
-    this.#stop()
-    this.#tls?.close()
-    this.#strangers.close()
+    return this.#once.close(() => {
+      this.#stop()
+      this.#tls?.close()
+      this.#strangers.close()
+    })
   }
 }
+
+const closedEarly = (): StageError => new StageError('CLOSED', 'this interface was closed before it listened')
 
 type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 

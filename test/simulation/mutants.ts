@@ -50,7 +50,7 @@ export const mutants: readonly Mutant[] = [
   mutant('functions are never released', 'stats().functions', 'wrappers/rpc/wire/functions.js', 'if (given.held > 0)', 'if (given.held > -1)'),
   mutant('views of a look and of the watch before it overtake each other', 'P5', 'src/watch.js', 'this.#held.push(view);', 'this.#show(view);', { slow: true }),
   mutant('of the views that a look held back the last alone is shown', 'P5', 'src/watch.js', 'this.#held.push(view);', 'this.#held = [view];', { slow: true }),
-  mutant('a change takes nobody out', 'P4', 'src/directory.js', 'return removed.map(', 'return [].map('),
+  mutant('a change takes nobody out', 'P4', 'src/directory.js', 'return removed.filter(', 'return [].filter('),
   mutant('a watch that is behind misses a change', 'P4', 'registries/shared/views.js', '.version > seen)', '.version > seen + 1)'),
   mutant('actors are placed by what peers announced before', 'the reminder', 'wrappers/actors/announcements.js', 'for (const { id } of gone)\n            this.#remove(id);', '', { slow: true }),
   mutant('the watch before a look goes on beside it', 'P23', 'src/watch.js', 'this.#current?.abort();\n        this.#retry', 'this.#retry', { slow: true }),
