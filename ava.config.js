@@ -3,7 +3,7 @@
  * whose programs have timeouts of their own, run afterwards, one at a time (`npm run test:alone`): beside other files, each
  * would measure the load of the others.
  */
-const alone = ['processes/*', 'network/*', 'simulation/*', 'fuzz/*', 'project/outside'].map((files) => `dist/test/${files}.test.js`)
+const alone = ['processes/*', 'network/*', 'simulation/*', 'fuzz/*', 'project/outside', 'project/masterless'].map((files) => `dist/test/${files}.test.js`)
 const onlyThose = process.env.STAGEMESH_ALONE === '1'
 
 export default {

@@ -68,8 +68,6 @@ type Machine = Pick<Parts, 'clock' | 'random'>
 
 /** One node of the mesh: a name by which others reach it, and the way to reach others by theirs. */
 export class Stage extends StageCore {
-  readonly #secret: StageOptions['secret']
-
   /**
    * @param name     the name for others: 1 to 128 bytes of text in NFC, without control characters, `*`, `?`, `/` and white
    *                 space at its ends
@@ -92,23 +90,8 @@ export class Stage extends StageCore {
       store: store === undefined ? undefined : opened(store, parts, options.secret),
       interfaces: options.interfaces === undefined ? defaultInterfaces(registry, options, parts) : [options.interfaces].flat(),
       chain: defaultChain(),
+      served: (hosts, { secret }) => meshRegistry({ url: `mesh://${hosts.join(',')}`, secret }),
     })
-    this.#secret = options.secret
-  }
-
-  /**
-   * Leaves the stage's registry for one that another process serves by `serveRegistry()`, as `mesh://` with these hosts would: the
-   * stage is listed there under the same id, and its links stay. Actors are kept in the store of that registry from then on.
-   * @param hosts  `10.0.0.5:4444`, tried in order
-   * @throws StageError BAD_ARGUMENT · REGISTRY_UNAVAILABLE · NAME_TAKEN · AUTH_FAILED; the stage stays where it was then
-   */
-  async join(...hosts: readonly string[]): Promise<void> {
-    await this.useRegistry(meshRegistry({ url: `mesh://${hosts.join(',')}`, secret: this.#secret }))
-  }
-
-  /** Takes `join()` back: the stage is listed in its own registry again. @throws StageError why it is not */
-  async leave(): Promise<void> {
-    await this.useRegistry(undefined)
   }
 
   override to<Top extends Duplex = PeerStream>(to: To, callback: StreamCallback<Top>): Target

@@ -64,6 +64,8 @@ export interface Parts {
   store?: Registry | undefined
   interfaces: readonly Interface[]
   chain: readonly ChainItem[]
+  /** The registry that a process serves at one of these hosts. */
+  served?(hosts: readonly string[], options: CoreOptions): Registry
   clock: Clock
   random: Random
 }

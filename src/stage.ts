@@ -192,26 +192,18 @@ export class StageCore extends TypedEmitter<StageEvents> {
   }
 
   /**
-   * Uses another registry from now on, or the stage's own again: the stage leaves the one before, and is listed there under the
-   * same id. @throws StageError why it cannot be listed there; the registry before is used again then
+   * Leaves the stage's registry for one that another process serves by `serveRegistry()`: the stage is listed there under the same
+   * id, and its links stay. Actors are kept in the store of that registry from then on, unless the option `store` names another.
+   * @param hosts  `10.0.0.5:4444`, as in `mesh://10.0.0.5:4444`; several are tried in order
+   * @throws StageError BAD_ARGUMENT · REGISTRY_UNAVAILABLE · NAME_TAKEN · AUTH_FAILED; the stage stays where it was then
    */
-  protected async useRegistry(registry: Registry | undefined): Promise<void> {
-    const { directory } = this.#run()
-    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
-    const release = registry && retain(registry)
-    const before = this.#swap.use(registry)
-    directory.moved()
-    try {
-      await this.#run().describe()
-    } catch (error) {
-      this.#swap.use(before)
-      directory.moved()
-      await release?.()
-      throw error
-    }
-    const left = this.#joined
-    this.#joined = release
-    await left?.()
+  async join(...hosts: readonly string[]): Promise<void> {
+    await this.#use(this.#parts.served?.(hosts, this.#options))
+  }
+
+  /** Takes `join()` back: the stage is listed in its own registry again. @throws StageError why it is not */
+  async leave(): Promise<void> {
+    await this.#use(undefined)
   }
 
   /**
@@ -250,6 +242,26 @@ export class StageCore extends TypedEmitter<StageEvents> {
   /** A verb that a layer of the chain gives to the stage. @throws TypeError if no layer gives it */
   verb(name: string): (...args: unknown[]) => unknown {
     return this.#run().verb(name)
+  }
+
+  /** Lists the stage in another registry, or in its own again. @throws StageError why not; the registry before is used again then */
+  async #use(registry: Registry | undefined): Promise<void> {
+    const { directory } = this.#run()
+    if (this.#closing) throw new StageError('CLOSED', 'this stage is closed')
+    const release = registry && retain(registry)
+    const before = this.#swap.use(registry)
+    directory.moved()
+    try {
+      await this.#run().describe()
+    } catch (error) {
+      this.#swap.use(before)
+      directory.moved()
+      await release?.()
+      throw error
+    }
+    const left = this.#joined
+    this.#joined = release
+    await left?.()
   }
 
   #beforeUse(what: string): void {

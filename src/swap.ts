@@ -24,7 +24,7 @@ export class Swap implements Registry {
     return this.#now
   }
 
-  /** Uses another registry from now on, or the first one again: open watches go on there. @returns the one that was used before */
+  /** Uses another registry from now on, or the first one again: open watches go on there. @returns the registry that was used until now */
   use(registry: Registry = this.own): Registry {
     const before = this.#now
     this.#now = registry
@@ -58,7 +58,7 @@ export class Swap implements Registry {
   }
 
   close(): Promise<void> {
-    return Promise.resolve() // the registries belong to whoever opened them
+    return Promise.resolve() // their openers close the registries
   }
 }
 
