@@ -250,6 +250,7 @@ export class ChildInterface implements Interface {
       throw refused(address, known ? undefined : elsewhere())
     } finally {
       release()
+      far.abort(new Error('another channel led there'))
     }
   }
 

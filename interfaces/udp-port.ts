@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '../src/types.js'
 import type { Port, PortMessage } from './shared/port-stream.js'
 import type { UdxStream } from './udx.js'
 
@@ -9,6 +10,8 @@ const NUMBER = 1
 const WORDS = ['accepted', 'refused', 'end', 'gone', 'reset'] as const
 /** The most bytes of one message: a larger chunk is cut, so that a head cannot announce more than this. */
 const MESSAGE_BYTES = 64 * 1024
+/** How long the other end may take to end its direction. */
+const CUT_MS = 3000
 
 export class UdpPort implements Port {
   #onmessage: (message: PortMessage) => void = () => {}
@@ -18,12 +21,14 @@ export class UdpPort implements Port {
   /** Bytes that the message at the front needs, as far as is known. */
   #needed = HEAD
   #closed = false
+  #cut: Timer | undefined
 
-  constructor(private readonly stream: UdxStream, onclosed: () => void) {
+  constructor(private readonly stream: UdxStream, private readonly clock: Clock, onclosed: () => void) {
     stream.on('data', (chunk: Buffer) => this.#take(chunk))
     stream.on('error', () => {}) // `close` follows
     stream.on('end', () => this.#end())
     stream.on('close', () => {
+      this.#cut?.cancel()
       this.#end()
       onclosed()
     })
@@ -61,6 +66,8 @@ export class UdpPort implements Port {
     this.#closed = true
     this.stream.end()
     this.stream.resume()
+    // a stream of UDX closes when both ends have ended it, and the other end may never do so
+    this.#cut = this.clock.setTimeout(() => this.stream.destroy(), CUT_MS)
   }
 
   #end(): void {

@@ -61,8 +61,10 @@ const COOKIE_MS = 30_000
 const AGAIN_MS = 250
 /** The largest datagram, in bytes: with all heads it fits the packets of any usual network. */
 const DATAGRAM_BYTES = 1150
-/** Bytes under way before a writer waits: 50 ms of a network of 640 Mbit/s. */
-const WINDOW = 4 * 1024 * 1024
+/** Bytes under way before a writer waits: 50 ms of a network of 160 Mbit/s. */
+const WINDOW = 1024 * 1024
+/** The most streams that others may have opened here. */
+const STREAMS_MAX = 10_000
 
 /** Reliable, ordered streams over UDP, with datagrams beside them. Traffic is not encrypted: use it within networks that you trust. */
 export class UdpInterface implements Interface {
@@ -123,9 +125,10 @@ export class UdpInterface implements Interface {
   }
 
   #onpacket(udx: Udx, socket: UdxSocket, bytes: Buffer, from: UdxFrom, onstream: (stream: Duplex) => void): void {
-    if (bytes.length < PACKET || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return
+    // nobody can answer port 0
+    if (from.port === 0 || bytes.length < PACKET || !bytes.subarray(0, MAGIC.length).equals(MAGIC)) return
     const answer = (kind: number, body: Buffer): void => {
-      if (from.port > 0) socket.trySend(packet(kind, bytes.subarray(5, COOKIE_AT), body), from.port, from.host)
+      socket.trySend(packet(kind, bytes.subarray(5, COOKIE_AT), body), from.port, from.host)
     }
     if (bytes[4] === HELLO) answer(COOKIE, this.#cookie(from.host, 0))
     if (bytes[4] !== OPEN) return
@@ -135,6 +138,7 @@ export class UdpInterface implements Interface {
     const key = `${from.host} ${from.port} ${bytes.toString('hex', 5, COOKIE_AT)}`
     let id = this.#opened.get(key)
     if (id === undefined) {
+      if (this.#opened.size >= STREAMS_MAX) return
       id = this.#newId()
       this.#opened.set(key, id)
       const raw = udx.createStream(id)
@@ -153,7 +157,7 @@ export class UdpInterface implements Interface {
 
   /** @param onclosed  nothing more comes over it */
   #stream(raw: UdxStream, id: number, onclosed: () => void): PortStream {
-    const port = new UdpPort(raw, () => {
+    const port = new UdpPort(raw, this.#clock, () => {
       this.#ids.delete(id)
       onclosed()
     })
@@ -208,7 +212,10 @@ export class UdpInterface implements Interface {
     let again: Timer | undefined
     return new Promise<Buffer>((resolve, reject) => {
       const release = onAbort(signal, () => end(signal.reason as Error))
+      let over = false
       const end = (error: Error | undefined, cookie?: Buffer): void => {
+        if (over) return
+        over = true
         again?.cancel()
         release()
         socket.removeAllListeners().on('error', ignore).close()
@@ -225,7 +232,9 @@ export class UdpInterface implements Interface {
       }
       socket.on('error', fail)
       socket.on('message', (bytes) => { if (answers(bytes, COOKIE, nonce)) end(undefined, bytes.subarray(COOKIE_AT, PACKET)) })
-      socket.connect(port, ip, send)
+      // Node hands over the error of a connect that failed at once
+      const connected = (error?: NodeJS.ErrnoException): void => { if (error) fail(error); else if (!over) send() }
+      socket.connect(port, ip, connected)
     })
   }
 

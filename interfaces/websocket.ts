@@ -1,6 +1,5 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
@@ -16,7 +15,7 @@ import { Certificates, type TlsOptions } from './shared/certificates.js'
 import { bindError, checkPort, formatAddress, isLoopback, isWildcard, placeOf, publicHost } from './shared/host.js'
 import { Once } from './shared/once.js'
 import { bound, ignore } from './shared/socket.js'
-import { explained, securityOf } from './shared/tls.js'
+import { SERVER, explained, securityOf } from './shared/tls.js'
 import { MESSAGE_BYTES, WebSocketStream } from './websocket-stream.js'
 
 /** Options of the WebSocket interface. */
@@ -116,14 +115,21 @@ export class WebSocketInterface implements Interface {
     })
     const upgrade = this.#upgrades(webSockets, onstream)
     const { server, url } = this.#options
-    if (!server) {
-      const own = await this.#open(upgrade, ontrouble)
-      return [url ?? this.#published(own)]
+    try {
+      if (!server) {
+        const own = await this.#open(upgrade, ontrouble)
+        return [url ?? this.#published(own)]
+      }
+      server.on('upgrade', upgrade)
+      this.#stop = () => void server.off('upgrade', upgrade)
+      if (url === undefined && !server.listening) await this.#bound(server)
+      return [url ?? this.#published(server)]
+    } catch (error) {
+      // it will be tried again
+      this.#stop()
+      this.#stop = ignore
+      throw error
     }
-    server.on('upgrade', upgrade)
-    this.#stop = () => void server.off('upgrade', upgrade)
-    if (url === undefined && !server.listening) await this.#bound(server)
-    return [url ?? this.#published(server)]
   }
 
   /** Resolves when a server of the user's listens. @throws StageError CLOSED the interface was closed meanwhile */
@@ -140,7 +146,9 @@ export class WebSocketInterface implements Interface {
   }
 
   #published(server: Server): string {
-    const { address, port } = server.address() as AddressInfo
+    const place = server.address()
+    if (typeof place !== 'object' || place === null) throw new StageError('BAD_ARGUMENT', `the server listens at ${describe(place)}, which peers cannot dial: pass the address that they can as \`url\``)
+    const { address, port } = place
     const host = this.#options.server ? this.#options.host ?? (isWildcard(address) ? undefined : address) : this.#host
     return `${formatAddress(host ?? publicHost(networkInterfaces(), address), port, this.scheme)}${this.#path}`
   }
@@ -154,12 +162,12 @@ export class WebSocketInterface implements Interface {
     }
     const { port = DEFAULTS.port } = this.#options
     const server: Server = certificates
-      ? createHttps({ ...limits, ...certificates.material, minVersion: 'TLSv1.3', requestCert: certificates.mutual, rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS }, answer)
+      ? createHttps({ ...limits, ...certificates.material, ...SERVER, requestCert: certificates.mutual, rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS }, answer)
       : createHttp(limits, answer)
     if (certificates) {
       const https = server as HttpsServer
       https.on('tlsClientError', (_error, socket) => socket.destroy())
-      certificates.follow((material) => https.setSecureContext({ ...material, minVersion: 'TLSv1.3' }), ontrouble)
+      certificates.follow((material) => https.setSecureContext({ ...material, ...SERVER }), ontrouble)
     }
     server.on('connection', (socket) => {
       const stranger = this.#strangers.enter(place(socket.remoteAddress), () => socket.destroy())
@@ -187,7 +195,7 @@ export class WebSocketInterface implements Interface {
       const { headers, url = '' } = request
       if (url.split('?')[0] !== this.#path) {
         // on a server of the user's, another listener may want it
-        if (!this.#options.server) refuse(socket, 404, `a stage listens at ${this.#path}`)
+        if ((this.#options.server?.listenerCount('upgrade') ?? 1) === 1) refuse(socket, 404, `a stage listens at ${this.#path}`)
         return
       }
       if (headers.origin !== undefined) return refuse(socket, 403, 'pages of browsers cannot be stages')
@@ -203,8 +211,9 @@ export class WebSocketInterface implements Interface {
 
   /** The secret is not bound to the TLS session: a load balancer in between may have one session with each end. */
   #secured(stream: WebSocketStream, socket: TLSSocket | undefined): Duplex {
-    const proves = this.#tls?.mutual && socket?.encrypted ? securityOf(socket, true).proves : undefined
-    return proves ? Object.assign(stream, { security: { proves } }) : stream
+    if (!this.#tls?.mutual) return stream
+    const proves = socket?.encrypted ? securityOf(socket, true).proves : () => { throw new StageError('AUTH_FAILED', 'the connection is not encrypted, so it proves nothing') }
+    return Object.assign(stream, { security: { proves } })
   }
 
   /**
@@ -216,6 +225,7 @@ export class WebSocketInterface implements Interface {
     if (!url) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected ${FORM}`)
     signal.throwIfAborted()
     const { material, mutual } = this.#tls ?? {}
+    if (mutual && url.protocol !== 'wss:') throw new StageError('AUTH_FAILED', `${address} is not encrypted, and this stage accepts peers by their certificates alone (tls.mutual): expected wss:`)
     const options: ClientOptions = {
       perMessageDeflate: false, maxPayload: MESSAGE_BYTES, followRedirects: false, ...CLOSE,
       ...(url.protocol === 'wss:' && material ? { ...material, minVersion: 'TLSv1.3' } : {}),

@@ -99,6 +99,10 @@ export class Greeter {
       const greeting = await handshake({
         stream, clock, random, namespace, isGone,
         ongone: () => { if (id === self().id) ongone() },
+        certify: (peer) => {
+          const certified = security?.proves?.(peer.name)
+          made.proven = [...(secret === undefined ? [] : ['secret']), ...(certified === undefined ? [] : [certified])].join(' and ') || undefined
+        },
         unreachable: (peer) => this.holder.slots.get(peer.id)?.unreachable(clock),
         onunreachable: (peer, why) => this.options.onunreachable(this.#peer(peer), why),
         introduces: dialled === 'anybody',
@@ -115,8 +119,6 @@ export class Greeter {
         onhello: (peer) => rise?.(find(peer.id)?.name === peer.name ? LISTED : NAMED),
         onproven: (peer, link) => {
           this.#checkName(peer)
-          const certified = security?.proves?.(peer.name)
-          made.proven = [...(secret === undefined ? [] : ['secret']), ...(certified === undefined ? [] : [certified])].join(' and ') || undefined
           rise?.(PROVEN)
           met = peer
           this.#underway.add(made.id = link)
@@ -252,6 +254,10 @@ export class Greeter {
   /** @throws StageError WRONG_PEER the peer claims another name than the registry lists for its id */
   #checkName({ id, name }: Pick<Identity, 'id' | 'name'>): void {
     const listed = this.options.find(id)
+    const slot = this.holder.slots.get(id)
+    if (!listed && slot && slot.links.size > 0 && slot.peer.name !== name) {
+      throw new StageError('WRONG_PEER', `the peer calls itself ${name}, but a link to ${id} stands under the name ${slot.peer.name}`)
+    }
     if (!listed || listed.name === name) return
     throw new StageError('WRONG_PEER', `the peer calls itself ${name}, but the registry lists ${id} as ${listed.name}`)
   }

@@ -36,6 +36,8 @@ export interface HandshakeOptions extends HelloOptions {
   isGone(id: string): boolean
   /** The other end, proven if there is a secret, says that it has seen our id reported gone. */
   ongone(): void
+  /** The secret is proven, if there is one. @throws StageError AUTH_FAILED the carrier does not prove the name of the peer; the peer is told */
+  certify?(peer: Identity): void
   /** The dialler does not know whom it dials, so both ends describe themselves. */
   introduces?: boolean | undefined
   introduction?(): Introduction
@@ -126,6 +128,7 @@ async function dial(exchange: Exchange, o: HandshakeOptions): Promise<[Greeting,
   if (o.self.id < theirs.from.id) exchange.last()
   const reply = await exchange.receive()
   if (reply['proof'] === undefined) throw unproven()
+  o.certify?.(theirs.from)
   checkGone(o, theirs.from, gone, reply['gone'])
   noticed(o, theirs.from, reply['unreachable'])
   if (o.introduces) o.onintroduced?.(theirs.from, reply['introduction'])
@@ -152,6 +155,7 @@ async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greetin
   exchange.seal(seal(o, theirs, mine))
   const proof = await exchange.receive()
   if (proof['proof'] === undefined) throw unproven()
+  o.certify?.(theirs.from)
   const gone = o.isGone(theirs.from.id)
   if (gone) exchange.send({ gone })
   checkGone(o, theirs.from, gone, proof['gone'])

@@ -70,6 +70,8 @@ export class Certificates {
    * @param onerror  the new files cannot be used, so the old ones stay; not called while they are being replaced one by one
    */
   follow(onchange: (material: Material) => void, onerror: (error: StageError) => void): void {
+    // an interface that could not listen tries again, with another server
+    this.#timer?.cancel()
     if (this.#given.some(([, pem]) => pathOf(pem) !== undefined)) this.#follow(onchange, onerror, undefined)
   }
 
@@ -106,8 +108,7 @@ export class Certificates {
   #look(): string {
     return this.#given.map(([, pem]) => {
       const path = pathOf(pem)
-      const found = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false })
-      return found ? `${found.ino} ${found.mtimeMs} ${found.size}` : ''
+      return path === undefined ? '' : stateOf(path)
     }).join('\n')
   }
 
@@ -119,6 +120,16 @@ export class Certificates {
     const material: Material = { cert, key, ...(ca.length === 0 ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) }
     contextOf(material)
     return material
+  }
+}
+
+/** What changes when the file does. */
+function stateOf(path: string): string {
+  try {
+    const { ino, mtimeMs, size } = statSync(path)
+    return `${ino} ${mtimeMs} ${size}`
+  } catch (thrown) {
+    return String((thrown as NodeJS.ErrnoException).code)
   }
 }
 

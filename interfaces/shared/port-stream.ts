@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream'
+import { StageError } from '../../src/errors.js'
 import { cutOff, ignore } from './socket.js'
 
 // A stream over a channel of messages, such as a MessagePort. A channel takes everything at once, so the writer counts what
@@ -14,6 +15,8 @@ export interface PortStreamOptions {
 }
 
 const WINDOW = 256 * 1024
+/** The most bytes of one message, and by so much the window may be exceeded. */
+const PIECE = 64 * 1024
 /** The reader tells what it has consumed each time that it amounts to this part of the window. */
 const CREDIT_PART = 4
 
@@ -38,7 +41,10 @@ export class PortStream extends Duplex {
   readonly givesBack = true
   /** Bytes sent that the other end's reader has not consumed. */
   #unread = 0
-  #blocked: ((error?: Error) => void) | undefined
+  /** The chunk that is being written, and how much of it was sent. */
+  #blocked: { chunk: Buffer; at: number; done(error?: Error): void } | undefined
+  /** Bytes received for which the writer has no credit yet. */
+  #uncredited = 0
   /** Bytes received that our reader has not consumed, and bytes consumed of which the writer does not know. */
   #held = 0
   #owed = 0
@@ -60,8 +66,9 @@ export class PortStream extends Duplex {
 
   #receive(message: PortMessage): void {
     if (typeof message === 'number') {
+      if (!(message > 0 && message <= this.#unread)) return void this.destroy(malformed('a credit for data that was not sent'))
       this.#unread -= message
-      if (this.#unread <= this.#window) this.#unblock()
+      this.#send()
     } else if (typeof message !== 'string') this.#take(message)
     else if (message === 'accepted') this.#accepted()
     else if (message === 'refused') this.destroy(this.#refusal())
@@ -97,6 +104,8 @@ export class PortStream extends Duplex {
 
   #take(bytes: Uint8Array): void {
     if (this.destroyed) return
+    this.#uncredited += bytes.byteLength
+    if (this.#uncredited > this.#window + PIECE) return void this.destroy(malformed('more data than this end has admitted'))
     const buffer = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength)
     if (this.push(buffer)) this.#consumed(bytes.byteLength)
     else this.#held += bytes.byteLength
@@ -111,8 +120,13 @@ export class PortStream extends Duplex {
   #consumed(bytes: number): void {
     this.#owed += bytes
     if (this.#owed < this.#window / CREDIT_PART || this.destroyed) return
-    this.port.post(this.#owed)
+    this.#credit(this.#owed)
     this.#owed = 0
+  }
+
+  #credit(bytes: number): void {
+    this.#uncredited -= bytes
+    this.port.post(bytes)
   }
 
   #onclose(): void {
@@ -120,17 +134,34 @@ export class PortStream extends Duplex {
   }
 
   #unblock(error?: Error): void {
-    const done = this.#blocked
+    const done = this.#blocked?.done
     this.#blocked = undefined
     if (done) process.nextTick(done, error)
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
     if (this.#otherGone) return done(broken())
-    this.#unread += chunk.length
-    this.port.post(chunk)
-    if (this.#unread <= this.#window) done()
-    else this.#blocked = done
+    this.#blocked = { chunk, at: 0, done }
+    this.#send()
+  }
+
+  /** Sends as much of the written chunk as the other end admits. */
+  #send(): void {
+    const blocked = this.#blocked
+    if (!blocked) return
+    const { chunk } = blocked
+    while (blocked.at < chunk.length && this.#unread <= this.#window) {
+      const piece = chunk.length <= PIECE ? chunk : chunk.subarray(blocked.at, blocked.at + PIECE)
+      blocked.at += piece.length
+      this.#unread += piece.length
+      this.port.post(piece)
+    }
+    if (blocked.at < chunk.length) return
+    // the next chunk waits for room, so that a writer feels it at once
+    if (this.#unread <= this.#window) {
+      this.#blocked = undefined
+      blocked.done()
+    }
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: (error?: Error) => void): void {
@@ -147,7 +178,9 @@ export class PortStream extends Duplex {
     // discarding data that `write` had accepted is a reset, not a goodbye
     const lost = !this.#told && (error !== null || this.writableLength > 0)
     if (!this.#otherGone) {
-      if (this.#owed > 0) this.port.post(this.#owed)
+      // what was read to the end is consumed, although nobody asked for more
+      const owed = this.#owed + (this.readableEnded ? this.#held : 0)
+      if (owed > 0) this.#credit(owed)
       this.port.post(lost ? 'reset' : 'gone')
     }
     this.#unblock(error ?? cutOff())
@@ -156,5 +189,7 @@ export class PortStream extends Duplex {
     done(error)
   }
 }
+
+const malformed = (what: string): StageError => new StageError('PROTOCOL_ERROR', `${what} came over a stream`)
 
 const broken = (): Error => Object.assign(new Error('write EPIPE: the other end is closed'), { code: 'EPIPE', syscall: 'write' })

@@ -11,6 +11,8 @@ import { dialled, ignore } from './socket.js'
 
 const ALPN = ['stagemesh']
 const HANDSHAKE_MS = 5000
+/** Options of each server: without resumption, what was proven once is proven anew by every connection. */
+export const SERVER = { minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET } as const
 /** RFC 9266: bytes that only the two ends of one TLS session know. */
 const BINDING = 'EXPORTER-Channel-Binding'
 const BINDING_BYTES = 32
@@ -39,13 +41,11 @@ export class Tls {
     const { certificates } = this
     const server = this.#server = createServer({
       ...certificates.material,
-      minVersion: 'TLSv1.3',
+      ...SERVER,
       ALPNProtocols: ALPN,
       requestCert: this.mutual,
       // checked when the stage asks what the certificate proves, so that the other end can be told what is wrong with it
       rejectUnauthorized: false,
-      // without resumption, what was proven once is proven anew by every connection
-      secureOptions: constants.SSL_OP_NO_TICKET,
     })
     const unfinished = new Map<string, () => void>()
     server.on('secureConnection', (socket) => {
@@ -53,7 +53,7 @@ export class Tls {
       onsecure(secured(socket, this.mutual))
     })
     server.on('tlsClientError', (_error, socket) => socket.destroy()) // no stage, or a stage that does not trust this certificate
-    certificates.follow((material) => server.setSecureContext({ ...material, minVersion: 'TLSv1.3' }), ontrouble)
+    certificates.follow((material) => server.setSecureContext({ ...material, ...SERVER }), ontrouble)
     return (socket) => {
       socket.on('error', ignore)
       const stranger = this.#strangers.enter(place(socket.remoteAddress), () => socket.destroy())

@@ -10,7 +10,7 @@ const tell = (message: object): void => void process.send?.(message)
 process.on('disconnect', () => process.exit())
 
 if (role === 'serve') {
-  const { url } = await serveRegistry(new MemoryRegistry('served'), { port: Number(args[0] ?? 0) })
+  const { url } = await serveRegistry(new MemoryRegistry('served'), { port: Number(args[0] ?? 0), bind: '127.0.0.79' })
   tell({ url })
 }
 

@@ -86,6 +86,13 @@ test('a stream whose bytes are no messages is cut off', async (t) => {
   t.truthy(far.errored)
 })
 
+test('an address to which there is no way is an error of the dial', async (t) => {
+  const ending = new AbortController()
+  setTimeout(() => ending.abort(new Error('enough')), 500)
+  const error = await t.throwsAsync(new UdpInterface().connect('udp://[2001:db8::1]:4000', ending.signal)) as NodeJS.ErrnoException
+  t.regex(`${error.code} ${error.message}`, /ENETUNREACH|EADDRNOTAVAIL|EHOSTUNREACH|enough/)
+})
+
 test('where nobody answers, the dial goes on until its signal fires', async (t) => {
   const silent = createSocket('udp4')
   await new Promise<void>((resolve) => { silent.bind(0, '127.0.0.1', resolve) })

@@ -4,11 +4,13 @@ import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { connect as connectPlain, createServer as createPlain, type AddressInfo, type Socket } from 'node:net'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { WebSocket, WebSocketServer } from 'ws'
 import { WebSocketInterface, type WebSocketOptions } from '../../interfaces/websocket.js'
 import { Stage, StageError } from '../../src/index.js'
 import { Authority, NO_OPENSSL, hasOpenssl, pem } from '../helpers/authority.js'
+import { tempFolder } from '../helpers/process.js'
 import { until } from '../helpers/until.js'
 import { interfaceSuite } from '../suites/interface.js'
 import type { Assertions } from '../suites/test.js'
@@ -248,3 +250,33 @@ onTls('behind a load balancer that ends TLS, with an authority of one\'s own; an
   t.regex(error.message, /certificate of .* is not accepted/)
 })
 
+
+test('an upgrade that nobody wants is refused, on a server of the user\'s too', async (t) => {
+  const server = createServer()
+  const port = await listening(server)
+  t.teardown(() => void server.close())
+  const listener = new WebSocketInterface({ server })
+  t.teardown(() => listener.close())
+  await listener.listen((stream) => stream.destroy())
+  const socket = connectPlain(port, '127.0.0.1')
+  t.teardown(() => void socket.destroy())
+  socket.write('GET /other HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n')
+  t.regex(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 404/)
+})
+
+test('an attempt to listen that failed leaves nothing on the server', async (t) => {
+  const server = createServer()
+  t.teardown(() => void server.close())
+  const path = join(await tempFolder(t), 'socket')
+  await new Promise<void>((resolve) => { server.listen(path, resolve) })
+  const listener = new WebSocketInterface({ server })
+  for (let i = 0; i < 3; i++) await t.throwsAsync(listener.listen((stream) => stream.destroy()), { instanceOf: StageError, message: /pass the address that they can as `url`/ })
+  t.is(server.listenerCount('upgrade'), 0)
+  await listener.close()
+})
+
+onTls('with mutual certificates an address without TLS is not dialled', async (t) => {
+  const { address } = await opened(t)
+  const dialler = new WebSocketInterface({ tls: { ...pem(authority!.certify('DNS:a')), mutual: true } })
+  t.is((await t.throwsAsync(dialler.connect(address, never), { instanceOf: StageError }) as StageError).code, 'AUTH_FAILED')
+})

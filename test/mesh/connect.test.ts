@@ -64,7 +64,8 @@ test('nobody learns of the others, and the link is not closed for being idle', a
 })
 
 test('a kept peer is dialled again by its address, also when its process was replaced', async (t) => {
-  const a = await made(t, 'a')
+  const bind = '127.0.0.77' // a port of 127.0.0.1 may be somebody else's when it is wanted again
+  const a = await made(t, 'a', { interfaces: new TcpInterface({ bind }) })
   const port = Number(at(a).split(':').at(-1))
   const b = await made(t, 'b')
   const peer = await b.connect(at(a))
@@ -72,7 +73,7 @@ test('a kept peer is dialled again by its address, also when its process was rep
   void held
   await a.close()
   await until(() => b.peers().length === 0)
-  const next = await made(t, 'a', { interfaces: new TcpInterface({ port }) })
+  const next = await made(t, 'a', { interfaces: new TcpInterface({ bind, port }) })
   await until(() => b.peers().length === 1)
   t.is(b.peers()[0].id, next.id)
   t.is(await b.to('a').call('name'), 'a')

@@ -54,7 +54,7 @@ const figures: [page: string, says: string, file: string, name: string, is: numb
   [PROTOCOL, 'Each has 5 seconds for the connection', 'src/dial.ts', 'CONNECT_MS', 5000],
   [PROTOCOL, 'a handshake has 2 seconds, else 5', 'src/dial.ts', 'HURRY_MS', 2000],
   [PROTOCOL, 'more than 256 KiB are not consumed', 'interfaces/shared/port-stream.ts', 'WINDOW', 256 * KIB],
-  [PROTOCOL, '(4 MiB over UDP)', 'interfaces/udp.ts', 'WINDOW', 4 * MIB],
+  [PROTOCOL, '(1 MiB over UDP)', 'interfaces/udp.ts', 'WINDOW', MIB],
   [PROTOCOL, 'binary messages of at most 64 KiB', 'interfaces/websocket-stream.ts', 'MESSAGE_BYTES', 64 * KIB],
   [PROTOCOL, 'Questions are sent again after 250 ms', 'interfaces/udp.ts', 'AGAIN_MS', 250],
   [PROTOCOL, '2 s for each address, 5 s for the last one', 'src/dial.ts', 'CONNECT_MS', 5000],

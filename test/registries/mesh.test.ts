@@ -43,6 +43,8 @@ storeSuite(test, async () => {
   }
 }, { name: 'mesh store' })
 
+/** A port of 127.0.0.1 may be somebody else's when it is wanted again. */
+const OWN = '127.0.0.78'
 const port = (url: string): number => parseAddress(url.replace('mesh:', 'tcp:')).port
 
 function stageOn(t: Assertions, registry: string, name: string, secret?: string): Stage {
@@ -68,7 +70,7 @@ test('stages use it by its URL and their secret; without the secret they are tol
 
 test('a server that is killed and comes back empty, under load: nobody notices but new stages', async (t) => {
   t.timeout(120_000)
-  let server = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  let server = await serveRegistry(new MemoryRegistry(`served-${++count}`), { bind: OWN })
   const { url } = server
   const stages = ['a', 'b', 'c'].map((name) => stageOn(t, url, name))
   await Promise.all(stages.map((one) => one.ready()))
@@ -88,7 +90,7 @@ test('a server that is killed and comes back empty, under load: nobody notices b
   const late = stageOn(t, url, 'late')
   await new Promise((resolve) => setTimeout(resolve, 8000)) // longer than a TTL and the grace
   t.is(parts, 0)
-  server = await serveRegistry(new MemoryRegistry(`served-${++count}`), { port: port(url) })
+  server = await serveRegistry(new MemoryRegistry(`served-${++count}`), { port: port(url), bind: OWN })
   t.teardown(() => server.close())
   await late.ready()
   await until(() => late.peers().length === 3)
@@ -102,7 +104,7 @@ test('a server that is killed and comes back empty, under load: nobody notices b
 
 test('of several servers the first that answers is used, and the first of all again once it is back', async (t) => {
   t.timeout(120_000)
-  let first = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  let first = await serveRegistry(new MemoryRegistry(`served-${++count}`), { bind: OWN })
   const second = await serveRegistry(new MemoryRegistry(`served-${++count}`))
   t.teardown(() => second.close())
   const hosts = [first.url, second.url].map((url) => url.slice('mesh://'.length))
@@ -121,7 +123,7 @@ test('of several servers the first that answers is used, and the first of all ag
   const c = stageOn(t, second.url, 'c')
   await c.ready()
   await until(() => c.peers().length === 2)
-  first = await serveRegistry(new MemoryRegistry(`served-${++count}`), { port: port(first.url) })
+  first = await serveRegistry(new MemoryRegistry(`served-${++count}`), { port: port(first.url), bind: OWN })
   t.teardown(() => first.close())
   await until(() => registry.address === first.url, 60_000)
   const d = stageOn(t, first.url, 'd')
