@@ -30,6 +30,7 @@ export class Connections {
   /** By the id of the peer: the address by which it was found. */
   readonly #addresses = new Map<string, string>()
   readonly #held = new Map<string, Held>()
+  readonly #dials = new Set<AbortController>()
 
   constructor(private readonly options: ConnectionsOptions) {}
 
@@ -37,6 +38,7 @@ export class Connections {
   async connect(addresses: readonly string[]): Promise<Peer> {
     const errors: StageError[] = []
     for (const address of addresses) {
+      if (this.options.closed()) throw new StageError('CLOSED', 'this stage is closed')
       try {
         return await this.#connect(address)
       } catch (error) {
@@ -56,9 +58,17 @@ export class Connections {
       ending.abort(error)
       return error
     }
-    const peer = await within(clock, timeoutMs, links.connect(address, ending.signal), late)
-    this.#addresses.set(peer.id, address)
-    return peer
+    this.#dials.add(ending)
+    try {
+      const peer = await within(clock, timeoutMs, links.connect(address, ending.signal), late)
+      for (const [id, known] of this.#addresses) if (known === address) this.#addresses.delete(id)
+      this.#addresses.set(peer.id, address)
+      return peer
+    } catch (error) {
+      throw ending.signal.aborted ? ending.signal.reason as StageError : error
+    } finally {
+      this.#dials.delete(ending)
+    }
   }
 
   /** Holds a link to the stage at the address of that peer, whichever id it has after a restart. @throws StageError BAD_ARGUMENT */
@@ -72,9 +82,22 @@ export class Connections {
     held.count++
     let holds = true
     return disposable(() => {
-      if (holds && --held.count === 0) this.#release(address)
+      if (holds && --held.count === 0 && this.#held.get(address) === held) this.#release(address)
       holds = false
     })
+  }
+
+  /** Drops all holds of the address of that peer. @returns a release without effect */
+  drop(peer: Peer): LetGo {
+    const address = this.#addresses.get(peer.id)
+    if (address !== undefined) this.#release(address)
+    return disposable(() => {})
+  }
+
+  /** Whether the address of that peer is dialled again when its link ends. */
+  holds(id: string): boolean {
+    const address = this.#addresses.get(id)
+    return address !== undefined && this.#held.has(address)
   }
 
   /** Ends the link with a goodbye, and dials that address no more. */
@@ -90,12 +113,14 @@ export class Connections {
     if (links.active(peer.id)) return
     directory.abandon(peer.id)
     const address = this.#addresses.get(peer.id)
-    this.#addresses.delete(peer.id)
+    // while it is dialled again, disconnect(peer) still finds the address
+    if (!this.holds(peer.id)) this.#addresses.delete(peer.id)
     if (address !== undefined) this.#again(address)
   }
 
   close(): void {
     for (const { timer } of this.#held.values()) timer?.cancel()
+    for (const dial of this.#dials) dial.abort(new StageError('CLOSED', 'this stage was closed'))
     this.#held.clear()
     this.#addresses.clear()
   }
@@ -112,7 +137,10 @@ export class Connections {
     if (!held || held.timer || closed()) return
     held.timer = clock.setTimeout(() => {
       held.timer = undefined
-      this.#connect(address).then(() => { held.failures = 0 }, (error: StageError) => {
+      this.#connect(address).then((peer) => {
+        held.failures = 0
+        if (this.#held.get(address) !== held) void this.options.links.end(peer.id) // let go meanwhile
+      }, (error: StageError) => {
         if (this.#held.get(address) !== held) return
         if (held.failures++ === 0) log(name, `cannot reach the kept address ${address}: ${error.message}`)
         this.#again(address)

@@ -86,7 +86,10 @@ class Race {
 
   run(): Promise<StageError | undefined> {
     const { signal } = this.options
-    const give = (): void => this.#ending.abort(signal.reason)
+    const give = (): void => {
+      this.#head?.cancel()
+      this.#ending.abort(signal.reason)
+    }
     signal.addEventListener('abort', give, { once: true })
     return new Promise<StageError | undefined>((resolve) => {
       this.#resolve = resolve

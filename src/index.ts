@@ -207,14 +207,17 @@ export async function serveRegistry(registry: Registry | string, options: ServeR
   for (const method of methods) stage.to('*').provide(method, (...args: unknown[]) => (served[method] as (...args: unknown[]) => unknown)(...args))
   stage.to('*').provide('watch', function (namespace: unknown) { return served.watch(namespace, this.signal) })
   const release = retain(behind)
-  const [[address]] = await Promise.all([once(stage, 'listening') as Promise<[string[]]>, stage.ready()])
-  return {
-    url: `mesh://${address[0].replace(/^tcps?:\/\//, '')}`,
-    close: async () => {
-      await stage.close()
-      await served.close()
-      await release()
-    },
+  const close = async (): Promise<void> => {
+    await stage.close()
+    await served.close()
+    await release()
+  }
+  try {
+    const [[address]] = await Promise.all([once(stage, 'listening') as Promise<[string[]]>, stage.ready()])
+    return { url: `mesh://${address[0].replace(/^tcps?:\/\//, '')}`, close }
+  } catch (error) {
+    await close()
+    throw error
   }
 }
 

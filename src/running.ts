@@ -136,7 +136,7 @@ export class Running {
       find: (id) => directory.get(id),
       isGone: (id) => directory.isGone(id),
       ongone: () => { if (!this.#draining) tenure.doubt() }, // a stage that leaves is gone to others anyway
-      kept: (peer) => this.kept.includes(peer) || directory.isAdopted(peer.id),
+      kept: (peer) => this.kept.includes(peer) || directory.isAdopted(peer.id) || this.connections.holds(peer.id),
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),
       onleave: (peer) => directory.leave(peer.id),

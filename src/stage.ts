@@ -29,6 +29,7 @@ export class StageCore extends TypedEmitter<StageEvents> {
   readonly #swap: Swap
   /** Closes the registry that is used in place of the stage's own. */
   #joined: (() => Promise<void>) | undefined
+  #moving: Promise<void> | undefined
   #ownChain: ChainItem[] | undefined
   readonly #release: readonly (() => Promise<void>)[]
   #running: Running | undefined
@@ -169,7 +170,7 @@ export class StageCore extends TypedEmitter<StageEvents> {
    */
   keep(pattern: string | Peer, hold = true): LetGo {
     const { kept, connections, surroundings } = this.#run()
-    if (typeof pattern !== 'string') return connections.keep(pattern)
+    if (typeof pattern !== 'string') return hold ? connections.keep(pattern) : connections.drop(pattern)
     new Picked(surroundings, pattern, {})
     return hold ? kept.add(pattern) : kept.drop(pattern)
   }
@@ -198,12 +199,13 @@ export class StageCore extends TypedEmitter<StageEvents> {
    * @throws StageError BAD_ARGUMENT · REGISTRY_UNAVAILABLE · NAME_TAKEN · AUTH_FAILED; the stage stays where it was then
    */
   async join(...hosts: readonly string[]): Promise<void> {
-    await this.#use(this.#parts.served?.(hosts, this.#options))
+    const registry = this.#parts.served?.(hosts, this.#options)
+    await this.#next(() => this.#use(registry))
   }
 
   /** Takes `join()` back: the stage is listed in its own registry again. @throws StageError why it is not */
   async leave(): Promise<void> {
-    await this.#use(undefined)
+    await this.#next(() => this.#use(undefined))
   }
 
   /**
@@ -242,6 +244,14 @@ export class StageCore extends TypedEmitter<StageEvents> {
   /** A verb that a layer of the chain gives to the stage. @throws TypeError if no layer gives it */
   verb(name: string): (...args: unknown[]) => unknown {
     return this.#run().verb(name)
+  }
+
+  /** Changes of the registry happen one after the other. */
+  #next(change: () => Promise<void>): Promise<void> {
+    // what is kept for later must not keep the context of whoever asked for this
+    const next = outside(() => (this.#moving ?? Promise.resolve()).then(change, change))
+    this.#moving = outside(() => next.catch(() => {}))
+    return next
   }
 
   /** Lists the stage in another registry, or in its own again. @throws StageError why not; the registry before is used again then */

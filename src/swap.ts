@@ -77,7 +77,13 @@ class SwapLease implements Lease {
     const { current } = this.swap
     if (current === this.at) return this.lease.renew(entry)
     const before = this.lease
-    this.lease = await current.publish(this.entry, this.ttlMs)
+    const lease = await current.publish(this.entry, this.ttlMs)
+    if (this.swap.current !== current) {
+      // it took so long that the stage has turned to another registry, or back
+      lease.close().catch(() => {})
+      throw new StageError('REGISTRY_UNAVAILABLE', `the registry ${current.address} was left before it had answered`)
+    }
+    this.lease = lease
     this.at = current
     // the old registry may be away for good
     before.close().catch(() => {})

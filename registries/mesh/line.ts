@@ -52,12 +52,12 @@ export class Line {
   async close(): Promise<void> {
     this.#closed = true
     this.#returning?.cancel()
-    await this.#connecting?.catch(() => {})
     await this.#dialler?.close()
+    await this.#connecting?.catch(() => {})
   }
 
   #connected(): Promise<Peer> {
-    if (this.#closed) return Promise.reject(new StageError('CLOSED', 'this registry was closed'))
+    if (this.#closed) return Promise.reject(closed())
     if (this.#server) return Promise.resolve(this.#server.peer)
     this.#connecting ??= this.#connect(this.addresses.length).finally(() => { this.#connecting = undefined })
     return this.#connecting
@@ -68,6 +68,7 @@ export class Line {
     const dialler = this.#dialler ??= this.#dial()
     const errors: string[] = []
     for (const [index, address] of this.addresses.slice(0, count).entries()) {
+      if (this.#closed) throw closed()
       try {
         const peer = await dialler.connect(address)
         const before = this.#server
@@ -82,6 +83,7 @@ export class Line {
         errors.push(message)
       }
     }
+    if (this.#closed) throw closed()
     throw new StageError('REGISTRY_UNAVAILABLE', `no server of the registry answers: ${errors.join('; ')}`)
   }
 
@@ -107,7 +109,10 @@ export class Line {
 
   #unavailable(thrown: unknown): StageError {
     const { code, message } = asError(thrown) as StageError
+    if (this.#closed) return closed()
     if (code === 'CLOSED' || code === 'CANCELLED') return thrown as StageError
     return new StageError('REGISTRY_UNAVAILABLE', `the server of the registry did not answer: ${message}`, { cause: thrown })
   }
 }
+
+const closed = (): StageError => new StageError('CLOSED', 'this registry was closed')

@@ -35,8 +35,8 @@ export class MeshRegistry implements Registry {
   }
 
   async publish(entry: Entry, ttlMs: number): Promise<Lease> {
-    const { lost } = await this.#line.ask<{ lost: boolean }>('publish', entry, ttlMs)
-    return new MeshLease(this.#line, entry, ttlMs, lost)
+    const { lost, token } = await this.#line.ask<Published>('publish', entry, ttlMs)
+    return new MeshLease(this.#line, entry, ttlMs, lost, token)
   }
 
   async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
@@ -76,10 +76,12 @@ export class MeshRegistry implements Registry {
   }
 }
 
+interface Published { lost: boolean; token: number }
+
 class MeshLease implements Lease {
   #closed = false
 
-  constructor(private readonly line: Line, private entry: Entry, private readonly ttlMs: number, readonly lost: boolean) {}
+  constructor(private readonly line: Line, private entry: Entry, private readonly ttlMs: number, readonly lost: boolean, private token: number) {}
 
   async renew(entry?: Entry): Promise<'ok' | 'late' | 'lost'> {
     if (this.#closed) throw new StageError('CLOSED', `the lease of ${this.entry.id} was closed`)
@@ -88,13 +90,14 @@ class MeshLease implements Lease {
     const found = await this.line.ask<'ok' | 'late' | 'lost' | 'unknown'>('renew', namespace, id, ...(entry ? [entry] : []))
     if (found !== 'unknown') return found
     // the server was restarted, or another one is used now
-    const { lost } = await this.line.ask<{ lost: boolean }>('publish', this.entry, this.ttlMs)
+    const { lost, token } = await this.line.ask<Published>('publish', this.entry, this.ttlMs)
+    this.token = token
     return lost ? 'lost' : 'ok'
   }
 
   async close(): Promise<void> {
     this.#closed = true
-    await this.line.ask('withdraw', this.entry.namespace, this.entry.id)
+    await this.line.ask('withdraw', this.entry.namespace, this.entry.id, this.token)
   }
 }
 

@@ -10,6 +10,8 @@ const FORGET_TTLS = 4
 
 interface Held {
   lease: Lease
+  /** Of the publish that made the lease: a client that published again does not take out its own entry. */
+  token: number
   ttlMs: number
   renewedAt: number
 }
@@ -20,6 +22,7 @@ type Sent<T> = Omit<T, 'data'> & { data?: Bytes }
 export class Served {
   readonly #leases = new Map<string, Held>()
   readonly #stores = new Map<string, Store>()
+  #tokens = 0
 
   constructor(private readonly registry: Registry, private readonly clock: Clock) {}
 
@@ -28,14 +31,14 @@ export class Served {
     return { address: this.registry.address, store: typeof this.registry.store === 'function' }
   }
 
-  publish(entry: unknown, ttlMs: unknown): Promise<Answer<{ lost: boolean }>> {
+  publish(entry: unknown, ttlMs: unknown): Promise<Answer<{ lost: boolean; token: number }>> {
     return answering(async () => {
       const good = entryOf(entry)
       if (typeof ttlMs !== 'number' || !(ttlMs > 0 && ttlMs <= 86_400_000)) throw wrong('ttlMs', ttlMs)
       const lease = await this.registry.publish(good, ttlMs)
       this.#sweep()
-      this.#leases.set(keyOf(good.namespace, good.id), { lease, ttlMs, renewedAt: this.clock.now() })
-      return { lost: lease.lost === true }
+      this.#leases.set(keyOf(good.namespace, good.id), { lease, token: ++this.#tokens, ttlMs, renewedAt: this.clock.now() })
+      return { lost: lease.lost === true, token: this.#tokens }
     })
   }
 
@@ -51,9 +54,10 @@ export class Served {
     })
   }
 
-  withdraw(namespace: unknown, id: unknown): Promise<Answer<null>> {
+  withdraw(namespace: unknown, id: unknown, token: unknown): Promise<Answer<null>> {
     return answering(async () => {
       const held = this.#leases.get(keyOf(namespace, id))
+      if (held?.token !== token) return null
       this.#leases.delete(keyOf(namespace, id))
       await held?.lease.close()
       return null
@@ -70,19 +74,19 @@ export class Served {
   }
 
   claim(namespace: unknown, actor: unknown, claim: unknown): Promise<Answer<unknown>> {
-    return this.#ask(namespace, async (store) => sent(await store.claim(textOf(actor), claim as Claim) as Partial<Committed>))
+    return this.#ask(namespace, async (store) => sent(await store.claim(textOf(actor), recordOf(claim) as Claim) as Partial<Committed>))
   }
 
   async commit(namespace: unknown, actor: unknown, fence: unknown, commit: unknown, data: unknown): Promise<Answer<'ok' | 'fenced'>> {
     return this.#ask(namespace, async (store) => {
       const bytes = await joined(data as Bytes, MAX_STATE_BYTES)
-      return store.commit(textOf(actor), fence as Fence, { ...commit as Commit, data: bytes })
+      return store.commit(textOf(actor), recordOf(fence) as Fence, { ...recordOf(commit) as Commit, data: bytes })
     })
   }
 
   release(namespace: unknown, actor: unknown, fence: unknown): Promise<Answer<null>> {
     return this.#ask(namespace, async (store) => {
-      await store.release(textOf(actor), fence as Fence)
+      await store.release(textOf(actor), recordOf(fence) as Fence)
       return null
     })
   }
@@ -95,7 +99,7 @@ export class Served {
   }
 
   due(namespace: unknown, limit: unknown, after?: unknown): Promise<Answer<readonly Wake[]>> {
-    return this.#ask(namespace, (store) => store.due(limit as number, after as Wake | undefined))
+    return this.#ask(namespace, (store) => store.due(limit as number, after === undefined ? undefined : recordOf(after) as Wake))
   }
 
   async close(): Promise<void> {
@@ -134,6 +138,11 @@ function entryOf(value: unknown): Entry {
   const entry = typeof namespace === 'string' ? checkEntry(value, namespace) : undefined
   if (!entry) throw wrong('entry', value)
   return entry
+}
+
+function recordOf(value: unknown): object {
+  if (typeof value === 'object' && value !== null) return value
+  throw wrong('argument', value)
 }
 
 function textOf(value: unknown): string {

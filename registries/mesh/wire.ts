@@ -1,4 +1,5 @@
 /** The values between a registry that a stage serves and its clients: views in parts, states in chunks, and errors as values. */
+import { types } from 'node:util'
 import { StageError, asError, isCode, type Code } from '../../src/errors.js'
 import type { Entry, View } from '../../src/types.js'
 
@@ -33,9 +34,11 @@ async function* chunks(bytes: Buffer): AsyncGenerator<Uint8Array> {
 /** @throws StageError PROTOCOL_ERROR the chunks are more than `limit` bytes */
 export async function joined(bytes: Bytes, limit: number): Promise<Buffer> {
   if (Buffer.isBuffer(bytes)) return bytes
+  if (typeof (bytes as Partial<AsyncIterable<unknown>> | null)?.[Symbol.asyncIterator] !== 'function') throw new StageError('BAD_ARGUMENT', 'a state that is no bytes')
   const all: Uint8Array[] = []
   let size = 0
   for await (const chunk of bytes) {
+    if (!types.isUint8Array(chunk)) throw new StageError('PROTOCOL_ERROR', 'a state whose chunks are no bytes')
     size += chunk.length
     if (size > limit) throw new StageError('PROTOCOL_ERROR', `a state of more than ${limit} bytes`)
     all.push(chunk)

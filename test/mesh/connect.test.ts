@@ -91,6 +91,7 @@ test('a stage believes a stranger only by a proof, or if it has no registry', as
     t.is(await b.to('a').call('name'), 'a', 'who dials knows whom')
     await until(() => a.links().length === 1)
     t.is(a.peers('db').length, believes ? 1 : 0, `${registry} ${proof}`)
+    t.is(a.send('db', 1), believes, 'a name that is only claimed is none')
     t.is(a.links()[0].peer.claimed, believes ? undefined : true)
     await Promise.all([a.close(), b.close()])
   }

@@ -100,3 +100,41 @@ test('a stage that cannot be listed there stays where it was', async (t) => {
   await a.close()
   await t.throwsAsync(a.join(host), { message: /closed/ })
 })
+
+test('to join twice, or where it is listed already, leaves the stage listed', async (t) => {
+  const host = await served(t)
+  const [a, b] = [made(t, 'a', `memory:join-twice-${count}`), made(t, 'b', `mesh://${host}`)]
+  await Promise.all([a.ready(), b.ready()])
+  const { id } = a
+  let parts = 0
+  b.on('part', () => parts++)
+  await Promise.all([a.join(host), a.join(host)])
+  await b.join(host)
+  await until(() => b.peers().length === 1)
+  await new Promise((resolve) => setTimeout(resolve, 3000))
+  t.deepEqual(b.peers().map((peer) => peer.id), [id])
+  t.is(parts, 0)
+  t.is(a.id, id)
+  t.is(await b.to('a').call('id'), id)
+})
+
+test('changes of the registry follow each other, also those that fail', async (t) => {
+  const host = await served(t)
+  const a = made(t, 'a', `memory:join-queue-${count}`)
+  await a.ready()
+  const own = a.registry.address
+  const all = await Promise.allSettled([a.join('127.0.0.1:1'), a.join(host), a.leave(), a.join('127.0.0.1:1'), a.join(host)])
+  t.deepEqual(all.map(({ status }) => status), ['rejected', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled'])
+  t.is(a.registry.address, `mesh://${host}`)
+  await a.leave()
+  t.is(a.registry.address, own)
+})
+
+test('a port that is taken fails the start of a served registry, which then is closed', async (t) => {
+  const server = await serveRegistry(new MemoryRegistry('join-taken'))
+  const port = Number(server.url.split(':').at(-1))
+  await t.throwsAsync(serveRegistry(new MemoryRegistry('join-taken-too'), { port }), { message: /taken/ })
+  await server.close()
+  const again = await serveRegistry(new MemoryRegistry('join-taken-three'))
+  await again.close()
+})

@@ -14,7 +14,8 @@ export function send(mesh: Mesh<Rpc>, encode: Encode, to: unknown, value: unknow
   const message = encodeCast(encode, NOTHING, VALUE, [value])
   let sent = 0
   for (const { peer, top } of mesh.links()) {
-    if (!wanted.has(peer.id) && !wanted.has(peer.name)) continue
+    // a peer's own word is no reason to take it for a name
+    if (!wanted.has(peer.id) && (peer.claimed || !wanted.has(peer.name))) continue
     try {
       top.cast(message)
       sent++

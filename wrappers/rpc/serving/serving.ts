@@ -132,7 +132,10 @@ export class Serving implements Source {
     const method = name(bytes, at, end)
     const args = this.#args(bytes, at + 1 + method.length, end, assembled)
     const weight = CALL_BYTES + this.port.wire.weightOf(size)
-    if (method === VALUE) return this.handlers.onvalue(this.port.end.peer, args[0])
+    if (method === VALUE) {
+      if (!this.handlers.draining) this.handlers.onvalue(this.port.end.peer, args[0])
+      return
+    }
     const handler = this.#find(method)
     const now = this.handlers.clock.now()
     const overload = carried.depth > DEPTH_MAX ? `casts are nested more than ${DEPTH_MAX} deep` : this.#overload(now, Infinity, weight)
