@@ -193,8 +193,8 @@ export class StageCore extends TypedEmitter<StageEvents> {
   }
 
   /**
-   * Leaves the stage's registry for one that another process serves by `serveRegistry()`: the stage is listed there under the same
-   * id, and its links stay. Actors are kept in the store of that registry from then on, unless the option `store` names another.
+   * Changes to a registry that another process serves by `serveRegistry()`: the stage is listed there under the same id, and its
+   * links stay. Actors are kept in the store of that registry from then on, unless the option `store` names another.
    * @param hosts  `10.0.0.5:4444`, as in `mesh://10.0.0.5:4444`; several are tried in order
    * @throws StageError BAD_ARGUMENT · REGISTRY_UNAVAILABLE · NAME_TAKEN · AUTH_FAILED; the stage stays where it was then
    */
@@ -248,7 +248,7 @@ export class StageCore extends TypedEmitter<StageEvents> {
 
   /** Changes of the registry happen one after the other. */
   #next(change: () => Promise<void>): Promise<void> {
-    // what is kept for later must not keep the context of whoever asked for this
+    // kept for later, so without the context of the caller
     const next = outside(() => (this.#moving ?? Promise.resolve()).then(change, change))
     this.#moving = outside(() => next.catch(() => {}))
     return next

@@ -123,7 +123,7 @@ export class Certificates {
   }
 }
 
-/** What changes when the file does. */
+/** Inode, time and size of a file, or the code of the error. */
 function stateOf(path: string): string {
   try {
     const { ino, mtimeMs, size } = statSync(path)
