@@ -53,7 +53,9 @@ class Channelled {
   away = false
 
   /** @param speaks  false in a child until its parent has spoken: a parent of another kind must not get messages that it does not know */
-  constructor(private readonly channel: Channel, public speaks: boolean, private readonly onopen: (to: string, port: Port) => void, private readonly onfewer: () => void) {
+  constructor(
+    private readonly channel: Channel, public speaks: boolean, private readonly onopen: (to: string, port: Port) => void, private readonly onfewer: () => void,
+  ) {
     channel.on('message', this.#onmessage)
     channel.on('disconnect', this.#onend)
     channel.on('exit', this.#onend)
@@ -188,7 +190,9 @@ export class ChildInterface implements Interface {
    * @throws TypeError it has no channel
    */
   attach(child: ChildProcess): this {
-    if (typeof child?.send !== 'function' || !child.connected) throw new TypeError(`${describe(child)} has no channel: expected a child that fork() has made, and that is still connected`)
+    if (typeof child?.send !== 'function' || !child.connected) {
+      throw new TypeError(`${describe(child)} has no channel: expected a child that fork() has made, and that is still connected`)
+    }
     this.#add(child, true)
     return this
   }

@@ -87,7 +87,10 @@ export class UdpPort implements Port {
     while (bytes.length >= HEAD) {
       const kind = bytes[0]
       const length = bytes.readUIntBE(1, 3)
-      if (length > MESSAGE_BYTES || kind > 1 + WORDS.length || (kind === NUMBER && length !== 4)) return void this.stream.destroy(new Error('a malformed message on a UDP stream'))
+      if (length > MESSAGE_BYTES || kind > 1 + WORDS.length || (kind === NUMBER && length !== 4)) {
+        this.stream.destroy(new Error('a malformed message on a UDP stream'))
+        return
+      }
       this.#needed = HEAD + length
       if (bytes.length < this.#needed) break
       const body = bytes.subarray(HEAD, this.#needed)

@@ -31,6 +31,7 @@ export async function loadUdx(): Promise<Udx> {
     const UDX = (await import('udx-native')).default as new () => Udx
     return new UDX()
   } catch (thrown) {
-    throw new StageError('BAD_ARGUMENT', `the UDP interface needs the package udx-native, which cannot be loaded here (${asError(thrown).message}): npm install udx-native`, { cause: thrown })
+    const why = `which cannot be loaded here (${asError(thrown).message}): npm install udx-native`
+    throw new StageError('BAD_ARGUMENT', `the UDP interface needs the package udx-native, ${why}`, { cause: thrown })
   }
 }

@@ -85,7 +85,9 @@ export class WebSocketInterface implements Interface {
     const own = (['port', 'bind', 'tls'] as const).find((one) => options[one] !== undefined)
     if (server && own) throw new TypeError(`${own} is for a port of the interface's own, and \`server\` was passed: leave out one of the two`)
     if (server && typeof server.on !== 'function') throw new TypeError(`server is ${describe(server)}: expected an http.Server or https.Server`)
-    if (typeof path !== 'string' || !/^\/[^?#\s]*$/.test(path)) throw new TypeError(`path is ${describe(path)}: expected a path that begins with "/", without "?" and "#"`)
+    if (typeof path !== 'string' || !/^\/[^?#\s]*$/.test(path)) {
+      throw new TypeError(`path is ${describe(path)}: expected a path that begins with "/", without "?" and "#"`)
+    }
     if (url !== undefined && !urlOf(url)) throw new TypeError(`url is ${describe(url)}: expected ${FORM}`)
     checkPort(options.port)
     checkSecret(secret)
@@ -147,7 +149,9 @@ export class WebSocketInterface implements Interface {
 
   #published(server: Server): string {
     const place = server.address()
-    if (typeof place !== 'object' || place === null) throw new StageError('BAD_ARGUMENT', `the server listens at ${describe(place)}, which peers cannot dial: pass the address that they can as \`url\``)
+    if (typeof place !== 'object' || place === null) {
+      throw new StageError('BAD_ARGUMENT', `the server listens at ${describe(place)}, which peers cannot dial: pass the address that they can as \`url\``)
+    }
     const { address, port } = place
     const host = this.#options.server ? this.#options.host ?? (isWildcard(address) ? undefined : address) : this.#host
     return `${formatAddress(host ?? publicHost(networkInterfaces(), address), port, this.scheme)}${this.#path}`
@@ -161,8 +165,9 @@ export class WebSocketInterface implements Interface {
       response.writeHead(426, { 'connection': 'close', 'content-type': 'text/plain' }).end('this port expects the WebSocket of a stage\n')
     }
     const { port = DEFAULTS.port } = this.#options
-    const server: Server = certificates
-      ? createHttps({ ...limits, ...certificates.material, ...SERVER, requestCert: certificates.mutual, rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS }, answer)
+    const tls = certificates && { ...certificates.material, ...SERVER, requestCert: certificates.mutual, rejectUnauthorized: false, handshakeTimeout: HANDSHAKE_MS }
+    const server: Server = tls
+      ? createHttps({ ...limits, ...tls }, answer)
       : createHttp(limits, answer)
     if (certificates) {
       const https = server as HttpsServer
@@ -212,7 +217,8 @@ export class WebSocketInterface implements Interface {
   /** The secret is not bound to the TLS session: a load balancer in between may have one session with each end. */
   #secured(stream: WebSocketStream, socket: TLSSocket | undefined): Duplex {
     if (!this.#tls?.mutual) return stream
-    const proves = socket?.encrypted ? securityOf(socket, true).proves : () => { throw new StageError('AUTH_FAILED', 'the connection is not encrypted, so it proves nothing') }
+    const nothing = (): never => { throw new StageError('AUTH_FAILED', 'the connection is not encrypted, so it proves nothing') }
+    const proves = socket?.encrypted ? securityOf(socket, true).proves : nothing
     return Object.assign(stream, { security: { proves } })
   }
 
@@ -225,7 +231,9 @@ export class WebSocketInterface implements Interface {
     if (!url) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected ${FORM}`)
     signal.throwIfAborted()
     const { material, mutual } = this.#tls ?? {}
-    if (mutual && url.protocol !== 'wss:') throw new StageError('AUTH_FAILED', `${address} is not encrypted, and this stage accepts peers by their certificates alone (tls.mutual): expected wss:`)
+    if (mutual && url.protocol !== 'wss:') {
+      throw new StageError('AUTH_FAILED', `${address} is not encrypted, and this stage accepts peers by their certificates (tls.mutual): expected wss:`)
+    }
     const options: ClientOptions = {
       perMessageDeflate: false, maxPayload: MESSAGE_BYTES, followRedirects: false, ...CLOSE,
       ...(url.protocol === 'wss:' && material ? { ...material, minVersion: 'TLSv1.3' } : {}),
@@ -291,7 +299,8 @@ function urlOf(address: string): URL | undefined {
 
 function refuse(socket: Duplex, status: 400 | 403 | 404, why: string): void {
   const said = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found' }[status]
-  socket.end(`HTTP/1.1 ${status} ${said}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(why) + 1}\r\n\r\n${why}\n`, () => socket.destroy())
+  const head = [`HTTP/1.1 ${status} ${said}`, 'Connection: close', 'Content-Type: text/plain', `Content-Length: ${Buffer.byteLength(why) + 1}`]
+  socket.end(`${head.join('\r\n')}\r\n\r\n${why}\n`, () => socket.destroy())
 }
 
 /** The answer of a server that knows no such path, or gives its usual page: the stage that listened there has ended. */

@@ -18,7 +18,10 @@ export class NoRegistry implements Registry {
 
   publish(entry: Entry, ttlMs: number): Promise<Lease> {
     this.#user ??= entry.name
-    if (this.#user !== entry.name) return Promise.reject(new StageError('BAD_ARGUMENT', `the registry none: belongs to the stage ${this.#user}: pass 'none:' to each stage, and not one object to several`))
+    if (this.#user !== entry.name) {
+      const advice = 'pass \'none:\' to each stage, and not one object to several'
+      return Promise.reject(new StageError('BAD_ARGUMENT', `the registry none: belongs to the stage ${this.#user}: ${advice}`))
+    }
     return this.#own.publish(entry, ttlMs)
   }
 

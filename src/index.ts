@@ -242,7 +242,9 @@ export const meshRegistry = ({ url, secret, tls }: MeshOptions): Registry & Requ
 /** The stage by which a registry that another process serves is reached, without listening itself. */
 function registryDialler(secret: StageOptions['secret'], tls: TlsOptions | undefined): Dialler {
   const tcp = new TcpInterface({ tls })
-  const through: Interface = { scheme: tcp.scheme, listen: () => Promise.resolve([]), connect: (address, signal) => tcp.connect(address, signal), close: () => tcp.close() }
+  const through: Interface = {
+    scheme: tcp.scheme, listen: () => Promise.resolve([]), connect: (address, signal) => tcp.connect(address, signal), close: () => tcp.close(),
+  }
   const stage = new Stage('registry-client', { registry: 'none:', interfaces: through, namespace: REGISTRY_NAMESPACE, secret })
   return {
     connect: (address) => stage.connect(address),

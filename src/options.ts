@@ -140,7 +140,9 @@ export function checkMs(option: string, ms: unknown, least = 0, zero = false): v
 }
 
 /** The options of `to()`. */
-const TARGET_OPTIONS = ['timeoutMs', 'waitMs', 'signal', 'key', 'self', 'idempotent', 'persist', 'headers', 'delivery'] as const satisfies readonly (keyof TargetOptions)[]
+const TARGET_OPTIONS = [
+  'timeoutMs', 'waitMs', 'signal', 'key', 'self', 'idempotent', 'persist', 'headers', 'delivery',
+] as const satisfies readonly (keyof TargetOptions)[]
 const DELIVERIES: readonly Delivery[] = ['ordered', 'unordered', 'unreliable']
 /** Set by layers that make calls. */
 const INHERITED = ['inherited'] as const satisfies readonly (keyof SelectOptions)[]

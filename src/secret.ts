@@ -12,7 +12,9 @@ export type Secret = string | readonly string[]
 export function checkSecret(secret: unknown): void {
   if (secret === undefined) return
   const all: readonly unknown[] = Array.isArray(secret) ? secret : [secret]
-  if (all.length === 0 || all.length > SECRETS_MAX) throw new TypeError(`secret is a list of ${all.length}: expected one secret, or a list of at most ${SECRETS_MAX}, the newest first`)
+  if (all.length === 0 || all.length > SECRETS_MAX) {
+    throw new TypeError(`secret is a list of ${all.length}: expected one secret, or a list of at most ${SECRETS_MAX}, the newest first`)
+  }
   for (const one of all) {
     if (typeof one !== 'string') throw new TypeError(`the secret is ${describe(one)}: expected a string of at least ${SECRET_MIN_BYTES} bytes, or a list of such strings`)
     if (Buffer.byteLength(one) < SECRET_MIN_BYTES) throw new TypeError(`the secret is shorter than ${SECRET_MIN_BYTES} bytes and can be guessed: use a longer one`)

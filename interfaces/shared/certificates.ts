@@ -58,7 +58,8 @@ export class Certificates {
     this.mutual = mutual
     this.#given = [['cert', cert], ['key', key], ...(ca === undefined ? [] : [ca].flat().map((one) => ['ca', one] as const))]
     for (const [what, pem] of this.#given) {
-      if ((typeof pem !== 'string' && !Buffer.isBuffer(pem)) || pem.length === 0) throw new TypeError(`tls.${what} is ${describe(pem)}: expected PEM, or the path of a file with PEM`)
+      if ((typeof pem === 'string' || Buffer.isBuffer(pem)) && pem.length > 0) continue
+      throw new TypeError(`tls.${what} is ${describe(pem)}: expected PEM, or the path of a file with PEM`)
     }
     this.#seen = this.#look()
     this.material = this.#read()

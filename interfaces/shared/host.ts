@@ -101,7 +101,9 @@ export function bindError(cause: NodeJS.ErrnoException, port: number, host: stri
  * a function finds the host out later, for which every address is bound.
  * @throws TypeError
  */
-export function placeOf(options: { host?: string | (() => unknown) | undefined; bind?: string | undefined }, byDefault: string): { bind: string; host: string | undefined } {
+export function placeOf(
+  options: { host?: string | (() => unknown) | undefined; bind?: string | undefined }, byDefault: string,
+): { bind: string; host: string | undefined } {
   if (typeof options.host === 'function') return { bind: checkedHost('bind', options.bind) ?? '0.0.0.0', host: undefined }
   const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
   const bind = checkedHost('bind', options.bind) ?? (host === undefined ? byDefault : bindFor(host))

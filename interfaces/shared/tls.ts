@@ -144,7 +144,9 @@ function trusted(socket: TLSSocket, whose: string): void {
 
 /** An error of a TLS handshake in our words; the system's own errors stay as they are. */
 export function explained(error: NodeJS.ErrnoException, at: string): Error {
-  if (/^(CERT_|DEPTH_|UNABLE_|SELF_SIGNED|ERR_TLS_CERT)/.test(error.code ?? '')) return new StageError('AUTH_FAILED', `the certificate of ${at} is not accepted: ${error.message} (${error.code})`, { cause: error })
+  if (/^(CERT_|DEPTH_|UNABLE_|SELF_SIGNED|ERR_TLS_CERT)/.test(error.code ?? '')) {
+    return new StageError('AUTH_FAILED', `the certificate of ${at} is not accepted: ${error.message} (${error.code})`, { cause: error })
+  }
   if (!error.code?.startsWith('ERR_SSL') && error.code !== 'ECONNRESET') return error
   const why = error.code === 'ECONNRESET' ? 'the connection ended during the TLS handshake' : error.message.replace(/^.*:([^:]+):\S*\s*$/s, '$1')
   return new StageError(error.code === 'ECONNRESET' ? 'DISCONNECTED' : 'PROTOCOL_ERROR', `${at} does not speak TLS 1.3 as a stage: ${why}`, { cause: error })

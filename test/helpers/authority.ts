@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-export const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+export const hasOpenssl = spawnSync('openssl', ['version']).status === 0 || process.env['STAGEMESH_REQUIRE_OPENSSL'] === '1'
 export const NO_OPENSSL = 'openssl is not installed'
 
 /** Paths of files, as `tls` takes them. */

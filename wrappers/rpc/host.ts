@@ -1,6 +1,7 @@
 /** The services of a stage for its links. */
 import type { Deadlines, Peer } from '../../src/types.js'
 import type { Callable, Codec } from '../codec.js'
+import type { DatagramCounts } from './wire/datagrams.js'
 import type { Referring } from './wire/functions.js'
 import type { Interception } from './interception.js'
 import type { ShownNews } from './serving/methods.js'
@@ -14,8 +15,7 @@ export interface RpcHost<Link = unknown> extends Handlers, Names {
   readonly codec: Codec
   readonly references: Referring
   readonly timeoutMs: number
-  /** Totals for `stats()`. */
-  readonly datagrams: { sent: number; dropped: number }
+  readonly datagrams: DatagramCounts
   /** Undefined if the stage has no interceptors. */
   readonly interception: Interception | undefined
   /** Wraps a function of ours that was passed to a peer, for calls from there. */
@@ -28,3 +28,6 @@ export interface RpcHost<Link = unknown> extends Handlers, Names {
   /** A served call has ended. */
   onserved(): void
 }
+
+/** Resources that a link holds at the moment, for `stats()`. */
+export type Counts = Readonly<Record<'calls' | 'serving' | 'streams' | 'functions' | 'heldBytes' | 'unreadBytes', number>>

@@ -169,7 +169,8 @@ function mount(mesh: Mesh<Rpc>, codec: Codec, provided: Provided): Mounted<Frame
         serving: 0, streams: 0, functions: 0, heldBytes: casts.bytes, unreadBytes: 0,
       }
       for (const one of rpcs) for (const [name, count] of Object.entries(one.counts())) sum[name as keyof typeof sum] += count
-      return { ...sum, retries: caller.retries.budget.retries, retriesRefused: caller.retries.budget.refused, datagrams: datagrams.sent, datagramsDropped: datagrams.dropped }
+      const { retries, refused } = caller.retries.budget
+      return { ...sum, retries, retriesRefused: refused, datagrams: datagrams.sent, datagramsDropped: datagrams.dropped }
     },
     drain: () => new Promise((resolve) => { drained = resolve; served() }),
     close: () => {

@@ -8,9 +8,10 @@ import { Channel } from './streams/channel.js'
 import { putCarried, type Context } from './context.js'
 import { fromWire } from './errors.js'
 import { closing, lost, noGoodbye, notAnswered, notSent, readsNothing, readsSlowly, tooManyCalls } from './link-errors.js'
+import { CastDatagrams } from './wire/datagrams.js'
 import { Functions } from './wire/functions.js'
 import { Held } from './serving/held.js'
-import type { RpcHost } from './host.js'
+import type { Counts, RpcHost } from './host.js'
 import * as M from './wire/messages.js'
 import { Methods } from './serving/methods.js'
 import { request, type Outgoing } from './calling/outgoing.js'
@@ -23,9 +24,6 @@ import type { Service } from './types.js'
 import { Wire, putName, putU32, u32 } from './wire/wire.js'
 
 const NONE: readonly object[] = []
-
-/** Resources that a link holds at the moment, for `stats()`. */
-type Counts = Readonly<Record<'calls' | 'serving' | 'streams' | 'functions' | 'heldBytes' | 'unreadBytes', number>>
 
 /**
  * The calls and streams of one link, over its frames. The link itself is a Duplex too: the only stream that needs no opening.
@@ -40,12 +38,12 @@ export class Rpc extends Channel implements Top {
   /** Services of the layers above, by name. */
   readonly #services = new Map<string, Service>()
   readonly #pending = new IdMap<Outgoing>()
-  readonly #end: LinkEnd
   readonly #wire: Wire
   readonly #refs: Functions
   readonly #serving: Serving
   readonly #streams: Streams
   readonly #passing: Passing
+  readonly #datagrams: CastDatagrams
   /** The streams in the arguments of pending calls, by call id. */
   readonly #carried = new Map<number, Allowance>()
   /** The numbers of the functions in those arguments, by call id. */
@@ -58,10 +56,9 @@ export class Rpc extends Channel implements Top {
   #drained: (() => void) | undefined
   #looking: Timer | undefined
 
-  constructor(private readonly framed: Framed, private readonly host: RpcHost<Rpc>, end: LinkEnd) {
+  constructor(private readonly framed: Framed, private readonly host: RpcHost<Rpc>, private readonly linkEnd: LinkEnd) {
     super(0)
-    this.#end = end
-    const { peer } = end
+    const { peer } = linkEnd
     const refs = this.#refs = new Functions((id) => stub(this, host, id), (id, count) => this.#wire.order(M.RELEASE, id, count))
     this.#wire = new Wire(framed, host.codec, {
       give: (fn) => refs.give(this.#wire.hand?.give(fn) ?? fn),
@@ -71,7 +68,7 @@ export class Rpc extends Channel implements Top {
       accept: (id, kind) => this.#passing.accept(id, kind),
       withdraw: (id) => this.#passing.withdraw(id),
       ...host.references,
-    }, host.clock, end.dialled, { answers: host.heldAnswers, unfinished: host.unfinished })
+    }, host.clock, linkEnd.dialled, { answers: host.heldAnswers, unfinished: host.unfinished })
     this.#wire.onstopped(() => host.deadlines.note(host.clock.now() + M.STOPPED_MS))
     const standing = new Standing(host, () => this.peer, () => { this.#serving.resumed(); this.methods.announce() })
     this.methods = new Methods(this.#wire, () => host.visible(this.peer), () => standing.open())
@@ -79,7 +76,7 @@ export class Rpc extends Channel implements Top {
     this.port = this.#streams = new Streams(host, this.#wire, peer, this, held, () => { this.uses++; this.#settled() })
     this.#passing = new Passing(host, this.#wire, this.#streams, peer, held)
     this.#serving = new Serving({
-      end, held, link: this, wire: this.#wire, passing: this.#passing, standing,
+      end: linkEnd, held, link: this, wire: this.#wire, passing: this.#passing, standing,
       service: (name) => this.#services.get(name),
       passed: (ref) => {
         const fn = refs.get(ref)
@@ -92,7 +89,7 @@ export class Rpc extends Channel implements Top {
     framed.onpiece = (bytes, start, stop) => this.#onpiece(bytes, start, stop)
     framed.onrest = (bytes, start, stop) => this.#onrest(bytes, start, stop)
     framed.onflushed = () => this.#flushed()
-    if (framed.datagrams) framed.datagrams.onmessage = (bytes) => this.#ondatagram(bytes)
+    this.#datagrams = new CastDatagrams(framed.datagrams, host.datagrams, (bytes, at, end) => { if (!this.destroyed) this.#message(M.CAST, 0, bytes, at, end, false) })
     framed.on('error', (error) => this.destroy(error))
     framed.on('close', () => this.destroy())
     framed.on('end', () => this.#carrierEnded())
@@ -101,7 +98,7 @@ export class Rpc extends Channel implements Top {
   }
 
   get peer(): Peer {
-    return this.#end.peer
+    return this.linkEnd.peer
   }
 
   // ── for the stage ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -231,28 +228,12 @@ export class Rpc extends Channel implements Top {
   }
 
   /** Sends a message that was encoded once for many peers. @throws StageError executed 'no' */
-  cast(message: Buffer, delivery: Delivery = 'ordered'): void {
+  cast(message: Buffer, delivery?: Delivery): void {
     if (this.#closing) throw closing(this.peer)
     this.uses++
-    const { datagrams } = this.framed
-    if (delivery === 'unreliable' && datagrams && message.length <= datagrams.maxBytes) {
-      this.host.datagrams.sent++
-      return datagrams.send(message)
-    }
+    if (this.#datagrams.send(message, delivery)) return
     this.#room()
     this.#wire.encoded(message)
-  }
-
-  /** A datagram proves nothing about who has sent it, so a malformed one is dropped, and the link goes on. */
-  #ondatagram(bytes: Buffer): void {
-    if (this.destroyed) return
-    this.uses++
-    try {
-      if (bytes.length <= M.HEAD || bytes[0] !== M.CAST) throw new StageError('PROTOCOL_ERROR', 'a datagram that is no cast')
-      this.#serving.oncast(bytes, M.HEAD, bytes.length, false)
-    } catch {
-      this.host.datagrams.dropped++
-    }
   }
 
   get #closing(): boolean {
