@@ -9,6 +9,7 @@ import { MemoryRegistry, Stage, StageError } from '../../src/index.js'
 import type { Datagrams } from '../../src/types.js'
 import { seeded } from '../helpers/mesh.js'
 import { endsByItself } from '../helpers/own-process.js'
+import { opened } from '../helpers/opened.js'
 import { until } from '../helpers/until.js'
 import { interfaceSuite } from '../suites/interface.js'
 import { readAll } from '../suites/stream.js'
@@ -20,19 +21,8 @@ interfaceSuite(test, () => ({ listener: new UdpInterface({ host: '::1' }), diall
 const never = new AbortController().signal
 let count = 0
 
-async function opened(t: Assertions, options: UdpOptions = {}): Promise<{ address: string, accepted: Duplex[] }> {
-  const listener = new UdpInterface(options)
-  t.teardown(() => listener.close())
-  const accepted: Duplex[] = []
-  const [address] = await listener.listen((stream) => {
-    accepted.push(stream)
-    t.teardown(() => void stream.destroy())
-  })
-  return { address, accepted }
-}
-
 async function ends(t: Assertions): Promise<{ near: Duplex & { datagrams: Datagrams }, far: Duplex & { datagrams: Datagrams }, address: string }> {
-  const { address, accepted } = await opened(t)
+  const { address, accepted } = await opened(t, new UdpInterface())
   const near = await new UdpInterface().connect(address, never)
   t.teardown(() => void near.destroy())
   await until(() => accepted.length === 1)
@@ -53,7 +43,7 @@ test('datagrams pass beside the stream, both ways', async (t) => {
 })
 
 test('packets of strangers make no stream, and get no more than they send', async (t) => {
-  const { address, accepted } = await opened(t)
+  const { address, accepted } = await opened(t, new UdpInterface())
   const { host, port } = parseAddress(address, 'udp')
   const stranger = createSocket('udp4')
   t.teardown(() => void stranger.close())

@@ -5,12 +5,12 @@ import { createServer, request } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { connect as connectPlain, createServer as createPlain, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
-import type { Duplex } from 'node:stream'
 import { WebSocket, WebSocketServer } from 'ws'
 import { WebSocketInterface, type WebSocketOptions } from '../../interfaces/websocket.js'
 import { Stage, StageError } from '../../src/index.js'
 import { Authority, NO_OPENSSL, hasOpenssl, pem } from '../helpers/authority.js'
 import { tempFolder } from '../helpers/process.js'
+import { opened } from '../helpers/opened.js'
 import { until } from '../helpers/until.js'
 import { interfaceSuite } from '../suites/interface.js'
 import type { Assertions } from '../suites/test.js'
@@ -36,17 +36,6 @@ if (authority) {
 async function listening(server: { listen(port: number, host: string, done: () => void): unknown, address(): unknown }): Promise<number> {
   await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve) })
   return (server.address() as AddressInfo).port
-}
-
-async function opened(t: Assertions, options: WebSocketOptions = {}): Promise<{ address: string, accepted: Duplex[] }> {
-  const listener = new WebSocketInterface(options)
-  t.teardown(() => listener.close())
-  const accepted: Duplex[] = []
-  const [address] = await listener.listen((stream) => {
-    accepted.push(stream)
-    t.teardown(() => void stream.destroy())
-  })
-  return { address, accepted }
 }
 
 const at = (address: string): { host: string, port: number } => {
@@ -127,7 +116,7 @@ test('a link through a proxy that cuts what is idle stands: pings of stages pass
 })
 
 test('requests, pages of browsers and other WebSockets are refused with a reason', async (t) => {
-  const { address, accepted } = await opened(t)
+  const { address, accepted } = await opened(t, new WebSocketInterface())
   const plain = await fetch(address.replace('ws:', 'http:'))
   t.is(plain.status, 426)
   t.regex(await plain.text(), /WebSocket of a stage/)
@@ -156,7 +145,7 @@ test('what answers in place of a stage is named', async (t) => {
 })
 
 test('a peer that breaks the form of the stream is cut off', async (t) => {
-  const { address, accepted } = await opened(t)
+  const { address, accepted } = await opened(t, new WebSocketInterface())
   const send: Record<string, (socket: WebSocket) => void> = {
     'a text': (socket) => socket.send('text'),
     'a message of more than 64 KiB': (socket) => socket.send(Buffer.alloc(64 * 1024 + 1)),
@@ -179,7 +168,7 @@ test('a peer that breaks the form of the stream is cut off', async (t) => {
 
 test('connections that never become WebSockets do not keep others out', async (t) => {
   t.timeout(60_000)
-  const { address, accepted } = await opened(t)
+  const { address, accepted } = await opened(t, new WebSocketInterface())
   const silent = await Promise.all(Array.from({ length: 300 }, async (_, i) => {
     const socket = connectPlain(at(address))
     socket.on('error', () => {}).resume()
@@ -276,7 +265,7 @@ test('an attempt to listen that failed leaves nothing on the server', async (t) 
 })
 
 onTls('with mutual certificates an address without TLS is not dialled', async (t) => {
-  const { address } = await opened(t)
+  const { address } = await opened(t, new WebSocketInterface())
   const dialler = new WebSocketInterface({ tls: { ...pem(authority!.certify('DNS:a')), mutual: true } })
   t.is((await t.throwsAsync(dialler.connect(address, never), { instanceOf: StageError }) as StageError).code, 'AUTH_FAILED')
 })
