@@ -1,5 +1,5 @@
 /**
- * Positions in a game: a player moves sixty times a second, and only the last position matters. So positions go as datagrams over
+ * Positions in a game: a player moves 120 times a second, and only the last position matters. So positions go as datagrams over
  * UDP, which nobody sends again, while a shot goes as a call, which arrives. Needs `npm install udx-native`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -36,11 +36,24 @@ const FOREVER_MS = 2 ** 31 - 1
 const PROBE = new Uint8Array(1)
 const [HERE, AWAY] = ['here', 'away']
 
+/** An interface that uses a channel. */
+interface User {
+  /** Takes a stream that was dialled to the address of the interface. */
+  take(port: Port): void
+  /** The channel has ended. */
+  ended(): void
+}
+
+/** The channels of this process that are in use; all interfaces of this process share them. */
+const channels = new WeakMap<Channel, Channelled>()
+
 /**
  * The streams over one channel. The streams that an end dials have numbers from 1: positive in the messages of this end, and
  * negative in the messages of the other end.
  */
 class Channelled {
+  /** The interfaces of this end, by their addresses. */
+  readonly #users = new Map<string, User>()
   /** By the number in the messages that come in. */
   readonly #ports = new Map<number, { onmessage(message: PortMessage): void; onclose(): void }>()
   /** The numbers of dials without an answer. */
@@ -49,25 +62,30 @@ class Channelled {
   /** The channel was made with `serialization: 'advanced'`. Without it, bytes travel as text. */
   #bytes = false
   #closed = false
-  /** The interface at the other end was closed: nobody answers there. */
+  /** The interfaces at the other end were closed: nobody answers there. */
   away = false
 
-  /** @param speaks  false in a child until its parent has spoken: a parent of another kind must not get messages that it does not know */
-  constructor(
-    private readonly channel: Channel, public speaks: boolean, private readonly onopen: (to: string, port: Port) => void, private readonly onfewer: () => void,
-  ) {
+  private constructor(private readonly channel: Channel, public speaks: boolean) {
     channel.on('message', this.#onmessage)
     channel.on('disconnect', this.#onend)
     channel.on('exit', this.#onend)
-    this.#send({ stagemesh: 0, it: HERE })
+  }
+
+  /** @param speaks  false in a child until its parent has spoken: a parent of another kind must not get messages that it does not know */
+  static of(channel: Channel, speaks: boolean): Channelled {
+    let one = channels.get(channel)
+    if (!one) channels.set(channel, one = new Channelled(channel, speaks))
+    return one
   }
 
   get closed(): boolean {
     return this.#closed
   }
 
-  get size(): number {
-    return this.#ports.size
+  /** An interface of this end uses the channel from now on. */
+  use(address: string, user: User): void {
+    this.#users.set(address, user)
+    if (this.#users.size === 1) this.#send({ stagemesh: 0, it: HERE })
   }
 
   dial(to: string): Port {
@@ -77,14 +95,17 @@ class Channelled {
     return port
   }
 
-  /** Nobody listens here from now on: dials need not wait for an answer. */
-  leave(): void {
+  /** The interface of that address was closed. If no other is left, dials from the other end need not wait for an answer. */
+  leave(address: string): void {
+    if (!this.#users.delete(address) || this.#users.size > 0) return
     this.#send({ stagemesh: 0, it: AWAY })
-    if (this.size === 0) this.close()
+    this.#unused()
   }
 
-  /** Stops listening to the channel, which belongs to the application. */
-  close(): void {
+  /** Stops listening to the channel, which belongs to the application, once nothing here uses it. */
+  #unused(): void {
+    if (this.#users.size > 0 || this.#ports.size > 0) return
+    channels.delete(this.channel)
     this.channel.off('message', this.#onmessage)
     this.channel.off('disconnect', this.#onend)
     this.channel.off('exit', this.#onend)
@@ -103,7 +124,7 @@ class Channelled {
       },
       close: () => {
         this.#unanswered.delete(id)
-        if (this.#ports.delete(id)) this.onfewer()
+        if (this.#ports.delete(id)) this.#unused()
       },
     }
   }
@@ -132,12 +153,19 @@ class Channelled {
     }
     if (probe !== undefined) this.#bytes = isBytes(probe)
     if (typeof open === 'string') {
-      if (id > 0 && !this.#ports.has(id)) this.onopen(open, this.#port(id))
+      if (id > 0 && !this.#ports.has(id)) this.#onopen(open, this.#port(id))
       return
     }
     const posted = messageOf(it)
     this.#unanswered.delete(id)
     if (posted !== undefined) this.#ports.get(id)?.onmessage(posted)
+  }
+
+  #onopen(to: string, port: Port): void {
+    const user = this.#users.get(to)
+    if (user) return user.take(port)
+    port.post('refused')
+    port.close()
   }
 
   readonly #onend = (): void => {
@@ -147,8 +175,10 @@ class Channelled {
     this.#ports.clear()
     this.#unanswered.clear()
     for (const { onclose } of ports) onclose()
-    this.close()
-    this.onfewer()
+    const users = [...this.#users.values()]
+    this.#users.clear()
+    for (const user of users) user.ended()
+    this.#unused()
   }
 }
 
@@ -198,11 +228,9 @@ export class ChildInterface implements Interface {
   }
 
   #add(channel: Channel, speaks: boolean): void {
-    const one = new Channelled(channel, speaks, (to, port) => this.#take(to, port), () => {
-      if (one.closed) this.#forget(one)
-      else if (this.#closed && one.size === 0) one.close()
-    })
+    const one = Channelled.of(channel, speaks)
     this.#channels.add(one)
+    one.use(this.#address, { take: (port) => this.#take(port), ended: () => this.#forget(one) })
   }
 
   #forget(one: Channelled): void {
@@ -210,8 +238,8 @@ export class ChildInterface implements Interface {
     for (const [address, channel] of this.#known) if (channel === one) this.#known.delete(address)
   }
 
-  #take(to: string, port: Port): void {
-    if (to === this.#address && this.#onstream) {
+  #take(port: Port): void {
+    if (this.#onstream) {
       port.post('accepted')
       this.#onstream(new PortStream(port))
     } else {
@@ -264,7 +292,7 @@ export class ChildInterface implements Interface {
     this.#closed = true
     this.#onstream = undefined
     this.#alive?.cancel()
-    for (const one of this.#channels) one.leave()
+    for (const one of this.#channels) one.leave(this.#address)
   }
 }
 

@@ -70,7 +70,7 @@ export class TcpInterface implements Interface {
   constructor(options: TcpOptions = {}) {
     knownOptions('the TCP interface', options, ['port', 'bind', 'host', 'tls', 'secret', 'insecure', 'clock'], ['machine'])
     const { port = DEFAULTS.port, secret, insecure = DEFAULTS.insecure, clock = systemClock, machine = networkInterfaces } = options
-    const { bind, host } = placeOf(options, DEFAULTS.bind)
+    const { bind, host } = placeOf(options, DEFAULTS.bind, true)
     checkPort(port)
     checkSecret(secret)
     this.#tls = options.tls && new Tls(options.tls, clock)

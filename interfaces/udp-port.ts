@@ -22,8 +22,11 @@ export class UdpPort implements Port {
   #needed = HEAD
   #closed = false
   #cut: Timer | undefined
+  /** The other end has sent something. */
+  #heard = false
 
-  constructor(private readonly stream: UdxStream, private readonly clock: Clock, onclosed: () => void) {
+  /** @param accepted  the other end has opened the stream */
+  constructor(private readonly stream: UdxStream, private readonly clock: Clock, private readonly accepted: boolean, onclosed: () => void) {
     stream.on('data', (chunk: Buffer) => this.#take(chunk))
     stream.on('error', () => {}) // `close` follows
     stream.on('end', () => this.#end())
@@ -64,6 +67,8 @@ export class UdpPort implements Port {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    // a stranger that opened it and was silent would have it stay for CUT_MS, and with it the room of another
+    if (this.accepted && !this.#heard) return void this.stream.destroy()
     this.stream.end()
     this.stream.resume()
     // a stream of UDX closes when both ends have ended it, and the other end may never do so
@@ -79,6 +84,7 @@ export class UdpPort implements Port {
   }
 
   #take(chunk: Buffer): void {
+    this.#heard = true
     this.#parts.push(chunk)
     this.#held += chunk.length
     if (this.#held < this.#needed) return

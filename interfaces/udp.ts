@@ -10,6 +10,7 @@ import { knownOptions } from '../src/known-options.js'
 import { log } from '../src/log.js'
 import { systemRandom } from '../src/random.js'
 import { checkSecret } from '../src/secret.js'
+import { place } from '../src/strangers.js'
 import type { Clock, Datagrams, Interface, Random, Timer } from '../src/types.js'
 import { bindError, checkPort, formatAddress, isLoopback, parseAddress, placeOf, publicHost } from './shared/host.js'
 import { PortStream } from './shared/port-stream.js'
@@ -63,8 +64,11 @@ const AGAIN_MS = 250
 const DATAGRAM_BYTES = 1150
 /** Bytes under way before a writer waits: 50 ms of a network of 160 Mbit/s. */
 const WINDOW = 1024 * 1024
-/** The most streams that others may have opened here. */
+/** The most streams that others may have opened here, in all and from one place (see `src/strangers.ts`). */
 const STREAMS_MAX = 10_000
+const PLACE_STREAMS_MAX = 2000
+/** The most datagrams of a stream that wait to be sent: a megabyte. */
+const DATAGRAMS_MAX = 1000
 
 /** Reliable, ordered streams over UDP, with datagrams beside them. Traffic is not encrypted: use it within networks that you trust. */
 export class UdpInterface implements Interface {
@@ -84,6 +88,8 @@ export class UdpInterface implements Interface {
   readonly #dialling = new Map<boolean, UdxSocket>()
   /** Streams that were opened here, by who opened them; a repeated packet gets the same answer. */
   readonly #opened = new Map<string, number>()
+  /** The number of streams that were opened here, by the place they come from. */
+  readonly #places = new Map<string, number>()
   readonly #ids = new Set<number>()
   readonly #once = new Once()
 
@@ -116,6 +122,7 @@ export class UdpInterface implements Interface {
     try {
       socket.bind(this.#port, (await lookup(this.#bind)).address)
     } catch (error) {
+      void socket.close()
       throw bindError(error as NodeJS.ErrnoException, this.#port, this.#bind)
     }
     socket.on('message', (bytes: Buffer, from: UdxFrom) => this.#onpacket(udx, socket, bytes, from, onstream))
@@ -138,11 +145,19 @@ export class UdpInterface implements Interface {
     const key = `${from.host} ${from.port} ${bytes.toString('hex', 5, COOKIE_AT)}`
     let id = this.#opened.get(key)
     if (id === undefined) {
-      if (this.#opened.size >= STREAMS_MAX) return
+      const where = place(from.host)
+      const there = this.#places.get(where) ?? 0
+      if (this.#opened.size >= STREAMS_MAX || there >= PLACE_STREAMS_MAX) return
       id = this.#newId()
       this.#opened.set(key, id)
+      this.#places.set(where, there + 1)
       const raw = udx.createStream(id)
-      const stream = this.#stream(raw, id, () => this.#opened.delete(key))
+      const stream = this.#stream(raw, id, () => {
+        this.#opened.delete(key)
+        const left = (this.#places.get(where) ?? 0) - 1
+        if (left > 0) this.#places.set(where, left)
+        else this.#places.delete(where)
+      }, true)
       raw.connect(socket, theirs, from.port, from.host)
       Object.assign(stream, { remoteAddress: from.host, remotePort: from.port })
       answer(OPENED, uint32(id))
@@ -155,16 +170,26 @@ export class UdpInterface implements Interface {
     return createHmac('sha256', this.#cookies).update(`${time} ${host}`).digest().subarray(0, COOKIE_BYTES)
   }
 
-  /** @param onclosed  nothing more comes over it */
-  #stream(raw: UdxStream, id: number, onclosed: () => void): PortStream {
-    const port = new UdpPort(raw, this.#clock, () => {
+  /**
+   * @param onclosed  nothing more comes over it
+   * @param accepted  another host has opened it, and may never send anything
+   */
+  #stream(raw: UdxStream, id: number, onclosed: () => void, accepted = false): PortStream {
+    const port = new UdpPort(raw, this.#clock, accepted, () => {
       this.#ids.delete(id)
       onclosed()
     })
+    let unsent = 0
+    const sent = (): void => { unsent-- }
     const stream = new PortStream(port, { window: WINDOW })
     const datagrams: Datagrams = {
       maxBytes: DATAGRAM_BYTES,
-      send: (bytes) => raw.trySend(bytes),
+      send: (bytes) => {
+        if (unsent >= DATAGRAMS_MAX || raw.destroyed) return false
+        unsent++
+        raw.send(bytes).then(sent, sent)
+        return true
+      },
       onmessage: undefined,
     }
     raw.on('message', (bytes: Buffer) => { if (!stream.destroyed) datagrams.onmessage?.(bytes) })

@@ -17,7 +17,8 @@ export interface UdxSocket extends EventEmitter {
 export interface UdxStream extends Duplex {
   readonly mtu: number
   connect(socket: UdxSocket, remoteId: number, port: number, host: string): void
-  trySend(bytes: Uint8Array): void
+  /** One datagram; settles when the system has taken it, or the stream is closed. */
+  send(bytes: Uint8Array): Promise<unknown>
 }
 
 export interface Udx {

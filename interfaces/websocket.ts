@@ -230,13 +230,14 @@ export class WebSocketInterface implements Interface {
     const url = urlOf(address)
     if (!url) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected ${FORM}`)
     signal.throwIfAborted()
-    const { material, mutual } = this.#tls ?? {}
+    const mutual = this.#tls?.mutual
+    const secureContext = this.#tls?.context()
     if (mutual && url.protocol !== 'wss:') {
       throw new StageError('AUTH_FAILED', `${address} is not encrypted, and this stage accepts peers by their certificates (tls.mutual): expected wss:`)
     }
     const options: ClientOptions = {
       perMessageDeflate: false, maxPayload: MESSAGE_BYTES, followRedirects: false, ...CLOSE,
-      ...(url.protocol === 'wss:' && material ? { ...material, minVersion: 'TLSv1.3' } : {}),
+      ...(url.protocol === 'wss:' && secureContext ? { secureContext, minVersion: 'TLSv1.3' } : {}),
       ...(mutual ? { checkServerIdentity: () => undefined as never } : {}),
     }
     const { WebSocket } = await import('ws')

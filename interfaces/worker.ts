@@ -8,7 +8,7 @@ import { systemClock } from '../src/clock.js'
 import { StageError, describe } from '../src/errors.js'
 import { knownOptions } from '../src/known-options.js'
 import type { Clock, Interface, Timer } from '../src/types.js'
-import { PortStream, type Port, type PortMessage } from './shared/port-stream.js'
+import { PIECE, PortStream, WINDOW, type Port, type PortMessage } from './shared/port-stream.js'
 
 /** Options of the interface between the threads of one process. */
 export interface WorkerOptions {
@@ -16,13 +16,14 @@ export interface WorkerOptions {
   clock?: Clock | undefined
 }
 
-/** A dial, as it reaches another thread. */
-interface Dial { stagemesh: 'dial'; to: string; port: MessagePort }
+/** A dial, as it reaches another thread: the port, and the memory for the bytes of the dialler and of the other end. */
+interface Dial { stagemesh: 'dial'; to: string; port: MessagePort; rings: Rings }
+type Rings = readonly [dialler: SharedArrayBuffer, listener: SharedArrayBuffer]
 
 /** The longest delay of a timer. */
 const FOREVER_MS = 2 ** 31 - 1
-/** Up to this size, cloning a message costs less than transferring its buffer. */
-const CLONE_MAX = 2048
+/** The most bytes of a stream that may be under way. */
+const RING_BYTES = WINDOW + PIECE
 
 /** The same in all threads of this process, and different in any other, also in another container on the same machine. */
 const PROCESS = createHash('sha256').update(`${hostname()} ${process.pid} ${pidSpace()}`).digest('base64url').slice(0, 16)
@@ -41,28 +42,48 @@ let count = 0
 
 /** Takes the dials of other threads. The event is the process's own, so messages of others pass by. */
 function ondial(message: unknown): void {
-  const { stagemesh, to, port } = (message ?? {}) as Partial<Dial>
-  if (stagemesh === 'dial' && typeof to === 'string' && port) take(to, port)
+  const { stagemesh, to, port, rings } = (message ?? {}) as Partial<Dial>
+  if (stagemesh === 'dial' && typeof to === 'string' && port && rings) take(to, port, rings)
 }
 
-function take(to: string, port: MessagePort): void {
+function take(to: string, port: MessagePort, [theirs, ours]: Rings): void {
   const onstream = listeners.get(to)
   if (!onstream) {
     port.postMessage('refused' satisfies PortMessage)
     return port.close()
   }
   port.postMessage('accepted' satisfies PortMessage)
-  onstream(new PortStream(portOf(port)))
+  onstream(new PortStream(portOf(port, ours, theirs)))
 }
 
-function portOf(port: MessagePort): Port {
+/**
+ * Bytes go through a ring of memory that both threads have, and the port carries the negative number of them. A buffer for each
+ * message, transferred or cloned, would have V8 mark the heaps of both threads each 64 MiB. The ring never overflows, because a
+ * stream has at most RING_BYTES under way.
+ */
+function portOf(port: MessagePort, ours: SharedArrayBuffer, theirs: SharedArrayBuffer): Port {
+  const [out, incoming] = [new Uint8Array(ours), new Uint8Array(theirs)]
+  let [written, read] = [0, 0]
+  const put = (bytes: Uint8Array): void => {
+    const first = Math.min(bytes.length, RING_BYTES - written)
+    out.set(bytes.subarray(0, first), written)
+    if (first < bytes.length) out.set(bytes.subarray(first))
+    written = (written + bytes.length) % RING_BYTES
+    port.postMessage(-bytes.length)
+  }
+  const got = (length: number): Buffer => {
+    const bytes = Buffer.allocUnsafe(length)
+    const first = Math.min(length, RING_BYTES - read)
+    bytes.set(incoming.subarray(read, read + first))
+    if (first < length) bytes.set(incoming.subarray(0, length - first), first)
+    read = (read + length) % RING_BYTES
+    return bytes
+  }
   return {
-    post: (message) => {
-      if (typeof message !== 'object' || message.byteLength <= CLONE_MAX) return port.postMessage(message)
-      const copy = new Uint8Array(message) // the writer may use its chunk again
-      port.postMessage(copy, [copy.buffer])
-    },
-    open: (onmessage, onclose) => void port.on('message', onmessage).on('close', onclose),
+    post: (message) => { if (typeof message === 'object') put(message); else port.postMessage(message) },
+    open: (onmessage, onclose) => void port.on('message', (message: PortMessage) => {
+      onmessage(typeof message === 'number' && message < 0 ? got(-message) : message)
+    }).on('close', onclose),
     close: () => port.close(),
   }
 }
@@ -104,9 +125,10 @@ export class WorkerInterface implements Interface {
     signal.throwIfAborted()
     if (host !== PROCESS) throw refused(address, Object.assign(new Error('the address is of another process'), { code: 'ENOENT' }))
     const { port1, port2 } = new MessageChannel()
+    const rings: Rings = [new SharedArrayBuffer(RING_BYTES), new SharedArrayBuffer(RING_BYTES)]
     return new Promise((resolve, reject) => {
       const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
-      const stream = new PortStream(portOf(port1), {
+      const stream = new PortStream(portOf(port1, ...rings), {
         onaccepted: (error) => {
           release()
           if (error) reject(error)
@@ -114,8 +136,8 @@ export class WorkerInterface implements Interface {
         },
         refusal: () => refused(address),
       })
-      if (Number(thread) === threadId) return take(address, port2)
-      const dial: Dial = { stagemesh: 'dial', to: address, port: port2 }
+      if (Number(thread) === threadId) return take(address, port2, rings)
+      const dial: Dial = { stagemesh: 'dial', to: address, port: port2, rings }
       // resolves when the other thread has it, which the port tells too
       postMessageToThread(Number(thread), dial, [port2]).catch((error: NodeJS.ErrnoException) => {
         stream.destroy(error.code === 'ERR_WORKER_MESSAGING_FAILED' ? refused(address) : error)

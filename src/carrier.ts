@@ -36,8 +36,8 @@ export interface Interface extends Closable {
 export interface Datagrams {
   /** The largest message, in bytes. */
   readonly maxBytes: number
-  /** Sends one message of at most that size; nobody learns whether it arrived. */
-  send(bytes: Uint8Array): void
+  /** Sends one message of at most that size; nobody learns whether it arrived. @returns false if too many wait to be sent: it is dropped */
+  send(bytes: Uint8Array): boolean
   /** Called with each message that arrives; valid only during the call. Set by the layer that uses them. */
   onmessage: ((bytes: Buffer) => void) | undefined
 }
@@ -48,8 +48,9 @@ export interface Security {
   binding?(): Buffer
   /**
    * Asked once the other end has said its name.
+   * @param unexpected  this end dialled the address and expected nobody, so any name will do: the address itself is to be proven
    * @returns by what the carrier proves that name, such as `certificate DNS:api`; undefined if it proves nothing
    * @throws StageError AUTH_FAILED the other end must prove its name, and does not
    */
-  proves?(name: string): string | undefined
+  proves?(name: string, unexpected: boolean): string | undefined
 }

@@ -22,6 +22,8 @@ export interface ConnectionsOptions {
 /** An address that is dialled again whenever its link ends. */
 interface Held {
   count: number
+  /** Ids by which its holders know the stage there: it has another one after a restart. */
+  readonly ids: Set<string>
   failures: number
   timer: Timer | undefined
 }
@@ -36,32 +38,18 @@ export class Connections {
 
   /** @throws StageError BAD_ARGUMENT · TIMEOUT · DISCONNECTED · CLOSED, and the errors of a handshake */
   async connect(addresses: readonly string[]): Promise<Peer> {
-    const errors: StageError[] = []
-    for (const address of addresses) {
-      if (this.options.closed()) throw new StageError('CLOSED', 'this stage is closed')
-      try {
-        return await this.#connect(address)
-      } catch (error) {
-        errors.push(error as StageError)
-      }
-    }
-    const [last] = errors.slice(-1)
-    if (errors.length === 1) throw last
-    throw new StageError(last.code, errors.map(({ message }) => message).join('; '), { cause: last.cause, executed: 'no' })
-  }
-
-  async #connect(address: string): Promise<Peer> {
     const { clock, timeoutMs, links } = this.options
     const ending = new AbortController()
     const late = (): StageError => {
-      const error = new StageError('TIMEOUT', `no stage at ${describe(address)} within ${timeoutMs} ms`, { executed: 'no', phase: 'connecting' })
+      const error = new StageError('TIMEOUT', `no stage at ${addresses.map(describe).join(', ')} within ${timeoutMs} ms`, { executed: 'no', phase: 'connecting' })
       ending.abort(error)
       return error
     }
     this.#dials.add(ending)
     try {
-      const peer = await within(clock, timeoutMs, links.connect(address, ending.signal), late)
-      for (const [id, known] of this.#addresses) if (known === address) this.#addresses.delete(id)
+      const { peer, address } = await within(clock, timeoutMs, links.connect(addresses, ending.signal), late)
+      const held = this.#held.get(address)
+      for (const [id, known] of this.#addresses) if (known === address && !held?.ids.has(id)) this.#addresses.delete(id)
       this.#addresses.set(peer.id, address)
       return peer
     } catch (error) {
@@ -77,9 +65,10 @@ export class Connections {
     if (address === undefined) {
       throw new StageError('BAD_ARGUMENT', `${peer.name} (${peer.id}) was not found by connect(): expected a peer that connect() has returned, or the name of a peer`)
     }
-    const held = this.#held.get(address) ?? { count: 0, failures: 0, timer: undefined }
+    const held: Held = this.#held.get(address) ?? { count: 0, ids: new Set(), failures: 0, timer: undefined }
     this.#held.set(address, held)
     held.count++
+    held.ids.add(peer.id)
     let holds = true
     return disposable(() => {
       if (holds && --held.count === 0 && this.#held.get(address) === held) this.#release(address)
@@ -100,11 +89,12 @@ export class Connections {
     return address !== undefined && this.#held.has(address)
   }
 
-  /** Ends the link with a goodbye, and dials that address no more. */
+  /** Ends the link with a goodbye, also if the stage at that address has another id by now, and dials the address no more. */
   async disconnect(peer: Peer): Promise<void> {
     const address = this.#addresses.get(peer.id)
+    const ids = [peer.id, ...[...this.#addresses].flatMap(([id, known]) => known === address ? [id] : [])]
     if (address !== undefined) this.#release(address)
-    await this.options.links.end(peer.id)
+    await Promise.all([...new Set(ids)].map((id) => this.options.links.end(id)))
   }
 
   /** The link to that peer has ended. */
@@ -128,6 +118,7 @@ export class Connections {
   #release(address: string): void {
     this.#held.get(address)?.timer?.cancel()
     this.#held.delete(address)
+    for (const [id, known] of this.#addresses) if (known === address && !this.options.links.active(id)) this.#addresses.delete(id)
   }
 
   /** Dials a kept address again, with the back-off of links, for ever. */
@@ -137,7 +128,7 @@ export class Connections {
     if (!held || held.timer || closed()) return
     held.timer = clock.setTimeout(() => {
       held.timer = undefined
-      this.#connect(address).then((peer) => {
+      this.connect([address]).then((peer) => {
         held.failures = 0
         if (this.#held.get(address) !== held) void this.options.links.end(peer.id) // let go meanwhile
       }, (error: StageError) => {

@@ -48,7 +48,7 @@ export interface DialOptions {
    * Runs the handshake and acts on it; rejects if the address is no good, and resolves with an error if no other address would
    * be better.
    */
-  greet(stream: Duplex, through: Interface): Promise<StageError | undefined>
+  greet(stream: Duplex, through: Interface, address: string): Promise<StageError | undefined>
   /** The address did not lead to the peer. Not called for places within another process. */
   onunreachable?(address: string, error: StageError): void
 }
@@ -67,6 +67,9 @@ export async function dial(peer: Peer, options: DialOptions): Promise<StageError
   const why = `has no address that this stage can dial: it lists ${listed}, this stage has interfaces for ${schemes}`
   return new StageError('DISCONNECTED', `${peer.name} (${peer.id}) ${why}`, { peer })
 }
+
+const ignore = (): void => {}
+const FASTER = new Error('another address of the peer was faster')
 
 /** The ways of one dial. Several may be connecting; connections are greeted one at a time, in the order in which they came. */
 class Race {
@@ -105,7 +108,7 @@ class Race {
     this.#head?.cancel()
     this.#head = this.#begun < this.ways.length ? clock.setTimeout(() => this.#begin(), HEAD_START_MS) : undefined
     connect(through, address, clock, this.#ending.signal).then((stream) => {
-      stream.on('error', () => {})
+      stream.on('error', ignore) // not a closure, which would keep the race as long as the link
       if (this.#over) return void stream.destroy()
       this.#ready.push({ stream, index })
       this.#greet()
@@ -120,7 +123,8 @@ class Race {
     const { stream, index } = next
     const hurry = this.#open > 1 || this.#begun < this.ways.length
     const late = hurry ? judgeAt(clock, clock.now() + HURRY_MS, () => stream.destroy(tooLate(HURRY_MS))) : undefined
-    greet(stream, this.ways[index].through).finally(() => late?.cancel()).then((result) => this.#end(result), (thrown: unknown) => {
+    const { address, through } = this.ways[index]
+    greet(stream, through, address).finally(() => late?.cancel()).then((result) => this.#end(result), (thrown: unknown) => {
       this.#greeting = false
       this.#fail(index, thrown)
       this.#greet()
@@ -145,7 +149,8 @@ class Race {
     this.#over = true
     this.#head?.cancel()
     for (const { stream } of this.#ready) stream.destroy()
-    this.#ending.abort(new Error('another address of the peer was faster'))
+    // the winner and the losers count alike: with one alone, there is nothing to abort
+    if (this.#open > 1) this.#ending.abort(FASTER)
     this.#resolve(result)
   }
 }

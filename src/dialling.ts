@@ -50,8 +50,10 @@ export class Dialling {
       interfaces, clock,
       signal: ending.signal,
       onunreachable: (address, failure) => slot.missed(address, failure, clock),
-      greet: async (stream, through) => {
+      greet: async (stream, through, address) => {
+        slot.trying = address
         const { duplicate, failure } = await greet(stream, through, slot)
+        slot.reached(address)
         return failure ?? (duplicate === undefined ? undefined : await this.#elsewhere(slot, duplicate))
       },
     })

@@ -161,6 +161,7 @@ export class Directory {
 
   /** The peer itself said that it is leaving. */
   leave(id: string): void {
+    if (this.#adopted.has(id)) return this.abandon(id)
     const entry = this.#entries.get(id)
     if (entry) this.#part(entry, 'closed')
   }
@@ -169,6 +170,11 @@ export class Directory {
   moved(): void {
     this.#gone.clear()
     this.#zombies.clear()
+  }
+
+  /** Whether the registry lists a peer of that name. */
+  lists(name: string): boolean {
+    return this.lookup(name).some(({ id }) => !this.#adopted.has(id))
   }
 
   /** A peer that no registry lists is known from now on, until `abandon`. @returns whether it is new */

@@ -30,8 +30,8 @@ export interface GreeterOptions {
   onlink(link: LiveLink): void
   /** The peer says that its stage is closing. */
   onleave(peer: Peer): void
-  /** A link stands to a peer that has described itself. @param certain  it was dialled for that, or has proven itself */
-  onintroduced(entry: Entry, certain: boolean): void
+  /** A link stands to a peer that has described itself. @param by  it was dialled for that; by what it has proven itself */
+  onintroduced(entry: Entry, by: { dialled: boolean; proven: string | undefined }): void
   /** The peer could not reach addresses of this stage. */
   onunreachable(peer: Peer, why: string): void
   /** The peer answered a handshake, so it lives. */
@@ -53,8 +53,11 @@ export interface Holder {
   forget(slot: Slot): void
 }
 
-/** Why a connection did not become a link: the pair keeps the connection of id `duplicate`, or a chain failed. Empty if it did. */
-export interface Greeted { duplicate?: string; failure?: StageError; peer?: Peer }
+/**
+ * Why a connection did not become a link: the pair keeps the connection of id `duplicate`, or a chain failed. Neither if it did.
+ * `entry` is the description that came with a duplicate.
+ */
+export interface Greeted { duplicate?: string; failure?: StageError; peer?: Peer; entry?: Entry | undefined }
 
 /** The state of one connection, until it is a link. */
 interface Made { id?: string; link?: LiveLink; gate?: Gate; proven?: string | undefined; entry?: Entry }
@@ -100,7 +103,7 @@ export class Greeter {
         stream, clock, random, namespace, isGone,
         ongone: () => { if (id === self().id) ongone() },
         certify: (peer) => {
-          const certified = security?.proves?.(peer.name)
+          const certified = security?.proves?.(peer.name, dialled === 'anybody')
           made.proven = [...(secret === undefined ? [] : ['secret']), ...(certified === undefined ? [] : [certified])].join(' and ') || undefined
         },
         unreachable: (peer) => this.holder.slots.get(peer.id)?.unreachable(clock),
@@ -133,7 +136,7 @@ export class Greeter {
       })
       if ('duplicate' in greeting.verdict) {
         stream.end(() => stream.destroy())
-        return { ...greeting.verdict, peer: this.#peer(greeting.peer) }
+        return { ...greeting.verdict, peer: this.#peer(greeting.peer), entry: made.entry }
       }
       if (greeting.failure) throw greeting.failure
       // Node learns only in the next tick that the handshake no longer listens for `readable`, and tells nobody before
@@ -238,7 +241,7 @@ export class Greeter {
     slot.current.link = link
     slot.refused = undefined
     slot.error = undefined
-    if (entry) this.options.onintroduced(entry, link.dialled || proven !== undefined)
+    if (entry) this.options.onintroduced(entry, { dialled: link.dialled, proven })
     link.start()
     this.options.onalive(peer)
     // waiting callers go first, so that nothing sent later overtakes them

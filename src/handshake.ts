@@ -150,7 +150,7 @@ async function answer(exchange: Exchange, o: HandshakeOptions): Promise<[Greetin
   if (theirs.expect !== undefined && theirs.expect !== o.self.id) {
     throw new StageError('WRONG_PEER', `expected the stage ${theirs.expect} here, found ${o.self.name} (${o.self.id})`)
   }
-  const mine = hello(o, saysOwn(o))
+  const mine = hello(o, saysOwn(o), theirs)
   exchange.send(mine)
   exchange.seal(seal(o, theirs, mine))
   const proof = await exchange.receive()

@@ -42,19 +42,23 @@ export interface Hello {
   /** Absent in versions that cannot wait for the other chain. */
   own?: boolean
   secret: boolean
-  /** Names of the secrets, the newest first. Absent in versions that have one only. */
+  /** Of the dialler: names of its secrets, the newest first. Of the listener: those among them that it has too. */
   keys?: string[]
   last?: LastLink
 }
 
-/** @param own  whether the chain has wrappers that may fail; undefined if no chain is built during the handshake */
-export function hello(o: HelloOptions, own: boolean | undefined): Hello {
-  const keys = keyIds(o)
+/**
+ * @param own      whether the chain has wrappers that may fail; undefined if no chain is built during the handshake
+ * @param dialler  the hello that is answered
+ */
+export function hello(o: HelloOptions, own: boolean | undefined, dialler?: Hello): Hello {
+  const nonce = o.random.bytes(32).toString('base64url')
+  const keys = keyIds(o, dialler?.nonce ?? nonce)?.filter((id) => !dialler || dialler.keys?.includes(id))
   return {
     protocol: [PROTOCOL, PROTOCOL],
     namespace: o.namespace,
     from: { id: o.self.id, name: o.self.name, addresses: o.self.addresses },
-    nonce: o.random.bytes(32).toString('base64url'),
+    nonce,
     chain: [...o.chain],
     ...(own === undefined ? {} : { own }),
     secret: o.secret !== undefined,

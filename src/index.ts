@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { Duplex } from 'node:stream'
 import { systemClock } from './clock.js'
 import { StageError, describe } from './errors.js'
+import { knownOptions } from './known-options.js'
 import { systemRandom } from './random.js'
 import type { ChainItem, CoreOptions, Parts, StreamCallback } from './options.js'
 import type { PeerStream } from './socketlike.js'
@@ -180,9 +181,16 @@ export class Stage extends StageCore {
 
 /** The namespace of stages that serve a registry, and of their clients. */
 const REGISTRY_NAMESPACE = 'stagemesh-registry'
+/** Their names, which certificates of `tls.mutual` carry. */
+const [SERVER, CLIENT] = ['registry', 'registry-client']
+/** How long a client waits for a server before it tries the next one. */
+const SERVER_MS = 2500
 
 /** Options of `serveRegistry()`: where to listen, and the proof that clients need. */
-type ServeRegistryOptions = Pick<TcpOptions, 'port' | 'host' | 'bind' | 'tls' | 'secret' | 'insecure'>
+type ServeRegistryOptions = Pick<TcpOptions, 'port' | 'host' | 'bind' | 'tls' | 'secret' | 'insecure'> & {
+  /** Gets what happens without a caller: new certificates that cannot be used, clients that are refused. Default: they are in the debug log. */
+  onerror?: ((error: Error) => void) | undefined
+}
 
 /** A registry that is being served. */
 interface ServedRegistry {
@@ -197,12 +205,13 @@ interface ServedRegistry {
  * @param registry  as an object or as a URL: `local:/data`
  * @throws StageError BAD_ARGUMENT the port is taken · TypeError it would listen beyond this machine without a secret
  */
-export async function serveRegistry(registry: Registry | string, options: ServeRegistryOptions = {}): Promise<ServedRegistry> {
+export async function serveRegistry(registry: Registry | string, { onerror, ...options }: ServeRegistryOptions = {}): Promise<ServedRegistry> {
   const parts = { clock: systemClock, random: systemRandom }
   const behind = opened(registry, parts)
   const served = new Served(behind, parts.clock)
   const { secret, insecure } = options
-  const stage = new Stage('registry', { registry: 'none:', interfaces: new TcpInterface(options), namespace: REGISTRY_NAMESPACE, secret, insecure })
+  const stage = new Stage(SERVER, { registry: 'none:', interfaces: new TcpInterface(options), namespace: REGISTRY_NAMESPACE, secret, insecure })
+  if (onerror) stage.on('error', onerror).on('refused', onerror)
   const methods = ['about', 'publish', 'renew', 'withdraw', 'warning', 'claim', 'commit', 'release', 'look', 'due'] as const
   for (const method of methods) stage.to('*').provide(method, (...args: unknown[]) => (served[method] as (...args: unknown[]) => unknown)(...args))
   stage.to('*').provide('watch', function (namespace: unknown) { return served.watch(namespace, this.signal) })
@@ -229,6 +238,8 @@ interface MeshOptions {
   secret?: StageOptions['secret']
   /** As in `TcpInterface`, if the server has TLS. */
   tls?: TlsOptions | undefined
+  /** The name that the certificate of this client carries, if the server has `tls.mutual`; default `registry-client`. */
+  name?: string | undefined
 }
 
 /**
@@ -236,18 +247,27 @@ interface MeshOptions {
  * the secret of the stage, and no TLS.
  * @throws StageError BAD_ARGUMENT
  */
-export const meshRegistry = ({ url, secret, tls }: MeshOptions): Registry & Required<Pick<Registry, 'store'>> =>
-  new MeshRegistry(url, systemClock, () => registryDialler(secret, tls), tls ? 'tcps' : 'tcp')
+export function meshRegistry(options: MeshOptions): Registry & Required<Pick<Registry, 'store'>> {
+  knownOptions('meshRegistry()', options, ['url', 'secret', 'tls', 'name'])
+  const { url, tls } = options
+  return new MeshRegistry(url, systemClock, () => registryDialler(options), tls ? 'tcps' : 'tcp')
+}
 
 /** The stage by which a registry that another process serves is reached, without listening itself. */
-function registryDialler(secret: StageOptions['secret'], tls: TlsOptions | undefined): Dialler {
+function registryDialler({ secret, tls, name = CLIENT }: MeshOptions): Dialler {
   const tcp = new TcpInterface({ tls })
   const through: Interface = {
     scheme: tcp.scheme, listen: () => Promise.resolve([]), connect: (address, signal) => tcp.connect(address, signal), close: () => tcp.close(),
   }
-  const stage = new Stage('registry-client', { registry: 'none:', interfaces: through, namespace: REGISTRY_NAMESPACE, secret })
+  const stage = new Stage(name, { registry: 'none:', interfaces: through, namespace: REGISTRY_NAMESPACE, secret, timeoutMs: SERVER_MS })
   return {
-    connect: (address) => stage.connect(address),
+    connect: async (address) => {
+      const peer = await stage.connect(address)
+      if (peer.name === SERVER) return peer
+      // with tls.mutual the name is proven, and another stage of the mesh could wait at the address
+      await stage.disconnect(peer)
+      throw new StageError('WRONG_PEER', `${address}: the stage there is ${peer.name}: expected ${SERVER}, a registry that serveRegistry() serves`)
+    },
     disconnect: (peer) => stage.disconnect(peer),
     call: (peer, method, args, timeoutMs, signal) => stage.to(peer, { timeoutMs, signal }).call(method, ...args),
     onunlink: (gone) => void stage.on('unlink', gone),

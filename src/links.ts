@@ -2,12 +2,13 @@
 import type { Duplex } from 'node:stream'
 import { Accepting } from './accepting.js'
 import { onAbort } from './abort.js'
-import { interfaceFor, refuses, schemesOf } from './dial.js'
+import { dial, interfaceFor, refuses, schemesOf } from './dial.js'
 import { Dialling } from './dialling.js'
-import { StageError, asError, describe } from './errors.js'
-import { Greeter, type GreeterOptions } from './greeter.js'
+import { StageError, describe } from './errors.js'
+import { Greeter, type Greeted, type GreeterOptions } from './greeter.js'
 import type { LiveLink } from './link.js'
 import { Loopback } from './loopback.js'
+import { NO_META } from './meta.js'
 import { outside } from './outside.js'
 import { Slots, type Done, type Slot } from './slots.js'
 import type { Interface, Peer, RefusedFrom } from './types.js'
@@ -110,23 +111,37 @@ export class Links {
   }
 
   /**
-   * Dials an address without expecting anybody there. @returns the peer, to which a link stands
-   * @throws StageError BAD_ARGUMENT no interface dials it · the errors of the connection and of the handshake
+   * Dials addresses of one stage without expecting anybody there. @returns the linked peer, and the address at which it was found
+   * @throws StageError BAD_ARGUMENT no interface dials such addresses · the errors of the connection and of the handshake
    */
-  async connect(address: string, signal: AbortSignal): Promise<Peer> {
-    const through = interfaceFor(address, this.options.interfaces)
-    if (!through) {
-      const schemes = this.options.interfaces.flatMap(schemesOf).map((scheme) => `${scheme}:`).join(', ')
-      throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that this stage can dial: expected one that begins with ${schemes}`)
+  async connect(addresses: readonly string[], signal: AbortSignal): Promise<{ peer: Peer; address: string }> {
+    const { clock, interfaces, namespace, onintroduced } = this.options
+    const alien = addresses.find((one) => !interfaceFor(one, interfaces))
+    if (alien !== undefined) {
+      const schemes = interfaces.flatMap(schemesOf).map((scheme) => `${scheme}:`).join(', ')
+      throw new StageError('BAD_ARGUMENT', `${describe(alien)} is not an address that this stage can dial: expected one that begins with ${schemes}`)
     }
-    const stream = await through.connect(address, signal).catch((thrown: unknown) => { throw unreached(address, thrown) })
-    stream.on('error', nothing)
-    const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
-    const { failure, peer } = await this.#greeter.greet(stream, through, 'anybody').catch((thrown: unknown) => { throw unreached(address, thrown) }).finally(release)
-    if (failure) throw failure
+    let found: { greeted: Greeted; address: string } | undefined
+    const whoever: Peer = { id: '', name: 'the stage', namespace, addresses, meta: NO_META, claimed: true }
+    const error = await dial(whoever, {
+      clock, interfaces, signal,
+      greet: async (stream, through, address) => {
+        const release = onAbort(signal, () => stream.destroy(signal.reason as Error))
+        const greeted = await this.#greeter.greet(stream, through, 'anybody').finally(release)
+        found = { greeted, address }
+        return greeted.failure
+      },
+    })
+    if (error) throw withoutPeer(error)
+    if (!found) throw signal.reason
+    const { greeted: { peer, entry }, address } = found
     // of two connections of a pair the other one may have been chosen, and its link may be on its way
     return new Promise((resolve, reject) => {
-      this.need(peer as Peer, (error, link) => { if (link) resolve(link.peer); else reject(error) })
+      this.need(peer as Peer, (failure, link) => {
+        if (!link) return reject(failure)
+        if (entry) onintroduced(entry, { dialled: true, proven: link.peer.proven })
+        resolve({ peer: link.peer, address })
+      })
     })
   }
 
@@ -259,9 +274,7 @@ export class Links {
   }
 }
 
-function unreached(address: string, thrown: unknown): StageError {
-  const cause = asError(thrown)
-  return new StageError(cause instanceof StageError ? cause.code : 'DISCONNECTED', `${address}: ${cause.message}`, { cause, executed: 'no' })
-}
+/** Nobody knows whose the addresses are, so the error names none. */
+const withoutPeer = ({ code, message, cause }: StageError): StageError => new StageError(code, message, { cause, executed: 'no' })
 
 const nothing = (): void => {}

@@ -140,9 +140,12 @@ export class Running {
       onlink: (link) => this.#onlink(link),
       onunlink: (link, error) => this.#onunlink(link, error),
       onleave: (peer) => directory.leave(peer.id),
-      onintroduced: (entry, certain) => {
+      onintroduced: (entry, { dialled, proven }) => {
         // without proof, a stage believes what others say of themselves only if nobody else says who they are
-        if ((certain || registry.lists === false) && directory.adopt(entry)) this.#onadopted(entry)
+        const believed = dialled || proven !== undefined || registry.lists === false
+        // any member of the mesh has the secret, and could use the name of another stage
+        const others = !dialled && !proven?.includes('certificate') && directory.lists(entry.name)
+        if (believed && !others && directory.adopt(entry)) this.#onadopted(entry)
       },
       onunreachable: (peer, why) => this.#onunreachable(peer, why, error),
       onalive: (peer) => directory.trust(peer.id),
@@ -152,7 +155,7 @@ export class Running {
       onerror: error,
     })
     const surroundings = this.surroundings = {
-      clock, directory, links, self, timeoutMs, registryAddress: registry.address, waiting: new Set(), turns: new Map(), closed,
+      clock, directory, links, self, timeoutMs, get registryAddress() { return registry.address }, waiting: new Set(), turns: new Map(), closed,
       draining: () => this.#serving,
     }
     this.kept = new Kept(directory, links, closed)

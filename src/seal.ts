@@ -17,7 +17,7 @@ function common(o: SealOptions, secret: Secret, dialler: Hello, listener: Hello)
   const [first, ...others] = [secret].flat()
   const theirs = o.dialled ? listener.keys : dialler.keys
   if (!theirs) return first
-  const mine = keyIds(o) as string[]
+  const mine = keyIds(o, dialler.nonce) as string[]
   const chosen = o.dialled ? mine.find((id) => theirs.includes(id)) : theirs.find((id) => mine.includes(id))
   if (chosen === undefined) throw unproven()
   return [first, ...others][mine.indexOf(chosen)]

@@ -23,6 +23,11 @@ export function checkSecret(secret: unknown): void {
 
 export const keyOf = (secret: string, namespace: string): Buffer => Buffer.from(hkdfSync('sha256', secret, '', `stage1|${namespace}`, 32))
 
-/** Names for the secrets, from which nobody learns them: the ends choose a secret that both have. */
-export const keyIds = ({ secret, namespace }: { secret?: Secret | undefined; namespace: string }): string[] | undefined =>
-  secret === undefined ? undefined : [secret].flat().map((one) => createHmac('sha256', keyOf(one, namespace)).update('stage1 key').digest('base64url').slice(0, 12))
+/**
+ * Names for the secrets: with them the ends choose a secret that they share. A name lets its reader test guesses of the secret, so the
+ * dialler alone gives its names, as it is the first to send a proof; and they differ for each nonce, so that no table of guesses
+ * can be made beforehand.
+ * @param nonce  the dialler's
+ */
+export const keyIds = ({ secret, namespace }: { secret?: Secret | undefined; namespace: string }, nonce: string): string[] | undefined =>
+  secret === undefined ? undefined : [secret].flat().map((one) => createHmac('sha256', keyOf(one, namespace)).update(`stage1 key ${nonce}`).digest('base64url').slice(0, 12))

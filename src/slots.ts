@@ -24,6 +24,9 @@ const UNREACHABLE_TIMES = 2
 const UNREACHABLE_MS = 60_000
 export const UNREACHABLE_CHARS = 512
 
+/** Why an address did not lead to its peer, how often in a row, and when last. */
+interface Missed { why: string; times: number; at: number }
+
 /** The state of the connections to one id. */
 export class Slot implements Known {
   readonly links = new Set<LiveLink>()
@@ -42,8 +45,10 @@ export class Slot implements Known {
   refused: number | undefined
   /** Why the last dial failed, if it did. */
   error: StageError | undefined
-  /** Addresses that did not lead to the peer, and why, since they were last tried with success. */
-  readonly #unreachable = new Map<string, { why: string; times: number; at: number }>()
+  /** The address that was connected last, and is being greeted or was. */
+  trying: string | undefined
+  /** Addresses that did not lead to the peer, and why, since they were last tried with success; undefined: none so far. */
+  #unreachable: Map<string, Missed> | undefined
 
   constructor(public peer: Peer) {}
 
@@ -63,15 +68,21 @@ export class Slot implements Known {
 
   /** Notes an address that did not lead to the peer. */
   missed(address: string, { message }: StageError, clock: Clock): void {
-    const before = this.#unreachable.get(address)
-    this.#unreachable.set(address, { why: message, times: (before?.times ?? 0) + 1, at: clock.now() })
-    for (const one of this.#unreachable.keys()) if (!this.peer.addresses.includes(one)) this.#unreachable.delete(one)
+    const all = this.#unreachable ??= new Map<string, Missed>()
+    all.set(address, { why: message, times: (all.get(address)?.times ?? 0) + 1, at: clock.now() })
+    for (const one of all.keys()) if (!this.peer.addresses.includes(one)) all.delete(one)
+  }
+
+  /** The address led to the peer: what failed there before has passed. */
+  reached(address: string): void {
+    this.#unreachable?.delete(address)
   }
 
   /** Which addresses of the peer failed, again and again and until just now; for the peer itself. */
   unreachable(clock: Clock): string | undefined {
-    const recent = [...this.#unreachable.values()].filter(({ times, at }) => times >= UNREACHABLE_TIMES && clock.now() - at < UNREACHABLE_MS)
-    return recent.map(({ why, times }) => `${why} (${times} times)`).join('; ').slice(0, UNREACHABLE_CHARS) || undefined
+    if (!this.#unreachable) return undefined
+    const recent = [...this.#unreachable].filter(([address, { times, at }]) => address !== this.trying && times >= UNREACHABLE_TIMES && clock.now() - at < UNREACHABLE_MS)
+    return recent.map(([, { why, times }]) => `${why} (${times} times)`).join('; ').slice(0, UNREACHABLE_CHARS) || undefined
   }
 
   /** A link that stood has closed; how it ended decides how soon the peer is dialled again. */

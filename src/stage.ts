@@ -152,7 +152,7 @@ export class StageCore extends TypedEmitter<StageEvents> {
   /**
    * Counters of held resources, by name: bounded, and 0 in the end. Also totals since the stage began: retries (`retries`,
    * `actorRetries`), retries that the retry budget refused (`…Refused`), datagrams that were sent (`datagrams`), and datagrams
-   * that came and were no casts (`datagramsDropped`).
+   * that were not sent because too many waited, or came and were no casts (`datagramsDropped`).
    */
   stats(): Readonly<Record<string, number>> {
     if (!this.#running) return {}
@@ -193,13 +193,14 @@ export class StageCore extends TypedEmitter<StageEvents> {
   }
 
   /**
-   * Changes to a registry that another process serves by `serveRegistry()`: the stage is listed there under the same id, and its
-   * links stay. Actors are kept in the store of that registry from then on, unless the option `store` names another.
-   * @param hosts  `10.0.0.5:4444`, as in `mesh://10.0.0.5:4444`; several are tried in order
+   * Changes to another registry, such as that of a process which calls `serveRegistry()`: the stage is listed there under the same
+   * id, and its links stay. Actors are kept in the store of that registry from then on, unless the option `store` names another.
+   * @param to  `10.0.0.5:4444`, as in `mesh://10.0.0.5:4444`, and further hosts, which are tried in order; or a registry object
    * @throws StageError BAD_ARGUMENT · REGISTRY_UNAVAILABLE · NAME_TAKEN · AUTH_FAILED; the stage stays where it was then
    */
-  async join(...hosts: readonly string[]): Promise<void> {
-    const registry = this.#parts.served?.(hosts, this.#options)
+  async join(...to: readonly [Registry] | readonly string[]): Promise<void> {
+    const [first] = to
+    const registry = typeof first === 'object' ? first : this.#parts.served?.(to as readonly string[], this.#options)
     await this.#next(() => this.#use(registry))
   }
 

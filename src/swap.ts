@@ -54,7 +54,7 @@ export class Swap implements Registry {
   }
 
   get store(): ((namespace: string) => Store) | undefined {
-    return this.own.store && ((namespace) => new SwapStore(this, namespace))
+    return (this.#now.store ?? this.own.store) && ((namespace) => new SwapStore(this, namespace))
   }
 
   close(): Promise<void> {

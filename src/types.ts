@@ -187,8 +187,6 @@ export interface Link<T = Top> extends LinkEnd {
 export interface RefusedFrom {
   /** The scheme of the interface that accepted it. */
   readonly scheme: string
-  /** Every scheme that `connect` takes, if it takes others than `scheme`. */
-  readonly dials?: readonly string[] | undefined
   /** The remote address, if the interface knows one. */
   readonly address: string | undefined
   /** Connections from there that were refused for the same reason since the last event. */

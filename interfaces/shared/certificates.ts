@@ -4,6 +4,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { StageError, asError, describe } from '../../src/errors.js'
 import { knownOptions } from '../../src/known-options.js'
+import { log } from '../../src/log.js'
 import type { Clock, Timer } from '../../src/types.js'
 
 /** PEM text, its bytes, or the path of a file with them. */
@@ -43,10 +44,11 @@ const pathOf = (given: Pem): string | undefined => typeof given === 'string' && 
 export class Certificates {
   readonly mutual: boolean
   material: Material
-  /** For dials; a server takes the material. */
-  context: SecureContext
+  #context: SecureContext
   readonly #given: readonly (readonly [what: 'cert' | 'key' | 'ca', pem: Pem])[]
   #seen: string
+  /** When a dial last looked for changes; while a server follows the files, dials need not look. */
+  #lookedAt: number
   #timer: Timer | undefined
   #closed = false
 
@@ -63,7 +65,22 @@ export class Certificates {
     }
     this.#seen = this.#look()
     this.material = this.#read()
-    this.context = contextOf(this.material)
+    this.#context = contextOf(this.material)
+    this.#lookedAt = clock.now()
+  }
+
+  /** For dials; a server takes the material. The files were read within the last two seconds, or have not changed. */
+  context(): SecureContext {
+    if (!this.#timer && this.clock.now() - this.#lookedAt >= LOOK_MS) {
+      this.#lookedAt = this.clock.now()
+      const seen = this.#look()
+      try {
+        if (seen !== this.#seen) this.#renew(seen)
+      } catch (thrown) {
+        log('tls', `the files have changed and cannot be used, so the former ones stay: ${asError(thrown).message}`)
+      }
+    }
+    return this.#context
   }
 
   /**
@@ -89,10 +106,8 @@ export class Certificates {
       let bad: string | undefined
       if (seen !== this.#seen) {
         try {
-          const material = this.#read()
-          this.context = contextOf(material)
-          onchange(this.material = material)
-          this.#seen = seen
+          this.#renew(seen)
+          onchange(this.material)
         } catch (thrown) {
           bad = seen
           if (failed === seen) {
@@ -103,6 +118,14 @@ export class Certificates {
       }
       this.#follow(onchange, onerror, bad)
     }, LOOK_MS)
+  }
+
+  /** @throws StageError BAD_ARGUMENT */
+  #renew(seen: string): void {
+    const material = this.#read()
+    this.#context = contextOf(material)
+    this.material = material
+    this.#seen = seen
   }
 
   /** Changes whenever a file does. */

@@ -99,11 +99,13 @@ export function bindError(cause: NodeJS.ErrnoException, port: number, host: stri
 /**
  * The address to bind, and the host to publish: undefined if a wildcard is bound, whose host is then read from the machine, or if
  * a function finds the host out later, for which every address is bound.
+ * @param asks  the interface takes a function
  * @throws TypeError
  */
 export function placeOf(
-  options: { host?: string | (() => unknown) | undefined; bind?: string | undefined }, byDefault: string,
+  options: { host?: string | (() => unknown) | undefined; bind?: string | undefined }, byDefault: string, asks = false,
 ): { bind: string; host: string | undefined } {
+  if (typeof options.host === 'function' && !asks) throw new TypeError('host is a function, which only the TCP interface takes: expected a host name or an IP address')
   if (typeof options.host === 'function') return { bind: checkedHost('bind', options.bind) ?? '0.0.0.0', host: undefined }
   const host = checkedHost('host', options.host ?? (process.env.STAGE_HOST || undefined))
   const bind = checkedHost('bind', options.bind) ?? (host === undefined ? byDefault : bindFor(host))

@@ -14,9 +14,9 @@ export interface PortStreamOptions {
   window?: number
 }
 
-const WINDOW = 256 * 1024
+export const WINDOW = 256 * 1024
 /** The most bytes of one message, and by so much the window may be exceeded. */
-const PIECE = 64 * 1024
+export const PIECE = 64 * 1024
 /** The reader tells what it has consumed each time that it amounts to this part of the window. */
 const CREDIT_PART = 4
 

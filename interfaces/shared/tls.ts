@@ -76,7 +76,7 @@ export class Tls {
     const { host, port } = target
     const at = `${host}:${port}`
     const options: ConnectionOptions & { allowHalfOpen: boolean } = {
-      host, port, ALPNProtocols: ALPN, allowHalfOpen: true, secureContext: this.certificates.context, minVersion: 'TLSv1.3',
+      host, port, ALPNProtocols: ALPN, allowHalfOpen: true, secureContext: this.certificates.context(), minVersion: 'TLSv1.3',
       rejectUnauthorized: false, // for a message that says what is wrong
       checkServerIdentity: () => undefined, // the stage asks what the certificate proves
       ...(isIP(host) === 0 ? { servername: host } : {}),
@@ -111,23 +111,27 @@ const secured = (socket: TLSSocket, mutual: boolean, host?: string): TLSSocket =
 export function securityOf(socket: TLSSocket, mutual: boolean, host?: string): Security {
   return {
     binding: () => socket.exportKeyingMaterial(BINDING_BYTES, BINDING, Buffer.alloc(0)),
-    proves: (name) => {
+    proves: (name, unexpected) => {
       if (!mutual && host === undefined) return undefined // the end that dialled shows no certificate
       trusted(socket, `the certificate of ${name}`)
-      return proof(socket, name, mutual ? undefined : host)
+      // any member of the mesh could wait at the address under its own name
+      return proof(socket, unexpected && !mutual ? undefined : name, mutual ? undefined : host)
     },
   }
 }
 
-/** @returns by what the certificate proves that name @throws StageError AUTH_FAILED */
-function proof(socket: TLSSocket, name: string, host: string | undefined): string {
+/** @returns by what the certificate proves that name or that host @throws StageError AUTH_FAILED */
+function proof(socket: TLSSocket, name: string | undefined, host: string | undefined): string {
   const certificate = socket.getPeerX509Certificate()
-  const found = certificate && nameFor(certificate, name)
+  const found = certificate && name !== undefined && nameFor(certificate, name)
   if (found) return `certificate ${found}`
   if (certificate && host !== undefined && (certificate.checkHost(host) ?? certificate.checkIP(host))) return `certificate of the host ${host}`
   const shown = certificate && namesOf(certificate).join(', ') || 'no name'
-  const wanted = `DNS:${name}, or a SPIFFE URI that ends with /${encodeURIComponent(name)}${host === undefined ? '' : `, or the host ${host}`}`
-  throw new StageError('AUTH_FAILED', `the certificate of ${name} carries ${shown}: expected ${wanted}`)
+  const wanted = [
+    ...(name === undefined ? [] : [`DNS:${name}`, `a SPIFFE URI that ends with /${encodeURIComponent(name)}`]),
+    ...(host === undefined ? [] : [`the host ${host}`]),
+  ]
+  throw new StageError('AUTH_FAILED', `the certificate of ${name ?? host} carries ${shown}: expected ${wanted.join(', or ')}`)
 }
 
 /** @throws StageError AUTH_FAILED what is wrong with the certificate */

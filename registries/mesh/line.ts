@@ -8,7 +8,7 @@ import { answered, type Answer } from './wire.js'
 export interface Dialler {
   connect(address: string): Promise<Peer>
   disconnect(peer: Peer): Promise<void>
-  call(peer: Peer, method: string, args: readonly unknown[], timeoutMs: number | undefined, signal?: AbortSignal): Promise<unknown>
+  call(peer: Peer, method: string, args: readonly unknown[], timeoutMs: number, signal?: AbortSignal): Promise<unknown>
   /** @param gone  called with each peer whose link has ended */
   onunlink(gone: (peer: Peer) => void): void
   close(): Promise<void>
@@ -17,6 +17,8 @@ export interface Dialler {
 /** How often a client that is not at the first server looks whether that is back. */
 const RETURN_MS = 20_000
 const CALL_MS = 3000
+/** A watch has answered by then. */
+const WATCH_MS = 10_000
 
 export class Line {
   #dialler: Dialler | undefined
@@ -40,7 +42,7 @@ export class Line {
   }
 
   /** @throws StageError REGISTRY_UNAVAILABLE */
-  async call(method: string, args: readonly unknown[], timeoutMs?: number, signal?: AbortSignal): Promise<unknown> {
+  async call(method: string, args: readonly unknown[], timeoutMs = WATCH_MS, signal?: AbortSignal): Promise<unknown> {
     const peer = await this.#connected()
     try {
       return await this.#dialler?.call(peer, method, args, timeoutMs, signal)
@@ -66,7 +68,7 @@ export class Line {
   /** @param count  how many of the addresses to try */
   async #connect(count: number): Promise<Peer> {
     const dialler = this.#dialler ??= this.#dial()
-    const errors: string[] = []
+    const errors: StageError[] = []
     for (const [index, address] of this.addresses.slice(0, count).entries()) {
       if (this.#closed) throw closed()
       try {
@@ -78,13 +80,13 @@ export class Line {
         this.onmove(address)
         return peer
       } catch (error) {
-        const { code, message } = error as StageError
-        if (code === 'AUTH_FAILED') throw error
-        errors.push(message)
+        errors.push(error as StageError)
       }
     }
     if (this.#closed) throw closed()
-    throw new StageError('REGISTRY_UNAVAILABLE', `no server of the registry answers: ${errors.join('; ')}`)
+    const refusal = errors.find(({ code }) => code === 'AUTH_FAILED')
+    if (refusal && errors.length === 1) throw refusal
+    throw new StageError(refusal?.code ?? 'REGISTRY_UNAVAILABLE', `no server of the registry answers: ${errors.map(({ message }) => message).join('; ')}`)
   }
 
   #dial(): Dialler {

@@ -105,3 +105,22 @@ test('an address that no channel leads to is refused, as of another process; a c
   const child = spawn(process.execPath, ['-e', ''])
   t.throws(() => new ChildInterface().attach(child), { instanceOf: TypeError, message: /no channel/ })
 })
+
+test('several stages of each end share a channel', async (t) => {
+  t.timeout(60_000)
+  const [one, other] = await joined(t, { serialization: 'advanced' })
+  const registry = `memory:child-${process.pid}`
+  const stages = [['a', one], ['b', one], ['c', other], ['d', other]].map(([name, channel]) => {
+    const stage = new Stage(name as string, { registry, interfaces: new ChildInterface().attach(channel as ChildProcess) })
+    t.teardown(() => stage.close())
+    stage.to('*').provide('name', () => stage.name)
+    return stage
+  })
+  const [a, b, c, d] = stages
+  await Promise.all(stages.map((stage) => stage.ready()))
+  await until(() => stages.every((stage) => stage.peers().length === 3))
+  for (const [from, to] of [[a, 'c'], [b, 'c'], [a, 'd'], [d, 'b'], [c, 'b']] as const) t.is(await from.to(to).call('name'), to)
+  await a.close()
+  t.is(await b.to('d').call('name'), 'd')
+  t.is(await c.to('b').call('name'), 'b')
+})

@@ -8,7 +8,7 @@ import type { Duplex } from 'node:stream'
 import { nameFor, namesOf } from '../../interfaces/shared/certificates.js'
 import { parseAddress } from '../../interfaces/shared/host.js'
 import { TcpInterface, type TcpOptions } from '../../interfaces/tcp.js'
-import { MemoryRegistry, Stage, StageError, type Peer } from '../../src/index.js'
+import { MemoryRegistry, Stage, StageError, type Interface, type Peer } from '../../src/index.js'
 import type { StageOptions } from '../../src/index.js'
 import { Authority, NO_OPENSSL, hasOpenssl, pem, type Certified } from '../helpers/authority.js'
 import { until } from '../helpers/until.js'
@@ -247,4 +247,42 @@ check('which names a certificate proves', async (t) => {
     const certificate = new X509Certificate(readFileSync(certify(san).cert))
     t.is(nameFor(certificate, name), proves, `${san} for ${name}: ${namesOf(certificate).join(' ')}`)
   }
+})
+
+check('connect() wants the host that it has dialled in a certificate, whatever name the stage there gives', async (t) => {
+  const caller = new Stage('caller', { registry: 'none:', interfaces: new TcpInterface({ tls: certify('DNS:caller') }) })
+  t.teardown(() => caller.close())
+  for (const [names, refused] of [['IP:127.0.0.1', false], ['DNS:mallory', true]] as const) {
+    const mallory = noted(new Stage('mallory', { registry: 'none:', interfaces: new TcpInterface({ tls: certify(names) }) }))
+    t.teardown(() => mallory.close())
+    await mallory.ready()
+    const connecting = caller.connect(addressOf(mallory))
+    if (!refused) t.is((await connecting).proven, 'certificate of the host 127.0.0.1')
+    else {
+      const error = await t.throwsAsync(connecting, { instanceOf: StageError }) as StageError
+      t.is(error.code, 'AUTH_FAILED')
+      t.regex(error.message, /carries DNS:mallory: expected the host 127\.0\.0\.1/)
+    }
+  }
+})
+
+check('who only dials uses new files too', async (t) => {
+  const files = certify('DNS:client')
+  const { api } = await pair(t, both(certify('DNS:api')), both(certify('DNS:other')))
+  const through = new TcpInterface({ tls: both(files) })
+  t.teardown(() => through.close())
+  const dialler: Interface = { scheme: through.scheme, listen: async () => [], connect: (address, signal) => through.connect(address, signal), close: () => through.close() }
+  const client = new Stage('client', { registry: 'none:', interfaces: dialler })
+  t.teardown(() => client.close())
+  const peer = await client.connect(addressOf(api))
+  t.is(await client.to(peer).call('who'), 'certificate DNS:client')
+  await client.disconnect(peer)
+  authority!.replace(files, certify('DNS:somebody'))
+  let error: StageError | undefined
+  await until(async () => {
+    error = await client.connect(addressOf(api)).then((found) => void client.disconnect(found), (thrown: StageError) => thrown) ?? undefined
+    return error !== undefined
+  }, 20_000)
+  t.is(error?.code, 'AUTH_FAILED')
+  t.regex(error!.message, /carries DNS:somebody/)
 })

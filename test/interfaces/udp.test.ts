@@ -2,6 +2,7 @@
 import test from 'ava'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
+import { readdir } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import { UdpInterface, type UdpOptions } from '../../interfaces/udp.js'
 import { parseAddress } from '../../interfaces/shared/host.js'
@@ -218,4 +219,74 @@ test('misuse is told at once', async (t) => {
 
 test('it keeps its process alive while it listens, and no longer', async (t) => {
   await endsByItself(t, 'interfaces/udp.js', (module: { UdpInterface: new () => UdpInterface }) => new module.UdpInterface())
+})
+
+test('one host cannot take the room of all others', async (t) => {
+  const { address, accepted } = await opened(t, new UdpInterface())
+  const { host, port } = parseAddress(address, 'udp')
+  const stranger = createSocket('udp4')
+  t.teardown(() => void stranger.close())
+  await new Promise<void>((resolve) => { stranger.bind(0, '127.0.0.9', resolve) })
+  const answers: Buffer[] = []
+  stranger.on('message', (bytes) => answers.push(bytes))
+  const ask = (kind: number, nonce: number, cookie: Buffer): void => {
+    const bytes = Buffer.alloc(29)
+    bytes.write('STGU')
+    bytes[4] = kind
+    bytes.writeUInt32BE(nonce, 5)
+    cookie.copy(bytes, 13)
+    stranger.send(bytes, port, host)
+  }
+  ask(1, 1, Buffer.alloc(16))
+  await until(() => answers.length === 1)
+  const cookie = answers[0].subarray(13)
+  for (let nonce = 1; nonce <= 2500; nonce += 50) {
+    for (let i = 0; i < 50; i++) ask(3, nonce + i, cookie)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  await until(() => accepted.length === 2000, 5000)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.is(accepted.length, 2000)
+  const honest = await new UdpInterface().connect(address, never)
+  t.teardown(() => void honest.destroy())
+  await until(() => accepted.length === 2001)
+  // those that said nothing are gone as soon as they are cut off, and make room
+  for (const one of accepted.slice(0, 2000)) one.destroy()
+  await until(() => { ask(3, 9999, cookie); return accepted.length === 2002 }, 1000)
+  accepted[2001].destroy()
+})
+
+test('datagrams that are cast faster than they can be sent are dropped, and counted', async (t) => {
+  t.timeout(60_000)
+  const registry = `memory:udp-${++count}`
+  const [a, b] = ['a', 'b'].map((name) => new Stage(name, { registry, interfaces: new UdpInterface() }))
+  t.teardown(async () => void await Promise.all([a.close(), b.close()]))
+  let got = 0
+  b.to('*').provide('move', () => { got++ })
+  b.to('*').provide('ping', () => 'pong')
+  await Promise.all([a.ready(), b.ready()])
+  t.is(await a.to('b').call('ping'), 'pong')
+  const moves = a.to('b', { delivery: 'unreliable' })
+  for (let i = 0; i < 20_000; i++) moves.cast('move', i)
+  const { datagrams, datagramsDropped } = a.stats()
+  t.is(datagrams! + datagramsDropped!, 20_000)
+  t.true(datagrams! <= 1000, `${datagrams} wait to be sent`)
+  await until(() => got > 0)
+  t.is(await a.to('b').call('ping'), 'pong')
+})
+
+test('a port that is taken costs no descriptor, however often it is tried', async (t) => {
+  const { address } = await opened(t, new UdpInterface())
+  const { port } = parseAddress(address, 'udp')
+  const open = async (): Promise<number> => (await readdir('/proc/self/fd')).length
+  const before = await open()
+  for (let i = 0; i < 30; i++) {
+    await t.throwsAsync(new UdpInterface({ port }).listen(() => {}), { instanceOf: StageError, message: /is taken/ })
+  }
+  await until(async () => await open() < before + 15)
+  t.pass()
+})
+
+test('only TCP takes a function for its host', (t) => {
+  t.throws(() => new UdpInterface({ host: (() => '127.0.0.1') as never }), { instanceOf: TypeError, message: /only the TCP interface takes/ })
 })

@@ -1,12 +1,14 @@
 /** Stages that find each other by addresses alone: connect(), disconnect(), keep(peer), send(). */
 import test, { type ExecutionContext } from 'ava'
 import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { Stage, StageError, TcpInterface, type Peer, type StageOptions } from '../../src/index.js'
 import { systemClock } from '../../src/clock.js'
 import { handshake } from '../../src/handshake.js'
 import { systemRandom } from '../../src/random.js'
 import { until } from '../helpers/until.js'
 
+let count = 0
 const addresses = new WeakMap<Stage, readonly string[]>()
 /** The address of a stage on TCP. */
 const at = (stage: Stage): string => addresses.get(stage)!.find((one) => one.startsWith('tcp:'))!
@@ -77,9 +79,62 @@ test('a kept peer is dialled again by its address, also when its process was rep
   await until(() => b.peers().length === 1)
   t.is(b.peers()[0].id, next.id)
   t.is(await b.to('a').call('name'), 'a')
-  await b.disconnect(b.peers()[0])
+  await b.disconnect(peer) // as it was before
   await new Promise((resolve) => setTimeout(resolve, 1000))
   t.deepEqual(b.peers(), [], 'it was let go')
+  t.throws(() => b.keep(peer), { message: /was not found by connect/ })
+})
+
+test('there is no event part for a stage that was connected, when it closes or is cut off', async (t) => {
+  const [a, b] = [await made(t, 'a'), await made(t, 'b')]
+  const told: string[] = []
+  for (const event of ['join', 'part', 'timeout'] as const) a.on(event, () => told.push(event))
+  await b.connect(at(a))
+  const gone = once(a, 'unlink')
+  await b.close()
+  await gone
+  await until(() => a.peers().length === 0)
+  t.deepEqual(told, [])
+})
+
+test('connect() finds whom a link leads to that stood before', async (t) => {
+  const a = await made(t, 'a', { registry: `memory:connect-${++count}`, interfaces: new TcpInterface() })
+  const b = await made(t, 'b', { meta: { zone: 'eu' } })
+  await b.connect(at(a))
+  t.deepEqual(a.peers(), [], 'a stranger, whom it has not dialled')
+  const peer = await a.connect(at(b))
+  t.deepEqual([peer.id, peer.meta, peer.claimed], [b.id, { zone: 'eu' }, undefined])
+  t.is(await a.to('b', { timeoutMs: 3000 }).call('name'), 'b')
+  t.is(a.links().length, 1)
+})
+
+test('of several addresses the first that answers is used, and one that is silent costs a quarter of a second', async (t) => {
+  const [a, b] = [await made(t, 'a'), await made(t, 'b')]
+  const silent = createServer((socket) => void socket.on('error', () => {}))
+  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
+  t.teardown(() => void silent.close())
+  const { port } = silent.address() as AddressInfo
+  const started = performance.now()
+  t.is((await b.connect([`tcp://127.0.0.1:${port}`, at(a)])).name, 'a')
+  t.true(performance.now() - started < 4000, 'the silent one was not waited for')
+  using held = b.keep(b.peers()[0])
+  t.truthy(held, 'the address that led there is known')
+  const error = await t.throwsAsync(b.connect(['tcp://127.0.0.1:1', 'tcp://127.0.0.1:2']), { instanceOf: StageError }) as StageError
+  t.is(error.code, 'DISCONNECTED')
+  t.regex(error.message, /127\.0\.0\.1:1: .*127\.0\.0\.1:2: /)
+})
+
+test('with the secret alone, nobody gets a name that the registry lists', async (t) => {
+  const secret = 'sixteen bytes or more'
+  const registry = `memory:connect-${++count}`
+  const [api, db] = [await made(t, 'api', { registry, secret }), await made(t, 'db', { registry, secret })]
+  await until(() => api.peers('db').length === 1)
+  const mallory = await made(t, 'db', { secret })
+  api.to('db').provide('only', () => 'for db')
+  await mallory.connect(at(api))
+  t.deepEqual(api.peers('db').map(({ id }) => id), [db.id])
+  t.is((await t.throwsAsync(mallory.to('api').call('only'), { instanceOf: StageError }) as StageError).code, 'NO_SUCH_METHOD')
+  t.is(await db.to('api').call('only'), 'for db')
 })
 
 test('a stage believes a stranger only by a proof, or if it has no registry', async (t) => {

@@ -1,6 +1,9 @@
 /** One secret, or several while one replaces the other. */
 import test, { type ExecutionContext } from 'ava'
 import { Stage, StageError, TcpInterface, type StageOptions } from '../../src/index.js'
+import { keyIds } from '../../src/secret.js'
+import { hello, packet, plain, tcpMesh } from '../helpers/raw-peer.js'
+import { until } from '../helpers/until.js'
 
 const [OLD, NEW, THIRD] = ['the old secret of the mesh', 'the new secret of the mesh', 'the secret of another mesh']
 type Secret = StageOptions['secret']
@@ -60,4 +63,19 @@ test('a secret is a text of 16 bytes or more, or a list of such texts', (t) => {
     t.throws(() => new Stage('a', { registry: 'memory:', secret: secret as never }), { instanceOf: TypeError }, JSON.stringify(secret))
     t.throws(() => new TcpInterface({ secret: secret as never }), { instanceOf: TypeError }, JSON.stringify(secret))
   }
+})
+
+test('a port gives away nothing by which guesses of its secret can be tested', async (t) => {
+  const api = await tcpMesh(t).stage('api', { secret: [NEW, OLD] })
+  const nonce = 'n'.repeat(43)
+  const [mine] = keyIds({ secret: OLD, namespace: 'default' }, nonce)!
+  for (const [keys, answer] of [[undefined, undefined], [[], []], [['twelve chars', mine], [mine]]] as const) {
+    const stranger = await plain(t, api.address)
+    stranger.write(packet(hello({ secret: true, nonce, keys })))
+    await until(() => stranger.packets.length > 0)
+    const { keys: said } = stranger.packets[0]
+    t.deepEqual(said ?? [], answer ?? [], 'none, but those that the dialler has named')
+    stranger.socket.destroy()
+  }
+  t.notDeepEqual(keyIds({ secret: OLD, namespace: 'default' }, nonce), keyIds({ secret: OLD, namespace: 'default' }, 'm'.repeat(43)))
 })

@@ -1,7 +1,7 @@
 /** A stage whose published address others cannot reach is told by the first peer that tried. */
 import test from 'ava'
 import { once } from 'node:events'
-import { MemoryRegistry, Stage, StageError, TcpInterface } from '../../src/index.js'
+import { MemoryRegistry, Stage, StageError, TcpInterface, type Interface } from '../../src/index.js'
 import type { Assertions } from '../suites/test.js'
 
 let count = 0
@@ -36,12 +36,25 @@ for (const [title, secret] of [['', undefined], [', with a secret', 'sixteen byt
   })
 }
 
-test('a stage that was away for one dial is not told', async (t) => {
+test('a stage that was away for a while is not told, over the address at which it is there again', async (t) => {
   t.timeout(60_000)
-  const { hidden, peer } = await place(t, '127.0.0.1')
-  let errors = 0
-  hidden.on('error', () => errors++)
-  t.is(await peer.to('hidden').call('name'), 'hidden')
-  t.is(await hidden.to('peer').call('name'), 'peer')
-  t.is(errors, 0)
+  const registry = `memory:unreachable-${++count}`
+  const tcp = new TcpInterface()
+  let failing = 3
+  const unsteady: Interface = {
+    scheme: 'tcp',
+    listen: (onstream) => tcp.listen(onstream),
+    connect: (address, signal) => failing-- > 0 ? Promise.reject(new Error('connect EHOSTUNREACH')) : tcp.connect(address, signal),
+    close: () => tcp.close(),
+  }
+  const [away, peer] = [new Stage('away', { registry, interfaces: new TcpInterface() }), new Stage('peer', { registry, interfaces: unsteady })]
+  t.teardown(async () => void await Promise.all([away.close(), peer.close()]))
+  const errors: Error[] = []
+  away.on('error', (error) => errors.push(error))
+  for (const stage of [away, peer]) stage.to('*').provide('name', () => stage.name)
+  await Promise.all([away.ready(), peer.ready()])
+  t.is(await peer.to('away').call('name'), 'away')
+  t.true(failing < 0, 'the dials before have failed')
+  t.is(await away.to('peer').call('name'), 'peer')
+  t.deepEqual(errors, [])
 })

@@ -1,7 +1,10 @@
 /** A registry that a stage serves: the suites over TCP, and what clients notice when servers go and come. */
 import test from 'ava'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, StageError, TcpInterface, meshRegistry, serveRegistry } from '../../src/index.js'
 import { parseAddress } from '../../interfaces/shared/host.js'
+import { Authority, NO_OPENSSL, hasOpenssl } from '../helpers/authority.js'
 import { until } from '../helpers/until.js'
 import { registrySuite } from '../suites/registry.js'
 import { storeSuite } from '../suites/store.js'
@@ -130,4 +133,68 @@ test('of several servers the first that answers is used, and the first of all ag
   await d.ready()
   await until(() => d.peers().length === 2)
   t.deepEqual([a.id, b.id], ids)
+})
+
+const check = hasOpenssl ? test : test.skip
+if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
+const authority = hasOpenssl ? new Authority() : undefined
+test.after.always(() => authority?.close())
+
+check('with certificates of both ends: the names of server and client count, and another stage of the mesh is no server', async (t) => {
+  t.timeout(60_000)
+  const tls = (name: string) => ({ ...authority!.certify(`DNS:${name}`), mutual: true })
+  const refused: Error[] = []
+  const server = await serveRegistry(new MemoryRegistry(`served-${++count}`), { tls: tls('registry'), onerror: (error) => refused.push(error) })
+  t.teardown(() => server.close())
+  const of = (certificate: string, name?: string, url = server.url): Stage => {
+    const stage = new Stage('api', { registry: meshRegistry({ url, tls: tls(certificate), name }), interfaces: new TcpInterface() })
+    t.teardown(() => stage.close())
+    return stage
+  }
+  await of('registry-client').ready()
+  await of('api', 'api').ready()
+  const error = await t.throwsAsync(of('mallory', 'api').ready(), { instanceOf: StageError }) as StageError
+  t.is(error.code, 'AUTH_FAILED')
+  t.regex(error.message, /carries DNS:mallory: expected DNS:api/)
+  await until(() => refused.length > 0)
+  t.regex(refused[0].message, /carries DNS:mallory/)
+
+  const mallory = new Stage('mallory', { registry: 'none:', namespace: 'stagemesh-registry', interfaces: new TcpInterface({ tls: tls('mallory') }) })
+  t.teardown(() => mallory.close())
+  for (const method of ['about', 'publish', 'renew']) mallory.to('*').provide(method, () => { throw new Error('a call to mallory') })
+  const [[[address]]] = await Promise.all([once(mallory, 'listening') as Promise<[[string]]>, mallory.ready()])
+  const misled = await t.throwsAsync(of('api', 'api', address.replace('tcps:', 'mesh:')).ready(), { instanceOf: StageError }) as StageError
+  t.is(misled.code, 'REGISTRY_UNAVAILABLE')
+  t.regex(misled.message, /the stage there is mallory: expected registry/)
+})
+
+check('a running stage joins a server that has TLS', async (t) => {
+  t.timeout(60_000)
+  const files = authority!.certify('IP:127.0.0.1')
+  const server = await serveRegistry(new MemoryRegistry(`served-${++count}`), { tls: files })
+  t.teardown(() => server.close())
+  const stage = new Stage('api', { registry: 'none:', interfaces: new TcpInterface() })
+  t.teardown(() => stage.close())
+  await stage.ready()
+  await stage.join(meshRegistry({ url: server.url, tls: files }))
+  t.is(stage.registry.address, server.url)
+  // a stage that had no store has one now
+  stage.define({ pattern: 'counters.{id}', constructor: class { n = 0; add() { return ++this.n } } })
+  t.is(await stage.actor('counters.1').add(), 1)
+  await stage.leave()
+  t.is(stage.registry.address, 'none:')
+})
+
+test('a server that refuses the client, or is silent, does not keep it from the next one', async (t) => {
+  t.timeout(60_000)
+  const secret = 'sixteen bytes or more'
+  const locked = await serveRegistry(new MemoryRegistry(`served-${++count}`), { secret })
+  const open = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  const silent = createServer((socket) => void socket.on('error', () => {}))
+  await new Promise<void>((resolve) => { silent.listen(0, '127.0.0.1', resolve) })
+  t.teardown(async () => void await Promise.all([locked.close(), open.close(), silent.close()]))
+  const hosts = [locked.url, `mesh://127.0.0.1:${(silent.address() as AddressInfo).port}`, open.url].map((url) => url.slice('mesh://'.length))
+  const stage = stageOn(t, `mesh://${hosts.join(',')}`, 'a')
+  await stage.ready()
+  t.is(stage.registry.address, open.url)
 })

@@ -15,8 +15,8 @@ export class CastDatagrams {
   /** @returns false if the cast must go in order: nobody asked for less, the carrier has no datagrams, or it is too large for one */
   send(message: Buffer, delivery: Delivery | undefined): boolean {
     if (delivery !== 'unreliable' || !this.carrier || message.length > this.carrier.maxBytes) return false
-    this.counts.sent++
-    this.carrier.send(message)
+    if (this.carrier.send(message)) this.counts.sent++
+    else this.counts.dropped++
     return true
   }
 
