@@ -68,6 +68,7 @@ export class Slot implements Known {
 
   /** Notes an address that did not lead to the peer. */
   missed(address: string, { message }: StageError, clock: Clock): void {
+    if (this.trying === address) this.trying = undefined
     const all = this.#unreachable ??= new Map<string, Missed>()
     all.set(address, { why: message, times: (all.get(address)?.times ?? 0) + 1, at: clock.now() })
     for (const one of all.keys()) if (!this.peer.addresses.includes(one)) all.delete(one)

@@ -56,5 +56,11 @@ test('a stage that was away for a while is not told, over the address at which i
   t.is(await peer.to('away').call('name'), 'away')
   t.true(failing < 0, 'the dials before have failed')
   t.is(await away.to('peer').call('name'), 'peer')
+  // the failures of then do not count with one of now
+  await peer.disconnect(peer.peers('away')[0])
+  failing = 1
+  await t.throwsAsync(peer.to('away', { timeoutMs: 40 }).call('name'), { instanceOf: StageError })
+  t.is(failing, 0)
+  t.is(await away.to('peer').call('name'), 'peer')
   t.deepEqual(errors, [])
 })
