@@ -65,4 +65,13 @@ test('a stage that was away for a while is not told, over the address at which i
   t.is(await away.to('peer').call('name'), 'peer')
   t.is(await dialled, 'away')
   t.deepEqual(errors, [])
+  // but those of now do, also at an address that was good before
+  await peer.disconnect(peer.peers('away')[0])
+  failing = 1000
+  const told = once(away, 'error') as Promise<[StageError]>
+  const late = peer.to('away').call('name')
+  await until(() => failing < 998)
+  t.is(await away.to('peer').call('name'), 'peer')
+  t.regex((await told)[0].message, /could not reach this stage: .*EHOSTUNREACH/)
+  t.is(await late, 'away')
 })
