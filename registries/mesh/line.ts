@@ -14,8 +14,10 @@ export interface Dialler {
   close(): Promise<void>
 }
 
-/** How often a client that is not at the first server looks whether that is back. */
+/** How often a client that is not at the first server looks whether that is back, at most. */
 const RETURN_MS = 20_000
+/** How often in a TTL: a server that comes back with its entries takes out those that are not renewed within their TTL. */
+const RETURNS_IN_TTL = 4
 const CALL_MS = 3000
 /** A watch has answered by then. */
 const WATCH_MS = 10_000
@@ -25,6 +27,7 @@ export class Line {
   #server: { peer: Peer; index: number } | undefined
   #connecting: Promise<Peer> | undefined
   #returning: Timer | undefined
+  #returnMs = RETURN_MS
   #closed = false
 
   /**
@@ -49,6 +52,11 @@ export class Line {
     } catch (error) {
       throw this.#unavailable(error)
     }
+  }
+
+  /** An entry with that TTL is listed over the line. */
+  lists(ttlMs: number): void {
+    this.#returnMs = Math.min(this.#returnMs, ttlMs / RETURNS_IN_TTL)
   }
 
   async close(): Promise<void> {
@@ -106,7 +114,7 @@ export class Line {
         log('mesh', `the preferred server of the registry is still away: ${asError(error).message}`)
         this.#preferFirst()
       })
-    }, RETURN_MS)
+    }, this.#returnMs)
   }
 
   #unavailable(thrown: unknown): StageError {

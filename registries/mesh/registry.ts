@@ -35,6 +35,7 @@ export class MeshRegistry implements Registry {
   }
 
   async publish(entry: Entry, ttlMs: number): Promise<Lease> {
+    this.#line.lists(ttlMs)
     const { lost, token } = await this.#line.ask<Published>('publish', entry, ttlMs)
     return new MeshLease(this.#line, entry, ttlMs, lost, token)
   }

@@ -5,6 +5,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, StageError, TcpInterface, meshRegistry, serveRegistry } from '../../src/index.js'
 import { parseAddress } from '../../interfaces/shared/host.js'
 import { Authority, NO_OPENSSL, hasOpenssl } from '../helpers/authority.js'
+import { tempFolder } from '../helpers/process.js'
 import { until } from '../helpers/until.js'
 import { registrySuite } from '../suites/registry.js'
 import { storeSuite } from '../suites/store.js'
@@ -197,4 +198,33 @@ test('a server that refuses the client, or is silent, does not keep it from the 
   const stage = stageOn(t, `mesh://${hosts.join(',')}`, 'a')
   await stage.ready()
   t.is(stage.registry.address, open.url)
+})
+
+test('stages return with their ids to a first server that comes back with its data', async (t) => {
+  t.timeout(120_000)
+  const folder = await tempFolder(t)
+  let first = await serveRegistry(`local:${folder}`, { bind: OWN })
+  const second = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  t.teardown(() => second.close())
+  const url = `mesh://${[first.url, second.url].map((one) => one.slice('mesh://'.length)).join(',')}`
+  const stages = ['a', 'b'].map((name) => {
+    const stage = new Stage(name, { registry: url, interfaces: new TcpInterface(), ttlMs: 3000 })
+    t.teardown(() => stage.close())
+    stage.to('*').provide('name', () => name)
+    return stage
+  })
+  await Promise.all(stages.map((one) => one.ready()))
+  const ids = stages.map(({ id }) => id)
+  await first.close()
+  await until(() => stages.every((one) => one.registry.address === second.url), 30_000)
+  await new Promise((resolve) => setTimeout(resolve, 8000)) // a TTL and the grace
+  first = await serveRegistry(`local:${folder}`, { port: port(first.url), bind: OWN })
+  t.teardown(() => first.close())
+  // a stage that is there at once has the leases of the others judged
+  const early = stageOn(t, first.url, 'early')
+  await early.ready()
+  await until(() => stages.every((one) => one.registry.address === first.url), 60_000)
+  await until(() => early.peers().length === 2)
+  t.deepEqual(stages.map(({ id }) => id), ids)
+  t.is(await stages[0].to('b').call('name'), 'b')
 })
