@@ -76,6 +76,6 @@ export async function measure(adapter: string, load: Load, { seconds, warmMs = 7
     return { rate: count / took, cpu: (cpu + spent.cpu) / count, heap: (made + spent.heap) / count, ...times }
   } finally {
     await Promise.all([client.end(), server.end()])
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 10 }) // a child that ends with its parent still writes there
   }
 }
