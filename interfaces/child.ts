@@ -33,6 +33,8 @@ interface Parcel {
 
 /** The longest delay of a timer. */
 const FOREVER_MS = 2 ** 31 - 1
+/** Addresses of ended channels that an interface remembers. */
+const GONE_MAX = 1000
 const PROBE = new Uint8Array(1)
 const [HERE, AWAY] = ['here', 'away']
 
@@ -44,7 +46,7 @@ interface User {
   ended(): void
 }
 
-/** The channels of this process that are in use; all interfaces of this process share them. */
+/** The channels of this process; all interfaces of this process share them. */
 const channels = new WeakMap<Channel, Channelled>()
 
 /**
@@ -58,7 +60,9 @@ class Channelled {
   readonly #ports = new Map<number, { onmessage(message: PortMessage): void; onclose(): void }>()
   /** The numbers of dials without an answer. */
   readonly #unanswered = new Set<number>()
+  /** Streams that this end has dialled. It goes on for as long as the channel, since the other end may still hold old ones. */
   #count = 0
+  #listens = false
   /** The channel was made with `serialization: 'advanced'`. Without it, bytes travel as text. */
   #bytes = false
   #closed = false
@@ -66,9 +70,15 @@ class Channelled {
   away = false
 
   private constructor(private readonly channel: Channel, public speaks: boolean) {
-    channel.on('message', this.#onmessage)
-    channel.on('disconnect', this.#onend)
-    channel.on('exit', this.#onend)
+  }
+
+  #listen(): void {
+    if (this.#listens) return
+    this.#listens = true
+    this.away = false
+    this.channel.on('message', this.#onmessage)
+    this.channel.on('disconnect', this.#onend)
+    this.channel.on('exit', this.#onend)
   }
 
   /** @param speaks  false in a child until its parent has spoken: a parent of another kind must not get messages that it does not know */
@@ -85,6 +95,7 @@ class Channelled {
   /** An interface of this end uses the channel from now on. */
   use(address: string, user: User): void {
     this.#users.set(address, user)
+    this.#listen()
     if (this.#users.size === 1) this.#send({ stagemesh: 0, it: HERE })
   }
 
@@ -105,7 +116,7 @@ class Channelled {
   /** Stops listening to the channel, which belongs to the application, once nothing here uses it. */
   #unused(): void {
     if (this.#users.size > 0 || this.#ports.size > 0) return
-    channels.delete(this.channel)
+    this.#listens = false
     this.channel.off('message', this.#onmessage)
     this.channel.off('disconnect', this.#onend)
     this.channel.off('exit', this.#onend)
@@ -235,7 +246,9 @@ export class ChildInterface implements Interface {
 
   #forget(one: Channelled): void {
     this.#channels.delete(one)
-    for (const [address, channel] of this.#known) if (channel === one) this.#known.delete(address)
+    // addresses of the last processes that are gone: a dial there is refused, as on any carrier
+    const gone = [...this.#known].filter(([, channel]) => channel.closed)
+    for (const [address] of gone.slice(0, -GONE_MAX)) this.#known.delete(address)
   }
 
   #take(port: Port): void {
@@ -266,7 +279,8 @@ export class ChildInterface implements Interface {
     if (!/^child:\/\/[\w-]{8,64}$/.test(address)) throw new StageError('BAD_ARGUMENT', `${describe(address)} is not an address that can be dialled: expected child:// and an id`)
     signal.throwIfAborted()
     const known = this.#known.get(address)
-    const asked = known && !known.closed ? [known] : [...this.#channels].filter((one) => one.speaks && !one.away)
+    if (known?.closed) throw refused(address)
+    const asked = known ? [known] : [...this.#channels].filter((one) => one.speaks && !one.away)
     if (asked.length === 0 || known?.away) throw refused(address, known ? undefined : elsewhere())
     const far = new AbortController()
     const dials = asked.map(async (channel) => {

@@ -26,6 +26,8 @@ interface Held {
   readonly ids: Set<string>
   failures: number
   timer: Timer | undefined
+  /** The dial that is under way. */
+  dial: AbortController | undefined
 }
 
 export class Connections {
@@ -37,9 +39,8 @@ export class Connections {
   constructor(private readonly options: ConnectionsOptions) {}
 
   /** @throws StageError BAD_ARGUMENT · TIMEOUT · DISCONNECTED · CLOSED, and the errors of a handshake */
-  async connect(addresses: readonly string[]): Promise<Peer> {
+  async connect(addresses: readonly string[], ending = new AbortController()): Promise<Peer> {
     const { clock, timeoutMs, links } = this.options
-    const ending = new AbortController()
     const late = (): StageError => {
       const error = new StageError('TIMEOUT', `no stage at ${addresses.map(describe).join(', ')} within ${timeoutMs} ms`, { executed: 'no', phase: 'connecting' })
       ending.abort(error)
@@ -50,7 +51,8 @@ export class Connections {
       const { peer, address } = await within(clock, timeoutMs, links.connect(addresses, ending.signal), late)
       const held = this.#held.get(address)
       for (const [id, known] of this.#addresses) if (known === address && !held?.ids.has(id)) this.#addresses.delete(id)
-      this.#addresses.set(peer.id, address)
+      // of two addresses of one stage, the held one counts
+      if (!this.holds(peer.id)) this.#addresses.set(peer.id, address)
       return peer
     } catch (error) {
       throw ending.signal.aborted ? ending.signal.reason as StageError : error
@@ -65,7 +67,7 @@ export class Connections {
     if (address === undefined) {
       throw new StageError('BAD_ARGUMENT', `${peer.name} (${peer.id}) was not found by connect(): expected a peer that connect() has returned, or the name of a peer`)
     }
-    const held: Held = this.#held.get(address) ?? { count: 0, ids: new Set(), failures: 0, timer: undefined }
+    const held: Held = this.#held.get(address) ?? { count: 0, ids: new Set(), failures: 0, timer: undefined, dial: undefined }
     this.#held.set(address, held)
     held.count++
     held.ids.add(peer.id)
@@ -116,7 +118,9 @@ export class Connections {
   }
 
   #release(address: string): void {
-    this.#held.get(address)?.timer?.cancel()
+    const held = this.#held.get(address)
+    held?.timer?.cancel()
+    held?.dial?.abort(new StageError('CANCELLED', `the address ${address} was let go`))
     this.#held.delete(address)
     for (const [id, known] of this.#addresses) if (known === address && !this.options.links.active(id)) this.#addresses.delete(id)
   }
@@ -128,10 +132,8 @@ export class Connections {
     if (!held || held.timer || closed()) return
     held.timer = clock.setTimeout(() => {
       held.timer = undefined
-      this.connect([address]).then((peer) => {
-        held.failures = 0
-        if (this.#held.get(address) !== held) void this.options.links.end(peer.id) // let go meanwhile
-      }, (error: StageError) => {
+      held.dial = new AbortController()
+      this.connect([address], held.dial).then(() => { held.failures = 0 }, (error: StageError) => {
         if (this.#held.get(address) !== held) return
         if (held.failures++ === 0) log(name, `cannot reach the kept address ${address}: ${error.message}`)
         this.#again(address)

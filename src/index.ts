@@ -91,7 +91,7 @@ export class Stage extends StageCore {
       store: store === undefined ? undefined : opened(store, parts, options.secret),
       interfaces: options.interfaces === undefined ? defaultInterfaces(registry, options, parts) : [options.interfaces].flat(),
       chain: defaultChain(),
-      served: (hosts, { secret }) => meshRegistry({ url: `mesh://${hosts.join(',')}`, secret }),
+      served: (hosts, { secret }) => meshRegistry({ url: `mesh://${hosts.map((one) => one.replace(/^mesh:\/\//, '')).join(',')}`, secret }),
     })
   }
 
@@ -217,6 +217,7 @@ export async function serveRegistry(registry: Registry | string, { onerror, ...o
   stage.to('*').provide('watch', function (namespace: unknown) { return served.watch(namespace, this.signal) })
   const release = retain(behind)
   const close = async (): Promise<void> => {
+    served.leave()
     await stage.close()
     await served.close()
     await release()

@@ -212,8 +212,10 @@ export class StageCore extends TypedEmitter<StageEvents> {
   /**
    * Ends the link to a peer now, with a goodbye to both ends: calls in progress fail. An address that `keep(peer)` holds is let
    * go. The peer may link again.
+   * @throws StageError BAD_ARGUMENT not a peer
    */
-  disconnect(peer: Peer): Promise<void> {
+  async disconnect(peer: Peer): Promise<void> {
+    if (typeof (peer as Partial<Peer> | undefined)?.id !== 'string') throw new StageError('BAD_ARGUMENT', `${describe(peer)} is not a peer: expected one of peers(), or of connect()`)
     return this.#run().connections.disconnect(peer)
   }
 

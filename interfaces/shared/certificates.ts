@@ -157,16 +157,29 @@ function stateOf(path: string): string {
   }
 }
 
+/** OpenSSL ignores an authority that it cannot read, such as the last of a file that is still being written. @throws StageError BAD_ARGUMENT */
+function whole(bytes: Buffer, path: string): Buffer {
+  const text = bytes.toString('latin1')
+  const blocks = text.match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? []
+  try {
+    if (blocks.length === 0 || blocks.length < text.split('-----BEGIN').length - 1) throw new Error('a certificate in it is cut off')
+    for (const one of blocks) if (one.startsWith('-----BEGIN CERTIFICATE')) void new X509Certificate(one)
+  } catch (thrown) {
+    throw new StageError('BAD_ARGUMENT', `tls.ca: ${path} cannot be read: ${asError(thrown).message}`, { cause: thrown })
+  }
+  return bytes
+}
+
 function bytesOf(what: string, pem: Pem): Buffer {
   const path = pathOf(pem)
-  if (path === undefined) return Buffer.from(pem)
+  if (path === undefined) return what === 'ca' ? whole(Buffer.from(pem), 'the text') : Buffer.from(pem)
   let bytes: Buffer
   try {
     bytes = readFileSync(path)
   } catch (thrown) {
     throw new StageError('BAD_ARGUMENT', `cannot read tls.${what}: ${asError(thrown).message}`, { cause: thrown })
   }
-  if (bytes.includes('-----BEGIN')) return bytes
+  if (bytes.includes('-----BEGIN')) return what === 'ca' ? whole(bytes, path) : bytes
   throw new StageError('BAD_ARGUMENT', `tls.${what}: ${path} holds no PEM: expected a file with "-----BEGIN …"`)
 }
 

@@ -1,4 +1,5 @@
 /** The methods by which a stage serves a registry, with its store, to stages on other machines. */
+import { onAbort } from '../../src/abort.js'
 import { checkEntry } from '../../src/entry.js'
 import { StageError, describe } from '../../src/errors.js'
 import { MAX_STATE_BYTES } from '../../src/store.js'
@@ -22,6 +23,7 @@ type Sent<T> = Omit<T, 'data'> & { data?: Bytes }
 export class Served {
   readonly #leases = new Map<string, Held>()
   readonly #stores = new Map<string, Store>()
+  readonly #leaving = new AbortController()
   #tokens = 0
 
   constructor(private readonly registry: Registry, private readonly clock: Clock) {}
@@ -66,7 +68,14 @@ export class Served {
 
   async* watch(namespace: unknown, signal: AbortSignal): AsyncGenerator<Part> {
     if (typeof namespace !== 'string') throw wrong('namespace', namespace)
-    for await (const view of this.registry.watch(namespace, signal)) yield* partsOf(view)
+    if (this.#leaving.signal.aborted) return
+    const ending = new AbortController()
+    const releases = [signal, this.#leaving.signal].map((one) => onAbort(one, () => ending.abort()))
+    try {
+      for await (const view of this.registry.watch(namespace, ending.signal)) yield* partsOf(view)
+    } finally {
+      for (const release of releases) release()
+    }
   }
 
   warning(namespace: unknown): Promise<Answer<string | null>> {
@@ -100,6 +109,11 @@ export class Served {
 
   due(namespace: unknown, limit: unknown, after?: unknown): Promise<Answer<readonly Wake[]>> {
     return this.#ask(namespace, (store) => store.due(limit as number, after === undefined ? undefined : recordOf(after) as Wake))
+  }
+
+  /** Ends the watches, for which the service would wait when it closes. */
+  leave(): void {
+    this.#leaving.abort()
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ import test from 'ava'
 import { fork, spawn, type ChildProcess, type ForkOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { ChildInterface } from '../../interfaces/child.js'
 import { LocalRegistry, Stage, StageError } from '../../src/index.js'
 import { compiled } from '../helpers/own-process.js'
@@ -79,6 +80,9 @@ test('a child that is killed is gone at once', async (t) => {
   const ended = stage.to('a').call('end')
   t.is((await t.throwsAsync(ended, { instanceOf: StageError }) as StageError).code, 'DISCONNECTED')
   await unlinked
+  const since = performance.now()
+  await until(() => stage.peers('a').length === 0)
+  t.true(performance.now() - since < 6000, 'long before its TTL')
   if (a.exitCode === null) await once(a, 'exit')
 })
 
@@ -123,4 +127,45 @@ test('several stages of each end share a channel', async (t) => {
   await a.close()
   t.is(await b.to('d').call('name'), 'd')
   t.is(await c.to('b').call('name'), 'b')
+})
+
+/** What the other end sends on a stream that it holds open does not reach a later one. */
+test('interfaces that come and go on a channel: each stream has its own bytes, and dials are answered', async (t) => {
+  t.timeout(60_000)
+  const [one, other] = await joined(t, { serialization: 'advanced' })
+  const listener = new ChildInterface().attach(other)
+  t.teardown(() => listener.close())
+  const taken: Duplex[] = []
+  const [address] = await listener.listen((stream) => void taken.push(stream.on('error', () => {}).resume()))
+  for (const word of ['first', 'second', 'third']) {
+    const dialler = new ChildInterface().attach(one)
+    const stream = await dialler.connect(address, AbortSignal.timeout(3000))
+    const got: string[] = []
+    stream.on('error', () => {}).on('data', (chunk: Buffer) => got.push(String(chunk)))
+    await until(() => taken.length > 0 && !taken.at(-1)!.destroyed)
+    for (const held of taken) if (!held.destroyed) held.write(held === taken.at(-1) ? word : 'old')
+    await until(() => got.length > 0)
+    t.deepEqual(got, [word])
+    stream.end()
+    stream.destroy()
+    await dialler.close()
+  }
+})
+
+test('a child that opens another stage in place of a closed one is reached', async (t) => {
+  t.timeout(60_000)
+  const [one, other] = await joined(t, { serialization: 'advanced' })
+  const registry = `memory:child-again-${process.pid}`
+  const made = (name: string, channel: ChildProcess): Stage => {
+    const stage = new Stage(name, { registry, interfaces: new ChildInterface().attach(channel) })
+    t.teardown(() => stage.close())
+    stage.to('*').provide('name', () => name)
+    return stage
+  }
+  const [a, c1] = [made('a', one), made('c1', other)]
+  t.is(await a.to('c1').call('name'), 'c1')
+  await c1.close()
+  const c2 = made('c2', other)
+  t.is(await a.to('c2').call('name'), 'c2')
+  t.is(await c2.to('a').call('name'), 'a')
 })

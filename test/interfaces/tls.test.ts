@@ -183,6 +183,8 @@ check('files that cannot be used are told of, and the old ones stay', async (t) 
 check('misuse is told at once', (t) => {
   const files = certify('DNS:api')
   const wrong: [Side, RegExp][] = [
+    [{ ...files, ca: readFileSync(files.ca).subarray(0, 200) }, /tls\.ca: the text cannot be read: a certificate in it is cut off/],
+    [{ ...files, ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----' }, /tls\.ca: the text cannot be read/],
     [{ ...files, cert: '/none/cert.pem' }, /cannot read tls\.cert: ENOENT/],
     [{ ...files, key: certify('DNS:b').key }, /do not make a certificate: .*key values mismatch/],
     [{ ...files, cert: undefined as never }, /tls\.cert is undefined: expected PEM, or the path/],

@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
-import { Stage, StageError, TcpInterface, type Peer, type StageOptions } from '../../src/index.js'
+import { Stage, StageError, TcpInterface, type Interface, type Peer, type StageOptions } from '../../src/index.js'
 import { systemClock } from '../../src/clock.js'
 import { handshake } from '../../src/handshake.js'
 import { systemRandom } from '../../src/random.js'
@@ -241,5 +241,55 @@ test('an introduction that is none is refused, and the stage goes on', async (t)
   t.deepEqual(a.peers(), [])
   const b = await made(t, 'b')
   await b.connect(at(a))
+  t.is(await b.to('a').call('name'), 'a')
+})
+
+test('disconnect() of what is no peer is BAD_ARGUMENT', async (t) => {
+  const a = await made(t, 'a')
+  for (const wrong of ['a', undefined, null, 5, {}]) {
+    const error = await t.throwsAsync(a.disconnect(wrong as never), { instanceOf: StageError }) as StageError
+    t.is(error.code, 'BAD_ARGUMENT')
+  }
+})
+
+test('a held address stays held when its stage is found by another address', async (t) => {
+  const [a, b] = [await made(t, 'a'), await made(t, 'b')]
+  const peer = await b.connect(at(a))
+  using held = b.keep(peer)
+  void held
+  await b.connect(at(a).replace('127.0.0.1', 'localhost'))
+  await until(() => a.peers().length === 1)
+  await a.disconnect(a.peers()[0])
+  await until(() => b.links().length === 0)
+  await until(() => b.links().length === 1)
+  await b.disconnect(peer)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  t.deepEqual(b.links(), [])
+})
+
+test('an address that was let go while it was dialled leaves a later link alone', async (t) => {
+  const a = await made(t, 'a')
+  const tcp = new TcpInterface()
+  let slow = false
+  const carrier: Interface = {
+    scheme: 'tcp', listen: (onstream) => tcp.listen(onstream), close: () => tcp.close(),
+    connect: async (address, signal) => {
+      if (slow) await new Promise((resolve) => setTimeout(resolve, 800))
+      return tcp.connect(address, signal)
+    },
+  }
+  const b = await made(t, 'b', { interfaces: carrier })
+  const peer = await b.connect(at(a))
+  b.keep(peer)
+  slow = true
+  await until(() => a.peers().length === 1)
+  await a.disconnect(a.peers()[0])
+  await until(() => b.links().length === 0)
+  await new Promise((resolve) => setTimeout(resolve, 300)) // it dials again by now
+  await b.disconnect(peer)
+  slow = false
+  await b.connect(at(a))
+  await new Promise((resolve) => setTimeout(resolve, 1200))
+  t.is(b.links().length, 1)
   t.is(await b.to('a').call('name'), 'a')
 })

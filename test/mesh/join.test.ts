@@ -82,6 +82,14 @@ test('actors are in the store of the registry that is used', async (t) => {
   t.deepEqual(added, [1, 2])
 })
 
+test('join() takes the URL of a server too', async (t) => {
+  const server = await serveRegistry(new MemoryRegistry(`join-url-${process.pid}`))
+  const stage = new Stage('api', { registry: 'none:', interfaces: new TcpInterface() })
+  t.teardown(async () => void await Promise.all([stage.close(), server.close()]))
+  await stage.join(server.url)
+  t.is(stage.registry.address, server.url)
+})
+
 test('a stage that cannot be listed there stays where it was', async (t) => {
   const host = await served(t)
   const registry = `memory:join-back-${count}`

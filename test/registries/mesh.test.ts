@@ -186,6 +186,16 @@ check('a running stage joins a server that has TLS', async (t) => {
   t.is(stage.registry.address, 'none:')
 })
 
+test('a server with clients closes at once', async (t) => {
+  t.timeout(60_000)
+  const server = await serveRegistry(new MemoryRegistry(`served-${++count}`))
+  const stage = stageOn(t, server.url, 'a')
+  await stage.ready()
+  const since = performance.now()
+  await server.close()
+  t.true(performance.now() - since < 4000, `${performance.now() - since} ms`)
+})
+
 test('a server that refuses the client, or is silent, does not keep it from the next one', async (t) => {
   t.timeout(60_000)
   const secret = 'sixteen bytes or more'
