@@ -69,17 +69,7 @@ class Channelled {
   /** The interfaces at the other end were closed: nobody answers there. */
   away = false
 
-  private constructor(private readonly channel: Channel, public speaks: boolean) {
-  }
-
-  #listen(): void {
-    if (this.#listens) return
-    this.#listens = true
-    this.away = false
-    this.channel.on('message', this.#onmessage)
-    this.channel.on('disconnect', this.#onend)
-    this.channel.on('exit', this.#onend)
-  }
+  private constructor(private readonly channel: Channel, public speaks: boolean) {}
 
   /** @param speaks  false in a child until its parent has spoken: a parent of another kind must not get messages that it does not know */
   static of(channel: Channel, speaks: boolean): Channelled {
@@ -97,6 +87,15 @@ class Channelled {
     this.#users.set(address, user)
     this.#listen()
     if (this.#users.size === 1) this.#send({ stagemesh: 0, it: HERE })
+  }
+
+  #listen(): void {
+    if (this.#listens) return
+    this.#listens = true
+    this.away = false
+    this.channel.on('message', this.#onmessage)
+    this.channel.on('disconnect', this.#onend)
+    this.channel.on('exit', this.#onend)
   }
 
   dial(to: string): Port {

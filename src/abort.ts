@@ -14,6 +14,13 @@ export function either(a: AbortSignal, b: AbortSignal): AbortSignal {
   return Object.defineProperties(both, { aborted: { get: () => first().aborted }, reason: { get: () => first().reason as unknown } })
 }
 
+/** A real signal that fires with the first of several, none of which has fired yet. `release` removes its listeners from them. */
+export function firstOf(...signals: readonly AbortSignal[]): { signal: AbortSignal; release: () => void } {
+  const ending = new AbortController()
+  const releases = signals.map((one) => onAbort(one, () => ending.abort()))
+  return { signal: ending.signal, release: () => { for (const release of releases) release() } }
+}
+
 /** Calls `fn` once when `signal` fires; the returned function removes it. A signal that has fired already calls nothing. */
 export function onAbort(signal: AbortSignal, fn: () => void): () => void {
   const both = sources.get(signal)

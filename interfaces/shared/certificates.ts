@@ -141,9 +141,7 @@ export class Certificates {
     const of = (wanted: string): Buffer[] => all.flatMap(([what, bytes]) => what === wanted ? [bytes] : [])
     const [[cert], [key], ca] = [of('cert'), of('key'), of('ca')]
     const { passphrase } = this.options
-    const material: Material = { cert, key, ...(ca.length === 0 ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) }
-    contextOf(material)
-    return material
+    return { cert, key, ...(ca.length === 0 ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) }
   }
 }
 

@@ -1,5 +1,5 @@
 /** The registry that another process serves by `serveRegistry()`: `mesh://10.0.0.5:4444`. */
-import { onAbort } from '../../src/abort.js'
+import { firstOf, onAbort } from '../../src/abort.js'
 import { StageError, describe } from '../../src/errors.js'
 import type { Clock, Entry, Lease, Registry, Store, View } from '../../src/types.js'
 import { Stores } from '../shared/storing.js'
@@ -42,8 +42,7 @@ export class MeshRegistry implements Registry {
 
   async* watch(namespace: string, signal: AbortSignal): AsyncGenerator<View, void, undefined> {
     if (signal.aborted) return
-    const ending = new AbortController() // by the caller or by this instance, whichever is first
-    const releases = [signal, this.#ending.signal].map((one) => onAbort(one, () => ending.abort()))
+    const ending = firstOf(signal, this.#ending.signal)
     let parts: AsyncIterator<Part> | undefined
     const stop = onAbort(ending.signal, () => void parts?.return?.())
     try {
@@ -60,7 +59,8 @@ export class MeshRegistry implements Registry {
     } catch (error) {
       if (!ending.signal.aborted) throw unavailable(error)
     } finally {
-      for (const release of [stop, ...releases]) release()
+      stop()
+      ending.release()
       void parts?.return?.()
     }
     if (!ending.signal.aborted) throw new StageError('REGISTRY_UNAVAILABLE', `the server ${this.address} ended the watch of the namespace ${describe(namespace)}`)

@@ -1,5 +1,5 @@
 /** The methods by which a stage serves a registry, with its store, to stages on other machines. */
-import { onAbort } from '../../src/abort.js'
+import { firstOf } from '../../src/abort.js'
 import { checkEntry } from '../../src/entry.js'
 import { StageError, describe } from '../../src/errors.js'
 import { MAX_STATE_BYTES } from '../../src/store.js'
@@ -69,12 +69,11 @@ export class Served {
   async* watch(namespace: unknown, signal: AbortSignal): AsyncGenerator<Part> {
     if (typeof namespace !== 'string') throw wrong('namespace', namespace)
     if (this.#leaving.signal.aborted) return
-    const ending = new AbortController()
-    const releases = [signal, this.#leaving.signal].map((one) => onAbort(one, () => ending.abort()))
+    const ending = firstOf(signal, this.#leaving.signal)
     try {
       for await (const view of this.registry.watch(namespace, ending.signal)) yield* partsOf(view)
     } finally {
-      for (const release of releases) release()
+      ending.release()
     }
   }
 

@@ -8,7 +8,7 @@ import { handshake } from '../../src/handshake.js'
 import { MemoryRegistry, Stage, TcpInterface, type Interface } from '../../src/index.js'
 import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'
-import { Authority, NO_OPENSSL, hasOpenssl, pem } from '../helpers/authority.js'
+import { Authority, hasOpenssl, needingOpenssl, pem } from '../helpers/authority.js'
 import { seeded } from '../helpers/mesh.js'
 import { CHAIN, hello, packet, u32 } from '../helpers/raw-peer.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
@@ -19,7 +19,7 @@ nothingUnhandled(test)
 
 const authority = hasOpenssl ? new Authority() : undefined
 test.after.always(() => authority?.close())
-if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
+needingOpenssl(test)
 
 const carriers: Record<string, () => Interface> = {
   ...(authority ? { tls: () => new TcpInterface({ tls: pem(authority.certify('IP:127.0.0.1')) }) } : {}),

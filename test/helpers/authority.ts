@@ -1,4 +1,5 @@
 /** A private authority, made by openssl, and certificates of stages that come from it. */
+import type { TestFn } from 'ava'
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,6 +7,13 @@ import { join } from 'node:path'
 
 export const hasOpenssl = spawnSync('openssl', ['version']).status === 0 || process.env['STAGEMESH_REQUIRE_OPENSSL'] === '1'
 export const NO_OPENSSL = 'openssl is not installed'
+
+/** `test` for those that need openssl; without it they are skipped, with one line that says so, and fail where it is required. */
+export function needingOpenssl(test: TestFn): TestFn | TestFn['skip'] {
+  if (hasOpenssl) return test
+  test.skip(NO_OPENSSL, () => {})
+  return test.skip
+}
 
 /** Paths of files, as `tls` takes them. */
 export interface Certified { ca: string, cert: string, key: string }

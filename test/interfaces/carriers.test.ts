@@ -6,7 +6,7 @@ import { WebSocketInterface } from '../../interfaces/websocket.js'
 import { WorkerInterface } from '../../interfaces/worker.js'
 import { IpcInterface, MemoryInterface, Stage, StageError, TcpInterface } from '../../src/index.js'
 import type { Interface } from '../../src/types.js'
-import { Authority, NO_OPENSSL, hasOpenssl, pem } from '../helpers/authority.js'
+import { Authority, hasOpenssl, needingOpenssl, pem } from '../helpers/authority.js'
 
 /** A carrier that can be killed: its streams break, and nobody reaches it any more. */
 class Mortal implements Interface {
@@ -50,7 +50,7 @@ class Mortal implements Interface {
 
 const authority = hasOpenssl ? new Authority() : undefined
 test.after.always(() => authority?.close())
-if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
+needingOpenssl(test)
 
 /** Each carrier once, the cheapest first. */
 function carriers(): Mortal[] {

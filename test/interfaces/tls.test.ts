@@ -10,12 +10,11 @@ import { parseAddress } from '../../interfaces/shared/host.js'
 import { TcpInterface, type TcpOptions } from '../../interfaces/tcp.js'
 import { MemoryRegistry, Stage, StageError, type Interface, type Peer } from '../../src/index.js'
 import type { StageOptions } from '../../src/index.js'
-import { Authority, NO_OPENSSL, hasOpenssl, pem, type Certified } from '../helpers/authority.js'
+import { Authority, hasOpenssl, needingOpenssl, pem, type Certified } from '../helpers/authority.js'
 import { until } from '../helpers/until.js'
 import { interfaceSuite } from '../suites/interface.js'
 
-const check = hasOpenssl ? test : test.skip
-if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
+const check = needingOpenssl(test)
 
 const authority = hasOpenssl ? new Authority() : undefined
 const other = hasOpenssl ? new Authority('another authority') : undefined

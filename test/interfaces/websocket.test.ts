@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { WebSocket, WebSocketServer } from 'ws'
 import { WebSocketInterface, type WebSocketOptions } from '../../interfaces/websocket.js'
 import { Stage, StageError } from '../../src/index.js'
-import { Authority, NO_OPENSSL, hasOpenssl, pem } from '../helpers/authority.js'
+import { Authority, hasOpenssl, needingOpenssl, pem } from '../helpers/authority.js'
 import { tempFolder } from '../helpers/process.js'
 import { opened } from '../helpers/opened.js'
 import { until } from '../helpers/until.js'
@@ -18,8 +18,7 @@ import type { Assertions } from '../suites/test.js'
 const never = new AbortController().signal
 const authority = hasOpenssl ? new Authority() : undefined
 test.after.always(() => authority?.close())
-if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
-const onTls = hasOpenssl ? test : test.skip
+const onTls = needingOpenssl(test)
 
 interfaceSuite(test, () => ({ listener: new WebSocketInterface(), dialler: new WebSocketInterface() }), { name: 'websocket' })
 interfaceSuite(test, async (t) => {

@@ -263,33 +263,38 @@ test('a held address stays held when its stage is found by another address', asy
   await until(() => b.links().length === 0)
   await until(() => b.links().length === 1)
   await b.disconnect(peer)
-  await new Promise((resolve) => setTimeout(resolve, 500))
   t.deepEqual(b.links(), [])
+  t.throws(() => b.keep(peer), { message: /was not found by connect/ }, 'the address that was held is let go')
 })
 
 test('an address that was let go while it was dialled leaves a later link alone', async (t) => {
   const a = await made(t, 'a')
   const tcp = new TcpInterface()
-  let slow = false
+  /** A dial that waits until it may go on, and how it ended: refused, or with a stream that has closed. */
+  let gate: Promise<void> | undefined
+  const dials: Promise<unknown>[] = []
   const carrier: Interface = {
     scheme: 'tcp', listen: (onstream) => tcp.listen(onstream), close: () => tcp.close(),
-    connect: async (address, signal) => {
-      if (slow) await new Promise((resolve) => setTimeout(resolve, 800))
-      return tcp.connect(address, signal)
+    connect: (address, signal) => {
+      const dialled = Promise.resolve(gate).then(() => tcp.connect(address, signal))
+      if (gate) dials.push(dialled.then((stream) => new Promise((resolve) => { stream.once('close', resolve) }), () => {}))
+      return dialled
     },
   }
   const b = await made(t, 'b', { interfaces: carrier })
   const peer = await b.connect(at(a))
   b.keep(peer)
-  slow = true
+  let open!: () => void
+  gate = new Promise((resolve) => { open = resolve })
   await until(() => a.peers().length === 1)
   await a.disconnect(a.peers()[0])
   await until(() => b.links().length === 0)
-  await new Promise((resolve) => setTimeout(resolve, 300)) // it dials again by now
+  await until(() => dials.length === 1)
   await b.disconnect(peer)
-  slow = false
+  gate = undefined
   await b.connect(at(a))
-  await new Promise((resolve) => setTimeout(resolve, 1200))
+  open()
+  await dials[0]
   t.is(b.links().length, 1)
   t.is(await b.to('a').call('name'), 'a')
 })

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, StageError, TcpInterface, meshRegistry, serveRegistry } from '../../src/index.js'
 import { parseAddress } from '../../interfaces/shared/host.js'
-import { Authority, NO_OPENSSL, hasOpenssl } from '../helpers/authority.js'
+import { Authority, hasOpenssl, needingOpenssl } from '../helpers/authority.js'
 import { tempFolder } from '../helpers/process.js'
 import { until } from '../helpers/until.js'
 import { registrySuite } from '../suites/registry.js'
@@ -136,8 +136,7 @@ test('of several servers the first that answers is used, and the first of all ag
   t.deepEqual([a.id, b.id], ids)
 })
 
-const check = hasOpenssl ? test : test.skip
-if (!hasOpenssl) test.skip(NO_OPENSSL, () => {})
+const check = needingOpenssl(test)
 const authority = hasOpenssl ? new Authority() : undefined
 test.after.always(() => authority?.close())
 
