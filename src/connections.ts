@@ -133,7 +133,7 @@ export class Connections {
     held.timer = clock.setTimeout(() => {
       held.timer = undefined
       held.dial = new AbortController()
-      this.connect([address], held.dial).then(() => { held.failures = 0 }, (error: StageError) => {
+      this.connect([address], held.dial).finally(() => { held.dial = undefined }).then(() => { held.failures = 0 }, (error: StageError) => {
         if (this.#held.get(address) !== held) return
         if (held.failures++ === 0) log(name, `cannot reach the kept address ${address}: ${error.message}`)
         this.#again(address)

@@ -137,7 +137,11 @@ export class Certificates {
   }
 
   #read(): Material {
-    const all = this.#given.map(([what, pem]) => [what, bytesOf(what, pem)] as const)
+    const all = this.#given.map(([what, pem]) => {
+      const bytes = bytesOf(what, pem)
+      if (what === 'ca') checkAuthority(bytes, pem)
+      return [what, bytes] as const
+    })
     const of = (wanted: string): Buffer[] => all.flatMap(([what, bytes]) => what === wanted ? [bytes] : [])
     const [[cert], [key], ca] = [of('cert'), of('key'), of('ca')]
     const { passphrase } = this.options
@@ -156,28 +160,27 @@ function stateOf(path: string): string {
 }
 
 /** OpenSSL ignores an authority that it cannot read, such as the last of a file that is still being written. @throws StageError BAD_ARGUMENT */
-function whole(bytes: Buffer, path: string): Buffer {
+function checkAuthority(bytes: Buffer, pem: Pem): void {
   const text = bytes.toString('latin1')
   const blocks = text.match(/-----BEGIN [^-]+-----[^-]*-----END [^-]+-----/g) ?? []
   try {
     if (blocks.length === 0 || blocks.length < text.split('-----BEGIN').length - 1) throw new Error('a certificate in it is cut off')
     for (const one of blocks) if (one.startsWith('-----BEGIN CERTIFICATE')) void new X509Certificate(one)
   } catch (thrown) {
-    throw new StageError('BAD_ARGUMENT', `tls.ca: ${path} cannot be read: ${asError(thrown).message}`, { cause: thrown })
+    throw new StageError('BAD_ARGUMENT', `tls.ca: ${pathOf(pem) ?? 'the text'} cannot be read: ${asError(thrown).message}`, { cause: thrown })
   }
-  return bytes
 }
 
 function bytesOf(what: string, pem: Pem): Buffer {
   const path = pathOf(pem)
-  if (path === undefined) return what === 'ca' ? whole(Buffer.from(pem), 'the text') : Buffer.from(pem)
+  if (path === undefined) return Buffer.from(pem)
   let bytes: Buffer
   try {
     bytes = readFileSync(path)
   } catch (thrown) {
     throw new StageError('BAD_ARGUMENT', `cannot read tls.${what}: ${asError(thrown).message}`, { cause: thrown })
   }
-  if (bytes.includes('-----BEGIN')) return what === 'ca' ? whole(bytes, path) : bytes
+  if (bytes.includes('-----BEGIN')) return bytes
   throw new StageError('BAD_ARGUMENT', `tls.${what}: ${path} holds no PEM: expected a file with "-----BEGIN …"`)
 }
 

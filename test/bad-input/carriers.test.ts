@@ -8,7 +8,7 @@ import { handshake } from '../../src/handshake.js'
 import { MemoryRegistry, Stage, TcpInterface, type Interface } from '../../src/index.js'
 import { systemClock } from '../../src/clock.js'
 import { systemRandom } from '../../src/random.js'
-import { Authority, hasOpenssl, needingOpenssl, pem } from '../helpers/authority.js'
+import { authorityFor, needingOpenssl, pem } from '../helpers/authority.js'
 import { seeded } from '../helpers/mesh.js'
 import { CHAIN, hello, packet, u32 } from '../helpers/raw-peer.js'
 import { nothingUnhandled } from '../helpers/unhandled.js'
@@ -17,8 +17,7 @@ import type { Assertions } from '../suites/test.js'
 
 nothingUnhandled(test)
 
-const authority = hasOpenssl ? new Authority() : undefined
-test.after.always(() => authority?.close())
+const authority = authorityFor(test)
 needingOpenssl(test)
 
 const carriers: Record<string, () => Interface> = {

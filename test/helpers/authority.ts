@@ -15,6 +15,14 @@ export function needingOpenssl(test: TestFn): TestFn | TestFn['skip'] {
   return test.skip
 }
 
+/** An authority for the tests of a file that need openssl; undefined without it. */
+export function authorityFor(test: TestFn, name?: string): Authority | undefined {
+  if (!hasOpenssl) return undefined
+  const authority = new Authority(name)
+  test.after.always(() => { authority.close() })
+  return authority
+}
+
 /** Paths of files, as `tls` takes them. */
 export interface Certified { ca: string, cert: string, key: string }
 

@@ -6,7 +6,7 @@ import { WebSocketInterface } from '../../interfaces/websocket.js'
 import { WorkerInterface } from '../../interfaces/worker.js'
 import { IpcInterface, MemoryInterface, Stage, StageError, TcpInterface } from '../../src/index.js'
 import type { Interface } from '../../src/types.js'
-import { Authority, hasOpenssl, needingOpenssl, pem } from '../helpers/authority.js'
+import { authorityFor, needingOpenssl, pem } from '../helpers/authority.js'
 
 /** A carrier that can be killed: its streams break, and nobody reaches it any more. */
 class Mortal implements Interface {
@@ -48,8 +48,7 @@ class Mortal implements Interface {
   }
 }
 
-const authority = hasOpenssl ? new Authority() : undefined
-test.after.always(() => authority?.close())
+const authority = authorityFor(test)
 needingOpenssl(test)
 
 /** Each carrier once, the cheapest first. */

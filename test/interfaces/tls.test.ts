@@ -10,15 +10,14 @@ import { parseAddress } from '../../interfaces/shared/host.js'
 import { TcpInterface, type TcpOptions } from '../../interfaces/tcp.js'
 import { MemoryRegistry, Stage, StageError, type Interface, type Peer } from '../../src/index.js'
 import type { StageOptions } from '../../src/index.js'
-import { Authority, hasOpenssl, needingOpenssl, pem, type Certified } from '../helpers/authority.js'
+import { authorityFor, hasOpenssl, needingOpenssl, pem, type Certified } from '../helpers/authority.js'
 import { until } from '../helpers/until.js'
 import { interfaceSuite } from '../suites/interface.js'
 
 const check = needingOpenssl(test)
 
-const authority = hasOpenssl ? new Authority() : undefined
-const other = hasOpenssl ? new Authority('another authority') : undefined
-test.after.always(() => { authority?.close(); other?.close() })
+const authority = authorityFor(test)
+const other = authorityFor(test, 'another authority')
 const certify = (names: string, days?: number): Certified => authority!.certify(names, days)
 const foreign = (names: string): Certified => ({ ...other!.certify(names), ca: authority!.ca })
 

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { WebSocket, WebSocketServer } from 'ws'
 import { WebSocketInterface, type WebSocketOptions } from '../../interfaces/websocket.js'
 import { Stage, StageError } from '../../src/index.js'
-import { Authority, hasOpenssl, needingOpenssl, pem } from '../helpers/authority.js'
+import { authorityFor, needingOpenssl, pem } from '../helpers/authority.js'
 import { tempFolder } from '../helpers/process.js'
 import { opened } from '../helpers/opened.js'
 import { until } from '../helpers/until.js'
@@ -16,8 +16,7 @@ import { interfaceSuite } from '../suites/interface.js'
 import type { Assertions } from '../suites/test.js'
 
 const never = new AbortController().signal
-const authority = hasOpenssl ? new Authority() : undefined
-test.after.always(() => authority?.close())
+const authority = authorityFor(test)
 const onTls = needingOpenssl(test)
 
 interfaceSuite(test, () => ({ listener: new WebSocketInterface(), dialler: new WebSocketInterface() }), { name: 'websocket' })

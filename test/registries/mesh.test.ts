@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type AddressInfo } from 'node:net'
 import { IpcInterface, MemoryInterface, MemoryRegistry, Stage, StageError, TcpInterface, meshRegistry, serveRegistry } from '../../src/index.js'
 import { parseAddress } from '../../interfaces/shared/host.js'
-import { Authority, hasOpenssl, needingOpenssl } from '../helpers/authority.js'
+import { authorityFor, needingOpenssl } from '../helpers/authority.js'
 import { tempFolder } from '../helpers/process.js'
 import { until } from '../helpers/until.js'
 import { registrySuite } from '../suites/registry.js'
@@ -137,8 +137,7 @@ test('of several servers the first that answers is used, and the first of all ag
 })
 
 const check = needingOpenssl(test)
-const authority = hasOpenssl ? new Authority() : undefined
-test.after.always(() => authority?.close())
+const authority = authorityFor(test)
 
 check('with certificates of both ends: the names of server and client count, and another stage of the mesh is no server', async (t) => {
   t.timeout(60_000)
